@@ -1,0 +1,178 @@
+"""What the command line does, as typed calls: resolve settings, plan, build."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from compress import config, pipeline
+from compress.config import HostSettings, Settings
+from compress.errors import ConfigError, DownloadError
+from compress.pipeline import Run, Step
+from compress.progress import SILENT, Progress
+
+HUB = ("huggingface.co", 443)
+OFFLINE_COMMAND = "compress build --dataset petals --shots 4"
+
+
+def settings_for(
+    dataset: str | None = None,
+    *,
+    data: str | Path | None = None,
+    classes: Iterable[str] | None = None,
+    shots: int | None = None,
+    teacher: str | None = None,
+    generator: str | None = None,
+    student: str | None = None,
+    preset: str | None = None,
+    seed: int | None = None,
+    offline: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    config_file: str | Path | None = None,
+) -> Settings:
+    """Resolves what a user names into the settings of a whole run.
+
+    Args:
+        dataset: a name of ``compress list datasets``; default ``petals``, the embedded world.
+        data: a folder of images instead.
+        classes: class names instead; no images are needed, ``shots`` must be 0.
+        shots: labelled images per class.
+        teacher: an open_clip ``model/tag``, a local folder, or ``petals``.
+        generator: ``kandinsky-2.2``, a local folder, or ``petals``.
+        student: a timm model name, or ``petal_cnn``.
+        preset: a name of ``compress list presets``.
+        overrides: nested settings that win over everything, e.g. ``{"distill": {"steps": 20}}``.
+        config_file: a ``config.yaml`` of an earlier run to start from, instead of a world and a preset.
+
+    Raises:
+        ConfigError: an unknown name or a wrong value, with the nearest valid one.
+    """
+    source = {"dataset": dataset, "path": Path(data).resolve() if data is not None else None}
+    source["classes"] = tuple(classes) if classes is not None else None
+    given: dict[str, Any] = {key: value for key, value in source.items() if value is not None}
+    if len(given) > 1:
+        raise ConfigError("more than one source of images", got=", ".join(given), expected="one of dataset, data, classes")
+    flags: dict[str, Any] = {"data": {"dataset": None, **given} if given else {}}
+    if shots is not None:
+        flags["data"]["shots"] = shots
+    elif classes is not None:
+        flags["data"]["shots"] = 0
+    if offline:
+        flags["data"]["offline"] = True
+    for section, field, value in (
+        ("teacher", "name", teacher), ("generate", "generator", generator), ("distill", "student", student),
+    ):  # fmt: skip
+        if value is not None:
+            flags[section] = {field: value}
+    if seed is not None:
+        flags["seed"] = seed
+    if student is not None and student != "petal_cnn":
+        flags["distill"]["init"] = "timm"
+    if config_file is not None:
+        base = [config.read_layer(Path(config_file))]
+    else:
+        name, notes = _world(flags, offline)
+        base = [config.world(name), {"notes": notes}, config.preset(preset) if preset else {}]
+    return config.resolve(*base, flags, overrides or {})
+
+
+def _world(flags: Mapping[str, Any], offline: bool) -> tuple[str, list[str]]:
+    """Which world teacher, generator and student come from, and what has to be said about it.
+
+    The embedded world is taken for ``petals``, where it is asked for by name, and, said aloud and recorded, for a folder of
+    images where nothing else is named and no hub can be reached.
+    """
+    data, teacher = flags["data"], flags.get("teacher", {}).get("name")
+    if teacher is not None:
+        return ("embedded" if teacher == "petals" else "hub"), []
+    if data.get("dataset", "petals") == "petals" and not data.get("path") and not data.get("classes"):
+        return "embedded", []
+    if data.get("path") and (offline or not hub_reachable()):
+        why = "--offline was given" if offline else f"{HUB[0]} cannot be reached"
+        return "embedded", [
+            f"CLIP ViT-L/14 and Kandinsky 2.2 were not used because {why}: the embedded miniature teacher, generator and "
+            "student (32 px, trained on drawn flowers) stand in for them. The pipeline is real, the accuracy is not what a "
+            "real teacher gives. Name one with --teacher PATH --generator PATH."
+        ]
+    return "hub", []
+
+
+def hub_reachable(timeout_s: float = 3.0) -> bool:
+    """Whether the model hub answers; False where the environment asks for offline use."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes"):
+        return False
+    try:
+        with socket.create_connection(HUB, timeout=timeout_s):
+            return True
+    except OSError:
+        return False
+
+
+def work_folder(work_dir: str | Path | None = None) -> Path:
+    """``work_dir``, else ``$CLIP2EDGE_WORK``, else ``./work``."""
+    return Path(work_dir or os.environ.get("CLIP2EDGE_WORK") or "work").resolve()
+
+
+def run_name(settings: Settings) -> str:
+    """The default name of a run, e.g. ``petals-4shot-s0``."""
+    data = settings.data
+    what = data.dataset or (data.path.name if data.path else f"{len(data.classes or ())}-classes")
+    return f"{what}-{data.shots}shot-s{settings.seed}"
+
+
+def preflight(settings: Settings) -> None:
+    """Looks for everything a build needs from outside before any work is done.
+
+    Raises:
+        DownloadError: one error that names all that is missing and where each can be placed by hand.
+    """
+    from compress.data.sources import missing as data_missing
+    from compress.generate.base import missing as generator_missing
+    from compress.teacher import missing as teacher_missing
+
+    reachable = not settings.data.offline and hub_reachable()
+    found = [data_missing(settings.data, reachable), teacher_missing(settings.teacher, reachable)]
+    found.append(generator_missing(settings.generate, reachable))
+    lost = [text for text in found if text]
+    if lost:
+        raise DownloadError(
+            "this build needs what is neither on disk nor reachable",
+            got="".join(f"\n  - {text}" for text in lost) + "\n",
+            remedy=f"place the files by hand as said above, or run what works offline: {OFFLINE_COMMAND}",
+        )
+
+
+def plan(settings: Settings, *, work_dir: str | Path | None = None, until: str | None = None) -> list[Step]:
+    """What a build would do, stage by stage, without doing it."""
+    return pipeline.plan(settings, work_folder(work_dir), until)
+
+
+def build(
+    dataset: str | None = None,
+    *,
+    settings: Settings | None = None,
+    work_dir: str | Path | None = None,
+    name: str | None = None,
+    until: str | None = None,
+    host: HostSettings | None = None,
+    progress: Progress = SILENT,
+    command: str | None = None,
+    **options: Any,
+) -> Run:
+    """Builds an edge classifier and returns the run: its folder, ``bundle``, ``report`` and stages.
+
+    Takes either ``settings``, or the options of :func:`settings_for`.
+
+    Raises:
+        Clip2EdgeError: see ``compress.errors``.
+    """
+    resolved = settings or settings_for(dataset, **options)
+    preflight(resolved)
+    for note in resolved.notes:
+        progress.note(f"note: {note}")
+    return pipeline.run(
+        resolved, work_folder(work_dir), name or run_name(resolved), until=until, host=host, progress=progress, command=command
+    )

@@ -1,0 +1,216 @@
+"""The command line: parse, call, print. One line per error, exit code 2; nothing here needs torch before it is used."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from compress.errors import Clip2EdgeError, ConfigError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Turn a CLIP teacher and a handful of images into a tiny quantized classifier, and prove what was lost and gained.",
+)
+
+WorkDir = Annotated[Path | None, typer.Option(help="Where everything is kept. Default: $CLIP2EDGE_WORK, else ./work")]
+Dataset = Annotated[str | None, typer.Option(help="A named dataset (compress list datasets). Default: petals, offline")]
+Data = Annotated[Path | None, typer.Option(help="A folder of images: train/ and test/, or one folder that is split")]
+Classes = Annotated[str | None, typer.Option(help='Only class names, comma separated: "water lily,tacos"; no images needed')]
+ClassesFile = Annotated[Path | None, typer.Option(help="Class names, one a line")]
+Shots = Annotated[int | None, typer.Option(help="Labelled images per class. Default: 4 (0 for class names)")]
+TeacherName = Annotated[str | None, typer.Option("--teacher", help="open_clip model/tag, a local folder, or petals")]
+GeneratorName = Annotated[str | None, typer.Option("--generator", help="kandinsky-2.2, a local folder, or petals")]
+StudentName = Annotated[str | None, typer.Option("--student", help="A timm model name, or petal_cnn")]
+Preset = Annotated[str | None, typer.Option(help="A recipe (compress list presets)")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: section.field=value; may be repeated")]
+Seed = Annotated[int | None, typer.Option(help="The run's seed. Default: 0")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="config.yaml of an earlier run to repeat")]
+Until = Annotated[str | None, typer.Option(help="Stop after this stage")]
+
+
+def _settings(
+    dataset: str | None, data: Path | None, classes: str | None, classes_file: Path | None, shots: int | None,
+    teacher: str | None, generator: str | None, student: str | None, preset: str | None, set_: list[str] | None,
+    seed: int | None, offline: bool, config_file: Path | None,
+) -> Any:  # fmt: skip
+    from compress import api, config
+
+    return api.settings_for(
+        dataset, data=data, classes=_class_names(classes, classes_file), shots=shots, teacher=teacher,
+        generator=generator, student=student, preset=preset, seed=seed, offline=offline,
+        overrides=config.parse_set(set_ or []), config_file=config_file,
+    )  # fmt: skip
+
+
+def _class_names(classes: str | None, classes_file: Path | None) -> list[str] | None:
+    if classes is not None and classes_file is not None:
+        raise ConfigError("class names are given twice", got="--classes and --classes-file", expected="one of them")
+    if classes_file is not None:
+        if not classes_file.is_file():
+            raise ConfigError("no such file of class names", got=str(classes_file), expected="a text file, one name a line")
+        return [line.strip() for line in classes_file.read_text().splitlines() if line.strip()]
+    return None if classes is None else [name.strip() for name in classes.split(",") if name.strip()]
+
+
+@app.command()
+def build(
+    dataset: Dataset = None, data: Data = None, classes: Classes = None, classes_file: ClassesFile = None,
+    shots: Shots = None, teacher: TeacherName = None, generator: GeneratorName = None, student: StudentName = None,
+    preset: Preset = None, set_: Set = None, seed: Seed = None, offline: Offline = False, config_file: ConfigFile = None,
+    work_dir: WorkDir = None, name: Annotated[str | None, typer.Option(help="The run's name")] = None,
+    until: Until = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars")] = False,
+) -> None:  # fmt: skip
+    """Build a classifier: data, teacher, generate, label, distill, quantize, export, bench, report."""
+    from compress import api
+    from compress.progress import SILENT, RichProgress
+
+    settings = _settings(
+        dataset, data, classes, classes_file, shots, teacher, generator, student, preset, set_, seed, offline, config_file
+    )
+    if dry_run:
+        _print_plan(api.plan(settings, work_dir=work_dir, until=until))
+        return
+    command = shlex.join(["compress", *sys.argv[1:]])
+    run = api.build(
+        settings=settings, work_dir=work_dir, name=name, until=until, command=command,
+        progress=SILENT if quiet else RichProgress(),
+    )  # fmt: skip
+    if not run.made:
+        typer.echo("nothing to do: every stage is finished with these settings and inputs")
+    if "report" in run.stages:
+        _print_summary(run.report)
+        typer.echo(f"bundle  {run.bundle}")
+        typer.echo(f"report  {run.folder / 'report.html'}")
+    else:
+        typer.echo(f"stopped after {until}: {run.folder}")
+
+
+@app.command()
+def explain(
+    stage: Annotated[str, typer.Argument(help="A stage, e.g. distill")],
+    dataset: Dataset = None, data: Data = None, classes: Classes = None, classes_file: ClassesFile = None,
+    shots: Shots = None, teacher: TeacherName = None, generator: GeneratorName = None, student: StudentName = None,
+    preset: Preset = None, set_: Set = None, seed: Seed = None, offline: Offline = False, config_file: ConfigFile = None,
+    work_dir: WorkDir = None,
+) -> None:  # fmt: skip
+    """Say why a stage would be kept or made again, field by field."""
+    from compress import api, pipeline
+
+    settings = _settings(
+        dataset, data, classes, classes_file, shots, teacher, generator, student, preset, set_, seed, offline, config_file
+    )
+    _print_plan([pipeline.explain(settings, api.work_folder(work_dir), stage)])
+
+
+@app.command()
+def show(
+    name: Annotated[str | None, typer.Argument(help="A run; without it, all runs")] = None, work_dir: WorkDir = None
+) -> None:
+    """Show the runs of a work folder, or one run's results."""
+    from compress import api
+    from compress.errors import nearest
+
+    runs = sorted(path.parent for path in (api.work_folder(work_dir) / "runs").glob("*/run.json"))
+    if name is None:
+        for run in runs:
+            record = json.loads((run / "run.json").read_text())
+            typer.echo(f"{run.name:32} {'finished ' + record['end'] if 'end' in record else 'unfinished':34} {record['command']}")
+        return
+    folder = next((run for run in runs if run.name == name), None)
+    if folder is None:
+        raise ConfigError("no such run", got=repr(name), remedy=nearest(name, [run.name for run in runs]) if runs else None)
+    if not (folder / "report.json").exists():
+        raise ConfigError("this run has no report yet", got=name, remedy=f"compress build --config {folder / 'config.yaml'}")
+    _print_summary(json.loads((folder / "report.json").read_text()))
+    typer.echo(f"report  {folder / 'report.html'}")
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="datasets, teachers, students, generators, strategies, objectives, presets")],
+    match: Annotated[str, typer.Argument(help="Only names that contain this")] = "",
+) -> None:
+    """List what can be named on the command line."""
+    from compress.listing import names
+
+    for line in names(what):
+        if match in line:
+            typer.echo(line)
+
+
+@app.command()
+def clean(
+    work_dir: WorkDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, remove nothing")] = False,
+) -> None:
+    """Remove finished stages that no run uses, and the remains of unfinished ones."""
+    from compress import api, pipeline
+
+    work = api.work_folder(work_dir)
+    removed, freed = pipeline.clean(work, pipeline.linked(work), dry_run=dry_run)
+    typer.echo(f"{'would remove' if dry_run else 'removed'} {removed} stage folders, {freed / 1e6:.1f} MB")
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+def classify(arguments: Annotated[list[str], typer.Argument(help="BUNDLE IMAGE...")]) -> None:
+    """Classify images with a bundle (the same as python -m runtime classify)."""
+    _runtime("classify", arguments)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+def bench(arguments: Annotated[list[str], typer.Argument(help="BUNDLE [--seconds S] [--threads N]")]) -> None:
+    """Measure a bundle's latency on this machine (the same as python -m runtime bench)."""
+    _runtime("bench", arguments)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+def verify(arguments: Annotated[list[str], typer.Argument(help="BUNDLE")]) -> None:
+    """Check a bundle on this machine, step by step (the same as python -m runtime verify)."""
+    _runtime("verify", arguments)
+
+
+def _runtime(command: str, arguments: list[str]) -> None:
+    from runtime.__main__ import main as runtime_main
+
+    raise typer.Exit(runtime_main([command, *arguments]))
+
+
+def _print_plan(steps: list[Any]) -> None:
+    for step in steps:
+        typer.echo(f"{step.stage:10} {step.action:16} {step.key or ''}")
+        for line in step.why:
+            typer.echo(f"{'':10}   {line}")
+
+
+def _print_summary(report: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from compress.report.summary import summary_table
+
+    Console().print(summary_table(report))
+
+
+def main() -> None:
+    """Entry point of ``compress``: errors become one line on stderr and exit code 2."""
+    try:
+        app()
+    except Clip2EdgeError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        typer.echo("stopped: run the same command again to go on where it was", err=True)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""Every knob, in pipeline order: frozen, strict, and free of torch.
+
+Layers, later ones win: the field defaults here < the world (``presets/worlds/``: where teacher, generator and student come
+from) < ``--preset`` < the flags of the command line < ``--set section.field=value``. The fully resolved result is written
+to ``runs/<name>/config.yaml`` and repeats the run.
+
+Fields marked [S] are stated by the SIDCLIP paper, those marked [I] are our inference and stay configurable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from compress.errors import ConfigError, nearest
+
+PRESETS = Path(__file__).parent / "presets"
+PAPER_TEMPLATES = ("A photo of {}.", "A photo of {}, a photo of {category}.")
+CLIP_TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "a good photo of a {}.", "a close-up photo of a {}.")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings; unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class DataSettings(Section):
+    """Which images: a named dataset, a folder, or only class names."""
+
+    dataset: str | None = "petals"
+    path: Path | None = None
+    classes: tuple[str, ...] | None = None
+    shots: Annotated[int, Field(ge=0)] = 4
+    category: str | None = None  # "flower": goes into prompts that ask for {category}
+    style: str | None = None  # petals only: photo, sketch, painting, night
+    root: Path | None = None  # where named datasets lie; default: <work>/datasets
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2  # of a folder without a test/ folder
+    test_limit: Annotated[int, Field(ge=1)] | None = None
+    max_pixels: Count = 64_000_000  # larger images are refused as bombs
+    offline: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSettings:
+        given = [name for name in ("dataset", "path", "classes") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of dataset, path, classes must be given, got {given or 'none'}")
+        if self.classes is not None and self.shots != 0:
+            raise ValueError("class names alone give no images: shots must be 0")
+        return self
+
+
+class ImageSettings(Section):
+    """The student's geometry: shorter side resized to size / crop_pct, then a center crop."""
+
+    size: Annotated[int, Field(ge=16, le=1024)] = 224
+    crop_pct: Annotated[float, Field(gt=0.2, le=1)] = 0.875
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+
+    @property
+    def resize(self) -> int:
+        """Edge in pixels that the shorter side is resized to before the crop."""
+        return round(self.size / self.crop_pct)
+
+
+class TeacherSettings(Section):
+    """The CLIP teacher and its linear probe."""
+
+    name: str = "ViT-L-14/openai"  # open_clip "model/tag", a local folder, or "petals"
+    templates: tuple[str, ...] = CLIP_TEMPLATES
+    probe: bool = True
+    probe_steps: Annotated[int, Field(ge=0)] = 200  # [I]
+    probe_lr: Annotated[float, Field(gt=0)] = 2e-3  # [I]
+    probe_views: Count = 32  # augmented views of each shot that the probe is fitted on [I]
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class GenerateSettings(Section):
+    """Synthetic images."""
+
+    strategy: str = "sidclip"
+    generator: str = "kandinsky-2.2"  # "kandinsky-2.2", a local folder, a hub id, or "petals"
+    per_class: Annotated[int, Field(ge=0)] = 300  # [S] 100/200/300
+    steps: Count = 50  # denoising steps of the decoder [I]
+    prior_steps: Count = 25
+    guidance_scale: Annotated[float, Field(ge=0)] = 4.0  # [I]
+    batch: Count = 8
+    height: Annotated[int, Field(ge=32)] | None = None
+    scheduler: str | None = None  # a diffusers class name, e.g. DPMSolverMultistepScheduler
+    dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
+    pair_mode: Literal["resample", "fixed"] = "resample"  # [I] for k >= 4
+    text_via_prior: bool = True  # [I] text becomes an image embedding through the diffusion prior
+    prior_per_image: bool = True  # [I]
+
+
+class LabelSettings(Section):
+    """Views (replayable augmentations) and the teacher's cached targets."""
+
+    views: Count = 4
+    real_views: Count | None = None  # views per real shot; default: as many as make real and synthetic equal
+    randaug_num_ops: Annotated[int, Field(ge=0)] = 6  # [S] "six augmentations per image"
+    randaug_magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # [I]
+    crop_scale_min: Annotated[float, Field(gt=0, le=1)] = 0.5  # [I]
+    flip: bool = True
+    agreement_filter: bool = False  # drop synthetic images whose teacher label is not their class
+    batch: Count = 256
+
+
+class DistillSettings(Section):
+    """The student and its training."""
+
+    student: str = "mobilenetv4_conv_medium"
+    init: Literal["clip", "timm", "random", "generic"] = "timm"
+    init_path: Path | None = None  # a safetensors file with the trunk to start from
+    objective: str = "kd"
+    alpha: Fraction = 0.9  # weight of KL, 1 - alpha of CE [I]
+    synthetic_ce: bool = False  # CE on synthetic images too (their class is only what they were asked for)
+    temperature: Annotated[float, Field(gt=0)] = 2.0  # [I]
+    steps: Count = 6000
+    batch: Annotated[int, Field(ge=2)] = 128
+    real_fraction: Fraction = 0.5  # of every batch when there are both
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    head_lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    warmup: Fraction = 0.05
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0 = off
+    grad_clip: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where a measured step is faster
+    checkpoint_every: Count = 200
+
+
+class QuantizeSettings(Section):
+    """Quantization-aware training."""
+
+    mode: Literal["qat", "ptq"] = "qat"
+    steps: Annotated[int, Field(ge=0)] = 600
+    lr: Annotated[float, Field(gt=0)] = 5e-5
+    freeze_at: Fraction = 0.75  # share of the steps after which the observers stop
+    calibration_images: Count = 256
+    checkpoint_every: Count = 100
+
+
+class ExportSettings(Section):
+    """ONNX files and their parity."""
+
+    opset: Annotated[int, Field(ge=17, le=22)] = 20
+    parity_images: Count = 256
+
+
+class BenchSettings(Section):
+    """Measurement on this host."""
+
+    seconds: Annotated[float, Field(gt=0)] = 20.0
+    threads: tuple[int, ...] = (1,)
+
+
+class Settings(Section):
+    """A whole run."""
+
+    seed: int = 0
+    data: DataSettings = DataSettings()
+    image: ImageSettings = ImageSettings()
+    teacher: TeacherSettings = TeacherSettings()
+    generate: GenerateSettings = GenerateSettings()
+    label: LabelSettings = LabelSettings()
+    distill: DistillSettings = DistillSettings()
+    quantize: QuantizeSettings = QuantizeSettings()
+    export: ExportSettings = ExportSettings()
+    bench: BenchSettings = BenchSettings()
+    notes: tuple[str, ...] = ()  # recorded states, e.g. why a fallback was taken; never part of an identity
+
+    def plain(self) -> dict[str, Any]:
+        """The settings as JSON-able values, in pipeline order."""
+        return self.model_dump(mode="json")
+
+
+class HostSettings(Section):
+    """How to run, never what comes out: not part of any identity."""
+
+    workers: Count = 2
+    device: str = "cpu"
+    cache_mb: Annotated[int, Field(ge=0)] = 2048  # RAM for rendered views
+
+
+def preset_names() -> list[str]:
+    """The names accepted by ``--preset``."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def read_layer(path: Path) -> dict[str, Any]:
+    """One YAML file of nested settings."""
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{path} cannot be read as YAML", got=str(error).splitlines()[0], remedy="check the file"
+        ) from error
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{path} holds no settings", got=type(loaded).__name__, expected="a mapping of sections")
+    return loaded
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The settings of a preset by name."""
+    if name not in preset_names():
+        raise ConfigError("unknown preset", got=repr(name), remedy=nearest(name, preset_names()))
+    return read_layer(PRESETS / f"{name}.yaml")
+
+
+def world(name: str) -> dict[str, Any]:
+    """The settings that say where teacher, generator and student come from: ``embedded`` or ``hub``."""
+    return read_layer(PRESETS / "worlds" / f"{name}.yaml")
+
+
+def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
+    """Turns ``["distill.steps=20"]`` into nested settings; values are read as YAML.
+
+    Raises:
+        ConfigError: no ``=`` in an assignment, or a path that names no setting (with the nearest one).
+    """
+    import yaml
+
+    known = list(setting_paths(Settings))
+    out: dict[str, Any] = {}
+    for text in assignments:
+        path, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError("--set needs a value", got=repr(text), expected="section.field=value")
+        if path not in known:
+            raise ConfigError("--set names no setting", got=repr(path), remedy=nearest_path(path, known))
+        node = out
+        *parents, leaf = path.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = yaml.safe_load(value)
+    return out
+
+
+def nearest_path(path: str, known: list[str]) -> str:
+    """The nearest setting path, compared first within its own section."""
+    section = path.partition(".")[0]
+    return nearest(path, [name for name in known if name.startswith(section + ".")] or known)
+
+
+def setting_paths(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
+    """Every leaf of the settings as a dotted path."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from setting_paths(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings, later layers win."""
+    out: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = out.get(key)
+            out[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return out
+
+
+def resolve(*layers: Mapping[str, Any]) -> Settings:
+    """Validates merged layers into ``Settings``.
+
+    Raises:
+        ConfigError: names the path, the value and the nearest valid name.
+    """
+    merged = merge(*layers)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(
+                f"unknown setting {path}", remedy=nearest_path(path, list(setting_paths(Settings)))
+            ) from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"setting {path or 'data'} is wrong", got=repr(first["input"])[:120], expected=message) from error

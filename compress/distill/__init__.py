@@ -1,0 +1,1 @@
+"""Distillation: students, batches of views with cached targets, objectives (a table), and the only training loop."""

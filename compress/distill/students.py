@@ -1,0 +1,261 @@
+"""Students: a timm trunk with a classifier, and where their first weights come from.
+
+A student that starts as a small CLIP ("I" of SIDCLIP) has a projection into the teacher's text space and a cosine head whose
+first weights are the class texts, so that before any training it is a zero-shot classifier. Any other student has a plain
+linear head on its pooled features.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import runtime
+from compress.artifacts import sha256_file
+from compress.config import DistillSettings, ImageSettings, Settings
+from compress.errors import ConfigError, DownloadError, nearest
+
+WEIGHTS, SPEC = "student.safetensors", "student.json"
+EMBEDDED = "petal_cnn"
+MAX_LOGIT_SCALE = 100.0  # CLIP's own limit (Radford et al. 2021, section 2.5)
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """What is needed to rebuild a student.
+
+    Attributes:
+        arch: a timm model name.
+        classes: K.
+        embed_dim: D of the projection, or None for a linear head on the F pooled features.
+        input_size: S in pixels.
+        mean, std: normalisation of the trunk, per channel in [0, 1].
+        init: where the first weights came from: clip, generic, timm or random.
+    """
+
+    arch: str
+    classes: int
+    embed_dim: int | None
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    init: str
+
+    def preprocess(self, image: ImageSettings) -> runtime.PreprocessSpec:
+        """The one description of the input that drives training, calibration, export and the runtime."""
+        return runtime.PreprocessSpec(self.input_size, image.resize, image.interpolation, self.mean, self.std)
+
+
+class Student(nn.Module):
+    """``images (B, 3, S, S) normalised -> logits (B, K)``."""
+
+    def __init__(self, spec: StudentSpec, trunk: nn.Module, width: int) -> None:
+        super().__init__()
+        self.spec, self.trunk = spec, trunk
+        self.proj = nn.Linear(width, spec.embed_dim, bias=False) if spec.embed_dim else None
+        self.head = nn.Linear(spec.embed_dim or width, spec.classes, bias=spec.embed_dim is None)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07))) if spec.embed_dim else None
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled features ``(B, F)``, or unit rows ``(B, D)`` where there is a projection."""
+        pooled: Tensor = self.trunk(images)
+        return pooled if self.proj is None else F.normalize(self.proj(pooled), dim=-1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.features(images)
+        if self.logit_scale is None:
+            out: Tensor = self.head(features)
+            return out
+        scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        return scale * F.linear(features, F.normalize(self.head.weight, dim=-1))
+
+    @property
+    def params(self) -> int:
+        """Number of trainable values."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def architectures() -> list[str]:
+    """Every timm name, the embedded student's among them."""
+    import timm
+
+    import compress.embedded.nets  # noqa: F401 (registers the embedded student with timm)
+
+    return list(timm.list_models())
+
+
+def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
+    """A student with random (or timm's pretrained) trunk weights.
+
+    Raises:
+        ConfigError: unknown architecture, with the nearest name.
+        DownloadError: pretrained weights are neither cached nor reachable.
+    """
+    import timm
+
+    if spec.arch not in architectures():
+        raise ConfigError("unknown student", got=repr(spec.arch), remedy=nearest(spec.arch, architectures()))
+    try:
+        trunk = timm.create_model(spec.arch, pretrained=pretrained, num_classes=0)
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise DownloadError(
+            f"no pretrained weights for {spec.arch}",
+            got=str(error).splitlines()[0][:160],
+            remedy="place a safetensors file by hand with --set distill.init_path=FILE, start from random weights with "
+            "--set distill.init=random, or try the offline world: compress build --dataset petals",
+        ) from error
+    with torch.no_grad():
+        width = trunk.eval()(torch.zeros(1, 3, spec.input_size, spec.input_size)).shape[1]
+    return Student(spec, trunk, width)
+
+
+def spec_for(settings: DistillSettings, image: ImageSettings, classes: int, embed_dim: int) -> StudentSpec:
+    """The spec of a new student under these settings."""
+    import timm
+
+    if settings.student not in architectures():
+        raise ConfigError("unknown student", got=repr(settings.student), remedy=nearest(settings.student, architectures()))
+    config = timm.create_model(settings.student, pretrained=False, num_classes=0).pretrained_cfg
+    cosine = settings.init == "clip"
+    return StudentSpec(
+        settings.student, classes, embed_dim if cosine else None, image.size,
+        tuple(config.get("mean", (0.5,) * 3)), tuple(config.get("std", (0.5,) * 3)), settings.init,
+    )  # fmt: skip
+
+
+def initialise(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
+    """A new student with the weights that ``distill.init`` names.
+
+    Args:
+        text_head: ``(K, D)`` class texts in the teacher's text space; first weights of a cosine head.
+
+    Raises:
+        ConfigError: there are no such weights for this architecture. Never replaced silently.
+    """
+    return _INITS[settings.init](settings, spec, text_head)
+
+
+def _random(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
+    return build(spec)
+
+
+def _timm(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
+    if settings.init_path is None and spec.arch != EMBEDDED:
+        return build(spec, pretrained=True)
+    student = build(spec)
+    student.trunk.load_state_dict(_file_weights(settings, spec), strict=False)
+    return student
+
+
+def _generic(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
+    from compress.embedded.nets import load_student_generic
+
+    _only_embedded(spec, "generic")
+    student = build(spec)
+    _copy(student.trunk, load_student_generic(), "trunk.")
+    return student
+
+
+def _clip(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
+    if settings.init_path is None:
+        from compress.embedded.nets import load_student_clip
+
+        _only_embedded(spec, "clip")
+        weights = load_student_clip()
+    else:
+        weights = _file_weights(settings, spec)
+    student = build(spec)
+    assert student.proj is not None and student.logit_scale is not None  # a clip student has a cosine head
+    given = tuple(weights["proj.weight"].shape)
+    if given != tuple(student.proj.weight.shape):
+        raise ConfigError(
+            "the small CLIP does not share the teacher's text space",
+            got=f"projection {given}",
+            expected=f"{tuple(student.proj.weight.shape)} for this teacher",
+            remedy="use a trunk trained against this teacher, or --set distill.init=timm",
+        )
+    _copy(student.trunk, weights, "trunk.")
+    with torch.no_grad():
+        student.proj.weight.copy_(weights["proj.weight"])
+        student.logit_scale.copy_(weights["logit_scale"])
+        student.head.weight.copy_(text_head)
+    return student
+
+
+_INITS: dict[str, Callable[[DistillSettings, StudentSpec, Tensor], Student]] = {
+    "random": _random,
+    "timm": _timm,
+    "generic": _generic,
+    "clip": _clip,
+}
+
+
+def _only_embedded(spec: StudentSpec, init: str) -> None:
+    if spec.arch != EMBEDDED:
+        raise ConfigError(
+            f"there is no {init!r} trunk for this student",
+            got=repr(spec.arch),
+            expected=f"{EMBEDDED}, or a file",
+            remedy="name one with --set distill.init_path=FILE.safetensors, or use --set distill.init=timm",
+        )
+
+
+def _file_weights(settings: DistillSettings, spec: StudentSpec) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    if settings.init_path is None or settings.init_path.suffix != ".safetensors" or not settings.init_path.is_file():
+        raise ConfigError(
+            f"no first weights for {spec.arch}",
+            got=f"distill.init_path={settings.init_path}",
+            expected="a .safetensors file",
+            remedy="name one with --set distill.init_path=FILE, or use --set distill.init=random",
+        )
+    return load_file(settings.init_path)
+
+
+def _copy(trunk: nn.Module, weights: Mapping[str, Tensor], prefix: str) -> None:
+    own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    trunk.load_state_dict(own)
+
+
+def save_student(student: Student, folder: Path) -> None:
+    """Writes student.safetensors and student.json."""
+    from safetensors.torch import save_file
+
+    save_file({key: value.detach().contiguous() for key, value in student.state_dict().items()}, folder / WEIGHTS)
+    (folder / SPEC).write_text(json.dumps(asdict(student.spec), indent=1) + "\n")
+
+
+def load_student(folder: Path) -> Student:
+    """The student saved in a folder, in evaluation mode."""
+    from safetensors.torch import load_file
+
+    plain: dict[str, Any] = json.loads((folder / SPEC).read_text())
+    spec = StudentSpec(**{**plain, "mean": tuple(plain["mean"]), "std": tuple(plain["std"])})
+    student = build(spec)
+    student.load_state_dict(load_file(folder / WEIGHTS))
+    return student.eval()
+
+
+def fingerprint(settings: Settings) -> dict[str, str]:
+    """The identity of the first weights: the file's, the embedded world's, or timm's version."""
+    distill = settings.distill
+    if distill.init_path is not None:
+        return {"init": sha256_file(distill.init_path) if distill.init_path.is_file() else "missing"}
+    if distill.init in ("clip", "generic"):
+        from compress.embedded import fingerprint as world
+
+        return {"init": world()}
+    from importlib import metadata
+
+    return {"init": f"timm {metadata.version('timm')}" if distill.init == "timm" else "random"}

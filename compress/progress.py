@@ -1,0 +1,91 @@
+"""How long work reports itself: a task with rate, ETA and the share of time spent waiting for data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Task(Protocol):
+    """One unit of long work, e.g. the steps of a training run."""
+
+    def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
+        """Reports ``amount`` units done, of which ``wait_s`` seconds were spent waiting for data."""
+
+
+class Progress(Protocol):
+    """What a stage reports to."""
+
+    @contextmanager
+    def task(self, name: str, total: int, unit: str = "step", done: int = 0) -> Iterator[Task]:
+        """Opens a task of ``total`` units, ``done`` of them finished before (resume)."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Says one line that a person should see."""
+
+
+class _SilentTask:
+    def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
+        return
+
+
+class SilentProgress:
+    """Reports nothing: for tests, notebooks and pipes."""
+
+    @contextmanager
+    def task(self, name: str, total: int, unit: str = "step", done: int = 0) -> Iterator[Task]:
+        yield _SilentTask()
+
+    def note(self, text: str) -> None:
+        return
+
+
+SILENT = SilentProgress()
+
+
+class _RichTask:
+    def __init__(self, bar, task_id, unit: str) -> None:  # type: ignore[no-untyped-def]
+        self._bar, self._id, self._unit = bar, task_id, unit
+        self._start, self._wait, self._done = time.perf_counter(), 0.0, 0
+
+    def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
+        self._wait += wait_s
+        self._done += amount
+        elapsed = max(time.perf_counter() - self._start, 1e-9)
+        shown = [f"{self._done / elapsed:,.1f} {self._unit}/s"]
+        shown += [f"{key} {value:.3g}" for key, value in values.items()]
+        if self._wait:
+            shown.append(f"data wait {100 * self._wait / elapsed:.0f} %")
+        self._bar.update(self._id, advance=amount, info=" · ".join(shown))
+
+
+class RichProgress:
+    """Progress bars on a terminal; one plain line per finished task where there is none."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True)
+
+    @contextmanager
+    def task(self, name: str, total: int, unit: str = "step", done: int = 0) -> Iterator[Task]:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = [
+            TextColumn("[bold]{task.description:>22}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[info]}"),
+        ]
+        with Bars(*columns, console=self.console, transient=False) as bars:
+            task_id = bars.add_task(name, total=total, completed=done, info="")
+            yield _RichTask(bars, task_id, unit)
+
+    def note(self, text: str) -> None:
+        self.console.print(text, highlight=False)
