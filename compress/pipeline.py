@@ -230,9 +230,9 @@ def run(
 
 def publish(built: Run) -> None:
     """Copies what a person looks for to the top of the run folder: the report and the bundle."""
-    from export.bundle import update_default
-
     if "export" in built.stages:
+        from export.bundle import update_default
+
         fresh = built.folder / ".bundle.tmp"
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(built.stages["export"].path / "bundle", fresh)

@@ -1,0 +1,71 @@
+"""What ``compress list`` prints: one table row per kind of name, each read from the table that the code itself uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from compress.errors import ConfigError, nearest
+
+
+def _datasets() -> Iterable[str]:
+    from compress.data.catalog import CATALOG
+
+    return CATALOG
+
+
+def _teachers() -> Iterable[str]:
+    import open_clip
+
+    return ["petals", *(f"{model}/{tag}" for model, tag in open_clip.list_pretrained())]
+
+
+def _students() -> Iterable[str]:
+    from compress.distill.students import architectures
+
+    return architectures()
+
+
+def _generators() -> Iterable[str]:
+    from compress.generate.base import GENERATORS
+
+    return GENERATORS
+
+
+def _strategies() -> Iterable[str]:
+    from compress.generate.base import STRATEGIES
+
+    return STRATEGIES
+
+
+def _objectives() -> Iterable[str]:
+    from compress.distill.objectives import OBJECTIVES
+
+    return OBJECTIVES
+
+
+def _presets() -> Iterable[str]:
+    from compress.config import preset_names
+
+    return preset_names()
+
+
+KINDS: dict[str, Callable[[], Iterable[str]]] = {
+    "datasets": _datasets,
+    "teachers": _teachers,
+    "students": _students,
+    "generators": _generators,
+    "strategies": _strategies,
+    "objectives": _objectives,
+    "presets": _presets,
+}
+
+
+def names(kind: str) -> list[str]:
+    """The names of a kind.
+
+    Raises:
+        ConfigError: unknown kind, with the nearest one.
+    """
+    if kind not in KINDS:
+        raise ConfigError("nothing of this kind to list", got=repr(kind), remedy=nearest(kind, KINDS))
+    return list(KINDS[kind]())

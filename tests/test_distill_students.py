@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from compress.config import DistillSettings, ImageSettings
+from compress.distill.students import Student, initialise, load_student, save_student, spec_for
+from compress.errors import ConfigError
+
+IMAGE = ImageSettings(size=32, crop_pct=1.0)
+
+
+def student(arch: str = "resnet18", init: str = "random", text: torch.Tensor | None = None, **more: object) -> Student:
+    settings = DistillSettings(student=arch, init=init, **more)  # type: ignore[arg-type]
+    text = torch.randn(5, 128) if text is None else text
+    torch.manual_seed(0)
+    return initialise(settings, spec_for(settings, IMAGE, len(text), text.shape[1]), text)
+
+
+def test_any_timm_model_becomes_a_classifier(tmp_path: Path) -> None:
+    made = student("mobilenetv4_conv_small").eval()
+    images = torch.randn(2, 3, 32, 32)
+    assert made(images).shape == (2, 5) and made.proj is None
+    save_student(made, tmp_path)
+    assert torch.equal(load_student(tmp_path)(images), made(images))
+    assert load_student(tmp_path).spec == made.spec
+
+
+def test_unknown_student_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'resnet18'"):
+        student("resnet118")
+
+
+def test_first_weights_are_never_replaced_silently(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no 'clip' trunk for this student"):
+        student("resnet18", "clip")
+    with pytest.raises(ConfigError, match="a .safetensors file"):
+        student("resnet18", "timm", init_path=tmp_path / "weights.pth")
+
+
+def test_a_small_clip_from_a_file_starts_as_a_zero_shot_classifier(tmp_path: Path) -> None:
+    donor, text = student(), F.normalize(torch.randn(5, 64), dim=-1)
+    weights = {f"trunk.{key}": value.contiguous() for key, value in donor.trunk.state_dict().items()}
+    proj = torch.randn(64, 512)
+    save_file({**weights, "proj.weight": proj, "logit_scale": torch.tensor(3.0)}, tmp_path / "clip.safetensors")
+    made = student("resnet18", "clip", text, init_path=tmp_path / "clip.safetensors").eval()
+    images = torch.randn(3, 3, 32, 32)
+    features = F.normalize(donor.trunk.eval()(images) @ proj.T, dim=-1)
+    assert torch.allclose(made(images), torch.tensor(3.0).exp() * features @ text.T, atol=1e-4)
+    with pytest.raises(ConfigError, match="does not share the teacher's text space"):
+        student("resnet18", "clip", torch.randn(5, 32), init_path=tmp_path / "clip.safetensors")
+
+
+def test_the_embedded_small_clip_is_its_own_zero_shot_classifier_at_step_0() -> None:
+    from compress.embedded.nets import load_student_clip
+
+    text = F.normalize(torch.randn(5, 128), dim=-1)
+    made = student("petal_cnn", "clip", text).eval()
+    weights = load_student_clip()
+    images = torch.randn(4, 3, 32, 32)
+    features = F.normalize(F.linear(made.trunk(images), weights["proj.weight"].float()), dim=-1)
+    expected = weights["logit_scale"].float().exp().clamp(max=100) * features @ text.T
+    assert torch.allclose(made(images), expected, atol=1e-4)

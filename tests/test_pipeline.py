@@ -1,0 +1,145 @@
+"""The engine on a table of tiny stages: keys, plans, resume, explain, clean."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compress import pipeline
+from compress.config import Settings, merge, resolve, setting_paths
+from compress.errors import ConfigError
+from compress.pipeline import STAGES, Stage, identity, key_of
+from compress.stages import StageContext
+
+
+def small(ctx: StageContext) -> dict[str, Any]:
+    """A stage that writes its inputs' contents and the seed."""
+    inputs = {name: artifact.content for name, artifact in ctx.inputs.items()}
+    (ctx.folder / "out.json").write_text(json.dumps([ctx.seed, ctx.settings.data.shots, inputs], sort_keys=True))
+    return {"inputs": len(inputs)}
+
+
+def constant(ctx: StageContext) -> dict[str, Any]:
+    """A stage whose bytes do not depend on its settings."""
+    (ctx.folder / "out").write_text("same")
+    return {}
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (
+        Stage("data", (), ("data.shots", "seed"), f"{__name__}:small"),
+        Stage("teacher", ("data",), ("teacher",), f"{__name__}:constant"),
+        Stage("distill", ("data", "teacher"), ("distill",), f"{__name__}:small"),
+    )
+    monkeypatch.setattr(pipeline, "STAGES", rows)
+    monkeypatch.setattr(pipeline, "NAMES", tuple(row.name for row in rows))
+
+
+def change(**sections: dict) -> Settings:
+    return resolve(merge(Settings().plain(), sections))
+
+
+def test_a_second_identical_build_does_nothing(table: None, tmp_path: Path) -> None:
+    assert pipeline.run(Settings(), tmp_path, "a").made == ["data", "teacher", "distill"]
+    again = pipeline.run(Settings(), tmp_path, "a")
+    assert again.made == [] and [s.action for s in pipeline.plan(Settings(), tmp_path)] == ["keep"] * 3
+    assert (tmp_path / "runs" / "a" / "distill" / "out.json").exists()
+
+
+def test_one_knob_remakes_only_what_depends_on_it(table: None, tmp_path: Path) -> None:
+    pipeline.run(Settings(), tmp_path, "a")
+    assert pipeline.run(change(distill={"steps": 5}), tmp_path, "b").made == ["distill"]
+    # the teacher is remade but comes out the same, so nothing behind it is
+    assert pipeline.run(change(teacher={"probe_steps": 5}), tmp_path, "c").made == ["teacher"]
+    assert pipeline.run(change(data={"shots": 1}), tmp_path, "d").made == ["data", "teacher", "distill"]
+
+
+def test_the_plan_says_why(table: None, tmp_path: Path) -> None:
+    first = pipeline.plan(Settings(), tmp_path)
+    assert [s.action for s in first] == ["make", "behind data", "behind data"]
+    assert first[0].why == ("never made in this work folder",)
+    pipeline.run(Settings(), tmp_path, "a")
+    step = pipeline.explain(change(distill={"steps": 5}), tmp_path, "distill")
+    assert step.action == "make" and step.why == ("settings.distill.steps: 6000 -> 5",)
+    assert pipeline.explain(Settings(), tmp_path, "distill").action == "keep"
+
+
+def test_until_and_unknown_stages(table: None, tmp_path: Path) -> None:
+    assert pipeline.run(Settings(), tmp_path, "a", until="teacher").made == ["data", "teacher"]
+    with pytest.raises(ConfigError, match="did you mean 'distill'"):
+        pipeline.run(Settings(), tmp_path, "a", until="distil")
+    with pytest.raises(ConfigError, match="did you mean 'teacher'"):
+        pipeline.explain(Settings(), tmp_path, "teachr")
+
+
+def test_clean_keeps_what_runs_use(table: None, tmp_path: Path) -> None:
+    pipeline.run(Settings(), tmp_path, "a")
+    pipeline.run(change(distill={"steps": 5}), tmp_path, "a")  # the first distill is orphaned
+    assert pipeline.clean(tmp_path, pipeline.linked(tmp_path), dry_run=True)[0] == 1
+    removed, freed = pipeline.clean(tmp_path, pipeline.linked(tmp_path))
+    assert removed == 1 and freed > 0
+    assert pipeline.run(change(distill={"steps": 5}), tmp_path, "a").made == []
+
+
+def test_config_yaml_repeats_the_run(table: None, tmp_path: Path) -> None:
+    from compress.config import read_layer
+
+    run = pipeline.run(change(data={"shots": 2}, seed=3), tmp_path, "a")
+    assert pipeline.run(resolve(read_layer(run.folder / "config.yaml")), tmp_path, "b").made == []
+
+
+def test_the_real_table_is_well_formed() -> None:
+    seen: set[str] = set()
+    for stage in STAGES:
+        assert set(stage.needs) <= seen
+        seen.add(stage.name)
+        assert callable(stage.function())
+        for name, digest in dataclasses.replace(stage, external=None).external_fingerprint(Settings()).items():
+            assert name and digest
+        assert identity(dataclasses.replace(stage, external=None, needs=()), Settings(), {})["settings"]
+
+
+#: the first stage whose key must change with each section
+FIRST = {
+    "data": "data", "image": "data", "seed": "data", "teacher": "teacher", "generate": "generate", "label": "teacher",
+    "distill": "distill", "quantize": "quantize", "export": "export", "bench": "bench",
+}  # fmt: skip
+VALUES = {
+    "data.dataset": "cars", "data.path": None, "data.classes": None, "data.category": "x", "data.style": "night",
+    "data.root": "elsewhere", "teacher.precision": "bf16", "teacher.templates": ["a {}"], "generate.scheduler": "X",
+    "generate.height": 64, "generate.dtype": "bf16", "generate.pair_mode": "fixed", "distill.init": "random",
+    "distill.init_path": "x.safetensors", "distill.precision": "bf16", "distill.real_fraction": 0.25,
+    "distill.alpha": 0.25, "distill.ema": 0.9, "quantize.mode": "ptq", "image.interpolation": "bilinear", "image.crop_pct": 0.5,
+    "data.test_limit": 7, "label.real_views": 3, "bench.threads": [2], "export.opset": 18, "data.test_fraction": 0.3,
+}  # fmt: skip
+
+
+def altered(path: str) -> Settings | None:
+    """The default settings with one leaf changed, or None where one leaf alone cannot change."""
+    section, _, leaf = path.partition(".")
+    plain = Settings().plain()
+    old = plain[section][leaf] if leaf else plain[section]
+    guess = (not old) if isinstance(old, bool) else old * 2 + 1 if isinstance(old, int) else old / 2 if isinstance(
+        old, float) else f"{old}x"  # fmt: skip
+    new = VALUES.get(path, guess)
+    if new is None:
+        return None
+    return resolve(merge(plain, {section: {leaf: new}} if leaf else {section: new}))
+
+
+@given(st.sampled_from([p for p in setting_paths(Settings) if p != "notes"]))
+@settings(max_examples=200, deadline=None)
+def test_settings_that_can_change_a_result_never_share_a_key(path: str) -> None:
+    other = altered(path)
+    if other is None:
+        return
+    rows = {row.name: dataclasses.replace(row, needs=(), external=None) for row in STAGES}
+    row = rows[FIRST[path.partition(".")[0]]]
+    assert key_of(identity(row, Settings(), {})) != key_of(identity(row, other, {}))
