@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 from compress import config, pipeline
 from compress.config import HostSettings, Settings
 from compress.errors import ConfigError, DownloadError
+from compress.hub import hub_answers
 from compress.pipeline import Run, Step
 from compress.progress import SILENT, Progress
 
-HUB = ("huggingface.co", 443)
 OFFLINE_COMMAND = "compress build --dataset petals --shots 4"
 
 
@@ -90,25 +89,14 @@ def _world(flags: Mapping[str, Any], offline: bool) -> tuple[str, list[str]]:
         return ("embedded" if teacher == "petals" else "hub"), []
     if data.get("dataset", "petals") == "petals" and not data.get("path") and not data.get("classes"):
         return "embedded", []
-    if data.get("path") and (offline or not hub_reachable()):
-        why = "--offline was given" if offline else f"{HUB[0]} cannot be reached"
+    if data.get("path") and (offline or not hub_answers()):
+        why = "--offline was given" if offline else "the model hub cannot be reached"
         return "embedded", [
             f"CLIP ViT-L/14 and Kandinsky 2.2 were not used because {why}: the embedded miniature teacher, generator and "
             "student (32 px, trained on drawn flowers) stand in for them. The pipeline is real, the accuracy is not what a "
             "real teacher gives. Name one with --teacher PATH --generator PATH."
         ]
     return "hub", []
-
-
-def hub_reachable(timeout_s: float = 3.0) -> bool:
-    """Whether the model hub answers; False where the environment asks for offline use."""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes"):
-        return False
-    try:
-        with socket.create_connection(HUB, timeout=timeout_s):
-            return True
-    except OSError:
-        return False
 
 
 def work_folder(work_dir: str | Path | None = None) -> Path:
@@ -133,7 +121,7 @@ def preflight(settings: Settings) -> None:
     from compress.generate.base import missing as generator_missing
     from compress.teacher import missing as teacher_missing
 
-    reachable = not settings.data.offline and hub_reachable()
+    reachable = not settings.data.offline and hub_answers()
     found = [data_missing(settings.data, reachable), teacher_missing(settings.teacher, reachable)]
     found.append(generator_missing(settings.generate, reachable))
     lost = [text for text in found if text]
@@ -147,7 +135,21 @@ def preflight(settings: Settings) -> None:
 
 def plan(settings: Settings, *, work_dir: str | Path | None = None, until: str | None = None) -> list[Step]:
     """What a build would do, stage by stage, without doing it."""
-    return pipeline.plan(settings, work_folder(work_dir), until)
+    work = work_folder(work_dir)
+    return pipeline.plan(_with_root(settings, work), work, until)
+
+
+def explain(settings: Settings, stage: str, *, work_dir: str | Path | None = None) -> Step:
+    """Why a stage would be kept or made again, field by field."""
+    work = work_folder(work_dir)
+    return pipeline.explain(_with_root(settings, work), work, stage)
+
+
+def _with_root(settings: Settings, work: Path) -> Settings:
+    """Named datasets lie in the work folder unless another place is named."""
+    if settings.data.root is not None or settings.data.dataset is None:
+        return settings
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"root": work / "datasets"})})
 
 
 def build(
@@ -169,10 +171,11 @@ def build(
     Raises:
         Clip2EdgeError: see ``compress.errors``.
     """
-    resolved = settings or settings_for(dataset, **options)
+    work = work_folder(work_dir)
+    resolved = _with_root(settings or settings_for(dataset, **options), work)
     preflight(resolved)
     for note in resolved.notes:
         progress.note(f"note: {note}")
     return pipeline.run(
-        resolved, work_folder(work_dir), name or run_name(resolved), until=until, host=host, progress=progress, command=command
+        resolved, work, name or run_name(resolved), until=until, host=host, progress=progress, command=command
     )

@@ -104,12 +104,12 @@ def explain(
     work_dir: WorkDir = None,
 ) -> None:  # fmt: skip
     """Say why a stage would be kept or made again, field by field."""
-    from compress import api, pipeline
+    from compress import api
 
     settings = _settings(
         dataset, data, classes, classes_file, shots, teacher, generator, student, preset, set_, seed, offline, config_file
     )
-    _print_plan([pipeline.explain(settings, api.work_folder(work_dir), stage)])
+    _print_plan([api.explain(settings, stage, work_dir=work_dir)])
 
 
 @app.command()

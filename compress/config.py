@@ -18,8 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from compress.errors import ConfigError, nearest
 
 PRESETS = Path(__file__).parent / "presets"
-PAPER_TEMPLATES = ("A photo of {}.", "A photo of {}, a photo of {category}.")
-CLIP_TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "a good photo of a {}.", "a close-up photo of a {}.")
+CLIP_TEMPLATES = (
+    "a photo of a(n) {}[, a type of {category}].",
+    "a good photo of a(n) {}[, a type of {category}].",
+    "a close-up photo of a(n) {}[, a type of {category}].",
+)
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -40,7 +43,7 @@ class DataSettings(Section):
     shots: Annotated[int, Field(ge=0)] = 4
     category: str | None = None  # "flower": goes into prompts that ask for {category}
     style: str | None = None  # petals only: photo, sketch, painting, night
-    root: Path | None = None  # where named datasets lie; default: <work>/datasets
+    root: Path | None = None  # where named datasets lie; default: <work folder>/datasets
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2  # of a folder without a test/ folder
     test_limit: Annotated[int, Field(ge=1)] | None = None
     max_pixels: Count = 64_000_000  # larger images are refused as bombs
@@ -149,7 +152,7 @@ class QuantizeSettings(Section):
 class ExportSettings(Section):
     """ONNX files and their parity."""
 
-    opset: Annotated[int, Field(ge=17, le=22)] = 20
+    opset: Annotated[int, Field(ge=18, le=22)] = 20  # 18 is the oldest that torch writes
     parity_images: Count = 256
 
 

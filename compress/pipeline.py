@@ -26,8 +26,12 @@ from compress.errors import ConfigError, nearest
 from compress.progress import SILENT, Progress
 from compress.stages import Stage, StageContext, select
 
+#: what of the data settings can change the images; where they lie (path, root, offline) cannot: their content is external
+DATA_FIELDS = tuple(f"data.{f}" for f in "dataset classes shots category style test_fraction test_limit max_pixels".split())
 STAGES: tuple[Stage, ...] = (
-    Stage("data", (), ("data", "image", "seed"), "compress.data.stage:run", external="compress.data.stage:fingerprint"),
+    Stage(
+        "data", (), (*DATA_FIELDS, "image", "seed"), "compress.data.stage:run", external="compress.data.stage:fingerprint"
+    ),
     Stage(
         "teacher", ("data",), ("teacher", "label", "image", "seed"), "compress.probe:run",
         external="compress.teacher:fingerprint",

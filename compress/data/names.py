@@ -1,0 +1,62 @@
+"""Class names as CLIP prompts want them, where a dataset's own files do not give them so.
+
+Sources: the class lists in the data notes of the CLIP paper (Radford et al., 2021), corrected where misspelt.
+"""
+
+from __future__ import annotations
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+STL10 = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
+SVHN = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+
+#: folder (WordNet id) -> name
+IMAGENETTE = {
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chainsaw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
+
+#: folder -> name
+EUROSAT = {
+    "AnnualCrop": "annual crop land",
+    "Forest": "forest",
+    "HerbaceousVegetation": "brushland or shrubland",
+    "Highway": "highway or road",
+    "Industrial": "industrial buildings",
+    "Pasture": "pasture land",
+    "PermanentCrop": "permanent crop land",
+    "Residential": "residential buildings",
+    "River": "river",
+    "SeaLake": "lake or sea",
+}
+
+#: the few names of torchvision's Flowers102.classes that are written for a table and not for a sentence
+FLOWERS = {
+    "globe-flower": "globe flower",
+    "pink-yellow dahlia?": "pink and yellow dahlia",
+    "desert-rose": "desert rose",
+}
+
+#: folder -> name where it is more than the folder with spaces for underscores
+CALTECH101 = {
+    "Faces": "off-center face",
+    "Faces_easy": "centered face",
+    "Leopards": "leopard",
+    "Motorbikes": "motorbike",
+    "airplanes": "airplane",
+    "car_side": "side of a car",
+    "cougar_body": "body of a cougar cat",
+    "cougar_face": "face of a cougar cat",
+    "crocodile_head": "head of a crocodile",
+    "flamingo_head": "head of a flamingo",
+    "snoopy": "snoopy (cartoon beagle)",
+    "water_lilly": "water lily",  # misspelt on disk
+    "yin_yang": "yin and yang symbol",
+}

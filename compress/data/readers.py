@@ -1,0 +1,194 @@
+"""Reads the named datasets: torchvision's with an official split, torchvision's folders without one, and petals.
+
+A reader takes (settings, root, download) and returns ``Images``. It opens lists, never images, and raises what
+torchvision raises if something is not on disk; ``catalog.open_dataset`` turns that into one message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.config import DataSettings
+from compress.data.folders import class_files, readable_name, split_files
+from compress.data.shots import hold_out
+from compress.data.split import Split
+from compress.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a reader gives: class names by class number, both splits, and what identifies their content."""
+
+    names: tuple[str, ...]
+    train: Split
+    test: Split
+    identity: Callable[[], str]
+    notes: tuple[str, ...] = ()
+
+
+Reader = Callable[[DataSettings, Path, bool], Images]
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """A torchvision dataset whose items are files, with an official split.
+
+    Attributes:
+        kind: the class in ``torchvision.datasets``; it must take ``split`` and ``loader``.
+        names: class names of the opened dataset.
+        train: the official splits that k shots are drawn from.
+    """
+
+    kind: str
+    names: Callable[[Any], Sequence[str]]
+    train: tuple[str, ...] = ("train",)
+
+    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Images:
+        opened = {name: self._open(root, name, download) for name in (*self.train, "test")}
+        train = _listed(root, [opened[name] for name in self.train], settings.max_pixels)
+        test = _listed(root, [opened["test"]], settings.max_pixels)
+
+        def identity() -> str:
+            sizes = [_size(split.load(i)) for split in (train, test) for i in range(len(split))]
+            return digest(train, test, np.asarray(sizes, np.int64))
+
+        return Images(tuple(self.names(opened["test"])), train, test, identity)
+
+    def _open(self, root: Path, split: str, download: bool) -> Any:
+        from torchvision import datasets
+
+        return getattr(datasets, self.kind)(root, split=split, download=download, loader=Path)
+
+
+@dataclass(frozen=True)
+class ImageArrays:
+    """A torchvision dataset that holds its images in one array, with an official split.
+
+    Attributes:
+        kind: the class in ``torchvision.datasets``.
+        names: class names by class number.
+        splits: the arguments that select train and test.
+        labels: the attribute that holds the class numbers.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    splits: tuple[Mapping[str, Any], Mapping[str, Any]]
+    labels: str
+
+    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Images:
+        from torchvision import datasets
+
+        opened = [getattr(datasets, self.kind)(root, download=download, **chosen) for chosen in self.splits]
+        train, test = (self._split(name, data, settings) for name, data in zip(("train", "test"), opened, strict=True))
+        return Images(self.names, train, test, lambda: digest(train, test, *(data.data for data in opened)))
+
+    def _split(self, name: str, data: Any, settings: DataSettings) -> Split:
+        labels = np.asarray(getattr(data, self.labels)).astype(np.int64)
+        keys = tuple(f"{name}/{index:06d}" for index in range(len(labels)))
+        return Split(labels, keys, lambda index: data[index][0], settings.max_pixels)
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """A dataset that torchvision unpacks into class folders.
+
+    Attributes:
+        kind: the class in ``torchvision.datasets`` that downloads it.
+        base: the folder below the root that holds the class folders (or the folders of ``splits``).
+        names: folder -> class name, where it is not the folder with spaces for underscores.
+        splits: the train and test folders below ``base``; None if there is no official split (20 % of every class is
+            held out with seed 0).
+        left_out: folders that are not classes.
+    """
+
+    kind: str
+    base: str
+    names: Mapping[str, str]
+    splits: tuple[str, str] | None = None
+    left_out: frozenset[str] = frozenset()
+
+    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Images:
+        base = root / self.base
+        if download and not base.is_dir():
+            from torchvision import datasets
+
+            getattr(datasets, self.kind)(root, download=True)
+        if self.splits:
+            train_files, test_files = (class_files(base / name) for name in self.splits)
+            folders = sorted(train_files)
+            train = split_files(root, train_files, folders, settings.max_pixels)
+            test = split_files(root, test_files, folders, settings.max_pixels)
+        else:
+            files = {name: paths for name, paths in class_files(base).items() if name not in self.left_out}
+            folders = sorted(files)
+            everything = split_files(root, files, folders, settings.max_pixels)
+            rows = hold_out(everything, folders, fraction=0.2, seed=0)
+            train, test = everything.subset(rows[0]), everything.subset(rows[1])
+        names = tuple(self.names.get(folder, readable_name(folder)) for folder in folders)
+        notes = () if self.splits else ("no official split: 20 % of every class is held out for testing (seed 0)",)
+
+        def identity() -> str:
+            sizes = [_size(split.load(i)) for split in (train, test) for i in range(len(split))]
+            return digest(train, test, np.asarray(sizes, np.int64))
+
+        return Images(names, train, test, identity, notes)
+
+
+def read_petals(settings: DataSettings, root: Path, download: bool) -> Images:
+    """The embedded world: every image is drawn when it is asked for.
+
+    Raises:
+        ConfigError: an unknown style.
+    """
+    from compress.embedded.attributes import STYLES
+    from compress.embedded.world import SPECIES, SPLITS, render_species
+
+    style = settings.style or "photo"
+    if style not in STYLES:
+        raise ConfigError("unknown style of petals", got=repr(style), remedy=nearest(style, STYLES))
+    names = tuple(species.name for species in SPECIES)
+
+    def split(name: str) -> Split:
+        each = SPLITS[name]
+        labels = np.repeat(np.arange(len(names)), each)
+        keys = tuple(f"{name}/{style}/{label:02d}/{index:03d}" for label in range(len(names)) for index in range(each))
+
+        def draw(index: int) -> np.ndarray:
+            return render_species([index // each], name, [index % each], style)[0]
+
+        return Split(labels, keys, draw, settings.max_pixels)
+
+    def identity() -> str:  # what is drawn, not the version of what draws it: one picture of every species
+        sample = render_species(range(len(names)), "test", [0] * len(names), style)
+        return hashlib.sha256("\n".join(names).encode() + str(SPLITS).encode() + sample.tobytes()).hexdigest()
+
+    return Images(names, split("train"), split("test"), identity)
+
+
+def digest(train: Split, test: Split, *arrays: np.ndarray) -> str:
+    """SHA-256 over both splits' keys and labels and the given arrays."""
+    total = hashlib.sha256()
+    for split in (train, test):
+        total.update("\n".join(split.keys).encode())
+        total.update(np.ascontiguousarray(split.labels, np.int64).tobytes())
+    for array in arrays:
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def _listed(root: Path, opened: Sequence[Any], max_pixels: int) -> Split:
+    items = [data[index] for data in opened for index in range(len(data))]  # loader=Path: nothing is decoded
+    paths = [Path(path) for path, _ in items]
+    keys = tuple(path.relative_to(root).as_posix() for path in paths)
+    return Split(np.array([label for _, label in items], np.int64), keys, paths.__getitem__, max_pixels)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else -1

@@ -1,0 +1,45 @@
+"""A .npy file written row by row, in constant memory, whose number of rows need not be known before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+
+class RowWriter:
+    """Appends arrays of one shape to a .npy file; readable with ``np.load(path, mmap_mode="r")`` after ``with``.
+
+    Plain writes instead of a memory map: a full disk is then an OSError here, and not a SIGBUS that kills the process.
+    """
+
+    def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type[np.generic] = np.uint8) -> None:
+        self._row_shape, self._dtype, self.rows = row_shape, np.dtype(dtype), 0
+        self._file = path.open("w+b")
+        self._write_header()
+        self._start = self._file.tell()
+
+    def append(self, row: np.ndarray) -> None:
+        """Writes one row; its shape and type must be the file's."""
+        if row.shape != self._row_shape or row.dtype != self._dtype:
+            raise ValueError(f"row is {row.dtype} {row.shape}, the file holds {self._dtype} {self._row_shape}")
+        self._file.write(np.ascontiguousarray(row).tobytes())
+        self.rows += 1
+
+    def _write_header(self) -> None:
+        shape = (self.rows, *self._row_shape)
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)  # padded so that the first axis may grow in place
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None:
+                self._file.seek(0)
+                self._write_header()
+                assert self._file.tell() == self._start, "numpy's header did not keep its length"
