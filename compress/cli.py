@@ -202,9 +202,11 @@ def _print_summary(report: dict[str, Any]) -> None:
 
 def main() -> None:
     """Entry point of ``compress``: errors become one line on stderr and exit code 2."""
+    from runtime.errors import EdgeError
+
     try:
         app()
-    except Clip2EdgeError as error:
+    except (Clip2EdgeError, EdgeError) as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise SystemExit(2) from error
     except KeyboardInterrupt:

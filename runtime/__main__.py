@@ -1,0 +1,87 @@
+"""``python -m runtime classify|bench|verify``: the device commands, on argparse alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from runtime import golden
+from runtime.bench import bench as run_bench
+from runtime.bench import lines
+from runtime.classifier import Classifier
+from runtime.errors import EdgeError
+
+
+def classify(args: argparse.Namespace) -> int:
+    """Prints the likeliest labels of each image."""
+    classifier = Classifier.load(args.bundle, precision=args.precision, threads=args.threads)
+    results = {str(image): classifier.predict(image, top_k=args.top_k) for image in args.images}
+    if args.json:
+        table = {image: [asdict(guess) for guess in guesses] for image, guesses in results.items()}
+        print(json.dumps(table, indent=2))
+        return 0
+    for image, guesses in results.items():
+        print(image)
+        for guess in guesses:
+            print(f"  {guess.probability:6.1%}  {guess.label}")
+    return 0
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Times cold, first, warm and end-to-end inference of every model in the bundle, interleaved."""
+    report = run_bench(args.bundle, args.models, seconds=args.seconds, batch=args.batch, threads=args.threads)
+    print(json.dumps(report.to_json(), indent=2) if args.json else "\n".join(lines(report)))
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Repeats the golden steps; exit code 1 where one differs."""
+    steps = golden.verify(args.bundle, threads=args.threads)
+    if args.json:
+        print(json.dumps([asdict(step) for step in steps], indent=2))
+    else:
+        for step in steps:
+            print(f"{step.state:8} {step.name:16} {step.detail}")
+    return 1 if golden.first_difference(steps) else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; an error is one line on stderr and exit code 2."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.command(args))
+    except EdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m runtime", description="Use a clip2edge bundle on this machine.")
+    commands = parser.add_subparsers(required=True, metavar="classify|bench|verify")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("bundle", type=Path, help="bundle folder")
+    shared.add_argument("--threads", type=int, help="compute threads (default: the usable physical cores)")
+    shared.add_argument("--json", action="store_true", help="print JSON")
+
+    one = commands.add_parser("classify", parents=[shared], help="label images (a single model.*.onnx works too)")
+    one.add_argument("images", type=Path, nargs="+")
+    one.add_argument("--precision", default="auto", help="auto, int8, fp32, ...")
+    one.add_argument("--top-k", type=int, default=5)
+    one.set_defaults(command=classify)
+
+    two = commands.add_parser("bench", parents=[shared], help="load, first and warm latency of every model")
+    two.add_argument("--seconds", type=float, default=5.0)
+    two.add_argument("--batch", type=int, default=1)
+    two.add_argument("--models", nargs="+", help="precisions to time (default: all but those for TensorRT)")
+    two.set_defaults(command=bench)
+
+    three = commands.add_parser("verify", parents=[shared], help="name the first step that differs from the build")
+    three.set_defaults(command=verify)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""ONNX Runtime: explicit provider and threads, no silent fallback, and proof of which kernels ran."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.errors import BackendError
+from runtime.onnx_file import check
+from runtime.telemetry import usable_cores
+
+CPU = "CPUExecutionProvider"
+INPUT, OUTPUT = "images", "logits"
+MIN_VERSION = (1, 17)  # QDQ with opset 20
+
+# Names that ORT's profile gives to executed kernels.
+QUANTIZED_OPS = frozenset(
+    {
+        "QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul", "QLinearConcat", "QLinearGlobalAveragePool",
+        "QLinearAveragePool", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax", "QLinearReduceMean", "QGemm",
+        "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QAttention",
+    }
+)  # fmt: skip
+FLOAT_OPS = frozenset({"Conv", "FusedConv", "NhwcFusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Attention"})
+
+
+class OrtRunner:
+    """A model in an ONNX Runtime session."""
+
+    def __init__(self, session: Any, provider: str, threads: int, versions: dict[str, str]) -> None:
+        self.provider, self.threads, self.versions = provider, threads, versions
+        self._session = session
+        inputs = session.get_inputs()
+        self.outputs = tuple(output.name for output in session.get_outputs())
+        is_image = len(inputs) == 1 and inputs[0].type == "tensor(float)" and len(inputs[0].shape) == 4
+        if not is_image or inputs[0].name != INPUT:
+            raise BackendError(
+                "model inputs",
+                got=[(value.name, value.type, value.shape) for value in inputs],
+                expected=f"one float32 input {INPUT!r} (B, 3, S, S)",
+            )
+        batch, _, size, _ = inputs[0].shape
+        self.input_size = size if isinstance(size, int) else None
+        self._fixed_batch = batch if isinstance(batch, int) else None
+
+    def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
+        """``output`` (B, K) float32 of normalised images (B, 3, S, S) float32.
+
+        Raises:
+            BackendError: no such output, or the engine refuses the batch.
+        """
+        if output not in self.outputs:
+            raise BackendError(f"no output {output!r}", got=output, expected=", ".join(self.outputs))
+        step = self._fixed_batch or len(images)
+        if len(images) % max(step, 1):
+            raise BackendError("batch", got=len(images), expected=f"a multiple of {step}, which the model fixes")
+        try:
+            parts = [
+                self._session.run([output], {INPUT: images[start : start + step]})[0]
+                for start in range(0, len(images), step or 1)
+            ]
+        except Exception as error:  # ORT's exceptions share no base class of their own
+            raise BackendError("onnxruntime refused the batch", got=_first_line(error)) from error
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def load(
+    model: Path, *, threads: int | None = None, provider: str = CPU, spinning: bool = True, options: Any = None
+) -> OrtRunner:
+    """A session on exactly ``provider`` with ``threads`` compute threads (default: the usable cores).
+
+    Threads spin only while a call runs, so that interleaved sessions do not take cores from each other.
+
+    Raises:
+        BackendError: onnxruntime or the provider is absent, or the model cannot be loaded.
+        BundleError: the file is no ONNX model or reaches outside itself.
+    """
+    ort = _import()
+    check(Path(model))
+    present = ort.get_available_providers()
+    if provider not in present:
+        raise BackendError(
+            f"provider {provider} is absent", got=f"{', '.join(present)} present", remedy=_install_hint(provider)
+        )
+    count = usable_cores() if threads is None else threads
+    if not 1 <= count <= 1024:
+        raise BackendError("threads", got=count, expected="1..1024")
+    options = options or ort.SessionOptions()
+    options.intra_op_num_threads = count
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3  # errors; warnings about optimisations are not the user's
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        session = ort.InferenceSession(str(model), options, providers=[provider])
+    except Exception as error:
+        raise BackendError(f"onnxruntime cannot load {model}", got=_first_line(error)) from error
+    session.disable_fallback()
+    if session.get_providers()[0] != provider:
+        raise BackendError(f"onnxruntime fell back from {provider}", got=session.get_providers(), expected=provider)
+    return OrtRunner(session, provider, count, {"onnxruntime": ort.__version__})
+
+
+def quantized_kernels(model: str | Path, size: int | None = None, provider: str = CPU) -> dict[str, int]:
+    """Kernel name -> how many nodes ran with it, from ORT's own profile of one inference.
+
+    The QDQ nodes in a file are a wish; ``QLinearConv`` here is a fact. See ``is_quantized``.
+
+    Args:
+        model: an ONNX file with input "images".
+        size: S, where the graph leaves it open.
+
+    Raises:
+        BackendError, BundleError: as ``load``.
+    """
+    ort = _import()
+    with tempfile.TemporaryDirectory() as folder:
+        options = ort.SessionOptions()
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        runner = load(Path(model), threads=1, provider=provider, options=options)
+        edge = runner.input_size or size
+        if edge is None:
+            raise BackendError("input size of the model is open", expected="the size argument")
+        runner.run(np.zeros((runner._fixed_batch or 1, 3, edge, edge), np.float32), runner.outputs[0])
+        events = json.loads(Path(runner._session.end_profiling()).read_text())
+    nodes = {
+        event["name"]: event["args"]["op_name"]
+        for event in events
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+    }
+    return dict(sorted(Counter(nodes.values()).items()))
+
+
+def is_quantized(kernels: dict[str, int]) -> bool:
+    """Whether most of the convolutions and products that ran were integer kernels."""
+    integer = sum(count for name, count in kernels.items() if name in QUANTIZED_OPS)
+    floating = sum(count for name, count in kernels.items() if name in FLOAT_OPS)
+    return integer > floating
+
+
+def _import() -> Any:
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise BackendError(
+            "onnxruntime is not installed", got=error, remedy="pip install 'clip2edge[ort]' (or onnxruntime-gpu)"
+        ) from error
+    version = tuple(int(part) for part in ort.__version__.split(".")[:2])
+    if version < MIN_VERSION:
+        needed = ".".join(map(str, MIN_VERSION))
+        raise BackendError("onnxruntime is too old", got=ort.__version__, expected=f"{needed} or newer")
+    return ort
+
+
+def _install_hint(provider: str) -> str:
+    hints = {
+        "CUDAExecutionProvider": "pip install onnxruntime-gpu",
+        "TensorrtExecutionProvider": "pip install onnxruntime-gpu, and TensorRT beside it",
+        "OpenVINOExecutionProvider": "pip install onnxruntime-openvino",
+    }
+    return hints.get(provider, "choose one of those present")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

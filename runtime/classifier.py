@@ -1,0 +1,174 @@
+"""The classifier: a bundle (or one self-describing model file) in, labels with probabilities out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from runtime.backends import Runner
+from runtime.backends import backend as backend_row
+from runtime.backends import load as load_model
+from runtime.bundle import Label, labels_from_json, open_bundle, parse_json
+from runtime.errors import BackendError, BundleError
+from runtime.onnx_file import inspect
+from runtime.preprocess import ImageLike, PreprocessSpec, decode, geometry, normalise
+
+BATCH = 32  # images per engine call, so that a long list needs no more memory than this many
+META_LABELS, META_PREPROCESS, META_PRECISION = "clip2edge.labels", "clip2edge.preprocess", "clip2edge.precision"
+
+OneOrMany = ImageLike | Sequence[ImageLike]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One guess: label, its index, its probability (softmax over all classes)."""
+
+    label: str
+    index: int
+    probability: float
+
+
+class Classifier:
+    """A loaded model with its labels and its preprocessing. Safe to share between threads.
+
+    Attributes:
+        labels: class names in index order.
+        spec: the preprocessing.
+        runner: the engine's session; ``runner.run(float batch)`` is compute alone.
+        precision: the model chosen, e.g. "int8".
+        backend: the engine's name.
+        load_ms: time that loading took, verification included.
+    """
+
+    def __init__(
+        self, runner: Runner, labels: Sequence[Label], spec: PreprocessSpec, precision: str, backend: str
+    ) -> None:
+        if runner.input_size not in (None, spec.size):
+            raise BundleError("model and preprocessing disagree", got=runner.input_size, expected=spec.size)
+        self.runner, self.spec, self.precision, self.backend = runner, spec, precision, backend
+        self.label_rows = tuple(labels)
+        self.labels = tuple(label.name for label in labels)
+        self.load_ms = 0.0
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | Path,
+        precision: str = "auto",
+        backend: str = "onnxruntime",
+        threads: int | None = None,
+        verify: bool = True,
+        **options: Any,
+    ) -> Classifier:
+        """The classifier in a bundle folder or in one self-describing ``model.*.onnx``.
+
+        Args:
+            bundle: path of the folder or file.
+            precision: "auto" (the bundle's default) or a model it holds: "int8", "fp32", ...
+            backend: a row of ``runtime.backends.BACKENDS``.
+            threads: compute threads; default: the usable physical cores.
+            verify: compare every file with the manifest's SHA-256 (their sizes are always compared).
+            options: for the engine, e.g. ``provider="CUDAExecutionProvider"``, ``spinning=False``.
+
+        Raises:
+            BundleError: damaged, unsafe, of a future version, or without such a model.
+            BackendError: the engine or provider is absent, or refuses the model.
+        """
+        start = time.perf_counter()
+        path = Path(bundle)
+        row = backend_row(backend)
+        if path.suffix == ".onnx" and path.is_file():
+            model, labels, spec, chosen = _from_file(path, precision)
+        else:
+            opened = open_bundle(path, verify)
+            wanted = opened.default if precision == "auto" else precision
+            chosen = row.models.get(wanted, wanted)
+            model, labels, spec = opened.model(chosen), opened.labels, opened.preprocess
+        runner = load_model(backend, model, threads=threads, **options)
+        classifier = cls(runner, labels, spec, chosen, backend)
+        classifier.load_ms = (time.perf_counter() - start) * 1e3
+        return classifier
+
+    def predict(self, images: OneOrMany, top_k: int = 5) -> Any:
+        """The ``top_k`` likeliest labels of an image (a list), or of each image of a sequence (a list of lists).
+
+        Raises:
+            ImageError: an image that cannot be decoded; the message names it.
+            BackendError: ``top_k`` below 1, or a failure of the engine.
+        """
+        if top_k < 1:
+            raise BackendError("top_k", got=top_k, expected="1 or more")
+        probabilities = softmax(self.logits(images))
+        ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        rows = [
+            [Prediction(self.labels[i], int(i), float(share[i])) for i in order]
+            for share, order in zip(probabilities, ranked, strict=True)
+        ]
+        return rows[0] if is_single(images) else rows
+
+    def logits(self, images: OneOrMany, output: str = "logits") -> np.ndarray:
+        """float32 (B, K) of images of any size and form; one image gives (1, K)."""
+        many: Any = [images] if is_single(images) else images
+        return self._in_batches(many, self.pixels, output)
+
+    def logits_u8(self, pixels: np.ndarray, output: str = "logits") -> np.ndarray:
+        """float32 (B, K) of images that ``geometry`` has been applied to, uint8 (B, S, S, 3)."""
+        return self._in_batches(pixels, lambda part: part, output)
+
+    def pixels(self, images: Iterable[ImageLike]) -> np.ndarray:
+        """Decoded and cropped images, uint8 (B, S, S, 3): what the model sees, before normalisation."""
+        return np.stack([geometry(decode(image), self.spec) for image in images])
+
+    def _in_batches(self, items: Any, to_pixels: Any, output: str) -> np.ndarray:
+        parts = [
+            self.runner.run(normalise(to_pixels(items[start : start + BATCH]), self.spec), output)
+            for start in range(0, len(items), BATCH)
+        ]
+        if not parts:
+            return np.empty((0, len(self.labels)), np.float32)
+        logits = np.concatenate(parts).astype(np.float32, copy=False)
+        if logits.shape != (len(items), len(self.labels)):
+            raise BundleError(
+                "model and labels disagree",
+                got=f"{output} {logits.shape}",
+                expected=f"({len(items)}, {len(self.labels)})",
+            )
+        return logits
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (B, K) float64 of logits (B, K)."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def is_single(images: object) -> bool:
+    """Whether ``images`` is one image: a path, bytes, a PIL image, or an array of up to three dimensions."""
+    if isinstance(images, np.ndarray):
+        return images.ndim <= 3
+    return isinstance(images, (str, Path, bytes, bytearray, memoryview, Image.Image))
+
+
+def _from_file(path: Path, precision: str) -> tuple[Path, tuple[Label, ...], PreprocessSpec, str]:
+    """Labels and preprocessing from the metadata of a single model file."""
+    metadata = inspect(path).metadata
+    missing = sorted({META_LABELS, META_PREPROCESS} - set(metadata))
+    if missing:
+        raise BundleError(
+            f"{path} does not describe itself",
+            got=f"no {', '.join(missing)} in its metadata",
+            remedy="load the bundle's folder instead",
+        )
+    own = metadata.get(META_PRECISION, "unknown")
+    if precision not in ("auto", own):
+        raise BundleError(f"no {precision} model in {path}", got=precision, expected=f"auto or {own}")
+    labels = labels_from_json(parse_json(metadata[META_LABELS], f"{META_LABELS} of {path}"), META_LABELS)
+    spec = PreprocessSpec.from_json(parse_json(metadata[META_PREPROCESS], f"{META_PREPROCESS} of {path}"))
+    return path, labels, spec, own

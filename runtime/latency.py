@@ -1,0 +1,288 @@
+"""Latency that another person can reproduce.
+
+* Warm up until the rolling median is stable (bounded), then time each call with ``perf_counter_ns``.
+* Competitors are interleaved A B A B in blocks; a ratio is bootstrapped over whole rounds: drift hits both sides.
+* A percentile is printed only above its floor of samples (MLPerf early stopping, c = 0.99). No outlier is removed.
+* Every series is stamped VALID, DRIFTING, THROTTLED or NOISY_HOST, with the reason; TOO_FEW below 11 samples.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from runtime.telemetry import Reading, reading
+
+# Samples below which a percentile would be a guess: arXiv 1911.02549 (MLPerf inference), early stopping at c = 0.99.
+FLOORS = {50.0: 11, 90.0: 64, 95.0: 130, 99.0: 662, 99.9: 6636}
+
+BLOCK_MS = 20.0  # one competitor's turn: long enough to refill its caches, short against thermal drift
+MAX_BLOCK = 64  # calls in a turn
+WINDOW = 5  # calls in the rolling median of the warm-up
+STABLE = 0.05  # relative change of that median that counts as stable
+
+DRIFT_LIMIT = 0.05  # last third against first third of the rounds
+SPREAD_LIMIT = 0.10  # interquartile range over median
+OTHERS_LIMIT = 0.15  # share of the machine's processor time that others used
+STEAL_LIMIT = 0.02  # share that the hypervisor took
+CLOCK_LIMIT = 0.90  # clock at the end over clock at the start
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One competitor's series.
+
+    Attributes:
+        ns: duration of each call, int64 (R, C): R rounds of C calls, in order of time.
+        warmup: calls before the first sample.
+        warm: whether the warm-up ended because the median was stable.
+        before: the host when measuring began.
+        after: the host when it ended.
+    """
+
+    name: str
+    ns: np.ndarray
+    warmup: int = 0
+    warm: bool = True
+    before: Reading = field(default_factory=Reading)
+    after: Reading = field(default_factory=Reading)
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return int(self.ns.size)
+
+    def percentile_ms(self, percent: float) -> float | None:
+        """A percentile in milliseconds, a duration that really occurred; None below its floor (a key of ``FLOORS``)."""
+        if self.n < FLOORS[percent]:
+            return None
+        return float(np.percentile(self.ns, percent, method="inverted_cdf")) / 1e6
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a series may be quoted: the stamp and the reason."""
+
+    stamp: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Median of one series over that of another, with a bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+    rounds: int
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object with "p50" and "ci95"."""
+        return {"p50": self.value, "ci95": [self.low, self.high], "rounds": self.rounds}
+
+
+@dataclass(frozen=True)
+class LatencyRow:
+    """One line of a report: what was timed, on what, and how far it can be trusted. Milliseconds per call."""
+
+    model: str
+    precision: str
+    backend: str
+    batch: int
+    threads: int
+    n: int
+    p50_ms: float | None
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
+    verdict: str
+    reason: str
+    provider: str
+    includes: str  # "compute" or "decode + resize + normalise + compute + softmax"
+    warmup: int
+    load_ms: float | None = None
+    first_ms: float | None = None
+    kernels: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    clock_mhz: tuple[float | None, float | None] = (None, None)  # before, after
+    temperature_c: tuple[float | None, float | None] = (None, None)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return asdict(self)
+
+
+def measure(
+    calls: Mapping[str, Callable[[], object]],
+    seconds: float = 5.0,
+    *,
+    warmup_seconds: float | None = None,
+    min_rounds: int = 11,
+    max_rounds: int = 100_000,
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
+    look: Callable[[], Reading] = reading,
+) -> dict[str, Samples]:
+    """Times the competitors interleaved.
+
+    Args:
+        calls: name -> one inference. Equal threads and affinity are the caller's part.
+        seconds: for all together, after the warm-up; at least ``min_rounds`` rounds are run whatever they take.
+        warmup_seconds: bound of each competitor's warm-up; default a quarter of ``seconds``, at least 0.5.
+        min_rounds: rounds; 11 is the floor of the median.
+        max_rounds: rounds at which measuring ends before ``seconds``.
+        clock_ns: the clock, for tests.
+        look: reads the host's clocks and temperatures, for tests.
+
+    Returns:
+        Name -> its samples; each round holds the same number of calls, more of a fast competitor than of a slow one.
+    """
+    bound = max(0.5, seconds / 4) if warmup_seconds is None else warmup_seconds
+    warm = {name: warm_up(call, bound, clock_ns) for name, call in calls.items()}
+    turns = {name: _turn(median_ns) for name, (_, _, median_ns) in warm.items()}
+    series: dict[str, list[list[int]]] = {name: [] for name in calls}
+    before, start, rounds = look(), clock_ns(), 0
+    while rounds < max_rounds and (rounds < min_rounds or clock_ns() - start < seconds * 1e9):
+        for name, call in calls.items():
+            series[name].append(_timed(call, turns[name], clock_ns))
+        rounds += 1
+    after = look()
+    return {
+        name: Samples(name, np.array(rows, np.int64), warm[name][0], warm[name][1], before, after)
+        for name, rows in series.items()
+    }
+
+
+def warm_up(
+    call: Callable[[], object], seconds: float, clock_ns: Callable[[], int] = time.perf_counter_ns
+) -> tuple[int, bool, float]:
+    """Calls until two windows in a row have the same median within 5 %, or ``seconds`` have passed.
+
+    Returns:
+        Number of calls, whether the median was stable, the last window's median in ns.
+    """
+    start = clock_ns()
+    durations: list[int] = []
+    while True:
+        durations += _timed(call, 1, clock_ns)
+        if len(durations) >= 2 * WINDOW:
+            old, new = np.median(durations[-2 * WINDOW : -WINDOW]), np.median(durations[-WINDOW:])
+            if abs(new - old) <= STABLE * old:
+                return len(durations), True, float(new)
+        if clock_ns() - start >= seconds * 1e9:
+            return len(durations), False, float(np.median(durations[-WINDOW:]))
+
+
+def ratio(slow: Samples, fast: Samples, seed: int = 0, resamples: int = 2000) -> Ratio:
+    """How many times faster ``fast`` is: p50(slow) / p50(fast), with a paired bootstrap's 95 % interval.
+
+    A round's calls stay together and both sides draw the same rounds, so the host's drift cancels out.
+    """
+    rounds = min(len(slow.ns), len(fast.ns))
+    rng = np.random.Generator(np.random.Philox(seed))
+    draws = rng.integers(0, rounds, (resamples, rounds))
+    low, high = np.percentile(_medians(slow.ns, draws) / _medians(fast.ns, draws), [2.5, 97.5])
+    return Ratio(float(np.median(slow.ns) / np.median(fast.ns)), float(low), float(high), rounds)
+
+
+def verdict(samples: Samples) -> Verdict:
+    """The stamp of a series; the gravest finding wins."""
+    if samples.n < FLOORS[50.0]:
+        return Verdict("TOO_FEW", f"{samples.n} samples, a median needs {FLOORS[50.0]}")
+    drift = _drift(samples.ns)
+    for finding in (_throttled(samples, drift), _drifting(drift), _noisy(samples)):
+        if finding is not None:
+            return finding
+    return Verdict("VALID", f"spread {_spread(samples.ns):.1%}, drift {drift:+.1%}")
+
+
+def row(samples: Samples, *, model: str, precision: str, backend: str, batch: int, threads: int, provider: str,
+        includes: str = "compute", **facts: Any) -> LatencyRow:  # fmt: skip
+    """The report's line for a series; ``facts`` are further fields of ``LatencyRow``."""
+    judged = verdict(samples)
+    percentiles: dict[str, Any] = {name: samples.percentile_ms(percent) for name, percent in _COLUMNS.items()}
+    return LatencyRow(
+        model=model, precision=precision, backend=backend, batch=batch, threads=threads, provider=provider,
+        includes=includes, n=samples.n, verdict=judged.stamp, reason=judged.reason, warmup=samples.warmup,
+        clock_mhz=(samples.before.clock_mhz, samples.after.clock_mhz),
+        temperature_c=(samples.before.temperature_c, samples.after.temperature_c),
+        **percentiles, **facts,
+    )  # fmt: skip
+
+
+_COLUMNS = {"p50_ms": 50.0, "p90_ms": 90.0, "p95_ms": 95.0, "p99_ms": 99.0, "p999_ms": 99.9}
+
+
+def _timed(call: Callable[[], object], count: int, clock_ns: Callable[[], int]) -> list[int]:
+    durations = []
+    for _ in range(count):
+        start = clock_ns()
+        call()
+        durations.append(clock_ns() - start)
+    return durations
+
+
+def _turn(median_ns: float) -> int:
+    return int(np.clip(round(BLOCK_MS * 1e6 / max(median_ns, 1.0)), 1, MAX_BLOCK))
+
+
+def _medians(ns: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Median of all calls in the drawn rounds, (resamples,), of draws (resamples, rounds)."""
+    pieces = np.array_split(draws, max(1, draws.size * ns.shape[1] // 2_000_000))  # 16 MB at a time
+    return np.concatenate([np.median(ns[piece].reshape(len(piece), -1), axis=1) for piece in pieces])
+
+
+def _drift(ns: np.ndarray) -> float:
+    """Median of the last third of the rounds over that of the first third, minus 1."""
+    third = max(1, len(ns) // 3)
+    return float(np.median(ns[-third:]) / np.median(ns[:third])) - 1.0
+
+
+def _spread(ns: np.ndarray) -> float:
+    low, middle, high = np.percentile(ns, [25, 50, 75])
+    return float((high - low) / middle)
+
+
+def _throttled(samples: Samples, drift: float) -> Verdict | None:
+    before, after = samples.before, samples.after
+    events = _delta(before.throttle_events, after.throttle_events)
+    if events:
+        return Verdict("THROTTLED", f"the processor throttled {events} times")
+    if before.clock_mhz and after.clock_mhz and drift > DRIFT_LIMIT:
+        kept = after.clock_mhz / before.clock_mhz
+        if kept < CLOCK_LIMIT:
+            clocks = f"{before.clock_mhz:.0f} to {after.clock_mhz:.0f} MHz"
+            return Verdict("THROTTLED", f"clock fell from {clocks} and latency rose {drift:.1%}")
+    return None
+
+
+def _drifting(drift: float) -> Verdict | None:
+    if abs(drift) <= DRIFT_LIMIT:
+        return None
+    return Verdict("DRIFTING", f"last third of the rounds against the first {drift:+.1%}, limit {DRIFT_LIMIT:.0%}")
+
+
+def _noisy(samples: Samples) -> Verdict | None:
+    before, after = samples.before, samples.after
+    total = _delta(before.total_jiffies, after.total_jiffies)
+    if total:
+        busy = _delta(before.busy_jiffies, after.busy_jiffies) or 0
+        own = _delta(before.own_jiffies, after.own_jiffies) or 0
+        steal = (_delta(before.steal_jiffies, after.steal_jiffies) or 0) / total
+        others = (busy - own) / total
+        if steal > STEAL_LIMIT:
+            return Verdict("NOISY_HOST", f"the hypervisor took {steal:.1%} of the time, limit {STEAL_LIMIT:.0%}")
+        if others > OTHERS_LIMIT:
+            return Verdict("NOISY_HOST", f"others used {others:.0%} of the machine, limit {OTHERS_LIMIT:.0%}")
+    spread = _spread(samples.ns)
+    if spread > SPREAD_LIMIT:
+        return Verdict("NOISY_HOST", f"interquartile range {spread:.1%} of the median, limit {SPREAD_LIMIT:.0%}")
+    return None
+
+
+def _delta(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before
