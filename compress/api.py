@@ -7,14 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from compress import config, pipeline
+from compress import config, pipeline, preflight
 from compress.config import HostSettings, Settings
-from compress.errors import ConfigError, DownloadError
+from compress.errors import ConfigError
 from compress.hub import hub_answers
 from compress.pipeline import Run, Step
 from compress.progress import SILENT, Progress
-
-OFFLINE_COMMAND = "compress build --dataset petals --shots 4"
 
 
 def settings_for(
@@ -111,28 +109,6 @@ def run_name(settings: Settings) -> str:
     return f"{what}-{data.shots}shot-s{settings.seed}"
 
 
-def preflight(settings: Settings) -> None:
-    """Looks for everything a build needs from outside before any work is done.
-
-    Raises:
-        DownloadError: one error that names all that is missing and where each can be placed by hand.
-    """
-    from compress.data.sources import missing as data_missing
-    from compress.generate.base import missing as generator_missing
-    from compress.teacher import missing as teacher_missing
-
-    reachable = not settings.data.offline and hub_answers()
-    found = [data_missing(settings.data, reachable), teacher_missing(settings.teacher, reachable)]
-    found.append(generator_missing(settings.generate, reachable))
-    lost = [text for text in found if text]
-    if lost:
-        raise DownloadError(
-            "this build needs what is neither on disk nor reachable",
-            got="".join(f"\n  - {text}" for text in lost) + "\n",
-            remedy=f"place the files by hand as said above, or run what works offline: {OFFLINE_COMMAND}",
-        )
-
-
 def plan(settings: Settings, *, work_dir: str | Path | None = None, until: str | None = None) -> list[Step]:
     """What a build would do, stage by stage, without doing it."""
     work = work_folder(work_dir)
@@ -173,7 +149,7 @@ def build(
     """
     work = work_folder(work_dir)
     resolved = _with_root(settings or settings_for(dataset, **options), work)
-    preflight(resolved)
+    preflight.check(resolved)
     for note in resolved.notes:
         progress.note(f"note: {note}")
     return pipeline.run(

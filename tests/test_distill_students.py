@@ -56,7 +56,7 @@ def test_a_small_clip_from_a_file_starts_as_a_zero_shot_classifier(tmp_path: Pat
 
 
 def test_the_embedded_small_clip_is_its_own_zero_shot_classifier_at_step_0() -> None:
-    from compress.embedded.nets import load_student_clip
+    from compress.embedded.weights import load_student_clip
 
     text = F.normalize(torch.randn(5, 128), dim=-1)
     made = student("petal_cnn", "clip", text).eval()

@@ -158,7 +158,7 @@ def _timm(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> St
 
 
 def _generic(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
-    from compress.embedded.nets import load_student_generic
+    from compress.embedded.weights import load_student_generic
 
     _only_embedded(spec, "generic")
     student = build(spec)
@@ -168,7 +168,7 @@ def _generic(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) ->
 
 def _clip(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
     if settings.init_path is None:
-        from compress.embedded.nets import load_student_clip
+        from compress.embedded.weights import load_student_clip
 
         _only_embedded(spec, "clip")
         weights = load_student_clip()
