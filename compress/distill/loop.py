@@ -1,4 +1,4 @@
-"""The only training loop: distillation, quantization-aware training and the embedded world's trunks all go through `fit`.
+"""The only loop that trains students: distillation and quantization-aware training both go through `fit`.
 
 Every step depends on nothing but the weights, the optimizer state and the step's number, so a run that was killed and
 resumed from its checkpoint ends with the same bits on CPU as one that was not.
