@@ -1,0 +1,325 @@
+"""Stage "bench": the exported files on this machine. What they know, how fast they are, and which one ships here.
+
+    accuracy.json     per form: top-1, interval, macro-F1, ECE, per class, confusion, reliability; paired comparisons
+    predictions.npz   labels (N,) and the logits (N, K) of every form, float32
+    latency.json      rows, speed-ups with intervals, cold starts, the kernels that ran, the host
+
+A *form* is a model in one precision: ``teacher``, ``teacher_zero_shot``, ``student_fp32``, ``student_int8``, ...
+Nothing here touches torch: accuracy is what the files give in the runtime that ships.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from compress.artifacts import Artifact, write_json
+from compress.data.sources import open_source
+from compress.data.split import Split
+from compress.errors import ParityError
+from compress.evaluate import evaluate, paired
+from compress.ship import decide
+from compress.stages import StageContext
+from runtime import Classifier, PreprocessSpec, geometry, latency, normalise, telemetry
+from runtime.backends import load as load_model
+from runtime.backends.onnxruntime import is_quantized, quantized_kernels
+from runtime.bench import COMPUTE, END_TO_END
+from runtime.cold import measure_cold
+
+CHUNK = 512  # images between two saved parts of a form's logits: a killed bench of a large teacher resumes there
+BATCH = 32  # images in one call
+CHECKED_IMAGES = 8  # test images that go through predict() as encoded files
+NOT_TIMED = frozenset({"student_int8_trt"})  # made for TensorRT: onnxruntime runs it for its accuracy only
+SHIPPING = ("student_fp32", "student_int8")
+PAIRS = {  # name -> (first, second): the report says first minus second
+    "int8_vs_fp32": ("student_int8", "student_fp32"),
+    "fp32_vs_teacher": ("student_fp32", "teacher"),
+    "int8_vs_teacher": ("student_int8", "teacher"),
+    "int8_vs_ptq": ("student_int8", "student_ptq"),
+    "teacher_vs_zero_shot": ("teacher", "teacher_zero_shot"),
+}
+NO_TENSORRT = "TensorRT did not run here: onnxruntime ran model.int8.trt.onnx for its accuracy, and it was not timed"
+NO_TEST_IMAGES = "no test images: accuracy was not measured"
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A file, and which of its outputs is meant."""
+
+    name: str
+    file: Path
+    output: str = "logits"
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Measures every form and decides which file ships.
+
+    Raises:
+        ParityError: an encoded image that predict() sees otherwise than the test set was prepared.
+        BundleError, BackendError: a file that the runtime refuses.
+    """
+    forms, spec = forms_of(ctx.inputs["export"]), _student(ctx.inputs["export"], 1).spec
+    labels = np.asarray([row["label"] for row in _json(ctx.inputs["data"], "test.json")], np.int64)
+    logits: dict[str, Logits] = {}
+    for _, outputs in groupby(forms, key=lambda form: form.file):
+        logits.update(_logits(ctx, list(outputs), spec, len(labels)) if len(labels) else {})
+    metrics = {name: evaluate(values, labels) for name, values in logits.items()}
+    compared = {
+        name: paired(logits[a], logits[b], labels, seed=ctx.seed).plain()
+        for name, (a, b) in PAIRS.items()
+        if a in logits and b in logits
+    }
+    write_json(ctx.folder / "accuracy.json", {"forms": metrics, "paired": compared})
+    arrays: dict[str, Any] = {"labels": labels, **logits}
+    np.savez_compressed(ctx.folder / "predictions.npz", **arrays)
+
+    check = check_predict(ctx, spec, logits["student_fp32"]) if logits else None
+    measured = measure(ctx, forms, spec)
+    write_json(ctx.folder / "latency.json", measured)
+    gates, ship = decide(metrics, measured["speedups"].get("student_int8_vs_student_fp32"), measured["kernels"])
+    states = [] if logits else [NO_TEST_IMAGES]
+    if any(form.name in NOT_TIMED for form in forms):
+        states.append(NO_TENSORRT)
+    ctx.progress.note(ship.reason)
+    return {
+        "ship": ship.plain(),
+        "gates": [gate.plain() for gate in gates],
+        "top1": {name: form["top1"] for name, form in metrics.items()},
+        "size_bytes": {form.name: form.file.stat().st_size for form in forms if form.output == "logits"},
+        "predict_check": check,
+        "states": states,
+    }
+
+
+def forms_of(export: Artifact) -> list[Form]:
+    """Every form that the export stage wrote, the teacher first."""
+    teacher, baseline = export.path / "teacher" / "model.fp32.onnx", export.path / "ptq" / "model.ptq.onnx"
+    models: dict[str, str] = _json(export, "bundle/manifest.json")["models"]
+    out = [Form("teacher", teacher), Form("teacher_zero_shot", teacher, "zero_shot_logits")]
+    out += [
+        Form(f"student_{name.replace('.', '_')}", export.path / "bundle" / file)
+        for name, file in sorted(models.items())
+    ]
+    return out + ([Form("student_ptq", baseline)] if baseline.exists() else [])
+
+
+def load(form: Form, export: Artifact, threads: int) -> Classifier:
+    """A form in the runtime. The baseline takes labels and geometry from the bundle."""
+    if form.name.startswith("teacher"):
+        return Classifier.load(form.file, threads=threads)
+    if form.name == "student_ptq":
+        student = _student(export, threads)
+        runner = load_model("onnxruntime", form.file, threads=threads)
+        return Classifier(runner, student.label_rows, student.spec, "ptq", "onnxruntime")
+    return _student(export, threads, form.name.removeprefix("student_").replace("_", "."))
+
+
+def _student(export: Artifact, threads: int, precision: str = "fp32") -> Classifier:
+    return Classifier.load(export.path / "bundle", precision, threads=threads)
+
+
+def _logits(ctx: StageContext, outputs: Sequence[Form], student: PreprocessSpec, count: int) -> dict[str, Logits]:
+    """Logits (N, K) over the test set of every output of one file, in parts that survive a kill.
+
+    The images are prepared once for all outputs; another geometry than the student's means decoding them again.
+    """
+    classifier = load(outputs[0], ctx.inputs["export"], telemetry.usable_cores())
+    pixels = _TestPixels(ctx, classifier.spec, student)
+    starts = range(0, count, CHUNK)
+    done = sum(min(CHUNK, count - start) for start in starts if _is_done(ctx, outputs, start))
+    with ctx.progress.task(f"test {outputs[0].name.replace('_', ' ')}", total=count, unit="image", done=done) as task:
+        for start in starts:
+            if _is_done(ctx, outputs, start):
+                continue
+            made: dict[str, list[Logits]] = {form.name: [] for form in outputs}
+            end = min(start + CHUNK, count)
+            for at in range(start, end, BATCH):
+                batch = pixels(at, min(at + BATCH, end))
+                for form in outputs:
+                    made[form.name].append(classifier.logits_u8(batch, form.output))
+                task.advance(len(batch))
+            for name, parts in made.items():
+                _save(_part(ctx, name, start), np.concatenate(parts))
+    return {form.name: np.concatenate([np.load(_part(ctx, form.name, start)) for start in starts]) for form in outputs}
+
+
+def _part(ctx: StageContext, form: str, start: int) -> Path:
+    return ctx.partial / f"{form}.{start:08d}.npy"
+
+
+def _is_done(ctx: StageContext, outputs: Sequence[Form], start: int) -> bool:
+    return all(_part(ctx, form.name, start).exists() for form in outputs)
+
+
+def _save(path: Path, values: Logits) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.save(file, values, allow_pickle=False)
+    os.replace(temporary, path)
+
+
+class _TestPixels:
+    """Test images (B, S, S, 3) in a model's own geometry: as stored where that is the student's, else read again."""
+
+    def __init__(self, ctx: StageContext, wanted: PreprocessSpec, student: PreprocessSpec) -> None:
+        self._wanted = wanted
+        self._stored: NDArray[np.uint8] | None = None
+        if same_geometry(wanted, student):
+            self._stored = np.load(ctx.inputs["data"].path / "test.npy", mmap_mode="r")
+        else:
+            self._originals = Originals(ctx)
+
+    def __call__(self, start: int, end: int) -> NDArray[np.uint8]:
+        if self._stored is not None:
+            return np.asarray(self._stored[start:end])
+        return np.stack([geometry(self._originals.image(i), self._wanted) for i in range(start, end)])
+
+
+class Originals:
+    """The test images as they lie in the source, by their row in test.json."""
+
+    def __init__(self, ctx: StageContext) -> None:
+        self._split: Split = open_source(ctx.settings.data).test
+        rows = {self._split.key(i): i for i in range(len(self._split))}
+        self._rows = [rows[row["key"]] for row in _json(ctx.inputs["data"], "test.json")]
+
+    def image(self, row: int) -> Image.Image:
+        """Test image ``row``, upright RGB (PIL)."""
+        return self._split.image(self._rows[row])
+
+
+def same_geometry(a: PreprocessSpec, b: PreprocessSpec) -> bool:
+    """Whether two specs cut the same pixels (mean and std do not matter)."""
+    return (a.size, a.resize, a.interpolation) == (b.size, b.resize, b.interpolation)
+
+
+def check_predict(ctx: StageContext, spec: PreprocessSpec, expected: Logits) -> dict[str, Any]:
+    """Sends a few test images as PNG files through the shipped path, decoding included, and compares with the test set.
+
+    Args:
+        expected: logits (N, K) of the fp32 student over test.npy.
+
+    Raises:
+        ParityError: other pixels, or logits that differ by more than float kernels may.
+    """
+    classifier, originals = _student(ctx.inputs["export"], 1), Originals(ctx)
+    stored = np.load(ctx.inputs["data"].path / "test.npy", mmap_mode="r")
+    rows = np.unique(np.linspace(0, len(stored) - 1, min(CHECKED_IMAGES, len(stored))).astype(int))
+    files = [_png(originals.image(int(row))) for row in rows]
+    pixels = np.abs(classifier.pixels(files).astype(int) - stored[rows])
+    difference = float(np.abs(classifier.logits(files) - expected[rows]).max())
+    allowed = 1e-3 * float(expected.max() - expected.min())
+    if pixels.max() or difference > allowed:
+        raise ParityError(
+            "predict() does not see what the test set holds",
+            got=f"pixels that differ by up to {pixels.max()}/255, logits by up to {difference:.3g}",
+            expected=f"equal pixels, logits within {allowed:.3g}",
+            remedy="bundle and data stage no longer share their preprocessing: compress clean, then build again",
+        )
+    return {"images": len(rows), "pixels_equal": True, "max_abs_logit_difference": difference}
+
+
+def measure(ctx: StageContext, forms: list[Form], spec: PreprocessSpec) -> dict[str, Any]:
+    """Latency of every timed form, interleaved: one image, each number of threads; then end to end from a JPEG.
+
+    The first number of threads gets ``bench.seconds``, each further one half, end to end a quarter of it.
+    """
+    settings, export = ctx.settings.bench, ctx.inputs["export"]
+    timed = [form for form in forms if form.output == "logits" and form.name not in NOT_TIMED]
+    threads = list(dict.fromkeys((*settings.threads, telemetry.usable_cores())))
+    cold = {form.name: _cold(form, export, threads[0]) for form in timed if form.name != "student_ptq"}
+    rows: list[dict[str, Any]] = []
+    speedups: dict[str, Any] = {}
+    with ctx.progress.task("latency", total=len(threads) + 1, unit="series") as task:
+        for count in threads:
+            loaded = {form.name: load(form, export, count) for form in timed}
+            calls = {name: partial(item.runner.run, _noise(item.spec)) for name, item in loaded.items()}
+            first = count == threads[0]
+            series = latency.measure(calls, settings.seconds if first else settings.seconds / 2)
+            started = cold if first else {}
+            rows += [_row(loaded[name], name, COMPUTE, part, started.get(name)) for name, part in series.items()]
+            if first:
+                speedups = _speedups(series, ctx.seed)
+            task.advance()
+        students = {form.name: load(form, export, threads[0]) for form in timed if form.name in SHIPPING}
+        photo, about = _photo(ctx, spec)
+        series = latency.measure(
+            {name: partial(s.predict, photo) for name, s in students.items()}, settings.seconds / 4
+        )
+        rows += [
+            {**_row(students[name], name, END_TO_END, part, None), "image": about} for name, part in series.items()
+        ]
+        task.advance()
+    ran = quantized_kernels(export.path / "bundle" / "model.int8.onnx", spec.size)
+    return {
+        "rows": rows,
+        "speedups": speedups,
+        "cold": cold,
+        "kernels": {"ran": ran, "is_quantized": is_quantized(ran)},
+        "environment": telemetry.host().to_json(),
+    }
+
+
+def _speedups(series: Mapping[str, latency.Samples], seed: int) -> dict[str, Any]:
+    pairs = [("teacher", name) for name in series if name != "teacher"] + [("student_fp32", "student_int8")]
+    return {
+        f"{fast}_vs_{slow}": latency.ratio(series[slow], series[fast], seed=seed).to_json()
+        for slow, fast in pairs
+        if slow in series and fast in series
+    }
+
+
+def _row(
+    item: Classifier, name: str, includes: str, samples: latency.Samples, cold: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    model, _, precision = name.partition("_")
+    return latency.row(
+        samples, model=model, precision=precision or item.precision, backend=item.backend, batch=1,
+        threads=item.runner.threads, provider=item.runner.provider, includes=includes, versions=item.runner.versions,
+        load_ms=cold["load_ms"] if cold else None, first_ms=cold["first_ms"] if cold else None,
+    ).to_json()  # fmt: skip
+
+
+def _cold(form: Form, export: Artifact, threads: int) -> dict[str, Any]:
+    """Load and first image in a process of its own."""
+    if form.name == "teacher":
+        return vars(measure_cold(form.file, "auto", threads))
+    return vars(measure_cold(export.path / "bundle", form.name.removeprefix("student_").replace("_", "."), threads))
+
+
+def _noise(spec: PreprocessSpec) -> NDArray[np.float32]:
+    """One normalised image (1, 3, S, S) of random pixels: the time does not depend on what is in it."""
+    pixels = np.random.Generator(np.random.Philox(0)).integers(0, 256, (1, spec.size, spec.size, 3), dtype=np.uint8)
+    return normalise(pixels, spec)
+
+
+def _photo(ctx: StageContext, spec: PreprocessSpec) -> tuple[bytes, str]:
+    """The image that end-to-end rows decode: the first test image as JPEG, or a random one of the student's size."""
+    tests = _json(ctx.inputs["data"], "test.json")
+    image = Originals(ctx).image(0) if tests else Image.fromarray(np.full((spec.resize, spec.resize, 3), 128, np.uint8))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=90)
+    return stream.getvalue(), f"JPEG, {image.width} × {image.height}"
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _json(artifact: Artifact, file: str) -> Any:
+    return json.loads((artifact.path / file).read_text())

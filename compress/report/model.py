@@ -1,0 +1,200 @@
+"""report.json, the public interface: strict about what is promised, open to what is added later.
+
+``schema.json`` beside this file is the same contract for readers without Python; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from compress.errors import Clip2EdgeError
+
+SCHEMA = 1
+SCHEMA_FILE = Path(__file__).with_name("schema.json")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Milliseconds = Annotated[float, Field(gt=0)]
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+Verdict = Literal["VALID", "DRIFTING", "THROTTLED", "NOISY_HOST", "TOO_FEW"]
+
+
+class Part(BaseModel):
+    """A group of fields; more may be added without a new schema number."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class Dataset(Part):
+    """What was classified."""
+
+    name: str
+    classes: Annotated[int, Field(ge=1)]
+    shots: Count
+    test_images: Count
+    class_names: list[str]
+
+
+class Teacher(Part):
+    """The CLIP model that was compressed; both accuracies are null without test images."""
+
+    name: str
+    params: Count | None
+    top1: Fraction | None
+    zero_shot_top1: Fraction | None
+
+
+class Student(Part):
+    """The small model."""
+
+    name: str
+    params: Count | None
+
+
+class Synthetic(Part):
+    """The generated training images."""
+
+    images: Count
+    per_class: Count | None
+    strategy: str
+
+
+class Accuracy(Part):
+    """One form of a model on the real test split, measured with the exported file."""
+
+    n: Annotated[int, Field(ge=1)]
+    top1: Fraction
+    ci95: Interval
+    macro_f1: Fraction
+    ece: Fraction
+    nll: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Accuracy:
+        if not self.ci95[0] <= self.top1 <= self.ci95[1]:
+            raise ValueError(f"top1 {self.top1} must lie inside ci95 {self.ci95}")
+        return self
+
+
+class Comparison(Part):
+    """Two forms on the same test images; difference = first minus second."""
+
+    mcnemar_p: Fraction
+    agreement: Fraction
+    difference: Annotated[float, Field(ge=-1, le=1)]
+    ci95: Interval
+
+
+class Latency(Part):
+    """One measured configuration; a percentile below its sample floor is null."""
+
+    model: str
+    precision: str
+    backend: str
+    batch: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)]
+    includes: str
+    n: Annotated[int, Field(ge=1)]
+    p50_ms: Milliseconds | None
+    p90_ms: Milliseconds | None
+    p99_ms: Milliseconds | None
+    verdict: Verdict
+
+
+class Speedup(Part):
+    """Ratio of p50 latencies: teacher / shipped student; null where one of them was not measured."""
+
+    p50: Annotated[float, Field(gt=0)] | None
+    ci95: Interval | None
+
+
+class Budget(BaseModel):
+    """A limit the user set."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    what: str
+    limit: float
+    value: float | None
+    passed: Annotated[bool | None, Field(alias="pass")]
+
+
+class Gate(Part):
+    """One condition behind the verdict."""
+
+    what: str
+    limit: float
+    value: float | None
+    passed: bool | None
+
+
+class Ship(Part):
+    """Which file is the default one here, and why."""
+
+    file: str
+    precision: str
+    reason: str
+
+
+class Verdicts(Part):
+    """What the tool decided from what it measured."""
+
+    ship: Ship
+    gates: list[Gate]
+
+
+class Report(Part):
+    """The whole of report.json."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, title="clip2edge report")
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    headline: str
+    dataset: Dataset
+    teacher: Teacher
+    student: Student
+    synthetic: Synthetic
+    accuracy: dict[str, Accuracy]
+    paired: dict[str, Comparison]
+    latency: list[Latency]
+    speedup_vs_teacher: Speedup
+    size_bytes: dict[str, Count]
+    budgets: list[Budget]
+    verdicts: Verdicts
+    timings_s: dict[str, Annotated[float, Field(ge=0)]]
+    environment: dict[str, Any]
+    provenance: dict[str, Any]
+    states: list[str]
+    repeat: str
+
+
+def validate(report: dict[str, Any]) -> None:
+    """Checks a report against the contract.
+
+    Raises:
+        Clip2EdgeError: names the first path that is wrong.
+    """
+    try:
+        Report.model_validate(report)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise Clip2EdgeError(
+            f"report.json does not keep its contract at {path}",
+            got=repr(first["input"])[:80],
+            expected=first["msg"].removeprefix("Value error, "),
+            remedy=f"see {SCHEMA_FILE.name} (schema {SCHEMA})",
+        ) from error
+
+
+def json_schema() -> str:
+    """The text of ``schema.json``."""
+    return json.dumps(Report.model_json_schema(by_alias=True), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":  # python -m compress.report.model, after a change of the contract
+    SCHEMA_FILE.write_text(json_schema())

@@ -1,0 +1,53 @@
+"""The command line that repeats a run: the shortest flags and ``--set`` that resolve to the same settings."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from compress import api, config
+from compress.config import Settings
+
+
+def command(settings: Settings) -> str:
+    """One line for a shell; images named by a path have to lie where they lay."""
+    data, candidates = settings.data, []
+    for preset in (None, *config.preset_names()):
+        options: dict[str, Any] = {"shots": data.shots, "seed": settings.seed, "preset": preset}
+        if data.classes is not None:
+            options["classes"] = data.classes
+        elif data.path is not None:
+            options.update(
+                data=data.path, teacher=settings.teacher.name
+            )  # the teacher also says which world it came from
+        else:
+            options["dataset"] = data.dataset
+        if data.dataset != "petals" and data.path is None and settings.teacher.name == "petals":
+            options["teacher"] = "petals"
+        if data.offline:
+            options["offline"] = True
+        changed = dict(_changes(settings.plain(), api.settings_for(**options).plain()))
+        candidates.append((len(changed), preset is not None, _line(options, changed)))
+    return min(candidates)[2]
+
+
+def _changes(wanted: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in wanted.items():
+        if isinstance(value, Mapping):
+            yield from _changes(value, given[name], f"{prefix}{name}.")
+        elif value != given[name] and name != "notes":
+            yield f"{prefix}{name}", value
+
+
+def _line(options: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
+    words = ["compress", "build"]
+    for name, value in options.items():
+        if value is True:
+            words.append(f"--{name}")
+        elif value is not None and not (name == "seed" and value == 0):
+            words += [f"--{name}", ",".join(value) if isinstance(value, tuple) else str(value)]
+    for path, value in changed.items():
+        words += ["--set", f"{path}={json.dumps(value, ensure_ascii=False)}"]
+    return shlex.join(words)

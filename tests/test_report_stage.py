@@ -1,0 +1,170 @@
+"""The report of a really measured run, and of one without test images."""
+
+from __future__ import annotations
+
+import copy
+import html.parser
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_artifacts import NAMES, Finished, finish, finished  # noqa: F401
+
+from compress.api import settings_for
+from compress.errors import Clip2EdgeError
+from compress.report import model
+from compress.report.summary import summary_table
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that elements close in order and collects what the tests ask about."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture
+def page(finished: Finished) -> Page:  # noqa: F811
+    return Page((finished.folder / "report.html").read_text())
+
+
+def test_report_json_keeps_the_contract(finished: Finished) -> None:  # noqa: F811
+    written = json.loads((finished.folder / "report.json").read_text())
+    model.validate(written)
+    assert written["schema"] == 1
+    assert written["dataset"]["classes"] == len(NAMES) and written["dataset"]["test_images"] == 12 * len(NAMES)
+    assert written["teacher"]["top1"] == written["accuracy"]["teacher"]["top1"]
+    assert set(written["paired"]["int8_vs_fp32"]) >= {"mcnemar_p", "agreement", "difference", "ci95"}
+    assert set(written["size_bytes"]) >= {"student_int8", "student_fp32", "teacher"}
+    assert set(written["timings_s"]) == {*finished.stages}
+    bundle = finished.stages["export"].path / "bundle"
+    assert written["size_bytes"]["student_int8"] == (bundle / "model.int8.onnx").stat().st_size
+    assert "broken.png" in written["dataset"]["skipped"][0]["key"]
+
+
+def test_the_schema_file_is_the_model() -> None:
+    """``python -m compress.report.model`` writes it."""
+    assert model.SCHEMA_FILE.read_text() == model.json_schema()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("accuracy", "student_int8", "top1"), 91.2, "accuracy.student_int8.top1"),  # percent instead of a fraction
+        (("accuracy", "student_int8", "ci95"), [0.99, 1.0], "accuracy.student_int8"),
+        (("accuracy", "student_int8", "top1"), float("nan"), "accuracy.student_int8.top1"),
+        (("latency", 0, "verdict"), "FINE", "latency.0.verdict"),
+        (("latency", 0, "p50_ms"), -1.0, "latency.0.p50_ms"),
+        (("size_bytes", "teacher"), -5, "size_bytes.teacher"),
+        (("schema",), 2, "schema"),
+        (("verdicts", "ship"), None, "verdicts.ship"),
+        (("states",), "none", "states"),
+    ],
+)
+def test_a_broken_report_is_refused(finished: Finished, path: tuple[Any, ...], value: Any, named: str) -> None:  # noqa: F811
+    broken = copy.deepcopy(finished.report)
+    node = broken
+    for part in path[:-1]:
+        node = node[part]
+    node[path[-1]] = value
+    with pytest.raises(Clip2EdgeError, match=re.escape(named)):
+        model.validate(broken)
+
+
+@pytest.mark.parametrize("part", ["dataset", "accuracy", "latency", "speedup_vs_teacher", "size_bytes", "provenance"])
+def test_a_missing_part_is_refused(finished: Finished, part: str) -> None:  # noqa: F811
+    broken = {key: value for key, value in finished.report.items() if key != part}
+    with pytest.raises(Clip2EdgeError, match=part):
+        model.validate(broken)
+
+
+def test_the_page_asks_for_nothing_else(finished: Finished, page: Page) -> None:  # noqa: F811
+    text = (finished.folder / "report.html").read_text()
+    assert len(text.encode()) < 3_000_000
+    links = [value for _, a in page.found for key, value in a.items() if key in ("src", "href", "srcset", "action")]
+    assert links and all(value and value.startswith(("data:", "#")) for value in links)
+    assert not re.search(r"https?://|@import|url\((?!data:)", text)
+    assert not page.all("script")
+
+
+def test_the_page_is_whole_and_accessible(page: Page) -> None:
+    assert page.open == []
+    assert page.all("html")[0]["lang"] == "en" and len(page.all("h1")) == 1
+    assert all(image["alt"] for image in page.all("img"))
+    assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in page.all("svg"))
+    assert all(cell["scope"] in ("col", "row") for cell in page.all("th"))
+    anchors = {a["id"] for _, a in page.found if "id" in a}
+    assert {a["href"] for a in page.all("a")} <= {f"#{name}" for name in anchors}
+
+
+def test_the_page_shows_what_was_measured(finished: Finished) -> None:  # noqa: F811
+    text = (finished.folder / "report.html").read_text()
+    shipped = finished.report["student"]["shipped"]
+    assert f"{100 * finished.report['accuracy'][shipped]['top1']:.1f}\u202f%" in text
+    for section in ("results", "classes", "calibration", "images", "mistakes", "training", "int8", "latency", "open"):
+        assert f'<section id="{section}">' in text
+    assert "broken.png" in text and "TensorRT did not run here" in text
+    assert finished.report["repeat"].split(" --data")[0] in text
+
+
+def test_markdown_holds_the_same_table(finished: Finished) -> None:  # noqa: F811
+    text = (finished.folder / "report.md").read_text()
+    assert finished.report["headline"] in text and "<" not in text.replace("< 0.001", "")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert any("(ships)" in line for line in rows)
+    assert "None" not in text and "nan" not in text
+
+
+def test_the_console_table_names_the_file_that_ships(finished: Finished) -> None:  # noqa: F811
+    from rich.console import Console
+
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(summary_table(finished.report))
+    text = console.export_text()
+    assert "teacher" in text and "student int8" in text and text.count("ships") == 1
+    assert finished.report["verdicts"]["ship"]["reason"][:40] in text
+
+
+def test_hostile_names_stay_text(finished: Finished, tmp_path: Path) -> None:  # noqa: F811
+    from compress.report.page import Material, render_html
+
+    hostile = copy.deepcopy(finished.report)
+    hostile["dataset"]["class_names"][0] = '<img src=x onerror="alert(1)">'
+    hostile["states"].append("<script>alert(1)</script>")
+    page = Page(render_html(hostile, Material()))
+    assert not page.all("script") and not [image for image in page.all("img") if image.get("src") == "x"]
+
+
+def test_without_test_images_nothing_is_claimed(tmp_path: Path) -> None:
+    options = {"bench": {"seconds": 0.1, "threads": [1]}}
+    settings = settings_for(classes=["rose", "tulip", "poppy"], teacher="petals", overrides=options)
+    done = finish(tmp_path, settings)
+    report = json.loads((done.folder / "report.json").read_text())
+    assert report["accuracy"] == {} and report["teacher"]["top1"] is None and report["paired"] == {}
+    assert any("no test images" in line for line in report["states"])
+    assert "not known" in report["headline"]
+    page = Page((done.folder / "report.html").read_text())
+    assert page.open == [] and "mistakes" not in {a.get("id") for _, a in page.found}
+    assert len(report["latency"]) >= 6
