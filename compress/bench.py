@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -131,44 +132,30 @@ def _student(export: Artifact, threads: int, precision: str = "fp32") -> Classif
     return Classifier.load(export.path / "bundle", precision, threads=threads)
 
 
-def _logits(ctx: StageContext, outputs: Sequence[Form], student: PreprocessSpec, count: int) -> dict[str, Logits]:
-    """Logits (N, K) over the test set of every output of one file, in parts that survive a kill.
-
-    The images are prepared once for all outputs; another geometry than the student's means decoding them again.
-    """
-    classifier = load(outputs[0], ctx.inputs["export"], telemetry.usable_cores())
+def _logits(ctx: StageContext, forms: list[Form], student: PreprocessSpec, count: int) -> dict[str, Logits]:
+    """Logits (N, K) over the test set of all forms of one file, from one pass each image, in parts that survive a kill."""
+    classifier = load(forms[0], ctx.inputs["export"], telemetry.usable_cores())
     pixels = _TestPixels(ctx, classifier.spec, student)
+    outputs = [form.output for form in forms]
     starts = range(0, count, CHUNK)
-    done = sum(min(CHUNK, count - start) for start in starts if _is_done(ctx, outputs, start))
-    with ctx.progress.task(f"test {outputs[0].name.replace('_', ' ')}", total=count, unit="image", done=done) as task:
-        for start in starts:
-            if _is_done(ctx, outputs, start):
+    parts = [ctx.partial / f"{forms[0].name}.{start:08d}.npy" for start in starts]
+    done = sum(min(CHUNK, count - start) for start, part in zip(starts, parts, strict=True) if part.exists())
+    with ctx.progress.task(f"test {forms[0].name.replace('_', ' ')}", total=count, unit="image", done=done) as task:
+        for start, part in zip(starts, parts, strict=True):
+            if part.exists():
                 continue
-            made: dict[str, list[Logits]] = {form.name: [] for form in outputs}
-            end = min(start + CHUNK, count)
-            for at in range(start, end, BATCH):
-                batch = pixels(at, min(at + BATCH, end))
-                for form in outputs:
-                    made[form.name].append(classifier.logits_u8(batch, form.output))
+            made = []
+            for at in range(start, min(start + CHUNK, count), 32):
+                batch = pixels(at, min(at + 32, count, start + CHUNK))
+                ran = classifier.runner.run_all(normalise(batch, classifier.spec), outputs)
+                made.append(np.stack([ran[output] for output in outputs]))
                 task.advance(len(batch))
-            for name, parts in made.items():
-                _save(_part(ctx, name, start), np.concatenate(parts))
-    return {form.name: np.concatenate([np.load(_part(ctx, form.name, start)) for start in starts]) for form in outputs}
-
-
-def _part(ctx: StageContext, form: str, start: int) -> Path:
-    return ctx.partial / f"{form}.{start:08d}.npy"
-
-
-def _is_done(ctx: StageContext, outputs: Sequence[Form], start: int) -> bool:
-    return all(_part(ctx, form.name, start).exists() for form in outputs)
-
-
-def _save(path: Path, values: Logits) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.save(file, values, allow_pickle=False)
-    os.replace(temporary, path)
+            temporary = part.with_suffix(".tmp")
+            with temporary.open("wb") as file:
+                np.save(file, np.concatenate(made, axis=1), allow_pickle=False)
+            os.replace(temporary, part)
+    whole = np.concatenate([np.load(part, allow_pickle=False) for part in parts], axis=1)
+    return {form.name: values for form, values in zip(forms, whole, strict=True)}
 
 
 class _TestPixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +24,10 @@ class Runner(Protocol):
 
     def run(self, images: np.ndarray, output: str = "logits") -> np.ndarray:
         """``output`` (B, K) float32 of normalised images (B, 3, S, S) float32."""
+        ...
+
+    def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """Several outputs of one pass."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,25 @@ class OrtRunner:
         Raises:
             BackendError: no such output, or the engine refuses the batch.
         """
-        if output not in self.outputs:
-            raise BackendError(f"no output {output!r}", got=output, expected=", ".join(self.outputs))
+        return self.run_all(images, (output,))[output]
+
+    def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """Several outputs of one pass, each (B, K) float32; errors as ``run``."""
+        for output in outputs:
+            if output not in self.outputs:
+                raise BackendError(f"no output {output!r}", got=output, expected=", ".join(self.outputs))
         step = self._fixed_batch or len(images)
         if len(images) % max(step, 1):
             raise BackendError("batch", got=len(images), expected=f"a multiple of {step}, which the model fixes")
         try:
             parts = [
-                self._session.run([output], {INPUT: images[start : start + step]})[0]
+                self._session.run(list(outputs), {INPUT: images[start : start + step]})
                 for start in range(0, len(images), step or 1)
             ]
         except Exception as error:  # ORT's exceptions share no base class of their own
             raise BackendError("onnxruntime refused the batch", got=_first_line(error)) from error
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        made = parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts)]
+        return dict(zip(outputs, made))
 
 
 def load(
