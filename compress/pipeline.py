@@ -54,7 +54,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "export", ("data", "teacher", "generate", "label", "distill", "quantize"),
-        ("export", "quantize", "image", "teacher", "generate.generator", "label", "seed"), "export.stage:run",
+        (*DATA_FIELDS, "image", "teacher", "generate", "label", "distill", "quantize", "export", "seed"), "export.stage:run",
         external="compress.teacher:fingerprint",
     ),
     Stage("bench", ("data", "export"), ("bench", "image", "seed"), "compress.bench:run", machine_bound=True),

@@ -81,16 +81,16 @@ class Pool:
         fits = len(images) * self.views * edge * edge * 3 <= cache_bytes
         self._cache = np.empty((len(images) * self.views, edge, edge, 3), np.uint8) if fits else None
         self._cached = np.zeros(len(images) * self.views, bool)
-        self._order: tuple[int, NDArray[np.int64]] = (-1, self.members)
+        self._order: tuple[tuple[str, int], NDArray[np.int64]] = (("", -1), self.members)
 
     def draw(self, phase: str, position: int, count: int) -> NDArray[np.int64]:
         """Flat indices at ``position .. position + count`` of the endless sequence of shuffled passes."""
         size, out = len(self.members), []
         for place in range(position, position + count):
             turn = place // size
-            if self._order[0] != turn:
+            if self._order[0] != (phase, turn):
                 shuffled = numpy_rng(self.seed, "order", phase, self.kind, turn).permutation(self.members)
-                self._order = (turn, shuffled)
+                self._order = ((phase, turn), shuffled)
             out.append(self._order[1][place % size])
         return np.asarray(out, np.int64)
 

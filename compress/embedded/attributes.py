@@ -1,0 +1,64 @@
+"""The seven attributes a flower of the world `petals` is composed of, and their numbering.
+
+A flower is a row of seven small integers in the order of ``ATTRIBUTES``; there are 7,680 of them. Everything else
+(renderer, captions, species, auxiliary training head) reads the tables of this file.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+COUNTS = (3, 4, 5, 6, 8)
+COUNT_WORDS = ("three", "four", "five", "six", "eight")
+SHAPES = ("round", "pointed", "notched", "strap")
+COLOURS = {
+    "red": (0.83, 0.10, 0.12),
+    "pink": (0.96, 0.55, 0.68),
+    "orange": (0.96, 0.52, 0.08),
+    "yellow": (0.97, 0.88, 0.16),
+    "white": (0.95, 0.95, 0.92),
+    "blue": (0.20, 0.35, 0.88),
+    "purple": (0.50, 0.18, 0.68),
+    "maroon": (0.42, 0.04, 0.14),
+}
+CENTRE_COLOURS = {
+    "yellow": (0.95, 0.80, 0.10),
+    "brown": (0.36, 0.20, 0.08),
+    "green": (0.45, 0.68, 0.20),
+    "black": (0.07, 0.06, 0.08),
+}
+CENTRE_SIZES = ("small", "large")
+LAYERINGS = ("single", "double")
+PATTERNS = ("plain", "tipped", "veined")
+
+#: attribute -> the words of its values; the order is the column order of every attribute array
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "count": COUNT_WORDS,
+    "shape": SHAPES,
+    "colour": tuple(COLOURS),
+    "centre_colour": tuple(CENTRE_COLOURS),
+    "centre_size": CENTRE_SIZES,
+    "layering": LAYERINGS,
+    "pattern": PATTERNS,
+}
+NAMES = tuple(ATTRIBUTES)
+CARDINALITIES = tuple(len(words) for words in ATTRIBUTES.values())
+STYLES = ("photo", "sketch", "painting", "night", "fog")
+
+COUNT, SHAPE, COLOUR, CENTRE_COLOUR, CENTRE_SIZE, LAYERING, PATTERN = range(len(NAMES))
+
+
+def code(attributes: np.ndarray) -> np.ndarray:
+    """The number (N,) of each attribute row (N, 7): a mixed-radix index below 7,680."""
+    return np.ravel_multi_index(tuple(np.asarray(attributes).T), CARDINALITIES)
+
+
+def decode(codes: np.ndarray) -> np.ndarray:
+    """The attribute rows (N, 7) of the numbers (N,); the inverse of :func:`code`."""
+    return np.stack(np.unravel_index(np.asarray(codes), CARDINALITIES), axis=-1)
+
+
+def allowed_codes(banned: frozenset[int]) -> np.ndarray:
+    """Every flower number that is not banned, ascending."""
+    everything = np.arange(int(np.prod(CARDINALITIES)))
+    return everything[~np.isin(everything, sorted(banned))]

@@ -1,0 +1,208 @@
+"""Makes every weight of the world `petals`: ``python -m compress.embedded.train``.
+
+    phase             makes                                    samples    2 CPU cores    size
+    render            the training flowers (work folder)         120,000
+    teacher           teacher/                                 1,100,000                4.2 MB
+    student_clip      student_clip.safetensors                   600,000                0.3 MB
+    student_generic   student_generic.safetensors                300,000                0.3 MB
+    prior             prior/                                     800,000                0.5 MB
+    generator         unet/, scheduler/                          420,000                7.8 MB
+    evaluate          metrics.json, and the gates
+
+A finished phase leaves a receipt in the work folder and is not run again; ``--redo`` names phases to run anyway. Each
+phase starts from the files (fp16) that the earlier ones wrote, so what is measured is what ships. The same command on
+the same machine, thread count and library versions gives the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.embedded.weights import (
+    STUDENT_CLIP,
+    STUDENT_GENERIC,
+    TEACHER,
+    WEIGHTS,
+    Tokenizer,
+    load_teacher,
+    write_tensors,
+)
+
+SAMPLES = {
+    "render": 120_000,
+    "teacher": 1_100_000,
+    "student_clip": 600_000,
+    "student_generic": 300_000,
+    "prior": 800_000,
+    "generator": 420_000,
+    "evaluate": 0,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where a training run reads and writes, and on what."""
+
+    out: Path
+    work: Path
+    seed: int
+    device: str
+    samples: dict[str, int]
+
+    def run(self, phase: str) -> Any:
+        """The logged run of one phase."""
+        from compress.embedded.runs import Run
+
+        return Run(phase, self.seed, self.device, self.out / "train_log.jsonl")
+
+    def flowers(self) -> Any:
+        from compress.embedded.rendering import load_flowers
+
+        return load_flowers(self.work)
+
+    def teacher(self) -> Any:
+        """The teacher as saved, on the run's device, and its tokenizer."""
+        import torch
+
+        model, tokenizer = load_teacher(self.out)
+        return model.to(self.device, memory_format=torch.channels_last), tokenizer
+
+
+def _render(job: Job) -> None:
+    from compress.embedded.rendering import draw_flowers
+
+    draw_flowers(job.samples["render"], job.seed, job.work)
+
+
+def _teacher(job: Job) -> None:
+    from compress.embedded.nets import INPUT_SIZE, MEAN, STD, clip_config
+    from compress.embedded.train_clip import train_teacher
+
+    tokenizer = Tokenizer.of_captions()
+    model = train_teacher(job.run("teacher"), job.flowers(), tokenizer, job.samples["teacher"])
+    folder = job.out / TEACHER
+    write_tensors(folder / "open_clip_model.safetensors", model.state_dict())
+    preprocess = {"size": INPUT_SIZE, "mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+    _write_json(
+        folder / "open_clip_config.json", {"model_cfg": clip_config(len(tokenizer.ids)), "preprocess_cfg": preprocess}
+    )
+    _write_json(folder / "vocabulary.json", {"ids": tokenizer.ids})
+
+
+def _student_clip(job: Job) -> None:
+    from compress.embedded.train_clip import train_student_clip
+
+    teacher, tokenizer = job.teacher()
+    run = job.run("student_clip")
+    state = train_student_clip(run, job.flowers(), tokenizer, teacher, job.samples["student_clip"])
+    write_tensors(job.out / STUDENT_CLIP, state)
+
+
+def _student_generic(job: Job) -> None:
+    from compress.embedded.train_clip import train_student_generic
+
+    run = job.run("student_generic")
+    write_tensors(job.out / STUDENT_GENERIC, train_student_generic(run, job.flowers(), job.samples["student_generic"]))
+
+
+def _generator(job: Job) -> None:
+    from compress.embedded.train_generator import save_decoder, train_decoder
+
+    teacher, _ = job.teacher()
+    run = job.run("generator")
+    save_decoder(train_decoder(run, job.flowers(), teacher, job.samples["generator"]), job.out)
+
+
+def _prior(job: Job) -> None:
+    from compress.embedded.train_generator import save_prior, train_prior
+
+    teacher, tokenizer = job.teacher()
+    save_prior(train_prior(job.run("prior"), job.flowers(), tokenizer, teacher, job.samples["prior"]), job.out)
+
+
+def _evaluate(job: Job) -> None:
+    from compress.embedded.evaluate import measure, require
+
+    metrics = measure(job.out)
+    _write_json(job.out / "metrics.json", metrics)
+    require(metrics)
+
+
+PHASES: dict[str, Callable[[Job], None]] = {
+    "render": _render,
+    "teacher": _teacher,
+    "student_clip": _student_clip,
+    "student_generic": _student_generic,
+    "prior": _prior,
+    "generator": _generator,
+    "evaluate": _evaluate,
+}
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _environment(job: Job) -> dict[str, Any]:
+    import diffusers
+    import open_clip
+    import timm
+    import torch
+
+    libraries = {module.__name__: module.__version__ for module in (torch, timm, open_clip, diffusers)}
+    return {"python": platform.python_version(), **libraries, "device": job.device, "threads": torch.get_num_threads()}
+
+
+def train(job: Job, until: str | None = None, redo: tuple[str, ...] = ()) -> None:
+    """Runs the phases that have no receipt yet, in order; raises TrainingError when a gate is not met."""
+    job.out.mkdir(parents=True, exist_ok=True)
+    job.work.mkdir(parents=True, exist_ok=True)
+    for phase, work in PHASES.items():
+        receipt = job.work / f"{phase}.done.json"
+        facts = {"seed": job.seed, "samples": job.samples[phase]}
+        done = json.loads(receipt.read_text()) if receipt.is_file() and phase not in redo else {}
+        if {name: done.get(name) for name in facts} == facts and phase != "evaluate":
+            print(f"{phase}: done before in {done['seconds']} s")
+        else:
+            began = time.perf_counter()
+            work(job)
+            seconds = round(time.perf_counter() - began, 1)
+            _write_json(receipt, {**facts, "seconds": seconds})
+            job.run(phase).tell({"done": True, "seconds": seconds, **facts, "environment": _environment(job)})
+        if phase == until:
+            return
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m compress.embedded.train", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder of the weights (default: the package's own)")
+    parser.add_argument("--work", type=Path, default=Path("petals_training"), help="folder of flowers and receipts")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--threads", type=int, help="torch CPU threads (default: torch's choice)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--until", choices=PHASES, help="stop after this phase")
+    parser.add_argument("--redo", choices=PHASES, nargs="*", default=(), help="phases to run although they are done")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies sample counts; 0.002 tries it all")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    samples = {phase: int(count * options.scale) for phase, count in SAMPLES.items()}
+    train(Job(options.out, options.work, options.seed, options.device, samples), options.until, tuple(options.redo))
+
+
+if __name__ == "__main__":
+    main()
