@@ -1,17 +1,18 @@
 """Makes every weight of the world `petals`: ``python -m compress.embedded.train``.
 
     phase             makes                                    samples    2 CPU cores    size
-    render            the training flowers (work folder)         120,000
-    teacher           teacher/                                 1,100,000                4.2 MB
-    student_clip      student_clip.safetensors                   600,000                0.3 MB
-    student_generic   student_generic.safetensors                300,000                0.3 MB
-    prior             prior/                                     800,000                0.5 MB
-    generator         unet/, scheduler/                          420,000                7.8 MB
-    evaluate          metrics.json, and the gates
+    render            the training flowers (work folder)         120,000    2.8 min
+    teacher           teacher/                                 1,100,000   29.4 min    4.2 MB
+    student_clip      student_clip.safetensors                   600,000    2.5 min    0.3 MB
+    student_generic   student_generic.safetensors                300,000    1.1 min    0.3 MB
+    prior             prior/                                     800,000    1.5 min    0.5 MB
+    generator         unet/, scheduler/                          420,000   38.4 min    7.8 MB
+    evaluate          metrics.json, and the gates                           0.7 min
 
-A finished phase leaves a receipt in the work folder and is not run again; ``--redo`` names phases to run anyway. Each
-phase starts from the files (fp16) that the earlier ones wrote, so what is measured is what ships. The same command on
-the same machine, thread count and library versions gives the same weights.
+The times are of the run that made the shipped weights (its log is weights/train_log.jsonl), on cores that other work
+shared. A finished phase leaves a receipt in the work folder and is not run again; ``--redo`` names phases to run
+anyway. Each phase starts from the files (fp16) that the earlier ones wrote, so what is measured is what ships. The same
+command on the same machine, thread count and library versions gives the same weights.
 """
 
 from __future__ import annotations
