@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 {table(runs)}
 
-{options.n} processes after one that was not counted (page cache warm), {telemetry.host().cpu or platform.machine()}; no torch, no typer loaded.
+{options.n} processes after one that was not counted (page cache warm),
+{telemetry.host().cpu or platform.machine()}; no torch, no typer loaded.
 """
     options.out.write_text(text)
     print(text)

@@ -1,7 +1,7 @@
 """The ladder of SIDCLIP on the embedded world: what each component is worth, at 1, 4 and 8 shots.
 
-    python -m benchmarks.sidclip                     # 5 seeds, about an hour on 2 cores
-    python -m benchmarks.sidclip --seeds 0 --shots 1  # one cell of each rung, a few minutes
+    python -m benchmarks.sidclip                              # 5 seeds each, about an hour on 2 cores
+    python -m benchmarks.sidclip --shots 1 8 --seeds 5 2      # 5 seeds at 1 shot, 2 at 8
 
 Rungs: ``fine-tune`` a generically pretrained student on the shots; ``+D`` adds the teacher's targets; ``+I+D`` starts from the
 small CLIP; ``+I+D+S`` adds synthetic images; ``int8`` is the exported file after quantization-aware training. ``probe`` is the
@@ -35,10 +35,10 @@ BACKEND = "onnxruntime"
 RESULTS = Path(__file__).parent / "results"
 NO_SYNTHETIC = {"generate": {"per_class": 0}}
 RUNGS: dict[str, dict[str, Any]] = {
-    "fine-tune": {**NO_SYNTHETIC, "distill": {"init": "generic", "objective": "ce"}},
-    "+D": {**NO_SYNTHETIC, "distill": {"init": "generic"}},
+    "fine-tune": {**NO_SYNTHETIC, "distill": {"init": "generic", "objective": "ce", "freeze_batch_norm": False}},
+    "+D": {**NO_SYNTHETIC, "distill": {"init": "generic", "freeze_batch_norm": False}},
     "+I+D": NO_SYNTHETIC,
-    "+I+D+S": {},
+    "+I+D+S": {"bench": {"seconds": 1}},
 }
 
 
@@ -102,7 +102,12 @@ def paired(hits: dict[tuple[int, int], dict[str, np.ndarray]], better: str, wors
     gains = np.asarray([100 * (c[better].mean() - c[worse].mean()) for c in cells])
     spread = float(_t95(len(gains)) * gains.std(ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else float("nan")
     a, b = (np.concatenate([c[name] for c in cells]) for name in (better, worse))
-    return {"gain": float(gains.mean()), "ci": spread, "per_seed": gains.round(1).tolist(), "p": mcnemar_exact(int((a & ~b).sum()), int((b & ~a).sum()))}
+    return {
+        "gain": float(gains.mean()),
+        "ci": spread,
+        "per_seed": gains.round(1).tolist(),
+        "p": mcnemar_exact(int((a & ~b).sum()), int((b & ~a).sum())),
+    }
 
 
 def _t95(n: int) -> float:
@@ -125,17 +130,29 @@ def checks(hits: dict[tuple[int, int], dict[str, np.ndarray]]) -> list[str]:
 
     for better, worse in (("probe", "+I+D+S"), ("+I+D+S", "+I+D"), ("+I+D", "fine-tune")):
         p = paired(hits, better, worse, low)
-        say(f"{better} > {worse} at {low} shot", p["gain"] > 0, f"{p['gain']:+.1f} ± {p['ci']:.1f} points, p = {p['p']:.1e}")
+        say(
+            f"{better} > {worse} at {low} shot",
+            p["gain"] > 0,
+            f"{p['gain']:+.1f} ± {p['ci']:.1f} points, p = {p['p']:.1e}",
+        )
     for k in shots:
         p = paired(hits, "+D", "fine-tune", k)
-        say(f"+D > fine-tune at {k} shots", p["gain"] > 0, f"{p['gain']:+.1f} ± {p['ci']:.1f} points, seeds {p['per_seed']}")
+        say(
+            f"+D > fine-tune at {k} shots",
+            p["gain"] > 0,
+            f"{p['gain']:+.1f} ± {p['ci']:.1f} points, seeds {p['per_seed']}",
+        )
         q = paired(hits, "int8", "+I+D+S", k)
         say(f"int8 within 0.5 points of fp32 at {k} shots", q["gain"] > -0.5, f"{q['gain']:+.2f} ± {q['ci']:.2f}")
         r = paired(hits, "int8", "PTQ", k)
         say(f"QAT is better than static PTQ at {k} shots", r["gain"] > 0, f"{r['gain']:+.2f} ± {r['ci']:.2f}")
     if high > low:
         gains = [mean("+I+D+S", k) - mean("+I+D", k) for k in (low, high)]
-        say(f"the gain of S shrinks from {low} to {high} shots", gains[0] > gains[1], f"{gains[0]:+.1f} -> {gains[1]:+.1f}")
+        say(
+            f"the gain of S shrinks from {low} to {high} shots",
+            gains[0] > gains[1],
+            f"{gains[0]:+.1f} -> {gains[1]:+.1f}",
+        )
     for k, limit in ((1, 6.0), (4, 4.0)):
         if k in shots:
             gap = mean("probe", k) - mean("int8", k)
@@ -145,18 +162,19 @@ def checks(hits: dict[tuple[int, int], dict[str, np.ndarray]]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sidclip", description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 5, 5], help="how many, for each number of shots")
     parser.add_argument("--work-dir", default=None)
     parser.add_argument("--out", type=Path, default=RESULTS / "sidclip.md")
     options = parser.parse_args(arguments)
     work, hits, start = work_folder(options.work_dir), {}, time.perf_counter()
-    for shots in options.shots:
-        for seed in options.seeds:
+    for shots, seeds in zip(options.shots, options.seeds, strict=True):
+        for seed in range(seeds):
             hits[seed, shots] = cell(seed, shots, work)
             print(table(hits), flush=True)
     versions = ", ".join(f"{k} {v}" for k, v in pipeline.versions().items() if k in ("torch", "onnxruntime", "python"))
-    command = f"python -m benchmarks.sidclip --seeds {' '.join(map(str, options.seeds))} --shots {' '.join(map(str, options.shots))}"
+    shots_given, seeds_given = (" ".join(map(str, values)) for values in (options.shots, options.seeds))
+    command = f"python -m benchmarks.sidclip --shots {shots_given} --seeds {seeds_given}"
     text = f"""# The ladder of SIDCLIP on `petals`
 
 `{command}`

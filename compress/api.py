@@ -51,7 +51,9 @@ def settings_for(
     source["classes"] = tuple(classes) if classes is not None else None
     given: dict[str, Any] = {key: value for key, value in source.items() if value is not None}
     if len(given) > 1:
-        raise ConfigError("more than one source of images", got=", ".join(given), expected="one of dataset, data, classes")
+        raise ConfigError(
+            "more than one source of images", got=", ".join(given), expected="one of dataset, data, classes"
+        )
     flags: dict[str, Any] = {"data": {"dataset": None, **given} if given else {}}
     if shots is not None:
         flags["data"]["shots"] = shots

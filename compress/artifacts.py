@@ -88,7 +88,9 @@ class Store:
             for name, entry in manifest["files"].items():
                 if (folder / name).stat().st_size != entry["bytes"]:
                     return None
-            return Artifact(stage, folder, manifest["facts"], manifest["content"], manifest["seconds"], manifest["identity"])
+            return Artifact(
+                stage, folder, manifest["facts"], manifest["content"], manifest["seconds"], manifest["identity"]
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -42,6 +42,9 @@ class ViewRecipe:
         flip: whether half of the views are mirrored.
         num_ops: RandAugment operations per view.
         magnitude: strength of the operations, 0..30.
+        rotate: largest rotation either way, in degrees, before the crop; 180 for what has no up, such as flowers from above.
+        noise: largest standard deviation of the Gaussian noise added last, in units of the full range 0..1; each view
+            draws its own between 0 and this. Diffusion images lack a camera's grain, and batch statistics notice.
     """
 
     size: int
@@ -51,6 +54,8 @@ class ViewRecipe:
     flip: bool = True
     num_ops: int = 6
     magnitude: int = 9
+    noise: float = 0.0
+    rotate: float = 0.0
 
     @classmethod
     def from_settings(cls, label: LabelSettings, image: ImageSettings) -> ViewRecipe:
@@ -63,6 +68,8 @@ class ViewRecipe:
             flip=label.flip,
             num_ops=label.randaug_num_ops,
             magnitude=label.randaug_magnitude,
+            noise=label.noise,
+            rotate=label.rotate,
         )
 
     def plain(self) -> dict[str, Any]:
@@ -73,18 +80,37 @@ class ViewRecipe:
 def render_view(image: np.ndarray, recipe: ViewRecipe, seed: int) -> np.ndarray:
     """One view of an image, ``(H, W, 3)`` -> ``(S, S, 3)``, both uint8; the same seed gives the same bytes.
 
-    All randomness is one vector of uniforms read by position: four for the crop, one for the flip, two per operation.
-    Changing ``num_ops`` therefore changes neither crop nor flip.
+    All randomness but rotation and noise is one vector of uniforms read by position: four for the crop, one for the flip, two per
+    operation. Changing ``num_ops`` therefore changes neither crop nor flip.
     """
     u = numpy_rng(seed, "view").random(5 + 2 * recipe.num_ops)
-    view = _crop(Image.fromarray(image), recipe, *u[:4])
+    turned = _turn(image, recipe.rotate, seed) if recipe.rotate else Image.fromarray(image)
+    view = _crop(turned, recipe, *u[:4])
     if recipe.flip and u[4] < 0.5:
         view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     level = recipe.magnitude / MAX_MAGNITUDE
     for which, sign in u[5:].reshape(-1, 2):
         operation = OPERATIONS[int(which * len(OPERATIONS))]
         view = operation(view, level, 1.0 if sign < 0.5 else -1.0)
-    return np.asarray(view, dtype=np.uint8)
+    return _grain(np.asarray(view, dtype=np.uint8), recipe.noise, seed) if recipe.noise else np.asarray(view, np.uint8)
+
+
+def _turn(image: np.ndarray, most: float, seed: int) -> Image.Image:
+    """The image turned about its center by up to ``most`` degrees either way; corners are filled with its mirror image."""
+    angle = most * (2 * numpy_rng(seed, "turn").random() - 1)
+    height, width = image.shape[:2]
+    border = math.ceil(0.21 * max(height, width))  # half a diagonal minus half a side
+    wide = Image.fromarray(np.pad(image, ((border, border), (border, border), (0, 0)), mode="reflect"))
+    turned = wide.rotate(angle, Image.Resampling.BICUBIC)
+    return turned.crop((border, border, border + width, border + height))
+
+
+def _grain(view: np.ndarray, most: float, seed: int) -> np.ndarray:
+    """The view with Gaussian noise of a random strength up to ``most`` of the full range."""
+    rng = numpy_rng(seed, "grain")
+    strength = 255 * most * rng.random()
+    noisy = view + strength * rng.standard_normal(view.shape, np.float32)
+    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
 def eval_view(image: np.ndarray, recipe: ViewRecipe) -> np.ndarray:

@@ -22,7 +22,9 @@ app = typer.Typer(
 WorkDir = Annotated[Path | None, typer.Option(help="Where everything is kept. Default: $CLIP2EDGE_WORK, else ./work")]
 Dataset = Annotated[str | None, typer.Option(help="A named dataset (compress list datasets). Default: petals, offline")]
 Data = Annotated[Path | None, typer.Option(help="A folder of images: train/ and test/, or one folder that is split")]
-Classes = Annotated[str | None, typer.Option(help='Only class names, comma separated: "water lily,tacos"; no images needed')]
+Classes = Annotated[
+    str | None, typer.Option(help='Only class names, comma separated: "water lily,tacos"; no images needed')
+]
 ClassesFile = Annotated[Path | None, typer.Option(help="Class names, one a line")]
 Shots = Annotated[int | None, typer.Option(help="Labelled images per class. Default: 4 (0 for class names)")]
 TeacherName = Annotated[str | None, typer.Option("--teacher", help="open_clip model/tag, a local folder, or petals")]
@@ -55,7 +57,9 @@ def _class_names(classes: str | None, classes_file: Path | None) -> list[str] | 
         raise ConfigError("class names are given twice", got="--classes and --classes-file", expected="one of them")
     if classes_file is not None:
         if not classes_file.is_file():
-            raise ConfigError("no such file of class names", got=str(classes_file), expected="a text file, one name a line")
+            raise ConfigError(
+                "no such file of class names", got=str(classes_file), expected="a text file, one name a line"
+            )
         return [line.strip() for line in classes_file.read_text().splitlines() if line.strip()]
     return None if classes is None else [name.strip() for name in classes.split(",") if name.strip()]
 
@@ -75,7 +79,19 @@ def build(
     from compress.progress import SILENT, RichProgress
 
     settings = _settings(
-        dataset, data, classes, classes_file, shots, teacher, generator, student, preset, set_, seed, offline, config_file
+        dataset,
+        data,
+        classes,
+        classes_file,
+        shots,
+        teacher,
+        generator,
+        student,
+        preset,
+        set_,
+        seed,
+        offline,
+        config_file,
     )
     if dry_run:
         _print_plan(api.plan(settings, work_dir=work_dir, until=until))
@@ -107,7 +123,19 @@ def explain(
     from compress import api
 
     settings = _settings(
-        dataset, data, classes, classes_file, shots, teacher, generator, student, preset, set_, seed, offline, config_file
+        dataset,
+        data,
+        classes,
+        classes_file,
+        shots,
+        teacher,
+        generator,
+        student,
+        preset,
+        set_,
+        seed,
+        offline,
+        config_file,
     )
     _print_plan([api.explain(settings, stage, work_dir=work_dir)])
 
@@ -124,20 +152,28 @@ def show(
     if name is None:
         for run in runs:
             record = json.loads((run / "run.json").read_text())
-            typer.echo(f"{run.name:32} {'finished ' + record['end'] if 'end' in record else 'unfinished':34} {record['command']}")
+            typer.echo(
+                f"{run.name:32} {'finished ' + record['end'] if 'end' in record else 'unfinished':34} {record['command']}"
+            )
         return
     folder = next((run for run in runs if run.name == name), None)
     if folder is None:
-        raise ConfigError("no such run", got=repr(name), remedy=nearest(name, [run.name for run in runs]) if runs else None)
+        raise ConfigError(
+            "no such run", got=repr(name), remedy=nearest(name, [run.name for run in runs]) if runs else None
+        )
     if not (folder / "report.json").exists():
-        raise ConfigError("this run has no report yet", got=name, remedy=f"compress build --config {folder / 'config.yaml'}")
+        raise ConfigError(
+            "this run has no report yet", got=name, remedy=f"compress build --config {folder / 'config.yaml'}"
+        )
     _print_summary(json.loads((folder / "report.json").read_text()))
     typer.echo(f"report  {folder / 'report.html'}")
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="datasets, teachers, students, generators, strategies, objectives, presets")],
+    what: Annotated[
+        str, typer.Argument(help="datasets, teachers, students, generators, strategies, objectives, presets")
+    ],
     match: Annotated[str, typer.Argument(help="Only names that contain this")] = "",
 ) -> None:
     """List what can be named on the command line."""

@@ -111,6 +111,8 @@ class LabelSettings(Section):
     randaug_magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # [I]
     crop_scale_min: Annotated[float, Field(gt=0, le=1)] = 0.5  # [I]
     flip: bool = True
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # largest rotation either way, in degrees
+    noise: Fraction = 0.0  # largest standard deviation of Gaussian noise on a view, of the full range
     agreement_filter: bool = False  # drop synthetic images whose teacher label is not their class
     batch: Count = 256
 
@@ -133,6 +135,9 @@ class DistillSettings(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     warmup: Fraction = 0.05
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0 = off
+    freeze_batch_norm: bool = (
+        False  # keep the statistics of the first weights: a few shots and synthetic images are no sample
+    )
     grad_clip: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where a measured step is faster
     checkpoint_every: Count = 200
@@ -290,4 +295,6 @@ def resolve(*layers: Mapping[str, Any]) -> Settings:
                 f"unknown setting {path}", remedy=nearest_path(path, list(setting_paths(Settings)))
             ) from error
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"setting {path or 'data'} is wrong", got=repr(first["input"])[:120], expected=message) from error
+        raise ConfigError(
+            f"setting {path or 'data'} is wrong", got=repr(first["input"])[:120], expected=message
+        ) from error

@@ -1,15 +1,15 @@
 """The exception tree. A message says what happened, what was got, what was expected and the remedy.
 
-    Clip2EdgeError
-    ├─ ConfigError        a wrong option, preset or --set path
-    ├─ DataError          images, labels, splits
-    ├─ DownloadError      something that could not be had, where to put it by hand, what works offline
-    ├─ MissingExtraError  an optional dependency that is not installed
-    ├─ StoreError         the work folder: locked, full, damaged
-    ├─ TrainingError      a loss that became NaN or infinite
-    ├─ ExportError        a graph that could not be exported
-    │  └─ ParityError     an exported graph that disagrees with the model it came from
-    └─ BudgetError        a budget expression that cannot be read
+Clip2EdgeError
+├─ ConfigError        a wrong option, preset or --set path
+├─ DataError          images, labels, splits
+├─ DownloadError      something that could not be had, where to put it by hand, what works offline
+├─ MissingExtraError  an optional dependency that is not installed
+├─ StoreError         the work folder: locked, full, damaged
+├─ TrainingError      a loss that became NaN or infinite
+├─ ExportError        a graph that could not be exported
+│  └─ ParityError     an exported graph that disagrees with the model it came from
+└─ BudgetError        a budget expression that cannot be read
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ class Clip2EdgeError(Exception):
         remedy: what the user can do now; commands are written in full.
     """
 
-    def __init__(
-        self, what: str, *, got: object = None, expected: object = None, remedy: str | None = None
-    ) -> None:
+    def __init__(self, what: str, *, got: object = None, expected: object = None, remedy: str | None = None) -> None:
         self.what, self.got, self.expected, self.remedy = what, got, expected, remedy
         parts = [what]
         if got is not None:

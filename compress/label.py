@@ -198,5 +198,3 @@ class _LazyTeacher:
             ctx = self._ctx
             self._teacher = load_teacher(ctx.settings.teacher, ctx.host.device, offline=ctx.settings.data.offline)
         return self._teacher
-
-

@@ -27,7 +27,10 @@ from compress.progress import SILENT, Progress
 from compress.stages import Stage, StageContext, select
 
 #: what of the data settings can change the images; where they lie (path, root, offline) cannot: their content is external
-DATA_FIELDS = tuple(f"data.{f}" for f in "dataset classes shots category style test_fraction test_limit max_pixels".split())
+DATA_FIELDS = tuple(
+    f"data.{f}"
+    for f in ["dataset", "classes", "shots", "category", "style", "test_fraction", "test_limit", "max_pixels"]
+)
 STAGES: tuple[Stage, ...] = (
     Stage(
         "data", (), (*DATA_FIELDS, "image", "seed"), "compress.data.stage:run", external="compress.data.stage:fingerprint"
@@ -130,7 +133,8 @@ def select_stages(until: str | None) -> tuple[Stage, ...]:
 
 def plan(settings: Settings, work: Path, until: str | None = None) -> list[Step]:
     """What a build with these settings would do, without doing it."""
-    store, inputs, steps, blocked = Store(work / "store"), {}, [], None
+    store, steps, blocked = Store(work / "store"), [], None
+    inputs: dict[str, Artifact] = {}
     for stage in select_stages(until):
         missing = [need for need in stage.needs if need not in inputs]
         if missing:
@@ -209,7 +213,12 @@ def run(
     store, built, host = Store(work / "store"), Run(name, folder, settings), host or HostSettings()
     with lock(folder / ".lock", f"run {name!r}"):
         (folder / "config.yaml").write_text(yaml.safe_dump(settings.plain(), sort_keys=False))
-        record = {"command": command or " ".join(sys.argv), "versions": versions(), "host": platform.node(), "start": _now()}
+        record = {
+            "command": command or " ".join(sys.argv),
+            "versions": versions(),
+            "host": platform.node(),
+            "start": _now(),
+        }
         write_json(folder / "run.json", record)
         for stage in select_stages(until):
             made_from = identity(stage, settings, built.stages)
@@ -254,11 +263,10 @@ def versions() -> dict[str, str]:
     """Versions of what can change a result, without importing any of it."""
     from importlib import metadata
 
-    packages = (
-        "clip2edge torch torchvision torchao open_clip_torch timm diffusers transformers onnx onnxruntime onnxscript numpy pillow"
-    )
+    model = ("torch", "torchvision", "torchao", "open_clip_torch", "timm", "diffusers", "transformers")
+    packages = ("clip2edge", *model, "onnx", "onnxruntime", "onnxscript", "numpy", "pillow")
     out = {"python": platform.python_version()}
-    for package in packages.split():
+    for package in packages:
         try:
             out[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -59,7 +59,9 @@ def missing_teacher(settings: TeacherSettings, online: bool) -> str | None:
             raise ConfigError("unknown teacher", got=repr(settings.name), remedy=nearest(source.model, list_models()))
         tags = list_pretrained_tags_by_model(source.model)
         if source.tag not in tags:
-            raise ConfigError(f"teacher {source.model} has no such tag", got=repr(source.tag), remedy=nearest(source.tag, tags))
+            raise ConfigError(
+                f"teacher {source.model} has no such tag", got=repr(source.tag), remedy=nearest(source.tag, tags)
+            )
         repository = get_pretrained_cfg(source.model, source.tag).get("hf_hub", "").strip("/")
     else:
         return None
@@ -103,7 +105,9 @@ def missing_student(settings: DistillSettings, online: bool) -> str | None:
     from compress.distill.students import EMBEDDED, architectures
 
     if settings.student not in architectures():
-        raise ConfigError("unknown student", got=repr(settings.student), remedy=nearest(settings.student, architectures()))
+        raise ConfigError(
+            "unknown student", got=repr(settings.student), remedy=nearest(settings.student, architectures())
+        )
     if settings.init != "timm" or settings.init_path is not None or settings.student == EMBEDDED or online:
         return None
     import timm

@@ -131,5 +131,3 @@ def _photo(bundle: Bundle) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(_noise((60, 80, 3))).resize((640, 480)).save(buffer, "JPEG")
     return buffer.getvalue()
-
-

@@ -104,9 +104,7 @@ def check_file(folder: Path, name: str, want: Mapping[str, Any], verify: bool = 
     if verify:
         digest = sha256_of(file)
         if digest != want["sha256"]:
-            raise BundleError(
-                f"{file} has changed", got=f"sha256 {digest}", expected=want["sha256"], remedy=COPY_AGAIN
-            )
+            raise BundleError(f"{file} has changed", got=f"sha256 {digest}", expected=want["sha256"], remedy=COPY_AGAIN)
 
 
 def sha256_of(file: Path) -> str:

@@ -1,9 +1,9 @@
 """The runtime's own errors. A message says what happened, what was got, what was expected and the remedy.
 
-    EdgeError
-    ├─ BundleError    a bundle or model file that is damaged, unsafe, or from another version
-    ├─ BackendError   an engine, provider or precision that is absent or failed
-    └─ ImageError     an image that cannot be decoded
+EdgeError
+├─ BundleError    a bundle or model file that is damaged, unsafe, or from another version
+├─ BackendError   an engine, provider or precision that is absent or failed
+└─ ImageError     an image that cannot be decoded
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ class EdgeError(Exception):
         remedy: what the user can do now; commands are written in full.
     """
 
-    def __init__(
-        self, what: str, *, got: object = None, expected: object = None, remedy: str | None = None
-    ) -> None:
+    def __init__(self, what: str, *, got: object = None, expected: object = None, remedy: str | None = None) -> None:
         self.what, self.got, self.expected, self.remedy = what, got, expected, remedy
         parts = [what]
         if got is not None:

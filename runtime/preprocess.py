@@ -103,7 +103,8 @@ class PreprocessSpec:
 def _triple(name: str, values: object, low: float) -> tuple[float, float, float]:
     is_three = isinstance(values, (list, tuple)) and len(values) == 3
     if not is_three or not all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= 10.0 for v in values  # type: ignore[attr-defined]
+        isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= 10.0
+        for v in values  # type: ignore[attr-defined]
     ):
         raise BundleError(f"preprocess {name}", got=values, expected=f"three numbers in {low:g}..10")
     red, green, blue = (float(v) for v in values)  # type: ignore[attr-defined]

@@ -17,7 +17,9 @@ torch.set_num_threads(2)
 def smoke_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A work folder that holds the finished run ``smoke``."""
     work = tmp_path_factory.mktemp("work")
-    pipeline.run(settings_for("petals", shots=1, preset="smoke"), work, "smoke", command="compress build --preset smoke")
+    pipeline.run(
+        settings_for("petals", shots=1, preset="smoke"), work, "smoke", command="compress build --preset smoke"
+    )
     return work
 
 

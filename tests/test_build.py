@@ -36,7 +36,16 @@ def test_a_build_leaves_a_bundle_and_a_report(smoke: Path) -> None:
     assert report["schema"] == 1 and report["dataset"]["shots"] == 1
     assert {"teacher", "student_fp32", "student_int8"} <= set(report["accuracy"])
     assert all(0 <= row["top1"] <= 1 for row in report["accuracy"].values())
-    assert set(report["timings_s"]) >= {"data", "teacher", "generate", "label", "distill", "quantize", "export", "bench"}
+    assert set(report["timings_s"]) >= {
+        "data",
+        "teacher",
+        "generate",
+        "label",
+        "distill",
+        "quantize",
+        "export",
+        "bench",
+    }
     for name in ("report.html", "report.md", "config.yaml", "run.json", "log.jsonl"):
         assert (smoke / name).stat().st_size > 0
     names = {path.name for path in (smoke / "bundle").iterdir()}
@@ -54,7 +63,19 @@ def test_the_bundle_classifies(smoke: Path) -> None:
 
 
 def test_the_second_identical_build_does_nothing(smoke_work: Path) -> None:
-    done = cli("build", "--dataset", "petals", "--shots", "1", "--preset", "smoke", "--name", "smoke", "--quiet", work=smoke_work)
+    done = cli(
+        "build",
+        "--dataset",
+        "petals",
+        "--shots",
+        "1",
+        "--preset",
+        "smoke",
+        "--name",
+        "smoke",
+        "--quiet",
+        work=smoke_work,
+    )
     assert done.returncode == 0, done.stderr
     assert "nothing to do" in done.stdout and "report.html" in done.stdout
 
@@ -62,7 +83,9 @@ def test_the_second_identical_build_does_nothing(smoke_work: Path) -> None:
 def test_plan_explain_show_list_clean(smoke_work: Path) -> None:
     same = ("--shots", "1", "--preset", "smoke")
     plan = cli("build", *same, "--set", "distill.steps=13", "--dry-run", work=smoke_work)
-    actions = {line.split()[0]: line.split()[1] for line in plan.stdout.splitlines() if line and not line.startswith(" ")}
+    actions = {
+        line.split()[0]: line.split()[1] for line in plan.stdout.splitlines() if line and not line.startswith(" ")
+    }
     assert actions["label"] == "keep" and actions["distill"] == "make" and actions["export"] == "behind"
     why = cli("explain", "distill", *same, "--set", "distill.steps=13", work=smoke_work)
     assert "settings.distill.steps: 12 -> 13" in why.stdout

@@ -1,10 +1,10 @@
 """The data stage: draws the shots, decodes every image once, and lists what could not be read.
 
-    classes.json   [{"name", "prompt", "category"}]      the order is the class number
-    shots.npy      uint8 (K * k, C, C, 3)                shorter side resized to C, central square: the cache that views
-                                                         are cut from
-    test.npy       uint8 (N, S, S, 3)                    the runtime's own geometry, as on the device
-    shots.json     test.json  [{"key", "label"}]         skipped.json  [{"key", "reason"}]
+classes.json   [{"name", "prompt", "category"}]      the order is the class number
+shots.npy      uint8 (K * k, C, C, 3)                shorter side resized to C, central square: the cache that views
+                                                     are cut from
+test.npy       uint8 (N, S, S, 3)                    the runtime's own geometry, as on the device
+shots.json     test.json  [{"key", "label"}]         skipped.json  [{"key", "reason"}]
 """
 
 from __future__ import annotations

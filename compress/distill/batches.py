@@ -100,7 +100,9 @@ class Pool:
             row: NDArray[np.uint8] = self._cache[index]
             return row
         image, view = divmod(int(index), self.views)
-        made = render_view(np.asarray(self.images[image]), self.recipe, derive(self.seed, "view", self.kind, image, view))
+        made = render_view(
+            np.asarray(self.images[image]), self.recipe, derive(self.seed, "view", self.kind, image, view)
+        )
         if self._cache is not None:
             self._cache[index] = made
             self._cached[index] = True

@@ -75,5 +75,7 @@ def objective_for(settings: DistillSettings) -> Objective:
         ConfigError: unknown name, with the nearest one.
     """
     if settings.objective not in OBJECTIVES:
-        raise ConfigError("unknown objective", got=repr(settings.objective), remedy=nearest(settings.objective, OBJECTIVES))
+        raise ConfigError(
+            "unknown objective", got=repr(settings.objective), remedy=nearest(settings.objective, OBJECTIVES)
+        )
     return OBJECTIVES[settings.objective](settings)

@@ -35,6 +35,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
             remedy="give --shots 1 or more, or --set generate.per_class=100",
         )
     student.to(memory_format=torch.channels_last).train()
+    if settings.freeze_batch_norm:
+        freeze_batch_norm(student)
     objective = objective_for(settings)
     bf16 = _precision(ctx, student, batches)
 
@@ -65,6 +67,13 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "loss_first": history[0]["loss"],
         "loss_last": history[-1]["loss"],
     }
+
+
+def freeze_batch_norm(student: torch.nn.Module) -> None:
+    """Batch-norm layers use and keep their running statistics; their scales and shifts are still trained."""
+    for module in student.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def _precision(ctx: StageContext, student: torch.nn.Module, batches: Batches) -> bool:

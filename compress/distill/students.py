@@ -124,7 +124,9 @@ def spec_for(settings: DistillSettings, image: ImageSettings, classes: int, embe
     import timm
 
     if settings.student not in architectures():
-        raise ConfigError("unknown student", got=repr(settings.student), remedy=nearest(settings.student, architectures()))
+        raise ConfigError(
+            "unknown student", got=repr(settings.student), remedy=nearest(settings.student, architectures())
+        )
     config = timm.create_model(settings.student, pretrained=False, num_classes=0).pretrained_cfg
     cosine = settings.init == "clip"
     return StudentSpec(

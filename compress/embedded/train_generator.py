@@ -42,9 +42,7 @@ def embed_all(run: Run, teacher: CLIP, images: np.ndarray) -> Tensor:
     return torch.cat(out)
 
 
-def train_prior(
-    run: Run, flowers: TrainingFlowers, tokenizer: Tokenizer, teacher: CLIP, samples: int
-) -> PetalPrior:
+def train_prior(run: Run, flowers: TrainingFlowers, tokenizer: Tokenizer, teacher: CLIP, samples: int) -> PetalPrior:
     """Regression of the image embedding on the text embedding (1 - cosine), then the covariance of what is left."""
     manual_seed(run.seed, "embedded", run.phase)
     rng = numpy_rng(run.seed, "embedded", run.phase, "captions")

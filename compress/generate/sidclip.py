@@ -82,9 +82,7 @@ class Sidclip:
         images = generator.decode(
             conditions, [derive(job.seed, "decode") for job in jobs], self.settings.steps, self.settings.guidance_scale
         )
-        records = [
-            self._record(job, rows, w, generator) for job, rows, w in zip(jobs, sources, weights, strict=True)
-        ]
+        records = [self._record(job, rows, w, generator) for job, rows, w in zip(jobs, sources, weights, strict=True)]
         return Made(np.asarray(images), conditions, records)
 
     def caption(self, class_id: int) -> str:

@@ -87,8 +87,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
 def calibrate(prepared: PreparedStudent, images: Tensor) -> None:
     """Sets every range to the mean over batches of the batch's range; leaves observers and rounding switched on.
 
-        Args: images: ``(n, 3, S, S)`` float32, normalised; they are dealt into batches so that each holds every kind
-        of image.
+    Args: images: ``(n, 3, S, S)`` float32, normalised; they are dealt into batches so that each holds every kind
+    of image.
     """
     set_observers(prepared, observe=True, quantize=False)  # ranges of the float activations
     chunks = max(1, len(images) // CALIBRATION_CHUNK)

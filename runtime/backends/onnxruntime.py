@@ -72,8 +72,8 @@ class OrtRunner:
             ]
         except Exception as error:  # ORT's exceptions share no base class of their own
             raise BackendError("onnxruntime refused the batch", got=_first_line(error)) from error
-        made = parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts)]
-        return dict(zip(outputs, made))
+        made = parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
+        return dict(zip(outputs, made, strict=True))
 
 
 def load(
