@@ -44,12 +44,17 @@ def summary_rows(report: dict[str, Any], names: tuple[str, ...] = ROWS) -> list[
 
 def summary_table(report: dict[str, Any]) -> Table:
     """The summary for a terminal: teacher, student fp32 and student int8."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     data = report["dataset"]
-    title = f"{data['name']} · {data['classes']} classes · {data['shots']} shots · {data['test_images']:,} test images"
+    shots = f"{data['shots']} {'shot' if data['shots'] == 1 else 'shots'} a class"
+    title = f"{data['name']} · {data['classes']} classes · {shots} · {data['test_images']:,} test images"
     reason = report["verdicts"]["ship"]["reason"]
-    table = Table(title=title, title_justify="left", title_style="bold", caption=reason, caption_justify="left")
+    table = Table(
+        title=title, title_justify="left", title_style="bold", caption=reason, caption_justify="left", box=SIMPLE_HEAD,
+        pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
     table.add_column("", no_wrap=True)
     for heading in ("top-1", "95 % CI", "size", "p50", "speed-up", "params"):
         table.add_column(heading, justify="right", no_wrap=True)
