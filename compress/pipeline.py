@@ -64,7 +64,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "report",
         ("data", "teacher", "generate", "label", "distill", "quantize", "export", "bench"),
-        ("data", "image", "teacher", "generate", "label", "distill", "quantize", "export", "bench", "notes", "seed"),
+        (*DATA_FIELDS, "image", "teacher", "generate", "label", "distill", "quantize", "export", "bench", "notes", "seed"),
         "compress.report.stage:run", machine_bound=True,
     ),
 )  # fmt: skip

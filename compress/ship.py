@@ -64,7 +64,7 @@ def decide(
         ),
         Gate(
             "int8 faster than fp32, at least", "times", MIN_SPEEDUP, ratio,
-            None if ratio is None else ratio >= MIN_SPEEDUP,
+            _reached(speedup),
         ),
         Gate("most products and convolutions ran as int8", "yes", 1.0, float(quantized), quantized),
     ]  # fmt: skip

@@ -85,3 +85,25 @@ def test_the_recipe_comes_from_the_settings() -> None:
     recipe = ViewRecipe.from_settings(label, image)
     assert (recipe.size, recipe.resize, recipe.num_ops, recipe.flip) == (64, 80, 3, False)
     assert ViewRecipe(**recipe.plain()) == recipe
+
+
+def test_rotation_and_grain_are_reproducible_and_change_neither_crop_nor_flip() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    plain = ViewRecipe(size=32, resize=32, num_ops=0)
+    for recipe in (
+        ViewRecipe(size=32, resize=32, num_ops=0, rotate=180),
+        ViewRecipe(size=32, resize=32, num_ops=0, noise=0.1),
+    ):
+        view = render_view(image, recipe, 5)
+        assert np.array_equal(view, render_view(image, recipe, 5))
+        assert not np.array_equal(view, render_view(image, recipe, 6))
+        assert not np.array_equal(view, render_view(image, plain, 5))
+    weak = render_view(image, ViewRecipe(size=32, resize=32, num_ops=0, noise=1e-9), 5)
+    assert np.array_equal(weak, render_view(image, plain, 5))
+    slight = render_view(np.full((40, 40, 3), 128, np.uint8), ViewRecipe(size=32, resize=32, num_ops=0, noise=0.05), 5)
+    assert 0 < slight.astype(float).std() < 0.05 * 255
+
+
+def test_a_turned_image_keeps_its_size_and_fills_its_corners_with_itself() -> None:
+    image = np.full((40, 30, 3), 200, np.uint8)
+    assert (render_view(image, ViewRecipe(size=32, resize=32, num_ops=0, rotate=180), 3) == 200).all()

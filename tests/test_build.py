@@ -111,7 +111,7 @@ def test_config_yaml_repeats_a_run(smoke_work: Path) -> None:
     ("arguments", "says"),
     [
         (("--dataset", "flower"), "did you mean 'flowers'"),
-        (("--teacher", "ViT-L-41/openai", "--dataset", "flowers"), "ViT-L-14"),
+        (("--teacher", "ViT-L-114/openai", "--dataset", "flowers"), "ViT-L-14"),
         (("--student", "mobilenetv5_conv_small"), "mobilenetv4_conv_small"),
         (("--preset", "sidclp"), "did you mean 'sidclip'"),
         (("--set", "distill.step=3"), "distill.steps"),
@@ -121,8 +121,8 @@ def test_config_yaml_repeats_a_run(smoke_work: Path) -> None:
     ],
 )
 def test_a_wrong_name_is_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
-    done = cli("build", *arguments, "--preset", "smoke", "--quiet", *([] if "--shots" in arguments else ["--shots", "1"]),
-               work=tmp_path)  # fmt: skip
+    rest = [word for flag, value in (("--preset", "smoke"), ("--shots", "1")) if flag not in arguments for word in (flag, value)]
+    done = cli("build", *arguments, *rest, "--quiet", work=tmp_path)
     assert done.returncode == 2 and says in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
 

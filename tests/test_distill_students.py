@@ -65,3 +65,14 @@ def test_the_embedded_small_clip_is_its_own_zero_shot_classifier_at_step_0() -> 
     features = F.normalize(F.linear(made.trunk(images), weights["proj.weight"].float()), dim=-1)
     expected = weights["logit_scale"].float().exp().clamp(max=100) * features @ text.T
     assert torch.allclose(made(images), expected, atol=1e-4)
+
+
+def test_frozen_batch_norm_keeps_statistics_and_trains_scales() -> None:
+    from compress.distill.stage import freeze_batch_norm
+
+    made = student().train()
+    freeze_batch_norm(made)
+    before = {key: value.clone() for key, value in made.state_dict().items()}
+    made(torch.randn(4, 3, 32, 32)).sum().backward()
+    assert all(torch.equal(before[key], value) for key, value in made.state_dict().items() if "running" in key)
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for n, p in made.named_parameters() if "bn" in n)

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from compress.config import CLIP_TEMPLATES, PAPER_TEMPLATES
+from compress.config import CLIP_TEMPLATES, preset
 from compress.data.split import ClassInfo
 from compress.errors import ConfigError
 from compress.prompts import expand_all, fill, prompts_for
 
+PAPER_TEMPLATES = tuple(preset("sidclip")["teacher"]["templates"])
 ROSE = ClassInfo("rose", "rose", "flower")
 PLAIN = ClassInfo("rose", "rose")
 

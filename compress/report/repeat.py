@@ -10,6 +10,9 @@ from typing import Any
 from compress import api, config
 from compress.config import Settings
 
+#: what says nothing about the result: where named datasets lie on this machine, and the notes
+ELSEWHERE = frozenset({"data.root", "notes"})
+
 
 def command(settings: Settings) -> str:
     """One line for a shell; images named by a path have to lie where they lay."""
@@ -19,9 +22,8 @@ def command(settings: Settings) -> str:
         if data.classes is not None:
             options["classes"] = data.classes
         elif data.path is not None:
-            options.update(
-                data=data.path, teacher=settings.teacher.name
-            )  # the teacher also says which world it came from
+            # the teacher also says which world it came from
+            options.update(data=data.path, teacher=settings.teacher.name)
         else:
             options["dataset"] = data.dataset
         if data.dataset != "petals" and data.path is None and settings.teacher.name == "petals":
@@ -37,7 +39,7 @@ def _changes(wanted: Mapping[str, Any], given: Mapping[str, Any], prefix: str = 
     for name, value in wanted.items():
         if isinstance(value, Mapping):
             yield from _changes(value, given[name], f"{prefix}{name}.")
-        elif value != given[name] and name != "notes":
+        elif value != given[name] and f"{prefix}{name}" not in ELSEWHERE:
             yield f"{prefix}{name}", value
 
 
