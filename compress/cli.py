@@ -238,8 +238,12 @@ def _print_summary(report: dict[str, Any]) -> None:
 
 def main() -> None:
     """Entry point of ``compress``: errors become one line on stderr and exit code 2."""
+    import logging
+
     from runtime.errors import EdgeError
 
+    for chatty in ("torch.utils._pytree", "diffusers.quantizers.torchao.torchao_quantizer"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)  # warnings about each other, nothing that a user could act on
     try:
         app()
     except (Clip2EdgeError, EdgeError) as error:

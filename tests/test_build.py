@@ -121,7 +121,12 @@ def test_config_yaml_repeats_a_run(smoke_work: Path) -> None:
     ],
 )
 def test_a_wrong_name_is_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
-    rest = [word for flag, value in (("--preset", "smoke"), ("--shots", "1")) if flag not in arguments for word in (flag, value)]
+    rest = [
+        word
+        for flag, value in (("--preset", "smoke"), ("--shots", "1"))
+        if flag not in arguments
+        for word in (flag, value)
+    ]
     done = cli("build", *arguments, *rest, "--quiet", work=tmp_path)
     assert done.returncode == 2 and says in done.stderr, done.stderr
     assert "Traceback" not in done.stderr

@@ -126,8 +126,8 @@ def altered(path: str) -> Settings | None:
     section, _, leaf = path.partition(".")
     plain = Settings().plain()
     old = plain[section][leaf] if leaf else plain[section]
-    guess = (not old) if isinstance(old, bool) else old * 2 + 1 if isinstance(old, int) else old / 2 if isinstance(
-        old, float) else f"{old}x"  # fmt: skip
+    changes = {bool: lambda: not old, int: lambda: old * 2 + 1, float: lambda: old / 2 or 0.5}
+    guess = changes.get(type(old), lambda: f"{old}x")()
     new = VALUES.get(path, guess)
     if new is None:
         return None
