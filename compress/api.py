@@ -47,7 +47,7 @@ def settings_for(
     Raises:
         ConfigError: an unknown name or a wrong value, with the nearest valid one.
     """
-    source = {"dataset": dataset, "path": Path(data).resolve() if data is not None else None}
+    source: dict[str, Any] = {"dataset": dataset, "path": Path(data).resolve() if data is not None else None}
     source["classes"] = tuple(classes) if classes is not None else None
     given: dict[str, Any] = {key: value for key, value in source.items() if value is not None}
     if len(given) > 1:

@@ -32,7 +32,7 @@ def _generators() -> Iterable[str]:
 
 
 def _strategies() -> Iterable[str]:
-    from compress.generate.base import STRATEGIES
+    from compress.generate.stage import STRATEGIES
 
     return STRATEGIES
 

@@ -127,7 +127,8 @@ def spec_for(settings: DistillSettings, image: ImageSettings, classes: int, embe
         raise ConfigError(
             "unknown student", got=repr(settings.student), remedy=nearest(settings.student, architectures())
         )
-    config = timm.create_model(settings.student, pretrained=False, num_classes=0).pretrained_cfg
+    trunk: Any = timm.create_model(settings.student, pretrained=False, num_classes=0)
+    config = trunk.pretrained_cfg
     cosine = settings.init == "clip"
     return StudentSpec(
         settings.student, classes, embed_dim if cosine else None, image.size,
