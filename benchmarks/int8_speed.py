@@ -135,7 +135,26 @@ def main(arguments: list[str] | None = None) -> int:
             "rows": rows,
         }
         options.out.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+        options.out.with_suffix(".md").write_text(markdown(record))
     return int(any(row["goal_met"] is False for row in rows))
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """The record for people: one table."""
+    lines = [
+        f"# int8 against fp32 in onnxruntime at {SIZE} px\n\n`{record['command']}`\n",
+        "| student | threads | fp32 p50, ms | int8 p50, ms | speed-up (95 % CI) | better file | stamp | integer kernels |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        low, high = row["speedup"]["ci95"]
+        ran = sum(count for kernel, count in row["kernels"].items() if kernel.startswith(("QLinear", "QGemm")))
+        lines.append(
+            f"| {row['model']} | {row['threads']} | {row['p50_ms']['fp32']:.2f} | {row['p50_ms']['int8']:.2f} | "
+            f"{row['speedup']['p50']:.2f}× ({low:.2f}–{high:.2f}) | {row['verdict']} | {row['stamp']['int8']} | {ran} |"
+        )
+    lines.append(f"\nBatch 1, interleaved, random weights (time does not depend on them); {record['host']['cpu']}.\n")
+    return "\n".join(lines)
 
 
 def table_row(row: dict[str, Any]) -> str:

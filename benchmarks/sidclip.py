@@ -104,7 +104,7 @@ def paired(hits: dict[tuple[int, int], dict[str, np.ndarray]], better: str, wors
     a, b = (np.concatenate([c[name] for c in cells]) for name in (better, worse))
     return {
         "gain": float(gains.mean()),
-        "ci": spread,
+        "within": f"± {spread:.2f}" if len(gains) > 1 else "(one seed)",
         "per_seed": gains.round(1).tolist(),
         "p": mcnemar_exact(int((a & ~b).sum()), int((b & ~a).sum())),
     }
@@ -115,6 +115,11 @@ def _t95(n: int) -> float:
     from scipy.stats import t
 
     return float(t.ppf(0.975, n - 1))
+
+
+def shot(k: int) -> str:
+    """``1 shot``, ``4 shots``."""
+    return f"{k} shot" if k == 1 else f"{k} shots"
 
 
 def checks(hits: dict[tuple[int, int], dict[str, np.ndarray]]) -> list[str]:
@@ -131,21 +136,21 @@ def checks(hits: dict[tuple[int, int], dict[str, np.ndarray]]) -> list[str]:
     for better, worse in (("probe", "+I+D+S"), ("+I+D+S", "+I+D"), ("+I+D", "fine-tune")):
         p = paired(hits, better, worse, low)
         say(
-            f"{better} > {worse} at {low} shot",
+            f"{better} > {worse} at {shot(low)}",
             p["gain"] > 0,
-            f"{p['gain']:+.1f} ± {p['ci']:.1f} points, p = {p['p']:.1e}",
+            f"{p['gain']:+.1f} {p['within']} points, p = {p['p']:.1e}",
         )
     for k in shots:
         p = paired(hits, "+D", "fine-tune", k)
         say(
-            f"+D > fine-tune at {k} shots",
+            f"+D > fine-tune at {shot(k)}",
             p["gain"] > 0,
-            f"{p['gain']:+.1f} ± {p['ci']:.1f} points, seeds {p['per_seed']}",
+            f"{p['gain']:+.1f} {p['within']} points, seeds {p['per_seed']}",
         )
         q = paired(hits, "int8", "+I+D+S", k)
-        say(f"int8 within 0.5 points of fp32 at {k} shots", q["gain"] > -0.5, f"{q['gain']:+.2f} ± {q['ci']:.2f}")
+        say(f"int8 within 0.5 points of fp32 at {shot(k)}", q["gain"] > -0.5, f"{q['gain']:+.2f} {q['within']}")
         r = paired(hits, "int8", "PTQ", k)
-        say(f"QAT is better than static PTQ at {k} shots", r["gain"] > 0, f"{r['gain']:+.2f} ± {r['ci']:.2f}")
+        say(f"QAT is better than static PTQ at {shot(k)}", r["gain"] > 0, f"{r['gain']:+.2f} {r['within']}")
     if high > low:
         gains = [mean("+I+D+S", k) - mean("+I+D", k) for k in (low, high)]
         say(
@@ -156,7 +161,7 @@ def checks(hits: dict[tuple[int, int], dict[str, np.ndarray]]) -> list[str]:
     for k, limit in ((1, 6.0), (4, 4.0)):
         if k in shots:
             gap = mean("probe", k) - mean("int8", k)
-            say(f"int8 within {limit:g} points of the probe at {k} shots", gap <= limit, f"{gap:.1f}")
+            say(f"int8 within {limit:g} points of the probe at {shot(k)}", gap <= limit, f"{gap:.1f}")
     return out
 
 
