@@ -4,7 +4,8 @@ Layers, later ones win: the field defaults here < the world (``presets/worlds/``
 from) < ``--preset`` < the flags of the command line < ``--set section.field=value``. The fully resolved result is written
 to ``runs/<name>/config.yaml`` and repeats the run.
 
-Fields marked [S] are stated by the SIDCLIP paper, those marked [I] are our inference and stay configurable.
+Fields marked [S] are stated by a paper, [C] read in its official code, those marked [I] are our inference and stay
+configurable.
 """
 
 from __future__ import annotations
@@ -40,9 +41,11 @@ class DataSettings(Section):
     dataset: str | None = "petals"
     path: Path | None = None
     classes: tuple[str, ...] | None = None
-    shots: Annotated[int, Field(ge=0)] = 4
+    shots: Annotated[int, Field(ge=0)] | Literal["all"] = 4  # "all": every training image
     category: str | None = None  # "flower": goes into prompts that ask for {category}
     style: str | None = None  # petals only: photo, sketch, painting, night
+    domain: str | None = None  # sets of several domains: where the shots come from; None = its first
+    test_domains: tuple[str, ...] = ()  # domains tested besides the run's own; ("all",) = every one there is
     root: Path | None = None  # where named datasets lie; default: <work folder>/datasets
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2  # of a folder without a test/ folder
     test_limit: Annotated[int, Field(ge=1)] | None = None
@@ -84,15 +87,59 @@ class TeacherSettings(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
 
 
+class PromptSettings(Section):
+    """What an image is optimised or drawn towards: rows of the table of prompt targets (systems C and E)."""
+
+    kind: str = "fixed"  # fixed, mix, random, contrastive, words, learned, prototypes
+    template: str = "a photo of a(n) {}"
+    style_template: str = "a(n) {} in the style of {style}"  # of style words and pseudo-words
+    words: tuple[str, ...] = (
+        "photo", "painting", "sketch", "cartoon", "watercolor", "oil painting", "pencil drawing", "origami", "pixel art",
+        "sculpture", "embroidery", "graffiti", "tattoo", "toy", "art", "rendering",
+    )  # fmt: skip
+    count: Count = 16  # learned pseudo-words: N of system E [I], M = 80 in system C [C: PromptStyler]
+    mixed: Annotated[int, Field(ge=2)] = 2  # styles in a mix [I]
+    mix_alpha: Annotated[float, Field(gt=0)] = 1.0  # Dirichlet concentration [I]
+    mix_level: Literal["feature", "token"] = "feature"
+    contrastive: Literal["infonce", "promptstyler"] = "infonce"
+    category_weight: Annotated[float, Field(ge=0)] = 1.0  # gamma of the category term [I]
+    temperature: Annotated[float, Field(gt=0)] = 0.1  # [I]
+    steps: Annotated[int, Field(ge=0)] = 500  # [I]
+    lr: Annotated[float, Field(gt=0)] = 1e-3  # [I]
+    init_std: Annotated[float, Field(gt=0)] = 0.02  # [C: PromptStyler]
+
+
+class InversionSettings(Section):
+    """Images optimised through a differentiable decoder until the teacher sees their target (systems C and E)."""
+
+    decoder: str = "movq"  # "movq" (Kandinsky 2.2's), a local diffusers VQModel, "petals-vq", or "pixels"
+    steps: Count = 400  # [P3]
+    lr: Annotated[float, Field(gt=0)] = 0.1  # Adam [C: VQGAN-CLIP]
+    cutouts: Count = 8  # [I]; VQGAN-CLIP: 32
+    class_weight: Annotated[float, Field(ge=0)] = 0.0  # beta of the class-consistent term, 1 in system E [P3]
+    image_size: Annotated[int, Field(ge=16)] = 224  # [I]
+    augment: bool = True  # the random affine, perspective, colour and erasing of VQGAN-CLIP's cut-outs
+
+
+class ProbingSettings(Section):
+    """Small batches from candidate settings, scored by the teacher before the bulk is generated."""
+
+    candidates: tuple[dict[str, Any], ...] = ()  # overrides of generate.*, e.g. {"strategy": "img2img"}; () = off
+    per_class: Count = 8
+
+
 class GenerateSettings(Section):
     """Synthetic images."""
 
     strategy: str = "sidclip"
-    generator: str = "kandinsky-2.2"  # "kandinsky-2.2", a local folder, a hub id, or "petals"
-    per_class: Annotated[int, Field(ge=0)] = 300  # [S] 100/200/300
+    generator: str = "kandinsky-2.2"  # a name of `compress list generators`, a local folder, or a hub id
+    per_class: Annotated[int, Field(ge=0)] = 300  # [S: SIDCLIP] 100/200/300
+    synth_ratio: Annotated[float, Field(ge=0)] | None = None  # instead of per_class: times the real images of a class
     steps: Count = 50  # denoising steps of the decoder [I]
     prior_steps: Count = 25
     guidance_scale: Annotated[float, Field(ge=0)] = 4.0  # [I]
+    noise_level: Annotated[int, Field(ge=0, le=999)] = 0  # unCLIP's noise on the image embedding [C]
+    templates: tuple[str, ...] = ("a photo of a(n) {}",)  # cls2img, one drawn per image [I]
     batch: Count = 8
     height: Annotated[int, Field(ge=32)] | None = None
     scheduler: str | None = None  # a diffusers class name, e.g. DPMSolverMultistepScheduler
@@ -100,6 +147,9 @@ class GenerateSettings(Section):
     pair_mode: Literal["resample", "fixed"] = "resample"  # [I] for k >= 4
     text_via_prior: bool = True  # [I] text becomes an image embedding through the diffusion prior
     prior_per_image: bool = True  # [I]
+    prompts: PromptSettings = PromptSettings()
+    inversion: InversionSettings = InversionSettings()
+    probing: ProbingSettings = ProbingSettings()
 
 
 class LabelSettings(Section):
@@ -113,8 +163,32 @@ class LabelSettings(Section):
     flip: bool = True
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # largest rotation either way, in degrees
     noise: Fraction = 0.0  # largest standard deviation of Gaussian noise on a view, of the full range
+    pools: tuple[Literal["real", "synthetic"], ...] = ("real", "synthetic")  # what the teacher is asked about at all
     agreement_filter: bool = False  # drop synthetic images whose teacher label is not their class
     batch: Count = 256
+
+
+class GenddSettings(Section):
+    """The denoiser of generative distribution distillation (system D); nothing of it ships."""
+
+    token_dim: Count = 64  # width of a chunk; the target's width must be a multiple [C]
+    width: Count = 1024  # [C]
+    depth: Count = 3  # residual blocks [C]
+    diffusion_steps: Annotated[int, Field(ge=2)] = 1000  # [C]
+    repeats: Count = 10  # noise levels per image and chunk and step [C]
+    condition_drop: Fraction = 0.2  # [C]
+    mixup_beta: Annotated[float, Field(ge=0)] = 0.0  # feature-space mixup; 0 = off, 1 for CNN pairs [C]
+    sampling_steps: Annotated[int, Field(ge=2)] = 64  # [C]
+    guidance_scale: Annotated[float, Field(ge=0)] = 2.0  # [C]
+    samples: Count = 5  # averaged in feature space [C]
+
+
+class MetaSettings(Section):
+    """Meta-distillation over style groups (system E)."""
+
+    mode: Literal["none", "exact", "first_order", "reptile"] = "none"
+    inner_lr: Annotated[float, Field(ge=0)] | None = None  # alpha; None = the rate of the step [I]
+    warmup: Fraction = 0.05  # share of the steps with plain distillation first [P3: 10 of 200 epochs]
 
 
 class DistillSettings(Section):
@@ -123,11 +197,23 @@ class DistillSettings(Section):
     student: str = "mobilenetv4_conv_medium"
     init: Literal["clip", "timm", "random", "generic"] = "timm"
     init_path: Path | None = None  # a safetensors file with the trunk to start from
+    head: Literal["auto", "cosine", "linear"] = "auto"  # auto: cosine for a small CLIP, linear otherwise
+    train: Literal["all", "head"] = "all"  # head: the trunk stays as it is
+    feature_steps: Annotated[int, Field(ge=0)] = 0  # of ``steps``, first: feature distillation alone, labels unused
     objective: str = "kd"
     alpha: Fraction = 0.9  # weight of KL, 1 - alpha of CE [I]
     synthetic_ce: bool = False  # CE on synthetic images too (their class is only what they were asked for)
     temperature: Annotated[float, Field(gt=0)] = 2.0  # [I]
+    feature_weight: Annotated[float, Field(ge=0)] = 1.0  # of the feature term of fd and fd_kd [I]
+    feature_loss: Literal["cosine", "mse_norm"] = "cosine"
+    logit_weight: Annotated[float, Field(ge=0)] = 1.0  # of the zero-shot logit term of ld [I]
+    condition_weight: Annotated[float, Field(ge=0)] = 1.0  # of the condition term of cp [I]
+    smooth: Fraction = 0.9  # s of distribution contraction: 0 = the teacher's feature, 1 = the class centre [C]
+    center: Literal["text", "image_mean", "probe_row"] = "probe_row"  # where contraction leads [I]
+    gendd: GenddSettings = GenddSettings()
+    meta: MetaSettings = MetaSettings()
     steps: Count = 6000
+    epochs: Annotated[float, Field(gt=0)] | None = None  # instead of steps: passes over the images of the batches
     batch: Annotated[int, Field(ge=2)] = 128
     real_fraction: Fraction = 0.5  # of every batch when there are both
     lr: Annotated[float, Field(gt=0)] = 1e-3

@@ -29,8 +29,11 @@ from compress.stages import Stage, StageContext, select
 #: what of the data settings can change the images; where they lie (path, root, offline) cannot: their content is external
 DATA_FIELDS = tuple(
     f"data.{f}"
-    for f in ["dataset", "classes", "shots", "category", "style", "test_fraction", "test_limit", "max_pixels"]
-)
+    for f in [
+        "dataset", "classes", "shots", "category", "style", "domain", "test_domains", "test_fraction", "test_limit",
+        "max_pixels",
+    ]
+)  # fmt: skip
 STAGES: tuple[Stage, ...] = (
     Stage(
         "data", (), (*DATA_FIELDS, "image", "seed"), "compress.data.stage:run", external="compress.data.stage:fingerprint"
@@ -41,7 +44,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "generate", ("data",), ("generate", "image", "seed"), "compress.generate.stage:run",
-        external="compress.generate.stage:fingerprint",
+        version=2, external="compress.generate.stage:fingerprint",
     ),
     Stage(
         "label", ("data", "teacher", "generate"), ("label", "teacher", "image", "seed"), "compress.label:run",

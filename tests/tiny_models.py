@@ -131,7 +131,10 @@ def _make_inputs(root: Path) -> None:
     np.save(data / "test.npy", pictures(24))
     (data / "shots.json").write_text(json.dumps(lines(classes * shots, "label")))
     np.save(generate / "synthetic.npy", pictures(classes * made))
-    (generate / "synthetic.jsonl").write_text("\n".join(json.dumps(row) for row in lines(classes * made, "class_id")))
+    records = [{**row, "style_id": index // classes % 3} for index, row in enumerate(lines(classes * made, "class_id"))]
+    (generate / "synthetic.jsonl").write_text("\n".join(json.dumps(row) for row in records))
+    np.save(generate / "conditions.npy", rng.normal(size=(classes * made, 12)).astype(np.float16))
+    np.save(generate / "source_conditions.npy", rng.normal(size=(classes * shots, 12)).astype(np.float32))
 
     torch.manual_seed(0)
     unit = F.normalize(torch.randn(classes, dim), dim=-1)
@@ -146,6 +149,8 @@ def _make_inputs(root: Path) -> None:
         targets[f"{kind}_features"] = F.normalize(torch.randn(count, views, dim), dim=-1).half()
         targets[f"{kind}_logits"] = 4 * torch.randn(count, views, classes)
     save_file(targets, root / "label" / "targets.safetensors")
+    pools = {"real": {"views": views}, "synthetic": {"views": views}}
+    (root / "label" / "views.json").write_text(json.dumps({"pools": pools}))
 
     spec = StudentSpec("test_resnet", classes, None, SIZE, (0.5,) * 3, (0.5,) * 3, "random")
     student = build(spec)

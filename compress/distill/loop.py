@@ -61,13 +61,14 @@ class FitPlan:
 
 @dataclass
 class StepResult:
-    """One evaluated batch: ``loss`` (a scalar with gradient), numbers to log, seconds waited for data, and the tensors
-    to keep should the loss be NaN."""
+    """One evaluated batch: ``loss`` (a scalar with gradient), numbers to log, seconds waited for data, the tensors to
+    keep should the loss be NaN, and how the gradients come about where ``loss.backward()`` is not it."""
 
     loss: Tensor
     values: dict[str, float] = field(default_factory=dict)
     wait_s: float = 0.0
     batch: dict[str, Tensor] = field(default_factory=dict)
+    backward: Callable[[], None] | None = None
 
 
 def fit(
@@ -115,7 +116,7 @@ def fit(
             if not torch.isfinite(result.loss):
                 raise _stopped(result, step, folder)
             optimizer.zero_grad(set_to_none=True)
-            result.loss.backward()  # type: ignore[no-untyped-call]
+            (result.backward or result.loss.backward)()
             nn.utils.clip_grad_norm_(model.parameters(), plan.grad_clip)
             optimizer.step()
             state.average(step)

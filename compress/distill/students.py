@@ -1,8 +1,9 @@
 """Students: a timm trunk with a classifier, and where their first weights come from.
 
 A student that starts as a small CLIP ("I" of SIDCLIP) has a projection into the teacher's text space and a cosine head whose
-first weights are the class texts, so that before any training it is a zero-shot classifier. Any other student has a plain
-linear head on its pooled features.
+first weights are the class texts, so that before any training it is a zero-shot classifier. Other students have a plain
+linear head on their pooled features, unless ``distill.head=cosine`` asks for the same form (with ``distill.feature_steps``
+their trunk can then learn the teacher's space first: I' of methods that have no small CLIP at hand).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 import runtime
 from compress.artifacts import sha256_file
 from compress.config import DistillSettings, ImageSettings, Settings
+from compress.distill.objectives import Outputs
 from compress.errors import ConfigError, DownloadError, nearest
 
 WEIGHTS, SPEC = "student.safetensors", "student.json"
@@ -64,18 +66,35 @@ class Student(nn.Module):
         self.head = nn.Linear(spec.embed_dim or width, spec.classes, bias=spec.embed_dim is None)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07))) if spec.embed_dim else None
 
-    def features(self, images: Tensor) -> Tensor:
-        """Pooled features ``(B, F)``, or unit rows ``(B, D)`` where there is a projection."""
-        pooled: Tensor = self.trunk(images)
-        return pooled if self.proj is None else F.normalize(self.proj(pooled), dim=-1)
+    def outputs(self, images: Tensor, *, detach_head: bool = False, frozen: bool = False) -> Outputs:
+        """All that objectives look at.
 
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.features(images)
+        Args:
+            detach_head: the classifier's loss does not reach the features below it.
+            frozen: no loss does; only the classifier learns.
+        """
+        with torch.set_grad_enabled(not frozen and torch.is_grad_enabled()):
+            pooled = self.trunk(images)
+            features = self.project(pooled)
+        below = pooled if features is None else features
+        return Outputs(pooled, self.classify(below.detach() if detach_head else below), features)
+
+    def project(self, pooled: Tensor) -> Tensor | None:
+        """Unit rows ``(B, D)`` in the teacher's space, or None without a projection."""
+        return None if self.proj is None else F.normalize(self.proj(pooled), dim=-1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits ``(B, K)`` of pooled features ``(B, F)``, or of unit rows ``(B, D)`` where there is a projection."""
         if self.logit_scale is None:
             out: Tensor = self.head(features)
             return out
         scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
         return scale * F.linear(features, F.normalize(self.head.weight, dim=-1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = self.trunk(images)
+        features = self.project(pooled)
+        return self.classify(pooled if features is None else features)
 
     @property
     def params(self) -> int:
@@ -129,7 +148,7 @@ def spec_for(settings: DistillSettings, image: ImageSettings, classes: int, embe
         )
     trunk: Any = timm.create_model(settings.student, pretrained=False, num_classes=0)
     config = trunk.pretrained_cfg
-    cosine = settings.init == "clip"
+    cosine = settings.head == "cosine" or (settings.head == "auto" and settings.init == "clip")
     return StudentSpec(
         settings.student, classes, embed_dim if cosine else None, image.size,
         tuple(config.get("mean", (0.5,) * 3)), tuple(config.get("std", (0.5,) * 3)), settings.init,
@@ -145,14 +164,18 @@ def initialise(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) 
     Raises:
         ConfigError: there are no such weights for this architecture. Never replaced silently.
     """
-    return _INITS[settings.init](settings, spec, text_head)
+    student = _INITS[settings.init](settings, spec)
+    if spec.embed_dim is not None:
+        with torch.no_grad():
+            student.head.weight.copy_(text_head)
+    return student
 
 
-def _random(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
+def _random(settings: DistillSettings, spec: StudentSpec) -> Student:
     return build(spec)
 
 
-def _timm(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
+def _timm(settings: DistillSettings, spec: StudentSpec) -> Student:
     if settings.init_path is None and spec.arch != EMBEDDED:
         return build(spec, pretrained=True)
     student = build(spec)
@@ -160,7 +183,7 @@ def _timm(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> St
     return student
 
 
-def _generic(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
+def _generic(settings: DistillSettings, spec: StudentSpec) -> Student:
     from compress.embedded.weights import load_student_generic
 
     _only_embedded(spec, "generic")
@@ -169,7 +192,7 @@ def _generic(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) ->
     return student
 
 
-def _clip(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
+def _clip(settings: DistillSettings, spec: StudentSpec) -> Student:
     if settings.init_path is None:
         from compress.embedded.weights import load_student_clip
 
@@ -178,7 +201,9 @@ def _clip(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> St
     else:
         weights = _file_weights(settings, spec)
     student = build(spec)
-    assert student.proj is not None and student.logit_scale is not None  # a clip student has a cosine head
+    _copy(student.trunk, weights, "trunk.")
+    if student.proj is None or student.logit_scale is None:  # head=linear: the small CLIP's trunk alone
+        return student
     given = tuple(weights["proj.weight"].shape)
     if given != tuple(student.proj.weight.shape):
         raise ConfigError(
@@ -187,15 +212,13 @@ def _clip(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> St
             expected=f"{tuple(student.proj.weight.shape)} for this teacher",
             remedy="use a trunk trained against this teacher, or --set distill.init=timm",
         )
-    _copy(student.trunk, weights, "trunk.")
     with torch.no_grad():
         student.proj.weight.copy_(weights["proj.weight"])
         student.logit_scale.copy_(weights["logit_scale"])
-        student.head.weight.copy_(text_head)
     return student
 
 
-_INITS: dict[str, Callable[[DistillSettings, StudentSpec, Tensor], Student]] = {
+_INITS: dict[str, Callable[[DistillSettings, StudentSpec], Student]] = {
     "random": _random,
     "timm": _timm,
     "generic": _generic,

@@ -1,4 +1,7 @@
-"""Stage "quantize": calibrate on training views, then train through the rounding with the distillation loss.
+"""Stage "quantize": calibrate on training views, then train through the rounding.
+
+The loss is the distillation objective's, if that is about logits alone; otherwise the float student is the teacher of its
+int8 twin, so that no method gets targets here that it did not have before.
 
 Which of the two results is kept (calibrated only, or trained) is decided by their loss on training views that neither
 has seen; test images take no part. Both losses are in the facts, so a training that did not help is visible.
@@ -6,17 +9,19 @@ has seen; test images take no part. Both losses are in the facts, so a training 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from compress.artifacts import write_json
 from compress.distill.batches import Batch, Batches
 from compress.distill.loop import FitPlan, StepResult, fit
-from compress.distill.objectives import Objective, objective_for
-from compress.distill.students import load_student
+from compress.distill.objectives import Objective, Outputs, kl_distill, recipe_for
+from compress.distill.stage import lesson_for
+from compress.distill.students import Student, load_student
 from compress.quantize.graph import (
     PreparedStudent,
     fake_quantizers,
@@ -30,6 +35,7 @@ from compress.stages import StageContext
 CALIBRATION_CHUNK = 32
 """Images per calibration batch; a range is the mean of the batches' ranges, so that one outlier cannot set it."""
 TRAINING_AVERAGING = 0.01  # torch's default for moving ranges
+Loss = Callable[[Tensor, Batch], tuple[Tensor, dict[str, float]]]  # (logits (B, K), batch) -> loss, numbers
 PROBE_BATCHES = 4
 """Unseen training batches on which calibrated and trained weights are compared."""
 
@@ -40,8 +46,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     student = load_student(ctx.inputs["distill"].path)
     preprocess = student.spec.preprocess(ctx.settings.image)
     batches = Batches(ctx, preprocess, "quantize")
-    objective = objective_for(ctx.settings.distill)
     try:
+        objective = quantize_loss(ctx, student, batches)
         images, calibrated_on = batches.calibration(settings.calibration_images)
         prepared = prepare(student, images)
         prepared.to(memory_format=torch.channels_last)
@@ -100,15 +106,35 @@ def calibrate(prepared: PreparedStudent, images: Tensor) -> None:
     set_observers(prepared, observe=True, quantize=True)
 
 
-def mean_loss(model: nn.Module, batches: Sequence[Batch], objective: Objective) -> float:
+def quantize_loss(ctx: StageContext, student: Student, batches: Batches) -> Loss:
+    """What the int8 twin is trained for."""
+    settings = ctx.settings.distill
+    if not recipe_for(settings).logits_only:
+
+        def imitate(logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+            with torch.no_grad():
+                wanted = student(batch.images)
+            loss = kl_distill(logits, wanted, settings.temperature)
+            return loss, {"imitate": float(loss.detach())}
+
+        return imitate
+    heads = load_file(ctx.inputs["teacher"].path / "heads.safetensors")
+    objective = Objective(lesson_for(settings, student, heads, batches))
+
+    def same(logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        loss, values = objective(Outputs(logits[:, :0], logits), batch)
+        return loss, values
+
+    return same
+
+
+def mean_loss(model: nn.Module, batches: Sequence[Batch], objective: Loss) -> float:
     """The objective's mean over batches, without gradients."""
     with torch.no_grad():
         return float(sum(float(objective(model(batch.images), batch)[0]) for batch in batches) / len(batches))
 
 
-def _train(
-    ctx: StageContext, prepared: PreparedStudent, batches: Batches, objective: Objective
-) -> list[dict[str, float]]:
+def _train(ctx: StageContext, prepared: PreparedStudent, batches: Batches, objective: Loss) -> list[dict[str, float]]:
     """Quantization-aware training; observers stop at ``freeze_at`` so that the last steps train for the final grid."""
     settings, distill = ctx.settings.quantize, ctx.settings.distill
     if settings.mode == "ptq" or settings.steps == 0:
