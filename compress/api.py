@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from compress import config, pipeline, preflight
 from compress.config import HostSettings, Settings
@@ -20,7 +20,7 @@ def settings_for(
     *,
     data: str | Path | None = None,
     classes: Iterable[str] | None = None,
-    shots: int | None = None,
+    shots: int | Literal["all"] | None = None,
     teacher: str | None = None,
     generator: str | None = None,
     student: str | None = None,
@@ -36,7 +36,7 @@ def settings_for(
         dataset: a name of ``compress list datasets``; default ``petals``, the embedded world.
         data: a folder of images instead.
         classes: class names instead; no images are needed, ``shots`` must be 0.
-        shots: labelled images per class.
+        shots: labelled images per class, or "all".
         teacher: an open_clip ``model/tag``, a local folder, or ``petals``.
         generator: ``kandinsky-2.2``, a local folder, or ``petals``.
         student: a timm model name, or ``petal_cnn``.

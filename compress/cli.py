@@ -26,7 +26,9 @@ Classes = Annotated[
     str | None, typer.Option(help='Only class names, comma separated: "water lily,tacos"; no images needed')
 ]
 ClassesFile = Annotated[Path | None, typer.Option(help="Class names, one a line")]
-Shots = Annotated[int | None, typer.Option(help="Labelled images per class. Default: 4 (0 for class names)")]
+Shots = Annotated[
+    str | None, typer.Option(help='Labelled images per class, or "all". Default: 4 (0 for class names)', metavar="K|all")
+]
 TeacherName = Annotated[str | None, typer.Option("--teacher", help="open_clip model/tag, a local folder, or petals")]
 GeneratorName = Annotated[str | None, typer.Option("--generator", help="kandinsky-2.2, a local folder, or petals")]
 StudentName = Annotated[str | None, typer.Option("--student", help="A timm model name, or petal_cnn")]
@@ -39,17 +41,25 @@ Until = Annotated[str | None, typer.Option(help="Stop after this stage")]
 
 
 def _settings(
-    dataset: str | None, data: Path | None, classes: str | None, classes_file: Path | None, shots: int | None,
+    dataset: str | None, data: Path | None, classes: str | None, classes_file: Path | None, shots: str | None,
     teacher: str | None, generator: str | None, student: str | None, preset: str | None, set_: list[str] | None,
     seed: int | None, offline: bool, config_file: Path | None,
 ) -> Any:  # fmt: skip
     from compress import api, config
 
     return api.settings_for(
-        dataset, data=data, classes=_class_names(classes, classes_file), shots=shots, teacher=teacher,
+        dataset, data=data, classes=_class_names(classes, classes_file), shots=_shots(shots), teacher=teacher,
         generator=generator, student=student, preset=preset, seed=seed, offline=offline,
         overrides=config.parse_set(set_ or []), config_file=config_file,
     )  # fmt: skip
+
+
+def _shots(text: str | None) -> Any:
+    if text is None or text == "all":
+        return text
+    if not text.isdigit():
+        raise ConfigError("--shots is no number", got=repr(text), expected='a number of images per class, or "all"')
+    return int(text)
 
 
 def _class_names(classes: str | None, classes_file: Path | None) -> list[str] | None:
@@ -172,7 +182,10 @@ def show(
 @app.command("list")
 def list_(
     what: Annotated[
-        str, typer.Argument(help="datasets, teachers, students, generators, strategies, objectives, presets")
+        str,
+        typer.Argument(
+            help="datasets, teachers, students, generators, decoders, strategies, prompts, objectives, presets, methods"
+        ),
     ],
     match: Annotated[str, typer.Argument(help="Only names that contain this")] = "",
 ) -> None:
@@ -182,6 +195,44 @@ def list_(
     for line in names(what):
         if match in line:
             typer.echo(line)
+
+
+@app.command()
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="A paper (compress list methods)")],
+    scale: Annotated[str, typer.Option(help="mini: the embedded world; full: the paper's data and models")] = "mini",
+    row: Annotated[list[str] | None, typer.Option(help="Only this row; may be repeated")] = None,
+    shots: Annotated[list[str] | None, typer.Option(help="Only this number of shots; may be repeated")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Only so many seeds")] = None,
+    data: Data = None, teacher: TeacherName = None, generator: GeneratorName = None, offline: Offline = False,
+    out: Annotated[Path | None, typer.Option(help="Where the page goes. Default: WORK/papers/PAPER-SCALE.md")] = None,
+    work_dir: WorkDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which builds would be made, and stop")] = False,
+) -> None:  # fmt: skip
+    """Make a paper's table with this project's methods, beside the paper's own numbers."""
+    import time
+
+    from benchmarks import reproduce as tables
+    from compress import api
+
+    command = shlex.join(["compress", *sys.argv[1:]])
+    plan = tables.plan_for(
+        paper, scale, rows=row or (), shots=[_shots(k) for k in shots or ()], seeds=seeds, command=command, data=data,
+        teacher=teacher, generator=generator, offline=offline or None,
+    )  # fmt: skip
+    if dry_run:
+        for name in plan.rows:
+            typer.echo(name)
+        typer.echo(f"{plan.cells} builds: {len(plan.rows)} rows, datasets {', '.join(plan.datasets)}, {plan.seeds} seeds")
+        return
+    work, start = api.work_folder(work_dir), time.perf_counter()
+    results = tables.run(plan, work, say=typer.echo)
+    text = tables.page(plan, results, (time.perf_counter() - start) / 60)
+    target = out or work / "papers" / f"{paper}-{scale}.md"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+    typer.echo(text)
+    typer.echo(f"written to {target}")
 
 
 @app.command()

@@ -43,6 +43,30 @@ def _objectives() -> Iterable[str]:
     return OBJECTIVES
 
 
+def _decoders() -> Iterable[str]:
+    from compress.generate.decoders import DECODERS
+
+    return DECODERS
+
+
+def _prompts() -> Iterable[str]:
+    from compress.generate.prompt_targets import PROMPT_TARGETS
+
+    return PROMPT_TARGETS
+
+
+def _methods() -> Iterable[str]:
+    """One aligned line per row of every paper: paper, preset, row, strategy x objective."""
+    from compress.methods import combinations
+
+    rows = list(combinations())
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for paper, preset, row, strategy, objective in rows:
+        yield (
+            f"{paper:{widths[0]}}  --preset {preset:{widths[1]}}  {row:{widths[2]}}  {strategy:{widths[3]}}  x  {objective}"
+        )
+
+
 def _presets() -> Iterable[str]:
     from compress.config import preset_names
 
@@ -54,9 +78,12 @@ KINDS: dict[str, Callable[[], Iterable[str]]] = {
     "teachers": _teachers,
     "students": _students,
     "generators": _generators,
+    "decoders": _decoders,
     "strategies": _strategies,
+    "prompts": _prompts,
     "objectives": _objectives,
     "presets": _presets,
+    "methods": _methods,
 }
 
 

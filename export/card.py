@@ -39,7 +39,7 @@ tags:
 
 # {settings["distill"]["student"]} for {dataset} ({len(classes)} classes)
 
-A small classifier distilled from {settings["teacher"]["name"]} with {settings["data"]["shots"]} image(s) per class and
+A small classifier distilled from {settings["teacher"]["name"]} with {_shots(settings["data"]["shots"])} per class and
 {settings["generate"]["per_class"]} synthetic ones, quantized to int8 ({stages["quantize"]["facts"]["mode"]}).
 {student.get("params", 0):,} parameters, input {settings["image"]["size"]} x {settings["image"]["size"]}.
 

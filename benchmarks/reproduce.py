@@ -1,0 +1,192 @@
+"""A paper's table, made with this project's methods: ``compress reproduce PAPER [--scale mini|full]``.
+
+    compress reproduce sasaki                                   # the embedded world, minutes on 2 cores
+    compress reproduce sasaki --scale full                      # the paper's data and models; a GPU, and weights from the hub
+    compress reproduce sasaki --data photos/ --teacher DIR --generator DIR --shots 8      # the same rows on other images
+
+Every cell is a build up to its student; the student is exported and tested with the runtime on the test split. Finished stages
+are kept, so cells share data, teacher, images and targets, and an interrupted table goes on. The claims of the paper become
+paired differences over seeds with a verdict each.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.rungs import measure_domains, measure_rung
+from benchmarks.statistics import mean_and_deviation, paired, said
+from compress import pipeline
+from compress.config import HostSettings
+from compress.methods import Paper, Scale, paper
+
+Shots = int | Literal["all"]
+#: (dataset, shots) -> (seed, 0) -> row -> hits (N,) bool
+Results = dict[tuple[str, Shots], dict[tuple[int, int], dict[str, NDArray[np.bool_]]]]
+
+
+@dataclass
+class Plan:
+    """Which cells of a paper's table are made."""
+
+    paper: Paper
+    scale: Scale
+    rows: tuple[str, ...]
+    shots: tuple[Shots, ...]
+    seeds: int
+    source: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Named ones, or the folder's name."""
+        return (Path(self.source["data"]).name,) if self.source.get("data") else self.scale.datasets
+
+    @property
+    def cells(self) -> int:
+        """Builds in all."""
+        return len(self.datasets) * len(self.shots) * self.seeds * len(self.rows)
+
+
+def run(plan: Plan, work: Path, host: HostSettings | None = None, say: Any = print) -> Results:
+    """Makes every cell; seeds are the outer loop, so that an early look compares rows fairly."""
+    results: Results = {(dataset, shots): {} for dataset in plan.datasets for shots in plan.shots}
+    done, start = 0, time.perf_counter()
+    for seed in range(plan.seeds):
+        for (dataset, shots), found in results.items():
+            cell = found.setdefault((seed, 0), {})
+            for row in plan.rows:
+                named = None if plan.source.get("data") else dataset
+                settings = plan.paper.settings(row, plan.scale, named, shots, seed, **plan.source)
+                name = f"{plan.paper.name}-{dataset}-{shots}shot-s{seed}-{_slug(row)}"
+                measure = measure_domains if plan.paper.domains else measure_rung
+                cell[row] = measure(settings, work, name, host)
+                done += 1
+                spent = time.perf_counter() - start
+                say(
+                    f"{done}/{plan.cells} {name}: {100 * cell[row].mean():.1f} % "
+                    f"({spent / 60:.1f} min, about {spent / done * (plan.cells - done) / 60:.0f} to go)"
+                )
+    return results
+
+
+def table(plan: Plan, results: Mapping[Any, Any], dataset: str) -> str:
+    """Rows x shots: mean top-1 ± standard deviation over seeds, and the printed number where there is one."""
+    printed = bool(plan.paper.printed.get(dataset))
+    head = [part for k in plan.shots for part in ([f"{k} shots", "printed"] if printed else [f"{k} shots"])]
+    lines = ["| row | strategy | objective | " + " | ".join(head) + " |", "|" + "---|" * (3 + len(head))]
+    for row in plan.rows:
+        about = plan.paper.settings(
+            row, plan.scale, None if plan.source.get("data") else dataset, plan.shots[0], 0, **plan.source
+        )
+        cells = []
+        for shots in plan.shots:
+            values = [100 * float(found[row].mean()) for found in results[dataset, shots].values()]
+            cells.append(mean_and_deviation(values))
+            if printed:
+                says = plan.paper.paper_says(dataset, row, shots)
+                cells.append("" if says is None else f"{says:g}")
+        mark = " *" if row in plan.paper.extra else ""
+        lines.append(f"| {row}{mark} | {about.generate.strategy} | {about.distill.objective} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def checks(plan: Plan, results: Mapping[Any, Any]) -> list[str]:
+    """The order that the paper finds, row against row, each with its verdict."""
+    out = []
+    for (dataset, shots), hits in results.items():
+        for better, worse in plan.paper.signs:
+            if {better, worse} <= set(plan.rows):
+                p = paired(hits, better, worse, 0)
+                figures = f"{p.gain:+.2f} {p.within} points, seeds {list(p.per_seed)}, p = {p.p:.1e}"
+                out.append(said(p.verdict, f"{better} > {worse} on {dataset}, {shots} shots", figures))
+    return out
+
+
+def page(plan: Plan, results: Mapping[Any, Any], minutes: float) -> str:
+    """The Markdown page of a finished table."""
+    made = plan.paper
+    printed = "\n\n".join(
+        f"On {dataset} the paper prints: " + ", ".join(f"{row} {_numbers(n)}" for row, n in rows.items())
+        for dataset, rows in made.printed.items()
+        if dataset not in plan.datasets
+    )
+    tables = "\n\n".join(f"### {dataset}\n\n{table(plan, results, dataset)}" for dataset in plan.datasets)
+    versions = ", ".join(f"{k} {v}" for k, v in pipeline.versions().items() if k in ("torch", "onnxruntime", "python"))
+    return f"""# System {made.system}: {made.title}
+
+{made.where}. `{plan.command}`
+
+A replica with inferred settings, {_where(plan)}. Top-1 in %{", mean over all domains" if made.domains else ""}, mean ± standard
+deviation over {plan.seeds} seeds, measured with the exported ONNX file in the runtime; the same number of updates in every row.
+Rows with * are not in the paper.
+
+{tables}
+
+## The paper's order, checked
+
+{chr(10).join(checks(plan, results))}
+
+"holds": the 95 % interval of the paired difference over seeds lies above zero. "not shown": it contains zero. "FAILS": the mean
+difference has the other sign.
+
+## Settings that the paper does not state
+
+{chr(10).join(f"- `{name}`: {why}" for name, why in made.inferred.items())}
+{f"{chr(10)}## The paper's own numbers, for orientation{chr(10)}{chr(10)}{printed}{chr(10)}" if printed else ""}
+Made in {minutes:.0f} minutes on {platform.machine()}, {versions}. Work that was already in the work folder was not done again.
+"""
+
+
+def _where(plan: Plan) -> str:
+    if plan.source.get("data"):
+        return "on other images than the paper's"
+    return (
+        "in the embedded miniature world and not on the paper's data" if plan.datasets == ("petals",) else "on named datasets"
+    )
+
+
+def _numbers(value: Any) -> str:
+    return " / ".join(f"{n:g}" for n in value) if isinstance(value, tuple) else f"{value:g}"
+
+
+def _slug(row: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in row.lower()).strip("-")
+
+
+def plan_for(
+    name: str,
+    scale: str = "mini",
+    *,
+    rows: Sequence[str] = (),
+    shots: Sequence[Shots] = (),
+    seeds: int | None = None,
+    command: str = "",
+    **source: Any,
+) -> Plan:
+    """The plan of a table.
+
+    Raises:
+        ConfigError: unknown paper, scale or row, with the nearest name.
+    """
+    from compress.errors import ConfigError, nearest
+
+    made = paper(name)
+    if scale not in made.scales:
+        raise ConfigError("unknown scale", got=repr(scale), remedy=nearest(scale, list(made.scales)))
+    for row in rows:
+        if row not in made.all_rows():
+            raise ConfigError(f"{name} has no such row", got=repr(row), remedy=nearest(row, list(made.all_rows())))
+    size = made.scales[scale]
+    chosen = tuple(row for row in made.all_rows() if not rows or row in rows)
+    return Plan(
+        made, size, chosen, tuple(shots) or size.shots, seeds or size.seeds,
+        {key: value for key, value in source.items() if value is not None}, command,
+    )  # fmt: skip
