@@ -1,0 +1,138 @@
+"""Papers as data: every row resolves and names rows of the tables; a broken file is refused; a table is made end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import reproduce
+from compress import methods
+from compress.cli import app
+from compress.config import preset_names
+from compress.distill.objectives import OBJECTIVES
+from compress.errors import ConfigError
+from compress.generate.stage import STRATEGIES
+from compress.listing import names
+from compress.methods import Scale, paper
+
+SYSTEMS = {"sasaki": "A", "sidclip": "B", "prompt-diversity": "C", "gendd": "D", "cvlm": "E"}
+TINY = {
+    "data": {"test_limit": 64},
+    "generate": {"per_class": 2, "synth_ratio": None, "steps": 1},
+    "label": {"views": 1, "real_views": 2},
+    "distill": {"steps": 3, "batch": 16},
+    "teacher": {"probe_steps": 2, "probe_views": 2},
+}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_published_system_is_there_with_a_preset_of_its_own(name: str) -> None:
+    made = paper(name)
+    assert made.system == SYSTEMS[name] and made.preset in preset_names()
+    assert made.inferred and made.rows and set(made.scales) >= {"mini", "full"}
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_row_resolves_at_every_scale(name: str) -> None:
+    made = paper(name)
+    for scale in made.scales.values():
+        for row in made.all_rows():
+            settings = made.settings(row, scale, scale.datasets[0], scale.shots[0], 7)
+            assert settings.seed == 7 and settings.data.dataset == scale.datasets[0]
+            assert settings.generate.strategy in STRATEGIES and settings.distill.objective in OBJECTIVES
+
+
+def test_the_miniatures_are_offline_and_the_full_scale_is_not() -> None:
+    for name in SYSTEMS:
+        made = paper(name)
+        row = next(iter(made.rows))
+        mini = made.settings(row, made.scales["mini"], "petals", made.scales["mini"].shots[0], 0)
+        full = made.scales["full"]
+        whole = made.settings(row, full, full.datasets[0], full.shots[0], 0)
+        assert mini.teacher.name == "petals" and mini.distill.student == "petal_cnn" and mini.image.size == 32
+        assert whole.teacher.name.startswith("ViT-") and whole.image.size == 224
+
+
+def test_later_layers_win_scale_then_row_then_the_scales_row() -> None:
+    made = paper("sidclip")
+    mini = made.scales["mini"]
+    assert made.overrides("SIDCLIP", mini)["generate"]["per_class"] == 64
+    assert made.overrides("a third of the images", mini)["generate"]["per_class"] == 21
+    assert made.overrides("a third of the images", made.scales["full"])["generate"]["per_class"] == 100
+
+
+def test_printed_numbers_are_found_by_dataset_row_and_shots() -> None:
+    assert paper("sasaki").paper_says("flowers", "img2img CP", "all") == 50.8
+    assert paper("sidclip").paper_says("flowers", "SIDCLIP", 4) == 88.89
+    assert paper("sidclip").paper_says("flowers", "SIDCLIP", 3) is None
+    assert paper("sidclip").paper_says("petals", "SIDCLIP", 1) is None
+
+
+def test_the_printed_averages_of_system_a_are_the_papers() -> None:
+    """The paper prints the mean of every column; the repaired cells have to give it (methods.md A.6)."""
+    made = paper("sasaki")
+    columns = {row: [values[row] for values in made.printed.values()] for row in made.rows}
+    means = [round(sum(column) / 6, 1) for column in columns.values()]  # type: ignore[arg-type]
+    assert means == pytest.approx([73.2, 79.8, 76.0, 84.8, 81.3, 84.9, 80.6, 83.6], abs=0.051)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("signs: [[SUP, nobody]]", "nobody"),
+        ("colour: red", "colour"),
+        ("scales: {mini: {datasets: [petals], shots: [1], seeds: 0}}", "seeds"),
+    ],
+)
+def test_a_broken_file_is_refused(text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = "system: X\ntitle: t\nwhere: w\npreset: smoke\nrows: {SUP: {}}\n"
+    scales = "" if "scales" in text else "scales: {mini: {datasets: [petals], shots: [1], seeds: 1}}\n"
+    (tmp_path / "broken.yaml").write_text(head + scales + text)
+    monkeypatch.setattr(methods, "PAPERS", tmp_path)
+    methods.paper.cache_clear()
+    with pytest.raises(ConfigError, match=said):
+        methods.paper("broken")
+    methods.paper.cache_clear()
+
+
+def test_list_methods_names_every_row_with_its_strategy_and_objective() -> None:
+    lines = names("methods")
+    assert len(lines) == sum(len(paper(name).all_rows()) for name in methods.names())
+    assert any("img2img CP" in line and line.split()[-1] == "cp" and "--preset sasaki" in line for line in lines)
+    assert any("Contrastive-Prompt" in line and "inversion (contrastive)" in line for line in lines)
+
+
+def test_unknown_papers_rows_and_scales_are_errors_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'sasaki'"):
+        reproduce.plan_for("sasak")
+    with pytest.raises(ConfigError, match="did you mean 'mini'"):
+        reproduce.plan_for("sasaki", "minni")
+    with pytest.raises(ConfigError, match="did you mean 'SUP'"):
+        reproduce.plan_for("sasaki", rows=["SUPP"])
+
+
+def test_a_dry_run_says_which_builds_there_are(tmp_path: Path) -> None:
+    found = CliRunner().invoke(app, ["reproduce", "sasaki", "--dry-run", "--seeds", "2", "--work-dir", str(tmp_path)])
+    assert found.exit_code == 0 and "img2img CP" in found.output and "18 builds" in found.output
+
+
+def test_a_table_is_made_with_verdicts_and_names_what_is_inferred(tmp_path: Path) -> None:
+    plan = reproduce.plan_for("sasaki", rows=["SUP", "real FD", "img2img CP"], seeds=2, command="compress reproduce sasaki")
+    mini = plan.scale
+    plan.scale = Scale(datasets=("petals",), shots=(1,), seeds=2, set=_over(mini.set), rows=mini.rows)
+    plan.shots = (1,)
+    told: list[str] = []
+    results = reproduce.run(plan, tmp_path, say=told.append)
+    assert len(told) == plan.cells == 6
+    text = reproduce.page(plan, results, 1.0)
+    assert "A replica with inferred settings" in text and "reproduces the paper" not in text
+    assert "| real FD | none | fd |" in text and "img2img | cp |" in text
+    assert "real FD > SUP on petals" in text and "`generate.synth_ratio`" in text
+
+
+def _over(base: dict) -> dict:
+    from compress.config import merge
+
+    return merge(base, TINY)
