@@ -94,7 +94,9 @@ def table(plan: Plan, results: Mapping[Any, Any], dataset: str) -> str:
                 says = plan.paper.paper_says(dataset, row, shots)
                 cells.append("" if says is None else f"{says:g}")
         mark = " *" if row in plan.paper.extra else ""
-        lines.append(f"| {row}{mark} | {about.generate.strategy} | {about.distill.objective} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {row}{mark} | {about.generate.strategy} | {about.distill.objective} | " + " | ".join(cells) + " |"
+        )
     return "\n".join(lines)
 
 
@@ -149,7 +151,9 @@ def _where(plan: Plan) -> str:
     if plan.source.get("data"):
         return "on other images than the paper's"
     return (
-        "in the embedded miniature world and not on the paper's data" if plan.datasets == ("petals",) else "on named datasets"
+        "in the embedded miniature world and not on the paper's data"
+        if plan.datasets == ("petals",)
+        else "on named datasets"
     )
 
 

@@ -1,6 +1,7 @@
 """Stage "bench": the exported files on this machine. What they know, how fast they are, and which one ships here.
 
-    accuracy.json     per form: top-1, interval, macro-F1, ECE, per class, confusion, reliability; paired comparisons
+    accuracy.json     per form: top-1, interval, macro-F1, ECE, per class, confusion, reliability; paired comparisons;
+                      top-1 and interval per domain, and their mean, where further domains are tested
     predictions.npz   labels (N,) and the logits (N, K) of every form, float32
     latency.json      rows, speed-ups with intervals, cold starts, the kernels that ran, the host
 
@@ -25,13 +26,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from compress.artifacts import Artifact, write_json
-from compress.data.sources import open_source
-from compress.data.split import Split
 from compress.errors import ParityError
 from compress.evaluate import evaluate, paired
 from compress.ship import decide
 from compress.stages import StageContext
-from runtime import Classifier, PreprocessSpec, geometry, latency, normalise, telemetry
+from compress.testsets import TEST, TestSets
+from runtime import Classifier, PreprocessSpec, latency, normalise, telemetry
 from runtime.backends import load as load_model
 from runtime.backends.onnxruntime import is_quantized, quantized_kernels
 from runtime.bench import COMPUTE, END_TO_END
@@ -42,6 +42,8 @@ BATCH = 32  # images in one call
 CHECKED_IMAGES = 8  # test images that go through predict() as encoded files
 NOT_TIMED = frozenset({"student_int8_trt"})  # made for TensorRT: onnxruntime runs it for its accuracy only
 SHIPPING = ("student_fp32", "student_int8")
+ELSEWHERE = frozenset({"teacher", "teacher_zero_shot", *SHIPPING})  # forms that further domains are tested with
+DOMAIN_METRICS = ("n", "top1", "ci95")
 PAIRS = {  # name -> (first, second): the report says first minus second
     "int8_vs_fp32": ("student_int8", "student_fp32"),
     "fp32_vs_teacher": ("student_fp32", "teacher"),
@@ -72,17 +74,19 @@ def run(ctx: StageContext) -> dict[str, Any]:
         BundleError, BackendError: a file that the runtime refuses.
     """
     forms, spec = forms_of(ctx.inputs["export"]), _student(ctx.inputs["export"], 1).spec
-    labels = np.asarray([row["label"] for row in _json(ctx.inputs["data"], "test.json")], np.int64)
-    logits: dict[str, Logits] = {}
-    for _, outputs in groupby(forms, key=lambda form: form.file):
-        logits.update(_logits(ctx, list(outputs), spec, len(labels)) if len(labels) else {})
+    sets = TestSets(ctx)
+    labels, everywhere = sets.labels(TEST), logits_of(ctx, forms, spec, sets)
+    logits = everywhere[TEST]
     metrics = {name: evaluate(values, labels) for name, values in logits.items()}
     compared = {
         name: paired(logits[a], logits[b], labels, seed=ctx.seed).plain()
         for name, (a, b) in PAIRS.items()
         if a in logits and b in logits
     }
-    write_json(ctx.folder / "accuracy.json", {"forms": metrics, "paired": compared})
+    write_json(
+        ctx.folder / "accuracy.json",
+        {"forms": metrics, "paired": compared, **by_domain(sets, metrics, everywhere)},
+    )
     arrays: dict[str, Any] = {"labels": labels, **logits}
     np.savez_compressed(ctx.folder / "predictions.npz", **arrays)
 
@@ -131,21 +135,37 @@ def _student(export: Artifact, threads: int, precision: str = "fp32") -> Classif
     return Classifier.load(export.path / "bundle", precision, threads=threads)
 
 
-def _logits(ctx: StageContext, forms: list[Form], student: PreprocessSpec, count: int) -> dict[str, Logits]:
-    """Logits (N, K) over the test set of all forms of one file, from one pass each image, in parts that survive a kill."""
-    classifier = load(forms[0], ctx.inputs["export"], telemetry.usable_cores())
-    pixels = _TestPixels(ctx, classifier.spec, student)
-    outputs = [form.output for form in forms]
+def logits_of(
+    ctx: StageContext, forms: list[Form], student: PreprocessSpec, sets: TestSets
+) -> dict[str, dict[str, Logits]]:
+    """Logits (N, K) of every form over every test set: set -> form -> logits; nothing for a set without images."""
+    out: dict[str, dict[str, Logits]] = {name: {} for name in sets.names}
+    for _, group in groupby(forms, key=lambda form: form.file):
+        outputs = list(group)
+        classifier = load(outputs[0], ctx.inputs["export"], telemetry.usable_cores())
+        for name in sets.names:
+            wanted = [form for form in outputs if name == TEST or form.name in ELSEWHERE]
+            if wanted and sets.rows(name):
+                out[name].update(_logits(ctx, wanted, classifier, student, sets, name))
+    return out
+
+
+def _logits(
+    ctx: StageContext, forms: list[Form], classifier: Classifier, student: PreprocessSpec, sets: TestSets, name: str
+) -> dict[str, Logits]:
+    """Logits over a test set of all forms of one file, from one pass each image, in parts that survive a kill."""
+    count, outputs = len(sets.rows(name)), [form.output for form in forms]
     starts = range(0, count, CHUNK)
-    parts = [ctx.partial / f"{forms[0].name}.{start:08d}.npy" for start in starts]
+    parts = [ctx.partial / f"{name}.{forms[0].name}.{start:08d}.npy" for start in starts]
     done = sum(min(CHUNK, count - start) for start, part in zip(starts, parts, strict=True) if part.exists())
-    with ctx.progress.task(f"test {forms[0].name.replace('_', ' ')}", total=count, unit="image", done=done) as task:
+    what = f"{name} {forms[0].name}".replace("_", " ")
+    with ctx.progress.task(what, total=count, unit="image", done=done) as task:
         for start, part in zip(starts, parts, strict=True):
             if part.exists():
                 continue
             made = []
-            for at in range(start, min(start + CHUNK, count), 32):
-                batch = pixels(at, min(at + 32, count, start + CHUNK))
+            for at in range(start, min(start + CHUNK, count), BATCH):
+                batch = sets.pixels(name, at, min(at + BATCH, count, start + CHUNK), classifier.spec, student)
                 ran = classifier.runner.run_all(normalise(batch, classifier.spec), outputs)
                 made.append(np.stack([ran[output] for output in outputs]))
                 task.advance(len(batch))
@@ -157,39 +177,36 @@ def _logits(ctx: StageContext, forms: list[Form], student: PreprocessSpec, count
     return {form.name: values for form, values in zip(forms, whole, strict=True)}
 
 
-class _TestPixels:
-    """Test images (B, S, S, 3) in a model's own geometry: as stored where that is the student's, else read again."""
+def by_domain(
+    sets: TestSets, metrics: Mapping[str, Mapping[str, Any]], logits: Mapping[str, Mapping[str, Logits]]
+) -> dict[str, Any]:
+    """Top-1 of every form on every domain, the run's own first, and the means over domains (methods.md C.4).
 
-    def __init__(self, ctx: StageContext, wanted: PreprocessSpec, student: PreprocessSpec) -> None:
-        self._wanted = wanted
-        self._stored: NDArray[np.uint8] | None = None
-        if same_geometry(wanted, student):
-            self._stored = np.load(ctx.inputs["data"].path / "test.npy", mmap_mode="r")
-        else:
-            self._originals = Originals(ctx)
+    Args:
+        metrics: of the run's own test split. logits: set -> form -> (N, K).
 
-    def __call__(self, start: int, end: int) -> NDArray[np.uint8]:
-        if self._stored is not None:
-            return np.asarray(self._stored[start:end])
-        return np.stack([geometry(self._originals.image(i), self._wanted) for i in range(start, end)])
+    Returns:
+        ``domains`` {domain: {form: n, top1, ci95}}, empty without further domains; ``domain_mean`` with ``own``, the
+        ``domains`` it covers, ``top1`` {form: mean over all of them} and ``top1_others`` {form: mean without the own
+        one}, every domain with the same weight whatever its size; None without further domains.
+    """
+    if not sets.domains or sets.own is None:
+        return {"domains": {}, "domain_mean": None}
+    found: dict[str, dict[str, Mapping[str, Any]]] = {sets.own: {k: v for k, v in metrics.items() if k in ELSEWHERE}}
+    for name, domain in sets.domains.items():
+        labels = sets.labels(name)
+        found[domain] = {form: evaluate(values, labels) for form, values in logits[name].items()}
+    domains = {
+        domain: {form: {key: row[key] for key in DOMAIN_METRICS} for form, row in rows.items()}
+        for domain, rows in found.items()
+    }
 
+    def mean(over: list[str]) -> dict[str, float]:
+        return {form: float(np.mean([domains[domain][form]["top1"] for domain in over])) for form in domains[over[0]]}
 
-class Originals:
-    """The test images as they lie in the source, by their row in test.json."""
-
-    def __init__(self, ctx: StageContext) -> None:
-        self._split: Split = open_source(ctx.settings.data).test
-        rows = {self._split.key(i): i for i in range(len(self._split))}
-        self._rows = [rows[row["key"]] for row in _json(ctx.inputs["data"], "test.json")]
-
-    def image(self, row: int) -> Image.Image:
-        """Test image ``row``, upright RGB (PIL)."""
-        return self._split.image(self._rows[row])
-
-
-def same_geometry(a: PreprocessSpec, b: PreprocessSpec) -> bool:
-    """Whether two specs cut the same pixels (mean and std do not matter)."""
-    return (a.size, a.resize, a.interpolation) == (b.size, b.resize, b.interpolation)
+    others = [domain for domain in domains if domain != sets.own]
+    told = {"own": sets.own, "domains": list(domains), "top1": mean(list(domains)), "top1_others": mean(others)}
+    return {"domains": domains, "domain_mean": told}
 
 
 def check_predict(ctx: StageContext, spec: PreprocessSpec, expected: Logits) -> dict[str, Any]:
@@ -201,8 +218,8 @@ def check_predict(ctx: StageContext, spec: PreprocessSpec, expected: Logits) -> 
     Raises:
         ParityError: other pixels, or logits that differ by more than float kernels may.
     """
-    classifier, originals = _student(ctx.inputs["export"], 1), Originals(ctx)
-    stored = np.load(ctx.inputs["data"].path / "test.npy", mmap_mode="r")
+    classifier, sets = _student(ctx.inputs["export"], 1), TestSets(ctx)
+    originals, stored = sets.originals(TEST), sets.stored(TEST)
     rows = np.unique(np.linspace(0, len(stored) - 1, min(CHECKED_IMAGES, len(stored))).astype(int))
     files = [_png(originals.image(int(row))) for row in rows]
     pixels = np.abs(classifier.pixels(files).astype(int) - stored[rows])
@@ -294,8 +311,12 @@ def _noise(spec: PreprocessSpec) -> NDArray[np.float32]:
 
 def _photo(ctx: StageContext, spec: PreprocessSpec) -> tuple[bytes, str]:
     """The image that end-to-end rows decode: the first test image as JPEG, or a random one of the student's size."""
-    tests = _json(ctx.inputs["data"], "test.json")
-    image = Originals(ctx).image(0) if tests else Image.fromarray(np.full((spec.resize, spec.resize, 3), 128, np.uint8))
+    sets = TestSets(ctx)
+    image = (
+        sets.originals(TEST).image(0)
+        if sets.rows(TEST)
+        else Image.fromarray(np.full((spec.resize, spec.resize, 3), 128, np.uint8))
+    )
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=90)
     return stream.getvalue(), f"JPEG, {image.width} × {image.height}"

@@ -27,7 +27,8 @@ Classes = Annotated[
 ]
 ClassesFile = Annotated[Path | None, typer.Option(help="Class names, one a line")]
 Shots = Annotated[
-    str | None, typer.Option(help='Labelled images per class, or "all". Default: 4 (0 for class names)', metavar="K|all")
+    str | None,
+    typer.Option(help='Labelled images per class, or "all". Default: 4 (0 for class names)', metavar="K|all"),
 ]
 TeacherName = Annotated[str | None, typer.Option("--teacher", help="open_clip model/tag, a local folder, or petals")]
 GeneratorName = Annotated[str | None, typer.Option("--generator", help="kandinsky-2.2, a local folder, or petals")]
@@ -223,7 +224,9 @@ def reproduce(
     if dry_run:
         for name in plan.rows:
             typer.echo(name)
-        typer.echo(f"{plan.cells} builds: {len(plan.rows)} rows, datasets {', '.join(plan.datasets)}, {plan.seeds} seeds")
+        typer.echo(
+            f"{plan.cells} builds: {len(plan.rows)} rows, datasets {', '.join(plan.datasets)}, {plan.seeds} seeds"
+        )
         return
     work, start = api.work_folder(work_dir), time.perf_counter()
     results = tables.run(plan, work, say=typer.echo)

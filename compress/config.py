@@ -126,6 +126,8 @@ class ProbingSettings(Section):
 
     candidates: tuple[dict[str, Any], ...] = ()  # overrides of generate.*, e.g. {"strategy": "img2img"}; () = off
     per_class: Count = 8
+    diversity_weight: Annotated[float, Field(ge=0)] = 0.5  # score = agreement + this x diversity ratio - ... [I]
+    gap_weight: Annotated[float, Field(ge=0)] = 1.0  # ... this x domain gap [I]
 
 
 class GenerateSettings(Section):
@@ -181,6 +183,7 @@ class GenddSettings(Section):
     sampling_steps: Annotated[int, Field(ge=2)] = 64  # [C]
     guidance_scale: Annotated[float, Field(ge=0)] = 2.0  # [C]
     samples: Count = 5  # averaged in feature space [C]
+    sample_clip: Annotated[float, Field(gt=0)] | None = 10.0  # deviations; None = none, as in the reference code [I]
 
 
 class MetaSettings(Section):

@@ -230,6 +230,53 @@ def paired(a: Floats, b: Floats, labels: Ints, *, seed: int = 0) -> Paired:
     )
 
 
+def within_class_diversity(features: Floats, labels: Ints) -> float | None:
+    """How different the images of a class look to the teacher: mean over classes of the mean pairwise ``1 - cos``.
+
+    For n unit rows f the mean over the pairs i < j is ``1 - (|Σ f|² - n) / (n (n - 1))``: exact, without the pairs
+    (the diversity statistic of methods.md C.5; 0 = all the same, about 1 = unrelated).
+
+    Args:
+        features: (N, D), of any length other than zero. labels: (N,).
+
+    Returns:
+        None where no class has two images.
+    """
+    found = []
+    for k in np.unique(labels):
+        members = _unit(features[labels == k])
+        n, total = len(members), members.sum(axis=0)
+        if n > 1:
+            found.append(1.0 - (float(total @ total) - n) / (n * (n - 1)))
+    return float(np.mean(found)) if found else None
+
+
+def domain_gap(synthetic: Floats, synthetic_labels: Ints, real: Floats, real_labels: Ints) -> float | None:
+    """How far generated images lie from real ones: mean over classes of ``1 - cos`` between their class means.
+
+    Args:
+        synthetic, real: features (N, D); the means are over unit rows. Classes that have only one kind are left out.
+
+    Returns:
+        None where no class has both.
+    """
+    means = [
+        (_mean_direction(synthetic[synthetic_labels == k]), _mean_direction(real[real_labels == k]))
+        for k in np.intersect1d(synthetic_labels, real_labels)
+    ]
+    return float(np.mean([1.0 - float(x @ y) for x, y in means])) if means else None
+
+
+def _mean_direction(features: Floats) -> NDArray[np.float64]:
+    return _unit(_unit(features).mean(axis=0))
+
+
+def _unit(rows: Floats) -> NDArray[np.float64]:
+    wide = rows.astype(np.float64)
+    out: NDArray[np.float64] = wide / np.linalg.norm(wide, axis=-1, keepdims=True)
+    return out
+
+
 def _check(logits: Floats, labels: Ints) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"logits must be (N, K) and labels (N,), got {logits.shape} and {labels.shape}")

@@ -3,6 +3,9 @@
 A view is image ``i`` of a pool ("real" or "synthetic") rendered with the seed ``derive(run seed, "view", pool, i, v)``,
 see ``augment.py``. The teacher sees every view exactly once, here; training replays the same pixels beside the cached
 answer. Work is kept shard by shard, so a killed run continues where it stopped and ends with the same bytes.
+
+``label.pools`` says which pools the teacher is asked about. One that is left out costs no teacher call and has no targets:
+condition prediction (methods.md A.3), for instance, needs the real images' features and nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +24,13 @@ from numpy.typing import NDArray
 from compress.artifacts import write_json
 from compress.augment import ViewRecipe, render_view
 from compress.errors import TrainingError
+from compress.evaluate import domain_gap, within_class_diversity
 from compress.probe import fit_geometry, load_heads
 from compress.seeds import derive
 from compress.stages import StageContext
 from compress.teacher import Teacher, load_teacher
+
+UNFILTERED = "label.agreement_filter did nothing: label.pools leaves the synthetic images out"
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,9 @@ class Pool:
 def run(ctx: StageContext) -> dict[str, Any]:
     """Writes ``targets.safetensors`` and ``views.json``.
 
-    targets: ``real_features`` (n, V, D) fp16, ``real_logits`` (n, V, K) fp32, the same for ``synthetic_``, and ``keep``
-    (N,) bool, False for synthetic images that the agreement filter left out.
+    targets, for every pool of ``label.pools``: ``real_features`` (n, V, D) fp16, ``real_logits`` (n, V, K) fp32, the same
+    for ``synthetic_``; and always ``keep`` (N,) bool, False for synthetic images that the agreement filter left out.
+    views.json: the recipe, and of each pool its images, its views and whether the teacher was asked.
     """
     from safetensors.numpy import save_file
 
@@ -61,30 +68,35 @@ def run(ctx: StageContext) -> dict[str, Any]:
     heads = load_heads(ctx.inputs["teacher"].path)
     head, scale = heads["probe"], float(heads["logit_scale"])
     pools = read_pools(ctx)
+    asked: dict[str, Pool] = {pool.kind: pool for pool in pools if pool.kind in settings.pools}
     lazy = _LazyTeacher(ctx)
     targets: dict[str, NDArray[Any]] = {}
-    for pool in pools:
+    for pool in asked.values():
         features, logits = label_pool(ctx, pool, recipe, lazy, head, scale)
         targets[f"{pool.kind}_features"], targets[f"{pool.kind}_logits"] = features, logits
-    synthetic = pools[1]
-    votes = vote(targets["synthetic_logits"])
-    agree = votes.argmax(axis=1) == synthetic.classes
-    keep = agreeing(votes, synthetic.classes) if settings.agreement_filter else np.ones(len(agree), bool)
+    keep = np.ones(len(pools[1].images), bool)
+    if settings.agreement_filter and "synthetic" in asked:
+        keep = agreeing(vote(targets["synthetic_logits"]), pools[1].classes)
     save_file({**targets, "keep": keep}, ctx.folder / "targets.safetensors")
     counts = {pool.kind: {"images": len(pool.images), "views": pool.views} for pool in pools}
+    told = {kind: {**row, "asked": kind in asked} for kind, row in counts.items()}
     write_json(
         ctx.folder / "views.json",
-        {"recipe": recipe.plain(), "pools": counts, "seed": 'derive(run seed, "view", pool, image, view)'},
+        {"recipe": recipe.plain(), "pools": told, "seed": 'derive(run seed, "view", pool, image, view)'},
     )
     names = [row["name"] for row in json.loads((ctx.inputs["data"].path / "classes.json").read_text())]
-    dropped = np.bincount(synthetic.classes[~keep], minlength=len(names))
+    dropped = np.bincount(pools[1].classes[~keep], minlength=len(names))
     return {
         **{f"{kind}_{key}": value for kind, row in counts.items() for key, value in row.items()},
-        "teacher_agreement_synthetic": float(agree.mean()) if len(agree) else None,
-        "teacher_agreement_real": _agreement(targets["real_logits"], pools[0].classes),
+        "pools": sorted(asked),
+        "teacher_images": sum(len(pool.images) * pool.views for pool in asked.values()),
+        "teacher_agreement_synthetic": _agreement(targets, asked.get("synthetic")),
+        "teacher_agreement_real": _agreement(targets, asked.get("real")),
+        **_looks(targets, asked),
         "agreement_filter": settings.agreement_filter,
         "dropped": int(dropped.sum()),
         "dropped_per_class": {name: int(n) for name, n in zip(names, dropped, strict=True) if n},
+        "notes": [UNFILTERED] if settings.agreement_filter and "synthetic" not in asked else [],
     }
 
 
@@ -182,8 +194,24 @@ def agreeing(votes: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[
     return keep
 
 
-def _agreement(logits: NDArray[np.float32], classes: NDArray[np.int64]) -> float | None:
-    return float((vote(logits).argmax(axis=1) == classes).mean()) if len(classes) else None
+def _agreement(targets: Mapping[str, NDArray[Any]], pool: Pool | None) -> float | None:
+    """Share of a pool's images that the teacher assigns to their class; None if it was not asked, or there are none."""
+    if pool is None or not len(pool.classes):
+        return None
+    return float((vote(targets[f"{pool.kind}_logits"]).argmax(axis=1) == pool.classes).mean())
+
+
+def _looks(targets: Mapping[str, NDArray[Any]], asked: Mapping[str, Pool]) -> dict[str, float | None]:
+    """Diversity of each pool and the gap between them, from the teacher's features of every image's first view."""
+    first = {kind: targets[f"{kind}_features"][:, 0] for kind in asked}
+    out: dict[str, float | None] = {f"diversity_{kind}": None for kind in ("synthetic", "real")}
+    out.update({f"diversity_{kind}": within_class_diversity(rows, asked[kind].classes) for kind, rows in first.items()})
+    out["domain_gap"] = None
+    if len(first) == 2:
+        out["domain_gap"] = domain_gap(
+            first["synthetic"], asked["synthetic"].classes, first["real"], asked["real"].classes
+        )
+    return out
 
 
 class _LazyTeacher:

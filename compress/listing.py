@@ -26,7 +26,7 @@ def _students() -> Iterable[str]:
 
 
 def _generators() -> Iterable[str]:
-    from compress.generate.base import GENERATORS
+    from compress.generate.generators import GENERATORS
 
     return GENERATORS
 

@@ -74,25 +74,35 @@ def missing_teacher(settings: TeacherSettings, online: bool) -> str | None:
 
 
 def missing_generator(settings: GenerateSettings, online: bool) -> str | None:
-    """What has to be placed by hand before the generator can be loaded, or None.
+    """What has to be placed by hand before generators and decoders can be loaded, or None; all candidates are looked at.
 
     Raises:
-        ConfigError: no such generator.
+        ConfigError: no such generator, decoder or strategy, or a generator that does not take what the strategy gives it.
     """
-    from compress.generate.base import GENERATORS, locate
+    from compress.generate.base import wants_images
+    from compress.generate.decoders import missing as missing_decoder
+    from compress.generate.probing import candidates
+    from compress.generate.stage import check as check_fits
+    from compress.generate.stage import strategy_class
 
-    if settings.per_class == 0 or settings.strategy == "none" or settings.generator == "petals":
-        return None
-    if settings.generator in GENERATORS:
-        from compress.generate.kandinsky import PUBLISHED as pair
-    else:
-        pair = locate(settings.generator)
-    lost = [part for part in pair if not Path(part).expanduser().is_dir() and not cached(part)]
+    check_fits(settings)
+    look = {"generator": _missing_pipeline, "decoder": missing_decoder}
+    used = [wanted for wanted in candidates(settings) if wants_images(wanted)]
+    found = [look[strategy_class(wanted.strategy).tool](wanted, online) for wanted in used]
+    return "\n  - ".join(dict.fromkeys(text for text in found if text)) or None
+
+
+def _missing_pipeline(settings: GenerateSettings, online: bool) -> str | None:
+    from compress.generate.generators import locate
+
+    parts = locate(settings.generator).parts
+    lost = [part for part in parts if not Path(part).expanduser().is_dir() and not cached(part)]
     if online or not lost:
         return None
+    target = "PATH/prior and PATH/decoder" if len(parts) > 1 else "PATH"
     return (
-        f"generator {settings.generator} ({' and '.join(lost)}): put both pipelines into PATH/prior and PATH/decoder, as "
-        "diffusers saves them, and say --generator PATH (or do without: --set generate.per_class=0)"
+        f"generator {settings.generator} ({' and '.join(lost)}): put it into {target}, as diffusers saves pipelines, and "
+        "say --generator PATH (or do without: --set generate.strategy=none)"
     )
 
 

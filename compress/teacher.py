@@ -89,6 +89,7 @@ class Teacher:
         spec: the geometry and normalisation of its images.
         precision: "fp32", or "bf16" for mixed precision forward passes; outputs are float32 either way.
         license, revision: of the weights, as far as known.
+        images_encoded: how many images `encode_images` has been given.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Teacher:
     precision: str = "fp32"
     license: str = "unknown"
     revision: str = "unknown"
+    images_encoded: int = field(default=0, init=False)
     _towers: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -128,7 +130,9 @@ class Teacher:
     def image_tower(self) -> nn.Module:
         """``(B, 3, S, S)`` normalised float images -> ``(B, D)`` embeddings before L2 normalisation."""
         if "image" not in self._towers:
-            self._towers["image"] = _image_tower(self.model)
+            from compress.image_tower import ImageTower
+
+            self._towers["image"] = ImageTower(self.model).eval()
         tower: nn.Module = self._towers["image"]
         return tower
 
@@ -143,11 +147,29 @@ class Teacher:
         edge = self.spec.size
         if images.ndim != 4 or images.shape[1:] != (edge, edge, 3):
             raise ValueError(f"teacher images must be (N, {edge}, {edge}, 3) uint8, got {images.shape}")
+        self.images_encoded += len(images)
         out = np.empty((len(images), self.embed_dim), np.float32)
         for start in range(0, len(images), batch):
             pixels = torch.from_numpy(runtime.normalise(np.asarray(images[start : start + batch]), self.spec))
             out[start : start + batch] = self._unit(self.model.encode_image, pixels.to(self.device))
         return out
+
+    def embed_pixels(self, images: Tensor, *, mixed: bool = False) -> Tensor:
+        """Unit features ``(B, D)`` of images ``(B, 3, S, S)`` in [0, 1], with gradients to them; float32.
+
+        Images of another size are resized to the tower's (antialiased bilinear). ``mixed`` asks for bf16 where the
+        teacher's own precision is fp32. Images go to the tower in channels-last memory, where convolutions are faster.
+        """
+        import torch
+
+        if images.shape[-1] != self.spec.size:
+            edges = (self.spec.size, self.spec.size)
+            images = torch.nn.functional.interpolate(images, edges, mode="bilinear", antialias=True)
+        mean, std = (images.new_tensor(values)[:, None, None] for values in (self.spec.mean, self.spec.std))
+        pixels = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        with self._mixed(mixed or self.precision == "bf16"):
+            made = self.model.encode_image(pixels)
+        return torch.nn.functional.normalize(made.float(), dim=-1)
 
     def encode_texts(self, texts: Sequence[str], batch: int = 256) -> NDArray[np.float32]:
         """Unit features ``(N, D)`` of texts."""
@@ -172,11 +194,15 @@ class Teacher:
     def _unit(self, encode: Callable[[Tensor], Tensor], batch: Tensor) -> NDArray[np.float32]:
         import torch
 
-        mixed = torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self.precision == "bf16")
-        with torch.inference_mode(), mixed:
+        with torch.inference_mode(), self._mixed(self.precision == "bf16"):
             made = encode(batch)
         unit = torch.nn.functional.normalize(made.float(), dim=-1)
         return unit.cpu().numpy()
+
+    def _mixed(self, enabled: bool) -> torch.autocast:
+        import torch
+
+        return torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=enabled)
 
 
 def load_teacher(settings: TeacherSettings, device: str = "cpu", *, offline: bool = False) -> Teacher:
@@ -358,24 +384,6 @@ def _wrap(
         mean=tuple(cfg["mean"]), std=tuple(cfg["std"]),
     )  # fmt: skip
     return Teacher(settings.name, model, tokenize, spec, device, settings.precision, license, revision)
-
-
-def _image_tower(model: Any) -> nn.Module:
-    import torch
-
-    class ImageTower(torch.nn.Module):
-        """The image half of a CLIP as a module of its own, for export."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.clip_visual = model.visual
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            features = self.clip_visual(images)
-            pooled: torch.Tensor = features[0] if isinstance(features, tuple) else features  # CoCa adds its tokens
-            return pooled
-
-    return ImageTower().eval()
 
 
 LOADERS: dict[type, Callable[[Any, TeacherSettings, str, bool], Teacher]] = {

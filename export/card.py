@@ -39,8 +39,8 @@ tags:
 
 # {settings["distill"]["student"]} for {dataset} ({len(classes)} classes)
 
-A small classifier distilled from {settings["teacher"]["name"]} with {_shots(settings["data"]["shots"])} per class and
-{settings["generate"]["per_class"]} synthetic ones, quantized to int8 ({stages["quantize"]["facts"]["mode"]}).
+A small classifier distilled from {settings["teacher"]["name"]} with {_shots(settings["data"]["shots"])} and
+{stages["generate"]["facts"].get("per_class", 0)} synthetic images per class, quantized to int8 ({stages["quantize"]["facts"]["mode"]}).
 {student.get("params", 0):,} parameters, input {settings["image"]["size"]} x {settings["image"]["size"]}.
 
 Classes: {shown}.
@@ -66,3 +66,8 @@ Each file holds its labels and its preprocessing. `compress verify` repeats the 
 The images it learned from are few or generated: measure it on images of the place where it will run. It always answers
 with one of its classes, also for an image that shows none of them. Sources, seeds and settings: provenance.json.
 """
+
+
+def _shots(shots: int | str) -> str:
+    """How many labelled images of a class were used, in words."""
+    return "every labelled image" if shots == "all" else f"{shots} labelled image{'' if shots == 1 else 's'} per class"

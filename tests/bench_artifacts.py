@@ -164,8 +164,12 @@ def make(root: Path, settings: Settings, train: int = 40) -> dict[str, Artifact]
         "teacher": sealed("teacher", folders["teacher"], teacher_facts, 9.4),
         "generate": sealed("generate", folders["generate"], {
             "images": len(synthetic), "per_class": 16, "strategy": "sidclip", "generator": "petals"}, 74.0),
-        "label": sealed("label", folders["label"], {"dropped": 0, "teacher_agreement_synthetic": 0.93}, 21.7),
-        "distill": sealed("distill", folders["distill"], {"params": 138_000, "init": "clip", "steps": 400}, 96.3),
+        "label": sealed("label", folders["label"], {
+            "dropped": 0, "teacher_agreement_synthetic": 0.93, "teacher_images": 4096, "diversity_synthetic": 0.1834,
+            "diversity_real": 0.25, "domain_gap": 0.0912}, 21.7),
+        "distill": sealed("distill", folders["distill"], {
+            "params": 138_000, "init": "clip", "steps": 400, "objective": "fd_kd", "terms": {"ce": 0.1, "kl": 0.9},
+            "meta": "exact", "train": "all", "feature_steps": 1500}, 96.3),
         "quantize": sealed("quantize", folders["quantize"], {
             "mode": "qat", "kept": "qat", "steps": 150, "loss": {"fp32": 0.21, "qat": 0.22, "calibrated": 0.25}}, 38.0),
         "export": sealed("export", folders["export"], export, 14.2),
@@ -253,6 +257,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         settings = settings_for(data=image_folder(root / "shapes"), teacher="petals", shots=6, overrides=options)
         _FINISHED["shapes"] = finish(root, settings)
     return _FINISHED["shapes"]
+
+
+@pytest.fixture(scope="session")
+def several_domains(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Petals with shots from the photos, tested on the sketches and the night too, 64 images each."""
+    if "domains" not in _FINISHED:
+        options = {
+            "bench": {"seconds": 0.1, "threads": [1]},
+            "data": {"test_domains": ["night", "sketch"], "test_limit": 64},
+        }  # fmt: skip
+        settings = settings_for("petals", shots=2, overrides=options)
+        _FINISHED["domains"] = finish(tmp_path_factory.mktemp("domains"), settings)
+    return _FINISHED["domains"]
 
 
 def finish(root: Path, settings: Settings) -> Finished:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -35,4 +36,11 @@ def image_folder(root: Path, classes: tuple[str, ...] = ("rose", "water_lily"), 
     for number, name in enumerate(classes):
         fill(root / "train" / name, train, seed=100 * number)
         fill(root / "test" / name, test, seed=100 * number + 50)
+    return root
+
+
+def domain_folders(root: Path, folders: tuple[str, ...], classes: Iterable[str], count: int = 5) -> Path:
+    """``ROOT/<folder>/<class>/000.jpg``: ``count`` images of every class in every domain's folder, all different."""
+    for number, (folder, name) in enumerate((folder, name) for folder in folders for name in classes):
+        fill(root / folder / name, count, seed=10_000 + 100 * number)
     return root

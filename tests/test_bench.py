@@ -6,16 +6,19 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from bench_artifacts import NAMES, Finished, finished  # noqa: F401
+from bench_artifacts import NAMES, Finished, finished, several_domains  # noqa: F401
 
 from compress import bench
+from compress.data.sources import open_source
 from compress.errors import ParityError
 from compress.evaluate import top1
 from compress.stages import StageContext
+from compress.testsets import TestSets
 from runtime import Classifier, PreprocessSpec
 
 
@@ -96,13 +99,57 @@ def test_a_killed_evaluation_goes_on_where_it_was(
     monkeypatch.setattr(bench, "CHUNK", 50)
     ctx = StageContext(finished.settings, finished.stages, tmp_path)
     forms = [form for form in bench.forms_of(finished.stages["export"]) if form.name == "student_fp32"]
-    spec = Classifier.load(forms[0].file, threads=1).spec
-    whole = bench._logits(ctx, forms, spec, 144)["student_fp32"]
-    parts = sorted(ctx.partial.glob("student_fp32.*.npy"))
+    spec, sets = Classifier.load(forms[0].file, threads=1).spec, TestSets(ctx)
+    whole = bench.logits_of(ctx, forms, spec, sets)["test"]["student_fp32"]
+    parts = sorted(ctx.partial.glob("test.student_fp32.*.npy"))
     assert len(parts) == 3
     kept = np.full_like(np.load(parts[0]), 7.0)
     np.save(parts[0], kept)
     parts[1].unlink()
-    resumed = bench._logits(ctx, forms, spec, 144)["student_fp32"]
+    resumed = bench.logits_of(ctx, forms, spec, sets)["test"]["student_fp32"]
     assert (resumed[:50] == 7.0).all(), "a finished part is not made again"
     assert np.array_equal(resumed[50:], whole[50:])
+
+
+def test_without_further_domains_there_is_no_mean(finished: Finished) -> None:  # noqa: F811
+    accuracy = read(finished, "accuracy.json")
+    assert accuracy["domains"] == {} and accuracy["domain_mean"] is None
+
+
+def test_every_domain_is_measured_with_the_exported_files(several_domains: Finished) -> None:  # noqa: F811
+    """The students from the stored pixels, the teacher (48 px) from the originals, both as on the own test split."""
+    from runtime import geometry
+
+    done, accuracy = several_domains, read(several_domains, "accuracy.json")
+    forms = {"teacher", "teacher_zero_shot", "student_fp32", "student_int8"}
+    assert set(accuracy["domains"]) == {"photo", "night", "sketch"}
+    assert all(set(rows) == forms for rows in accuracy["domains"].values()), "what ships, and its teacher"
+    assert accuracy["domains"]["photo"]["teacher"]["top1"] == accuracy["forms"]["teacher"]["top1"]
+    data, source = done.stages["data"].path, open_source(done.settings.data)
+    rows = json.loads((data / "test_sketch.json").read_text())
+    labels, split = np.array([row["label"] for row in rows]), source.others["sketch"]
+    student = Classifier.load(done.stages["export"].path / "bundle", "int8", threads=1)
+    expected = top1(student.logits_u8(np.load(data / "test_sketch.npy")), labels)
+    assert accuracy["domains"]["sketch"]["student_int8"]["top1"] == pytest.approx(expected)
+    teacher = Classifier.load(done.stages["export"].path / "teacher" / "model.fp32.onnx", threads=1)
+    at = {split.key(i): i for i in range(len(split))}
+    pixels = np.stack([geometry(split.image(at[row["key"]]), teacher.spec) for row in rows])
+    found = accuracy["domains"]["sketch"]["teacher"]
+    assert found["top1"] == pytest.approx(top1(teacher.logits_u8(pixels), labels))
+    assert found["n"] == 64 and found["ci95"][0] < found["top1"] < found["ci95"][1]
+
+
+def test_a_mean_gives_every_domain_the_same_weight_and_names_the_own_one() -> None:
+    sets = SimpleNamespace(own="photo", domains={"test_sketch": "sketch", "test_night": "night"})
+    labels = {"test_sketch": np.array([0, 1]), "test_night": np.array([0, 0, 0, 0, 1])}
+    sets.labels = labels.__getitem__
+    always_0 = {
+        name: {"student_fp32": np.eye(2, dtype=np.float32)[np.zeros(len(y), int)]} for name, y in labels.items()
+    }
+    own = {"n": 9, "top1": 1.0, "ci95": [0.7, 1.0], "ece": 0.1}
+    told = bench.by_domain(sets, {"student_fp32": own, "student_ptq": own}, always_0)  # type: ignore[arg-type]
+    assert told["domains"]["photo"] == {"student_fp32": {"n": 9, "top1": 1.0, "ci95": [0.7, 1.0]}}
+    means = told["domain_mean"]
+    assert (means["own"], means["domains"]) == ("photo", ["photo", "sketch", "night"])
+    assert means["top1"]["student_fp32"] == pytest.approx((1 + 0.5 + 0.8) / 3)
+    assert means["top1_others"]["student_fp32"] == pytest.approx((0.5 + 0.8) / 2)

@@ -195,7 +195,7 @@ def test_a_named_dataset_runs_through_the_stage(tmp_path, unchecked):
     folder = tmp_path / "out"
     folder.mkdir()
     chosen = resolve({"image": {"size": 16}, "data": {"dataset": "flowers", "root": tmp_path, "shots": 0}})
-    with pytest.raises(DataError, match="a class has no readable test image.*blackberry lily"):
+    with pytest.raises(DataError, match="a class has no readable image among the test images.*blackberry lily"):
         run(StageContext(chosen, {}, folder))
     (tmp_path / "flowers-102" / "jpg" / "image_00006.jpg").write_bytes(encoded(6))
     facts = run(StageContext(chosen, {}, folder))

@@ -78,3 +78,20 @@ def test_part_keeps_shares_and_is_nested():
     assert small < large
     assert np.bincount(source.labels[sorted(small)]).tolist() == [2, 4, 2]
     assert np.bincount(source.labels[sorted(large)]).tolist() == [10, 20, 10]
+
+
+def test_all_takes_every_readable_image_and_contains_the_k_shots():
+    source = split()
+    broken = frozenset([3, 51])
+    everything = keys(source, "all", broken=broken)
+    assert sorted(everything) == sorted(key for index, key in enumerate(source.keys) if index not in broken)
+    assert set(keys(source, 4, broken=broken)) < set(everything)
+    assert everything[:4] == keys(source, 4, broken=broken)[:4], "in the same order"
+
+
+@pytest.mark.parametrize("counts", [(20, 30, 0), (20, 30, 10)])
+def test_all_refuses_a_class_without_a_readable_image(counts):
+    with pytest.raises(
+        DataError, match=r"class 'daisy' has too few images for 1 shot.*got (0 images|0 readable of 10)"
+    ):
+        keys(split(counts), "all", broken=frozenset(range(50, 60)))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_class_without_a_readable_test_image(tmp_path):
     images = image_folder(tmp_path / "images", test=4)
     for file in (images / "test" / "rose").iterdir():
         file.write_bytes(b"no image")
-    with pytest.raises(DataError, match="a class has no readable test image.*got rose"):
+    with pytest.raises(DataError, match="a class has no readable image among the test images.*got rose"):
         make(tmp_path, settings(images))
 
 
@@ -209,3 +210,20 @@ def test_full_disk_is_an_error_not_a_signal(tmp_path):
         for _ in range(100):
             file.append(np.zeros((64, 64), np.uint8))
     assert caught.value.errno in (errno.ENOSPC, errno.ESPIPE)
+
+
+def test_all_shots_of_classes_that_differ_in_size(tmp_path):
+    images = image_folder(tmp_path / "images", train=3)
+    fill(images / "train" / "rose", 5, seed=700)
+    (images / "train" / "water_lily" / "000.jpg").write_bytes(b"no image")
+    folder, facts = make(tmp_path, settings(images, shots="all"))
+    labels = [row["label"] for row in read(folder, "shots.json")]
+    assert (labels.count(0), labels.count(1)) == (5, 2) and len(np.load(folder / "shots.npy")) == 7
+    assert (facts["shots"], facts["train_images"], facts["skipped"]) == ("all", 7, 1)
+
+
+def test_all_shots_need_training_images(tmp_path):
+    images = image_folder(tmp_path / "images")
+    shutil.rmtree(images / "train")
+    with pytest.raises(DataError, match="has test/ but no train/.*data.shots is all.*--shots 0"):
+        make(tmp_path, settings(images, shots="all"))

@@ -16,7 +16,7 @@ from torch import nn
 from compress.embedded import train
 from compress.embedded.rendering import draw_flowers, load_flowers
 from compress.embedded.runs import Run
-from compress.embedded.train_clip import batches, contrastive_loss, optimise, shifted, turned
+from compress.embedded.train_clip import batches, contrastive_loss, mirrored, optimise, shifted, turned
 from compress.embedded.world import training_flowers
 from compress.errors import TrainingError
 
@@ -61,6 +61,8 @@ def test_augmentation_moves_pixels_and_makes_none() -> None:
     torch.manual_seed(0)
     seen = {tuple(turned(image).flatten().tolist()) for _ in range(80)}
     assert len(seen) == 8 and all(sorted(one) == sorted(image.flatten().tolist()) for one in seen)
+    sides = {tuple(mirrored(image).flatten().tolist()) for _ in range(20)}
+    assert sides == {tuple(image.flatten().tolist()), tuple(image.flip(3).flatten().tolist())}
     assert set(shifted(image).flatten().tolist()) <= set(image.flatten().tolist())
 
 
@@ -68,6 +70,15 @@ def test_contrastive_loss_against_the_formula() -> None:
     unit = torch.eye(3)
     expected = -math.log(math.exp(2) / (math.exp(2) + 2))
     assert contrastive_loss(unit, unit, torch.tensor(math.log(2.0))).item() == pytest.approx(expected)
+
+
+def test_with_labels_all_pairs_of_one_label_match() -> None:
+    unit, scale = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor(math.log(3.0))
+    distinct = contrastive_loss(unit, unit, scale, torch.tensor([5, 6, 7]))
+    assert distinct.item() == pytest.approx(contrastive_loss(unit, unit, scale).item())
+    total = 2 * math.exp(3) + 1  # of the softmax in the first two rows
+    expected = (2 * -math.log(math.exp(3) / total) - math.log(math.exp(3) / (math.exp(3) + 2))) / 3
+    assert contrastive_loss(unit, unit, scale, torch.tensor([4, 4, 9])).item() == pytest.approx(expected)
 
 
 def test_a_loss_that_is_not_finite_stops_the_phase(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_every_gate_refuses_a_value_outside(gate: str) -> None:
 def test_the_log_of_the_run_is_kept() -> None:
     lines = [json.loads(line) for line in (WEIGHTS / "train_log.jsonl").read_text().splitlines()]
     done = {line["phase"] for line in lines if line.get("done")}
-    assert done >= {"render", "teacher", "student_clip", "student_generic", "prior", "generator", "evaluate"}
+    assert done >= {"render", "teacher", "student_clip", "student_generic", "prior", "generator", "vq", "evaluate"}
 
 
 def test_teacher_beats_student_on_the_same_prompts(teacher, pictures) -> None:

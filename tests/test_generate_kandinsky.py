@@ -9,23 +9,15 @@ import pytest
 
 pytest.importorskip("diffusers")
 import torch
+from tiny_pipelines import save_tokenizer
 
 from compress.config import GenerateSettings
 from compress.errors import ConfigError, DownloadError
-from compress.generate.base import load_generator, locate, pipeline_class
+from compress.generate.generators import Place, load_generator, locate
 from compress.generate.kandinsky import SCHEDULERS, Kandinsky
+from compress.seeds import derive
 
 WIDTH = 32
-
-
-def save_tokenizer(folder: Path) -> None:
-    """A byte-level CLIP vocabulary without merges: every letter is a token."""
-    from transformers.models.clip.tokenization_clip import CLIPTokenizer
-
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    words = ["<|startoftext|>", "<|pad|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    vocabulary = {word: i for i, word in enumerate(words)}
-    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
 
 
 def save_pipelines(folder: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -177,6 +169,14 @@ def test_guidance_of_one_needs_no_unconditional_branch(folder: Path) -> None:
     assert made.decode(made.embed_images(pictures(1)), [1], 2, 1.0).shape == (1, 32, 32, 3)
 
 
+def test_a_drawn_text_is_a_draw_of_the_prior_that_is_decoded(folder: Path) -> None:
+    made = load_generator(settings(folder))
+    drawn = made.draw(["rose", "tulip"], [1, 2], 2, 4.0)
+    embeds = made.embed_texts(["rose", "tulip"], [derive(seed, "prior") for seed in (1, 2)])
+    np.testing.assert_array_equal(drawn, made.decode(embeds, [derive(seed, "decode") for seed in (1, 2)], 2, 4.0))
+    assert not np.array_equal(drawn, made.draw(["rose", "tulip"], [3, 4], 2, 4.0))
+
+
 def test_wrong_options_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'DPMSolverMultistepScheduler'"):
         load_generator(settings(folder, scheduler="DPMSolverMultistep"))
@@ -186,14 +186,14 @@ def test_wrong_options_are_named(folder: Path, tmp_path: Path) -> None:
         load_generator(settings(folder, generator="kandinsky"))
     with pytest.raises(ConfigError, match="no model_index.json"):
         load_generator(settings(tmp_path))
-    (tmp_path / "decoder").mkdir()
-    (tmp_path / "decoder" / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    with pytest.raises(ConfigError, match="no adapter"):
-        pipeline_class(str(tmp_path / "decoder"))
+    with pytest.raises(ConfigError, match="cannot add noise"):
+        load_generator(settings(folder)).decode(np.ones((1, WIDTH), np.float32), [1], 2, 4.0, noise_level=5)
+    with pytest.raises(ConfigError, match="no embeddings of generator"):
+        load_generator(settings(folder)).decode(np.ones((1, 1), np.float32), [1], 2, 4.0)
 
 
 def test_a_pair_may_lie_in_two_places(folder: Path) -> None:
-    assert locate("org/prior+org/decoder") == ("org/prior", "org/decoder")
+    assert locate("org/prior+org/decoder") == Place("kandinsky", ("org/prior", "org/decoder"))
     pair = load_generator(settings(folder, generator=f"{folder / 'prior'}+{folder / 'decoder'}"))
     assert pair.fingerprint() == load_generator(settings(folder)).fingerprint()
 

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_sources import Echo
+from tiny_sources import Echo, jobs, sources
 
 from compress.config import GenerateSettings
-from compress.generate.base import Job, Sources
 from compress.generate.sidclip import WEIGHTS, Sidclip, mix, weights_for
-from compress.seeds import derive
-
-
-def sources(shots: int, classes: int = 3, seed: int = 5) -> Sources:
-    pixels = np.random.default_rng(seed).integers(0, 255, (shots * classes, 4, 4, 3), dtype=np.uint8)
-    labels = np.repeat(np.arange(classes), shots)
-    rows = [{"name": f"c{i}", "prompt": f"name {i}", "category": None} for i in range(classes)]
-    return Sources(rows, pixels, labels, [f"train/{i}" for i in range(shots * classes)], seed)
-
-
-def jobs(classes: int = 3, numbers: int = 6, seed: int = 5) -> list[Job]:
-    pairs = itertools.product(range(numbers), range(classes))
-    return [Job(i, c, j, derive(seed, "generate", c, j)) for i, (j, c) in enumerate(pairs)]
 
 
 def test_the_weights_of_the_paper() -> None:
@@ -107,3 +91,10 @@ def test_an_image_does_not_depend_on_its_batch() -> None:
     alone = Sidclip(GenerateSettings(), material).make(jobs()[7:8], Echo())
     np.testing.assert_array_equal(alone.images[0], together.images[7])
     assert alone.records[0] == together.records[7]
+
+
+def test_the_noise_level_reaches_the_generator_and_the_record() -> None:
+    generator = Echo()
+    made = Sidclip(GenerateSettings(noise_level=70), sources(1)).make(jobs(), generator)
+    assert generator.noise_levels == [70]
+    assert {record.noise_level for record in made.records} == {70}

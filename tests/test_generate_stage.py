@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,16 @@ from PIL import Image
 from tiny_sources import EDGE, Echo, write_data
 
 from compress.artifacts import Artifact
-from compress.config import DataSettings, GenerateSettings, ImageSettings, Settings
+from compress.config import DataSettings, GenerateSettings, ImageSettings, ProbingSettings, Settings, TeacherSettings
 from compress.errors import ConfigError
-from compress.generate import base, stage
+from compress.generate import generators, shards
+from compress.generate.cls2img import ClassToImage
+from compress.generate.generators import IMAGE, TEXT, Kind, Place
 from compress.generate.sheets import contact_sheet, sheet_names
 from compress.generate.stage import fingerprint, run
 from compress.stages import StageContext
 
-FILES = ("synthetic.npy", "synthetic.jsonl", "conditions.npy", "sheet_rose.png")
+FILES = ("synthetic.npy", "synthetic.jsonl", "conditions.npy", "source_conditions.npy", "sheet_rose.png")
 
 
 class Interrupted(Exception):
@@ -32,25 +36,28 @@ class Fragile(Echo):
         super().__init__()
         self.left = batches
 
-    def decode(self, embeds: np.ndarray, seeds: list[int], steps: int, guidance_scale: float) -> np.ndarray:
+    def decode(
+        self, embeds: np.ndarray, seeds: list[int], steps: int, guidance_scale: float, noise_level: int = 0
+    ) -> np.ndarray:
         if not self.left:
             raise Interrupted
         self.left -= 1
-        return super().decode(embeds, seeds, steps, guidance_scale)
+        return super().decode(embeds, seeds, steps, guidance_scale, noise_level)
 
 
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Echo]:
     """Registers generator "echo" and collects the instances that were loaded; preset ones are handed out first."""
     instances: list[Echo] = []
-    monkeypatch.setitem(base.GENERATORS, "echo", f"{__name__}:load_echo")
-    monkeypatch.setattr(stage, "SHARD_IMAGES", 8)
+    monkeypatch.setitem(generators.KINDS, "echo", Kind(f"{__name__}:load_echo", TEXT | IMAGE, noises=True))
+    monkeypatch.setitem(generators.GENERATORS, "echo", Place("echo"))
+    monkeypatch.setattr(shards, "SHARD_IMAGES", 8)
     load_echo.instances = instances  # type: ignore[attr-defined]
     load_echo.next = []  # type: ignore[attr-defined]
     return instances
 
 
-def load_echo(settings: GenerateSettings, device: str, offline: bool) -> Echo:
+def load_echo(settings: GenerateSettings, device: str, offline: bool, place: Place) -> Echo:
     made: Echo = load_echo.next.pop() if load_echo.next else Echo()  # type: ignore[attr-defined]
     load_echo.instances.append(made)  # type: ignore[attr-defined]
     return made
@@ -174,15 +181,122 @@ def test_a_local_generator_is_identified_by_its_content(tmp_path: Path) -> None:
     for name in ("one", "two"):
         for part in ("prior", "decoder"):
             (tmp_path / name / part).mkdir(parents=True)
-            (tmp_path / name / part / "model_index.json").write_text("{}")
+            (tmp_path / name / part / "model_index.json").write_text('{"_class_name": "KandinskyV22Pipeline"}')
     identities = [fingerprint(Settings(generate=GenerateSettings(generator=str(tmp_path / n)))) for n in ("one", "two")]
     assert identities[0] == identities[1]
-    (tmp_path / "two" / "decoder" / "model_index.json").write_text("{ }")
+    (tmp_path / "two" / "decoder" / "weights").write_text("others")
     assert fingerprint(Settings(generate=GenerateSettings(generator=str(tmp_path / "two")))) != identities[0]
     pair = f"{tmp_path / 'one' / 'prior'}+{tmp_path / 'one' / 'decoder'}"
     assert fingerprint(Settings(generate=GenerateSettings(generator=pair)))["generator"] != pair
     assert fingerprint(Settings(generate=GenerateSettings(generator="kandinsky-2.2"))) == {"generator": "kandinsky-2.2"}
     assert fingerprint(Settings(generate=GenerateSettings(strategy="none"))) == {}
+
+
+def test_the_teacher_belongs_to_the_identity_where_it_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    probed = {"strategy": "cls2img", "generator": "petals", "probing": ProbingSettings(candidates=({"steps": 3},))}
+
+    def identity(templates: tuple[str, ...] = ("a {}",), **generate: object) -> dict[str, str]:
+        chosen = TeacherSettings(name="petals", templates=templates)
+        return fingerprint(Settings(generate=GenerateSettings(**generate), teacher=chosen))
+
+    plain = {"strategy": "cls2img", "generator": "petals"}
+    assert set(identity(**plain)) == {"generator"}
+    assert identity(**plain) == identity(("the {}",), **plain)
+    assert set(identity(**probed)) == {"generator", "teacher", "teacher_templates", "teacher_precision"}
+    assert identity(**probed) != identity(("the {}",), **probed)
+    monkeypatch.setattr(ClassToImage, "asks_teacher", True)
+    assert "teacher" in identity(**plain)
+
+
+def test_every_candidates_generator_belongs_to_the_identity() -> None:
+    probing = ProbingSettings(candidates=({}, {"generator": "stable-diffusion-2.1"}, {"generator": "kandinsky-2.2"}))
+    settings = Settings(
+        generate=GenerateSettings(generator="kandinsky-2.2", strategy="cls2img", probing=probing),
+        teacher=TeacherSettings(name="petals"),
+    )
+    assert fingerprint(settings)["generator"] == "kandinsky-2.2 stable-diffusion-2.1"
+
+
+def test_planning_loads_no_torch() -> None:
+    code = (
+        "import sys; from compress.config import *; from compress.generate.stage import fingerprint;"
+        "p = ProbingSettings(candidates=({'strategy': 'img2img'}, {'strategy': 'cls2img'}));"
+        "fingerprint(Settings(teacher=TeacherSettings(name='petals'), generate=GenerateSettings(probing=p)));"
+        "assert not {'torch', 'diffusers', 'open_clip'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("strategy", ["img2img", "sidclip"])
+def test_every_shot_is_encoded_once_even_by_a_resumed_run(tmp_path: Path, loaded: list[Echo], strategy: str) -> None:
+    whole, broken = (context(tmp_path, name, strategy=strategy) for name in ("whole", "broken"))
+    expected = run(whole)
+    assert expected["encoder_images"] == 6
+    load_echo.next.append(Fragile(3))  # type: ignore[attr-defined]
+    with pytest.raises(Interrupted):
+        run(broken)
+    assert run(broken) == expected
+    assert contents(broken.folder) == contents(whole.folder)
+    assert [sum(len(batch) for batch in echo.seen) for echo in loaded] == [6, 6, 0]
+    shots = np.load(broken.inputs["data"].path / "shots.npy")
+    np.testing.assert_array_equal(np.load(broken.folder / "source_conditions.npy"), Echo().embed_images(shots))
+
+
+def test_conditions_of_img2img_are_its_sources(tmp_path: Path, loaded: list[Echo]) -> None:
+    """What condition prediction needs: the record's shot, its row of source_conditions, and the image's condition agree."""
+    ctx = context(tmp_path, "a", strategy="img2img", noise_level=40)
+    facts = run(ctx)
+    assert (facts["noise_level"], facts["embed_dim"]) == (40, 6)
+    assert set(loaded[0].noise_levels) == {40}
+    rows = json.loads((ctx.inputs["data"].path / "shots.json").read_text())
+    keys = [row["key"] for row in rows]
+    source, made = (np.load(ctx.folder / f"{name}.npy") for name in ("source_conditions", "conditions"))
+    for line, condition in zip((ctx.folder / "synthetic.jsonl").read_text().splitlines(), made, strict=True):
+        record = json.loads(line)
+        row = keys.index(record["source_ids"][0])
+        assert rows[row]["label"] == record["class_id"]
+        np.testing.assert_array_equal(condition, source[row].astype(np.float16))
+
+
+def test_images_without_conditions(tmp_path: Path, loaded: list[Echo]) -> None:
+    ctx = context(tmp_path, "a", strategy="cls2img", templates=("a {}", "the {}"))
+    facts = run(ctx)
+    assert (facts["embed_dim"], facts["encoder_images"], facts["probing"]) == (None, 0, None)
+    assert np.load(ctx.folder / "conditions.npy").shape == (21, 0)
+    assert np.load(ctx.folder / "source_conditions.npy").shape == (0, 0)
+    assert not loaded[0].seen
+
+
+def test_the_ratio_counts_real_images(tmp_path: Path, loaded: list[Echo]) -> None:
+    facts = run(context(tmp_path, "a", strategy="img2img", synth_ratio=4.0))
+    assert (facts["per_class"], facts["images"]) == (8, 24), "four times two shots"
+
+
+def test_a_generator_that_cannot_do_it_is_refused_before_it_is_loaded(
+    tmp_path: Path, loaded: list[Echo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(generators.KINDS, "echo", Kind(f"{__name__}:load_echo", TEXT))
+    with pytest.raises(ConfigError, match="takes text only, strategy img2img needs image embeddings · use .*unclip"):
+        run(context(tmp_path, "a", strategy="img2img"))
+    monkeypatch.setitem(generators.KINDS, "echo", Kind(f"{__name__}:load_echo", TEXT | IMAGE))
+    with pytest.raises(
+        ConfigError, match=r"cannot add noise .*noise_level=3 · expected 0 · use petals or stable-diffusion"
+    ):
+        run(context(tmp_path, "b", strategy="img2img", noise_level=3))
+    assert not loaded
+
+
+def test_a_generator_whose_kind_turns_out_later_is_refused_then(
+    tmp_path: Path, loaded: list[Echo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "model_index.json"
+    index.write_text('{"_class_name": "StableDiffusionPipeline"}')
+    monkeypatch.setattr("compress.generate.pipelines.fetch_index", lambda repository, offline: index)
+    monkeypatch.setitem(generators.KINDS, "stable_diffusion", Kind(f"{__name__}:load_echo", TEXT))
+    monkeypatch.setattr(Echo, "takes", TEXT)
+    with pytest.raises(ConfigError, match="takes text only"):
+        run(context(tmp_path, "a", strategy="img2img", generator="org/some-pipeline"))
+    run(context(tmp_path, "b", strategy="cls2img", generator="org/some-pipeline"))
 
 
 def test_sheets() -> None:
@@ -207,4 +321,4 @@ def test_the_embedded_generator_runs_through_the_stage(tmp_path: Path) -> None:
     assert (facts["generator"], facts["generator_image_size"], facts["embed_dim"]) == ("petals", 32, 128)
     assert len({image.tobytes() for image in files[0]}) == 6
     with pytest.raises(ConfigError, match="image embeddings only"):
-        base.load_generator(GenerateSettings(generator="petals", text_via_prior=False))
+        generators.load_generator(GenerateSettings(generator="petals", text_via_prior=False))

@@ -16,6 +16,7 @@ from compress import label
 from compress.artifacts import Artifact
 from compress.augment import ViewRecipe, render_view
 from compress.config import DataSettings, ImageSettings, LabelSettings, Settings, TeacherSettings
+from compress.evaluate import domain_gap
 from compress.label import agreeing, balanced_views, run, vote
 from compress.seeds import derive
 from compress.stages import StageContext
@@ -149,3 +150,56 @@ def test_views_are_balanced() -> None:
     assert balanced_views(10, 21, 2) == 5
     assert balanced_views(100, 0, 4) == 4
     assert balanced_views(0, 100, 4) == 4
+
+
+@pytest.mark.parametrize("asked, left_out", [("real", "synthetic"), ("synthetic", "real")])
+def test_a_pool_that_is_left_out_costs_no_teacher_call(
+    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, left_out: str
+) -> None:
+    """methods.md A.7, oracle 5: the teacher sees the real images and no other."""
+    seen = []
+    encode = Teacher.encode_images
+
+    def counting(self: Teacher, images: np.ndarray, batch: int = 256) -> np.ndarray:
+        seen.append(len(images))
+        return encode(self, images, batch)
+
+    monkeypatch.setattr(Teacher, "encode_images", counting)
+    ctx = context(inputs, tmp_path / "a", pools=(asked,), views=1, real_views=1)
+    facts = run(ctx)
+    count = {"real": 6, "synthetic": SYNTHETIC}
+    assert sum(seen) == facts["teacher_images"] == count[asked], "one call an image"
+    targets = load_file(ctx.folder / "targets.safetensors")
+    assert set(targets) == {f"{asked}_features", f"{asked}_logits", "keep"}
+    assert targets["keep"].all() and len(targets["keep"]) == SYNTHETIC
+    assert facts[f"teacher_agreement_{left_out}"] is None is facts[f"diversity_{left_out}"] is facts["domain_gap"]
+    assert facts[f"teacher_agreement_{asked}"] is not None and facts[f"diversity_{asked}"] > 0
+    assert facts[f"{left_out}_images"] == count[left_out] and facts["pools"] == [asked]
+    pools = json.loads((ctx.folder / "views.json").read_text())["pools"]
+    assert pools[asked]["asked"] and not pools[left_out]["asked"] and pools[left_out]["views"] == 1
+
+
+def test_teacher_images_count_every_view_also_on_resume(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    facts = run(context(inputs, tmp_path / "a"))
+    assert facts["teacher_images"] == 6 * 4 + SYNTHETIC * 3
+    assert run(context(inputs, tmp_path / "a")) == facts, "nothing was left to do, the number stays"
+
+
+def test_a_filter_without_votes_says_so(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    facts = run(context(inputs, tmp_path / "a", pools=("real",), agreement_filter=True))
+    assert facts["dropped"] == 0 and "did nothing" in facts["notes"][0]
+    assert run(context(inputs, tmp_path / "b", agreement_filter=True))["notes"] == []
+
+
+def test_diversity_and_gap_come_from_the_first_views(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    ctx = context(inputs, tmp_path / "a")
+    facts = run(ctx)
+    first = {
+        k: v[:, 0].astype(np.float64) for k, v in load_file(ctx.folder / "targets.safetensors").items() if "feat" in k
+    }
+    real = first["real_features"] / np.linalg.norm(first["real_features"], axis=1, keepdims=True)
+    labels = np.arange(6) // 2
+    pairs = [1 - real[2 * k] @ real[2 * k + 1] for k in range(CLASSES)]
+    assert facts["diversity_real"] == pytest.approx(np.mean(pairs))
+    gap = domain_gap(first["synthetic_features"], np.arange(SYNTHETIC) % CLASSES, first["real_features"], labels)
+    assert facts["domain_gap"] == pytest.approx(gap) and 0 < gap < 2

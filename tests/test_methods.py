@@ -119,7 +119,9 @@ def test_a_dry_run_says_which_builds_there_are(tmp_path: Path) -> None:
 
 
 def test_a_table_is_made_with_verdicts_and_names_what_is_inferred(tmp_path: Path) -> None:
-    plan = reproduce.plan_for("sasaki", rows=["SUP", "real FD", "img2img CP"], seeds=2, command="compress reproduce sasaki")
+    plan = reproduce.plan_for(
+        "sasaki", rows=["SUP", "real FD", "img2img CP"], seeds=2, command="compress reproduce sasaki"
+    )
     mini = plan.scale
     plan.scale = Scale(datasets=("petals",), shots=(1,), seeds=2, set=_over(mini.set), rows=mini.rows)
     plan.shots = (1,)

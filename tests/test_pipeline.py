@@ -117,21 +117,31 @@ VALUES = {
     "generate.height": 64, "generate.dtype": "bf16", "generate.pair_mode": "fixed", "distill.init": "random",
     "distill.init_path": "x.safetensors", "distill.precision": "bf16", "distill.real_fraction": 0.25,
     "distill.alpha": 0.25, "distill.ema": 0.9, "quantize.mode": "ptq", "image.interpolation": "bilinear", "image.crop_pct": 0.5,
+    "data.test_domains": ["all"], "generate.synth_ratio": 2.0, "generate.templates": ["{} b"],
+    "generate.prompts.words": ["x"], "generate.prompts.mix_level": "token", "generate.prompts.contrastive": "promptstyler",
+    "generate.probing.candidates": [{"steps": 3}], "label.pools": ["real"], "distill.head": "linear",
+    "distill.train": "head", "distill.feature_loss": "mse_norm", "distill.center": "text", "distill.meta.mode": "exact",
+    "distill.meta.inner_lr": 0.1, "distill.epochs": 2.0,
     "data.test_limit": 7, "label.real_views": 3, "bench.threads": [2], "export.opset": 18, "data.test_fraction": 0.3,
 }  # fmt: skip
 
 
 def altered(path: str) -> Settings | None:
     """The default settings with one leaf changed, or None where one leaf alone cannot change."""
-    section, _, leaf = path.partition(".")
+    *sections, leaf = path.split(".")
     plain = Settings().plain()
-    old = plain[section][leaf] if leaf else plain[section]
+    node = plain
+    for section in sections:
+        node = node[section]
+    old = node[leaf]
     changes = {bool: lambda: not old, int: lambda: old * 2 + 1, float: lambda: old / 2 or 0.5}
-    guess = changes.get(type(old), lambda: f"{old}x")()
-    new = VALUES.get(path, guess)
+    new = VALUES.get(path, changes.get(type(old), lambda: f"{old}x")())
     if new is None:
         return None
-    return resolve(merge(plain, {section: {leaf: new}} if leaf else {section: new}))
+    change: dict[str, Any] = {leaf: new}
+    for section in reversed(sections):
+        change = {section: change}
+    return resolve(merge(plain, change))
 
 
 #: where things lie and what is said about them; the content that is found there belongs to the identity instead

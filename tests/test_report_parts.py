@@ -134,6 +134,7 @@ def test_worst_mistakes_are_the_most_confident_ones() -> None:
         {"data": "/photos", "teacher": "petals", "offline": True},
         {"classes": ["water lily", "taco's"], "teacher": "petals"},
         {"dataset": "cifar10", "teacher": "petals", "generator": "petals"},
+        {"dataset": "pacs", "overrides": {"data": {"shots": "all", "domain": "sketch", "test_domains": ["all"]}}},
     ],
 )
 def test_the_command_repeats_the_settings(options: dict[str, Any]) -> None:
@@ -152,7 +153,7 @@ def test_the_command_repeats_the_settings(options: dict[str, Any]) -> None:
         else:
             given[flag] = rest.pop(0)
     for number in ("shots", "seed"):
-        if number in given:
+        if given.get(number, "all") != "all":
             given[number] = int(given[number])
     if "classes" in given:
         given["classes"] = given["classes"].split(",")
@@ -163,3 +164,10 @@ def test_the_command_repeats_the_settings(options: dict[str, Any]) -> None:
 def test_the_plain_run_has_a_plain_command() -> None:
     settings = api.settings_for("petals", shots=4)
     assert repeat.command(settings) == "compress build --shots 4 --dataset petals"
+
+
+def test_the_preset_is_the_one_that_explains_most() -> None:
+    assert repeat.preset(api.settings_for("petals")) == (None, 0)
+    assert repeat.preset(api.settings_for("petals", preset="smoke")) == ("smoke", 0)
+    changed = api.settings_for("petals", preset="smoke", overrides={"distill": {"lr": 1e-5}})
+    assert repeat.preset(changed) == ("smoke", 1)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_artifacts import NAMES, Finished, finish, finished  # noqa: F401
+from bench_artifacts import NAMES, Finished, finish, finished, several_domains  # noqa: F401
 
 from compress.api import settings_for
 from compress.errors import Clip2EdgeError
 from compress.report import model
+from compress.report.page import Material, render_html, render_markdown
 from compress.report.summary import summary_table
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -148,8 +149,6 @@ def test_the_console_table_names_the_file_that_ships(finished: Finished) -> None
 
 
 def test_hostile_names_stay_text(finished: Finished, tmp_path: Path) -> None:  # noqa: F811
-    from compress.report.page import Material, render_html
-
     hostile = copy.deepcopy(finished.report)
     hostile["dataset"]["class_names"][0] = '<img src=x onerror="alert(1)">'
     hostile["states"].append("<script>alert(1)</script>")
@@ -168,3 +167,71 @@ def test_without_test_images_nothing_is_claimed(tmp_path: Path) -> None:
     page = Page((done.folder / "report.html").read_text())
     assert page.open == [] and "mistakes" not in {a.get("id") for _, a in page.found}
     assert len(report["latency"]) >= 6
+
+
+def test_other_domains_have_a_section(several_domains: Finished) -> None:  # noqa: F811
+    report = json.loads((several_domains.folder / "report.json").read_text())
+    model.validate(report)
+    found, shipped = report["domains"], report["student"]["shipped"]
+    assert (found["own"], found["order"]) == ("photo", ["photo", "night", "sketch"])
+    assert report["dataset"]["domain"] == "photo"
+    assert found["tests"]["photo"][shipped]["top1"] == report["accuracy"][shipped]["top1"]
+    text = (several_domains.folder / "report.html").read_text()
+    page = Page(text)
+    assert page.open == [] and "#domains" in {a["href"] for a in page.all("a")}
+    mean = f"{100 * found['mean_top1'][shipped]:.1f}\u202f%"
+    section = text.split('<section id="domains">')[1].split("</section>")[0]
+    assert mean in section and "shots from here" in section and section.index("photo") < section.index("night")
+    assert "All shots come from photo." in section and "2 domains" in section
+    lines = (several_domains.folder / "report.md").read_text().splitlines()
+    header = next(line for line in lines if "photo (shots)" in line)
+    rows = lines[lines.index(header) + 1 : lines.index(header) + 6]
+    assert all(row.count("|") == header.count("|") for row in rows) and mean in "".join(rows)
+
+
+def test_a_single_domain_has_no_section(finished: Finished) -> None:  # noqa: F811
+    assert finished.report["domains"] is None
+    text = (finished.folder / "report.html").read_text() + (finished.folder / "report.md").read_text()
+    assert 'id="domains"' not in text and "Other domains" not in text and 'id="probing"' not in text
+
+
+def test_a_broken_domain_is_refused(several_domains: Finished) -> None:  # noqa: F811
+    broken = copy.deepcopy(several_domains.report)
+    broken["domains"]["tests"]["sketch"]["teacher"]["top1"] = 66.2
+    with pytest.raises(Clip2EdgeError, match=re.escape("domains.tests.sketch.teacher.top1")):
+        model.validate(broken)
+
+
+def test_the_recipe_is_told(finished: Finished) -> None:  # noqa: F811
+    assert finished.report["recipe"]["objective"] == "fd_kd" and finished.report["recipe"]["strategy"] == "sidclip"
+    text = (finished.folder / "report.md").read_text()
+    assert "objective: fd_kd (ce × 0.1, kl × 0.9)" in text and "meta: exact second-order meta steps" in text
+    assert "1,500 steps of feature distillation alone" in text and "4,096 image views" in text
+    assert "0.183 between two synthetic images and 0.250 between two real images" in text and "0.091" in text
+
+
+def test_probing_is_a_table_with_the_candidate_that_was_kept(finished: Finished) -> None:  # noqa: F811
+    rows = [
+        {"candidate": {"strategy": "img2img", "prompts": {"kind": "mix"}}, "agreement": 0.71, "diversity": 0.2, "gap": 0.1,
+         "score": 0.5},
+        {"candidate": {}, "agreement": 0.9, "diversity": None, "gap": None, "score": 0.8},
+    ]  # fmt: skip
+    report = copy.deepcopy(finished.report)
+    report["synthetic"]["probing"] = {"rows": rows, "chosen": 1}
+    model.validate(report)
+    page, text = render_html(report, Material()), render_markdown(report)
+    assert Page(page).open == [] and "#probing" in {a["href"] for a in Page(page).all("a")}
+    assert "strategy = img2img, prompts.kind = mix" in page and "as configured<span" in page
+    assert "| **as configured** (kept) | 90.0\u202f% | – | – | 0.800 |" in text
+
+
+def test_all_shots_are_counted_in_words(finished: Finished) -> None:  # noqa: F811
+    report = copy.deepcopy(finished.report)
+    report["dataset"] |= {"shots": "all", "train_images": 1036}
+    model.validate(report)
+    texts = [render_html(report, Material([], [], 32)), render_markdown(report), str(summary_table(report).title)]
+    assert all("all 1,036 training images" in text and "all shots" not in text for text in texts)
+    assert "All 1,036 real training images, and" in texts[1]
+    report["dataset"]["shots"] = "every"
+    with pytest.raises(Clip2EdgeError, match="dataset.shots"):
+        model.validate(report)

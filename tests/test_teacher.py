@@ -88,6 +88,31 @@ def test_images_of_another_size_are_refused(folder: Path) -> None:
         teacher.encode_images(pictures(2, 31))
 
 
+def test_pixels_with_gradients_give_the_same_features_as_images(folder: Path) -> None:
+    teacher = load_teacher(TeacherSettings(name=str(folder)))
+    images = pictures(3)
+    pixels = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).requires_grad_()
+    features = teacher.embed_pixels(pixels)
+    np.testing.assert_allclose(features.detach(), teacher.encode_images(images), atol=1e-5)
+    features[0, 0].backward()
+    assert pixels.grad is not None
+    assert pixels.grad[0].abs().sum() > 0
+    assert pixels.grad[1:].abs().sum() == 0
+    assert teacher.embed_pixels(torch.rand(2, 3, 50, 50)).shape == (2, 24), "any size is resized"
+    mixed = teacher.embed_pixels(pixels, mixed=True)
+    assert mixed.dtype == torch.float32
+    assert 0 < (mixed - features).abs().max() < 0.05
+
+
+def test_the_counter_tells_how_many_images_the_teacher_was_asked_about(folder: Path) -> None:
+    teacher = load_teacher(TeacherSettings(name=str(folder)))
+    assert teacher.images_encoded == 0
+    teacher.encode_images(pictures(5), batch=2)
+    teacher.encode_images(pictures(1))
+    teacher.encode_texts(["a rose"])
+    assert teacher.images_encoded == 6
+
+
 def test_bf16_is_close_and_returns_float32(folder: Path) -> None:
     exact = load_teacher(TeacherSettings(name=str(folder))).encode_images(pictures(4))
     mixed = load_teacher(TeacherSettings(name=str(folder), precision="bf16")).encode_images(pictures(4))

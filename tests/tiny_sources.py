@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 import torch
 
 from compress.artifacts import Artifact
+from compress.generate import generators
+from compress.generate.base import Job, Sources, draw_embedded
+from compress.seeds import derive
 
 EDGE, CLASSES = 8, 3  # of the data stage: pixels, classes
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16}
@@ -54,13 +58,29 @@ def write_data(folder: Path, shots: int) -> Artifact:
     return Artifact("data", folder, {}, "content")
 
 
+def sources(shots: int, classes: int = 3, seed: int = 5, cache: Path | None = None) -> Sources:
+    """Random shots of classes called "name 0" and so on."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (shots * classes, 4, 4, 3), dtype=np.uint8)
+    labels = np.repeat(np.arange(classes), shots)
+    rows = [{"name": f"c{i}", "prompt": f"name {i}", "category": None} for i in range(classes)]
+    return Sources(rows, pixels, labels, [f"train/{i}" for i in range(shots * classes)], seed, cache=cache)
+
+
+def jobs(classes: int = 3, numbers: int = 6, seed: int = 5) -> list[Job]:
+    """The first jobs of a run: number by number, class by class."""
+    pairs = itertools.product(range(numbers), range(classes))
+    return [Job(i, c, j, derive(seed, "generate", c, j)) for i, (j, c) in enumerate(pairs)]
+
+
 class Echo:
     """A generator whose image is a picture of its embedding: cheap, and exact enough to see leaks."""
 
     name, image_size, embed_dim, license = "echo", 4, 6, "none"
+    takes = generators.TEXT | generators.IMAGE
 
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
+        self.noise_levels: list[int] = []
         self.prior_seeds: list[list[int]] = []
         self.texts: list[str] = []
 
@@ -76,6 +96,12 @@ class Echo:
         self.prior_seeds.append(list(seeds))
         return np.stack([np.random.default_rng(seed).random(6, np.float32) for seed in seeds])
 
-    def decode(self, embeds: np.ndarray, seeds: list[int], steps: int, guidance_scale: float) -> np.ndarray:
+    def decode(
+        self, embeds: np.ndarray, seeds: list[int], steps: int, guidance_scale: float, noise_level: int = 0
+    ) -> np.ndarray:
+        self.noise_levels.append(noise_level)
         noise = np.stack([np.random.default_rng(seed).random((4, 4, 3)) for seed in seeds])
         return np.clip(embeds.mean(1)[:, None, None, None] * 0.5 + noise * 100, 0, 255).astype(np.uint8)
+
+    def draw(self, texts: list[str], seeds: list[int], steps: int, guidance_scale: float) -> np.ndarray:
+        return draw_embedded(self, texts, seeds, steps, guidance_scale)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from compress.config import DataSettings
 from compress.data import names
+from compress.data.domains import IMAGECLEF, PACS, VISDA, VLCS, DomainFolders
 from compress.data.folders import readable_name
 from compress.data.readers import ClassFolders, ImageArrays, ImageFiles, Images, Reader, read_petals
 from compress.data.split import ClassInfo, Source
+from compress.embedded.attributes import STYLES
 from compress.errors import Clip2EdgeError, ConfigError, DownloadError, MissingExtraError, nearest
 
 DOWNLOAD_TIMEOUT_S = 20.0  # a server that is silent for longer counts as unreachable
@@ -33,6 +35,8 @@ class Dataset:
         read: lists its images.
         prompt: what stands for a class in a prompt; ``{}`` is its name.
         downloadable: whether torchvision can still fetch it.
+        domains: what ``data.domain`` and ``data.test_domains`` may name; the first is the default.
+        there: whether it is on disk, for layouts with variants; default: every file of ``files`` is.
     """
 
     title: str
@@ -44,9 +48,13 @@ class Dataset:
     read: Reader
     prompt: str = "{}"
     downloadable: bool = True
+    domains: tuple[str, ...] = ()
+    there: Callable[[Path], bool] | None = None
 
     def on_disk(self, root: Path) -> bool:
         """Whether every file of ``files`` is there ("..." stands for a folder of them); nothing is opened."""
+        if self.there is not None:
+            return self.there(root)
         paths = ((root / file).parent if file.endswith(" ...") else root / file for file in self.files)
         return all(path.exists() for path in paths)
 
@@ -55,9 +63,17 @@ class Dataset:
         return f"from {self.home}: {', '.join(str(root / file) for file in self.files)}"
 
 
+def _several_domains(reader: DomainFolders, license: str, home: str) -> Dataset:
+    return Dataset(
+        reader.title, len(reader.names), None, license, home, reader.files, reader, downloadable=False,
+        domains=tuple(reader.domains), there=reader.on_disk,
+    )  # fmt: skip
+
+
 CATALOG: dict[str, Dataset] = {
     "petals": Dataset(
         "petals, the miniature world drawn by this package", 32, "flower", "Apache-2.0", "", (), read_petals,
+        domains=STYLES,
     ),
     "flowers": Dataset(
         "Oxford Flowers-102", 102, "flower", "not stated (research use)",
@@ -122,6 +138,16 @@ CATALOG: dict[str, Dataset] = {
         )),
         ImageArrays("CIFAR10", names.CIFAR10, ({"train": True}, {"train": False}), "targets"),
     ),
+    "pacs": _several_domains(PACS, "not stated (research use)", "https://dali-dl.github.io/project_iccv2017.html"),
+    "vlcs": _several_domains(
+        VLCS, "not stated (research use)", "https://github.com/facebookresearch/DomainBed (its download script)"
+    ),
+    "visda": _several_domains(
+        VISDA, "not stated (research use)", "https://github.com/VisionLearningGroup/taskcv-2017-public"
+    ),
+    "imageclef": _several_domains(
+        IMAGECLEF, "not stated (research use)", "https://www.imageclef.org/2014/adaptation"
+    ),
 }  # fmt: skip
 
 
@@ -164,12 +190,14 @@ def open_dataset(settings: DataSettings) -> Source:
     """The named dataset, downloaded if it is not on disk and ``settings.offline`` is false.
 
     Raises:
-        ConfigError: no such dataset.
+        ConfigError: no such dataset or domain.
         DownloadError: it is not on disk and could not be downloaded.
         MissingExtraError: torchvision or scipy is not installed.
     """
     assert settings.dataset is not None
     row, root = dataset(settings.dataset), root_of(settings)
+    if not row.domains:
+        refuse_domains(settings, row.title)
     try:
         images = _read(row, settings, root)
     except ImportError as error:
@@ -182,7 +210,25 @@ def open_dataset(settings: DataSettings) -> Source:
     def identity() -> dict[str, str]:
         return {str(settings.dataset): images.identity()}
 
-    return Source(settings.dataset, classes, images.train, images.test, identity, row.license, images.notes)
+    return Source(
+        settings.dataset, classes, images.train, images.test, identity, row.license, images.notes, images.domain,
+        images.others,
+    )  # fmt: skip
+
+
+def refuse_domains(settings: DataSettings, of: str) -> None:
+    """Domains cannot be named where there is only one.
+
+    Raises:
+        ConfigError: ``data.domain`` or ``data.test_domains`` is given.
+    """
+    given = [f"data.{name}" for name in ("domain", "test_domains") if getattr(settings, name)]
+    if given:
+        several = ", ".join(name for name, row in CATALOG.items() if row.domains)
+        raise ConfigError(
+            f"{of} has a single domain", got=", ".join(given), expected=f"one of the datasets with several: {several}",
+            remedy="leave them out",
+        )  # fmt: skip
 
 
 def _read(row: Dataset, settings: DataSettings, root: Path) -> Images:

@@ -48,7 +48,7 @@ def open_folder(settings: DataSettings) -> Source:
         train_root = test_root = None
     if test_root and not train_root and settings.shots:
         raise DataError(
-            f"{root} has {test_root.name}/ but no train/", expected=f"train/ for {settings.shots} shots",
+            f"{root} has {test_root.name}/ but no train/", expected=f"train/ (data.shots is {settings.shots})",
             remedy="add train/<class>/ folders, or use --shots 0",
         )  # fmt: skip
     if test_root:

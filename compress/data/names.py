@@ -60,3 +60,24 @@ CALTECH101 = {
     "water_lilly": "water lily",  # misspelt on disk
     "yin_yang": "yin and yang symbol",
 }
+
+#: folder -> name, of the datasets with several domains
+PACS = {name: name for name in ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")}
+VLCS = {name: name for name in ("bird", "car", "chair", "dog", "person")}
+VISDA = {
+    "aeroplane": "airplane",
+    **{
+        name: name
+        for name in (
+            "bicycle", "bus", "car", "horse", "knife", "motorcycle", "person", "plant", "skateboard", "train", "truck",
+        )
+    },
+}  # fmt: skip
+IMAGECLEF = {
+    "aeroplane": "airplane",
+    "bike": "bicycle",
+    **{
+        name: name
+        for name in ("bird", "boat", "bottle", "bus", "car", "dog", "horse", "monitor", "motorbike", "people")
+    },
+}

@@ -1,14 +1,15 @@
 """Reads the named datasets: torchvision's with an official split, torchvision's folders without one, and petals.
 
-A reader takes (settings, root, download) and returns ``Images``. It opens lists, never images, and raises what
-torchvision raises if something is not on disk; ``catalog.open_dataset`` turns that into one message.
+Datasets of several domains are read by ``domains.py``. A reader takes (settings, root, download) and returns ``Images``.
+It opens lists, never images, and raises what torchvision raises if something is not on disk; ``catalog.open_dataset``
+turns that into one message.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,18 @@ from compress.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class Images:
-    """What a reader gives: class names by class number, both splits, and what identifies their content."""
+    """What a reader gives: class names by class number, both splits, and what identifies their content.
+
+    ``domain`` and ``others`` are those of ``split.Source``.
+    """
 
     names: tuple[str, ...]
     train: Split
     test: Split
     identity: Callable[[], str]
     notes: tuple[str, ...] = ()
+    domain: str | None = None
+    others: Mapping[str, Split] = field(default_factory=dict)
 
 
 Reader = Callable[[DataSettings, Path, bool], Images]
@@ -53,12 +59,7 @@ class ImageFiles:
         opened = {name: self._open(root, name, download) for name in (*self.train, "test")}
         train = _listed(root, [opened[name] for name in self.train], settings.max_pixels)
         test = _listed(root, [opened["test"]], settings.max_pixels)
-
-        def identity() -> str:
-            sizes = [_size(split.load(i)) for split in (train, test) for i in range(len(split))]
-            return digest(train, test, np.asarray(sizes, np.int64))
-
-        return Images(tuple(self.names(opened["test"])), train, test, identity)
+        return Images(tuple(self.names(opened["test"])), train, test, lambda: digest_files(train, test))
 
     def _open(self, root: Path, split: str, download: bool) -> Any:
         from torchvision import datasets
@@ -87,7 +88,7 @@ class ImageArrays:
 
         opened = [getattr(datasets, self.kind)(root, download=download, **chosen) for chosen in self.splits]
         train, test = (self._split(name, data, settings) for name, data in zip(("train", "test"), opened, strict=True))
-        return Images(self.names, train, test, lambda: digest(train, test, *(data.data for data in opened)))
+        return Images(self.names, train, test, lambda: digest([train, test], *(data.data for data in opened)))
 
     def _split(self, name: str, data: Any, settings: DataSettings) -> Split:
         labels = np.asarray(getattr(data, self.labels)).astype(np.int64)
@@ -133,29 +134,29 @@ class ClassFolders:
             train, test = everything.subset(rows[0]), everything.subset(rows[1])
         names = tuple(self.names.get(folder, readable_name(folder)) for folder in folders)
         notes = () if self.splits else ("no official split: 20 % of every class is held out for testing (seed 0)",)
-
-        def identity() -> str:
-            sizes = [_size(split.load(i)) for split in (train, test) for i in range(len(split))]
-            return digest(train, test, np.asarray(sizes, np.int64))
-
-        return Images(names, train, test, identity, notes)
+        return Images(names, train, test, lambda: digest_files(train, test), notes)
 
 
 def read_petals(settings: DataSettings, root: Path, download: bool) -> Images:
-    """The embedded world: every image is drawn when it is asked for.
+    """The embedded world: every image is drawn when it is asked for. Its domains are the styles.
 
     Raises:
-        ConfigError: an unknown style.
+        ConfigError: an unknown style, or a domain that contradicts it.
     """
     from compress.embedded.attributes import STYLES
     from compress.embedded.world import SPECIES, SPLITS, render_species
 
-    style = settings.style or "photo"
+    if settings.style and settings.domain and settings.style != settings.domain:
+        raise ConfigError(
+            "the style of petals is its domain, and they differ", got=f"{settings.style}, {settings.domain}",
+            remedy="give data.domain alone",
+        )  # fmt: skip
+    style = settings.style or settings.domain or STYLES[0]
     if style not in STYLES:
         raise ConfigError("unknown style of petals", got=repr(style), remedy=nearest(style, STYLES))
     names = tuple(species.name for species in SPECIES)
 
-    def split(name: str) -> Split:
+    def split(name: str, style: str) -> Split:
         each = SPLITS[name]
         labels = np.repeat(np.arange(len(names)), each)
         keys = tuple(f"{name}/{style}/{label:02d}/{index:03d}" for label in range(len(names)) for index in range(each))
@@ -165,22 +166,61 @@ def read_petals(settings: DataSettings, root: Path, download: bool) -> Images:
 
         return Split(labels, keys, draw, settings.max_pixels)
 
+    # a style's official test split, not all of it: the teacher's own quality gates use the same
+    others = {other: split("test", other) for other in further_domains(settings, style, STYLES, "petals")}
+
     def identity() -> str:  # what is drawn, not the version of what draws it: one picture of every species
-        sample = render_species(range(len(names)), "test", [0] * len(names), style)
-        return hashlib.sha256("\n".join(names).encode() + str(SPLITS).encode() + sample.tobytes()).hexdigest()
+        total = hashlib.sha256("\n".join(names).encode() + str(SPLITS).encode())
+        for drawn in (style, *others):
+            total.update(render_species(range(len(names)), "test", [0] * len(names), drawn).tobytes())
+        return total.hexdigest()
 
-    return Images(names, split("train"), split("test"), identity)
+    return Images(names, split("train", style), split("test", style), identity, domain=style, others=others)
 
 
-def digest(train: Split, test: Split, *arrays: np.ndarray) -> str:
-    """SHA-256 over both splits' keys and labels and the given arrays."""
+def own_domain(settings: DataSettings, known: Sequence[str], of: str) -> str:
+    """Where shots and test split come from: ``data.domain``, or the first.
+
+    Raises:
+        ConfigError: no such domain (names the nearest one).
+    """
+    if settings.domain is not None:
+        _must_be_known([settings.domain], known, of)
+    return settings.domain or known[0]
+
+
+def further_domains(settings: DataSettings, own: str, known: Sequence[str], of: str) -> tuple[str, ...]:
+    """The domains to be tested besides the own one, whose held-out part is the test split: ``data.test_domains``.
+
+    Raises:
+        ConfigError: no such domain (names the nearest one).
+    """
+    asked = settings.test_domains
+    _must_be_known([name for name in asked if name != "all"], known, of)
+    return tuple(name for name in known if name != own and ("all" in asked or name in asked))
+
+
+def _must_be_known(asked: Sequence[str], known: Sequence[str], of: str) -> None:
+    for name in asked:
+        if name not in known:
+            raise ConfigError(f"unknown domain of {of}", got=repr(name), remedy=nearest(name, known))
+
+
+def digest(splits: Sequence[Split], *arrays: np.ndarray) -> str:
+    """SHA-256 over the splits' keys and labels and the given arrays."""
     total = hashlib.sha256()
-    for split in (train, test):
+    for split in splits:
         total.update("\n".join(split.keys).encode())
         total.update(np.ascontiguousarray(split.labels, np.int64).tobytes())
     for array in arrays:
         total.update(np.ascontiguousarray(array).tobytes())
     return total.hexdigest()
+
+
+def digest_files(*splits: Split) -> str:
+    """SHA-256 over the keys, labels and file sizes of splits whose images are files."""
+    sizes = [_size(split.load(i)) for split in splits for i in range(len(split))]
+    return digest(splits, np.asarray(sizes, np.int64))
 
 
 def _listed(root: Path, opened: Sequence[Any], max_pixels: int) -> Split:

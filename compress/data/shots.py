@@ -1,14 +1,14 @@
-"""Which images are used: k shots of every class, a stratified hold-out, a stratified part of a test split.
+"""Which images are used: k shots of every class or all, a stratified hold-out, a stratified part of a test split.
 
 All three rest on one thing, a seeded order of each class's images that depends on nothing but the seed, the class's
-name and the images' keys. The k-shot sets of one seed are therefore nested (the 4 shots contain the 2), and another
-class in the dataset changes no draw.
+name and the images' keys. The k-shot sets of one seed are therefore nested (the 4 shots contain the 2, "all" contains
+every one of them), and another class in the dataset changes no draw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -31,38 +31,45 @@ def class_orders(split: Split, names: Sequence[str], seed: int, purpose: str) ->
 
 
 def draw_shots(
-    split: Split, names: Sequence[str], shots: int, seed: int, read: Callable[[Sequence[int]], list[T | None]]
+    split: Split,
+    names: Sequence[str],
+    shots: int | Literal["all"],
+    seed: int,
+    read: Callable[[Sequence[int]], list[T | None]],
 ) -> Iterator[tuple[int, int, T]]:
-    """Draws ``shots`` readable images of every class, class by class: (label, index in the split, what ``read`` gave).
+    """Draws readable images of every class, class by class: (label, index in the split, what ``read`` gave).
 
     Args:
+        shots: how many of each class; "all" gives every one there is, so that classes may differ in size.
         read: reads the images named by indices; None stands for one that cannot be read, and the next one in the
             class's order takes its place.
 
     Raises:
-        DataError: a class has fewer readable images than shots. Counted before anything is read, where possible.
+        DataError: a class has fewer readable images than shots, or none. Counted before anything is read, where possible.
     """
     orders = class_orders(split, names, seed, "shots")
+    least = 1 if shots == "all" else shots
     for name, order in zip(names, orders, strict=True):
-        if len(order) < shots:
-            raise _too_few(name, f"{len(order)} images", shots, orders)
+        if len(order) < least:
+            raise _too_few(name, f"{len(order)} images", least, orders)
     for label, (name, order) in enumerate(zip(names, orders, strict=True)):
-        taken, position = 0, 0
-        while taken < shots:
-            indices = order[position : position + min(shots - taken, WINDOW)].tolist()
-            if not indices:
-                raise _too_few(name, f"{taken} readable of {len(order)} images", shots, orders)
+        taken, position, wanted = 0, 0, len(order) if shots == "all" else shots
+        while taken < wanted and position < len(order):
+            indices = order[position : position + min(wanted - taken, WINDOW)].tolist()
             position += len(indices)
             for index, value in zip(indices, read(indices), strict=True):
                 if value is not None:
                     taken += 1
                     yield label, index, value
+        if taken < least:
+            raise _too_few(name, f"{taken} readable of {len(order)} images", least, orders)
 
 
 def _too_few(name: str, got: str, shots: int, orders: list[np.ndarray]) -> DataError:
     most = min(len(order) for order in orders)
     return DataError(
-        f"class {name!r} has too few images for {shots} shots", got=got, expected=f"at least {shots}",
+        f"class {name!r} has too few images for {shots} shot{'' if shots == 1 else 's'}", got=got,
+        expected=f"at least {shots}",
         remedy=f"add images or lower --shots (the smallest class has {most})",
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from compress.config import DataSettings
-from compress.data.catalog import missing_dataset, open_dataset
+from compress.data.catalog import missing_dataset, open_dataset, refuse_domains
 from compress.data.folders import open_folder
 from compress.data.split import ClassInfo, Source, Split, nothing
 from compress.errors import ConfigError, DataError
@@ -50,12 +50,14 @@ def open_source(settings: DataSettings) -> Source:
     """The source that the settings name; reads lists of images, but no image.
 
     Raises:
-        ConfigError: an unknown dataset (with the nearest name), or petals' option for another source.
+        ConfigError: an unknown dataset or domain (with the nearest name), or an option that the source does not have.
         DownloadError: a dataset that is not on disk and cannot be downloaded.
         DataError: a folder or list of names that cannot be used.
     """
     if settings.style is not None and settings.dataset != "petals":
         raise ConfigError("styles exist only in petals", got=f"style={settings.style}", remedy="leave data.style out")
+    if settings.dataset is None:
+        refuse_domains(settings, str(settings.path) if settings.path is not None else "a list of class names")
     return next(opener for field, opener in OPENERS.items() if getattr(settings, field) is not None)(settings)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,8 @@ class Source:
     Attributes:
         identity: gives what makes the source's content what it is, as {what: fingerprint}; may read every file.
         notes: what a person should know about how the source was read.
+        domain: where ``train`` and ``test`` come from, in a dataset of several domains; None in every other.
+        others: further test sets that the settings ask for, by domain; none of their images is in ``train``.
     """
 
     name: str
@@ -88,6 +90,8 @@ class Source:
     identity: Callable[[], dict[str, str]]
     license: str = "not stated"
     notes: tuple[str, ...] = field(default=())
+    domain: str | None = None
+    others: Mapping[str, Split] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

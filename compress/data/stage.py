@@ -2,14 +2,15 @@
 
 classes.json   [{"name", "prompt", "category"}]      the order is the class number
 shots.npy      uint8 (K * k, C, C, 3)                shorter side resized to C, central square: the cache that views
-                                                     are cut from
+                                                     are cut from; all training images with ``shots: all``
 test.npy       uint8 (N, S, S, 3)                    the runtime's own geometry, as on the device
 shots.json     test.json  [{"key", "label"}]         skipped.json  [{"key", "reason"}]
+test_<domain>.npy, test_<domain>.json                every further domain that was asked for, like test
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -43,19 +44,23 @@ def run(ctx: StageContext) -> dict[str, Any]:
     """Fills the stage folder.
 
     Raises:
-        ConfigError: an unknown dataset or style.
+        ConfigError: an unknown dataset, domain or style.
         DownloadError: a dataset that cannot be had.
-        DataError: classes or images that cannot be used, or too few of them.
+        DataError: classes or images that cannot be used, too few of them, or a shot among the test images.
     """
-    data, image, seed = ctx.settings.data, ctx.settings.image, ctx.settings.seed
+    data, image = ctx.settings.data, ctx.settings.image
     source = open_source(data)
-    test = source.test
-    if data.test_limit is not None and data.test_limit < len(test):
-        test = test.subset(stratified_part(test, source.names, data.test_limit))
+    tests = {"test": source.test, **{f"test_{domain}": split for domain, split in source.others.items()}}
+    if data.test_limit is not None:
+        tests = {name: _limited(split, source.names, data.test_limit) for name, split in tests.items()}
     skipped: list[dict[str, str]] = []
     with ThreadPoolExecutor(ctx.host.workers) as pool:
-        shots = _write_shots(ctx, source, data.shots, seed, _Reader(source.train, cache_spec(image), pool, skipped))
-        tests = _write_test(ctx, source, test, _Reader(test, eval_spec(image), pool, skipped))
+        shots = _write_shots(ctx, source, _Reader(source.train, cache_spec(image), pool, skipped))
+        counts = {}
+        for name, split in tests.items():
+            listed = _write_test(ctx, source, name, split, _Reader(split, eval_spec(image), pool, skipped))
+            refuse_leaks(shots, listed, name)
+            counts[name] = len(listed)
     write_json(ctx.folder / "classes.json", [asdict(entry) for entry in source.classes])
     write_json(ctx.folder / "skipped.json", skipped)
     notes = list(source.notes)
@@ -64,8 +69,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
     for note in notes:
         ctx.progress.note(note)
     return {
-        "name": source.name, "classes": len(source.classes), "shots": data.shots, "train_images": shots,
-        "test_images": tests, "skipped": len(skipped), "image_size": image.size, "cache_size": image.resize,
+        "name": source.name, "classes": len(source.classes), "shots": data.shots, "train_images": len(shots),
+        "test_images": counts["test"], "domain": source.domain,
+        "domains": {domain: counts[f"test_{domain}"] for domain in source.others},
+        "skipped": len(skipped), "image_size": image.size, "cache_size": image.resize,
         "license": source.license, "notes": notes,
     }  # fmt: skip
 
@@ -105,28 +112,31 @@ class _Reader:
             return str(error).replace(str(where), "file") if isinstance(where, Path) else str(error)
 
 
-def _write_shots(ctx: StageContext, source: Source, shots: int, seed: int, read: _Reader) -> int:
-    edge = ctx.settings.image.resize
-    listed = []
+def _write_shots(ctx: StageContext, source: Source, read: _Reader) -> list[str]:
+    """Writes shots.npy and shots.json; the keys of the shots."""
+    edge, shots = ctx.settings.image.resize, ctx.settings.data.shots
+    listed: list[dict[str, Any]] = []
+    total = len(source.train) if shots == "all" else shots * len(source.classes)
     with (
         RowWriter(ctx.folder / "shots.npy", (edge, edge, 3)) as file,
-        ctx.progress.task("read shots", total=shots * len(source.classes), unit="image") as task,
+        ctx.progress.task("read shots", total=total, unit="image") as task,
     ):
         if shots:
-            for label, index, pixels in draw_shots(source.train, source.names, shots, seed, read):
+            for label, index, pixels in draw_shots(source.train, source.names, shots, ctx.settings.seed, read):
                 file.append(pixels)
                 listed.append({"key": source.train.key(index), "label": label})
                 task.advance()
     write_json(ctx.folder / "shots.json", listed)
-    return len(listed)
+    return [row["key"] for row in listed]
 
 
-def _write_test(ctx: StageContext, source: Source, test: Split, read: _Reader) -> int:
-    edge = ctx.settings.image.size
-    listed = []
+def _write_test(ctx: StageContext, source: Source, name: str, test: Split, read: _Reader) -> list[str]:
+    """Writes ``<name>.npy`` and ``<name>.json``; the keys of the images."""
+    edge, what = ctx.settings.image.size, f"{name.replace('_', ' ', 1)} images"
+    listed: list[dict[str, Any]] = []
     with (
-        RowWriter(ctx.folder / "test.npy", (edge, edge, 3)) as file,
-        ctx.progress.task("read test images", total=len(test), unit="image") as task,
+        RowWriter(ctx.folder / f"{name}.npy", (edge, edge, 3)) as file,
+        ctx.progress.task(f"read {what}", total=len(test), unit="image") as task,
     ):
         for window in _windows(len(test)):
             for index, pixels in zip(window, read(window), strict=True):
@@ -136,15 +146,33 @@ def _write_test(ctx: StageContext, source: Source, test: Split, read: _Reader) -
             task.advance(len(window))
     if len(listed) < (1 - MOST_UNREADABLE) * len(test):
         raise DataError(
-            "most of the test images cannot be read", got=f"{len(listed)} readable of {len(test)}",
+            f"most of the {what} cannot be read", got=f"{len(listed)} readable of {len(test)}",
             remedy=f"check that the dataset is complete, e.g. {test.key(0)}",
         )  # fmt: skip
     lost = set(test.labels.tolist()) - {entry["label"] for entry in listed}
     if lost:
         names = ", ".join(source.names[label] for label in sorted(lost))
-        raise DataError("a class has no readable test image", got=names, remedy="replace its images")
-    write_json(ctx.folder / "test.json", listed)
-    return len(listed)
+        raise DataError(f"a class has no readable image among the {what}", got=names, remedy="replace its images")
+    write_json(ctx.folder / f"{name}.json", listed)
+    return [row["key"] for row in listed]
+
+
+def refuse_leaks(shots: Iterable[str], tests: Iterable[str], name: str) -> None:
+    """No image may be both a shot and a test image; a reader that lists one twice would make every accuracy a lie.
+
+    Raises:
+        DataError: names the first images that are.
+    """
+    both = sorted(set(shots) & set(tests))
+    if both:
+        raise DataError(
+            f"{len(both)} images are shots and in {name} too", got=", ".join(both[:4]),
+            expected="no image on both sides", remedy="this is a bug of the dataset's reader: please report it",
+        )  # fmt: skip
+
+
+def _limited(split: Split, names: Sequence[str], limit: int) -> Split:
+    return split.subset(stratified_part(split, names, limit)) if limit < len(split) else split
 
 
 def _windows(count: int) -> Iterator[range]:

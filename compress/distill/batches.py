@@ -56,9 +56,11 @@ class Batch:
 
     def part(self, rows: Tensor) -> Batch:
         """The images where ``rows`` (B,) bool is true."""
-        named: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        del named["wait_s"], named["group"]
-        return Batch(**{name: None if value is None else value[rows] for name, value in named.items()})
+        kept: dict[str, Any] = {}
+        for name in (f.name for f in fields(self) if f.name not in ("wait_s", "group")):
+            value = getattr(self, name)
+            kept[name] = None if value is None else value[rows]
+        return Batch(**kept)
 
 
 class Pool:

@@ -7,12 +7,13 @@
     student_generic   student_generic.safetensors                300,000    1.1 min    0.3 MB
     prior             prior/                                     800,000    1.5 min    0.5 MB
     generator         unet/, scheduler/                          420,000   38.4 min    7.8 MB
+    vq                vq/                                        100,000   29.2 min    1.1 MB
     evaluate          metrics.json, and the gates                           0.7 min
 
 The times are of the run that made the shipped weights (its log is weights/train_log.jsonl), on cores that other work
-shared. A finished phase leaves a receipt in the work folder and is not run again; ``--redo`` names phases to run
-anyway. Each phase starts from the files (fp16) that the earlier ones wrote, so what is measured is what ships. The same
-command on the same machine, thread count and library versions gives the same weights.
+shared (vq's on a third of one core). A finished phase leaves a receipt in the work folder and is not run again; ``--redo``
+names phases to run anyway. Each phase starts from the files (fp16) that the earlier ones wrote, so what is measured is what
+ships. The same command on the same machine, thread count and library versions gives the same weights.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ SAMPLES = {
     "student_generic": 300_000,
     "prior": 800_000,
     "generator": 420_000,
+    "vq": 100_000,
     "evaluate": 0,
 }
 
@@ -63,7 +65,12 @@ class Job:
 
         return Run(phase, self.seed, self.device, self.out / "train_log.jsonl")
 
-    def flowers(self) -> Any:
+    def facts(self, phase: str) -> dict[str, Any]:
+        """What the receipt of a phase must say for its work to count as done."""
+        return {"seed": self.seed, "samples": self.samples[phase]}
+
+    def pictures(self) -> Any:
+        """What to learn from."""
         from compress.embedded.rendering import load_flowers
 
         return load_flowers(self.work)
@@ -87,7 +94,7 @@ def _teacher(job: Job) -> None:
     from compress.embedded.train_clip import train_teacher
 
     tokenizer = Tokenizer.of_captions()
-    model = train_teacher(job.run("teacher"), job.flowers(), tokenizer, job.samples["teacher"])
+    model = train_teacher(job.run("teacher"), job.pictures(), tokenizer, job.samples["teacher"])
     folder = job.out / TEACHER
     write_tensors(folder / "open_clip_model.safetensors", model.state_dict())
     preprocess = {"size": INPUT_SIZE, "mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
@@ -102,7 +109,7 @@ def _student_clip(job: Job) -> None:
 
     teacher, tokenizer = job.teacher()
     run = job.run("student_clip")
-    state = train_student_clip(run, job.flowers(), tokenizer, teacher, job.samples["student_clip"])
+    state = train_student_clip(run, job.pictures(), tokenizer, teacher, job.samples["student_clip"])
     write_tensors(job.out / STUDENT_CLIP, state)
 
 
@@ -110,7 +117,7 @@ def _student_generic(job: Job) -> None:
     from compress.embedded.train_clip import train_student_generic
 
     run = job.run("student_generic")
-    write_tensors(job.out / STUDENT_GENERIC, train_student_generic(run, job.flowers(), job.samples["student_generic"]))
+    write_tensors(job.out / STUDENT_GENERIC, train_student_generic(run, job.pictures(), job.samples["student_generic"]))
 
 
 def _generator(job: Job) -> None:
@@ -118,20 +125,29 @@ def _generator(job: Job) -> None:
 
     teacher, _ = job.teacher()
     run = job.run("generator")
-    save_decoder(train_decoder(run, job.flowers(), teacher, job.samples["generator"]), job.out)
+    save_decoder(train_decoder(run, job.pictures(), teacher, job.samples["generator"]), job.out)
 
 
 def _prior(job: Job) -> None:
     from compress.embedded.train_generator import save_prior, train_prior
 
     teacher, tokenizer = job.teacher()
-    save_prior(train_prior(job.run("prior"), job.flowers(), tokenizer, teacher, job.samples["prior"]), job.out)
+    save_prior(train_prior(job.run("prior"), job.pictures(), tokenizer, teacher, job.samples["prior"]), job.out)
+
+
+def _vq(job: Job) -> None:
+    from compress.embedded.decoder import save_vq
+    from compress.embedded.train_vq import train_vq
+
+    teacher, _ = job.teacher()
+    save_vq(train_vq(job.run("vq"), job.pictures(), teacher, job.samples["vq"]), job.out)
 
 
 def _evaluate(job: Job) -> None:
+    from compress.embedded.decoder import measure_vq
     from compress.embedded.evaluate import measure, require
 
-    metrics = measure(job.out)
+    metrics = {**measure(job.out), "decoder": measure_vq(job.out)}
     _write_json(job.out / "metrics.json", metrics)
     require(metrics)
 
@@ -143,6 +159,7 @@ PHASES: dict[str, Callable[[Job], None]] = {
     "student_generic": _student_generic,
     "prior": _prior,
     "generator": _generator,
+    "vq": _vq,
     "evaluate": _evaluate,
 }
 
@@ -162,13 +179,18 @@ def _environment(job: Job) -> dict[str, Any]:
     return {"python": platform.python_version(), **libraries, "device": job.device, "threads": torch.get_num_threads()}
 
 
-def train(job: Job, until: str | None = None, redo: tuple[str, ...] = ()) -> None:
+def train(
+    job: Job,
+    until: str | None = None,
+    redo: tuple[str, ...] = (),
+    phases: Mapping[str, Callable[[Any], None]] = PHASES,
+) -> None:
     """Runs the phases that have no receipt yet, in order; raises TrainingError when a gate is not met."""
     job.out.mkdir(parents=True, exist_ok=True)
     job.work.mkdir(parents=True, exist_ok=True)
-    for phase, work in PHASES.items():
+    for phase, work in phases.items():
         receipt = job.work / f"{phase}.done.json"
-        facts = {"seed": job.seed, "samples": job.samples[phase]}
+        facts = job.facts(phase)
         done = json.loads(receipt.read_text()) if receipt.is_file() and phase not in redo else {}
         if {name: done.get(name) for name in facts} == facts and phase != "evaluate":
             print(f"{phase}: done before in {done['seconds']} s")

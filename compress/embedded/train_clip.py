@@ -11,7 +11,8 @@ text tower and never sees the teacher's image tower. The generic trunk learns co
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -32,6 +33,17 @@ MAX_LOG_SCALE = math.log(100)  # CLIP's own cap
 _AUXILIARY_WEIGHTS = torch.tensor([4.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])  # count first, see the header
 
 
+class Pictures(Protocol):
+    """Captioned pictures to learn from: the flowers of this world, or photos of another."""
+
+    @property
+    def images(self) -> np.ndarray:
+        """uint8 (N, 32, 32, 3)."""
+
+    def captions(self, rng: np.random.Generator, rows: Sequence[int] | np.ndarray) -> list[str]:
+        """A random caption of each picture named in ``rows``."""
+
+
 def batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """``steps`` batches of row numbers: whole shuffled epochs, the incomplete last batch of an epoch left out."""
     order, place = rng.permutation(count), 0
@@ -50,6 +62,11 @@ def turned(images: Tensor) -> Tensor:
     return torch.where(coins[2], images.transpose(2, 3), images)
 
 
+def mirrored(images: Tensor) -> Tensor:
+    """Random mirror of each image (B, C, S, S), left to right: what photos of things with an up allow."""
+    return torch.where(torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5, images.flip(3), images)
+
+
 def shifted(images: Tensor, reach: int = 3) -> Tensor:
     """The batch moved by up to ``reach`` pixels, one random move for all, borders replicated."""
     size = images.shape[-1]
@@ -57,10 +74,17 @@ def shifted(images: Tensor, reach: int = 3) -> Tensor:
     return functional.pad(images, (reach,) * 4, mode="replicate")[:, :, top : top + size, left : left + size]
 
 
-def contrastive_loss(images: Tensor, texts: Tensor, log_scale: Tensor) -> Tensor:
-    """CLIP's loss for matching rows of unit ``images`` and ``texts`` (B, D): mean over B, mean of both directions."""
+def contrastive_loss(images: Tensor, texts: Tensor, log_scale: Tensor, labels: Tensor | None = None) -> Tensor:
+    """CLIP's loss for matching rows of unit ``images`` and ``texts`` (B, D): mean over B, mean of both directions.
+
+    With ``labels`` (B,) every pair of one label matches, each with the same share of the target (UniCL, Yang et al.
+    2022): where captions tell little more than the class, the others of a batch are no negatives.
+    """
     logits = log_scale.exp() * images @ texts.T
     target = torch.arange(len(logits), device=logits.device)
+    if labels is not None:
+        same = (labels[:, None] == labels[None, :]).float()
+        target = same / same.sum(1, keepdim=True)
     return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
 
 
@@ -197,13 +221,13 @@ def train_student_generic(run: Run, flowers: TrainingFlowers, samples: int) -> d
 
 @torch.no_grad()
 def encode_captions(
-    run: Run, flowers: TrainingFlowers, tokenizer: Tokenizer, teacher: CLIP, rng: np.random.Generator
+    run: Run, pictures: Pictures, tokenizer: Tokenizer, teacher: CLIP, rng: np.random.Generator
 ) -> Tensor:
     """One random caption of every picture as a unit text embedding (N, D)."""
     out = []
-    for start in range(0, len(flowers.images), 1000):
-        rows = range(start, min(start + 1000, len(flowers.images)))
+    for start in range(0, len(pictures.images), 1000):
+        rows = range(start, min(start + 1000, len(pictures.images)))
         with run.autocast():
-            text = teacher.encode_text(tokenizer(flowers.captions(rng, rows)).to(run.device))
+            text = teacher.encode_text(tokenizer(pictures.captions(rng, rows)).to(run.device))
         out.append(functional.normalize(text.float(), dim=-1))
     return torch.cat(out)

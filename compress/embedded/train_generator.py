@@ -9,6 +9,7 @@ draws. Time steps are logit-normal (Esser et al. 2024): the middle noise levels 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,8 @@ from torch.nn import functional
 from compress.embedded.nets import EMBED_SCALE, PetalPrior, new_scheduler, new_unet
 from compress.embedded.rendering import pixels
 from compress.embedded.runs import Run
-from compress.embedded.train_clip import encode_captions, optimise, turned
+from compress.embedded.train_clip import Pictures, encode_captions, optimise, turned
 from compress.embedded.weights import Tokenizer
-from compress.embedded.world import TrainingFlowers
 from compress.seeds import manual_seed, numpy_rng
 
 CONDITION_DROPPED = 0.1
@@ -42,12 +42,12 @@ def embed_all(run: Run, teacher: CLIP, images: np.ndarray) -> Tensor:
     return torch.cat(out)
 
 
-def train_prior(run: Run, flowers: TrainingFlowers, tokenizer: Tokenizer, teacher: CLIP, samples: int) -> PetalPrior:
+def train_prior(run: Run, pictures: Pictures, tokenizer: Tokenizer, teacher: CLIP, samples: int) -> PetalPrior:
     """Regression of the image embedding on the text embedding (1 - cosine), then the covariance of what is left."""
     manual_seed(run.seed, "embedded", run.phase)
     rng = numpy_rng(run.seed, "embedded", run.phase, "captions")
-    image = embed_all(run, teacher, flowers.images).repeat(CAPTIONS_PER_IMAGE, 1)
-    text = torch.cat([encode_captions(run, flowers, tokenizer, teacher, rng).cpu() for _ in range(CAPTIONS_PER_IMAGE)])
+    image = embed_all(run, teacher, pictures.images).repeat(CAPTIONS_PER_IMAGE, 1)
+    text = torch.cat([encode_captions(run, pictures, tokenizer, teacher, rng).cpu() for _ in range(CAPTIONS_PER_IMAGE)])
     prior = PetalPrior().to(run.device)
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
@@ -65,16 +65,24 @@ def train_prior(run: Run, flowers: TrainingFlowers, tokenizer: Tokenizer, teache
     return prior.eval()
 
 
-def train_decoder(run: Run, flowers: TrainingFlowers, teacher: CLIP, samples: int) -> Any:
-    """The decoder (UNet2DConditionModel)'s exponential moving average."""
+def train_decoder(
+    run: Run,
+    pictures: Pictures,
+    teacher: CLIP,
+    samples: int,
+    *,
+    turn: Callable[[Tensor], Tensor] = turned,
+    batch: int = 64,
+) -> Any:
+    """The decoder (UNet2DConditionModel)'s exponential moving average; ``turn`` moves the pictures at random."""
     manual_seed(run.seed, "embedded", run.phase)
-    embeddings = embed_all(run, teacher, flowers.images)
+    embeddings = embed_all(run, teacher, pictures.images)
     unet = run.place(new_unet())
     average = copy.deepcopy(unet).requires_grad_(False)
     signal = new_scheduler().alphas_cumprod.to(run.device)
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
-        image = functional.pixel_unshuffle(turned(pixels(flowers.images[rows], run.device)), 2)
+        image = functional.pixel_unshuffle(turn(pixels(pictures.images[rows], run.device)), 2)
         condition = embeddings[torch.from_numpy(rows)].to(run.device) * EMBED_SCALE
         condition = condition + CONDITION_NOISE * torch.randn_like(condition)
         condition = condition * (torch.rand(len(rows), 1, device=run.device) >= CONDITION_DROPPED)
@@ -92,7 +100,7 @@ def train_decoder(run: Run, flowers: TrainingFlowers, teacher: CLIP, samples: in
             torch._foreach_lerp_(list(average.parameters()), list(unet.parameters()), max(0.001, 1 / (1 + 0.1 * step)))
 
     optimise(
-        run, list(unet.parameters()), loss_of, rows=len(flowers.images), batch=64, samples=samples, lr=1e-3,
+        run, list(unet.parameters()), loss_of, rows=len(pictures.images), batch=batch, samples=samples, lr=1e-3,
         weight_decay=0.01, betas=(0.9, 0.99), after=follow, schedule=lambda part: min(1.0, (1 - part) / 0.4),
     )  # fmt: skip
     return average.eval()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import open_clip
     import torch
 
+CLIP_VOCABULARY = 49408  # rows; the last two are start and end of text
 WEIGHTS = Path(__file__).parent / "weights"
 TEACHER, STUDENT_CLIP, STUDENT_GENERIC = "teacher", "student_clip.safetensors", "student_generic.safetensors"
 
@@ -36,9 +37,15 @@ class Tokenizer:
     @classmethod
     def of_captions(cls) -> Tokenizer:
         """The tokenizer of the words captions are made of."""
+        return cls.of_texts(every_word())
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[str]) -> Tokenizer:
+        """The tokenizer of the words in ``texts``."""
         encode = _byte_pair_encoder()
-        start_and_end = (49406, 49407)
-        return cls(sorted({piece for word in every_word() for piece in encode(word)} | set(start_and_end)))
+        start_and_end = (CLIP_VOCABULARY - 2, CLIP_VOCABULARY - 1)
+        pieces = {piece for text in texts for word in _words(text) for piece in encode(word)}
+        return cls(sorted(pieces | set(start_and_end)))
 
     def unknown(self, text: str) -> list[str]:
         """The words of ``text`` that the teacher has never read and that are left out."""
@@ -79,11 +86,15 @@ def _byte_pair_encoder() -> Callable[[str], tuple[int, ...]]:
 def load_teacher(folder: Path = WEIGHTS) -> tuple[open_clip.CLIP, Tokenizer]:
     """The CLIP teacher in eval mode (fp32, frozen) and its tokenizer.
 
+    A folder without vocabulary.json holds CLIP's whole vocabulary, as any loader of open_clip's format expects it.
+
     Raises DataError when the folder does not hold it.
     """
     from compress.embedded.nets import new_teacher
 
-    tokenizer = Tokenizer(read_json(folder / TEACHER / "vocabulary.json")["ids"])
+    vocabulary = folder / TEACHER / "vocabulary.json"
+    whole = not vocabulary.is_file() and (folder / TEACHER / "open_clip_config.json").is_file()
+    tokenizer = Tokenizer(range(CLIP_VOCABULARY) if whole else read_json(vocabulary)["ids"])
     model = new_teacher(len(tokenizer.ids))
     model.load_state_dict(read_tensors(folder / TEACHER / "open_clip_model.safetensors"))
     return model.eval().requires_grad_(False), tokenizer

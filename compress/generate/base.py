@@ -1,12 +1,4 @@
-"""What a generator and a strategy are, and how a generator's name is resolved.
-
-A generator's name is one of
-
-    kandinsky-2.2          the published Kandinsky 2.2 (prior and decoder, downloaded once)
-    PRIOR+DECODER          two hub ids or folders of the same kind
-    path/to/folder         a folder with the pipelines ``prior/`` and ``decoder/`` as diffusers saves them
-    petals                 the small generator of the embedded world
-"""
+"""What a generator, a decoder and a strategy are, and what goes between them."""
 
 from __future__ import annotations
 
@@ -15,18 +7,33 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.config import GenerateSettings
-from compress.errors import ConfigError, nearest
-from compress.stages import resolve
+from compress.errors import ConfigError
+from compress.generate.shot_embeds import ShotEmbeds
+from compress.seeds import derive
+
+if TYPE_CHECKING:
+    import torch
+
+    from compress.teacher import Teacher
+
+Input = Literal["text", "image"]
 
 
 class Generator(Protocol):
-    """Image embedding in, image out; images and texts are embedded into the space that it decodes."""
+    """Texts or image embeddings in, images out.
+
+    ``takes`` says which of the two it understands: strategies that need the other one are refused before any work.
+    """
+
+    @property
+    def takes(self) -> frozenset[Input]:
+        """``"text"``: `draw` works; ``"image"``: `embed_images` and `decode` work."""
 
     @property
     def name(self) -> str:
@@ -54,9 +61,43 @@ class Generator(Protocol):
         """Texts -> raw embeddings ``(N, E)``; with a stochastic prior one draw per seed."""
 
     def decode(
-        self, embeds: NDArray[np.float32], seeds: Sequence[int], steps: int, guidance_scale: float
+        self, embeds: NDArray[np.float32], seeds: Sequence[int], steps: int, guidance_scale: float, noise_level: int = 0
     ) -> NDArray[np.uint8]:
-        """Embeddings ``(N, E)`` -> images ``(N, S, S, 3)``; image i depends on its embedding and its seed alone."""
+        """Embeddings ``(N, E)`` -> images ``(N, S, S, 3)``; image i depends on its embedding and its seed alone.
+
+        ``noise_level`` 0..999 is how much noise the embedding gets first (unCLIP); larger is more diverse.
+        """
+
+    def draw(self, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float) -> NDArray[np.uint8]:
+        """Texts -> images ``(N, S, S, 3)``; image i depends on its text and its seed alone."""
+
+
+class Decoder(Protocol):
+    """Latents in, images out, with gradients: what images are optimised through (methods.md C.2)."""
+
+    @property
+    def name(self) -> str:
+        """As asked for."""
+
+    @property
+    def license(self) -> str:
+        """Of its weights."""
+
+    @property
+    def image_size(self) -> int:
+        """Edge of the images it makes, in pixels."""
+
+    def fingerprint(self) -> str:
+        """Identifies its weights."""
+
+    def start(self, seeds: Sequence[int]) -> torch.Tensor:
+        """First latents ``(N, ...)``, row i from its own seed."""
+
+    def render(self, latents: torch.Tensor) -> torch.Tensor:
+        """Images ``(N, 3, S, S)`` in [0, 1] with gradients to the latents (straight through where it quantises)."""
+
+    def clip_(self, latents: torch.Tensor) -> None:
+        """Moves latents back into their bounds, in place."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +138,10 @@ class SynthRecord:
         return json.dumps(asdict(self), sort_keys=True)
 
 
+def _no_teacher() -> Teacher:
+    raise ConfigError("this strategy was given no teacher")
+
+
 @dataclass
 class Sources:
     """What a strategy may look at: the class names and the run's own shots, nothing else.
@@ -107,6 +152,9 @@ class Sources:
         labels: ``(n,)``.
         keys: the name of each shot, as it goes into the records.
         seed: the run's seed.
+        teacher: loads the run's teacher when called, once.
+        templates: the prompt templates of the run's teacher.
+        cache: where the generator's embeddings of the shots are kept; None keeps them in memory.
     """
 
     classes: Sequence[Mapping[str, Any]]
@@ -114,16 +162,27 @@ class Sources:
     labels: NDArray[np.int64]
     keys: Sequence[str]
     seed: int
+    teacher: Callable[[], Teacher] = _no_teacher
+    templates: Sequence[str] = ()
+    cache: Path | None = None
 
     @cached_property
     def members(self) -> list[NDArray[np.int64]]:
         """For each class the rows of its shots."""
         return [np.flatnonzero(self.labels == class_id) for class_id in range(len(self.classes))]
 
+    @cached_property
+    def shot_embeds(self) -> ShotEmbeds:
+        """The generator's embeddings of the shots, for all strategies."""
+        return ShotEmbeds(self.shots, self.cache)
+
 
 @dataclass
 class Made:
-    """What a strategy returns for its jobs: images ``(B, S, S, 3)``, conditions ``(B, E)``, one record each."""
+    """What a strategy returns for its jobs: images ``(B, S, S, 3)``, conditions ``(B, E)``, one record each.
+
+    Strategies that decode no embedding return conditions of width 0.
+    """
 
     images: NDArray[np.uint8]
     conditions: NDArray[np.float32]
@@ -131,82 +190,44 @@ class Made:
 
 
 class Strategy(Protocol):
-    """What to generate."""
+    """What to generate: a class built as ``Strategy(settings, sources)``.
+
+    Attributes:
+        tool: what its `make` is handed: a generator or a decoder.
+        needs: what the generator has to take.
+        asks_teacher: whether the teacher takes part, so that it belongs to the identity of the images.
+    """
+
+    tool: ClassVar[Literal["generator", "decoder"]]
+    needs: ClassVar[frozenset[Input]]
+    asks_teacher: ClassVar[bool]
 
     def per_class(self) -> int:
         """Images per class."""
 
-    def make(self, jobs: Sequence[Job], generator: Generator) -> Made:
-        """Makes the images of the jobs."""
+    def make(self, jobs: Sequence[Job], tool: Any) -> Made:
+        """Makes the images of the jobs with a `Generator` or a `Decoder`."""
 
     def facts(self) -> dict[str, Any]:
         """What the report should say about it."""
 
 
-Loader = Callable[[GenerateSettings, str, bool], Generator]  # (settings, device, offline)
-
-# Names -> loaders; imported when used, so that planning loads neither torch nor diffusers.
-GENERATORS = {
-    "petals": "compress.generate.petals:load",
-    "kandinsky-2.2": "compress.generate.kandinsky:load_published",
-}
-# The decoder's class in its model_index.json -> loader of a (prior, decoder) pair.
-PIPELINES = {"KandinskyV22Pipeline": "compress.generate.kandinsky:load_pair"}
+def wanted_per_class(settings: GenerateSettings, sources: Sources) -> int:
+    """Images per class: ``per_class``, or ``synth_ratio`` times the mean number of real images of a class."""
+    if settings.synth_ratio is None:
+        return settings.per_class
+    return round(settings.synth_ratio * len(sources.labels) / max(1, len(sources.classes)))
 
 
-def load_generator(settings: GenerateSettings, device: str = "cpu", *, offline: bool = False) -> Generator:
-    """Loads the generator that ``settings.generator`` names (see the head of this file).
-
-    Raises:
-        ConfigError: no such generator or folder, or a folder of another kind.
-        DownloadError: the weights are neither in the local cache nor reachable.
-        MissingExtraError: diffusers is not installed.
-    """
-    name = settings.generator
-    made: Generator
-    if name in GENERATORS:
-        made = resolve(GENERATORS[name])(settings, device, offline)
-    else:
-        prior, decoder = locate(name)
-        made = resolve(PIPELINES[pipeline_class(decoder)])(settings, device, offline, prior, decoder)
-    return made
+def wants_images(settings: GenerateSettings) -> bool:
+    """Whether these settings ask for any image at all."""
+    wanted = settings.per_class if settings.synth_ratio is None else settings.synth_ratio
+    return settings.strategy != "none" and wanted > 0
 
 
-def locate(name: str) -> tuple[str, str]:
-    """The prior and the decoder (folders or hub ids) that a generator's name stands for.
-
-    Raises:
-        ConfigError: neither a known name, nor a folder with both, nor PRIOR+DECODER.
-    """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        pair = folder / "prior", folder / "decoder"
-        missing = [str(part) for part in pair if not (part / "model_index.json").is_file()]
-        if missing:
-            raise ConfigError(
-                "the generator's folder lacks a pipeline", got=f"no model_index.json in {', '.join(missing)}",
-                expected="subfolders prior/ and decoder/ as diffusers' save_pretrained writes them",
-            )  # fmt: skip
-        return str(pair[0]), str(pair[1])
-    prior, plus, decoder = name.partition("+")
-    if not plus or not prior or not decoder:
-        raise ConfigError(
-            "unknown generator", got=repr(name), expected="a folder with prior/ and decoder/, or PRIOR+DECODER",
-            remedy=nearest(name, GENERATORS),
-        )  # fmt: skip
-    return prior, decoder
-
-
-def pipeline_class(decoder: str) -> str:
-    """The decoder's pipeline class; a hub id is taken to be Kandinsky 2.2 until it is loaded.
-
-    Raises:
-        ConfigError: a local pipeline of a kind without an adapter.
-    """
-    index = Path(decoder).expanduser() / "model_index.json"
-    if not index.is_file():
-        return next(iter(PIPELINES))
-    found = json.loads(index.read_text()).get("_class_name")
-    if found not in PIPELINES:
-        raise ConfigError("no adapter for this generator", got=f"{index}: {found}", expected=" or ".join(PIPELINES))
-    return str(found)
+def draw_embedded(
+    generator: Generator, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float
+) -> NDArray[np.uint8]:
+    """`Generator.draw` of a generator that turns texts into image embeddings and decodes those."""
+    embeds = generator.embed_texts(texts, [derive(seed, "prior") for seed in seeds])
+    return generator.decode(embeds, [derive(seed, "decode") for seed in seeds], steps, guidance_scale)

@@ -9,13 +9,13 @@ a generator that works on unit vectors normalises in its own ``decode``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.config import GenerateSettings
-from compress.generate.base import Generator, Job, Made, Sources, SynthRecord
+from compress.generate.base import Generator, Input, Job, Made, Sources, SynthRecord, wanted_per_class
 from compress.seeds import derive, numpy_rng
 
 # Shots per class -> (text; images). Two or more shots use two images [S, appendix A.1].
@@ -50,13 +50,16 @@ class Sidclip:
         sources: the class names and the run's shots.
     """
 
+    tool: ClassVar[Literal["generator", "decoder"]] = "generator"
+    needs: ClassVar[frozenset[Input]] = frozenset({"text", "image"})
+    asks_teacher: ClassVar[bool] = False
+
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
         self.settings, self.sources = settings, sources
-        self._shot_embeds: NDArray[np.float32] | None = None
 
     def per_class(self) -> int:
         """As set."""
-        return self.settings.per_class
+        return wanted_per_class(self.settings, self.sources)
 
     def facts(self) -> dict[str, Any]:
         """The weights in use (one row per number of shots that occurs) and how pairs and priors are drawn."""
@@ -67,22 +70,23 @@ class Sidclip:
             "prior_per_image": self.settings.prior_per_image,
         }
 
-    def make(self, jobs: Sequence[Job], generator: Generator) -> Made:
+    def make(self, jobs: Sequence[Job], tool: Generator) -> Made:
         """Embeds, mixes and decodes one batch of jobs."""
+        settings = self.settings
         prior_seeds = [derive(self._prior_root(job), "prior") for job in jobs]
-        texts = generator.embed_texts([self.caption(job.class_id) for job in jobs], prior_seeds)
+        texts = tool.embed_texts([self.caption(job.class_id) for job in jobs], prior_seeds)
         sources = [self.source_rows(job) for job in jobs]
         weights = [weights_for(len(self.sources.members[job.class_id])) for job in jobs]
+        shots = self.sources.shot_embeds.of(tool, settings.batch)
         conditions = np.stack(
             [
-                mix(np.stack([text, *(self.shot_embeds(generator)[row] for row in rows)]), w)
+                mix(np.concatenate([text[None], shots[list(rows)]]), w)
                 for text, rows, w in zip(texts, sources, weights, strict=True)
             ]
         )
-        images = generator.decode(
-            conditions, [derive(job.seed, "decode") for job in jobs], self.settings.steps, self.settings.guidance_scale
-        )
-        records = [self._record(job, rows, w, generator) for job, rows, w in zip(jobs, sources, weights, strict=True)]
+        seeds = [derive(job.seed, "decode") for job in jobs]
+        images = tool.decode(conditions, seeds, settings.steps, settings.guidance_scale, settings.noise_level)
+        records = [self._record(job, rows, w, tool) for job, rows, w in zip(jobs, sources, weights, strict=True)]
         return Made(np.asarray(images), conditions, records)
 
     def caption(self, class_id: int) -> str:
@@ -98,14 +102,6 @@ class Sidclip:
         drawn = PAIR_ROOT[self.settings.pair_mode](self, job).choice(len(members), size=wanted, replace=False)
         return tuple(int(row) for row in members[np.sort(drawn)])
 
-    def shot_embeds(self, generator: Generator) -> NDArray[np.float32]:
-        """``(n, E)`` raw embeddings of all shots, computed once."""
-        if self._shot_embeds is None:
-            shots, batch = self.sources.shots, self.settings.batch
-            parts = [np.asarray(generator.embed_images(shots[i : i + batch])) for i in range(0, len(shots), batch)]
-            self._shot_embeds = np.concatenate(parts)
-        return self._shot_embeds
-
     def _prior_root(self, job: Job) -> int:
         return job.seed if self.settings.prior_per_image else derive(self.sources.seed, "generate", job.class_id)
 
@@ -120,7 +116,7 @@ class Sidclip:
             weights=weights,
             seed=job.seed,
             generator_id=generator.name,
-            noise_level=None,
+            noise_level=self.settings.noise_level,
             cond_embedding_ref=f"conditions.npy#{job.index}",
         )
 

@@ -37,7 +37,9 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, Any
             "name": facts["data"]["name"],
             "classes": len(classes),
             "shots": facts["data"]["shots"],
+            "train_images": facts["data"]["train_images"],
             "test_images": facts["data"]["test_images"],
+            "domain": facts["data"].get("domain"),
             "image_size": settings.image.size,
             "class_names": [entry["name"] for entry in classes],
             "skipped": read(stages["data"], "skipped.json"),
@@ -62,9 +64,15 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, Any
             "generator": facts["generate"].get("generator"),
             "dropped": facts["label"].get("dropped"),
             "teacher_agreement": facts["label"].get("teacher_agreement_synthetic"),
+            "diversity": facts["label"].get("diversity_synthetic"),
+            "diversity_real": facts["label"].get("diversity_real"),
+            "domain_gap": facts["label"].get("domain_gap"),
+            "probing": facts["generate"].get("probing"),
         },
+        "recipe": _recipe(settings, facts),
         "accuracy": {name: _chosen(form, *CONTRACT_METRICS) for name, form in forms.items()},
         "paired": accuracy["paired"],
+        "domains": _domains(accuracy),
         "latency": latency["rows"],
         "speedup_vs_teacher": _speedup(latency["speedups"], f"{shipped}_vs_teacher", shipped),
         "speedups": latency["speedups"],
@@ -102,6 +110,30 @@ def read(artifact: Artifact, file: str) -> Any:
 
 def _chosen(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: values.get(name) for name in names}
+
+
+def _recipe(settings: Settings, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What was chosen to make the student, under the names of the settings and tables."""
+    preset, changed = repeat.preset(settings)
+    return {
+        "preset": preset,
+        "preset_changes": changed if preset else None,
+        "strategy": facts["generate"].get("strategy") or settings.generate.strategy,
+        "objective": facts["distill"].get("objective") or settings.distill.objective,
+        **_chosen(facts["distill"], "terms", "meta", "train", "feature_steps", "steps"),
+        "teacher_images": facts["label"].get("teacher_images"),
+    }
+
+
+def _domains(accuracy: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Accuracy per domain; None where only one was tested."""
+    means = accuracy.get("domain_mean")
+    if not means:
+        return None
+    return {
+        "own": means["own"], "order": means["domains"], "tests": accuracy["domains"], "mean_top1": means["top1"],
+        "mean_top1_others": means["top1_others"],
+    }  # fmt: skip
 
 
 def _speedup(speedups: Mapping[str, Any], name: str, of: str) -> dict[str, Any]:

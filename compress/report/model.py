@@ -34,9 +34,11 @@ class Dataset(Part):
 
     name: str
     classes: Annotated[int, Field(ge=1)]
-    shots: Count
+    shots: Count | Literal["all"]
+    train_images: Count | None = None
     test_images: Count
     class_names: list[str]
+    domain: str | None = None
 
 
 class Teacher(Part):
@@ -55,12 +57,33 @@ class Student(Part):
     params: Count | None
 
 
+class Probe(Part):
+    """A candidate for the generator's settings, scored by the teacher on a small batch."""
+
+    candidate: dict[str, Any]
+    agreement: Fraction | None = None
+    diversity: float | None = None
+    gap: float | None = None
+    score: float | None = None
+
+
+class Probing(Part):
+    """Every candidate, and the row that the bulk was generated with."""
+
+    rows: list[Probe]
+    chosen: Count | None
+
+
 class Synthetic(Part):
-    """The generated training images."""
+    """The generated training images; distances are 1 - cosine of teacher features."""
 
     images: Count
     per_class: Count | None
     strategy: str
+    diversity: float | None = None
+    diversity_real: float | None = None
+    domain_gap: float | None = None
+    probing: Probing | None = None
 
 
 class Accuracy(Part):
@@ -78,6 +101,35 @@ class Accuracy(Part):
         if not self.ci95[0] <= self.top1 <= self.ci95[1]:
             raise ValueError(f"top1 {self.top1} must lie inside ci95 {self.ci95}")
         return self
+
+
+class DomainAccuracy(Part):
+    """One form on the test set of one domain."""
+
+    n: Annotated[int, Field(ge=1)]
+    top1: Fraction
+    ci95: Interval
+
+
+class Domains(Part):
+    """Accuracy per domain and form; the means give every domain the same weight.
+
+    ``own`` is the domain of the shots, and first in ``order``.
+    """
+
+    own: str
+    order: list[str]
+    tests: dict[str, dict[str, DomainAccuracy]]
+    mean_top1: dict[str, Fraction]
+    mean_top1_others: dict[str, Fraction]
+
+
+class Recipe(Part):
+    """How the student was made; ``preset`` is the one that describes the run best."""
+
+    strategy: str
+    objective: str | None
+    preset: str | None
 
 
 class Comparison(Part):
@@ -160,6 +212,8 @@ class Report(Part):
     synthetic: Synthetic
     accuracy: dict[str, Accuracy]
     paired: dict[str, Comparison]
+    domains: Domains | None = None
+    recipe: Recipe | None = None
     latency: list[Latency]
     speedup_vs_teacher: Speedup
     size_bytes: dict[str, Count]

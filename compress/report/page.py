@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compress.report import plots, sentences, wording
+from compress.report import domains, plots, recipe, sentences, wording
 from compress.report.pictures import EXACT_EDGE, Mistake, Sheet
 from compress.report.summary import summary_rows
 from compress.report.wording import (
@@ -68,7 +68,14 @@ def view(report: dict[str, Any], material: Material, drawn: bool = True) -> dict
         "class_sentence": sentences.class_sentence(report),
         "confused": sentences.confused(report),
         "calibration_sentence": sentences.calibration_sentence(report),
+        "shots": wording.shots(report["dataset"]),
+        "domain_columns": domains.domain_columns(report),
+        "domain_rows": domains.domain_rows(report),
+        "domain_sentence": domains.domain_sentence(report),
         "images_sentence": sentences.images_sentence(report, len(material.sheets)),
+        "looks_sentence": recipe.looks_sentence(report),
+        "probing_rows": recipe.probing_rows(report),
+        "recipe_rows": recipe.recipe_rows(report),
         "sheets": material.sheets,
         "mistakes": [{**vars(m), "exact": material.image_size <= EXACT_EDGE} for m in material.mistakes],
         "latency": [{**row, "form": row_form(row), "inside": _inside(row)} for row in report["latency"]],
@@ -103,9 +110,11 @@ def _inside(row: Mapping[str, Any]) -> str:
 def _contents(report: Mapping[str, Any], material: Material) -> list[tuple[str, str]]:
     has = bool(report["accuracy"])
     listed = [
-        ("results", "Results", True), ("classes", "Classes", has), ("calibration", "Confidence", has),
-        ("images", "Images", bool(material.sheets)), ("mistakes", "Mistakes", has), ("training", "Training", True),
-        ("int8", "int8", True), ("latency", "Latency", True), ("open", "Not proven", True), ("origin", "Repeat", True),
+        ("results", "Results", True), ("domains", "Domains", bool(report.get("domains"))), ("classes", "Classes", has),
+        ("calibration", "Confidence", has), ("images", "Images", bool(material.sheets)),
+        ("probing", "Probing", bool(report["synthetic"].get("probing"))), ("mistakes", "Mistakes", has),
+        ("training", "Training", True), ("int8", "int8", True), ("latency", "Latency", True),
+        ("open", "Not proven", True), ("origin", "Repeat", True),
     ]  # fmt: skip
     return [(anchor, name) for anchor, name, shown in listed if shown]
 

@@ -16,9 +16,20 @@ ELSEWHERE = frozenset({"data.root", "notes"})
 
 def command(settings: Settings) -> str:
     """One line for a shell; images named by a path have to lie where they lay."""
+    return _line(*_shortest(settings))
+
+
+def preset(settings: Settings) -> tuple[str | None, int]:
+    """The preset that describes a run best, if one does, and how many settings differ from it."""
+    options, changed = _shortest(settings)
+    return options["preset"], len(changed)
+
+
+def _shortest(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of the command line that leave the fewest settings to be changed, and those settings."""
     data, candidates = settings.data, []
-    for preset in (None, *config.preset_names()):
-        options: dict[str, Any] = {"shots": data.shots, "seed": settings.seed, "preset": preset}
+    for name in (None, *config.preset_names()):
+        options: dict[str, Any] = {"shots": data.shots, "seed": settings.seed, "preset": name}
         if data.classes is not None:
             options["classes"] = data.classes
         elif data.path is not None:
@@ -31,8 +42,8 @@ def command(settings: Settings) -> str:
         if data.offline:
             options["offline"] = True
         changed = dict(_changes(settings.plain(), api.settings_for(**options).plain()))
-        candidates.append((len(changed), preset is not None, _line(options, changed)))
-    return min(candidates)[2]
+        candidates.append((len(changed), name is not None, _line(options, changed), options, changed))
+    return min(candidates, key=lambda found: found[:3])[3:]
 
 
 def _changes(wanted: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -113,11 +113,11 @@ def calibration_sentence(report: Mapping[str, Any]) -> str:
 def images_sentence(report: Mapping[str, Any], shown: int) -> str:
     """How many real and synthetic images there were, and where they came from."""
     made, data = report["synthetic"], report["dataset"]
-    real = (
-        f"{data['shots']} real {'image' if data['shots'] == 1 else 'images'} a class"
-        if data["shots"]
-        else "No real image"
-    )
+    real = "No real image"
+    if data["shots"] == "all":
+        real = f"All {data['train_images']:,} real training images"
+    elif data["shots"]:
+        real = f"{data['shots']} real {'image' if data['shots'] == 1 else 'images'} a class"
     if not made["images"]:
         text = f"{real}, and no synthetic ones."
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from compress.report.wording import count, form, interval, milliseconds, p50_of, percent, size, times
+from compress.report.wording import count, form, interval, milliseconds, p50_of, percent, shots, size, times
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,8 +48,7 @@ def summary_table(report: dict[str, Any]) -> Table:
     from rich.table import Table
 
     data = report["dataset"]
-    shots = f"{data['shots']} {'shot' if data['shots'] == 1 else 'shots'} a class"
-    title = f"{data['name']} · {data['classes']} classes · {shots} · {data['test_images']:,} test images"
+    title = f"{data['name']} · {data['classes']} classes · {shots(data)} · {data['test_images']:,} test images"
     reason = report["verdicts"]["ship"]["reason"]
     table = Table(
         title=title, title_justify="left", title_style="bold", caption=reason, caption_justify="left", box=SIMPLE_HEAD,

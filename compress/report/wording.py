@@ -105,6 +105,13 @@ def p_value(p: float | None) -> str:
     return ABSENT if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def shots(dataset: Mapping[str, Any]) -> str:
+    """How many real training images there were: "4 shots a class", or "all 1,020 training images"."""
+    if dataset["shots"] == "all":
+        return f"all {dataset['train_images']:,} training images"
+    return f"{dataset['shots']} {'shot' if dataset['shots'] == 1 else 'shots'} a class"
+
+
 def form(name: str) -> str:
     """The words for a form of a model, e.g. "student_int8" -> "student int8"."""
     return FORMS.get(name, name.replace("_", " "))

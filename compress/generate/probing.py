@@ -1,0 +1,179 @@
+"""Which settings to generate with: a few images from each candidate, looked at by the teacher, before the bulk.
+
+Three numbers per candidate, all in the teacher's space, images and shots alike in its own geometry:
+
+    agreement    share of images whose nearest class text (the zero-shot head) is their class, in [0, 1]
+    diversity    1 - cos, mean over the pairs of a class, then over the classes, in [0, 2]
+    gap          1 - cos between the mean image and the mean shot of a class, mean over the classes; None without shots
+
+    score = agreement + diversity_weight * min(1, diversity / diversity of the shots) - gap_weight * gap
+
+Agreement alone would choose wrongly: strong guidance makes images the teacher is sure of and all alike, and in the
+embedded world a student gained nothing from the ten points of agreement that more guidance gave. Diversity beyond that
+of the shots is not paid for. With fewer than two shots per class the most diverse candidate is the measure. The score and
+its weights are our choice [I]; it ranks candidates of one run and compares to nothing else.
+
+All candidates draw their images with the same seeds, so that they differ by their settings and not by chance.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.artifacts import write_json
+from compress.config import GenerateSettings, ProbingSettings, resolve
+from compress.errors import ConfigError
+from compress.generate.base import Sources
+
+CHUNK = 256  # images
+FIXED = ("per_class", "synth_ratio", "probing")  # how much is made, which no small sample can tell
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was probed.
+
+    Attributes:
+        settings: of the best candidate; what the bulk is made with.
+        facts: one row per candidate, and which was chosen; None where nothing was probed.
+    """
+
+    settings: GenerateSettings
+    facts: dict[str, Any] | None
+
+
+def candidates(settings: GenerateSettings) -> list[GenerateSettings]:
+    """The settings to choose from, in order: those of ``probing.candidates``, or these alone.
+
+    Raises:
+        ConfigError: an override that names no setting of generate, or one that cannot be probed, or a wrong value.
+    """
+    made = []
+    for overrides in settings.probing.candidates:
+        fixed = [name for name in overrides if name in FIXED]
+        if fixed:
+            raise ConfigError(
+                "a candidate of generate.probing changes what probing cannot compare", got=f"generate.{fixed[0]}",
+                expected=f"settings of generate besides {', '.join(FIXED)}",
+            )  # fmt: skip
+        alone = {"generate": {**settings.model_dump(mode="json"), "probing": ProbingSettings().model_dump(mode="json")}}
+        made.append(resolve(alone, {"generate": overrides}).generate)
+    return made or [settings]
+
+
+def choose(
+    settings: GenerateSettings,
+    sources: Sources,
+    draw: Callable[[GenerateSettings, int], NDArray[np.uint8]],
+    kept: Path,
+) -> Choice:
+    """Probes the candidates, if there are any, and returns the best; of equals the first.
+
+    Args:
+        draw: settings and n -> n images of each class ``(n * K, C, C, 3)``, row ``j * K + c`` image j of class c.
+        kept: JSON file with what was measured, the shots first; candidates in it are not made again.
+    """
+    if not settings.probing.candidates:
+        return Choice(settings, None)
+    offered, per_class = candidates(settings), settings.probing.per_class
+    measured: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
+    if len(measured) <= len(offered):
+        judge = Judge(sources)
+        measured = measured or [judge.shots()]
+        for candidate in offered[len(measured) - 1 :]:
+            measured.append(judge.measure(draw(candidate, per_class)))
+            write_json(kept, measured)
+    rows = scored(measured[1:], measured[0]["diversity"], settings.probing)
+    best = max(range(len(rows)), key=lambda position: rows[position]["score"])
+    named = [
+        {"candidate": dict(overrides), **row} for overrides, row in zip(settings.probing.candidates, rows, strict=True)
+    ]
+    weights = settings.probing
+    facts = {
+        "rows": named, "chosen": best, "per_class": per_class,
+        "score": f"agreement + {weights.diversity_weight:g} * diversity_ratio - {weights.gap_weight:g} * gap",
+        "shots_diversity": measured[0]["diversity"],
+    }  # fmt: skip
+    return Choice(offered[best], facts)
+
+
+class Judge:
+    """The run's teacher with its zero-shot head, and what it sees in the shots."""
+
+    def __init__(self, sources: Sources) -> None:
+        from compress.prompts import expand_all
+
+        self.teacher = sources.teacher()
+        self.head = self.teacher.class_head(expand_all(sources.templates, sources.classes))
+        features = self._features(sources.shots)
+        self.groups = [features[rows] for rows in sources.members]
+
+    def shots(self) -> dict[str, Any]:
+        """The diversity of the shots."""
+        return {"diversity": diversity(self.groups)}
+
+    def measure(self, images: NDArray[np.uint8]) -> dict[str, Any]:
+        """Agreement, diversity and domain gap of images in rows ``j * K + c``."""
+        features, classes = self._features(images), len(self.head)
+        groups = [features[class_id::classes] for class_id in range(classes)]
+        labels = np.arange(len(features)) % classes
+        return {
+            "agreement": float(((features @ self.head.T).argmax(axis=1) == labels).mean()),
+            "diversity": diversity(groups),
+            "gap": domain_gap(groups, self.groups),
+        }
+
+    def _features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """``(N, C, C, 3)`` -> unit rows ``(N, D)``; the enlarged images of one chunk at a time are in memory."""
+        from compress.probe import fit_geometry
+
+        out = np.empty((len(images), self.head.shape[1]), np.float32)
+        for start in range(0, len(images), CHUNK):
+            chunk = fit_geometry(np.asarray(images[start : start + CHUNK]), self.teacher.spec)
+            out[start : start + CHUNK] = self.teacher.encode_images(chunk)
+        return out
+
+
+def diversity(groups: Sequence[NDArray[np.float32]]) -> float | None:
+    """Mean over the classes of the mean ``1 - cos`` between two different images; None without any pair.
+
+    Args:
+        groups: per class the unit features ``(n, D)``; classes with fewer than two images are left out.
+    """
+    spreads = []
+    for rows in groups:
+        n = len(rows)
+        if n > 1:
+            total = np.asarray(rows, np.float64).sum(axis=0)
+            spreads.append(1 - (total @ total - n) / (n * (n - 1)))  # the sum over pairs, without the n equal ones
+    return float(np.mean(spreads)) if spreads else None
+
+
+def domain_gap(made: Sequence[NDArray[np.float32]], real: Sequence[NDArray[np.float32]]) -> float | None:
+    """Mean over the classes that have both of ``1 - cos`` between their mean features; None without any."""
+    gaps = [1 - _cosine(a.mean(axis=0), b.mean(axis=0)) for a, b in zip(made, real, strict=True) if len(a) and len(b)]
+    return float(np.mean(gaps)) if gaps else None
+
+
+def scored(
+    rows: Sequence[Mapping[str, Any]], shots_diversity: float | None, weights: ProbingSettings
+) -> list[dict[str, Any]]:
+    """The rows with ``diversity_ratio`` and ``score``, as in the head of this file."""
+    measure = shots_diversity or max((row["diversity"] or 0.0 for row in rows), default=0.0)
+    out = []
+    for row in rows:
+        ratio = min(1.0, (row["diversity"] or 0.0) / measure) if measure > 0 else 0.0
+        score = row["agreement"] + weights.diversity_weight * ratio - weights.gap_weight * (row["gap"] or 0.0)
+        out.append({**row, "diversity_ratio": ratio, "score": score})
+    return out
+
+
+def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
