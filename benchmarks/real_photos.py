@@ -41,7 +41,11 @@ BASE: dict[str, Any] = {
     "image": {"size": 32, "crop_pct": 1.0},
     "generate": {"per_class": 64, "steps": STEPS, "guidance_scale": GUIDANCE_SCALE, "batch": 128},
     "label": {"views": 4, "crop_scale_min": 0.6, "randaug_num_ops": 1, "noise": 0.02},
-    "distill": {"init": "random", "steps": 400, "batch": 128, "lr": 2e-3, "head_lr": 2e-3, "weight_decay": 0.02},
+    "distill": {
+        "init": "random", "steps": 400, "batch": 128, "lr": 2e-3, "head_lr": 2e-3, "weight_decay": 0.02,
+        "feature_weight": 20.0, "condition_weight": 20.0,  # chosen on training pictures of petals, not on photos
+        "precision": "bf16",
+    },
     "quantize": {"steps": 150, "lr": 1e-4, "calibration_images": 256},
     "bench": {"seconds": 1},
 }  # fmt: skip

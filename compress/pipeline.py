@@ -36,7 +36,8 @@ DATA_FIELDS = tuple(
 )  # fmt: skip
 STAGES: tuple[Stage, ...] = (
     Stage(
-        "data", (), (*DATA_FIELDS, "image", "seed"), "compress.data.stage:run", external="compress.data.stage:fingerprint"
+        "data", (), (*DATA_FIELDS, "image", "seed"), "compress.data.stage:run", external="compress.data.stage:fingerprint",
+        version=2,
     ),
     Stage(
         "teacher", ("data",), ("teacher", "label", "image", "seed"), "compress.probe:run",
@@ -44,31 +45,31 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "generate", ("data",), ("generate", "image", "seed"), "compress.generate.stage:run",
-        version=2, external="compress.generate.stage:fingerprint",
+        external="compress.generate.stage:fingerprint", version=3,
     ),
     Stage(
         "label", ("data", "teacher", "generate"), ("label", "teacher", "image", "seed"), "compress.label:run",
-        external="compress.teacher:fingerprint",
+        external="compress.teacher:fingerprint", version=2,
     ),
     Stage(
         "distill", ("data", "teacher", "generate", "label"), ("distill", "label", "image", "teacher", "seed"),
-        "compress.distill.stage:run", external="compress.distill.students:fingerprint",
+        "compress.distill.stage:run", external="compress.distill.students:fingerprint", version=2,
     ),
     Stage(
         "quantize", ("data", "teacher", "generate", "label", "distill"),
-        ("quantize", "distill", "label", "image", "seed"), "compress.quantize.stage:run",
+        ("quantize", "distill", "label", "image", "seed"), "compress.quantize.stage:run", version=2,
     ),
     Stage(
         "export", ("data", "teacher", "generate", "label", "distill", "quantize"),
         (*DATA_FIELDS, "image", "teacher", "generate", "label", "distill", "quantize", "export", "seed"), "export.stage:run",
         external="compress.teacher:fingerprint",
     ),
-    Stage("bench", ("data", "export"), ("bench", "image", "seed"), "compress.bench:run", machine_bound=True),
+    Stage("bench", ("data", "export"), ("bench", "image", "seed"), "compress.bench:run", machine_bound=True, version=2),
     Stage(
         "report",
         ("data", "teacher", "generate", "label", "distill", "quantize", "export", "bench"),
         (*DATA_FIELDS, "image", "teacher", "generate", "label", "distill", "quantize", "export", "bench", "notes", "seed"),
-        "compress.report.stage:run", machine_bound=True,
+        "compress.report.stage:run", machine_bound=True, version=2,
     ),
 )  # fmt: skip
 NAMES = tuple(stage.name for stage in STAGES)

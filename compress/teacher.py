@@ -325,6 +325,8 @@ def _load_hub(source: HubRepository, settings: TeacherSettings, device: str, off
 def _load_folder(source: Folder, settings: TeacherSettings, device: str, offline: bool) -> Teacher:
     from open_clip import get_tokenizer
 
+    import compress.embedded.nets  # noqa: F401 (folders may name its towers, which it registers with timm)
+
     weights = sorted(source.path.glob("*.safetensors"))
     if not (source.path / CONFIG_FILE).is_file() or not weights:
         found = sorted(entry.name for entry in source.path.iterdir())[:8]

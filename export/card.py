@@ -40,7 +40,8 @@ tags:
 # {settings["distill"]["student"]} for {dataset} ({len(classes)} classes)
 
 A small classifier distilled from {settings["teacher"]["name"]} with {_shots(settings["data"]["shots"])} and
-{stages["generate"]["facts"].get("per_class", 0)} synthetic images per class, quantized to int8 ({stages["quantize"]["facts"]["mode"]}).
+{stages["generate"]["facts"].get("per_class", 0)} synthetic images per class, then quantized to int8
+({stages["quantize"]["facts"]["mode"]}).
 {student.get("params", 0):,} parameters, input {settings["image"]["size"]} x {settings["image"]["size"]}.
 
 Classes: {shown}.

@@ -15,7 +15,7 @@ from compress.config import DataSettings, GenerateSettings, ImageSettings, Probi
 from compress.embedded.world import SPECIES, render_species
 from compress.errors import ConfigError
 from compress.generate import stage
-from compress.generate.probing import candidates, diversity, domain_gap, scored
+from compress.generate.probing import candidates, scored
 from compress.stages import StageContext
 
 SPECIES_IDS, SHOTS, EDGE = (0, 12, 24), 2, 32
@@ -23,28 +23,6 @@ SPECIES_IDS, SHOTS, EDGE = (0, 12, 24), 2, 32
 GOOD = {"strategy": "img2img"}
 LOST = {"strategy": "img2img", "noise_level": 998}
 CRUDE = {"strategy": "cls2img", "steps": 1}
-
-
-def unit(*shape: int) -> np.ndarray:
-    rows = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-
-
-def test_diversity_is_the_mean_distance_of_pairs() -> None:
-    rows = unit(5, 8)
-    pairs = [1 - float(rows[i] @ rows[j]) for i in range(5) for j in range(i)]
-    assert diversity([rows]) == pytest.approx(np.mean(pairs), abs=1e-6)
-    assert diversity([rows[:1], np.repeat(rows[:1], 3, axis=0)]) == pytest.approx(0, abs=1e-6), "one image is no pair"
-    assert diversity([rows[:1], rows[:0]]) is None
-
-
-def test_the_gap_is_between_class_means() -> None:
-    rows = unit(6, 8)
-    assert domain_gap([rows[:3]], [rows[:3]]) == pytest.approx(0, abs=1e-6)
-    a, b = rows[:3].mean(axis=0), rows[3:].mean(axis=0)
-    expected = 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-    assert domain_gap([rows[:3], rows], [rows[3:], rows[:0]]) == pytest.approx(expected, abs=1e-6)
-    assert domain_gap([rows], [rows[:0]]) is None
 
 
 def test_the_score_pays_for_diversity_up_to_that_of_the_shots() -> None:

@@ -11,9 +11,9 @@ import torch
 
 from compress.config import PromptSettings, TeacherSettings
 from compress.data.split import ClassInfo
-from compress.diversity import within_class_diversity
 from compress.embedded.world import SPECIES, render_species
 from compress.errors import ConfigError
+from compress.evaluate import within_class_diversity
 from compress.generate.base import Job, Sources
 from compress.generate.prompt_targets import (
     KEPT,

@@ -1,8 +1,8 @@
 """The embedded world `petals`: dataset, CLIP teacher, generator and student weights that need no network.
 
     attributes, captions, render, world   the world: flowers, words, pictures, the 32 held-out species
-    nets, weights, generator              the networks, how they are loaded, the generator's interface
-    train, train_clip, train_generator    how the weights were made: python -m compress.embedded.train
+    nets, weights, generator, decoder     the networks, how they are loaded, what draws images and what inverts them
+    train, train_clip, train_generator, train_vq    how the weights were made: python -m compress.embedded.train
     rendering, runs, evaluate             training pictures, the log, the gates
 
 It is for first runs and tests: its accuracies say that the pipeline works, not how well a method does on photos.

@@ -132,6 +132,7 @@ class SynthRecord:
     generator_id: str
     noise_level: int | None
     cond_embedding_ref: str | None
+    loss: tuple[float, float] | None = None  # of an optimised image: at its first step and at its last
 
     def line(self) -> str:
         """The record as one line of JSON."""

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -45,7 +44,6 @@ class Inversion:
 
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
         self.settings, self.sources = settings, sources
-        self._losses: list[tuple[float, float]] = []  # of each image: at the first step and at the last
 
     def per_class(self) -> int:
         """As set."""
@@ -62,25 +60,24 @@ class Inversion:
         return prompt_target(self.settings.prompts, self.sources, self.teacher)
 
     def facts(self) -> dict[str, Any]:
-        """The losses of the images that this process made, and what the prompt targets say."""
-        found: dict[str, Any] = {"prompts": self.settings.prompts.kind, **self.prompts.facts()}
-        if self._losses:
-            first, last = np.mean(self._losses, axis=0).tolist()
-            found["inversion"] = {"loss_first": first, "loss_last": last, "of_images": len(self._losses)}
-        return found
+        """What the prompt targets say; the losses are in the records."""
+        return {"prompts": self.settings.prompts.kind, **self.prompts.facts()}
 
-    def make(self, jobs: Sequence[Job], decoder: Decoder) -> Made:
+    def make(self, jobs: Sequence[Job], tool: Decoder) -> Made:
         """Optimises one batch of images."""
         targets = [self.prompts.target(job) for job in jobs]
         wanted = torch.stack([target.feature for target in targets])
         labels = torch.tensor([job.class_id for job in jobs], device=wanted.device)
-        images = self.optimise(decoder, [job.seed for job in jobs], wanted, labels)
+        images, losses = self.optimise(tool, [job.seed for job in jobs], wanted, labels)
         pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        records = [self._record(job, target, decoder) for job, target in zip(jobs, targets, strict=True)]
+        records = [self._record(*row, tool) for row in zip(jobs, targets, losses, strict=True)]
         return Made(pixels, wanted.cpu().numpy(), records)
 
-    def optimise(self, decoder: Decoder, seeds: Sequence[int], wanted: Tensor, labels: Tensor) -> Tensor:
-        """Images ``(B, 3, S, S)`` in [0, 1] for targets ``wanted`` ``(B, D)`` of classes ``labels`` ``(B,)``."""
+    def optimise(
+        self, decoder: Decoder, seeds: Sequence[int], wanted: Tensor, labels: Tensor
+    ) -> tuple[Tensor, list[tuple[float, float]]]:
+        """Images ``(B, 3, S, S)`` in [0, 1] for targets ``wanted`` ``(B, D)`` of classes ``labels`` ``(B,)``, and each
+        image's loss at the first and at the last step."""
         settings = self.settings.inversion
         latents = decoder.start([derive(seed, "latents") for seed in seeds]).requires_grad_()
         optimiser = torch.optim.Adam([latents], settings.lr)
@@ -92,9 +89,9 @@ class Inversion:
             decoder.clip_(latents)
             if step == 0:
                 first = losses.detach()
-        self._losses += zip(first.tolist(), losses.tolist(), strict=True)
         with torch.no_grad():
-            return decoder.render(latents)
+            made = decoder.render(latents)
+        return made, list(zip(first.tolist(), losses.tolist(), strict=True))
 
     def losses(self, images: Tensor, seeds: Sequence[int], step: int, wanted: Tensor, labels: Tensor) -> Tensor:
         """The loss ``(B,)`` of each image: means over its cut-outs."""
@@ -110,7 +107,7 @@ class Inversion:
             losses = losses + settings.class_weight * entropies.view(cuts.shape[:2]).mean(1)
         return losses
 
-    def _record(self, job: Job, target: Target, decoder: Decoder) -> SynthRecord:
+    def _record(self, job: Job, target: Target, loss: tuple[float, float], decoder: Decoder) -> SynthRecord:
         shots = target.source_ids
         return SynthRecord(
             path=f"synthetic.npy#{job.index}",
@@ -124,4 +121,5 @@ class Inversion:
             generator_id=decoder.name,
             noise_level=None,
             cond_embedding_ref=f"conditions.npy#{job.index}",
+            loss=loss,
         )

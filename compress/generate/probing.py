@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from compress.artifacts import write_json
 from compress.config import GenerateSettings, ProbingSettings, resolve
 from compress.errors import ConfigError
+from compress.evaluate import domain_gap, within_class_diversity
 from compress.generate.base import Sources
 
 CHUNK = 256  # images
@@ -112,22 +113,20 @@ class Judge:
 
         self.teacher = sources.teacher()
         self.head = self.teacher.class_head(expand_all(sources.templates, sources.classes))
-        features = self._features(sources.shots)
-        self.groups = [features[rows] for rows in sources.members]
+        self.real, self.labels = self._features(sources.shots), sources.labels
 
     def shots(self) -> dict[str, Any]:
         """The diversity of the shots."""
-        return {"diversity": diversity(self.groups)}
+        return {"diversity": within_class_diversity(self.real, self.labels)}
 
     def measure(self, images: NDArray[np.uint8]) -> dict[str, Any]:
         """Agreement, diversity and domain gap of images in rows ``j * K + c``."""
         features, classes = self._features(images), len(self.head)
-        groups = [features[class_id::classes] for class_id in range(classes)]
         labels = np.arange(len(features)) % classes
         return {
             "agreement": float(((features @ self.head.T).argmax(axis=1) == labels).mean()),
-            "diversity": diversity(groups),
-            "gap": domain_gap(groups, self.groups),
+            "diversity": within_class_diversity(features, labels),
+            "gap": domain_gap(features, labels, self.real, self.labels),
         }
 
     def _features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -141,27 +140,6 @@ class Judge:
         return out
 
 
-def diversity(groups: Sequence[NDArray[np.float32]]) -> float | None:
-    """Mean over the classes of the mean ``1 - cos`` between two different images; None without any pair.
-
-    Args:
-        groups: per class the unit features ``(n, D)``; classes with fewer than two images are left out.
-    """
-    spreads = []
-    for rows in groups:
-        n = len(rows)
-        if n > 1:
-            total = np.asarray(rows, np.float64).sum(axis=0)
-            spreads.append(1 - (total @ total - n) / (n * (n - 1)))  # the sum over pairs, without the n equal ones
-    return float(np.mean(spreads)) if spreads else None
-
-
-def domain_gap(made: Sequence[NDArray[np.float32]], real: Sequence[NDArray[np.float32]]) -> float | None:
-    """Mean over the classes that have both of ``1 - cos`` between their mean features; None without any."""
-    gaps = [1 - _cosine(a.mean(axis=0), b.mean(axis=0)) for a, b in zip(made, real, strict=True) if len(a) and len(b)]
-    return float(np.mean(gaps)) if gaps else None
-
-
 def scored(
     rows: Sequence[Mapping[str, Any]], shots_diversity: float | None, weights: ProbingSettings
 ) -> list[dict[str, Any]]:
@@ -173,7 +151,3 @@ def scored(
         score = row["agreement"] + weights.diversity_weight * ratio - weights.gap_weight * (row["gap"] or 0.0)
         out.append({**row, "diversity_ratio": ratio, "score": score})
     return out
-
-
-def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))

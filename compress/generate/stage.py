@@ -90,8 +90,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "generator_image_size": about.get("image_size"), "embed_dim": embed_dim, "steps": settings.steps,
         "guidance_scale": settings.guidance_scale, "noise_level": settings.noise_level,
         "scheduler": settings.scheduler, "encoder_images": sources.shot_embeds.encoder_images(),
-        "probing": choice.facts, "sheets": _write_sheets(ctx.folder, sources), **strategy.facts(),
+        "loss": _mean_loss(ctx.folder / "synthetic.jsonl"), "probing": choice.facts, "sheets": _write_sheets(ctx.folder, sources), **strategy.facts(),
     }  # fmt: skip
+
+
+def _mean_loss(records: Path) -> dict[str, float] | None:
+    """Mean loss of optimised images at their first and last step; None where nothing was optimised."""
+    rows = [json.loads(line)["loss"] for line in records.read_text().splitlines()]
+    losses = [row for row in rows if row is not None]
+    return dict(zip(("first", "last"), np.mean(losses, axis=0).tolist(), strict=True)) if losses else None
 
 
 def strategy_class(name: str) -> type[Strategy]:
