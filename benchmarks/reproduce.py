@@ -21,13 +21,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.rungs import measure_domains, measure_rung
+from benchmarks.rungs import MEASURES
 from benchmarks.statistics import mean_and_deviation, paired, said
 from compress import pipeline
 from compress.config import HostSettings
 from compress.methods import Paper, Scale, paper
 
 Shots = int | Literal["all"]
+MEASURED = {
+    "test": "on the test split", "domains": "on the test sets of all domains",
+    "unused": "on training images that are no shots, since a recipe is chosen here",
+}  # fmt: skip
 #: (dataset, shots) -> (seed, 0) -> row -> hits (N,) bool
 Results = dict[tuple[str, Shots], dict[tuple[int, int], dict[str, NDArray[np.bool_]]]]
 
@@ -66,7 +70,7 @@ def run(plan: Plan, work: Path, host: HostSettings | None = None, say: Any = pri
                 named = None if plan.source.get("data") else dataset
                 settings = plan.paper.settings(row, plan.scale, named, shots, seed, **plan.source)
                 name = f"{plan.paper.name}-{dataset}-{shots}shot-s{seed}-{_slug(row)}"
-                measure = measure_domains if plan.paper.domains else measure_rung
+                measure = MEASURES[plan.paper.measured_on]
                 cell[row] = measure(settings, work, name, host)
                 done += 1
                 spent = time.perf_counter() - start
@@ -122,29 +126,33 @@ def page(plan: Plan, results: Mapping[Any, Any], minutes: float) -> str:
     )
     tables = "\n\n".join(f"### {dataset}\n\n{table(plan, results, dataset)}" for dataset in plan.datasets)
     versions = ", ".join(f"{k} {v}" for k, v in pipeline.versions().items() if k in ("torch", "onnxruntime", "python"))
-    return f"""# System {made.system}: {made.title}
+    return f"""# {f"System {made.system}: " if made.rows_of_a_paper else ""}{made.title}
 
 {made.where}. `{plan.command}`
 
-A replica with inferred settings, {_where(plan)}. Top-1 in %{", mean over all domains" if made.domains else ""}, mean ± standard
-deviation over {plan.seeds} seeds, measured with the exported ONNX file in the runtime; the same number of updates in every row.
-Rows with * are not in the paper.
+{"A replica with inferred settings, made" if made.rows_of_a_paper else "Made"} {_where(plan)}.
+Top-1 in % {MEASURED[made.measured_on]}, mean ± standard deviation over {plan.seeds} seeds, measured with the exported ONNX file in the runtime; the same number of updates in every row.
+{"Rows with * are not in the paper." if made.extra else ""}
 
 {tables}
 
-## The paper's order, checked
+## {"The paper's order" if made.rows_of_a_paper else "What was expected"}, checked
 
 {chr(10).join(checks(plan, results))}
 
 "holds": the 95 % interval of the paired difference over seeds lies above zero. "not shown": it contains zero. "FAILS": the mean
 difference has the other sign.
 
-## Settings that the paper does not state
-
-{chr(10).join(f"- `{name}`: {why}" for name, why in made.inferred.items())}
-{f"{chr(10)}## The paper's own numbers, for orientation{chr(10)}{chr(10)}{printed}{chr(10)}" if printed else ""}
+{_inferred(made)}{f"{chr(10)}## The paper's own numbers, for orientation{chr(10)}{chr(10)}{printed}{chr(10)}" if printed else ""}
 Made in {minutes:.0f} minutes on {platform.machine()}, {versions}. Work that was already in the work folder was not done again.
 """
+
+
+def _inferred(made: Paper) -> str:
+    if not made.inferred:
+        return ""
+    lines = "\n".join(f"- `{name}`: {why}" for name, why in made.inferred.items())
+    return f"## Settings that the paper does not state\n\n{lines}\n"
 
 
 def _where(plan: Plan) -> str:

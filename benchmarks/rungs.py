@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +45,41 @@ def measure_domains(settings: Settings, work: Path, name: str, host: HostSetting
     return exported_hits(run, ("test", *further))
 
 
+def measure_unused(settings: Settings, work: Path, name: str, host: HostSettings | None = None) -> NDArray[np.bool_]:
+    """As `measure_rung`, on training images that are no shots: what a recipe may be chosen on."""
+    run = pipeline.run(settings, work, name, until="distill", host=host, progress=RichProgress())
+    return hits_on(run, [unused_images(run)])
+
+
+#: Paper.measured_on -> how a cell is measured
+MEASURES = {"test": measure_rung, "domains": measure_domains, "unused": measure_unused}
+
+
+def unused_images(run: pipeline.Run, limit: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+    """Training images that are no shots of the run, ``(N, S, S, 3)`` uint8 in the student's geometry, and their labels.
+
+    The same images for every run of a source and seed, as many of each class as far as there are.
+    """
+    from compress.data.shots import stratified_part
+    from compress.data.sources import open_source
+    from compress.data.stage import eval_spec
+    from runtime.preprocess import geometry
+
+    source = open_source(run.settings.data)
+    shots = {row["key"] for row in json.loads((run.stages["data"].path / "shots.json").read_text())}
+    rest = source.train.subset([i for i in range(len(source.train)) if source.train.key(i) not in shots])
+    part = rest.subset(stratified_part(rest, source.names, min(limit, len(rest))))
+    spec = eval_spec(run.settings.image)
+    return np.stack([geometry(part.image(i), spec) for i in range(len(part))]), part.labels
+
+
 def exported_hits(run: pipeline.Run, tests: tuple[str, ...]) -> NDArray[np.bool_]:
     """What the run's student, exported and run by the runtime, gets right on its test sets, ``(N,)`` bool."""
+    return hits_on(run, [test_split(run, test) for test in tests])
+
+
+def hits_on(run: pipeline.Run, sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> NDArray[np.bool_]:
+    """What the run's student, exported and run by the runtime, gets right on images with labels, ``(N,)`` bool."""
     from compress.distill.students import load_student
     from export.to_onnx import save, to_onnx
 
@@ -54,8 +87,7 @@ def exported_hits(run: pipeline.Run, tests: tuple[str, ...]) -> NDArray[np.bool_
     with tempfile.TemporaryDirectory() as folder:
         runner = load(BACKEND, save(to_onnx(student, student.spec.input_size), Path(folder) / "model.fp32.onnx"))
         hits = []
-        for test in tests:
-            images, labels = test_split(run, test)
+        for images, labels in sets:
             pixels = normalise(images, student.spec.preprocess(run.settings.image))
             logits = np.concatenate([runner.run(pixels[at : at + 64]) for at in range(0, len(pixels), 64)])
             hits.append(logits.argmax(1) == labels)

@@ -40,7 +40,7 @@ class Paper(Section):
         rows, extra: rows of the paper's table, and further ones of ours.
         signs: ``(better, worse)`` rows, the order that the paper finds.
         printed: dataset -> row -> top-1 in %, one number or one per number of shots of the scale "full".
-        domains: accuracy is the mean over the domains that the data stage holds.
+        measured_on: the test split, the test sets of every domain, or training images that are no shots (for choosing).
         inferred: setting -> what we chose where the paper is silent.
     """
 
@@ -53,9 +53,14 @@ class Paper(Section):
     extra: Row = {}
     signs: tuple[tuple[str, str], ...] = ()
     printed: dict[str, dict[str, float | tuple[float, ...]]] = {}
-    domains: bool = False
+    measured_on: Literal["test", "domains", "unused"] = "test"
     scales: dict[str, Scale]
     inferred: dict[str, str] = {}
+
+    @property
+    def rows_of_a_paper(self) -> bool:
+        """Whether somebody else published it; "-" marks a table of ours."""
+        return self.system != "-"
 
     def all_rows(self) -> Row:
         """The paper's rows and ours."""

@@ -140,3 +140,15 @@ def test_without_shots_there_is_no_gap(tmp_path: Path) -> None:
     assert [row["gap"] for row in probing["rows"]] == [None, None]
     assert probing["shots_diversity"] is None
     assert max(row["diversity_ratio"] for row in probing["rows"]) == 1.0
+
+
+def test_candidates_that_do_not_fit_the_run_are_refused_in_their_row(tmp_path: Path) -> None:
+    facts = stage.run(context(tmp_path, "a", {"strategy": "img2img"}, CRUDE, shots=0))
+    rows = facts["probing"]["rows"]
+    assert "img2img makes images from shots" in rows[0]["refused"] and "score" not in rows[0]
+    assert facts["probing"]["chosen"] == 1 and facts["strategy"] == "cls2img"
+
+
+def test_no_candidate_that_fits_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no candidate"):
+        stage.run(context(tmp_path, "a", {"strategy": "img2img"}, shots=0))

@@ -89,10 +89,16 @@ def choose(
         judge = Judge(sources)
         measured = measured or [judge.shots()]
         for candidate in offered[len(measured) - 1 :]:
-            measured.append(judge.measure(draw(candidate, per_class)))
+            measured.append(_measured(judge, draw, candidate, per_class))
             write_json(kept, measured)
     rows = scored(measured[1:], measured[0]["diversity"], settings.probing)
-    best = max(range(len(rows)), key=lambda position: rows[position]["score"])
+    able = [position for position, row in enumerate(rows) if "refused" not in row]
+    if not able:
+        raise ConfigError(
+            "no candidate of generate.probing can be made", got=rows[0]["refused"], expected="one that fits the run",
+            remedy="--set generate.probing.candidates=[] and one strategy that fits",
+        )  # fmt: skip
+    best = max(able, key=lambda position: rows[position]["score"])
     named = [
         {"candidate": dict(overrides), **row} for overrides, row in zip(settings.probing.candidates, rows, strict=True)
     ]
@@ -103,6 +109,17 @@ def choose(
         "shots_diversity": measured[0]["diversity"],
     }  # fmt: skip
     return Choice(offered[best], facts)
+
+
+def _measured(
+    judge: Judge, draw: Callable[[GenerateSettings, int], NDArray[np.uint8]], candidate: GenerateSettings, per_class: int
+) -> dict[str, Any]:
+    """What the judge says of a candidate, or why there is nothing to judge (img2img without shots, for one)."""
+    try:
+        images = draw(candidate, per_class)
+    except ConfigError as error:
+        return {"refused": str(error)}
+    return judge.measure(images)
 
 
 class Judge:
@@ -143,10 +160,13 @@ class Judge:
 def scored(
     rows: Sequence[Mapping[str, Any]], shots_diversity: float | None, weights: ProbingSettings
 ) -> list[dict[str, Any]]:
-    """The rows with ``diversity_ratio`` and ``score``, as in the head of this file."""
-    measure = shots_diversity or max((row["diversity"] or 0.0 for row in rows), default=0.0)
-    out = []
+    """The rows with ``diversity_ratio`` and ``score``, as in the head of this file; refused ones as they are."""
+    measure = shots_diversity or max((row.get("diversity") or 0.0 for row in rows), default=0.0)
+    out: list[dict[str, Any]] = []
     for row in rows:
+        if "refused" in row:
+            out.append(dict(row))
+            continue
         ratio = min(1.0, (row["diversity"] or 0.0) / measure) if measure > 0 else 0.0
         score = row["agreement"] + weights.diversity_weight * ratio - weights.gap_weight * (row["gap"] or 0.0)
         out.append({**row, "diversity_ratio": ratio, "score": score})

@@ -90,7 +90,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "generator_image_size": about.get("image_size"), "embed_dim": embed_dim, "steps": settings.steps,
         "guidance_scale": settings.guidance_scale, "noise_level": settings.noise_level,
         "scheduler": settings.scheduler, "encoder_images": sources.shot_embeds.encoder_images(),
-        "loss": _mean_loss(ctx.folder / "synthetic.jsonl"), "probing": choice.facts, "sheets": _write_sheets(ctx.folder, sources), **strategy.facts(),
+        "loss": _mean_loss(ctx.folder / "synthetic.jsonl"), "probing": choice.facts,
+        "sheets": _write_sheets(ctx.folder, sources), **strategy.facts(),
     }  # fmt: skip
 
 
@@ -126,15 +127,21 @@ def make_strategy(settings: GenerateSettings, sources: Sources) -> Strategy:
 
 
 def check(settings: GenerateSettings) -> None:
-    """Refuses settings whose generator cannot do what their strategy needs; every candidate of probing is checked.
+    """Refuses settings whose generator cannot do what their strategy needs; of several candidates one must do.
 
     Raises:
         ConfigError: also for an unknown strategy, generator or override.
     """
+    refused = []
     for wanted in candidates(settings):
         kind = strategy_class(wanted.strategy)
-        if wants_images(wanted) and kind.tool == "generator":
-            check_fits(wanted, kind.needs)
+        try:
+            if wants_images(wanted) and kind.tool == "generator":
+                check_fits(wanted, kind.needs)
+        except ConfigError as error:
+            refused.append(error)
+    if len(refused) == len(candidates(settings)):
+        raise refused[0]
 
 
 def fingerprint(settings: Settings) -> dict[str, str]:

@@ -65,6 +65,7 @@ class Probe(Part):
     diversity: float | None = None
     gap: float | None = None
     score: float | None = None
+    refused: str | None = None  # why nothing could be made to be scored
 
 
 class Probing(Part):

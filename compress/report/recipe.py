@@ -43,7 +43,7 @@ def probing_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     return [
         {
-            "candidate": ", ".join(f"{name} = {value}" for name, value in _flat(row["candidate"])) or "as configured",
+            "candidate": _candidate(row),
             "agreement": percent(row.get("agreement")),
             "diversity": shown(row.get("diversity")),
             "gap": shown(row.get("gap")),
@@ -52,6 +52,11 @@ def probing_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for i, row in enumerate(found["rows"])
     ]
+
+
+def _candidate(row: Mapping[str, Any]) -> str:
+    named = ", ".join(f"{name} = {value}" for name, value in _flat(row["candidate"])) or "as configured"
+    return f"{named} (refused: {row['refused'].partition(' · ')[0]})" if row.get("refused") else named
 
 
 def _flat(candidate: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
