@@ -39,7 +39,7 @@ STEPS, GUIDANCE_SCALE = 12, 2.0  # of the generator [I]
 BASE: dict[str, Any] = {
     "data": {"test_limit": TEST_IMAGES},
     "image": {"size": 32, "crop_pct": 1.0},
-    "generate": {"per_class": 64, "steps": STEPS, "guidance_scale": GUIDANCE_SCALE, "batch": 128},
+    "generate": {"probing": {"candidates": []}, "per_class": 64, "steps": STEPS, "guidance_scale": GUIDANCE_SCALE, "batch": 128},
     "label": {"views": 4, "crop_scale_min": 0.6, "randaug_num_ops": 1, "noise": 0.02},
     "distill": {
         "init": "random", "steps": 400, "batch": 128, "lr": 2e-3, "head_lr": 2e-3, "weight_decay": 0.02,

@@ -11,6 +11,7 @@ paired differences over seeds with a verdict each.
 
 from __future__ import annotations
 
+import itertools
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -23,8 +24,9 @@ from numpy.typing import NDArray
 
 from benchmarks.rungs import MEASURES
 from benchmarks.statistics import mean_and_deviation, paired, said
-from compress import pipeline
-from compress.config import HostSettings
+from compress import pipeline, preflight
+from compress.api import with_root
+from compress.config import HostSettings, Settings
 from compress.methods import Paper, Scale, paper
 
 Shots = int | Literal["all"]
@@ -53,6 +55,11 @@ class Plan:
         """Named ones, or the folder's name."""
         return (Path(self.source["data"]).name,) if self.source.get("data") else self.scale.datasets
 
+    def settings(self, row: str, dataset: str, shots: Shots, seed: int, work: Path) -> Settings:
+        """The settings of one cell."""
+        named = None if self.source.get("data") else dataset
+        return with_root(self.paper.settings(row, self.scale, named, shots, seed, **self.source), work)
+
     @property
     def cells(self) -> int:
         """Builds in all."""
@@ -60,15 +67,20 @@ class Plan:
 
 
 def run(plan: Plan, work: Path, host: HostSettings | None = None, say: Any = print) -> Results:
-    """Makes every cell; seeds are the outer loop, so that an early look compares rows fairly."""
+    """Makes every cell; seeds are the outer loop, so that an early look compares rows fairly.
+
+    Raises:
+        DownloadError: before any work, if something a row needs is neither on this disk nor reachable.
+    """
+    for dataset, row in itertools.product(plan.datasets, plan.rows):
+        preflight.check(plan.settings(row, dataset, plan.shots[0], 0, work))
     results: Results = {(dataset, shots): {} for dataset in plan.datasets for shots in plan.shots}
     done, start = 0, time.perf_counter()
     for seed in range(plan.seeds):
         for (dataset, shots), found in results.items():
             cell = found.setdefault((seed, 0), {})
             for row in plan.rows:
-                named = None if plan.source.get("data") else dataset
-                settings = plan.paper.settings(row, plan.scale, named, shots, seed, **plan.source)
+                settings = plan.settings(row, dataset, shots, seed, work)
                 name = f"{plan.paper.name}-{dataset}-{shots}shot-s{seed}-{_slug(row)}"
                 measure = MEASURES[plan.paper.measured_on]
                 cell[row] = measure(settings, work, name, host)
@@ -87,9 +99,7 @@ def table(plan: Plan, results: Mapping[Any, Any], dataset: str) -> str:
     head = [part for k in plan.shots for part in ([f"{k} shots", "printed"] if printed else [f"{k} shots"])]
     lines = ["| row | strategy | objective | " + " | ".join(head) + " |", "|" + "---|" * (3 + len(head))]
     for row in plan.rows:
-        about = plan.paper.settings(
-            row, plan.scale, None if plan.source.get("data") else dataset, plan.shots[0], 0, **plan.source
-        )
+        about = plan.settings(row, dataset, plan.shots[0], 0, Path())
         cells = []
         for shots in plan.shots:
             values = [100 * float(found[row].mean()) for found in results[dataset, shots].values()]
@@ -131,7 +141,8 @@ def page(plan: Plan, results: Mapping[Any, Any], minutes: float) -> str:
 {made.where}. `{plan.command}`
 
 {"A replica with inferred settings, made" if made.rows_of_a_paper else "Made"} {_where(plan)}.
-Top-1 in % {MEASURED[made.measured_on]}, mean ± standard deviation over {plan.seeds} seeds, measured with the exported ONNX file in the runtime; the same number of updates in every row.
+Top-1 in % {MEASURED[made.measured_on]}, mean ± standard deviation over {plan.seeds} seeds, measured with the exported
+ONNX file in the runtime; the same number of updates in every row.
 {"Rows with * are not in the paper." if made.extra else ""}
 
 {tables}

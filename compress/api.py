@@ -14,6 +14,8 @@ from compress.hub import hub_answers
 from compress.pipeline import Run, Step
 from compress.progress import SILENT, Progress
 
+DEFAULT_PRESET = "edge"
+
 
 def settings_for(
     dataset: str | None = None,
@@ -40,7 +42,7 @@ def settings_for(
         teacher: an open_clip ``model/tag``, a local folder, or ``petals``.
         generator: ``kandinsky-2.2``, a local folder, or ``petals``.
         student: a timm model name, or ``petal_cnn``.
-        preset: a name of ``compress list presets``.
+        preset: a name of ``compress list presets``; default ``edge``, the recipe to recommend.
         overrides: nested settings that win over everything, e.g. ``{"distill": {"steps": 20}}``.
         config_file: a ``config.yaml`` of an earlier run to start from, instead of a world and a preset.
 
@@ -74,7 +76,7 @@ def settings_for(
         base = [config.read_layer(Path(config_file))]
     else:
         name, notes = _world(flags, offline)
-        base = [config.world(name), {"notes": notes}, config.preset(preset) if preset else {}]
+        base = [config.world(name), {"notes": notes}, config.preset(preset or DEFAULT_PRESET)]
     return config.resolve(*base, flags, overrides or {})
 
 
@@ -114,16 +116,16 @@ def run_name(settings: Settings) -> str:
 def plan(settings: Settings, *, work_dir: str | Path | None = None, until: str | None = None) -> list[Step]:
     """What a build would do, stage by stage, without doing it."""
     work = work_folder(work_dir)
-    return pipeline.plan(_with_root(settings, work), work, until)
+    return pipeline.plan(with_root(settings, work), work, until)
 
 
 def explain(settings: Settings, stage: str, *, work_dir: str | Path | None = None) -> Step:
     """Why a stage would be kept or made again, field by field."""
     work = work_folder(work_dir)
-    return pipeline.explain(_with_root(settings, work), work, stage)
+    return pipeline.explain(with_root(settings, work), work, stage)
 
 
-def _with_root(settings: Settings, work: Path) -> Settings:
+def with_root(settings: Settings, work: Path) -> Settings:
     """Named datasets lie in the work folder unless another place is named."""
     if settings.data.root is not None or settings.data.dataset is None:
         return settings
@@ -150,7 +152,7 @@ def build(
         Clip2EdgeError: see ``compress.errors``.
     """
     work = work_folder(work_dir)
-    resolved = _with_root(settings or settings_for(dataset, **options), work)
+    resolved = with_root(settings or settings_for(dataset, **options), work)
     preflight.check(resolved)
     for note in resolved.notes:
         progress.note(f"note: {note}")

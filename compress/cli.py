@@ -33,7 +33,7 @@ Shots = Annotated[
 TeacherName = Annotated[str | None, typer.Option("--teacher", help="open_clip model/tag, a local folder, or petals")]
 GeneratorName = Annotated[str | None, typer.Option("--generator", help="kandinsky-2.2, a local folder, or petals")]
 StudentName = Annotated[str | None, typer.Option("--student", help="A timm model name, or petal_cnn")]
-Preset = Annotated[str | None, typer.Option(help="A recipe (compress list presets)")]
+Preset = Annotated[str | None, typer.Option(help="A recipe (compress list presets). Default: edge")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: section.field=value; may be repeated")]
 Seed = Annotated[int | None, typer.Option(help="The run's seed. Default: 0")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network")]

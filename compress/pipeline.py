@@ -9,6 +9,7 @@ behind an unfinished one are not known yet: the plan says "behind <stage>".
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -22,7 +23,7 @@ from typing import Any
 
 from compress.artifacts import Artifact, Store, canonical, lock, sha256_text, write_json
 from compress.config import HostSettings, Settings
-from compress.errors import ConfigError, nearest
+from compress.errors import ConfigError, StoreError, nearest
 from compress.progress import SILENT, Progress
 from compress.stages import Stage, StageContext, select
 
@@ -279,15 +280,25 @@ def versions() -> dict[str, str]:
 
 
 def clean(work: Path, keep: Iterable[Path], *, dry_run: bool = False) -> tuple[int, int]:
-    """Removes stage folders that are not in ``keep``, and unfinished ones; returns (folders, bytes freed)."""
+    """Removes stage folders that are not in ``keep``, and unfinished ones that nobody is at work on.
+
+    Returns:
+        (folders removed, bytes freed).
+    """
     kept, removed, freed = {path.resolve() for path in keep}, 0, 0
     for stage_folder in sorted((work / "store").glob("*/*")):
         if not stage_folder.is_dir() or stage_folder.resolve() in kept:
             continue
-        freed += sum(path.stat().st_size for path in stage_folder.rglob("*") if path.is_file())
-        removed += 1
-        if not dry_run:
-            shutil.rmtree(stage_folder)
+        with contextlib.ExitStack() as held:
+            if stage_folder.suffix == ".part":
+                try:
+                    held.enter_context(lock(stage_folder.with_suffix(".lock"), f"stage {stage_folder.parent.name}"))
+                except StoreError:  # a build is filling it right now
+                    continue
+            freed += sum(path.stat().st_size for path in stage_folder.rglob("*") if path.is_file())
+            removed += 1
+            if not dry_run:
+                shutil.rmtree(stage_folder)
     return removed, freed
 
 

@@ -76,9 +76,15 @@ def test_settings_are_frozen() -> None:
 @given(st.sampled_from([p for p in setting_paths(Settings) if "." in p]))
 @settings(max_examples=60, deadline=None)
 def test_merge_touches_only_what_it_names(path: str) -> None:
-    section, field = path.split(".")
     plain = Settings().plain()
-    changed = merge(plain, {section: {field: "X"}})
-    assert changed[section][field] == "X"
-    changed[section][field] = plain[section][field]
+    change: object = "X"
+    for name in reversed(path.split(".")):
+        change = {name: change}
+    changed = node = merge(plain, change)  # type: ignore[arg-type]
+    old: object = plain
+    *sections, field = path.split(".")
+    for section in sections:
+        node, old = node[section], old[section]  # type: ignore[index]
+    assert node[field] == "X"
+    node[field] = old[field]  # type: ignore[index]
     assert changed == plain

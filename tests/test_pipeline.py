@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress import pipeline
+from compress.artifacts import lock
 from compress.config import Settings, merge, resolve, setting_paths
 from compress.errors import ConfigError
 from compress.pipeline import STAGES, Stage, identity, key_of
@@ -77,6 +79,17 @@ def test_until_and_unknown_stages(table: None, tmp_path: Path) -> None:
         pipeline.run(Settings(), tmp_path, "a", until="distil")
     with pytest.raises(ConfigError, match="did you mean 'teacher'"):
         pipeline.explain(Settings(), tmp_path, "teachr")
+
+
+def test_clean_leaves_alone_what_another_build_is_making(tmp_path: Path) -> None:
+    part = tmp_path / "store" / "distill" / ".0123.part"
+    (part / "partial").mkdir(parents=True)
+    with lock(part.with_suffix(".lock"), "stage distill"):
+        child = multiprocessing.get_context("spawn").Process(target=pipeline.clean, args=(tmp_path, []))
+        child.start()
+        child.join()
+        assert child.exitcode == 0 and part.exists()
+    assert pipeline.clean(tmp_path, [])[0] == 1 and not part.exists()
 
 
 def test_clean_keeps_what_runs_use(table: None, tmp_path: Path) -> None:

@@ -112,7 +112,10 @@ def choose(
 
 
 def _measured(
-    judge: Judge, draw: Callable[[GenerateSettings, int], NDArray[np.uint8]], candidate: GenerateSettings, per_class: int
+    judge: Judge,
+    draw: Callable[[GenerateSettings, int], NDArray[np.uint8]],
+    candidate: GenerateSettings,
+    per_class: int,
 ) -> dict[str, Any]:
     """What the judge says of a candidate, or why there is nothing to judge (img2img without shots, for one)."""
     try:

@@ -1,0 +1,65 @@
+"""Every claim that was checked, in one table: ``python -m benchmarks.signs``.
+
+Reads the verdict lines of the pages in ``results/`` and writes ``results/signs.md``: what holds, what is not shown, what fails.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+#: page -> what it is about, in the order of the table
+PAGES = {
+    "sasaki": "A, Sasaki et al.",
+    "sidclip": "B, SIDCLIP ladder",
+    "sidclip-table": "B, SIDCLIP table",
+    "prompt-diversity": "C, Xuan et al.",
+    "gendd": "D, GenDD (embeddings)",
+    "gendd-table": "D, GenDD (images)",
+    "cvlm": "E, Wei et al.",
+    "real_photos": "real photos (CIFAR-10)",
+    "edge": "the recipe",
+}
+LINE = re.compile(r"^- \**(holds|not shown|FAILS)\**: (.*) \((.*)\)$", re.MULTILINE)
+
+
+def verdicts(text: str) -> list[tuple[str, str, str]]:
+    """(verdict, claim, figures) of every checked claim of a page."""
+    return [(found[1], found[2], found[3]) for found in LINE.finditer(text)]
+
+
+def page(results: Path = RESULTS) -> str:
+    """The Markdown page."""
+    rows, counts = [], Counter[str]()
+    for name, about in PAGES.items():
+        if (results / f"{name}.md").exists():
+            for verdict, claim, figures in verdicts((results / f"{name}.md").read_text()):
+                counts[verdict] += 1
+                rows.append(
+                    f"| [{about}]({name}.md) | {claim} | {'**FAILS**' if verdict == 'FAILS' else verdict} | {figures} |"
+                )
+    told = ", ".join(
+        f"{counts[verdict]} {words}"
+        for verdict, words in (("holds", "hold"), ("not shown", "are not shown"), ("FAILS", "fail"))
+    )
+    return f"""# Every claim that was checked
+
+`python -m benchmarks.signs` gathers the verdicts of the pages beside this one: {told}.
+
+"holds": the 95 % interval of the paired difference over seeds lies above zero (or a threshold is met). "not shown": it contains
+zero. "FAILS": the mean difference has the other sign. All in miniatures; nothing here says what the papers' own models would do.
+
+| page | claim | verdict | figures |
+|---|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def main() -> None:
+    (RESULTS / "signs.md").write_text(page())
+
+
+if __name__ == "__main__":
+    main()
