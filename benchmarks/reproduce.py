@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import platform
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ class Plan:
     shots: tuple[Shots, ...]
     seeds: int
     source: dict[str, Any] = field(default_factory=dict)
-    command: str = ""
+    command: str = ""  # that repeats it, without places of this machine
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -191,7 +192,6 @@ def plan_for(
     rows: Sequence[str] = (),
     shots: Sequence[Shots] = (),
     seeds: int | None = None,
-    command: str = "",
     **source: Any,
 ) -> Plan:
     """The plan of a table.
@@ -209,7 +209,11 @@ def plan_for(
             raise ConfigError(f"{name} has no such row", got=repr(row), remedy=nearest(row, list(made.all_rows())))
     size = made.scales[scale]
     chosen = tuple(row for row in made.all_rows() if not rows or row in rows)
-    return Plan(
-        made, size, chosen, tuple(shots) or size.shots, seeds or size.seeds,
-        {key: value for key, value in source.items() if value is not None}, command,
-    )  # fmt: skip
+    given = {key: value for key, value in source.items() if value is not None}
+    words = ["compress", "reproduce", name, *(["--scale", scale] if scale != "mini" else [])]
+    words += [part for row in rows for part in ("--row", row)] + [part for k in shots for part in ("--shots", str(k))]
+    words += ["--seeds", str(seeds)] if seeds else []
+    words += [
+        part for key in ("data", "teacher", "generator") if key in given for part in (f"--{key}", Path(given[key]).name)
+    ]
+    return Plan(made, size, chosen, tuple(shots) or size.shots, seeds or size.seeds, given, shlex.join(words))

@@ -216,10 +216,9 @@ def reproduce(
     from benchmarks import reproduce as tables
     from compress import api
 
-    command = shlex.join(["compress", *sys.argv[1:]])
     plan = tables.plan_for(
-        paper, scale, rows=row or (), shots=[_shots(k) for k in shots or ()], seeds=seeds, command=command, data=data,
-        teacher=teacher, generator=generator, offline=offline or None,
+        paper, scale, rows=row or (), shots=[_shots(k) for k in shots or ()], seeds=seeds, data=data, teacher=teacher,
+        generator=generator, offline=offline or None,
     )  # fmt: skip
     if dry_run:
         for name in plan.rows:

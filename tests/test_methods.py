@@ -120,7 +120,7 @@ def test_a_dry_run_says_which_builds_there_are(tmp_path: Path) -> None:
 
 def test_a_table_is_made_with_verdicts_and_names_what_is_inferred(tmp_path: Path) -> None:
     plan = reproduce.plan_for(
-        "sasaki", rows=["SUP", "real FD", "img2img CP"], seeds=2, command="compress reproduce sasaki"
+        "sasaki", rows=["SUP", "real FD", "img2img CP"], seeds=2
     )
     mini = plan.scale
     plan.scale = Scale(datasets=("petals",), shots=(1,), seeds=2, set=_over(mini.set), rows=mini.rows)
@@ -130,6 +130,8 @@ def test_a_table_is_made_with_verdicts_and_names_what_is_inferred(tmp_path: Path
     assert len(told) == plan.cells == 6
     text = reproduce.page(plan, results, 1.0)
     assert "A replica with inferred settings" in text and "reproduces the paper" not in text
+    assert "`compress reproduce sasaki --row SUP --row 'real FD' --row 'img2img CP' --seeds 2`" in text
+    assert str(tmp_path) not in text
     assert "| real FD | none | fd |" in text and "img2img | cp |" in text
     assert "real FD > SUP on petals" in text and "`generate.synth_ratio`" in text
 
