@@ -23,11 +23,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.rungs import MEASURES
+from benchmarks.rungs import MEASURES, domain_names
 from benchmarks.statistics import mean_and_deviation, paired, said
 from compress import pipeline, preflight
 from compress.api import with_root
-from compress.config import HostSettings, Settings
+from compress.config import HostSettings, Settings, parse_set
 from compress.methods import Paper, Scale, paper
 
 Shots = int | Literal["all"]
@@ -82,7 +82,7 @@ def run(plan: Plan, work: Path, host: HostSettings | None = None, say: Any = pri
             cell = found.setdefault((seed, 0), {})
             for row in plan.rows:
                 settings = plan.settings(row, dataset, shots, seed, work)
-                name = f"{plan.paper.name}-{dataset}-{shots}shot-s{seed}-{_slug(row)}"
+                name = _run_name(plan, dataset, shots, seed, row)
                 measure = MEASURES[plan.paper.measured_on]
                 cell[row] = measure(settings, work, name, host)
                 done += 1
@@ -115,6 +115,20 @@ def table(plan: Plan, results: Mapping[Any, Any], dataset: str) -> str:
     return "\n".join(lines)
 
 
+def domain_table(plan: Plan, results: Mapping[Any, Any], work: Path, dataset: str) -> str:
+    """Rows x domains at the first number of shots, mean top-1 ± standard deviation over seeds."""
+    first = plan.settings(plan.rows[0], dataset, plan.shots[0], 0, work)
+    names = domain_names(
+        pipeline.run(first, work, _run_name(plan, dataset, plan.shots[0], 0, plan.rows[0]), until="data")
+    )
+    lines = ["| row | " + " | ".join(names) + " |", "|" + "---|" * (1 + len(names))]
+    for row in plan.rows:
+        hits = [found[row] for found in results[dataset, plan.shots[0]].values()]
+        cells = [mean_and_deviation([100 * float(hit[i].mean()) for hit in hits]) for i in range(len(names))]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def checks(plan: Plan, results: Mapping[Any, Any]) -> list[str]:
     """The order that the paper finds, row against row, each with its verdict."""
     out = []
@@ -127,7 +141,7 @@ def checks(plan: Plan, results: Mapping[Any, Any]) -> list[str]:
     return out
 
 
-def page(plan: Plan, results: Mapping[Any, Any], minutes: float) -> str:
+def page(plan: Plan, results: Mapping[Any, Any], work: Path, minutes: float) -> str:
     """The Markdown page of a finished table."""
     made = plan.paper
     printed = "\n\n".join(
@@ -136,6 +150,10 @@ def page(plan: Plan, results: Mapping[Any, Any], minutes: float) -> str:
         if dataset not in plan.datasets
     )
     tables = "\n\n".join(f"### {dataset}\n\n{table(plan, results, dataset)}" for dataset in plan.datasets)
+    if made.measured_on == "domains":
+        tables += "".join(
+            f"\n\nBy domain:\n\n{domain_table(plan, results, work, dataset)}" for dataset in plan.datasets
+        )
     versions = ", ".join(f"{k} {v}" for k, v in pipeline.versions().items() if k in ("torch", "onnxruntime", "python"))
     return f"""# {f"System {made.system}: " if made.rows_of_a_paper else ""}{made.title}
 
@@ -181,6 +199,10 @@ def _numbers(value: Any) -> str:
     return " / ".join(f"{n:g}" for n in value) if isinstance(value, tuple) else f"{value:g}"
 
 
+def _run_name(plan: Plan, dataset: str, shots: Shots, seed: int, row: str) -> str:
+    return f"{plan.paper.name}-{dataset}-{shots}shot-s{seed}-{_slug(row)}"
+
+
 def _slug(row: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in row.lower()).strip("-")
 
@@ -192,6 +214,7 @@ def plan_for(
     rows: Sequence[str] = (),
     shots: Sequence[Shots] = (),
     seeds: int | None = None,
+    sets: Sequence[str] = (),
     **source: Any,
 ) -> Plan:
     """The plan of a table.
@@ -210,9 +233,12 @@ def plan_for(
     size = made.scales[scale]
     chosen = tuple(row for row in made.all_rows() if not rows or row in rows)
     given = {key: value for key, value in source.items() if value is not None}
+    if sets:
+        given["overrides"] = parse_set(sets)
     words = ["compress", "reproduce", name, *(["--scale", scale] if scale != "mini" else [])]
     words += [part for row in rows for part in ("--row", row)] + [part for k in shots for part in ("--shots", str(k))]
     words += ["--seeds", str(seeds)] if seeds else []
+    words += [part for text in sets for part in ("--set", text)]
     words += [
         part for key in ("data", "teacher", "generator") if key in given for part in (f"--{key}", Path(given[key]).name)
     ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from compress import pipeline
 from compress.config import HostSettings, Settings
 from compress.progress import RichProgress
+from compress.seeds import numpy_rng
 from runtime import normalise
 from runtime.backends import load
 
@@ -39,10 +40,24 @@ def measure_rung(settings: Settings, work: Path, name: str, host: HostSettings |
 
 
 def measure_domains(settings: Settings, work: Path, name: str, host: HostSettings | None = None) -> NDArray[np.bool_]:
-    """As `measure_rung`, on the test sets of every domain one behind the other (all equally long in ``petals``)."""
+    """As `measure_rung`, on the test set of every domain, ``(domains, N)`` in the order of `domain_names`.
+
+    N is the size of the smallest; of larger ones a fixed random part is taken, so that every domain weighs the same.
+    """
     run = pipeline.run(settings, work, name, until="distill", host=host, progress=RichProgress())
-    further = sorted(f"test_{domain}" for domain in run.stages["data"].facts["domains"])
-    return exported_hits(run, ("test", *further))
+    hits = [exported_hits(run, (test,)) for test in ("test", *_further(run))]
+    size = min(len(part) for part in hits)
+    parts = [np.sort(numpy_rng(0, "domain part", i).permutation(len(part))[:size]) for i, part in enumerate(hits)]
+    return np.stack([part[rows] for part, rows in zip(hits, parts, strict=True)])
+
+
+def domain_names(run: pipeline.Run) -> tuple[str, ...]:
+    """The run's own domain first, then the others by name."""
+    return (run.stages["data"].facts["domain"], *(name.removeprefix("test_") for name in _further(run)))
+
+
+def _further(run: pipeline.Run) -> list[str]:
+    return sorted(f"test_{domain}" for domain in run.stages["data"].facts["domains"])
 
 
 def measure_unused(settings: Settings, work: Path, name: str, host: HostSettings | None = None) -> NDArray[np.bool_]:

@@ -77,6 +77,9 @@ def settings_for(
     else:
         name, notes = _world(flags, offline)
         base = [config.world(name), {"notes": notes}, config.preset(preset or DEFAULT_PRESET)]
+    generate = (overrides or {}).get("generate", {})
+    if "strategy" in generate and "probing" not in generate:  # who names a strategy wants that one
+        flags = config.merge(flags, {"generate": {"probing": {"candidates": ()}}})
     return config.resolve(*base, flags, overrides or {})
 
 

@@ -38,6 +38,8 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: secti
 Seed = Annotated[int | None, typer.Option(help="The run's seed. Default: 0")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="config.yaml of an earlier run to repeat")]
+Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1")]
+Workers = Annotated[int, typer.Option(min=1, help="Threads that read and augment images")]
 Until = Annotated[str | None, typer.Option(help="Stop after this stage")]
 
 
@@ -63,6 +65,22 @@ def _shots(text: str | None) -> Any:
     return int(text)
 
 
+def _host(device: str, workers: int) -> Any:
+    from compress.config import HostSettings
+
+    if device != "cpu":
+        import torch
+
+        try:
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            said = str(error).splitlines()[0]
+            raise ConfigError(
+                "this device cannot be used", got=f"--device {device}: {said}", remedy="--device cpu"
+            ) from error
+    return HostSettings(device=device, workers=workers)
+
+
 def _class_names(classes: str | None, classes_file: Path | None) -> list[str] | None:
     if classes is not None and classes_file is not None:
         raise ConfigError("class names are given twice", got="--classes and --classes-file", expected="one of them")
@@ -82,6 +100,7 @@ def build(
     preset: Preset = None, set_: Set = None, seed: Seed = None, offline: Offline = False, config_file: ConfigFile = None,
     work_dir: WorkDir = None, name: Annotated[str | None, typer.Option(help="The run's name")] = None,
     until: Until = None,
+    device: Device = "cpu", workers: Workers = 2,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars")] = False,
 ) -> None:  # fmt: skip
@@ -109,7 +128,7 @@ def build(
         return
     command = shlex.join(["compress", *sys.argv[1:]])
     run = api.build(
-        settings=settings, work_dir=work_dir, name=name, until=until, command=command,
+        settings=settings, work_dir=work_dir, name=name, until=until, command=command, host=_host(device, workers),
         progress=SILENT if quiet else RichProgress(),
     )  # fmt: skip
     if not run.made:
@@ -206,6 +225,7 @@ def reproduce(
     shots: Annotated[list[str] | None, typer.Option(help="Only this number of shots; may be repeated")] = None,
     seeds: Annotated[int | None, typer.Option(help="Only so many seeds")] = None,
     data: Data = None, teacher: TeacherName = None, generator: GeneratorName = None, offline: Offline = False,
+    set_: Set = None, device: Device = "cpu", workers: Workers = 2,
     out: Annotated[Path | None, typer.Option(help="Where the page goes. Default: WORK/papers/PAPER-SCALE.md")] = None,
     work_dir: WorkDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which builds would be made, and stop")] = False,
@@ -218,7 +238,7 @@ def reproduce(
 
     plan = tables.plan_for(
         paper, scale, rows=row or (), shots=[_shots(k) for k in shots or ()], seeds=seeds, data=data, teacher=teacher,
-        generator=generator, offline=offline or None,
+        generator=generator, offline=offline or None, sets=set_ or (),
     )  # fmt: skip
     if dry_run:
         for name in plan.rows:
@@ -228,8 +248,8 @@ def reproduce(
         )
         return
     work, start = api.work_folder(work_dir), time.perf_counter()
-    results = tables.run(plan, work, say=typer.echo)
-    text = tables.page(plan, results, (time.perf_counter() - start) / 60)
+    results = tables.run(plan, work, _host(device, workers), say=typer.echo)
+    text = tables.page(plan, results, work, (time.perf_counter() - start) / 60)
     target = out or work / "papers" / f"{paper}-{scale}.md"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text)

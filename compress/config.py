@@ -225,7 +225,7 @@ class DistillSettings(Section):
     warmup: Fraction = 0.05
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0 = off
     freeze_batch_norm: bool = (
-        False  # keep the statistics of the first weights: a few shots and synthetic images are no sample
+        False  # keep the statistics of the first weights (random ones have none): a few shots are no sample
     )
     grad_clip: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where a measured step is faster

@@ -23,6 +23,10 @@ Overrides = dict[str, Any]
 Row = dict[str, Overrides]  # name -> nested settings
 
 
+#: arguments of a table that name what a scale may name too
+NAMED = {"teacher": ("teacher", "name"), "generator": ("generate", "generator")}
+
+
 class Scale(Section):
     """How big a table is made: on which data, how often, with which settings on top of a row's."""
 
@@ -76,9 +80,15 @@ class Paper(Section):
         """The resolved settings of one cell of the table.
 
         Args:
-            source: further arguments of `api.settings_for`, e.g. ``data``, ``teacher``, ``generator``.
+            source: further arguments of `api.settings_for`: ``data``, ``teacher``, ``generator`` (which win over the
+                scale's), and ``overrides``, which win over everything.
         """
         chosen = {**self.overrides(row, scale), "seed": seed}
+        for argument, (section, field) in NAMED.items():
+            if source.get(argument) is not None:
+                chosen = config.merge(chosen, {section: {field: str(source[argument])}})
+        chosen = config.merge(chosen, source.get("overrides") or {})
+        source = {key: value for key, value in source.items() if key != "overrides"}
         if dataset == "petals" and "teacher" not in source:
             source = {**source, "teacher": "petals"}
         return api.settings_for(dataset, preset=self.preset, shots=shots, overrides=chosen, **source)

@@ -12,6 +12,7 @@ from compress.config import DistillSettings, GenerateSettings, Settings, Teacher
 from compress.errors import ConfigError, DownloadError, nearest
 from compress.hub import hub_answers
 
+STYLED = ("mix", "contrastive", "words", "learned")  # kinds of prompts that give every image a style
 OFFLINE_COMMAND = "compress build --dataset petals --shots 4"
 
 
@@ -31,6 +32,7 @@ def check(settings: Settings) -> None:
         missing_generator(settings.generate, online),
         missing_student(settings.distill, online),
     )
+    check_styles(settings)
     lost = [text for text in found if text]
     if lost:
         raise DownloadError(
@@ -118,6 +120,11 @@ def missing_student(settings: DistillSettings, online: bool) -> str | None:
         raise ConfigError(
             "unknown student", got=repr(settings.student), remedy=nearest(settings.student, architectures())
         )
+    if settings.init in ("clip", "generic") and settings.init_path is None and settings.student != EMBEDDED:
+        return (
+            f"first weights of student {settings.student}: there is no {settings.init!r} trunk of it in this package; name "
+            "one with --set distill.init_path=FILE.safetensors, or start from --set distill.init=timm"
+        )
     if settings.init != "timm" or settings.init_path is not None or settings.student == EMBEDDED or online:
         return None
     import timm
@@ -130,6 +137,21 @@ def missing_student(settings: DistillSettings, online: bool) -> str | None:
         f"first weights of student {settings.student}{f' ({repository})' if repository else ''}: put the safetensors file "
         "anywhere and say --set distill.init_path=FILE (or start from nothing: --set distill.init=random)"
     )
+
+
+def check_styles(settings: Settings) -> None:
+    """Refuses meta steps that would find one style only, before any image is made.
+
+    Raises:
+        ConfigError: says which images have styles.
+    """
+    generate = settings.generate
+    if settings.distill.meta.mode == "none" or generate.strategy != "inversion" or generate.prompts.kind in STYLED:
+        return
+    raise ConfigError(
+        "meta steps compare styles, and these images have none", got=f"generate.prompts.kind={generate.prompts.kind}",
+        expected=f"one of {', '.join(STYLED)}", remedy="--set distill.meta.mode=none",
+    )  # fmt: skip
 
 
 def cached(repository: str) -> bool:

@@ -139,6 +139,9 @@ def test_random_vectors_have_the_moments_of_the_table() -> None:
 def test_random_styles_keep_the_class_or_are_scaled_until_they_do(monkeypatch: pytest.MonkeyPatch) -> None:
     random = kind("random")
     assert random.kept(random.scale) >= KEPT
+    wanted = jobs(40, seed=9)  # draws that took no part in choosing the scale
+    seen = [int((random.target(job).feature @ random.class_head.T).argmax()) for job in wanted]
+    assert np.mean([a == job.class_id for a, job in zip(seen, wanted, strict=True)]) >= KEPT - 0.05
     assert len({random.target(job).feature.numpy().tobytes() for job in jobs(4)}) == 16, "a new vector per image"
     shares = {1.0: 0.2, 0.5: 0.94, 0.25: 0.96, 0.125: 1.0}
     monkeypatch.setattr(Random, "kept", lambda self, scale: shares[scale])
@@ -190,16 +193,19 @@ def test_prototypes_without_images_are_refused() -> None:
 
 
 def test_diversification_diversifies_the_targets() -> None:
-    """The order that methods.md C.5 expects of images already holds for what they are optimised towards."""
+    """Of what images are optimised towards. Random-Prompt spreads less than Mix-Prompt in the embedded world, against the
+    order that methods.md C.5 expects: that one is kept as it is, not asserted."""
     spread = {}
     wanted = jobs(6)
     labels = np.array([job.class_id for job in wanted])
-    for name in ("fixed", "mix", "random", "words"):
-        target = kind(name)
+    learning = {"contrastive": {"count": 4, "steps": 30, "lr": 1e-2}}
+    for name in ("fixed", "mix", "random", "words", "contrastive"):
+        target = kind(name, **learning.get(name, {}))
         features = np.stack([target.target(job).feature.numpy() for job in wanted])
         spread[name] = within_class_diversity(features, labels)
     assert spread["fixed"] == pytest.approx(0, abs=1e-6)
     assert spread["fixed"] < spread["mix"] < spread["words"]
+    assert spread["fixed"] < spread["random"] and spread["fixed"] < spread["contrastive"]
     assert spread["random"] > 1e-3
 
 

@@ -8,12 +8,14 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import reproduce
-from compress import methods
+from compress import methods, preflight
+from compress.api import settings_for
 from compress.cli import app
 from compress.config import preset_names
 from compress.distill.objectives import OBJECTIVES
 from compress.errors import ConfigError
 from compress.generate.stage import STRATEGIES
+from compress.generate.stage import check as check_generators
 from compress.listing import names
 from compress.methods import Scale, paper
 
@@ -42,6 +44,30 @@ def test_every_row_resolves_at_every_scale(name: str) -> None:
             settings = made.settings(row, scale, scale.datasets[0], scale.shots[0], 7)
             assert settings.seed == 7 and settings.data.dataset == scale.datasets[0]
             assert settings.generate.strategy in STRATEGIES and settings.distill.objective in OBJECTIVES
+            check_generators(settings.generate)  # refuses a generator that does not take what the strategy gives it
+            preflight.check_styles(settings)
+            frozen = settings.distill.freeze_batch_norm and settings.distill.init == "random"
+            assert not frozen, "statistics of random weights"
+            small_clip = {"distill.init"} & set(made.inferred) and settings.distill.init == "clip"
+            if settings.distill.init in ("clip", "generic") and not small_clip:
+                assert preflight.missing_student(settings.distill, online=True) is None
+
+
+@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("dataset", ["petals", "flowers"])
+def test_every_preset_has_a_generator_that_fits_and_styles_for_its_meta_steps(name: str, dataset: str) -> None:
+    settings = settings_for(dataset, preset=name)
+    check_generators(settings.generate)
+    preflight.check_styles(settings)
+
+
+def test_a_teacher_and_a_generator_named_for_a_table_win_over_its_scale(tmp_path: Path) -> None:
+    plan = reproduce.plan_for(
+        "sasaki", data=tmp_path, teacher="ViT-B-32/openai", generator="kandinsky-2.2", sets=["distill.steps=7"]
+    )
+    settings = plan.settings("img2img FD", tmp_path.name, 2, 0, tmp_path)
+    assert settings.teacher.name == "ViT-B-32/openai" and settings.generate.generator == "kandinsky-2.2"
+    assert settings.distill.steps == 7 and settings.data.path == tmp_path
 
 
 def test_the_miniatures_are_offline_and_the_full_scale_is_not() -> None:
@@ -119,16 +145,14 @@ def test_a_dry_run_says_which_builds_there_are(tmp_path: Path) -> None:
 
 
 def test_a_table_is_made_with_verdicts_and_names_what_is_inferred(tmp_path: Path) -> None:
-    plan = reproduce.plan_for(
-        "sasaki", rows=["SUP", "real FD", "img2img CP"], seeds=2
-    )
+    plan = reproduce.plan_for("sasaki", rows=["SUP", "real FD", "img2img CP"], seeds=2)
     mini = plan.scale
     plan.scale = Scale(datasets=("petals",), shots=(1,), seeds=2, set=_over(mini.set), rows=mini.rows)
     plan.shots = (1,)
     told: list[str] = []
     results = reproduce.run(plan, tmp_path, say=told.append)
     assert len(told) == plan.cells == 6
-    text = reproduce.page(plan, results, 1.0)
+    text = reproduce.page(plan, results, tmp_path, 1.0)
     assert "A replica with inferred settings" in text and "reproduces the paper" not in text
     assert "`compress reproduce sasaki --row SUP --row 'real FD' --row 'img2img CP' --seeds 2`" in text
     assert str(tmp_path) not in text

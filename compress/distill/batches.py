@@ -54,6 +54,15 @@ class Batch:
         kept = {"images": self.images, "teacher_logits": self.teacher_logits, "labels": self.labels}
         return {name: value for name, value in kept.items() if value is not None}
 
+    def to(self, device: str) -> Batch:
+        """The same on a device."""
+        if device == "cpu":
+            return self
+        moved: dict[str, Any] = {}
+        for name, value in ((f.name, getattr(self, f.name)) for f in fields(self)):
+            moved[name] = value.to(device) if isinstance(value, Tensor) else value
+        return Batch(**moved)
+
     def part(self, rows: Tensor) -> Batch:
         """The images where ``rows`` (B,) bool is true."""
         kept: dict[str, Any] = {}
@@ -97,18 +106,23 @@ class Pool:
         fits = len(images) * self.views * edge * edge * 3 <= cache_bytes
         self._cache = np.empty((len(images) * self.views, edge, edge, 3), np.uint8) if fits else None
         self._cached = np.zeros(len(images) * self.views, bool)
-        self._order: tuple[tuple[str, int], NDArray[np.int64]] = (("", -1), self.members)
+        self._orders: dict[tuple[str, int], NDArray[np.int64]] = {}
 
     def draw(self, phase: str, position: int, count: int) -> NDArray[np.int64]:
         """Flat indices at ``position .. position + count`` of the endless sequence of shuffled passes."""
         size, out = len(self.members), []
-        for place in range(position, position + count):
-            turn = place // size
-            if self._order[0] != (phase, turn):
-                shuffled = numpy_rng(self.seed, "order", phase, self.kind, turn).permutation(self.members)
-                self._order = ((phase, turn), shuffled)
-            out.append(self._order[1][place % size])
-        return np.asarray(out, np.int64)
+        for turn in range(position // size, (position + count - 1) // size + 1):
+            first, last = max(position, turn * size), min(position + count, (turn + 1) * size)
+            out.append(self._turn(phase, turn)[first - turn * size : last - turn * size])
+        return np.concatenate(out)
+
+    def _turn(self, phase: str, turn: int) -> NDArray[np.int64]:
+        """One shuffled pass; the last few are kept, for whichever thread asks."""
+        order = self._orders.get((phase, turn))
+        if order is None:
+            order = numpy_rng(self.seed, "order", phase, self.kind, turn).permutation(self.members)
+            self._orders = {**dict(list(self._orders.items())[-3:]), (phase, turn): order}
+        return order
 
     def draw_styles(self, wanted: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """``count`` flat indices of images whose style is one of ``wanted``."""

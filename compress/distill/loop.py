@@ -39,6 +39,7 @@ class FitPlan:
         checkpoint_every: updates between checkpoints.
         head_lr: learning rate of the parameters named in ``head``; None = ``lr``.
         head: name prefixes of the head's parameters.
+        no_decay: name prefixes of parameters without weight decay.
     """
 
     steps: int
@@ -50,6 +51,7 @@ class FitPlan:
     checkpoint_every: int = 200
     head_lr: float | None = None
     head: tuple[str, ...] = ()
+    no_decay: tuple[str, ...] = ()
 
     def rate(self, step: int) -> float:
         """The multiplier of the learning rate at ``step``: linear warm-up, then cosine to zero."""
@@ -145,7 +147,7 @@ def autocast_pays(model: nn.Module, example: Tensor, repeats: int = 3) -> bool:
         times = []
         for _ in range(repeats + 1):
             start = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            with torch.autocast(example.device.type, torch.bfloat16, enabled=enabled):
                 out = model(example)
             out.float().square().mean().backward()
             times.append(time.perf_counter() - start)
@@ -165,7 +167,8 @@ def _groups(model: nn.Module, plan: FitPlan) -> list[dict[str, object]]:
         if parameter.requires_grad:
             is_head = any(parameter_name.startswith(prefix) for prefix in plan.head)
             peak = plan.head_lr if is_head and plan.head_lr is not None else plan.lr
-            groups.setdefault((peak, plan.weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
+            decays = parameter.ndim > 1 and not parameter_name.startswith(plan.no_decay)
+            groups.setdefault((peak, plan.weight_decay if decays else 0.0), []).append(parameter)
     return [{"params": ps, "lr": peak, "peak": peak, "weight_decay": decay} for (peak, decay), ps in groups.items()]
 
 
@@ -217,7 +220,8 @@ class _State:
         for index, parameter in enumerate(self._parameters()):
             prefix = f"optimizer.{index}."
             self.optimizer.state[parameter] = {
-                key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+                name: value if name == "step" else value.to(parameter.device)
+                for name, value in ((k.removeprefix(prefix), v) for k, v in tensors.items() if k.startswith(prefix))
             }
         for index, mean in enumerate(self.averaged):
             mean.copy_(tensors[f"average.{index}"])

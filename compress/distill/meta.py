@@ -26,45 +26,67 @@ from compress.distill.objectives import Objective, Outputs
 from compress.errors import ConfigError
 
 Weights = dict[str, Tensor]
+Gradients = dict[str, Tensor | None]  # None where a weight takes no part, as after a plain backward
 Loss = Callable[[Mapping[str, Tensor]], Tensor]
 
 
-def exact(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Weights, float]:
+def exact(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
     """The gradient of ``train(θ) + test(θ − α ∇train(θ))`` through the inner step, and that sum."""
     loss = train(weights)
-    inner = torch.autograd.grad(loss, list(weights.values()), create_graph=True, materialize_grads=True)
-    moved = {name: value - alpha * g for (name, value), g in zip(weights.items(), inner, strict=True)}
-    total = loss + test(moved)
-    outer = torch.autograd.grad(total, list(weights.values()), materialize_grads=True)
-    return dict(zip(weights, outer, strict=True)), float(total.detach())
+    inner = _gradient(loss, weights, create_graph=True)
+    total = loss + test(_moved(weights, inner, alpha))
+    return _gradient(total, weights), float(total.detach())
 
 
-def first_order(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Weights, float]:
+def first_order(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
     """``g_tr(θ) + g_te(θ − α g_tr)``, the inner step taken as a constant shift."""
-    inner, loss = _gradient(train, weights)
-    moved = {name: (value - alpha * inner[name]).detach().requires_grad_() for name, value in weights.items()}
-    outer, moved_loss = _gradient(test, moved)
-    return {name: inner[name] + outer[name] for name in weights}, loss + moved_loss
+    loss = train(weights)
+    inner = _gradient(loss, weights)
+    moved = _leaves(_moved(weights, inner, alpha))
+    moved_loss = test(moved)
+    outer = _gradient(moved_loss, moved)
+    return {name: _sum(inner[name], outer[name]) for name in weights}, float((loss + moved_loss).detach())
 
 
-def reptile(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Weights, float]:
+def reptile(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
     """``(θ − θ_2) / α`` after one SGD step on each group, as if the pair were one long gradient."""
     if alpha <= 0:
         raise ConfigError("reptile divides by its inner rate", got=alpha, expected="distill.meta.inner_lr > 0")
-    inner, loss = _gradient(train, weights)
-    once = {name: (value - alpha * inner[name]).detach().requires_grad_() for name, value in weights.items()}
-    outer, moved_loss = _gradient(test, once)
-    twice = {name: once[name].detach() - alpha * outer[name] for name in weights}
-    return {name: (weights[name].detach() - twice[name]) / alpha for name in weights}, loss + moved_loss
+    loss = train(weights)
+    inner = _gradient(loss, weights)
+    once = _leaves(_moved(weights, inner, alpha))
+    moved_loss = test(once)
+    outer = _gradient(moved_loss, once)
+    twice = _moved(once, outer, alpha)
+    out: Gradients = {}
+    for name, start in weights.items():
+        unused = inner[name] is None and outer[name] is None
+        out[name] = None if unused else (start.detach() - twice[name].detach()) / alpha
+    return out, float((loss + moved_loss).detach())
 
 
-def _gradient(loss_of: Loss, weights: Weights) -> tuple[Weights, float]:
-    loss = loss_of(weights)
-    gradients = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
-    return dict(zip(weights, gradients, strict=True)), float(loss.detach())
+def _gradient(loss: Tensor, weights: Weights, *, create_graph: bool = False) -> Gradients:
+    found = torch.autograd.grad(loss, list(weights.values()), create_graph=create_graph, allow_unused=True)
+    return dict(zip(weights, found, strict=True))
 
 
-MODES: dict[str, Callable[[Loss, Loss, Weights, float], tuple[Weights, float]]] = {
+def _moved(weights: Weights, gradients: Gradients, alpha: float) -> Weights:
+    """One SGD step."""
+    steps = ((name, value, gradients[name]) for name, value in weights.items())
+    return {name: value if step is None else value - alpha * step for name, value, step in steps}
+
+
+def _leaves(weights: Weights) -> Weights:
+    return {name: value.detach().requires_grad_() for name, value in weights.items()}
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
+
+
+MODES: dict[str, Callable[[Loss, Loss, Weights, float], tuple[Gradients, float]]] = {
     "exact": exact,
     "first_order": first_order,
     "reptile": reptile,
@@ -75,7 +97,8 @@ class MetaStep:
     """Makes the `StepResult` of one meta step.
 
     Batch norm: the forward pass at θ is over both groups together and is the only one that updates running statistics,
-    exactly as a plain step would; the pass at θ_c normalises with its own batch and leaves them alone.
+    exactly as a plain step would; the pass at θ_c normalises with its own half and leaves them alone. With α = 0 the
+    gradient is therefore plain distillation's only where batch norm is frozen or absent.
 
     Args:
         model: called with images, gives `Outputs`; its ``objective`` is what both losses are.
@@ -104,7 +127,8 @@ class MetaStep:
 
         def backward() -> None:
             for name, parameter in weights.items():
-                parameter.grad = gradients[name].detach()
+                found = gradients[name]
+                parameter.grad = None if found is None else found.detach()
 
         return StepResult(torch.tensor(loss), {"meta_alpha": alpha}, batch.wait_s, batch.tensors(), backward)
 

@@ -27,6 +27,13 @@ from compress.seeds import manual_seed
 from compress.stages import StageContext
 
 OBJECTIVE_FILE = "objective.safetensors"
+# Parameter names: what learns at head_lr, and GenDD's denoiser, which learns as the trunk does and without decay [C].
+HEADS = (
+    "student.head.",
+    "student.proj.",
+    *(f"objective.terms.{name}." for name in ("feature", "condition", "contraction")),
+)
+DENOISER = ("objective.terms.gendd.",)
 
 
 class Taught(nn.Module):
@@ -39,7 +46,7 @@ class Taught(nn.Module):
 
     def forward(self, images: Tensor) -> Outputs:
         detach = self.objective.recipe.detach_head
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             return self.student.outputs(images, detach_head=detach or self.frozen, frozen=self.frozen).float()
 
     def settle(self, settings: DistillSettings, step: int) -> None:
@@ -48,7 +55,7 @@ class Taught(nn.Module):
         self.frozen = settings.train == "head" and step >= settings.feature_steps
         if self.frozen:
             self.student.trunk.eval()
-        elif settings.freeze_batch_norm:
+        elif settings.freeze_batch_norm and settings.init != "random":
             freeze_batch_norm(self.student)
 
 
@@ -71,7 +78,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
             )
         taught = Taught(student, Objective(lesson_for(settings, student, heads, batches)))
         taught.to(memory_format=torch.channels_last)
-        history = _train(ctx, taught, batches)
+        history = _train(ctx, taught.to(ctx.host.device), batches)
+        taught.cpu()
     finally:
         batches.close()
     save_student(student, ctx.folder)
@@ -110,7 +118,7 @@ def _train(ctx: StageContext, taught: Taught, batches: Batches) -> list[dict[str
     settings = ctx.settings.distill
     plan = FitPlan(
         steps_for(settings, batches.images), settings.lr, settings.warmup, settings.weight_decay, settings.grad_clip,
-        settings.ema, settings.checkpoint_every, settings.head_lr, ("student.head.", "student.proj.", "objective."),
+        settings.ema, settings.checkpoint_every, settings.head_lr, HEADS, no_decay=DENOISER,
     )  # fmt: skip
     taught.settle(settings, 0)
     taught.bf16 = _precision(ctx, taught.student, batches)
@@ -118,13 +126,13 @@ def _train(ctx: StageContext, taught: Taught, batches: Batches) -> list[dict[str
     meta = MetaStep(taught, settings.meta, lambda step: plan.lr * plan.rate(step))
 
     def plain(step: int) -> StepResult:
-        batch = batches.at(step)
+        batch = batches.at(step).to(ctx.host.device)
         loss, values = taught.objective(taught(batch.images), batch, step)
         return StepResult(loss, values, batch.wait_s, batch.tensors())
 
     def loss_at(step: int) -> StepResult:
         taught.settle(settings, step)
-        return plain(step) if step < meta_from else meta(step, batches.at(step, apart=True))
+        return plain(step) if step < meta_from else meta(step, batches.at(step, apart=True).to(ctx.host.device))
 
     return fit(taught, loss_at, plan, folder=ctx.partial, name="distill", seed=ctx.seed, progress=ctx.progress)
 
@@ -179,5 +187,5 @@ def _precision(ctx: StageContext, student: nn.Module, batches: Batches) -> bool:
         return wanted == "bf16"
     remembered = ctx.partial / "precision.json"
     if not remembered.exists():
-        write_json(remembered, autocast_pays(student, batches.at(0).images))
+        write_json(remembered, autocast_pays(student, batches.at(0).images.to(ctx.host.device)))
     return bool(json.loads(remembered.read_text()))

@@ -48,11 +48,8 @@ def cutouts(images: Tensor, seeds: Sequence[int], step: int, *, count: int, size
     out = warp(batch, stacked([one.homographies for one in drawn]))
     out = recolour(out, stacked([one.colours for one in drawn]), stacked([one.contrasts for one in drawn]))
     out = out.view(len(images), count, *pooled.shape[1:]) * stacked([one.kept for one in drawn])[:, None, None]
-    device = str(images.device)
-    noise = torch.stack(
-        [torch.randn(out.shape[1:], generator=torch_rng(s, "noise", step, device=device), device=device) for s in seeds]
-    )
-    return out + noise * stacked([one.noise for one in drawn]).view(len(images), count, 1, 1, 1)
+    noise = torch.stack([torch.randn(out.shape[1:], generator=torch_rng(s, "noise", step)) for s in seeds])
+    return out + noise.to(images.device) * stacked([one.noise for one in drawn]).view(len(images), count, 1, 1, 1)
 
 
 def pool(images: Tensor, size: int) -> Tensor:

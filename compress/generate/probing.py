@@ -31,7 +31,7 @@ from compress.artifacts import write_json
 from compress.config import GenerateSettings, ProbingSettings, resolve
 from compress.errors import ConfigError
 from compress.evaluate import domain_gap, within_class_diversity
-from compress.generate.base import Sources
+from compress.generate.base import Sources, wants_images
 
 CHUNK = 256  # images
 FIXED = ("per_class", "synth_ratio", "probing")  # how much is made, which no small sample can tell
@@ -56,7 +56,9 @@ def candidates(settings: GenerateSettings) -> list[GenerateSettings]:
     Raises:
         ConfigError: an override that names no setting of generate, or one that cannot be probed, or a wrong value.
     """
-    made = []
+    made: list[GenerateSettings] = []
+    if not wants_images(settings):
+        return [settings]
     for overrides in settings.probing.candidates:
         fixed = [name for name in overrides if name in FIXED]
         if fixed:
@@ -81,7 +83,7 @@ def choose(
         draw: settings and n -> n images of each class ``(n * K, C, C, 3)``, row ``j * K + c`` image j of class c.
         kept: JSON file with what was measured, the shots first; candidates in it are not made again.
     """
-    if not settings.probing.candidates:
+    if not settings.probing.candidates or not wants_images(settings):
         return Choice(settings, None)
     offered, per_class = candidates(settings), settings.probing.per_class
     measured: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
