@@ -199,7 +199,7 @@ class DistillSettings(Section):
 
     student: str = "mobilenetv4_conv_medium"
     init: Literal["clip", "timm", "random", "generic"] = "timm"
-    init_path: Path | None = None  # a safetensors file with the trunk to start from
+    init_path: Path | None = None  # a safetensors file with the trunk to start from, or a small CLIP's open_clip folder
     head: Literal["auto", "cosine", "linear"] = "auto"  # auto: cosine for a small CLIP, linear otherwise
     train: Literal["all", "head"] = "all"  # head: the trunk stays as it is
     feature_steps: Annotated[int, Field(ge=0)] = 0  # of ``steps``, first: feature distillation alone, labels unused

@@ -21,8 +21,10 @@ from compress.distill.batches import Batches
 from compress.distill.loop import FitPlan, StepResult, autocast_pays, fit
 from compress.distill.meta import MetaStep
 from compress.distill.objectives import Lesson, Objective, Outputs
+from compress.distill.small_clip import SmallClip, read_small_clip
 from compress.distill.students import Student, StudentSpec, initialise, save_student, spec_for
 from compress.errors import ConfigError, DataError
+from compress.prompts import expand_all
 from compress.seeds import manual_seed
 from compress.stages import StageContext
 
@@ -65,8 +67,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     heads = load_file(ctx.inputs["teacher"].path / "heads.safetensors")
     classes, embed_dim = heads["zero_shot"].shape
     manual_seed(ctx.seed, "student")
-    spec = spec_for(settings, ctx.settings.image, classes, embed_dim)
-    student = initialise(settings, spec, heads["zero_shot"])
+    small = _small_clip(ctx)
+    spec = spec_for(settings, ctx.settings.image, classes, embed_dim, small)
+    student = initialise(settings, spec, heads["zero_shot"], small)
     batches = Batches(ctx, spec.preprocess(ctx.settings.image), "distill")
     try:
         if not batches.parts:
@@ -88,6 +91,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
         save_file(extra, ctx.folder / OBJECTIVE_FILE)
     write_json(ctx.folder / "history.json", history)
     return _facts(settings, student, spec, batches, taught, history)
+
+
+def _small_clip(ctx: StageContext) -> SmallClip | None:
+    """The published small CLIP that the student starts as, where a folder of one is named."""
+    settings = ctx.settings.distill
+    if settings.init != "clip" or settings.init_path is None or not settings.init_path.is_dir():
+        return None
+    classes = json.loads((ctx.inputs["data"].path / "classes.json").read_text())
+    return read_small_clip(settings.init_path, settings.student, expand_all(ctx.settings.teacher.templates, classes))
 
 
 def lesson_for(settings: DistillSettings, student: Student, heads: dict[str, Tensor], batches: Batches) -> Lesson:

@@ -23,7 +23,9 @@ import runtime
 from compress.artifacts import sha256_file
 from compress.config import DistillSettings, ImageSettings, Settings
 from compress.distill.objectives import Outputs
+from compress.distill.small_clip import SmallClip
 from compress.errors import ConfigError, DownloadError, nearest
+from compress.hub import fingerprint_path
 
 WEIGHTS, SPEC = "student.safetensors", "student.json"
 EMBEDDED = "petal_cnn"
@@ -41,6 +43,7 @@ class StudentSpec:
         input_size: S in pixels.
         mean, std: normalisation of the trunk, per channel in [0, 1].
         init: where the first weights came from: clip, generic, timm or random.
+        own_space: the projection leads into a space of the student's own, not into the teacher's.
     """
 
     arch: str
@@ -50,6 +53,7 @@ class StudentSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     init: str
+    own_space: bool = False
 
     def preprocess(self, image: ImageSettings) -> runtime.PreprocessSpec:
         """The one description of the input that drives training, calibration, export and the runtime."""
@@ -77,7 +81,8 @@ class Student(nn.Module):
             pooled = self.trunk(images)
             features = self.project(pooled)
         below = pooled if features is None else features
-        return Outputs(pooled, self.classify(below.detach() if detach_head else below), features)
+        logits = self.classify(below.detach() if detach_head else below)
+        return Outputs(pooled, logits, None if self.spec.own_space else features)
 
     def project(self, pooled: Tensor) -> Tensor | None:
         """Unit rows ``(B, D)`` in the teacher's space, or None without a projection."""
@@ -138,8 +143,10 @@ def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
     return Student(spec, trunk, width)
 
 
-def spec_for(settings: DistillSettings, image: ImageSettings, classes: int, embed_dim: int) -> StudentSpec:
-    """The spec of a new student under these settings."""
+def spec_for(
+    settings: DistillSettings, image: ImageSettings, classes: int, embed_dim: int, small: SmallClip | None = None
+) -> StudentSpec:
+    """The spec of a new student under these settings, or of one that starts as a published small CLIP."""
     import timm
 
     if settings.student not in architectures():
@@ -149,21 +156,31 @@ def spec_for(settings: DistillSettings, image: ImageSettings, classes: int, embe
     trunk: Any = timm.create_model(settings.student, pretrained=False, num_classes=0)
     config = trunk.pretrained_cfg
     cosine = settings.head == "cosine" or (settings.head == "auto" and settings.init == "clip")
+    if small is not None and cosine:
+        width = small.text_head.shape[1]
+        return StudentSpec(
+            settings.student, classes, width, image.size, small.mean, small.std, settings.init, own_space=True
+        )
     return StudentSpec(
         settings.student, classes, embed_dim if cosine else None, image.size,
         tuple(config.get("mean", (0.5,) * 3)), tuple(config.get("std", (0.5,) * 3)), settings.init,
     )  # fmt: skip
 
 
-def initialise(settings: DistillSettings, spec: StudentSpec, text_head: Tensor) -> Student:
+def initialise(
+    settings: DistillSettings, spec: StudentSpec, text_head: Tensor, small: SmallClip | None = None
+) -> Student:
     """A new student with the weights that ``distill.init`` names.
 
     Args:
         text_head: ``(K, D)`` class texts in the teacher's text space; first weights of a cosine head.
+        small: a published small CLIP, whose tower and texts win.
 
     Raises:
         ConfigError: there are no such weights for this architecture. Never replaced silently.
     """
+    if small is not None:
+        return _with_clip(spec, small.weights, small.text_head)
     student = _INITS[settings.init](settings, spec)
     if spec.embed_dim is not None:
         with torch.no_grad():
@@ -179,7 +196,12 @@ def _timm(settings: DistillSettings, spec: StudentSpec) -> Student:
     if settings.init_path is None and spec.arch != EMBEDDED:
         return build(spec, pretrained=True)
     student = build(spec)
-    student.trunk.load_state_dict(_file_weights(settings, spec), strict=False)
+    lost = student.trunk.load_state_dict(_file_weights(settings, spec), strict=False).missing_keys
+    if lost:
+        raise ConfigError(
+            f"these are not the weights of {spec.arch}", got=f"{settings.init_path} without {', '.join(lost[:4])}",
+            expected=f"a safetensors file of timm's {spec.arch}",
+        )  # fmt: skip
     return student
 
 
@@ -200,6 +222,10 @@ def _clip(settings: DistillSettings, spec: StudentSpec) -> Student:
         weights = load_student_clip()
     else:
         weights = _file_weights(settings, spec)
+    return _with_clip(spec, weights)
+
+
+def _with_clip(spec: StudentSpec, weights: Mapping[str, Tensor], text_head: Tensor | None = None) -> Student:
     student = build(spec)
     _copy(student.trunk, weights, "trunk.")
     if student.proj is None or student.logit_scale is None:  # head=linear: the small CLIP's trunk alone
@@ -215,6 +241,8 @@ def _clip(settings: DistillSettings, spec: StudentSpec) -> Student:
     with torch.no_grad():
         student.proj.weight.copy_(weights["proj.weight"])
         student.logit_scale.copy_(weights["logit_scale"])
+        if text_head is not None:
+            student.head.weight.copy_(text_head)
     return student
 
 
@@ -277,7 +305,8 @@ def fingerprint(settings: Settings) -> dict[str, str]:
     """The identity of the first weights: the file's, the embedded world's, or timm's version."""
     distill = settings.distill
     if distill.init_path is not None:
-        return {"init": sha256_file(distill.init_path) if distill.init_path.is_file() else "missing"}
+        path = distill.init_path
+        return {"init": sha256_file(path) if path.is_file() else fingerprint_path(path) if path.is_dir() else "missing"}
     if distill.init in ("clip", "generic"):
         from compress.embedded import fingerprint as world
 

@@ -1,0 +1,65 @@
+"""A published small CLIP as the student's first weights: SIDCLIP's "I" with what is public (methods.md B.3).
+
+Any open_clip model whose image tower is a timm network, saved in open_clip's folder format, can stand in (MobileCLIP and the
+like; say which in what you publish). The student gets the tower, its projection and its logit scale; its classifier starts
+from the *small CLIP's own* text embeddings, so that before any training it is that model's zero-shot classifier. Its space is
+not the teacher's: feature distillation therefore learns a projector of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from compress.config import TeacherSettings
+from compress.errors import ConfigError
+from compress.teacher import load_teacher
+
+
+@dataclass(frozen=True)
+class SmallClip:
+    """What a student takes from a small CLIP.
+
+    Attributes:
+        weights: ``trunk.*``, ``proj.weight`` (D, F) and ``logit_scale``, as the embedded small CLIP stores them.
+        text_head: ``(K, D)`` unit rows, the class texts in its own space.
+        mean, std: normalisation of its images.
+    """
+
+    weights: dict[str, Tensor]
+    text_head: Tensor
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -> SmallClip:
+    """The small CLIP in a folder, for a student of this timm architecture.
+
+    Raises:
+        ConfigError: no open_clip folder, an image tower that is no timm network with a linear projection, or another network
+            than the student.
+    """
+    small = load_teacher(TeacherSettings(name=str(folder)), offline=True)
+    visual = small.model.visual
+    projection = getattr(getattr(visual, "head", None), "proj", None)
+    if not hasattr(visual, "trunk") or not isinstance(projection, torch.nn.Linear):
+        raise ConfigError(
+            "this small CLIP cannot start a student", got=f"image tower {type(visual).__name__} in {folder}",
+            expected="a timm network with a linear projection",
+        )  # fmt: skip
+    tower = str(getattr(visual.trunk, "pretrained_cfg", {}).get("architecture", "")) or type(visual.trunk).__name__
+    if tower != arch:
+        raise ConfigError(
+            "the small CLIP's image tower is another network than the student", got=tower, expected=arch,
+            remedy=f"--student {tower}",
+        )  # fmt: skip
+    weights = {f"trunk.{name}": value for name, value in visual.trunk.state_dict().items()}
+    weights["proj.weight"] = projection.weight.detach()
+    weights["logit_scale"] = small.model.logit_scale.detach()
+    head = torch.from_numpy(small.class_head(prompts))
+    mean, std = (tuple(float(x) for x in part) for part in (small.spec.mean, small.spec.std))
+    return SmallClip(weights, head, mean, std)  # type: ignore[arg-type]
