@@ -311,12 +311,12 @@ def interval(better: Sequence[float], worse: Sequence[float]) -> tuple[float, fl
 
 
 def verdicts(found: Found, world: str) -> str:
-    """Every sign of a world with its verdict: "holds" or "FAILS" only where the interval excludes the contrary."""
+    """Every sign of a world with its verdict, by the rule of `benchmarks.statistics.Paired.verdict`."""
     lines = []
     for claim, where, better, worse in GREATER:
         if where == world:
             mean, half = interval(found[(world, *better)], found[(world, *worse)])
-            verdict = "holds" if mean > half else "**FAILS**" if mean < -half else "not shown"
+            verdict = "**FAILS**" if mean <= 0 else "holds" if mean > half else "not shown"
             lines.append(said(verdict, claim, f"{mean:+.1f} ± {half:.1f}"))
     for claim, where, row in EQUAL:
         if where == world:
@@ -359,7 +359,8 @@ def report(found: Found, seeds: int, held_out: Tensor, minutes: float) -> str:
 `python -m benchmarks.gendd --seeds {seeds}`
 
 Top-1 in % on {count} held-out pictures of `petals`, mean ± standard deviation over {seeds} seeds; behind a sign the mean paired
-difference in points with its 95 % interval over seeds. "holds" and "FAILS" only where that interval excludes the contrary.
+difference in points with its 95 % interval over seeds. "holds" only where that interval excludes zero, "FAILS" where the mean has
+the other sign.
 Replica with inferred settings on a miniature, not the paper's data.
 
 Cached embeddings only: the target is the embedded teacher's image feature (D = 128, here in 4 chunks of 32, or whole), the

@@ -187,12 +187,12 @@ def _inferred(made: Paper) -> str:
 
 def _where(plan: Plan) -> str:
     if plan.source.get("data"):
-        return "on other images than the paper's"
-    return (
-        "in the embedded miniature world and not on the paper's data"
-        if plan.datasets == ("petals",)
-        else "on named datasets"
-    )
+        return (
+            "on other images than the paper's" if plan.paper.rows_of_a_paper else f"on {Path(plan.source['data']).name}"
+        )
+    if plan.datasets != ("petals",):
+        return "on named datasets"
+    return "in the embedded miniature world" + (" and not on the paper's data" if plan.paper.rows_of_a_paper else "")
 
 
 def _numbers(value: Any) -> str:

@@ -14,13 +14,13 @@ RESULTS = Path(__file__).parent / "results"
 PAGES = {
     "sasaki": "A, Sasaki et al.",
     "sidclip": "B, SIDCLIP ladder",
-    "sidclip-table": "B, SIDCLIP table",
     "prompt-diversity": "C, Xuan et al.",
     "gendd": "D, GenDD (embeddings)",
     "gendd-table": "D, GenDD (images)",
     "cvlm": "E, Wei et al.",
     "real_photos": "real photos (CIFAR-10)",
-    "edge": "the recipe",
+    "edge": "the recipe, petals",
+    "edge_photos": "the recipe, CIFAR-10",
 }
 LINE = re.compile(r"^- \**(holds|not shown|FAILS)\**: (.*) \((.*)\)$", re.MULTILINE)
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_what_is_written(tmp_path: Path, loaded: list[Echo]) -> None:
     assert len({record["seed"] for record in records}) == 21
     assert set(records[0]) == {
         "path", "class_id", "method", "prompt", "style_id", "source_ids", "weights", "seed", "generator_id",
-        "noise_level", "cond_embedding_ref",
+        "noise_level", "cond_embedding_ref", "loss",
     }  # fmt: skip
     assert (facts["images"], facts["per_class"], facts["strategy"]) == (21, 7, "sidclip")
     assert facts["weights"] == {"2": [0.2, 0.4, 0.4]}
@@ -98,6 +99,22 @@ def test_what_is_written(tmp_path: Path, loaded: list[Echo]) -> None:
     json.dumps(facts)
     with Image.open(ctx.folder / "sheet_oak.png") as sheet:
         assert sheet.width > sheet.height / 2
+
+
+class Transposed(Echo):
+    """Gives the same pictures as views of a channels-first array, as tensors often are."""
+
+    def decode(self, *arguments: Any, **named: Any) -> np.ndarray:
+        made = super().decode(*arguments, **named)
+        return np.ascontiguousarray(made.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+
+
+def test_pictures_are_kept_whatever_their_layout_in_memory(tmp_path: Path, loaded: list[Echo]) -> None:
+    plain, turned = context(tmp_path, "plain"), context(tmp_path, "turned")
+    run(plain)
+    load_echo.next.append(Transposed())  # type: ignore[attr-defined]
+    run(turned)
+    assert (plain.folder / "synthetic.npy").read_bytes() == (turned.folder / "synthetic.npy").read_bytes()
 
 
 @pytest.mark.parametrize("survived", [0, 1, 3, 5])

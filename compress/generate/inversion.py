@@ -69,7 +69,7 @@ class Inversion:
         wanted = torch.stack([target.feature for target in targets])
         labels = torch.tensor([job.class_id for job in jobs], device=wanted.device)
         images, losses = self.optimise(tool, [job.seed for job in jobs], wanted, labels)
-        pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
         records = [self._record(*row, tool) for row in zip(jobs, targets, losses, strict=True)]
         return Made(pixels, wanted.cpu().numpy(), records)
 

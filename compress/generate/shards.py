@@ -100,9 +100,11 @@ def _save(path: Path, made: Sequence[Made], keep: int, edge: int) -> None:
     from safetensors.numpy import save_file
 
     images = np.concatenate([part.images for part in made])[:keep]
+    conditions = np.concatenate([part.conditions for part in made])[:keep].astype(np.float16)
+    # safetensors writes the memory as it lies: a transposed array would come back as another picture
     arrays: dict[str, NDArray[Any]] = {
-        "images": np.stack([to_edge(image, edge) for image in images]),
-        "conditions": np.concatenate([part.conditions for part in made])[:keep].astype(np.float16),
+        "images": np.ascontiguousarray(np.stack([to_edge(image, edge) for image in images])),
+        "conditions": np.ascontiguousarray(conditions),
     }
     lines = [record.line() for part in made for record in part.records][:keep]
     save_file(arrays, path.with_suffix(".tmp"), metadata={"records": "\n".join(lines)})
