@@ -15,8 +15,7 @@ PAGES = {
     "sasaki": "A, Sasaki et al.",
     "sidclip": "B, SIDCLIP ladder",
     "prompt-diversity": "C, Xuan et al.",
-    "gendd": "D, GenDD (embeddings)",
-    "gendd-table": "D, GenDD (images)",
+    "gendd": "D, GenDD (cached embeddings)",
     "cvlm": "E, Wei et al.",
     "real_photos": "real photos (CIFAR-10)",
     "edge": "the recipe, petals",
@@ -31,25 +30,28 @@ def verdicts(text: str) -> list[tuple[str, str, str]]:
 
 
 def page(results: Path = RESULTS) -> str:
-    """The Markdown page."""
-    rows, counts = [], Counter[str]()
+    """The Markdown page: how many claims of each page hold, then every claim."""
+    rows, summary = [], []
     for name, about in PAGES.items():
-        if (results / f"{name}.md").exists():
-            for verdict, claim, figures in verdicts((results / f"{name}.md").read_text()):
-                counts[verdict] += 1
-                rows.append(
-                    f"| [{about}]({name}.md) | {claim} | {'**FAILS**' if verdict == 'FAILS' else verdict} | {figures} |"
-                )
-    told = ", ".join(
-        f"{counts[verdict]} {words}"
-        for verdict, words in (("holds", "hold"), ("not shown", "are not shown"), ("FAILS", "fail"))
-    )
+        if not (results / f"{name}.md").exists():
+            continue
+        found = verdicts((results / f"{name}.md").read_text())
+        counts = Counter(verdict for verdict, _, _ in found)
+        summary.append(f"| {about} | {counts['holds']} | {counts['not shown']} | {counts['FAILS']} |")
+        for verdict, claim, figures in found:
+            mark = "**FAILS**" if verdict == "FAILS" else verdict
+            rows.append(f"| [{about}]({name}.md) | {claim} | {mark} | {figures} |")
     return f"""# Every claim that was checked
 
-`python -m benchmarks.signs` gathers the verdicts of the pages beside this one: {told}.
+`python -m benchmarks.signs` gathers the verdicts of the pages beside this one.
 
-"holds": the 95 % interval of the paired difference over seeds lies above zero (or a threshold is met). "not shown": it contains
-zero. "FAILS": the mean difference has the other sign. All in miniatures; nothing here says what the papers' own models would do.
+| page | hold | not shown | fail |
+|---|---|---|---|
+{chr(10).join(summary)}
+
+A claim holds where the 95 % interval of the paired difference over seeds lies above zero (or a threshold is met); it is not shown
+where that interval contains zero; it fails where the mean difference has the other sign. All in miniatures: nothing here says
+what the papers' own models would do.
 
 | page | claim | verdict | figures |
 |---|---|---|---|

@@ -19,7 +19,7 @@ def test_verdict_lines_are_read_as_they_are_written() -> None:
 def test_a_failing_claim_is_kept_and_counted(tmp_path: Path) -> None:
     (tmp_path / "sasaki.md").write_text("- **FAILS**: x > y (-1.0)\n- holds: y > x (+1.0)\n")
     text = page(tmp_path)
-    assert "1 hold, 0 are not shown, 1 fail" in text and "| x > y | **FAILS** | -1.0 |" in text
+    assert "| A, Sasaki et al. | 1 | 0 | 1 |" in text and "| x > y | **FAILS** | -1.0 |" in text
 
 
 def test_the_kept_page_is_up_to_date() -> None:
