@@ -21,7 +21,7 @@ PAGES = {
     "edge": "the recipe, petals",
     "edge_photos": "the recipe, CIFAR-10",
 }
-LINE = re.compile(r"^- \**(holds|not shown|FAILS)\**: (.*) \((.*)\)$", re.MULTILINE)
+LINE = re.compile(r"^- \**(holds|not shown|FAILS)\**: (.*) \(((?:[^()]|\([^()]*\))*)\)$", re.MULTILINE)
 
 
 def verdicts(text: str) -> list[tuple[str, str, str]]:

@@ -113,7 +113,7 @@ def test_candidates_are_checked_before_any_image_is_made() -> None:
     settings = GenerateSettings(generator="stable-diffusion-2.1", strategy="cls2img", probing=probing)
     check(settings)  # one of them fits: the other is refused in its row
     none = ProbingSettings(candidates=({"strategy": "sidclip"}, {"strategy": "img2img"}))
-    with pytest.raises(ConfigError, match="needs image embeddings"):
+    with pytest.raises(ConfigError, match="strategy sidclip needs text and image embeddings"):
         check(settings.model_copy(update={"probing": none}))
 
 
