@@ -14,6 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 PAGES = {
     "sasaki": "A, Sasaki et al.",
     "sidclip": "B, SIDCLIP ladder",
+    "sidclip-table": "B, SIDCLIP table",
     "prompt-diversity": "C, Xuan et al.",
     "gendd": "D, GenDD (cached embeddings)",
     "cvlm": "E, Wei et al.",
