@@ -12,6 +12,7 @@ from compress.config import DistillSettings, GenerateSettings, Settings, Teacher
 from compress.errors import ConfigError, DownloadError, nearest
 from compress.hub import hub_answers
 
+UNSTYLED = ("none", "sidclip", "cls2img", "img2img")  # strategies whose images have no style
 STYLED = ("mix", "contrastive", "words", "learned")  # kinds of prompts that give every image a style
 OFFLINE_COMMAND = "compress build --dataset petals --shots 4"
 
@@ -146,12 +147,13 @@ def check_styles(settings: Settings) -> None:
         ConfigError: says which images have styles.
     """
     generate = settings.generate
-    if settings.distill.meta.mode == "none" or generate.strategy != "inversion" or generate.prompts.kind in STYLED:
-        return
-    raise ConfigError(
-        "meta steps compare styles, and these images have none", got=f"generate.prompts.kind={generate.prompts.kind}",
-        expected=f"one of {', '.join(STYLED)}", remedy="--set distill.meta.mode=none",
-    )  # fmt: skip
+    plain = generate.strategy in UNSTYLED or (generate.strategy == "inversion" and generate.prompts.kind not in STYLED)
+    if settings.distill.meta.mode != "none" and plain:
+        raise ConfigError(
+            "meta steps compare styles, and these images have none",
+            got=f"generate.strategy={generate.strategy}, generate.prompts.kind={generate.prompts.kind}",
+            expected=f"strategy inversion with a kind of {', '.join(STYLED)}", remedy="--set distill.meta.mode=none",
+        )  # fmt: skip
 
 
 def cached(repository: str) -> bool:

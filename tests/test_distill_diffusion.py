@@ -6,18 +6,12 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from tiny_models import perturbed
+from torch import Tensor
 
 from compress.distill.diffusion import Denoiser, NoiseSchedule, guided, hybrid_loss, sinusoid
 
 WIDTH = 6  # of the condition
-
-
-def perturbed(model: nn.Module, scale: float = 0.2) -> None:
-    """Moves the weights away from their zeros, as training does."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(scale * torch.randn_like(parameter))
 
 
 @pytest.fixture(autouse=True)

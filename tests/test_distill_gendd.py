@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from tiny_models import perturbed
+from torch import Tensor
 
 from compress.config import DistillSettings, GenddSettings
 from compress.distill.diffusion import Denoiser, NoiseSchedule, ancestral_sample
@@ -74,13 +75,6 @@ def lesson(smooth: float = 0.0, center: str = "probe_row", **gendd: object) -> L
 
 def batch(count: int = 64) -> Targets:
     return Targets(unit(count, D, what="teacher"), torch.arange(count) % K)
-
-
-def perturbed(model: nn.Module, scale: float = 0.2) -> None:
-    """Moves the weights away from their zeros, as training does."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(scale * torch.randn_like(parameter))
 
 
 @pytest.fixture(autouse=True)

@@ -61,6 +61,21 @@ def test_every_preset_has_a_generator_that_fits_and_styles_for_its_meta_steps(na
     preflight.check_styles(settings)
 
 
+@pytest.mark.parametrize(
+    "generate", [{"strategy": "sidclip"}, {"strategy": "inversion", "prompts": {"kind": "prototypes"}}]
+)
+def test_meta_steps_without_styles_are_refused_before_any_image(generate: dict) -> None:
+    overrides = {"generate": generate, "distill": {"meta": {"mode": "first_order"}}}
+    with pytest.raises(ConfigError, match="meta steps compare styles"):
+        preflight.check_styles(settings_for("petals", overrides=overrides))
+
+
+def test_a_device_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    found = CliRunner().invoke(app, ["build", "--device", "cuda:77", "--work-dir", str(tmp_path)])
+    assert isinstance(found.exception, ConfigError) and "--device cuda:77" in str(found.exception)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_teacher_and_a_generator_named_for_a_table_win_over_its_scale(tmp_path: Path) -> None:
     plan = reproduce.plan_for(
         "sasaki", data=tmp_path, teacher="ViT-B-32/openai", generator="kandinsky-2.2", sets=["distill.steps=7"]

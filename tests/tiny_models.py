@@ -62,6 +62,13 @@ def settled(model: nn.Module, size: int = SIZE) -> nn.Module:
     return model.eval()
 
 
+def perturbed(model: nn.Module, scale: float = 0.2) -> None:
+    """Moves the weights away from their zeros, as training does."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+
+
 def tiny_cnn(seed: int = 0) -> TinyCNN:
     torch.manual_seed(seed)
     model = settled(TinyCNN())

@@ -19,6 +19,7 @@ To add an objective: a term if a new one is needed, and a row in ``OBJECTIVES`` 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -119,7 +120,7 @@ def mse_norm_loss(predicted: Tensor, target: Tensor) -> Tensor:
 FEATURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cosine": cosine_loss, "mse_norm": mse_norm_loss}
 
 
-class Term(nn.Module):
+class Term(nn.Module, ABC):
     """One summand of a loss, built from a `Lesson`."""
 
     needs: ClassVar[frozenset[Need]] = frozenset()
@@ -127,9 +128,9 @@ class Term(nn.Module):
     def __init__(self, lesson: Lesson) -> None:
         super().__init__()
 
+    @abstractmethod
     def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
         """A scalar, or None where no image of the batch counts."""
-        raise NotImplementedError
 
 
 class LabelTerm(Term):

@@ -57,6 +57,20 @@ def load_pipelines(
     return made
 
 
+def load_pipeline(settings: GenerateSettings, device: str, offline: bool, where: str, kind: str) -> Any:
+    """One pipeline of the Stable Diffusion family, with the scheduler of the settings.
+
+    Raises:
+        DownloadError: neither on disk nor reachable.
+        ConfigError: an unknown scheduler.
+        MissingExtraError: diffusers is not installed.
+    """
+    by_hand = f"put {where} into a folder (as diffusers' save_pretrained writes it) and say --generator FOLDER"
+    (pipeline,) = load_pipelines(settings, device, offline, {where: kind}, by_hand)
+    set_scheduler(pipeline, settings.scheduler, SCHEDULERS)
+    return pipeline
+
+
 def fetch_index(repository: str, offline: bool) -> Path:
     """The model_index.json of a pipeline on the hub, downloaded or from the local cache.
 

@@ -15,12 +15,10 @@ from compress.config import GenerateSettings
 from compress.errors import ConfigError
 from compress.generate.generators import TEXT, Place
 from compress.generate.pipelines import (
-    SCHEDULERS,
     edge_of,
     fingerprint_pipelines,
     generators,
-    load_pipelines,
-    set_scheduler,
+    load_pipeline,
     to_uint8,
 )
 
@@ -83,7 +81,6 @@ def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -
         MissingExtraError: diffusers is not installed.
     """
     (where,) = place.parts
-    by_hand = f"put {where} into a folder (as diffusers' save_pretrained writes it) and say --generator FOLDER"
-    (pipeline,) = load_pipelines(settings, device, offline, {where: "StableDiffusionPipeline"}, by_hand)
-    set_scheduler(pipeline, settings.scheduler, SCHEDULERS)
-    return StableDiffusion(pipeline, settings, place.license)
+    return StableDiffusion(
+        load_pipeline(settings, device, offline, where, "StableDiffusionPipeline"), settings, place.license
+    )

@@ -25,14 +25,12 @@ from compress.config import GenerateSettings
 from compress.errors import ConfigError
 from compress.generate.generators import IMAGE, Place
 from compress.generate.pipelines import (
-    SCHEDULERS,
     checked_embeds,
     edge_of,
     encode_images,
     fingerprint_pipelines,
     generators,
-    load_pipelines,
-    set_scheduler,
+    load_pipeline,
     to_uint8,
 )
 
@@ -114,7 +112,6 @@ def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -
         MissingExtraError: diffusers is not installed.
     """
     (where,) = place.parts
-    by_hand = f"put {where} into a folder (as diffusers' save_pretrained writes it) and say --generator FOLDER"
-    (pipeline,) = load_pipelines(settings, device, offline, {where: "StableUnCLIPImg2ImgPipeline"}, by_hand)
-    set_scheduler(pipeline, settings.scheduler, SCHEDULERS)
-    return UnClip(pipeline, settings, place.license)
+    return UnClip(
+        load_pipeline(settings, device, offline, where, "StableUnCLIPImg2ImgPipeline"), settings, place.license
+    )
