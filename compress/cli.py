@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from compress import device_cli
 from compress.errors import Clip2EdgeError, ConfigError
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Turn a CLIP teacher and a handful of images into a tiny quantized classifier, and prove what was lost and gained.",
 )
+app.add_typer(device_cli.commands)
 
 WorkDir = Annotated[Path | None, typer.Option(help="Where everything is kept. Default: $CLIP2EDGE_WORK, else ./work")]
 Dataset = Annotated[str | None, typer.Option(help="A named dataset (compress list datasets). Default: petals, offline")]
@@ -268,30 +270,6 @@ def clean(
     work = api.work_folder(work_dir)
     removed, freed = pipeline.clean(work, pipeline.linked(work), dry_run=dry_run)
     typer.echo(f"{'would remove' if dry_run else 'removed'} {removed} stage folders, {freed / 1e6:.1f} MB")
-
-
-@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-def classify(arguments: Annotated[list[str], typer.Argument(help="BUNDLE IMAGE...")]) -> None:
-    """Classify images with a bundle (the same as python -m runtime classify)."""
-    _runtime("classify", arguments)
-
-
-@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-def bench(arguments: Annotated[list[str], typer.Argument(help="BUNDLE [--seconds S] [--threads N]")]) -> None:
-    """Measure a bundle's latency on this machine (the same as python -m runtime bench)."""
-    _runtime("bench", arguments)
-
-
-@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-def verify(arguments: Annotated[list[str], typer.Argument(help="BUNDLE")]) -> None:
-    """Check a bundle on this machine, step by step (the same as python -m runtime verify)."""
-    _runtime("verify", arguments)
-
-
-def _runtime(command: str, arguments: list[str]) -> None:
-    from runtime.__main__ import main as runtime_main
-
-    raise typer.Exit(runtime_main([command, *arguments]))
 
 
 def _print_plan(steps: list[Any]) -> None:

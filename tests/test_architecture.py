@@ -17,8 +17,12 @@ MAY_IMPORT = {
     "compress": {"compress", "runtime"},
     "runtime": {"runtime"},
 }
-# the two that reach up, inside functions, and how far
-COMPOSERS = {"compress/cli.py": {"export", "benchmarks"}, "compress/pipeline.py": {"export"}}
+# the ones that reach up, inside functions, and how far
+COMPOSERS = {
+    "compress/cli.py": {"export", "benchmarks"},
+    "compress/device_cli.py": {"export"},
+    "compress/pipeline.py": {"export"},
+}
 RUNTIME_FOREIGN = {"numpy", "PIL", "onnxruntime"}
 
 
