@@ -47,13 +47,16 @@ def pictures(count: int) -> Tensor:
     return coarse + 0.3 * torch.randn(count, 3, SIZE, SIZE, generator=rng)
 
 
-def make_files(name: str, folder: Path) -> dict[str, Any]:
-    """Writes fp32 and uint8 ONNX files of a timm student; returns their paths and how long each step took."""
+def make_files(name: str, folder: Path, **options: Any) -> dict[str, Any]:
+    """Writes fp32 and uint8 ONNX files of a timm student; returns their paths and how long each step took.
+
+    ``options`` are for timm, e.g. ``act_layer=nn.ReLU``.
+    """
     import timm
 
     manual_seed(0, "int8_speed", name)
     seconds: dict[str, float] = {}
-    model = timm.create_model(name, pretrained=False, num_classes=CLASSES).train()
+    model = timm.create_model(name, pretrained=False, num_classes=CLASSES, **options).train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.5
