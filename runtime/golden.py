@@ -57,9 +57,9 @@ def make(
     encoded = [image if isinstance(image, bytes) else _png(image) for image in images]
     arrays = {f"img_{index}": np.frombuffer(data, np.uint8) for index, data in enumerate(encoded)}
     decoded, cropped, tensor = _preprocess(encoded, spec)
-    arrays["decoded"] = np.array([_sha256(image) for image in decoded])
-    arrays["cropped"] = np.array([_sha256(image) for image in cropped])
-    arrays["normalised"] = np.array([_sha256(image) for image in tensor])
+    arrays["decoded"] = np.array([hash_of(image) for image in decoded])
+    arrays["cropped"] = np.array([hash_of(image) for image in cropped])
+    arrays["normalised"] = np.array([hash_of(image) for image in tensor])
     for name, run in logits.items():
         arrays[f"logits.{name}"] = run(tensor).astype(np.float32)
     return arrays
@@ -134,7 +134,7 @@ def _preprocess(encoded: Sequence[bytes], spec: PreprocessSpec) -> tuple[list[np
 
 
 def _compare_hashes(name: str, results: Sequence[np.ndarray] | np.ndarray, golden: np.ndarray) -> Step:
-    wrong = [index for index, result in enumerate(results) if _sha256(result) != str(golden[index])]
+    wrong = [index for index, result in enumerate(results) if hash_of(result) != str(golden[index])]
     if wrong:
         return Step(name, DIFFERS, f"image {', '.join(map(str, wrong))} of {len(golden)} is not the golden one")
     return Step(name, OK, f"{len(golden)} of {len(golden)} images are bit-identical")
@@ -173,7 +173,7 @@ def _png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _sha256(array: np.ndarray) -> str:
-    """SHA-256 of type, shape and little-endian values."""
+def hash_of(array: np.ndarray) -> str:
+    """Hex SHA-256 of an array: type, shape and little-endian values, as golden.npz holds it."""
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return hashlib.sha256(f"{array.dtype.name}{array.shape}".encode() + little.tobytes()).hexdigest()
