@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from runtime.backends import Runner
+from runtime.backends import IMAGE, TENSOR, Runner
 from runtime.backends import backend as backend_row
 from runtime.backends import load as load_model
 from runtime.bundle import Label, labels_from_json, open_bundle, parse_json
@@ -54,6 +54,7 @@ class Classifier:
         self.runner, self.spec, self.precision, self.backend = runner, spec, precision, backend
         self.label_rows = tuple(labels)
         self.labels = tuple(label.name for label in labels)
+        self.takes: str = getattr(runner, "takes", TENSOR)
         self.load_ms = 0.0
 
     @classmethod
@@ -115,11 +116,26 @@ class Classifier:
     def logits(self, images: OneOrMany, output: str = "logits") -> np.ndarray:
         """float32 (B, K) of images of any size and form; one image gives (1, K)."""
         many: Any = [images] if is_single(images) else images
+        if self.takes == IMAGE:
+            whole = [self.runner.run(np.asarray(decode(image))[None], output) for image in many]
+            return self._checked(whole, len(many), output)
         return self._in_batches(many, self.pixels, output)
 
     def logits_u8(self, pixels: np.ndarray, output: str = "logits") -> np.ndarray:
-        """float32 (B, K) of images that ``geometry`` has been applied to, uint8 (B, S, S, 3)."""
+        """float32 (B, K) of images that ``geometry`` has been applied to, uint8 (B, S, S, 3).
+
+        Raises:
+            BackendError: the model applies the geometry itself.
+        """
+        if self.takes == IMAGE and self.spec.resize != self.spec.size:
+            raise BackendError(
+                f"{self.precision} resizes and crops by itself", got="cropped pixels", expected="whole images: logits()"
+            )
         return self._in_batches(pixels, lambda part: part, output)
+
+    def feed(self, pixels: np.ndarray) -> np.ndarray:
+        """What ``runner.run`` takes of images that ``geometry`` has been applied to, uint8 (B, S, S, 3)."""
+        return normalise(pixels, self.spec) if self.takes == TENSOR else pixels
 
     def pixels(self, images: Iterable[ImageLike]) -> np.ndarray:
         """Decoded and cropped images, uint8 (B, S, S, 3): what the model sees, before normalisation."""
@@ -127,17 +143,20 @@ class Classifier:
 
     def _in_batches(self, items: Any, to_pixels: Any, output: str) -> np.ndarray:
         parts = [
-            self.runner.run(normalise(to_pixels(items[start : start + BATCH]), self.spec), output)
+            self.runner.run(self.feed(to_pixels(items[start : start + BATCH])), output)
             for start in range(0, len(items), BATCH)
         ]
+        return self._checked(parts, len(items), output)
+
+    def _checked(self, parts: Sequence[np.ndarray], count: int, output: str) -> np.ndarray:
         if not parts:
             return np.empty((0, len(self.labels)), np.float32)
         logits = np.concatenate(parts).astype(np.float32, copy=False)
-        if logits.shape != (len(items), len(self.labels)):
+        if logits.shape != (count, len(self.labels)):
             raise BundleError(
                 "model and labels disagree",
                 got=f"{output} {logits.shape}",
-                expected=f"({len(items)}, {len(self.labels)})",
+                expected=f"({count}, {len(self.labels)})",
             )
         return logits
 

@@ -12,9 +12,12 @@ import numpy as np
 
 from runtime.errors import BackendError
 
+TENSOR, PIXELS, IMAGE = "tensor", "pixels", "image"
+"""What a model takes: normalised float32 (B, 3, S, S); cropped uint8 (B, S, S, 3); whole images, uint8 (1, H, W, 3)."""
+
 
 class Runner(Protocol):
-    """One loaded model: the shape that every engine has."""
+    """One loaded model: the shape that every engine has. An engine without ``takes`` takes ``TENSOR``."""
 
     provider: str
     threads: int

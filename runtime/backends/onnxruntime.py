@@ -11,12 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from runtime import onnx_file, ort_file
+from runtime.backends import IMAGE, PIXELS, TENSOR
 from runtime.errors import BackendError
-from runtime.onnx_file import check
 from runtime.telemetry import usable_cores
 
 CPU = "CPUExecutionProvider"
-INPUT, OUTPUT = "images", "logits"
+OUTPUT = "logits"
+INPUTS = {  # name -> its type, and what it takes
+    "images": ("tensor(float)", TENSOR),
+    "pixels": ("tensor(uint8)", PIXELS),
+    "image": ("tensor(uint8)", IMAGE),
+}
 MIN_VERSION = (1, 17)  # QDQ with opset 20
 
 # Names that ORT's profile gives to executed kernels.
@@ -38,24 +44,33 @@ class OrtRunner:
         self._session = session
         inputs = session.get_inputs()
         self.outputs = tuple(output.name for output in session.get_outputs())
-        is_image = len(inputs) == 1 and inputs[0].type == "tensor(float)" and len(inputs[0].shape) == 4
-        if not is_image or inputs[0].name != INPUT:
+        wanted, self.takes = INPUTS.get(inputs[0].name if inputs else "", ("", TENSOR))
+        if len(inputs) != 1 or inputs[0].type != wanted or len(inputs[0].shape) != 4:
             raise BackendError(
                 "model inputs",
                 got=[(value.name, value.type, value.shape) for value in inputs],
-                expected=f"one float32 input {INPUT!r} (B, 3, S, S)",
+                expected="one float32 input 'images' (B, 3, S, S), or one uint8 input 'pixels' (B, S, S, 3) "
+                "or 'image' (1, H, W, 3)",
             )
-        batch, _, size, _ = inputs[0].shape
+        self.input = inputs[0].name
+        batch, _, size, _ = inputs[0].shape if self.takes == TENSOR else [inputs[0].shape[i] for i in (0, 3, 1, 2)]
         self.input_size = size if isinstance(size, int) else None
         self._fixed_batch = batch if isinstance(batch, int) else None
 
     def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
-        """``output`` (B, K) float32 of normalised images (B, 3, S, S) float32.
+        """``output`` (B, K) float32 of normalised images (B, 3, S, S) float32, or of what else the model ``takes``.
 
         Raises:
             BackendError: no such output, or the engine refuses the batch.
         """
         return self.run_all(images, (output,))[output]
+
+    def blank(self, size: int) -> np.ndarray:
+        """The smallest batch of black images that the model takes, of edge ``size``."""
+        count = self._fixed_batch or 1
+        if self.takes == TENSOR:
+            return np.zeros((count, 3, size, size), np.float32)
+        return np.zeros((count, size, size, 3), np.uint8)
 
     def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """Several outputs of one pass, each (B, K) float32; errors as ``run``."""
@@ -67,7 +82,7 @@ class OrtRunner:
             raise BackendError("batch", got=len(images), expected=f"a multiple of {step}, which the model fixes")
         try:
             parts = [
-                self._session.run(list(outputs), {INPUT: images[start : start + step]})
+                self._session.run(list(outputs), {self.input: images[start : start + step]})
                 for start in range(0, len(images), step or 1)
             ]
         except Exception as error:  # ORT's exceptions share no base class of their own
@@ -85,10 +100,10 @@ def load(
 
     Raises:
         BackendError: onnxruntime or the provider is absent, or the model cannot be loaded.
-        BundleError: the file is no ONNX model or reaches outside itself.
+        BundleError: the file is no ONNX or ORT format model, or reaches outside itself.
     """
     ort = _import()
-    check(Path(model))
+    (ort_file if Path(model).suffix == ort_file.SUFFIX else onnx_file).check(Path(model))
     present = ort.get_available_providers()
     if provider not in present:
         raise BackendError(
@@ -135,7 +150,7 @@ def quantized_kernels(model: str | Path, size: int | None = None, provider: str 
         edge = runner.input_size or size
         if edge is None:
             raise BackendError("input size of the model is open", expected="the size argument")
-        runner.run(np.zeros((runner._fixed_batch or 1, 3, edge, edge), np.float32), runner.outputs[0])
+        runner.run(runner.blank(edge), runner.outputs[0])
         events = json.loads(Path(runner._session.end_profiling()).read_text())
     nodes = {
         event["name"]: event["args"]["op_name"]
