@@ -1,7 +1,8 @@
 """Stage "bench": the exported files on this machine. What they know, how fast they are, and which one ships here.
 
     accuracy.json     per form: top-1, interval, macro-F1, ECE, per class, confusion, reliability; paired comparisons;
-                      top-1 and interval per domain, and their mean, where further domains are tested
+                      what changed between two forms, by class and by image; top-1 and interval per domain, and their
+                      mean, where further domains are tested
     predictions.npz   labels (N,) and the logits (N, K) of every form, float32
     latency.json      rows, speed-ups with intervals, cold starts, the kernels that ran, the host
 
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from compress.artifacts import Artifact, write_json
+from compress.changes import changes
 from compress.errors import ParityError
 from compress.evaluate import evaluate, paired
 from compress.ship import decide
@@ -51,6 +53,8 @@ PAIRS = {  # name -> (first, second): the report says first minus second
     "int8_vs_ptq": ("student_int8", "student_ptq"),
     "teacher_vs_zero_shot": ("teacher", "teacher_zero_shot"),
 }
+CHANGES = ("int8_vs_fp32", "fp32_vs_teacher", "int8_vs_teacher")  # pairs that are followed down to the classes
+FLIPS = frozenset({"int8_vs_fp32"})  # pairs whose changed images are listed
 NO_TENSORRT = "TensorRT did not run here: onnxruntime ran model.int8.trt.onnx for its accuracy, and it was not timed"
 NO_TEST_IMAGES = "no test images: accuracy was not measured"
 
@@ -85,8 +89,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
     }
     write_json(
         ctx.folder / "accuracy.json",
-        {"forms": metrics, "paired": compared, **by_domain(sets, metrics, everywhere)},
-    )
+        {
+            "forms": metrics, "paired": compared, "changes": changed(ctx.inputs["data"].path, logits),
+            **by_domain(sets, metrics, everywhere),
+        },
+    )  # fmt: skip
     arrays: dict[str, Any] = {"labels": labels, **logits}
     np.savez_compressed(ctx.folder / "predictions.npz", **arrays)
 
@@ -175,6 +182,23 @@ def _logits(
             os.replace(temporary, part)
     whole = np.concatenate([np.load(part, allow_pickle=False) for part in parts], axis=1)
     return {form.name: values for form, values in zip(forms, whole, strict=True)}
+
+
+def changed(data: Path, logits: Mapping[str, Logits]) -> dict[str, Any]:
+    """What changed between the forms of ``CHANGES``, by class and, for ``FLIPS``, by image; JSON-able.
+
+    Args:
+        data: the data stage's folder. logits: form -> (N, K) over its test images.
+    """
+    rows, names = (json.loads((data / file).read_text()) for file in ("test.json", "classes.json"))
+    labels, keys = np.asarray([row["label"] for row in rows], np.int64), [row["key"] for row in rows]
+    pairs = {name: PAIRS[name] for name in CHANGES if set(PAIRS[name]) <= set(logits)}
+    return {
+        name: changes(
+            (a, logits[a]), (b, logits[b]), labels, [entry["name"] for entry in names], keys if name in FLIPS else ()
+        ).plain()
+        for name, (a, b) in pairs.items()
+    }
 
 
 def by_domain(
@@ -289,11 +313,22 @@ def _row(
     item: Classifier, name: str, includes: str, samples: latency.Samples, cold: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     model, _, precision = name.partition("_")
-    return latency.row(
+    row = latency.row(
         samples, model=model, precision=precision or item.precision, backend=item.backend, batch=1,
         threads=item.runner.threads, provider=item.runner.provider, includes=includes, versions=item.runner.versions,
         load_ms=cold["load_ms"] if cold else None, first_ms=cold["first_ms"] if cold else None,
     ).to_json()  # fmt: skip
+    return {
+        **row, "quantiles_ms": quantiles_ms(samples), "peak_rss_bytes": cold["peak_rss_bytes"] if cold else None,
+    }  # fmt: skip
+
+
+def quantiles_ms(samples: latency.Samples) -> list[float] | None:
+    """p0, p1, ..., p100 of a series in ms, durations that really occurred; None below the floor of the median."""
+    if samples.n < latency.FLOORS[50.0]:
+        return None
+    found = np.percentile(samples.ns, np.arange(101), method="inverted_cdf") / 1e6
+    return [float(value) for value in found]
 
 
 def _cold(form: Form, export: Artifact, threads: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """report.json, the public interface: strict about what is promised, open to what is added later.
 
 ``schema.json`` beside this file is the same contract for readers without Python; a test keeps the two equal.
+``model_device.py`` holds the parts about speed, devices and budgets.
 """
 
 from __future__ import annotations
@@ -9,24 +10,25 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from compress.errors import Clip2EdgeError
+from compress.report.model_device import (
+    Breakdown,
+    Budget,
+    Candidate,
+    Count,
+    Device,
+    Fraction,
+    Interval,
+    Latency,
+    Part,
+    Sensitivity,
+    Speedup,
+)
 
 SCHEMA = 1
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Milliseconds = Annotated[float, Field(gt=0)]
-Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
-Verdict = Literal["VALID", "DRIFTING", "THROTTLED", "NOISY_HOST", "TOO_FEW"]
-
-
-class Part(BaseModel):
-    """A group of fields; more may be added without a new schema number."""
-
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
 class Dataset(Part):
@@ -142,38 +144,47 @@ class Comparison(Part):
     ci95: Interval
 
 
-class Latency(Part):
-    """One measured configuration; a percentile below its sample floor is null."""
+class ClassChange(Part):
+    """One class between two forms: fractions right, images lost and gained, exact McNemar raw and after Holm."""
 
-    model: str
-    precision: str
-    backend: str
-    batch: Annotated[int, Field(ge=1)]
-    threads: Annotated[int, Field(ge=1)]
-    includes: str
+    name: str
     n: Annotated[int, Field(ge=1)]
-    p50_ms: Milliseconds | None
-    p90_ms: Milliseconds | None
-    p99_ms: Milliseconds | None
-    verdict: Verdict
+    first: Fraction
+    second: Fraction
+    difference: Annotated[float, Field(ge=-1, le=1)]
+    lost: Count
+    gained: Count
+    p: Fraction
+    p_holm: Fraction
 
 
-class Speedup(Part):
-    """Ratio of p50 latencies: teacher / shipped student; null where one of them was not measured."""
+class Flip(Part):
+    """An image whose answer turned; before is the second form's answer, after the first's."""
 
-    p50: Annotated[float, Field(gt=0)] | None
-    ci95: Interval | None
+    key: str
+    true: str
+    before: str
+    after: str
+    before_confidence: Fraction
+    after_confidence: Fraction
 
 
-class Budget(BaseModel):
-    """A limit the user set."""
+class Changes(Part):
+    """The first form against the second, class by class and image by image.
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True)
+    ``needed``: images of one class that have to change in one direction before that class counts as changed.
+    """
 
-    what: str
-    limit: float
-    value: float | None
-    passed: Annotated[bool | None, Field(alias="pass")]
+    first: str
+    second: str
+    n: Count
+    lost: Count
+    gained: Count
+    moved: Count
+    needed: Count
+    classes: list[ClassChange]
+    right_to_wrong: list[Flip]
+    wrong_to_right: list[Flip]
 
 
 class Gate(Part):
@@ -213,12 +224,17 @@ class Report(Part):
     synthetic: Synthetic
     accuracy: dict[str, Accuracy]
     paired: dict[str, Comparison]
+    changes: dict[str, Changes] = {}
     domains: Domains | None = None
     recipe: Recipe | None = None
     latency: list[Latency]
+    breakdown: dict[str, Breakdown] | None = None
     speedup_vs_teacher: Speedup
     size_bytes: dict[str, Count]
     budgets: list[Budget]
+    candidates: list[Candidate] = []
+    devices: list[Device] = []
+    sensitivity: Sensitivity | None = None
     verdicts: Verdicts
     timings_s: dict[str, Annotated[float, Field(ge=0)]]
     environment: dict[str, Any]
@@ -236,14 +252,17 @@ def validate(report: dict[str, Any]) -> None:
     try:
         Report.model_validate(report)
     except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        raise Clip2EdgeError(
-            f"report.json does not keep its contract at {path}",
-            got=repr(first["input"])[:80],
-            expected=first["msg"].removeprefix("Value error, "),
-            remedy=f"see {SCHEMA_FILE.name} (schema {SCHEMA})",
-        ) from error
+        raise refusal("report.json does not keep its contract", error) from error
+
+
+def refusal(what: str, error: ValidationError) -> Clip2EdgeError:
+    """The error that names the first path that is wrong."""
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    return Clip2EdgeError(
+        f"{what} at {path}", got=repr(first["input"])[:80], expected=first["msg"].removeprefix("Value error, "),
+        remedy=f"see {SCHEMA_FILE.name} (schema {SCHEMA})",
+    )  # fmt: skip
 
 
 def json_schema() -> str:
