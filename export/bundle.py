@@ -16,6 +16,7 @@ from runtime import golden as golden_vectors
 from runtime.backends import load as load_model
 from runtime.bundle import GOLDEN, LABELS, MANIFEST, PREPROCESS, SCHEMA, labels_from_json, open_bundle, sha256_of
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
+from runtime.manifest import check_manifest
 from runtime.onnx_file import check
 from runtime.preprocess import PreprocessSpec
 
@@ -73,14 +74,42 @@ def write_bundle(
     (folder / CARD).write_bytes(card.encode())
     runners = {name: load_model("onnxruntime", folder / MODELS[name], threads=1).run for name in sorted(models)}
     golden_vectors.write(folder / GOLDEN, golden_vectors.make(list(golden), preprocess, runners))
-    manifest = {
+    return seal(folder, {name: MODELS[name] for name in models}, default)
+
+
+def seal(
+    folder: Path,
+    models: Mapping[str, str],
+    default: str,
+    targets: Mapping[str, Mapping[str, Any]] | None = None,
+    default_reason: str | None = None,
+) -> dict[str, Any]:
+    """Writes the manifest of whatever lies in ``folder`` and opens the result; for every change of a bundle's files.
+
+    Args:
+        models: model key -> file name in ``folder``.
+        default: a key of ``models``.
+        targets: export target -> "file", "state" ("verified" or "unverified"), "why", "parity".
+        default_reason: why that default, in words.
+
+    Raises:
+        BundleError: a folder that the runtime would refuse; it keeps the manifest it had.
+    """
+    manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "default": default,
-        "models": {name: MODELS[name] for name in sorted(models)},
+        "models": dict(models),
         "files": {
-            file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in sorted(folder.iterdir())
+            file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+            for file in sorted(folder.rglob("*"))
+            if file.is_file() and file != folder / MANIFEST
         },
     }
+    if targets is not None:
+        manifest["targets"] = {key: dict(row) for key, row in targets.items()}
+    if default_reason is not None:
+        manifest["default_reason"] = default_reason
+    check_manifest(manifest, folder)
     write_json(folder / MANIFEST, manifest)
     open_bundle(folder)
     return manifest

@@ -1,32 +1,34 @@
-"""The bundle: what ships. Nothing of it is used before its manifest, its sizes and its hashes are verified.
-
-manifest.json::
-
-    {"schema": 1, "default": "int8", "models": {"int8": "model.int8.onnx", ...},
-     "files": {"model.int8.onnx": {"bytes": 2712345, "sha256": "..."}, ...}}
-"""
+"""The bundle: what ships. Nothing of it is used before its manifest, its sizes and its hashes are verified."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import BundleError
+from runtime.manifest import GOLDEN, LABELS, MANIFEST, MAX_FILE_BYTES, PREPROCESS, SCHEMA, SUBFOLDER, read_manifest
 from runtime.preprocess import PreprocessSpec
+from runtime.regular_file import COPY_AGAIN, open_regular
+from runtime.strict_json import parse_json, read_json
 
-SCHEMA = 1
-MANIFEST, LABELS, PREPROCESS, GOLDEN = "manifest.json", "labels.json", "preprocess.json", "golden.npz"
-REQUIRED = (LABELS, PREPROCESS)
-MAX_JSON_BYTES = 16 * 2**20  # labels.json of 22 000 classes is about 3 MB
-MAX_FILES = 256
-SUFFIXES = (".onnx", ".json", ".txt", ".npz", ".md", ".svg", ".png")  # data only: no pickle, library, engine or script
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # no folder, drive, hidden file or '..' can be written so
-COPY_AGAIN = "copy the bundle again, or rebuild it"
+__all__ = [
+    "GOLDEN", "LABELS", "MANIFEST", "PREPROCESS", "SCHEMA", "TWINS", "Bundle", "Label", "check_file",
+    "labels_from_json", "open_bundle", "parse_json", "read_json", "sha256_of",
+]  # fmt: skip
+
+SHOWN = 200  # characters of a wrong value that a message repeats
+
+# Model key -> its copy under the names that optimum and transformers.js look for; the input is called "pixel_values".
+TWINS = {
+    "fp32": f"{SUBFOLDER}model.onnx",
+    "fp16": f"{SUBFOLDER}model_fp16.onnx",
+    "int8": f"{SUBFOLDER}model_quantized.onnx",
+}
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,27 @@ class Bundle:
         """Precision -> model file."""
         return {name: self.path / file for name, file in self.manifest["models"].items()}
 
+    @property
+    def targets(self) -> dict[str, Mapping[str, Any]]:
+        """Export target -> its row: "file", "state" ("verified" or "unverified"), "why", "parity"."""
+        return dict(self.manifest.get("targets", {}))
+
+    @property
+    def twins(self) -> dict[str, Path]:
+        """Precision -> the copy of its model that Hugging Face's loaders read (input "pixel_values")."""
+        return {name: self.path / file for name, file in TWINS.items() if file in self.manifest["files"]}
+
     def model(self, precision: str) -> Path:
-        """The model file of ``precision``; "auto" is the bundle's default.
+        """The model file of ``precision``, which may be an export target; "auto" is the bundle's default.
 
         Raises:
             BundleError: no such model in the bundle.
         """
         name = self.default if precision == "auto" else precision
-        if name not in self.models:
-            raise BundleError(f"no {name} model in {self.path}", got=name, expected=", ".join(["auto", *self.models]))
-        return self.models[name]
+        files = {**{key: self.path / row["file"] for key, row in self.targets.items()}, **self.models}
+        if name not in files:
+            raise BundleError(f"no {name} model in {self.path}", got=name, expected=", ".join(["auto", *files]))
+        return files[name]
 
 
 def open_bundle(path: str | Path, verify: bool = True) -> Bundle:
@@ -76,7 +89,7 @@ def open_bundle(path: str | Path, verify: bool = True) -> Bundle:
         BundleError: missing, damaged, unsafe or of a future schema; the message names the file.
     """
     folder = Path(path)
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     for name, want in manifest["files"].items():
         check_file(folder, name, want, verify)
     return Bundle(
@@ -91,11 +104,12 @@ def check_file(folder: Path, name: str, want: Mapping[str, Any], verify: bool = 
     """Compares one file with its manifest entry.
 
     Raises:
-        BundleError: absent, or another size or SHA-256.
+        BundleError: absent, a link to outside the bundle, or another size or SHA-256.
     """
     file = folder / name
     if not file.is_file():
         raise BundleError(f"{file} is missing", expected=f"a file of {want['bytes']:,} bytes", remedy=COPY_AGAIN)
+    _require_inside(folder, file)
     size = file.stat().st_size
     if size != want["bytes"]:
         raise BundleError(
@@ -108,37 +122,29 @@ def check_file(folder: Path, name: str, want: Mapping[str, Any], verify: bool = 
 
 
 def sha256_of(file: Path) -> str:
-    """Hex SHA-256 of a file."""
+    """Hex SHA-256 of a file.
+
+    Raises:
+        BundleError: not a regular file, or larger than any file of a bundle.
+    """
     digest = hashlib.sha256()
-    with open(file, "rb") as stream:
+    with open_regular(file, MAX_FILE_BYTES) as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
 
 
-def read_json(file: Path) -> Any:
-    """Strict JSON: limited in size, no repeated keys, no NaN.
-
-    Raises:
-        BundleError: absent, too large or not JSON.
-    """
+def _require_inside(folder: Path, file: Path) -> None:
     try:
-        size = file.stat().st_size
-        if size > MAX_JSON_BYTES:
-            raise BundleError(f"{file} is too large", got=f"{size:,} bytes", expected=f"at most {MAX_JSON_BYTES:,}")
-        return parse_json(file.read_bytes(), file)
-    except OSError as error:
-        raise BundleError(f"cannot read {file}", got=error.strerror or error, remedy=COPY_AGAIN) from error
-
-
-def parse_json(text: bytes | str, name: object) -> Any:
-    """``read_json`` for text that is already in memory; ``name`` is for the message."""
-    if len(text) > MAX_JSON_BYTES:
-        raise BundleError(f"{name} is too large", got=f"{len(text):,} bytes", expected=f"at most {MAX_JSON_BYTES:,}")
-    try:
-        return json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constants)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{name} is not valid JSON", got=error, remedy=COPY_AGAIN) from error
+        outside = not file.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        outside = True
+    if outside:
+        raise BundleError(
+            f"{file} is a link that leaves the bundle",
+            expected="a file inside it",
+            remedy="copy the bundle with its links followed (cp -rL), or download it with local_dir=",
+        )
 
 
 def labels_from_json(rows: object, name: object = LABELS) -> tuple[Label, ...]:
@@ -151,83 +157,25 @@ def labels_from_json(rows: object, name: object = LABELS) -> tuple[Label, ...]:
         raise BundleError(f"{name} holds no labels", got=type(rows).__name__, expected="a list, one row per class")
     labels = tuple(_label(index, row, name) for index, row in enumerate(rows))
     names = [label.name for label in labels]
-    repeated = sorted({text for text in names if names.count(text) > 1}) if len(set(names)) < len(names) else []
+    repeated = sorted(text for text, count in Counter(names).items() if count > 1)
     if repeated:
-        raise BundleError(f"{name} repeats a label", got=repeated[:5], expected="distinct names")
+        raise BundleError(f"{name} repeats a label", got=repr(repeated[:5])[:SHOWN], expected="distinct names")
     return labels
 
 
 def _label(index: int, row: object, name: object) -> Label:
     fields: Any = {"name": row} if isinstance(row, str) else row
     if not isinstance(fields, dict) or not isinstance(fields.get("name"), str) or not fields["name"]:
-        raise BundleError(f"{name} row {index}", got=row, expected='a name, or an object with "name"')
+        raise BundleError(f"{name} row {index}", got=repr(row)[:SHOWN], expected='a name, or an object with "name"')
     prompt, synonyms = fields.get("prompt"), fields.get("synonyms") or ()
     is_list = isinstance(synonyms, (list, tuple)) and all(isinstance(text, str) for text in synonyms)
     if not isinstance(prompt, (str, type(None))) or not is_list:
-        raise BundleError(f"{name} row {index}", got=row, expected='text in "prompt", a list of text in "synonyms"')
-    if fields.get("index", index) != index:
-        raise BundleError(f"{name} row {index} is out of order", got=fields["index"], expected=index)
-    return Label(fields["name"], prompt, tuple(synonyms))
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    file = folder / MANIFEST
-    if not file.is_file():
-        raise BundleError(f"{folder} is not a bundle", got=f"no {MANIFEST}", remedy="compress build makes one")
-    manifest = read_json(file)
-    if not isinstance(manifest, dict):
-        raise BundleError(f"{file} is not a manifest", got=type(manifest).__name__, expected="an object")
-    schema = manifest.get("schema")
-    if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
-        raise BundleError(f"{file} has no schema version", got=repr(schema), expected=SCHEMA)
-    if schema > SCHEMA:
         raise BundleError(
-            f"{folder} was made by a newer clip2edge",
-            got=f"schema {schema}",
-            expected=f"at most {SCHEMA}",
-            remedy="pip install --upgrade clip2edge",
+            f"{name} row {index}", got=repr(row)[:SHOWN], expected='text in "prompt", a list of text in "synonyms"'
         )
-    for problem in _manifest_problems(manifest):
-        raise BundleError(f"{file} is not usable", got=problem, remedy=COPY_AGAIN)
-    return manifest
-
-
-def _manifest_problems(manifest: dict[str, Any]) -> Iterator[str]:
-    files, models = manifest.get("files"), manifest.get("models")
-    if not isinstance(files, dict) or not isinstance(models, dict) or not models:
-        yield "no table of files or of models"
-        return
-    if len(files) > MAX_FILES:
-        yield f"{len(files)} files, at most {MAX_FILES} are accepted"
-    for name, want in files.items():
-        if not SAFE_NAME.fullmatch(name) or not name.endswith(SUFFIXES) or name == MANIFEST:
-            yield f"file name {name!r}, expected a plain name that ends in {', '.join(SUFFIXES)}"
-        elif not isinstance(want, dict) or not _is_size(want.get("bytes")) or not _is_sha256(want.get("sha256")):
-            yield f"entry {name!r} without bytes and sha256"
-    for name in REQUIRED:
-        if name not in files:
-            yield f"{name} is not listed"
-    for precision, name in models.items():
-        if not isinstance(name, str) or not name.endswith(".onnx") or name not in files:
-            yield f"model {precision!r} is {name!r}, which is not a listed .onnx file"
-    if manifest.get("default") not in models:
-        yield f"default {manifest.get('default')!r} is not one of {', '.join(models)}"
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_sha256(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise ValueError("a key is repeated")
-    return result
-
-
-def _no_constants(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
+    if fields.get("index", index) != index:
+        raise BundleError(f"{name} row {index} is out of order", got=repr(fields["index"])[:SHOWN], expected=index)
+    if any(unicodedata.category(char) == "Cc" for char in fields["name"]):  # labels.txt has a line per name
+        shown = repr(fields["name"])[:SHOWN]
+        raise BundleError(f"{name} row {index}", got=shown, expected="a name without control characters or line breaks")
+    return Label(fields["name"], prompt, tuple(synonyms))

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 from tiny_bundles import SPEC, float_model, make_bundle
 
+from export.bundle import seal
 from runtime import BundleError, open_bundle
 from runtime.bundle import check_file, labels_from_json, parse_json, sha256_of
 from runtime.onnx_file import check, inspect
@@ -89,8 +90,79 @@ def test_truncated_manifest(bundle: Path) -> None:
 
 
 def test_future_schema_asks_for_an_upgrade(bundle: Path) -> None:
-    rewrite(bundle, schema=2)
-    with pytest.raises(BundleError, match="newer clip2edge.*got schema 2.*upgrade"):
+    rewrite(bundle, schema=3)
+    with pytest.raises(BundleError, match="newer clip2edge.*got schema 3.*upgrade"):
+        open_bundle(bundle)
+
+
+def test_a_subfolder_and_ort_files_need_schema_2(bundle: Path) -> None:
+    (bundle / "onnx").mkdir()
+    for name in ("onnx/model.onnx", "model.ort"):
+        (bundle / name).write_bytes(b"x")
+    seal(bundle, {"int8": "model.int8.onnx"}, "int8")
+    assert {"onnx/model.onnx", "model.ort"} < set(open_bundle(bundle).manifest["files"])
+    rewrite(bundle, schema=1)
+    with pytest.raises(BundleError, match="file name"):
+        open_bundle(bundle)
+
+
+def test_schema_1_is_read(bundle: Path) -> None:
+    shutil.rmtree(bundle / "onnx", ignore_errors=True)
+    seal(bundle, {"int8": "model.int8.onnx"}, "int8")
+    rewrite(bundle, schema=1)
+    opened = open_bundle(bundle)
+    assert opened.targets == {} and opened.twins == {} and opened.default == "int8"
+
+
+TARGET = {"file": "model.fp32.onnx", "state": "verified", "why": "same top-1", "parity": {"agreement": 1.0}}
+
+
+def test_targets_are_part_of_the_manifest(bundle: Path) -> None:
+    rewrite(bundle, targets={"fp32": TARGET, "int8.u8in": {**TARGET, "state": "unverified", "parity": None}})
+    assert open_bundle(bundle).targets["int8.u8in"]["state"] == "unverified"
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [], {"fp32": "x"}, {"": TARGET}, {"../x": TARGET}, {"fp32": {**TARGET, "file": "gone.onnx"}},
+        {"fp32": {**TARGET, "file": "labels.json"}}, {"fp32": {**TARGET, "file": ["model.fp32.onnx"]}},
+        {"fp32": {**TARGET, "state": "perhaps"}}, {"fp32": {**TARGET, "state": []}},
+        {"fp32": {**TARGET, "why": None}}, {"fp32": {**TARGET, "parity": 1}}, {f"t{n}": TARGET for n in range(300)},
+    ],
+)  # fmt: skip
+def test_broken_targets(bundle: Path, targets: object) -> None:
+    rewrite(bundle, targets=targets)
+    with pytest.raises(BundleError, match="is not usable.*target"):
+        open_bundle(bundle)
+
+
+def test_links_stay_inside(bundle: Path, tmp_path: Path) -> None:
+    outside, file = tmp_path / "outside.txt", bundle / "labels.txt"
+    outside.write_bytes(file.read_bytes())
+    file.rename(bundle / "onnx.txt")
+    file.symlink_to("onnx.txt")
+    open_bundle(bundle)
+    file.unlink()
+    file.symlink_to(outside)
+    with pytest.raises(BundleError, match="leaves the bundle"):
+        open_bundle(bundle)
+    file.unlink()
+    file.symlink_to(file)
+    with pytest.raises(BundleError, match="labels.txt is missing"):
+        open_bundle(bundle)
+
+
+def test_a_linked_subfolder_stays_inside(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "model.onnx").write_bytes(b"x")
+    shutil.rmtree(bundle / "onnx", ignore_errors=True)
+    (bundle / "onnx").symlink_to(tmp_path / "elsewhere")
+    files = json.loads((bundle / "manifest.json").read_text())["files"]
+    kept = {name: want for name, want in files.items() if not name.startswith("onnx/")}
+    digest = sha256_of(tmp_path / "elsewhere" / "model.onnx")
+    rewrite(bundle, files={**kept, "onnx/model.onnx": {"bytes": 1, "sha256": digest}})
+    with pytest.raises(BundleError, match="leaves the bundle"):
         open_bundle(bundle)
 
 
@@ -104,7 +176,9 @@ def test_no_schema(bundle: Path, schema: object) -> None:
 @pytest.mark.parametrize(
     "name",
     ["../x.json", "/etc/x.json", "a/b.json", "C:x.json", "..\\x.json", ".x.json", "x.pkl", "x.so", "x.py",
-     "x.onnx.data", "", "x\n.json", "manifest.json"],
+     "x.onnx.data", "", "x\n.json", "manifest.json",
+     "onnx/", "onnx//x.onnx", "onnx/../x.json", "onnx/a/x.onnx", "onnx/.x.onnx", "onnx/x.so", "onnx\\x.onnx", "/onnx/x.onnx",
+     "ONNX/x.onnx", "./labels.json", "x.json\x00", "Manifest.json", "LABELS.json"],
 )  # fmt: skip
 def test_unsafe_file_names(bundle: Path, name: str) -> None:
     files = json.loads((bundle / "manifest.json").read_text())["files"]
@@ -147,7 +221,7 @@ def test_unlisted_labels_are_refused(bundle: Path) -> None:
 
 
 def test_large_json_is_refused_unread(bundle: Path, monkeypatch) -> None:
-    monkeypatch.setattr("runtime.bundle.MAX_JSON_BYTES", 10)
+    monkeypatch.setattr("runtime.strict_json.MAX_JSON_BYTES", 10)
     with pytest.raises(BundleError, match="too large"):
         open_bundle(bundle)
     with pytest.raises(BundleError, match="too large"):
