@@ -105,13 +105,18 @@ class Classifier:
         """
         if top_k < 1:
             raise BackendError("top_k", got=top_k, expected="1 or more")
-        probabilities = softmax(self.logits(images))
-        ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-        rows = [
-            [Prediction(self.labels[i], int(i), float(share[i])) for i in order]
-            for share, order in zip(probabilities, ranked, strict=True)
-        ]
+        rows = self.ranked(self.logits(images), top_k)
         return rows[0] if is_single(images) else rows
+
+    def ranked(self, logits: np.ndarray, top_k: int = 5) -> list[list[Prediction]]:
+        """The ``top_k`` likeliest labels of each row of logits (B, K), ties in index order."""
+        probabilities = softmax(logits)
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        shares = np.take_along_axis(probabilities, order, axis=1)
+        return [
+            [Prediction(self.labels[index], index, share) for index, share in zip(*row, strict=True)]
+            for row in zip(order.tolist(), shares.tolist(), strict=True)
+        ]
 
     def logits(self, images: OneOrMany, output: str = "logits") -> np.ndarray:
         """float32 (B, K) of images of any size and form; one image gives (1, K)."""
@@ -139,7 +144,8 @@ class Classifier:
 
     def pixels(self, images: Iterable[ImageLike]) -> np.ndarray:
         """Decoded and cropped images, uint8 (B, S, S, 3): what the model sees, before normalisation."""
-        return np.stack([geometry(decode(image), self.spec) for image in images])
+        rows = [geometry(decode(image), self.spec) for image in images]
+        return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
     def _in_batches(self, items: Any, to_pixels: Any, output: str) -> np.ndarray:
         parts = [
@@ -151,7 +157,7 @@ class Classifier:
     def _checked(self, parts: Sequence[np.ndarray], count: int, output: str) -> np.ndarray:
         if not parts:
             return np.empty((0, len(self.labels)), np.float32)
-        logits = np.concatenate(parts).astype(np.float32, copy=False)
+        logits = (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(np.float32, copy=False)
         if logits.shape != (count, len(self.labels)):
             raise BundleError(
                 "model and labels disagree",

@@ -150,8 +150,10 @@ def geometry(image: Image.Image, spec: PreprocessSpec) -> np.ndarray:
     target = (width * spec.resize // short, height * spec.resize // short)
     if target != image.size:
         image = image.resize(target, INTERPOLATIONS[spec.interpolation])
-    left, top = _crop_start(target[0] - spec.size), _crop_start(target[1] - spec.size)
-    return np.asarray(image.crop((left, top, left + spec.size, top + spec.size)))
+    if target != (spec.size, spec.size):
+        left, top = _crop_start(target[0] - spec.size), _crop_start(target[1] - spec.size)
+        image = image.crop((left, top, left + spec.size, top + spec.size))
+    return np.asarray(image)
 
 
 def normalise(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
