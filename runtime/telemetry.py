@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path("/")
+from runtime import jetson, nvml
+from runtime.sysfs import ROOT, as_number, found, number, text, total
+
+CPUS = "sys/devices/system/cpu"
+KHZ = 1e-3  # to MHz
+
+# Bits of the Raspberry Pi firmware's get_throttled: these say "now", the same ones 16 higher "since boot".
+PI_THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
+PI_FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 # Flag in /proc/cpuinfo -> what it means for inference.
 ISA = {
@@ -36,7 +43,7 @@ class Host:
     cores_usable: int  # by this process
     isa: tuple[str, ...]
     governor: str | None
-    power_mode: str | None  # NVIDIA nvpmodel
+    power_mode: str | None  # NVIDIA nvpmodel, with its name where known
     clock_mhz: float | None
     clock_max_mhz: float | None
     temperature_c: float | None
@@ -44,6 +51,13 @@ class Host:
     memory_available_bytes: int | None
     kernel: str
     python: str
+    cpu_quota: float | None = None  # processors that the container may use in the mean
+    jetson_linux: str | None = None
+    clocks_locked: bool | None = None  # lower limits equal the upper ones, as after jetson_clocks
+    gpu: str | None = None
+    gpu_driver: str | None = None
+    gpu_clock_mhz: float | None = None
+    gpu_clock_max_mhz: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -61,60 +75,76 @@ class Reading:
     busy_jiffies: int | None = None
     steal_jiffies: int | None = None
     own_jiffies: int | None = None
+    gpu_clock_mhz: float | None = None
+    throttled_now: tuple[str, ...] = ()  # what holds the clock down at this moment
+    throttled_since_boot: tuple[str, ...] = ()
 
 
 def host(root: Path = ROOT) -> Host:
     """Facts about the machine."""
     info = _cpuinfo(root)
-    memory = _meminfo(root)
+    memory = _sizes(root / "proc/meminfo")
     flags = set(info.get("flags", info.get("Features", "")).split())
+    inside, card = jetson.integrated_gpu(root), nvml.first_gpu() if root == ROOT else None
     return Host(
         device=_device(root),
         cpu=info.get("model name") or info.get("Model") or info.get("Hardware"),
         arch=platform.machine(),
-        cores_logical=_int(info.get("processors")),
+        cores_logical=total([info.get("processors")]),
         cores_physical=_physical_cores(root),
         cores_usable=usable_cores(root),
         isa=tuple(sorted({meaning for flag, meaning in ISA.items() if flag in flags})),
-        governor=_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        power_mode=_text(root / "var/lib/nvpmodel/status"),
+        governor=text(root / CPUS / "cpu0/cpufreq/scaling_governor"),
+        power_mode=jetson.power_mode(root),
         clock_mhz=clock_mhz(root),
-        clock_max_mhz=_khz(_text(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")),
+        clock_max_mhz=number(root / CPUS / "cpu0/cpufreq/cpuinfo_max_freq", KHZ),
         temperature_c=temperature_c(root),
         memory_bytes=memory.get("MemTotal"),
         memory_available_bytes=memory.get("MemAvailable"),
         kernel=platform.release(),
         python=platform.python_version(),
+        cpu_quota=_cpu_quota(root),
+        jetson_linux=jetson.release(root),
+        clocks_locked=jetson.clocks_locked(root),
+        gpu=inside.name if inside else card.name if card else None,
+        gpu_driver=card.driver if card else None,
+        gpu_clock_mhz=_gpu_clock_mhz(root),
+        gpu_clock_max_mhz=inside.clock_max_mhz if inside else None,
     )
 
 
 def reading(root: Path = ROOT) -> Reading:
     """Clocks, temperature and processor time now."""
     stat = _cpu_times(root)
-    own = (_text(root / "proc/self/stat") or "").rpartition(")")[2].split()
-    total = sum(stat[:8]) if len(stat) >= 8 else None
+    own = (text(root / "proc/self/stat") or "").rpartition(")")[2].split()
+    all_time = sum(stat[:8]) if len(stat) >= 8 else None
+    flags = _pi_flags(root)
+    card = nvml.first_gpu() if root == ROOT else None
     return Reading(
         clock_mhz=clock_mhz(root),
         temperature_c=temperature_c(root),
-        throttle_events=_throttle_events(root),
-        total_jiffies=total,
-        busy_jiffies=None if total is None else total - stat[3] - stat[4],  # without idle and iowait
+        throttle_events=total(map(text, found(root, f"{CPUS}/cpu[0-9]*/thermal_throttle/core_throttle_count"))),
+        total_jiffies=all_time,
+        busy_jiffies=None if all_time is None else all_time - stat[3] - stat[4],  # without idle and iowait
         steal_jiffies=stat[7] if len(stat) >= 8 else None,
-        own_jiffies=_sum(own[11:15]),  # utime, stime, and those of waited-for children
+        own_jiffies=total(own[11:15]),  # utime, stime, and those of waited-for children
+        gpu_clock_mhz=_gpu_clock_mhz(root),
+        throttled_now=tuple(name for bit, name in PI_FLAGS.items() if flags >> bit & 1)
+        + (card.slowed_by() if card else ()),
+        throttled_since_boot=tuple(name for bit, name in PI_FLAGS.items() if flags >> bit + 16 & 1),
     )
 
 
 def clock_mhz(root: Path = ROOT) -> float | None:
     """The fastest core's clock now."""
-    files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
-    clocks = [mhz for mhz in (_khz(_text(file)) for file in files) if mhz]
-    return max(clocks) if clocks else _float(_cpuinfo(root).get("cpu MHz"))
+    clocks = [number(file, KHZ) for file in found(root, f"{CPUS}/cpu[0-9]*/cpufreq/scaling_cur_freq")]
+    return max((mhz for mhz in clocks if mhz), default=None) or as_number(_cpuinfo(root).get("cpu MHz"))
 
 
 def temperature_c(root: Path = ROOT) -> float | None:
     """The hottest sensor; implausible ones (disconnected) are left out."""
-    zones = [*root.glob("sys/class/thermal/thermal_zone*/temp"), *root.glob("sys/class/hwmon/hwmon*/temp*_input")]
-    values = [milli / 1000 for milli in (_float(_text(zone)) for zone in zones) if milli is not None]
+    zones = [*found(root, "sys/class/thermal/thermal_zone*/temp"), *found(root, "sys/class/hwmon/hwmon*/temp*_input")]
+    values = [degrees for degrees in (number(zone, 1e-3) for zone in zones) if degrees is not None]
     return max((value for value in values if -40 < value < 150 and value != 0), default=None)
 
 
@@ -130,24 +160,29 @@ def peak_rss_bytes(root: Path = ROOT) -> int | None:
     return _sizes(root / "proc/self/status").get("VmHWM")
 
 
+def rss_bytes(root: Path = ROOT) -> int | None:
+    """Memory that this process holds now."""
+    return _sizes(root / "proc/self/status").get("VmRSS")
+
+
 def _cpuinfo(root: Path) -> dict[str, str]:
     """First value of each key; "processors" counts the processors."""
-    found: dict[str, str] = {}
+    seen: dict[str, str] = {}
     count = 0
-    for line in (_text(root / "proc/cpuinfo") or "").splitlines():
+    for line in (text(root / "proc/cpuinfo") or "").splitlines():
         key, _, value = line.partition(":")
         count += key.strip() == "processor"
-        found.setdefault(key.strip(), value.strip())
-    return {**found, "processors": str(count)} if count else found
+        seen.setdefault(key.strip(), value.strip())
+    return {**seen, "processors": str(count)} if count else seen
 
 
 def _physical_cores(root: Path) -> int | None:
-    lists = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
-    groups = {text for text in map(_text, lists) if text}
+    lists = found(root, f"{CPUS}/cpu[0-9]*/topology/thread_siblings_list")
+    groups = {siblings for siblings in map(text, lists) if siblings}
     if groups:
         return len(groups)
     packages, package = set(), "0"
-    for line in (_text(root / "proc/cpuinfo") or "").splitlines():
+    for line in (text(root / "proc/cpuinfo") or "").splitlines():
         key, _, value = (part.strip() for part in line.partition(":"))
         if key == "physical id":
             package = value
@@ -157,55 +192,41 @@ def _physical_cores(root: Path) -> int | None:
 
 
 def _device(root: Path) -> str | None:
-    tree = _text(root / "proc/device-tree/model")
-    return tree.rstrip("\x00") if tree else _text(root / "sys/class/dmi/id/product_name")
+    tree = text(root / "proc/device-tree/model")
+    return tree.rstrip("\x00") if tree else text(root / "sys/class/dmi/id/product_name")
 
 
-def _throttle_events(root: Path) -> int | None:
-    files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count")
-    return _sum([text for text in map(_text, files) if text])
+def _gpu_clock_mhz(root: Path) -> float | None:
+    inside = jetson.integrated_gpu(root)
+    card = nvml.first_gpu() if inside is None and root == ROOT else None
+    return inside.clock_mhz if inside else card.clock_mhz() if card else None
 
 
-def _meminfo(root: Path) -> dict[str, int]:
-    return _sizes(root / "proc/meminfo")
+def _cpu_quota(root: Path) -> float | None:
+    """Quota over period of cgroup v2, or of v1."""
+    quota, _, period = (text(root / "sys/fs/cgroup/cpu.max") or "").partition(" ")
+    if not period:
+        cpu = root / "sys/fs/cgroup/cpu"
+        quota, period = text(cpu / "cpu.cfs_quota_us") or "", text(cpu / "cpu.cfs_period_us") or ""
+    allowed, of = as_number(quota), as_number(period)
+    return allowed / of if allowed and of and allowed > 0 and of > 0 else None
+
+
+def _pi_flags(root: Path) -> int:
+    try:
+        return int(text(root / PI_THROTTLED) or "0", 16)
+    except ValueError:
+        return 0
 
 
 def _sizes(file: Path) -> dict[str, int]:
     """Key -> bytes, of lines like ``MemTotal:  123 kB``."""
-    rows = [line.split() for line in (_text(file) or "").splitlines()]
+    rows = [line.split() for line in (text(file) or "").splitlines()]
     sizes = [row for row in rows if len(row) == 3 and row[2] == "kB" and row[1].isdigit()]
     return {row[0].rstrip(":"): int(row[1]) * 1024 for row in sizes}
 
 
 def _cpu_times(root: Path) -> list[int]:
-    lines = (_text(root / "proc/stat") or "").splitlines()
+    lines = (text(root / "proc/stat") or "").splitlines()
     row = lines[0].split() if lines else []
     return [int(value) for value in row[1:] if value.isdigit()] if row and row[0] == "cpu" else []
-
-
-def _text(file: Path) -> str | None:
-    try:
-        return file.read_text(errors="replace").strip() or None
-    except OSError:
-        return None
-
-
-def _float(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
-
-
-def _int(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
-
-
-def _khz(text: str | None) -> float | None:
-    value = _float(text)
-    return None if value is None else value / 1000
-
-
-def _sum(values: Iterable[str]) -> int | None:
-    numbers = [int(value) for value in values if value.isdigit()]
-    return sum(numbers) if numbers else None

@@ -23,7 +23,7 @@ COMPOSERS = {
     "compress/device_cli.py": {"export"},
     "compress/pipeline.py": {"export"},
 }
-RUNTIME_FOREIGN = {"numpy", "PIL", "onnxruntime"}
+RUNTIME_FOREIGN = {"numpy", "PIL", "onnxruntime", "pynvml"}
 
 
 def imports(source: str) -> list[tuple[str, bool]]:

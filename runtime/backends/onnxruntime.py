@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import numpy as np
 
 from runtime import onnx_file, ort_file
 from runtime.backends import IMAGE, PIXELS, TENSOR
+from runtime.backends.ort_providers import CPU, Provider
+from runtime.backends.ort_providers import provider as provider_row
 from runtime.errors import BackendError
 from runtime.telemetry import usable_cores
 
-CPU = "CPUExecutionProvider"
 OUTPUT = "logits"
 INPUTS = {  # name -> its type, and what it takes
     "images": ("tensor(float)", TENSOR),
+    "pixel_values": ("tensor(float)", TENSOR),  # Hugging Face's name for it
     "pixels": ("tensor(uint8)", PIXELS),
     "image": ("tensor(uint8)", IMAGE),
 }
@@ -36,11 +39,36 @@ QUANTIZED_OPS = frozenset(
 FLOAT_OPS = frozenset({"Conv", "FusedConv", "NhwcFusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Attention"})
 
 
-class OrtRunner:
-    """A model in an ONNX Runtime session."""
+RECORD_NODES = "session.record_ep_graph_assignment_info"  # onnxruntime 1.24 and later
 
-    def __init__(self, session: Any, provider: str, threads: int, versions: dict[str, str]) -> None:
-        self.provider, self.threads, self.versions = provider, threads, versions
+
+@dataclass(frozen=True)
+class Executed:
+    """A node that ran: its name, the kernel it ran with, and the provider that ran it."""
+
+    name: str
+    kernel: str
+    provider: str
+
+
+class OrtRunner:
+    """A model in an ONNX Runtime session.
+
+    Attributes:
+        nodes: provider -> how many nodes it was given; None where onnxruntime does not tell.
+        unit: "cpu" or "gpu", whose clock and power the work shows in.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        provider: str,
+        threads: int,
+        versions: dict[str, str],
+        nodes: dict[str, int] | None = None,
+        unit: str = "cpu",
+    ) -> None:
+        self.provider, self.threads, self.versions, self.nodes, self.unit = provider, threads, versions, nodes, unit
         self._session = session
         inputs = session.get_inputs()
         self.outputs = tuple(output.name for output in session.get_outputs())
@@ -92,41 +120,103 @@ class OrtRunner:
 
 
 def load(
-    model: Path, *, threads: int | None = None, provider: str = CPU, spinning: bool = True, options: Any = None
+    model: Path,
+    *,
+    threads: int | None = None,
+    provider: str = CPU,
+    provider_options: Mapping[str, str] | None = None,
+    spinning: bool = True,
+    options: Any = None,
 ) -> OrtRunner:
     """A session on exactly ``provider`` with ``threads`` compute threads (default: the usable cores).
 
-    Threads spin only while a call runs, so that interleaved sessions do not take cores from each other.
+    Threads spin only while a call runs, so that interleaved sessions do not take cores from each other. Nodes that
+    another provider leaves are run by the CPU: ``OrtRunner.nodes`` counts them.
+
+    Args:
+        provider: a row of ``ort_providers.PROVIDERS``: "cpu", "cuda", "openvino", ..., or onnxruntime's spelling.
+        provider_options: added to the row's own, e.g. ``{"device_type": "GPU"}``.
 
     Raises:
-        BackendError: onnxruntime or the provider is absent, or the model cannot be loaded.
+        BackendError: onnxruntime or the provider is absent, it runs no node of the model, or the model cannot be loaded.
         BundleError: the file is no ONNX or ORT format model, or reaches outside itself.
     """
     ort = _import()
     (ort_file if Path(model).suffix == ort_file.SUFFIX else onnx_file).check(Path(model))
-    present = ort.get_available_providers()
-    if provider not in present:
-        raise BackendError(
-            f"provider {provider} is absent", got=f"{', '.join(present)} present", remedy=_install_hint(provider)
-        )
+    row, present = provider_row(provider), ort.get_available_providers()
+    if row.name not in present:
+        raise BackendError(f"provider {row.name} is absent", got=f"{', '.join(present)} present", remedy=row.remedy)
     count = usable_cores() if threads is None else threads
     if not 1 <= count <= 1024:
         raise BackendError("threads", got=count, expected="1..1024")
     options = options or ort.SessionOptions()
-    options.intra_op_num_threads = count
+    options.intra_op_num_threads = 1 if row.takes_threads else count
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3  # errors; warnings about optimisations are not the user's
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if row.name != CPU:
+        options.add_session_config_entry(RECORD_NODES, "1")
+    wanted = [(row.name, {**row.defaults(count), **(provider_options or {})})]
+    wanted += [(name, {}) for name in row.after if name in present]
     try:
-        session = ort.InferenceSession(str(model), options, providers=[provider])
+        session = ort.InferenceSession(str(model), options, providers=wanted)
     except Exception as error:
         raise BackendError(f"onnxruntime cannot load {model}", got=_first_line(error)) from error
     session.disable_fallback()
-    if session.get_providers()[0] != provider:
-        raise BackendError(f"onnxruntime fell back from {provider}", got=session.get_providers(), expected=provider)
-    return OrtRunner(session, provider, count, {"onnxruntime": ort.__version__})
+    if session.get_providers()[0] != row.name:
+        raise BackendError(f"onnxruntime fell back from {row.name}", got=session.get_providers(), expected=row.name)
+    return OrtRunner(session, row.name, count, {"onnxruntime": ort.__version__}, _assigned(session, row), row.unit)
+
+
+def _assigned(session: Any, row: Provider) -> dict[str, int] | None:
+    """Provider -> nodes that it was given; None for the CPU alone, and where onnxruntime does not tell.
+
+    Raises:
+        BackendError: the provider was given none, so that the CPU would do all the work in its name.
+    """
+    if row.name == CPU or not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    counts: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] += len(part.get_nodes())
+    if not counts[row.name]:
+        raise BackendError(
+            f"{row.name} runs no node of this model", got=dict(counts), remedy="choose another provider or model"
+        )
+    return dict(sorted(counts.items()))
+
+
+def executed(
+    model: str | Path, size: int | None = None, provider: str = CPU, provider_options: Mapping[str, str] | None = None
+) -> list[Executed]:
+    """What really ran, from ORT's own profile of one inference. A provider that compiles nodes shows them as one.
+
+    Args:
+        model: an ONNX file with input "images".
+        size: S, where the graph leaves it open.
+
+    Raises:
+        BackendError, BundleError: as ``load``.
+    """
+    ort = _import()
+    with tempfile.TemporaryDirectory() as folder:
+        options = ort.SessionOptions()
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        runner = load(Path(model), threads=1, provider=provider, provider_options=provider_options, options=options)
+        edge = runner.input_size or size
+        if edge is None:
+            raise BackendError("input size of the model is open", expected="the size argument")
+        runner.run(runner.blank(edge), runner.outputs[0])
+        events = json.loads(Path(runner._session.end_profiling()).read_text())
+    nodes = {
+        event["name"]: Executed(event["name"], event["args"]["op_name"], event["args"].get("provider", ""))
+        for event in events
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+    }
+    return list(nodes.values())
 
 
 def quantized_kernels(model: str | Path, size: int | None = None, provider: str = CPU) -> dict[str, int]:
@@ -141,23 +231,7 @@ def quantized_kernels(model: str | Path, size: int | None = None, provider: str 
     Raises:
         BackendError, BundleError: as ``load``.
     """
-    ort = _import()
-    with tempfile.TemporaryDirectory() as folder:
-        options = ort.SessionOptions()
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        runner = load(Path(model), threads=1, provider=provider, options=options)
-        edge = runner.input_size or size
-        if edge is None:
-            raise BackendError("input size of the model is open", expected="the size argument")
-        runner.run(runner.blank(edge), runner.outputs[0])
-        events = json.loads(Path(runner._session.end_profiling()).read_text())
-    nodes = {
-        event["name"]: event["args"]["op_name"]
-        for event in events
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
-    }
-    return dict(sorted(Counter(nodes.values()).items()))
+    return dict(sorted(Counter(node.kernel for node in executed(model, size, provider)).items()))
 
 
 def is_quantized(kernels: dict[str, int]) -> bool:
@@ -179,15 +253,6 @@ def _import() -> Any:
         needed = ".".join(map(str, MIN_VERSION))
         raise BackendError("onnxruntime is too old", got=ort.__version__, expected=f"{needed} or newer")
     return ort
-
-
-def _install_hint(provider: str) -> str:
-    hints = {
-        "CUDAExecutionProvider": "pip install onnxruntime-gpu",
-        "TensorrtExecutionProvider": "pip install onnxruntime-gpu, and TensorRT beside it",
-        "OpenVINOExecutionProvider": "pip install onnxruntime-openvino",
-    }
-    return hints.get(provider, "choose one of those present")
 
 
 def _first_line(error: Exception) -> str:

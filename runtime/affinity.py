@@ -1,0 +1,71 @@
+"""Which processors this process may run on: chosen for a measurement, given back after it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.errors import BackendError
+
+MAX_CPU = 4096
+EXAMPLE = "processor numbers such as 0,1 or 4-7"
+
+
+def parse_cpus(text: str) -> tuple[int, ...]:
+    """Processor numbers of ``"0,1"`` or ``"0,4-7"``, the kernel's own notation.
+
+    Raises:
+        BackendError: anything else.
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last or last >= MAX_CPU:
+            raise BackendError("affinity", got=repr(text), expected=EXAMPLE)
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))
+
+
+@contextmanager
+def pinned(cpus: Sequence[int] | None) -> Iterator[None]:
+    """Runs every thread of this process on ``cpus`` alone, those made inside included; None changes nothing.
+
+    Raises:
+        BackendError: no such processor here, or a system that cannot pin.
+    """
+    if cpus is None:
+        yield
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise BackendError("affinity", got="this system cannot pin a process", expected="Linux")
+    before = {thread: os.sched_getaffinity(thread) for thread in _threads()}
+    absent = sorted(set(cpus) - before[0])
+    if absent or not cpus:
+        raise BackendError("affinity", got=sorted(cpus), expected=f"some of {_ranges(before[0])}")
+    _pin(dict.fromkeys(before, set(cpus)))
+    try:
+        yield
+    finally:
+        _pin({**dict.fromkeys(_threads(), before[0]), **before})
+
+
+def _threads() -> list[int]:
+    """0, the caller, first; affinity belongs to a thread, and a pool that exists keeps its own."""
+    tasks = Path("/proc/self/task")
+    return [0, *(int(task.name) for task in tasks.glob("[0-9]*"))] if tasks.is_dir() else [0]
+
+
+def _pin(wanted: dict[int, set[int]]) -> None:
+    for thread, cpus in wanted.items():
+        try:
+            os.sched_setaffinity(thread, cpus)
+        except ProcessLookupError:
+            continue  # it ended meanwhile
+
+
+def _ranges(cpus: set[int]) -> str:
+    return ",".join(map(str, sorted(cpus)))

@@ -1,0 +1,111 @@
+"""Energy per inference: power integrated over a series of calls, divided by their number.
+
+What the machine takes while it does nothing is inside the figure (idle is reported beside it, never subtracted): a
+battery pays for it too. Each model runs alone here, because sensors are too slow for interleaved turns.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from runtime.sensors import Sensor, counted_j, energy_j
+
+INTERVAL_S = 0.05  # between two looks at a rail; an INA3221 on a Jetson renews its value about that often
+LEAST_SECONDS = 1.0  # below it the ends of the series weigh too much
+IDLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Energy:
+    """What one inference cost.
+
+    Attributes:
+        mj_per_inference: millijoules per call, idle power of the same part included.
+        watts: mean power during the series.
+        source: the sensor: its rail, package or card.
+        idle_watts: mean power just before, with nothing running; None where it could not be read.
+        seconds: length of the series.
+        calls: in that time.
+    """
+
+    mj_per_inference: float
+    watts: float
+    source: str
+    idle_watts: float | None
+    seconds: float
+    calls: int
+    includes_idle: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return asdict(self)
+
+
+class Meter:
+    """Joules of a sensor between ``start`` and ``stop``: from its counter, else from its watts in a thread of its own."""
+
+    def __init__(self, sensor: Sensor, interval_s: float = INTERVAL_S) -> None:
+        self.sensor, self.interval_s = sensor, interval_s
+        self.readings: list[tuple[float, float]] = []
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._count: float | None = None
+
+    def start(self) -> None:
+        """Begins to measure."""
+        if self.sensor.joules is not None:
+            self._count = self.sensor.joules()
+            return
+        self._look()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> float | None:
+        """Joules since ``start``; None where the sensor failed meanwhile."""
+        if self.sensor.joules is not None:
+            return counted_j(self._count, self.sensor.joules(), self.sensor.wraps_at_j)
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._look()
+        return energy_j(self.readings)
+
+    def _run(self) -> None:
+        while not self._ended.wait(self.interval_s):
+            self._look()
+
+    def _look(self) -> None:
+        watts = self.sensor.watts()
+        if watts is not None:
+            self.readings.append((time.perf_counter(), watts))
+
+
+def measure_energy(
+    call: Callable[[], object], seconds: float, sensor: Sensor, idle_watts: float | None = None
+) -> Energy | None:
+    """Calls for ``seconds`` (at least ``LEAST_SECONDS``); None where the sensor gave nothing."""
+    meter, calls = Meter(sensor), 0
+    call()
+    start = time.perf_counter()
+    meter.start()
+    while time.perf_counter() - start < max(seconds, LEAST_SECONDS):
+        call()
+        calls += 1
+    joules, spent = meter.stop(), time.perf_counter() - start
+    if joules is None:
+        return None
+    return Energy(joules * 1e3 / calls, joules / spent, sensor.source, idle_watts, spent, calls)
+
+
+def idle_watts(sensor: Sensor, seconds: float = IDLE_SECONDS) -> float | None:
+    """Mean power while this process sleeps."""
+    meter = Meter(sensor)
+    start = time.perf_counter()
+    meter.start()
+    time.sleep(seconds)
+    joules = meter.stop()
+    return None if joules is None else joules / (time.perf_counter() - start)

@@ -1,0 +1,96 @@
+"""What a Jetson tells about itself: power mode, clocks, GPU, and the lines of ``tegrastats``.
+
+File names are those of Jetson Linux 32 to 36 (JetPack 4.6 to 6). Everything is optional, as on any other machine.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.sysfs import ROOT, as_number, found, number, text
+
+GPU_NODES = ("ga10b", "gv11b", "gp10b", "gpu")  # device-tree names: Orin, Xavier, TX2, others
+KHZ, HZ = 1e-3, 1e-6  # to MHz
+
+
+@dataclass(frozen=True)
+class IntegratedGpu:
+    """The GPU on the same chip."""
+
+    name: str
+    clock_mhz: float | None
+    clock_min_mhz: float | None
+    clock_max_mhz: float | None
+    load: float | None  # 0..1
+
+
+@dataclass(frozen=True)
+class TegraStats:
+    """One line of ``tegrastats``. Rails hold the momentary power, not the average behind the slash."""
+
+    watts: dict[str, float]
+    temperatures_c: dict[str, float]
+    gpu_load: float | None  # 0..1
+    gpu_clock_mhz: float | None
+    ram_bytes: int | None
+
+
+def release(root: Path = ROOT) -> str | None:
+    """Jetson Linux, e.g. "R36.4.3"."""
+    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", text(root / "etc/nv_tegra_release") or "")
+    return f"R{match[1]}.{match[2]}" if match else None
+
+
+def power_mode(root: Path = ROOT) -> str | None:
+    """nvpmodel's mode with its name where known, e.g. "MAXN_SUPER (pmode:0002)"."""
+    status = text(root / "var/lib/nvpmodel/status")
+    match = re.search(r"pmode:(\d+)", status or "")
+    if not match:
+        return status
+    pattern = rf"<\s*POWER_MODEL\s+ID=0*{int(match[1])}\s+NAME=(\S+?)\s*>"
+    name = re.search(pattern, text(root / "etc/nvpmodel.conf") or "")
+    return f"{name[1]} ({match[0]})" if name else status
+
+
+def integrated_gpu(root: Path = ROOT) -> IntegratedGpu | None:
+    """The GPU's clock and load; None on a machine without one."""
+    for folder in found(root, "sys/class/devfreq/*"):
+        name = (text(folder / "device/of_node/name") or "").rstrip("\x00") or folder.name.rpartition(".")[2]
+        if name in GPU_NODES:
+            load = number(folder / "device/load", 1e-3)
+            files = ("cur_freq", "min_freq", "max_freq")
+            now, low, high = (number(folder / file, HZ) for file in files)
+            return IntegratedGpu(name, now, low, high, load)
+    return None
+
+
+def clocks_locked(root: Path = ROOT) -> bool | None:
+    """Whether every clock's lower limit is its upper one, which is what ``jetson_clocks`` does; None if unknown."""
+    limits = [
+        (number(policy / "scaling_min_freq"), number(policy / "scaling_max_freq"))
+        for policy in found(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq")
+    ]
+    gpu = integrated_gpu(root)
+    limits += [(gpu.clock_min_mhz, gpu.clock_max_mhz)] if gpu else []
+    known = [(low, high) for low, high in limits if low is not None and high is not None]
+    return all(low == high for low, high in known) if known else None
+
+
+def tegrastats(line: str) -> TegraStats:
+    """Reads one line, of any Jetson Linux: ``VDD_IN 4654mW/4640mW`` as well as ``POM_5V_IN 2012/2012``."""
+    line = line[:10_000]
+    rails = re.findall(r"\b([A-Z][A-Z0-9_]{2,}) (\d+(?:\.\d+)?)(mW|W)?/\d+(?:\.\d+)?(?:mW|W)?(?=\s|$)", line)
+    heats = re.findall(r"\b([A-Za-z][\w-]*)@(-?\d+(?:\.\d+)?)C\b", line)
+    gpu = re.search(r"GR3D_FREQ (\d+)%(?:@\[?(\d+))?", line)
+    ram = re.search(r"\bRAM (\d+)/\d+MB", line)
+    return TegraStats(
+        watts={name: float(value) * (1.0 if unit == "W" else 1e-3) for name, value, unit in rails},
+        temperatures_c={
+            name: float(value) for name, value in heats if float(value) > -40
+        },  # -256 is a sensor that is off
+        gpu_load=int(gpu[1]) / 100 if gpu else None,
+        gpu_clock_mhz=as_number(gpu[2]) if gpu else None,
+        ram_bytes=int(ram[1]) << 20 if ram else None,
+    )

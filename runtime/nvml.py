@@ -1,0 +1,81 @@
+"""NVIDIA's management library through ``pynvml`` (pip install nvidia-ml-py), where it is installed.
+
+Typed against the published NVML API; the logic is tested with a stand-in for the library, no GPU is needed for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+# nvmlClocksEventReasons, bits that slow a kernel down (NVML API, "Clocks Event Reasons"); idle and set clocks do not.
+REASONS = {
+    0x4: "power cap", 0x8: "hardware slowdown", 0x20: "thermal slowdown", 0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """The first GPU of this machine."""
+
+    name: str
+    driver: str
+    _library: Any
+    _handle: Any
+
+    def watts(self) -> float | None:
+        """Power of the whole card now."""
+        return _asked(lambda: self._library.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
+
+    def joules(self) -> float | None:
+        """Energy since the driver was loaded; None before Volta."""
+        return _asked(lambda: self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3)
+
+    def clock_mhz(self) -> float | None:
+        """Clock of the multiprocessors."""
+        kind = self._library.NVML_CLOCK_SM
+        return _asked(lambda: float(self._library.nvmlDeviceGetClockInfo(self._handle, kind)))
+
+    def temperature_c(self) -> float | None:
+        """Of the GPU's die."""
+        kind = self._library.NVML_TEMPERATURE_GPU
+        return _asked(lambda: float(self._library.nvmlDeviceGetTemperature(self._handle, kind)))
+
+    def slowed_by(self) -> tuple[str, ...]:
+        """What holds the clock down, by name."""
+        ask = getattr(self._library, "nvmlDeviceGetCurrentClocksEventReasons", None) or getattr(
+            self._library, "nvmlDeviceGetCurrentClocksThrottleReasons", None
+        )  # the older name, up to NVML 12.1
+        bits = _asked(lambda: ask(self._handle)) if ask else None
+        return tuple(name for bit, name in REASONS.items() if int(bits or 0) & bit)
+
+
+@lru_cache(maxsize=1)
+def first_gpu() -> Gpu | None:
+    """The first GPU; None without pynvml, without a driver, or without a card."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        name, driver = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlSystemGetDriverVersion()
+        return Gpu(_string(name), _string(driver), pynvml, handle)
+    except Exception:  # NVMLError, or whatever a half-installed driver raises: the sensor is simply absent
+        return None
+
+
+def _asked(question: Callable[[], Any]) -> Any:
+    """The answer, or None: each question is optional per card (NVML_ERROR_NOT_SUPPORTED)."""
+    try:
+        return question()
+    except Exception:  # pynvml's errors are made at run time and share only this base
+        return None
+
+
+def _string(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,45 @@
+"""What the kernel tells in /proc and /sys: one value per file, None where it is absent, unreadable or damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+ROOT = Path("/")
+MAX_BYTES = 1 << 20  # of one file; /proc/cpuinfo of 512 cores is about 700 kB
+
+
+def text(file: Path) -> str | None:
+    """A file's text without surrounding white space; None where it is empty."""
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(MAX_BYTES).decode(errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+def number(file: Path, unit: float = 1.0) -> float | None:
+    """A file's number times ``unit``, e.g. 1e-3 for kHz to MHz. Words after it (``32760 ma``) are left out."""
+    return as_number(text(file), unit)
+
+
+def as_number(value: str | None, unit: float = 1.0) -> float | None:
+    """``number`` of text that has been read."""
+    try:
+        return float(value.split()[0]) * unit if value else None
+    except ValueError:
+        return None
+
+
+def total(values: Iterable[str | None]) -> int | None:
+    """Sum of those that are whole numbers; None where none is."""
+    numbers = [int(value) for value in values if value and value.isdecimal() and value.isascii()]
+    return sum(numbers) if numbers else None
+
+
+def found(root: Path, pattern: str) -> Iterator[Path]:
+    """Files that match, in the order of their names, so that two looks see the same first one."""
+    try:
+        yield from sorted(root.glob(pattern))
+    except OSError:
+        return
