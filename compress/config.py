@@ -198,6 +198,7 @@ class DistillSettings(Section):
     """The student and its training."""
 
     student: str = "mobilenetv4_conv_medium"
+    activation: str | None = None  # of the student instead of its own, e.g. "relu": a twin that int8 kernels fuse
     init: Literal["clip", "timm", "random", "generic"] = "timm"
     init_path: Path | None = None  # a safetensors file with the trunk to start from, or a small CLIP's open_clip folder
     head: Literal["auto", "cosine", "linear"] = "auto"  # auto: cosine for a small CLIP, linear otherwise

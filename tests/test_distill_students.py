@@ -76,3 +76,21 @@ def test_frozen_batch_norm_keeps_statistics_and_trains_scales() -> None:
     made(torch.randn(4, 3, 32, 32)).sum().backward()
     assert all(torch.equal(before[key], value) for key, value in made.state_dict().items() if "running" in key)
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for n, p in made.named_parameters() if "bn" in n)
+
+
+def test_a_twin_has_another_activation_everywhere_and_the_same_weights(tmp_path: Path) -> None:
+    own, twin = student("efficientnet_b0"), student("efficientnet_b0", activation="relu")
+    kinds = {type(module).__name__ for module in twin.modules()}
+    assert "ReLU" in kinds and "SiLU" not in kinds and "SiLU" in {type(module).__name__ for module in own.modules()}
+    twin.load_state_dict(own.state_dict())
+    save_student(twin, tmp_path)
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(load_student(tmp_path)(images), twin.eval()(images))
+    assert not torch.equal(own.eval()(images), twin(images))
+
+
+def test_an_activation_that_cannot_be_had_is_one_clear_error() -> None:
+    with pytest.raises(ConfigError, match="unknown activation"):
+        student("efficientnet_b0", activation="relo")
+    with pytest.raises(ConfigError, match="activation of petal_cnn cannot be replaced"):
+        student("petal_cnn", activation="silu")

@@ -44,6 +44,7 @@ class StudentSpec:
         mean, std: normalisation of the trunk, per channel in [0, 1].
         init: where the first weights came from: clip, generic, timm or random.
         own_space: the projection leads into a space of the student's own, not into the teacher's.
+        activation: timm's name of the activation everywhere in the trunk; None = the architecture's own.
     """
 
     arch: str
@@ -54,6 +55,7 @@ class StudentSpec:
     std: tuple[float, float, float]
     init: str
     own_space: bool = False
+    activation: str | None = None
 
     def preprocess(self, image: ImageSettings) -> runtime.PreprocessSpec:
         """The one description of the input that drives training, calibration, export and the runtime."""
@@ -123,12 +125,10 @@ def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
         ConfigError: unknown architecture, with the nearest name.
         DownloadError: pretrained weights are neither cached nor reachable.
     """
-    import timm
-
     if spec.arch not in architectures():
         raise ConfigError("unknown student", got=repr(spec.arch), remedy=nearest(spec.arch, architectures()))
     try:
-        trunk = timm.create_model(spec.arch, pretrained=pretrained, num_classes=0)
+        trunk = _trunk(spec.arch, spec.activation, pretrained)
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
@@ -143,27 +143,54 @@ def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
     return Student(spec, trunk, width)
 
 
+def _trunk(arch: str, activation: str | None, pretrained: bool) -> Any:
+    """A timm network without its classifier.
+
+    Raises:
+        ConfigError: an unknown activation, or an architecture whose activation timm cannot replace.
+    """
+    import timm
+    from timm.layers import get_act_layer
+
+    if activation is None:
+        return timm.create_model(arch, pretrained=pretrained, num_classes=0)
+    try:
+        layer = get_act_layer(activation)
+    except (KeyError, ValueError, AssertionError) as error:
+        raise ConfigError(
+            "unknown activation",
+            got=f"distill.activation={activation}",
+            expected="a name of timm's, e.g. relu, relu6, silu",
+        ) from error
+    try:
+        return timm.create_model(arch, pretrained=pretrained, num_classes=0, act_layer=layer)
+    except TypeError as error:
+        raise ConfigError(
+            f"the activation of {arch} cannot be replaced", got=f"distill.activation={activation}",
+            expected="an architecture that takes timm's act_layer, e.g. efficientnet_b0",
+        ) from error  # fmt: skip
+
+
 def spec_for(
     settings: DistillSettings, image: ImageSettings, classes: int, embed_dim: int, small: SmallClip | None = None
 ) -> StudentSpec:
     """The spec of a new student under these settings, or of one that starts as a published small CLIP."""
-    import timm
-
     if settings.student not in architectures():
         raise ConfigError(
             "unknown student", got=repr(settings.student), remedy=nearest(settings.student, architectures())
         )
-    trunk: Any = timm.create_model(settings.student, pretrained=False, num_classes=0)
-    config = trunk.pretrained_cfg
+    config = _trunk(settings.student, settings.activation, False).pretrained_cfg
     cosine = settings.head == "cosine" or (settings.head == "auto" and settings.init == "clip")
     if small is not None and cosine:
         width = small.text_head.shape[1]
         return StudentSpec(
-            settings.student, classes, width, image.size, small.mean, small.std, settings.init, own_space=True
-        )
+            settings.student, classes, width, image.size, small.mean, small.std, settings.init, own_space=True,
+            activation=settings.activation,
+        )  # fmt: skip
     return StudentSpec(
         settings.student, classes, embed_dim if cosine else None, image.size,
         tuple(config.get("mean", (0.5,) * 3)), tuple(config.get("std", (0.5,) * 3)), settings.init,
+        activation=settings.activation,
     )  # fmt: skip
 
 
