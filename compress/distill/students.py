@@ -163,12 +163,16 @@ def _trunk(arch: str, activation: str | None, pretrained: bool) -> Any:
             expected="a name of timm's, e.g. relu, relu6, silu",
         ) from error
     try:
-        return timm.create_model(arch, pretrained=pretrained, num_classes=0, act_layer=layer)
-    except TypeError as error:
+        trunk = timm.create_model(arch, pretrained=pretrained, num_classes=0, act_layer=layer)
+    except TypeError:
+        trunk = None
+    if trunk is None or not any(isinstance(module, layer) for module in trunk.modules()):
         raise ConfigError(
-            f"the activation of {arch} cannot be replaced", got=f"distill.activation={activation}",
+            f"the activation of {arch} cannot be replaced",
+            got=f"distill.activation={activation}",
             expected="an architecture that takes timm's act_layer, e.g. efficientnet_b0",
-        ) from error  # fmt: skip
+        )
+    return trunk
 
 
 def spec_for(
