@@ -70,7 +70,7 @@ def settings_for(
             flags[section] = {field: value}
     if seed is not None:
         flags["seed"] = seed
-    if student is not None and student != "petal_cnn":
+    if student is not None and not student.startswith("petal_cnn"):
         flags["distill"]["init"] = "timm"
     if config_file is not None:
         base = [config.read_layer(Path(config_file))]

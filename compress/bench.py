@@ -100,7 +100,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     check = check_predict(ctx, spec, logits["student_fp32"]) if logits else None
     measured = measure(ctx, forms, spec)
     write_json(ctx.folder / "latency.json", measured)
-    gates, ship = decide(metrics, measured["speedups"].get("student_int8_vs_student_fp32"), measured["kernels"])
+    speedup = measured["speedups"].get("student_int8_vs_student_fp32")
+    gates, ship = decide(metrics, speedup, measured["kernels"], ctx.settings.bench.precision)
     states = [] if logits else [NO_TEST_IMAGES]
     if any(form.name in NOT_TIMED for form in forms):
         states.append(NO_TENSORRT)

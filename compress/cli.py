@@ -206,7 +206,7 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            help="datasets, teachers, students, generators, decoders, strategies, prompts, objectives, presets, methods"
+            help="datasets, teachers, students, generators, decoders, strategies, prompts, objectives, presets, methods, devices"
         ),
     ],
     match: Annotated[str, typer.Argument(help="Only names that contain this")] = "",

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from compress.budgets.settings import BudgetSettings
 from compress.errors import ConfigError, nearest
 
 PRESETS = Path(__file__).parent / "presets"
@@ -241,6 +242,7 @@ class QuantizeSettings(Section):
     lr: Annotated[float, Field(gt=0)] = 5e-5
     freeze_at: Fraction = 0.75  # share of the steps after which the observers stop
     calibration_images: Count = 256
+    float_blocks: tuple[str, ...] = ()  # modules that stay in float, e.g. [blocks.5, head]: see `compress sensitivity`
     checkpoint_every: Count = 100
 
 
@@ -256,6 +258,7 @@ class BenchSettings(Section):
 
     seconds: Annotated[float, Field(gt=0)] = 20.0
     threads: tuple[int, ...] = (1,)
+    precision: Literal["auto", "fp32", "int8"] = "auto"  # the bundle's default file; auto: what the gates say
 
 
 class Settings(Section):
@@ -271,6 +274,7 @@ class Settings(Section):
     quantize: QuantizeSettings = QuantizeSettings()
     export: ExportSettings = ExportSettings()
     bench: BenchSettings = BenchSettings()
+    budget: BudgetSettings = BudgetSettings()  # never part of an identity
     notes: tuple[str, ...] = ()  # recorded states, e.g. why a fallback was taken; never part of an identity
 
     def plain(self) -> dict[str, Any]:

@@ -73,6 +73,12 @@ def _presets() -> Iterable[str]:
     return preset_names()
 
 
+def _devices() -> Iterable[str]:
+    from compress.budgets.devices import lines
+
+    return lines()
+
+
 KINDS: dict[str, Callable[[], Iterable[str]]] = {
     "datasets": _datasets,
     "teachers": _teachers,
@@ -84,6 +90,7 @@ KINDS: dict[str, Callable[[], Iterable[str]]] = {
     "objectives": _objectives,
     "presets": _presets,
     "methods": _methods,
+    "devices": _devices,
 }
 
 

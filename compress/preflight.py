@@ -115,18 +115,22 @@ def missing_student(settings: DistillSettings, online: bool) -> str | None:
     Raises:
         ConfigError: no such student.
     """
-    from compress.distill.students import EMBEDDED, architectures
+    from compress.distill.students import EMBEDDED, architectures, shipped
 
     if settings.student not in architectures():
         raise ConfigError(
             "unknown student", got=repr(settings.student), remedy=nearest(settings.student, architectures())
         )
-    if settings.init in ("clip", "generic") and settings.init_path is None and settings.student != EMBEDDED:
+    if (
+        settings.init in ("clip", "generic")
+        and settings.init_path is None
+        and not shipped(settings.init, settings.student)
+    ):
         return (
             f"first weights of student {settings.student}: there is no {settings.init!r} trunk of it in this package; name "
             "one with --set distill.init_path=FILE.safetensors, or start from --set distill.init=timm"
         )
-    if settings.init != "timm" or settings.init_path is not None or settings.student == EMBEDDED or online:
+    if settings.init != "timm" or settings.init_path is not None or settings.student.startswith(EMBEDDED) or online:
         return None
     import timm
 

@@ -43,8 +43,9 @@ class Ship:
 
 
 def decide(
-    metrics: Mapping[str, Mapping[str, Any]], speedup: Mapping[str, Any] | None, kernels: Mapping[str, Any]
-) -> tuple[list[Gate], Ship]:
+    metrics: Mapping[str, Mapping[str, Any]], speedup: Mapping[str, Any] | None, kernels: Mapping[str, Any],
+    wanted: str = "auto",
+) -> tuple[list[Gate], Ship]:  # fmt: skip
     """The gates and the verdict.
 
     Args:
@@ -52,6 +53,7 @@ def decide(
         speedup: {"p50", "ci95"}: fp32 over int8, compute only, one thread count. The gate fails only where the whole
             interval lies below the limit, so that noise cannot flip the verdict of two identical builds.
         kernels: {"ran": kernel -> count, "is_quantized"} of the int8 file.
+        wanted: "fp32" or "int8" where a budget or the user leaves no choice; the gates are judged all the same.
     """
     fp32, int8 = metrics.get("student_fp32"), metrics.get("student_int8")
     lost = None if fp32 is None or int8 is None else 100 * (fp32["correct"] - int8["correct"]) / fp32["n"]
@@ -68,6 +70,16 @@ def decide(
         ),
         Gate("most products and convolutions ran as int8", "yes", 1.0, float(quantized), quantized),
     ]  # fmt: skip
+    if wanted != "auto":
+        missed = [gate.what for gate in gates if gate.passed is False]
+        told = (
+            f" The gates would not have chosen int8: missed is {'; '.join(missed)}."
+            if missed and wanted == "int8"
+            else ""
+        )
+        return gates, Ship(
+            f"model.{wanted}.onnx", wanted, f"{wanted} ships because it was asked for (bench.precision).{told}"
+        )
     failed = [why for gate, why in zip(gates, _complaints(lost, ratio), strict=True) if gate.passed is False]
     if failed or ratio is None:
         why = ", and ".join(failed) or "the speed of int8 was not measured"

@@ -231,7 +231,7 @@ def provenance_of(ctx: StageContext) -> dict[str, Any]:
 
     Times and folders of this machine are left out: the same build elsewhere gives the same bundle.
     """
-    settings = {name: value for name, value in ctx.settings.plain().items() if name not in ("bench", "notes")}
+    settings = {name: value for name, value in ctx.settings.plain().items() if name not in ("bench", "budget", "notes")}
     return {
         "seed": ctx.seed,
         "settings": _portable(settings),

@@ -29,6 +29,7 @@ from compress.hub import fingerprint_path
 
 WEIGHTS, SPEC = "student.safetensors", "student.json"
 EMBEDDED = "petal_cnn"
+NARROWER = f"{EMBEDDED}_w"  # petal_cnn_w8: the embedded student with 8 channels in its first convolution
 MAX_LOGIT_SCALE = 100.0  # CLIP's own limit (Radford et al. 2021, section 2.5)
 
 
@@ -224,7 +225,7 @@ def _random(settings: DistillSettings, spec: StudentSpec) -> Student:
 
 
 def _timm(settings: DistillSettings, spec: StudentSpec) -> Student:
-    if settings.init_path is None and spec.arch != EMBEDDED:
+    if settings.init_path is None and not spec.arch.startswith(EMBEDDED):
         return build(spec, pretrained=True)
     student = build(spec)
     lost = student.trunk.load_state_dict(_file_weights(settings, spec), strict=False).missing_keys
@@ -249,8 +250,13 @@ def _clip(settings: DistillSettings, spec: StudentSpec) -> Student:
     if settings.init_path is None:
         from compress.embedded.weights import load_student_clip
 
-        _only_embedded(spec, "clip")
+        if not shipped("clip", spec.arch):
+            _only_embedded(spec, "clip")
         weights = load_student_clip()
+        if spec.arch != EMBEDDED:
+            from compress.embedded.pruned import narrowed
+
+            weights = narrowed(weights, build(spec).trunk)
     else:
         weights = _file_weights(settings, spec)
     return _with_clip(spec, weights)
@@ -283,6 +289,11 @@ _INITS: dict[str, Callable[[DistillSettings, StudentSpec], Student]] = {
     "generic": _generic,
     "clip": _clip,
 }
+
+
+def shipped(init: str, arch: str) -> bool:
+    """Whether this package holds first weights of that kind: the small CLIP's trunk, whole or pruned, or the generic one."""
+    return arch == EMBEDDED or (init == "clip" and arch.startswith(NARROWER))
 
 
 def _only_embedded(spec: StudentSpec, init: str) -> None:

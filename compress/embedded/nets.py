@@ -52,15 +52,20 @@ def petal_resnet(pretrained: bool = False, **kwargs: Any) -> ResNet:
 
 
 class PetalCNN(nn.Module):
-    """Conv-BN-ReLU layers, global average pool, an optional linear classifier; 0.13 M parameters."""
+    """Conv-BN-ReLU layers, global average pool, an optional linear classifier; 0.13 M parameters at full width.
+
+    Args:
+        stem: channels of the first convolution; the others keep their ratio to it.
+    """
 
     #: (channels, stride) of each 3 x 3 convolution: 32, 16, 16, 8, 8, 4 px for a 32 px image
     PLAN = ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (96, 2))
 
-    def __init__(self, num_classes: int = 0, in_chans: int = 3) -> None:
+    def __init__(self, num_classes: int = 0, in_chans: int = 3, stem: int = PLAN[0][0]) -> None:
         super().__init__()
         layers, width = [], in_chans
-        for channels, stride in self.PLAN:
+        for full, stride in self.PLAN:
+            channels = full * stem // self.PLAN[0][0]
             conv = nn.Conv2d(width, channels, 3, stride, 1, bias=False)
             layers += [conv, nn.BatchNorm2d(channels), nn.ReLU()]
             width = channels
@@ -93,6 +98,23 @@ class PetalCNN(nn.Module):
 def petal_cnn(pretrained: bool = False, **kwargs: Any) -> PetalCNN:
     """The embedded student's trunk; its pretrained weights are in :mod:`compress.embedded.weights`, not in timm."""
     return PetalCNN(num_classes=kwargs.get("num_classes", 0), in_chans=kwargs.get("in_chans", 3))
+
+
+#: narrower forms of the student, by the channels of their first convolution
+STEMS = {f"petal_cnn_w{stem}": stem for stem in (4, 6, 8, 12)}
+
+
+def _register(name: str, stem: int) -> None:
+    def narrow(pretrained: bool = False, **kwargs: Any) -> PetalCNN:
+        return PetalCNN(num_classes=kwargs.get("num_classes", 0), in_chans=kwargs.get("in_chans", 3), stem=stem)
+
+    narrow.__name__ = narrow.__qualname__ = name  # timm registers by name
+    narrow.__doc__ = f"petal_cnn with {stem} channels in its first convolution instead of 16."
+    globals()[name] = register_model(narrow)
+
+
+for _name, _stem in STEMS.items():
+    _register(_name, _stem)
 
 
 def clip_config(vocabulary_size: int) -> dict[str, Any]:

@@ -1,0 +1,207 @@
+"""The grammar of a budget: ``metric op value unit [@device]``, limits separated by commas.
+
+    p50<=5ms@orin-nano, size<=6MB, energy<=5mJ@orin-nano, drop<=2pt, top1>=90%
+
+A limit on time, energy or memory without a device is about the one device that the budget names, and about the host where it
+names none or several.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from compress.errors import BudgetError, nearest
+
+HOST = "host"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What can be limited.
+
+    Attributes:
+        what: in words.
+        unit: the canonical unit of its values.
+        units: spelling -> factor to the canonical unit.
+        on_device: whether it depends on hardware.
+        upper: True where less is better, so that the limit is an upper one.
+    """
+
+    what: str
+    unit: str
+    units: Mapping[str, float]
+    on_device: bool = True
+    upper: bool = True
+
+
+TIMES = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
+BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
+ENERGIES = {"uj": 1e-3, "µj": 1e-3, "mj": 1.0, "j": 1e3}
+SHARES = {"pt": 1.0, "pts": 1.0, "points": 1.0, "%": 1.0}
+
+METRICS: dict[str, Metric] = {
+    "p50": Metric("median latency of one image", "ms", TIMES),
+    "p90": Metric("latency that nine of ten images stay below", "ms", TIMES),
+    "p99": Metric("latency that 99 of 100 images stay below", "ms", TIMES),
+    "load": Metric("time to load the model", "ms", TIMES),
+    "first": Metric("time of the first image", "ms", TIMES),
+    "energy": Metric("energy of one image", "mJ", ENERGIES),
+    "memory": Metric("peak memory of the process", "bytes", BYTES),
+    "size": Metric("size of the model file", "bytes", BYTES, on_device=False),
+    "drop": Metric("points of top-1 lost against the teacher", "points", SHARES, on_device=False),
+    "drop_fp32": Metric("points of top-1 lost against the float student", "points", SHARES, on_device=False),
+    "top1": Metric("top-1 on the test split", "%", SHARES, on_device=False, upper=False),
+}
+OPERATORS = {"<=": True, "<": True, "=<": True, ">=": False, ">": False, "=>": False}  # -> an upper limit
+_LIMIT = re.compile(
+    r"(?P<metric>[A-Za-z_][A-Za-z_0-9]*)\s*(?P<op><=|=<|<|>=|=>|>)\s*"
+    r"(?P<value>[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*(?P<unit>[A-Za-zµ%]*)\s*(?:@\s*(?P<device>\S+))?"
+)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit, its value in the metric's canonical unit (ms, bytes, mJ, points, %)."""
+
+    metric: str
+    op: str
+    value: float
+    device: str | None
+    shown: str  # the value as it was written
+
+    @property
+    def text(self) -> str:
+        """The limit as it is written: ``p50<=5ms@orin-nano``."""
+        where = f"@{self.device}" if self.device else ""
+        return f"{self.metric}{self.op}{self.shown}{where}"
+
+    @property
+    def unit(self) -> str:
+        """The canonical unit of ``value``."""
+        return METRICS[self.metric].unit
+
+    def holds(self, value: float) -> bool:
+        """Whether a value in the canonical unit keeps the limit; a last digit of rounding is forgiven."""
+        slack = 1e-9 * max(1.0, abs(self.value))
+        strict = {"<=": value <= self.value + slack, "<": value < self.value, ">=": value >= self.value - slack}
+        return strict.get(self.op, value > self.value)
+
+    def excess(self, value: float) -> float:
+        """How far a value is on the wrong side: 0.5 = by half of the limit; 0 where the limit holds."""
+        if self.holds(value):
+            return 0.0
+        return max(abs(value - self.value) / max(abs(self.value), 1e-12), 1e-9)
+
+
+def parse_budget(*texts: str) -> tuple[Limit, ...]:
+    """The limits of one or several expressions.
+
+    Raises:
+        BudgetError: what cannot be read, with the nearest name of a metric, unit or device; a limit given twice.
+    """
+    parts = [part for text in texts for part in text.split(",")]
+    read = [_limit(part.strip()) for part in parts if part.strip()]
+    named = {limit.device for limit in read if limit.device}
+    default = named.pop() if len(named) == 1 else HOST
+    limits = tuple(replace(x, device=default) if METRICS[x.metric].on_device and x.device is None else x for x in read)
+    if not limits and texts:
+        raise BudgetError("the budget is empty", got=repr(", ".join(texts)), expected='"p50<=5ms@host, size<=6MB"')
+    seen: dict[tuple[str, str | None], Limit] = {}
+    for limit in limits:
+        before = seen.setdefault((limit.metric, limit.device), limit)
+        if before is not limit:
+            raise BudgetError("a limit is given twice", got=f"{before.text} and {limit.text}", expected="one of them")
+    return limits
+
+
+def read_budget(texts: Iterable[str]) -> tuple[str, ...]:
+    """What ``--budget`` was given, several times if need be: expressions, or YAML files of them -> one text a limit.
+
+    A file holds a list of expressions, or a mapping such as ``p50@orin-nano: "<=5ms"``.
+
+    Raises:
+        BudgetError: a file that cannot be read, or what :func:`parse_budget` refuses.
+    """
+    found: list[str] = []
+    for text in texts:
+        found += _file(Path(text)) if Path(text).suffix in (".yaml", ".yml") else [text]
+    return tuple(limit.text for limit in parse_budget(*found))
+
+
+def device_names() -> list[str]:
+    """Names that may follow the ``@``."""
+    from compress.budgets.devices import names
+
+    return names()
+
+
+def _limit(text: str) -> Limit:
+    match = _LIMIT.fullmatch(text)
+    if match is None:
+        raise BudgetError(
+            "a limit cannot be read", got=repr(text), expected="metric, <= or >=, a number with its unit, and @device",
+            remedy='e.g. --budget "p50<=5ms@host, size<=6MB, drop<=2pt"',
+        )  # fmt: skip
+    name, op, device = match["metric"].lower(), match["op"], match["device"]
+    if name not in METRICS:
+        raise BudgetError("unknown metric in the budget", got=repr(match["metric"]), remedy=nearest(name, METRICS))
+    metric = METRICS[name]
+    op = {"=<": "<=", "=>": ">="}.get(op, op)
+    if OPERATORS[op] is not metric.upper:
+        raise BudgetError(
+            f"{name} needs {'an upper' if metric.upper else 'a lower'} limit", got=repr(text),
+            expected=f"{name}{'<=' if metric.upper else '>='}{match['value']}{match['unit']}",
+        )  # fmt: skip
+    unit = match["unit"]
+    if unit.lower() not in metric.units:
+        raise BudgetError(
+            f"{name} needs a unit" if not unit else f"{name} has another unit", got=repr(text),
+            remedy=nearest(unit.lower(), metric.units),
+        )  # fmt: skip
+    return Limit(
+        name,
+        op,
+        float(match["value"]) * metric.units[unit.lower()],
+        _device(metric, name, device),
+        match["value"] + unit,
+    )
+
+
+def _device(metric: Metric, name: str, device: str | None) -> str | None:
+    if not metric.on_device:
+        if device is not None:
+            raise BudgetError(
+                f"{name} does not depend on a device", got=f"@{device}", expected=f"{name} without @",
+            )  # fmt: skip
+        return None
+    if device is not None and device not in device_names():
+        raise BudgetError("unknown device in the budget", got=repr(device), remedy=nearest(device, device_names()))
+    return device
+
+
+def _file(path: Path) -> list[str]:
+    import yaml
+
+    try:
+        loaded: Any = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise BudgetError(
+            "the budget file cannot be read", got=f"{path}: {str(error).splitlines()[0]}", expected="a YAML file"
+        ) from error
+    if isinstance(loaded, dict):
+        return [_row(str(key), str(value)) for key, value in loaded.items()]
+    if isinstance(loaded, list) and all(isinstance(row, str) for row in loaded):
+        return loaded
+    raise BudgetError(
+        "the budget file holds no limits", got=f"{path}: {type(loaded).__name__}",
+        expected='a list such as ["p50<=5ms@orin-nano"], or a mapping such as {p50@orin-nano: "<=5ms"}',
+    )  # fmt: skip
+
+
+def _row(key: str, value: str) -> str:
+    metric, _, device = key.partition("@")
+    return f"{metric}{value}" + (f"@{device}" if device else "")
