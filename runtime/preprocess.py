@@ -148,8 +148,10 @@ def geometry(image: Image.Image, spec: PreprocessSpec) -> np.ndarray:
     width, height = image.size
     short = min(width, height)
     target = (width * spec.resize // short, height * spec.resize // short)
-    if target != image.size:
-        image = image.resize(target, INTERPOLATIONS[spec.interpolation])
+    # Rows first, always: since Pillow 13 one call begins with the columns of tall images, and rounds elsewhere.
+    for step in ((target[0], height), target):
+        if step != image.size:
+            image = image.resize(step, INTERPOLATIONS[spec.interpolation])
     if target != (spec.size, spec.size):
         left, top = _crop_start(target[0] - spec.size), _crop_start(target[1] - spec.size)
         image = image.crop((left, top, left + spec.size, top + spec.size))
