@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,79 @@ def bench(arguments: Annotated[list[str], typer.Argument(help="BUNDLE [--seconds
 def verify(arguments: Annotated[list[str], typer.Argument(help="BUNDLE")]) -> None:
     """Check a bundle on this machine, step by step (the same as python -m runtime verify)."""
     _runtime("verify", arguments)
+
+
+@commands.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder")],
+    to: Annotated[list[str], typer.Option("--to", help="A target: fp16, fp32.batch1, int8.u8in, ...; may be repeated")],
+    out: Annotated[Path | None, typer.Option(help="A new bundle. Default: the targets are added in place")] = None,
+    opset: Annotated[int | None, typer.Option(help="Write the targets in this opset (18..22)")] = None,
+    ir: Annotated[int | None, typer.Option(help="State this IR version (8..10)")] = None,
+    images: Annotated[Path | None, typer.Option(help="A folder of images to verify on, besides the bundle's")] = None,
+) -> None:
+    """Make further files from a bundle, each verified on real images."""
+    from export.targets.write import export_targets
+
+    for key, row in export_targets(bundle, to, out=out, opset=opset, ir=ir, images=images).items():
+        typer.echo(f"{row['state']:11} {key:18} {row['file']}\n{'':11} {row['why']}")
+
+
+@commands.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run, or its name in the work folder")],
+    bench: Annotated[list[Path] | None, typer.Option(help="bench.json of another device; may be repeated")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the report goes. Default: the run's folder")] = None,
+    work_dir: Annotated[Path | None, typer.Option(help="Default: $CLIP2EDGE_WORK, else ./work")] = None,
+) -> None:
+    """Render a finished run's report again, with what other devices measured (compress bench BUNDLE --out bench.json)."""
+    from compress import api
+    from compress.report.devices import device_sentence
+    from compress.report.rerender import rerender
+
+    named = api.work_folder(work_dir) / "runs" / run
+    folder = run if run.is_dir() or not named.is_dir() else named
+    made = rerender(folder, bench or (), out)
+    typer.echo(made["headline"])
+    if made["devices"]:
+        typer.echo(device_sentence(made))
+    typer.echo(f"report  {(out or folder) / 'report.html'}")
+
+
+@commands.command("app")
+def app_(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle")],
+    out: Annotated[Path, typer.Argument(help="New folder for the app")],
+    target: Annotated[str, typer.Option(help="python, web, cpp, triton or jetson")],
+    precision: Annotated[
+        str, typer.Option(help="Model of the bundle that the app runs; auto: the bundle's default")
+    ] = "auto",
+    ort: Annotated[
+        Path | None, typer.Option(help="web: folder of the npm package onnxruntime-web, copied into the app")
+    ] = None,
+) -> None:
+    """Write an app that embeds the student: a script, a web page, a C++ project, a Triton repository, a Jetson container."""
+    from export.apps import TARGETS, write_app
+
+    folder = write_app(bundle, target, out, precision=precision, ort=ort)
+    typer.echo(f"{TARGETS[target].says}: {folder}\nnext: cd {folder}; {TARGETS[target].start}")
+    typer.echo(f"what is what: {folder / 'README.md'}")
+
+
+@commands.command()
+def estimate(
+    model: Annotated[Path, typer.Argument(help="A bundle, or an ONNX file")],
+    device: Annotated[str, typer.Option(help="A device (compress list devices)")] = "host",
+    precision: Annotated[str | None, typer.Option(help="Whose blocks are shown. Default: the fastest")] = None,
+    calibrate: Annotated[Path | None, typer.Option(help="A bench.json of that device and of this bundle")] = None,
+    calibration: Annotated[list[Path] | None, typer.Option(help="A file that --save wrote")] = None,
+    save: Annotated[Path | None, typer.Option(help="Where the calibration is kept for later estimates")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Estimate a model on a device that is not here: a roofline from its graph, marked as an estimate everywhere."""
+    from compress.budgets.command import estimate_command
+
+    estimate_command(model, device, precision, calibrate, calibration or [], save, as_json)
 
 
 def _runtime(command: str, arguments: list[str]) -> None:

@@ -1,0 +1,25 @@
+"""A container for Jetson (JetPack 6): the runtime, the bundle, and the TensorRT that the base image brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from export.apps.python import copy_bundle, copy_runtime
+from export.apps.render import markdown_text, render
+from export.apps.source import AppSource, Vendored
+
+BASE = "nvcr.io/nvidia/l4t-jetpack:r36.4.0"  # JetPack 6.1: Ubuntu 22.04, Python 3.10, CUDA 12.6, TensorRT 10.3
+
+
+def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
+    """Writes the Dockerfile, bundle/, runtime/ and an empty place for wheels."""
+    copy_bundle(source, folder / "bundle")
+    copy_runtime(folder / "runtime")
+    values = {
+        "title": markdown_text(source.title),
+        "labels": len(source.labels),
+        "precision": source.precision,
+        "base": BASE,
+        "models": sorted(source.bundle.models),
+    }
+    render("jetson", folder, values)

@@ -1,0 +1,32 @@
+// The model in an onnxruntime session. One object may be used from several threads.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <onnxruntime_cxx_api.h>
+
+#include "preprocess.hpp"
+
+struct Guess {
+    int index;
+    double probability;
+};
+
+class Classifier {
+public:
+    /// threads: of one inference; 0 lets onnxruntime choose. Throws Ort::Exception, or std::runtime_error for a model
+    /// that is not the one in model.hpp.
+    explicit Classifier(const std::string& model_file, int threads = 0);
+
+    /// Logits of cropped pixels (uint8, kSize x kSize x 3).
+    std::vector<float> logits(const std::vector<std::uint8_t>& pixels);
+
+    /// The likeliest classes of an image, at most top_k.
+    std::vector<Guess> predict(const Image& image, int top_k = 5);
+
+private:
+    Ort::Env env_;
+    Ort::Session session_;
+    std::string input_name_;
+};

@@ -1,0 +1,129 @@
+// The page: a file, a drop, a paste or the camera goes in; labels and times come out.
+
+import { Classifier } from './classifier.js';
+
+const SHOWN = 5; // guesses
+const find = (id) => document.getElementById(id);
+const [title, status, stage, hint, photo, video] = ['title', 'status', 'stage', 'hint', 'photo', 'video'].map(find);
+const [file, camera, answer, label, guesses, times] = ['file', 'camera', 'answer', 'label', 'guesses', 'times'].map(find);
+
+let classifier;
+let stream = null;
+
+function fail(error) {
+  status.textContent = error.message;
+  status.className = 'error';
+}
+
+function say(text) {
+  status.textContent = text;
+  status.className = '';
+}
+
+function show({ guesses: all, prepareMs, modelMs }, extra = '') {
+  answer.hidden = false;
+  label.textContent = all[0].label;
+  const rows = all.slice(0, SHOWN).map(({ label: name, probability }) => {
+    const row = document.createElement('li');
+    const text = document.createElement('span');
+    const share = document.createElement('span');
+    text.textContent = name; // never innerHTML: labels are data
+    share.textContent = `${(100 * probability).toFixed(1)} %`;
+    row.style.setProperty('--share', probability);
+    row.append(text, share);
+    return row;
+  });
+  guesses.replaceChildren(...rows);
+  times.textContent = `prepare ${prepareMs.toFixed(1)} ms · model ${modelMs.toFixed(1)} ms${extra}`;
+}
+
+async function classify(blob) {
+  stopCamera();
+  try {
+    const image = await classifier.decode(blob);
+    URL.revokeObjectURL(photo.src);
+    photo.src = URL.createObjectURL(blob);
+    photo.hidden = false;
+    hint.hidden = true;
+    show(await classifier.predict(image), ` · ${image.width} × ${image.height} pixels`);
+    say('');
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function stopCamera() {
+  if (stream === null) return;
+  for (const track of stream.getTracks()) track.stop();
+  stream = null;
+  video.srcObject = null;
+  video.hidden = true;
+  hint.hidden = false;
+  camera.setAttribute('aria-pressed', 'false');
+  camera.textContent = 'Use the camera';
+}
+
+async function startCamera() {
+  if (!navigator.mediaDevices?.getUserMedia) throw new Error('The camera needs https, or http on localhost.');
+  stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment', width: { ideal: 640 } } });
+  video.srcObject = stream;
+  await video.play();
+  photo.hidden = hint.hidden = true;
+  video.hidden = false;
+  camera.setAttribute('aria-pressed', 'true');
+  camera.textContent = 'Stop the camera';
+  say('');
+  watch(stream, performance.now());
+}
+
+/** Classifies frame after frame, one at a time, until this stream is no longer the shown one. */
+async function watch(mine, last) {
+  if (stream !== mine) return;
+  if (video.videoWidth > 0) {
+    const result = await classifier.predict(classifier.grab(video, video.videoWidth, video.videoHeight));
+    if (stream !== mine) return;
+    const now = performance.now();
+    show(result, ` · frame ${(now - last).toFixed(0)} ms`);
+    last = now;
+  }
+  requestAnimationFrame(() => watch(mine, last).catch(fail));
+}
+
+file.addEventListener('change', () => {
+  if (file.files.length) classify(file.files[0]);
+  file.value = ''; // so that the same file can be chosen again
+});
+camera.addEventListener('click', async () => {
+  if (stream !== null) return stopCamera();
+  camera.disabled = true;
+  await startCamera().catch((error) => {
+    stopCamera();
+    fail(error);
+  });
+  camera.disabled = false;
+});
+document.addEventListener('dragover', (event) => {
+  event.preventDefault();
+  stage.classList.add('over');
+});
+document.addEventListener('dragleave', () => stage.classList.remove('over'));
+document.addEventListener('drop', (event) => {
+  event.preventDefault();
+  stage.classList.remove('over');
+  const [dropped] = event.dataTransfer.files;
+  if (dropped && classifier) classify(dropped);
+});
+document.addEventListener('paste', (event) => {
+  const [pasted] = event.clipboardData.files;
+  if (pasted && classifier) classify(pasted);
+});
+
+try {
+  classifier = await Classifier.load(new URLSearchParams(location.search).get('provider') ?? 'wasm');
+  const { config, loadMs, provider } = classifier;
+  title.textContent = document.title = config.title;
+  say(`${config.labels.length} classes · ${config.precision} on ${provider} · loaded in ${loadMs.toFixed(0)} ms`);
+  file.disabled = camera.disabled = false;
+} catch (error) {
+  fail(error);
+}

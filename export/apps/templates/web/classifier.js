@@ -1,0 +1,96 @@
+// Loads the model and answers what an image shows. Everything comes from this folder; nothing is sent anywhere.
+
+import { geometry, normalise, softmax } from './preprocess.js';
+
+// Provider -> the file of onnxruntime-web that holds it, in ort/.
+const ENGINES = { wasm: 'ort.wasm.min.mjs', webgpu: 'ort.webgpu.min.mjs' };
+
+export class Classifier {
+  /**
+   * @param {string} [provider] "wasm" or "webgpu"
+   * @returns {Promise<Classifier>}
+   */
+  static async load(provider = 'wasm') {
+    if (!Object.hasOwn(ENGINES, provider)) throw new Error(`provider ${provider}, expected ${Object.keys(ENGINES).join(' or ')}`);
+    const started = performance.now();
+    const [ort, config] = await Promise.all([engine(provider), fetchFile('app.json').then((answer) => answer.json())]);
+    // Threads need SharedArrayBuffer, which a browser gives only to pages served with COOP and COEP headers.
+    ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
+    const model = new Uint8Array(await (await fetchFile(config.model)).arrayBuffer());
+    const session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
+    return new Classifier(ort, session, config, provider, performance.now() - started);
+  }
+
+  constructor(ort, session, config, provider, loadMs) {
+    Object.assign(this, { ort, session, config, provider, loadMs });
+    this.canvas = document.createElement('canvas');
+    // In main memory: a canvas on the GPU may come back with other colours.
+    this.context = this.canvas.getContext('2d', { willReadFrequently: true });
+  }
+
+  /**
+   * @param {Blob} blob an encoded image
+   * @returns {Promise<ImageData>} upright, opaque (transparency on white), colour profile ignored
+   */
+  async decode(blob) {
+    let bitmap;
+    try {
+      bitmap = await createImageBitmap(blob, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
+    } catch {
+      throw new Error(`${blob.name ?? 'this file'} is not an image that this browser can read`);
+    }
+    try {
+      return this.grab(bitmap, bitmap.width, bitmap.height);
+    } finally {
+      bitmap.close();
+    }
+  }
+
+  /** The pixels of a bitmap or of the frame that a video shows, as ImageData. */
+  grab(source, width, height) {
+    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    this.context.fillStyle = '#fff';
+    this.context.fillRect(0, 0, width, height);
+    this.context.drawImage(source, 0, 0);
+    return this.context.getImageData(0, 0, width, height);
+  }
+
+  /** Logits (K) of cropped pixels, Uint8Array size x size x 3. */
+  async logits(pixels) {
+    const { size } = this.config.preprocess;
+    const tensor = new this.ort.Tensor('float32', normalise(pixels, this.config.preprocess), [1, 3, size, size]);
+    const results = await this.session.run({ [this.session.inputNames[0]]: tensor }, ['logits']);
+    return results.logits.data;
+  }
+
+  /**
+   * @param {ImageData} image
+   * @returns {Promise<{guesses: {label: string, index: number, probability: number}[], prepareMs: number, modelMs: number}>}
+   *   all classes, likeliest first
+   */
+  async predict(image) {
+    const start = performance.now();
+    const pixels = geometry(image, this.config.preprocess);
+    const prepared = performance.now();
+    const logits = await this.logits(pixels);
+    const done = performance.now();
+    const guesses = softmax(logits).map((probability, index) => ({ label: this.config.labels[index], index, probability }));
+    guesses.sort((a, b) => b.probability - a.probability || a.index - b.index);
+    return { guesses, prepareMs: prepared - start, modelMs: done - prepared };
+  }
+}
+
+/** A file of the app's folder. */
+export async function fetchFile(name) {
+  const answer = await fetch(new URL(name, import.meta.url));
+  if (!answer.ok) throw new Error(`${name} could not be loaded (${answer.status}): is the whole folder on the server?`);
+  return answer;
+}
+
+async function engine(provider) {
+  try {
+    return await import(new URL(`ort/${ENGINES[provider]}`, import.meta.url));
+  } catch (error) {
+    throw new Error(`ort/${ENGINES[provider]} could not be loaded: npm install && npm run ${provider === 'wasm' ? 'ort' : `ort -- ${provider}`} (${error.message})`);
+  }
+}
