@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from compress.errors import ExportError
+from export import huggingface
 from runtime import golden as golden_vectors
 from runtime.backends import load as load_model
 from runtime.bundle import GOLDEN, LABELS, MANIFEST, PREPROCESS, SCHEMA, labels_from_json, open_bundle, sha256_of
@@ -39,6 +40,7 @@ def write_bundle(
     golden: Sequence[bytes | np.ndarray],
     card: str,
     default: str,
+    hugging_face: bool = True,
 ) -> dict[str, Any]:
     """Fills the new or empty ``folder`` and returns its manifest, which is written last.
 
@@ -50,6 +52,7 @@ def write_bundle(
         golden: a few encoded images (or uint8 (H, W, 3)) for golden.npz.
         card: the model card, Markdown.
         default: the model that ``precision="auto"`` means.
+        hugging_face: add what optimum and transformers.js read; it doubles the files of a large model.
 
     Raises:
         ExportError: an unknown model name, no model, or a default that is not among them.
@@ -72,6 +75,10 @@ def write_bundle(
     write_json(folder / PREPROCESS, preprocess.to_json())
     write_json(folder / PROVENANCE, provenance)
     (folder / CARD).write_bytes(card.encode())
+    if hugging_face:
+        for name, document in huggingface.documents(names, preprocess).items():
+            write_json(folder / name, document)
+        huggingface.write_twins(folder, {name: folder / MODELS[name] for name in models})
     runners = {name: load_model("onnxruntime", folder / MODELS[name], threads=1).run for name in sorted(models)}
     golden_vectors.write(folder / GOLDEN, golden_vectors.make(list(golden), preprocess, runners))
     return seal(folder, {name: MODELS[name] for name in models}, default)

@@ -17,13 +17,15 @@ from runtime.regular_file import COPY_AGAIN, open_regular
 from runtime.strict_json import parse_json, read_json
 
 __all__ = [
-    "GOLDEN", "LABELS", "MANIFEST", "PREPROCESS", "SCHEMA", "TWINS", "Bundle", "Label", "check_file",
+    "GOLDEN", "INPUT", "LABELS", "MANIFEST", "PREPROCESS", "SCHEMA", "TWINS", "TWIN_INPUT", "Bundle", "Label", "check_file",
     "labels_from_json", "open_bundle", "parse_json", "read_json", "sha256_of",
 ]  # fmt: skip
 
 SHOWN = 200  # characters of a wrong value that a message repeats
 
-# Model key -> its copy under the names that optimum and transformers.js look for; the input is called "pixel_values".
+INPUT, TWIN_INPUT = "images", "pixel_values"  # of our own files; of their copies for Hugging Face's loaders
+
+# Model key -> its copy under the name that optimum and transformers.js look for.
 TWINS = {
     "fp32": f"{SUBFOLDER}model.onnx",
     "fp16": f"{SUBFOLDER}model_fp16.onnx",

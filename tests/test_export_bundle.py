@@ -11,7 +11,7 @@ import pytest
 from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
 
 from compress.errors import ExportError
-from export.bundle import copy_with_metadata, update_default, write_bundle, write_json
+from export.bundle import copy_with_metadata, seal, update_default, write_bundle, write_json
 from runtime import BundleError, Classifier, open_bundle
 from runtime.golden import verify
 
@@ -22,9 +22,10 @@ def bundle(tmp_path_factory) -> Path:
 
 
 def test_contents(bundle: Path) -> None:
-    names = sorted(file.name for file in bundle.iterdir())
-    assert names == ["README.md", "golden.npz", "labels.json", "labels.txt", "manifest.json", "model.fp32.onnx",
-                     "model.int8.onnx", "preprocess.json", "provenance.json"]  # fmt: skip
+    names = sorted(file.relative_to(bundle).as_posix() for file in bundle.rglob("*") if file.is_file())
+    assert names == ["README.md", "config.json", "golden.npz", "labels.json", "labels.txt", "manifest.json",
+                     "model.fp32.onnx", "model.int8.onnx", "onnx/model.onnx", "onnx/model_quantized.onnx",
+                     "preprocess.json", "preprocessor_config.json", "processor_config.json", "provenance.json"]  # fmt: skip
     assert (bundle / "labels.txt").read_text() == "rose\niris\ndaisy\ntulip\n"
     assert json.loads((bundle / "labels.json").read_text())[1] == {**LABELS[1], "index": 1}
     assert set(json.loads((bundle / "manifest.json").read_text())["files"]) == set(names) - {"manifest.json"}
@@ -32,8 +33,9 @@ def test_contents(bundle: Path) -> None:
 
 def test_same_inputs_same_bytes(bundle: Path, tmp_path: Path) -> None:
     other = make_bundle(tmp_path / "again", tmp_path)
-    for file in bundle.iterdir():
-        assert file.read_bytes() == (other / file.name).read_bytes(), file.name
+    for file in sorted(bundle.rglob("*")):
+        if file.is_file():
+            assert file.read_bytes() == (other / file.relative_to(bundle)).read_bytes(), file.name
 
 
 def test_models_are_valid_onnx_and_describe_themselves(bundle: Path) -> None:
@@ -57,7 +59,7 @@ def test_description_that_is_there_is_kept_once(tmp_path: Path) -> None:
 
 def test_default_changes_only_the_manifest(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "bundle", tmp_path)
-    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    before = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     manifest = update_default(folder, "fp32", "int8 is 0.9x as fast here")
     assert manifest["default_reason"] == "int8 is 0.9x as fast here"
     changed = [name for name, data in before.items() if (folder / name).read_bytes() != data]
@@ -66,6 +68,24 @@ def test_default_changes_only_the_manifest(tmp_path: Path) -> None:
     assert (folder / "manifest.json").read_bytes() == before["manifest.json"]
     with pytest.raises(ExportError, match="fp32 or int8"):
         update_default(folder, "fp16")
+
+
+def test_a_bundle_without_the_copies_for_other_loaders(tmp_path: Path) -> None:
+    model = float_model(tmp_path / "m.onnx")
+    folder = tmp_path / "b"
+    write_bundle(folder, {"fp32": model}, SPEC, LABELS, {}, [photo()], "", "fp32", hugging_face=False)
+    assert open_bundle(folder).twins == {} and not (folder / "config.json").exists()
+
+
+def test_a_bad_manifest_never_replaces_a_good_one(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "bundle", tmp_path)
+    before = (folder / "manifest.json").read_bytes()
+    with pytest.raises(BundleError, match="gone.onnx"):
+        seal(folder, {"fp32": "gone.onnx"}, "fp32")
+    assert (folder / "manifest.json").read_bytes() == before
+    targets = {"fp32": {"file": "model.fp32.onnx", "state": "verified", "why": "it is the model", "parity": None}}
+    assert seal(folder, {"fp32": "model.fp32.onnx"}, "fp32", targets, "it is the only one")["targets"] == targets
+    assert open_bundle(folder).manifest["default_reason"] == "it is the only one"
 
 
 def test_golden_steps_hold(bundle: Path) -> None:
