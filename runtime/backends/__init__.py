@@ -44,6 +44,7 @@ class Backend:
 
 BACKENDS: dict[str, Backend] = {
     "onnxruntime": Backend("runtime.backends.onnxruntime", {}),
+    "tensorrt": Backend("runtime.backends.tensorrt", {"int8": "int8.trt"}),
 }
 
 

@@ -1,0 +1,254 @@
+"""The CUDA runtime through ctypes: what JetPack always has, in the few calls that inference needs.
+
+ctypes on libcudart rather than cuda-python, PyCUDA or torch: libcudart comes with every JetPack and with every CUDA
+install, while the Python packages are a further download, whose wheels do not exist for all of JetPack's Python
+versions. The entry points used here kept their C signatures from CUDA 11.4 to 13 (cudaGraphInstantiate itself did not:
+``cudaGraphInstantiateWithFlags`` is the stable one). An older runtime works with every newer driver, so the oldest found
+is taken.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_char_p, c_float, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import BackendError
+
+TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost
+NON_BLOCKING = 1  # cudaStreamNonBlocking: not ordered with the legacy default stream
+THREAD_LOCAL = 1  # cudaStreamCaptureModeThreadLocal: another thread's cudaMalloc does not break a capture
+MULTIPROCESSORS, INTEGRATED, MAJOR, MINOR = 16, 18, 75, 76  # cudaDeviceAttr
+PROPERTIES_BYTES = 16 * 1024  # cudaDeviceProp is about 1 KiB and begins with char name[256] in every version
+
+_SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "cudaRuntimeGetVersion": (POINTER(c_int),),
+    "cudaDriverGetVersion": (POINTER(c_int),),
+    "cudaGetDeviceCount": (POINTER(c_int),),
+    "cudaGetDevice": (POINTER(c_int),),
+    "cudaGetDeviceProperties": (c_void_p, c_int),
+    "cudaDeviceGetAttribute": (POINTER(c_int), c_int, c_int),
+    "cudaMemGetInfo": (POINTER(c_size_t), POINTER(c_size_t)),
+    "cudaMalloc": (POINTER(c_void_p), c_size_t),
+    "cudaFree": (c_void_p,),
+    "cudaMallocHost": (POINTER(c_void_p), c_size_t),
+    "cudaFreeHost": (c_void_p,),
+    "cudaMemcpyAsync": (c_void_p, c_void_p, c_size_t, c_int, c_void_p),
+    "cudaStreamCreateWithFlags": (POINTER(c_void_p), c_uint),
+    "cudaStreamDestroy": (c_void_p,),
+    "cudaStreamSynchronize": (c_void_p,),
+    "cudaStreamBeginCapture": (c_void_p, c_int),
+    "cudaStreamEndCapture": (c_void_p, POINTER(c_void_p)),
+    "cudaGraphInstantiateWithFlags": (POINTER(c_void_p), c_void_p, c_ulonglong),
+    "cudaGraphLaunch": (c_void_p, c_void_p),
+    "cudaGraphDestroy": (c_void_p,),
+    "cudaGraphExecDestroy": (c_void_p,),
+    "cudaEventCreate": (POINTER(c_void_p),),
+    "cudaEventDestroy": (c_void_p,),
+    "cudaEventRecord": (c_void_p, c_void_p),
+    "cudaEventSynchronize": (c_void_p,),
+    "cudaEventElapsedTime": (POINTER(c_float), c_void_p, c_void_p),
+    "cudaGetLastError": (),
+}
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A device. All Jetson Orin modules have one name: the number of multiprocessors tells them apart."""
+
+    name: str
+    compute_capability: str
+    multiprocessors: int
+    integrated: bool
+    memory_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return asdict(self)
+
+
+class Cuda:
+    """The CUDA runtime of this process. Addresses and handles are plain integers.
+
+    Raises:
+        BackendError: from every method, with the name of the call and CUDA's own words.
+    """
+
+    def __init__(self, library: str | Path) -> None:
+        self.library = str(library)
+        try:
+            self._cdll = ctypes.CDLL(self.library)
+            for name, arguments in _SIGNATURES.items():
+                function = getattr(self._cdll, name)
+                function.argtypes, function.restype = list(arguments), c_int
+            self._cdll.cudaGetErrorString.argtypes, self._cdll.cudaGetErrorString.restype = [c_int], c_char_p
+        except (OSError, AttributeError) as error:
+            raise BackendError(
+                "the CUDA runtime cannot be loaded", got=error, expected="libcudart of CUDA 11.4 or newer",
+                remedy="on Jetson: sudo apt install nvidia-jetpack; elsewhere: pip install nvidia-cuda-runtime-cu12",
+            ) from error  # fmt: skip
+
+    def runtime_version(self) -> str:
+        """For example "12.6"."""
+        return _version(self._int("cudaRuntimeGetVersion"))
+
+    def gpu(self) -> Gpu:
+        """The current device.
+
+        Raises:
+            BackendError: no driver or no device.
+        """
+        if not self._int("cudaGetDeviceCount"):
+            raise BackendError("no CUDA device", got="0 devices", expected="an NVIDIA GPU")
+        device = self._int("cudaGetDevice")
+        properties = ctypes.create_string_buffer(PROPERTIES_BYTES)
+        self._call("cudaGetDeviceProperties", properties, device)
+        free, total = c_size_t(), c_size_t()
+        self._call("cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
+        attribute = {key: self._attribute(key, device) for key in (MULTIPROCESSORS, INTEGRATED, MAJOR, MINOR)}
+        return Gpu(
+            name=properties.raw[:256].split(b"\0")[0].decode(errors="replace"),
+            compute_capability=f"{attribute[MAJOR]}.{attribute[MINOR]}",
+            multiprocessors=attribute[MULTIPROCESSORS],
+            integrated=bool(attribute[INTEGRATED]),
+            memory_bytes=total.value,
+        )
+
+    def allocate(self, size: int) -> int:
+        """Address of ``size`` bytes on the device."""
+        return self._handle("cudaMalloc", size)
+
+    def free(self, address: int) -> None:
+        """Gives device memory back."""
+        self._call("cudaFree", address)
+
+    def allocate_host(self, size: int) -> int:
+        """Address of ``size`` bytes of page-locked memory, which copies need not stage."""
+        return self._handle("cudaMallocHost", size)
+
+    def free_host(self, address: int) -> None:
+        """Gives page-locked memory back."""
+        self._call("cudaFreeHost", address)
+
+    def stream(self) -> int:
+        """A stream of its own."""
+        return self._handle("cudaStreamCreateWithFlags", NON_BLOCKING)
+
+    def destroy_stream(self, stream: int) -> None:
+        """Ends a stream."""
+        self._call("cudaStreamDestroy", stream)
+
+    def copy(self, target: int, source: int, size: int, kind: int, stream: int) -> None:
+        """Queues a copy of ``size`` bytes; ``kind`` is ``TO_DEVICE`` or ``TO_HOST``."""
+        self._call("cudaMemcpyAsync", target, source, size, kind, stream)
+
+    def synchronize(self, stream: int) -> None:
+        """Waits until all that was queued is done; an earlier failure shows here."""
+        self._call("cudaStreamSynchronize", stream)
+
+    def begin_capture(self, stream: int) -> None:
+        """From here on, what is queued on ``stream`` is recorded instead of run."""
+        self._call("cudaStreamBeginCapture", stream, THREAD_LOCAL)
+
+    def end_capture(self, stream: int) -> int:
+        """The recorded work as an executable graph."""
+        graph = c_void_p()
+        self._call("cudaStreamEndCapture", stream, ctypes.byref(graph))
+        try:
+            return self._handle("cudaGraphInstantiateWithFlags", graph, 0)
+        finally:
+            self._call("cudaGraphDestroy", graph)
+
+    def abandon_capture(self, stream: int) -> None:
+        """Ends a capture that failed, and clears the error it left behind."""
+        graph = c_void_p()
+        self._cdll.cudaStreamEndCapture(stream, ctypes.byref(graph))
+        if graph.value:
+            self._cdll.cudaGraphDestroy(graph)
+        self._cdll.cudaGetLastError()
+
+    def launch(self, graph: int, stream: int) -> None:
+        """Queues a whole graph."""
+        self._call("cudaGraphLaunch", graph, stream)
+
+    def destroy_graph(self, graph: int) -> None:
+        """Gives an executable graph back."""
+        self._call("cudaGraphExecDestroy", graph)
+
+    def event(self) -> int:
+        """A timing event."""
+        return self._handle("cudaEventCreate")
+
+    def destroy_event(self, event: int) -> None:
+        """Gives an event back."""
+        self._call("cudaEventDestroy", event)
+
+    def record(self, event: int, stream: int) -> None:
+        """Marks the point that ``stream`` has reached."""
+        self._call("cudaEventRecord", event, stream)
+
+    def elapsed_ms(self, start: int, end: int) -> float:
+        """Milliseconds on the device between two recorded events, after the second was reached."""
+        self._call("cudaEventSynchronize", end)
+        passed = c_float()
+        self._call("cudaEventElapsedTime", ctypes.byref(passed), start, end)
+        return float(passed.value)
+
+    def _attribute(self, key: int, device: int) -> int:
+        value = c_int()
+        self._call("cudaDeviceGetAttribute", ctypes.byref(value), key, device)
+        return value.value
+
+    def _int(self, name: str) -> int:
+        value = c_int()
+        self._call(name, ctypes.byref(value))
+        return value.value
+
+    def _handle(self, name: str, *arguments: Any) -> int:
+        """Calls a function whose first argument receives a pointer."""
+        made = c_void_p()
+        self._call(name, ctypes.byref(made), *arguments)
+        return made.value or 0
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        code = getattr(self._cdll, name)(*arguments)
+        if code:
+            text = self._cdll.cudaGetErrorString(code) or b"unknown error"
+            self._cdll.cudaGetLastError()
+            raise BackendError(f"{name} failed", got=f"{text.decode(errors='replace')} (CUDA error {code})")
+
+
+def open_cuda(root: Path = Path("/")) -> Cuda:
+    """The CUDA runtime of this machine.
+
+    Raises:
+        BackendError: none can be loaded.
+    """
+    failure: BackendError | None = None
+    for library in candidates(root):
+        try:
+            return Cuda(library)
+        except BackendError as error:
+            failure = failure or error
+    assert failure is not None  # there is always a candidate
+    raise failure
+
+
+def candidates(root: Path = Path("/")) -> list[str]:
+    """Where libcudart may lie, in the order to try: the loader's path, CUDA's own folders, pip's."""
+    names = [f"libcudart.so.{major}" for major in (12, 13)] + ["libcudart.so"]
+    folders = [*sorted((root / "usr/local").glob("cuda*/lib64")), *_pip_folders()]
+    return [*names, *(str(folder / name) for folder in folders for name in names if (folder / name).exists())]
+
+
+def _pip_folders() -> list[Path]:
+    found = find_spec("nvidia")
+    roots = [Path(location) for location in (found.submodule_search_locations or [])] if found else []
+    return [folder for root in roots for folder in sorted(root.glob("cu*/lib"))]
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"

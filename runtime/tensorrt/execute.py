@@ -1,0 +1,209 @@
+"""One engine at work: page-locked and device buffers, a context for each batch size, CUDA graphs."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from runtime.errors import BackendError
+from runtime.tensorrt.api import Context, reasons
+from runtime.tensorrt.cuda import TO_DEVICE, TO_HOST, Cuda
+from runtime.tensorrt.engine import Prepared
+
+MAX_PLANS = 4  # batch sizes kept ready; each has a context with scratch memory of its own
+
+
+@dataclass(frozen=True)
+class Binding:
+    """An input or output: its type, its shape without the batch, and its buffers for the largest batch."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    host: int
+    device: int
+    values: np.ndarray  # (max batch, *shape), a view of the page-locked memory
+
+    def bytes_of(self, batch: int) -> int:
+        """Bytes of the first ``batch`` rows."""
+        return batch * int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One batch size: a context whose shapes and addresses are set, and its captured graph, or None."""
+
+    context: Context
+    graph: int | None
+
+
+class Execution:
+    """Runs an engine. One call at a time: the caller holds a lock.
+
+    Attributes:
+        input: the only input.
+        outputs: by name.
+        batch: the engine's fixed batch, or None where it is dynamic.
+        max_batch: the largest batch of one call.
+        states: what became of CUDA graphs, one sentence each.
+    """
+
+    def __init__(self, prepared: Prepared, cuda_graph: bool = True) -> None:
+        self._prepared, self._cuda, self._wants_graph = prepared, prepared.cuda, cuda_graph
+        self.states: list[str] = [] if cuda_graph else ["CUDA graph: not asked for"]
+        self._plans: OrderedDict[int, Plan] = OrderedDict()
+        engine, mode = prepared.engine, prepared.trt.TensorIOMode
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        inputs = [name for name in names if engine.get_tensor_mode(name) == mode.INPUT]
+        if len(inputs) != 1:
+            raise BackendError("engine inputs", got=inputs, expected="one image tensor")
+        leading = int(engine.get_tensor_shape(inputs[0])[0])
+        self.batch = None if leading < 0 else leading
+        self.max_batch = self.batch or int(engine.get_tensor_profile_shape(inputs[0], 0)[2][0])
+        owned = _Owned(self._cuda)
+        self._release = weakref.finalize(self, owned.release)
+        self._release.atexit = False  # the driver may be gone by then, and the process's memory goes with it
+        self._owned = owned
+        self._stream = owned.keep(self._cuda.stream(), self._cuda.destroy_stream)
+        self.input = self._bind(inputs[0])
+        self.outputs = {name: self._bind(name) for name in names if name not in inputs}
+
+    def run(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """float32 outputs of up to ``max_batch`` images.
+
+        Raises:
+            BackendError: TensorRT or CUDA fails.
+        """
+        count = len(images)
+        plan = self._plan(count)
+        self.input.values[:count] = images
+        self._copy(self.input, count, TO_DEVICE)
+        self._enqueue(plan)
+        for name in outputs:
+            self._copy(self.outputs[name], count, TO_HOST)
+        self._cuda.synchronize(self._stream)
+        return {name: self.outputs[name].values[:count].astype(np.float32) for name in outputs}
+
+    def device_ms(self, images: np.ndarray, calls: int) -> list[float]:
+        """Milliseconds of compute on the device, without copies and host, of each of ``calls``, by CUDA events."""
+        count = len(images)
+        plan = self._plan(count)
+        self.input.values[:count] = images
+        self._copy(self.input, count, TO_DEVICE)
+        start, end = self._cuda.event(), self._cuda.event()
+        durations = []
+        try:
+            for _ in range(calls):
+                self._cuda.record(start, self._stream)
+                self._enqueue(plan)
+                self._cuda.record(end, self._stream)
+                durations.append(self._cuda.elapsed_ms(start, end))
+        finally:
+            self._cuda.destroy_event(start)
+            self._cuda.destroy_event(end)
+        return durations
+
+    def close(self) -> None:
+        """Gives streams, graphs and memory back."""
+        self._drop(keep=0)
+        self._release()
+
+    def _bind(self, name: str) -> Binding:
+        engine = self._prepared.engine
+        dtype = _numpy_type(self._prepared.trt, engine.get_tensor_dtype(name), name)
+        shape = tuple(int(size) for size in engine.get_tensor_shape(name)[1:])
+        if any(size < 0 for size in shape):
+            raise BackendError(f"engine tensor {name}", got=shape, expected="only the batch is dynamic")
+        size = max(1, self.max_batch * int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        host = self._owned.keep(self._cuda.allocate_host(size), self._cuda.free_host)
+        device = self._owned.keep(self._cuda.allocate(size), self._cuda.free)
+        raw = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host))
+        return Binding(name, dtype, shape, host, device, raw.view(dtype).reshape(self.max_batch, *shape))
+
+    def _plan(self, batch: int) -> Plan:
+        if batch in self._plans:
+            self._plans.move_to_end(batch)
+            return self._plans[batch]
+        self._drop(keep=MAX_PLANS - 1)
+        context = self._prepared.engine.create_execution_context()
+        if context is None:
+            raise BackendError(
+                "TensorRT cannot make an execution context", got=self._reason(), remedy="free GPU memory"
+            )
+        if self.batch is None and not context.set_input_shape(self.input.name, (batch, *self.input.shape)):
+            raise BackendError("batch", got=batch, expected=f"within the engine's profile, at most {self.max_batch}")
+        for binding in (self.input, *self.outputs.values()):
+            if not context.set_tensor_address(binding.name, binding.device):
+                raise BackendError(f"TensorRT refuses the buffer of {binding.name}", got=self._reason())
+        self._plans[batch] = Plan(context, self._capture(context, batch))
+        return self._plans[batch]
+
+    def _capture(self, context: Context, batch: int) -> int | None:
+        """The graph of one inference; None, and a recorded state, where the engine cannot be captured."""
+        self._execute(context)  # a shape's first run allocates, which a capture forbids
+        self._cuda.synchronize(self._stream)
+        if not self._wants_graph:
+            return None
+        self._cuda.begin_capture(self._stream)
+        try:
+            self._execute(context)
+            graph = self._cuda.end_capture(self._stream)
+        except BackendError as error:
+            self._cuda.abandon_capture(self._stream)
+            self.states.append(f"CUDA graph: none for batch {batch}, each layer is launched by itself: {error}")
+            return None
+        self.states.append(f"CUDA graph: captured for batch {batch}")
+        return graph
+
+    def _enqueue(self, plan: Plan) -> None:
+        if plan.graph is None:
+            self._execute(plan.context)
+        else:
+            self._cuda.launch(plan.graph, self._stream)
+
+    def _execute(self, context: Context) -> None:
+        if not context.execute_async_v3(self._stream):
+            raise BackendError("TensorRT cannot run the engine", got=self._reason())
+
+    def _copy(self, binding: Binding, batch: int, kind: int) -> None:
+        ends = (binding.device, binding.host) if kind == TO_DEVICE else (binding.host, binding.device)
+        self._cuda.copy(*ends, binding.bytes_of(batch), kind, self._stream)
+
+    def _drop(self, keep: int) -> None:
+        while len(self._plans) > keep:
+            _, plan = self._plans.popitem(last=False)
+            if plan.graph is not None:
+                self._cuda.destroy_graph(plan.graph)
+
+    def _reason(self) -> str:
+        return reasons(self._prepared.keep[-1])
+
+
+class _Owned:
+    """Handles with the call that gives each back; released in the reverse order, once."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda, self._handles = cuda, list[tuple[int, Any]]()
+
+    def keep(self, handle: int, give_back: Any) -> int:
+        self._handles.append((handle, give_back))
+        return handle
+
+    def release(self) -> None:
+        while self._handles:
+            handle, give_back = self._handles.pop()
+            give_back(handle)
+
+
+def _numpy_type(trt: Any, dtype: Any, name: str) -> np.dtype[Any]:
+    types = {trt.DataType.FLOAT: np.float32, trt.DataType.HALF: np.float16, trt.DataType.UINT8: np.uint8}
+    if dtype not in types:
+        raise BackendError(f"engine tensor {name}", got=dtype, expected="float32, float16 or uint8",
+                           remedy="use the bundle's int8.trt, fp16 or fp32 model")  # fmt: skip
+    return np.dtype(types[dtype])

@@ -1,0 +1,191 @@
+"""What really runs: the layers of a built engine, from the JSON of TensorRT's engine inspector.
+
+The QDQ nodes in a file are a wish. TensorRT fuses, reformats and picks kernels; the inspector (with detailed profiling
+verbosity) says what came of it. Its JSON differs by version: 10.x names a tensor's type inside "Format/Datatype" and its
+inputs and outputs in "Bindings"; 11.x has "Datatype" (or "DataType") beside "Format", and "I/O Tensors". Source: NVIDIA,
+Migrating IEngineInspector Usage from TensorRT 10.x to 11.x; the layers' fields, engine inspector documentation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from runtime.errors import BackendError
+
+# Words for a type, in the inspector's several spellings; the longer word first: "UInt8" holds "Int8", "BFloat16" "Float".
+_TYPES = (
+    ("uint8", r"uint8"), ("int8", r"int8"), ("bf16", r"bfloat16|bf16"), ("fp8", r"fp8|float8"), ("fp16", r"half|fp16"),
+    ("fp32", r"fp32|float"), ("int64", r"int64"), ("int32", r"int32"), ("bool", r"bool"),
+)  # fmt: skip
+_TACTICS = (("int8", r"i8i8|i8f|int8|imma|s8s8"), ("fp16", r"f16f16|h16816|hmma|fp16"), ("fp32", r"f32f32|sgemm|_tf32"))
+_COMPUTE = re.compile(r"conv|gemm|matmul|matrix_?multiply|fullyconnected|fully_connected", re.IGNORECASE)
+_REFORMAT = re.compile(r"reformat|copynode", re.IGNORECASE)
+_QDQ = re.compile(r"quantizelinear|quantize_linear|dequantize|^quantize", re.IGNORECASE)
+FLOATS = ("fp32", "fp16", "bf16", "fp8")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of an engine.
+
+    Attributes:
+        kind: TensorRT's own word, e.g. "CaskConvolution", "Reformat", "kgen".
+        role: "compute" (convolutions and products), "reformat", "qdq" (a Quantize or Dequantize that was not fused), "other".
+        precision: what it computes in: "int8", "fp16", "fp32", ..., "unknown".
+        evidence: where that is known from: "weights", "tactic", "input" or "none".
+    """
+
+    name: str
+    kind: str
+    role: str
+    precision: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """The layers of an engine. ``detailed`` is False where the engine was built without that verbosity."""
+
+    layers: tuple[Layer, ...]
+    detailed: bool
+
+    def kernels(self) -> dict[str, int]:
+        """ "int8 compute" -> number of layers: the form of a bench row's "kernels"."""
+        counts = Counter(f"{layer.precision} {layer.role}" for layer in self.layers)
+        return dict(sorted(counts.items()))
+
+    def count(self, role: str, precision: str | None = None) -> int:
+        """Layers of a role, and of a precision."""
+        return sum(layer.role == role and precision in (None, layer.precision) for layer in self.layers)
+
+    def unfused_qdq(self) -> list[str]:
+        """Quantize and Dequantize nodes that became layers of their own: each costs a pass over memory."""
+        return [layer.name for layer in self.layers if layer.role == "qdq"]
+
+    def float_compute(self) -> list[str]:
+        """Convolutions and products that do not run in int8."""
+        return [layer.name for layer in self.layers if layer.role == "compute" and layer.precision != "int8"]
+
+    def verdict(self, qdq_nodes: int) -> str:
+        """One sentence: did the quantized file become a quantized engine?
+
+        Args:
+            qdq_nodes: QuantizeLinear and DequantizeLinear nodes in the ONNX file.
+        """
+        if not self.detailed:
+            return "layers unknown: the engine was built without detailed profiling verbosity"
+        total, integer = self.count("compute"), self.count("compute", "int8")
+        reformats, left = self.count("reformat"), len(self.unfused_qdq())
+        if not qdq_nodes:
+            types = Counter(layer.precision for layer in self.layers if layer.role == "compute")
+            listed = ", ".join(f"{count} {name}" for name, count in sorted(types.items())) or "none"
+            return f"convolutions and products: {listed}; {reformats} reformats"
+        return (
+            f"{integer} of {total} convolutions and products run in int8; {left} of {qdq_nodes} Q/DQ nodes were not fused; "
+            f"{reformats} reformats"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {
+            "detailed": self.detailed,
+            "kernels": self.kernels(),
+            "layers": [asdict(layer) for layer in self.layers],
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> LayerReport:
+        """The inverse of ``to_json``.
+
+        Raises:
+            BackendError: not such an object.
+        """
+        try:
+            return cls(tuple(Layer(**row) for row in value["layers"]), bool(value["detailed"]))
+        except (TypeError, KeyError) as error:
+            raise BackendError("not a layer report", got=error) from error
+
+
+def is_quantized(kernels: dict[str, int]) -> bool:
+    """Whether most of the convolutions and products of ``LayerReport.kernels`` run in int8."""
+    integer = kernels.get("int8 compute", 0)
+    return integer > sum(kernels.get(f"{name} compute", 0) for name in (*FLOATS, "unknown"))
+
+
+def parse_layers(text: str) -> LayerReport:
+    """The report of an engine inspector's ``get_engine_information(LayerInformationFormat.JSON)``, 10.x or 11.x.
+
+    Raises:
+        BackendError: no JSON, or no list of layers in it.
+    """
+    try:
+        value = json.loads(text, strict=False)  # names may hold control characters
+    except (ValueError, RecursionError) as error:
+        raise BackendError("the engine inspector's answer cannot be read", got=error) from error
+    rows = value.get("Layers") if isinstance(value, dict) else value
+    if not isinstance(rows, list):
+        raise BackendError(
+            "the engine inspector's answer has no layers", got=str(text)[:80], expected='"Layers": [...]'
+        )
+    named = [row for row in rows if isinstance(row, str)]  # verbosity LAYER_NAMES_ONLY
+    if named:
+        return LayerReport(
+            tuple(Layer(name, "unknown", _role(name, "", {}), "unknown", "none") for name in named), False
+        )
+    return LayerReport(tuple(_layer(row) for row in rows if isinstance(row, dict)), True)
+
+
+def type_of(text: str) -> str | None:
+    """The precision that a type or format text names, e.g. "Thirty-two wide channel vectorized row major Int8 format"."""
+    return next((name for name, pattern in _TYPES if re.search(pattern, text, re.IGNORECASE)), None)
+
+
+def tensor_type(tensor: Any) -> str | None:
+    """The type of one of a layer's "Inputs" or "Outputs", in either version's form."""
+    if not isinstance(tensor, dict):
+        return None
+    for key in ("Datatype", "DataType", "Format/Datatype", "Format"):
+        found = type_of(str(tensor.get(key) or ""))
+        if found:
+            return found
+    return None
+
+
+def _layer(row: dict[str, Any]) -> Layer:
+    name, kind = str(row.get("Name", "")), str(row.get("LayerType", "unknown"))
+    role = _role(name, kind, row)
+    precision, evidence = _precision(row, role)
+    return Layer(name, kind, role, precision, evidence)
+
+
+def _role(name: str, kind: str, row: dict[str, Any]) -> str:
+    words = f"{kind} {row.get('ParameterType', '')}"
+    tactic = str(row.get("TacticName", ""))
+    if str(row.get("Origin", "")).upper() == "QDQ" or _QDQ.search(kind):
+        return "qdq"
+    if _REFORMAT.search(words) or name.startswith("Reformatting CopyNode"):
+        return "reformat"
+    if _COMPUTE.search(words) or (kind.lower() in ("fusion", "myelin", "kgen") and _COMPUTE.search(tactic)):
+        return "compute"
+    only_qdq = name and all(_QDQ.search(part.rpartition("/")[2]) for part in name.split(" + "))
+    return "qdq" if only_qdq and not tactic else "other"
+
+
+def _precision(row: dict[str, Any], role: str) -> tuple[str, str]:
+    """Precision and its evidence. The weights' type is the surest; a kernel's name comes next; then its input."""
+    weights = row.get("Weights")
+    named = type_of(str(weights.get("Type", ""))) if isinstance(weights, dict) else None
+    if named:
+        return named, "weights"
+    tactic = str(row.get("TacticName", ""))
+    if role == "compute":
+        for name, pattern in _TACTICS:
+            if re.search(pattern, tactic, re.IGNORECASE):
+                return name, "tactic"
+    inputs = row.get("Inputs") if isinstance(row.get("Inputs"), list) else []
+    first = next((found for found in map(tensor_type, inputs or []) if found), None)
+    return (first, "input") if first else ("unknown", "none")
