@@ -17,8 +17,8 @@ def classify(arguments: Annotated[list[str], typer.Argument(help="BUNDLE IMAGE..
 
 
 @commands.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-def bench(arguments: Annotated[list[str], typer.Argument(help="BUNDLE [--seconds S] [--threads N]")]) -> None:
-    """Measure a bundle's latency on this machine (the same as python -m runtime bench)."""
+def bench(arguments: Annotated[list[str], typer.Argument(help="BUNDLE [--teacher PATH] [--out FILE]")]) -> None:
+    """Measure a bundle on this machine, beside its teacher; -- --help lists all options (python -m runtime bench)."""
     _runtime("bench", arguments)
 
 

@@ -8,9 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from runtime import golden
-from runtime.bench import bench as run_bench
-from runtime.bench import lines
+from runtime import bench_command, golden
 from runtime.classifier import Classifier
 from runtime.errors import EdgeError
 
@@ -27,13 +25,6 @@ def classify(args: argparse.Namespace) -> int:
         print(image)
         for guess in guesses:
             print(f"  {guess.probability:6.1%}  {guess.label}")
-    return 0
-
-
-def bench(args: argparse.Namespace) -> int:
-    """Times cold, first, warm and end-to-end inference of every model in the bundle, interleaved."""
-    report = run_bench(args.bundle, args.models, seconds=args.seconds, batch=args.batch, threads=args.threads)
-    print(json.dumps(report.to_json(), indent=2) if args.json else "\n".join(lines(report)))
     return 0
 
 
@@ -72,11 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--top-k", type=int, default=5)
     one.set_defaults(command=classify)
 
-    two = commands.add_parser("bench", parents=[shared], help="load, first and warm latency of every model")
-    two.add_argument("--seconds", type=float, default=5.0)
-    two.add_argument("--batch", type=int, default=1)
-    two.add_argument("--models", nargs="+", help="precisions to time (default: all but those for TensorRT)")
-    two.set_defaults(command=bench)
+    bench_command.add_parser(commands)
 
     three = commands.add_parser("verify", parents=[shared], help="name the first step that differs from the build")
     three.set_defaults(command=verify)

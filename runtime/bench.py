@@ -1,47 +1,115 @@
-"""A bundle timed in one call: cold, first, warm, end to end, and the kernels that really ran."""
+"""A bundle timed in one call: cold, first, warm, sustained and end to end, against its teacher where one is given.
+
+Everything that is compared runs interleaved in this process, on the same threads and processors. Nothing is estimated:
+what could not be measured is null, and ``states`` says why.
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from runtime import golden, latency, telemetry
-from runtime.backends.onnxruntime import quantized_kernels
-from runtime.bundle import GOLDEN, Bundle, open_bundle
-from runtime.classifier import Classifier
+from runtime import latency, mlperf, sensors, telemetry
+from runtime.affinity import pinned
+from runtime.bench_file import KIND, SCHEMA
+from runtime.breakdown import Breakdown, break_down
+from runtime.bundle import open_bundle
 from runtime.cold import Cold, measure_cold
+from runtime.contenders import (
+    TEACHER,
+    Contender,
+    Evidence,
+    Loaded,
+    bundle_facts,
+    contenders,
+    evidence,
+    load,
+    photos,
+    teacher_facts,
+)
+from runtime.energy import Energy, idle_watts, measure_energy
 from runtime.errors import BackendError
-from runtime.preprocess import normalise
+from runtime.sustained import Window, sustain
 
 COMPUTE = "compute"
 END_TO_END = "decode + resize + normalise + compute + softmax"
+LONGEST_S = 1e6
+LARGEST_BATCH = 1024
+NO_SENSOR = "no power sensor that can be read here: energy was not measured"
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How long a series is: ``seconds`` for all competitors together, or for each one, and its least samples."""
+
+    seconds: float
+    each: bool = False
+    min_samples: int = 0
+
+
+MODES = {"quick": Mode(5.0), "mlperf": Mode(mlperf.MIN_SECONDS, each=True, min_samples=mlperf.MIN_SAMPLES)}
 
 
 @dataclass(frozen=True)
 class BenchReport:
-    """What was measured. ``speedups``: precision -> how many times faster than ``slowest``, compute only."""
+    """What was measured: the content of bench.json.
+
+    Attributes:
+        rows: compute rows of every number of threads and batch size, then end-to-end rows.
+        cold: contender -> its first image in a new process.
+        slowest: the contender that the speed-ups without a teacher are against.
+        speedups: "int8_vs_teacher" -> how many times faster, compute of the first batch size and number of threads;
+            others have "@batch8", "@threads2", "@batch8,threads2" or "@end_to_end" behind the name.
+        kernels: contender -> kernel -> nodes that ran with it.
+        states: what was not measured or not met, and why.
+    """
 
     host: telemetry.Host
     rows: list[latency.LatencyRow]
     cold: dict[str, Cold]
     slowest: str
     speedups: dict[str, latency.Ratio]
+    mode: str = "quick"
+    command: str = ""
+    started: str = ""
+    bundle: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] | None = None
+    breakdown: dict[str, Breakdown] = field(default_factory=dict)
+    sustained: list[Window] | None = None
+    sustained_of: str | None = None
+    kernels: dict[str, dict[str, int]] = field(default_factory=dict)
+    states: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
+        mlperf_rules = {"follows": list(mlperf.FOLLOWS), "does_not_follow": list(mlperf.DOES_NOT_FOLLOW)}
         return {
+            "schema": SCHEMA,
+            "kind": KIND,
+            "mode": self.mode,
+            "command": self.command,
+            "started": self.started,
             "host": self.host.to_json(),
+            "bundle": self.bundle,
+            "teacher": self.teacher,
             "rows": [row.to_json() for row in self.rows],
-            "cold": {name: asdict(value) for name, value in self.cold.items()},
             "slowest": self.slowest,
             "speedups": {name: value.to_json() for name, value in self.speedups.items()},
+            "cold": {name: {**asdict(c), "heavy_modules": list(c.heavy_modules)} for name, c in self.cold.items()},
+            "breakdown": {name: value.to_json() for name, value in self.breakdown.items()},
+            "sustained": None if self.sustained is None else [window.to_json() for window in self.sustained],
+            "sustained_of": self.sustained_of,
+            "kernels": self.kernels,
+            "states": self.states,
+            "rules": mlperf_rules if self.mode == "mlperf" else None,
         }
 
 
@@ -49,85 +117,208 @@ def bench(
     path: str | Path,
     models: Sequence[str] | None = None,
     *,
-    seconds: float = 5.0,
-    batch: int = 1,
-    threads: int | None = None,
+    seconds: float | None = None,
+    batch: int | Sequence[int] = 1,
+    threads: int | Sequence[int] | None = None,
+    teacher: str | Path | None = None,
+    backend: str = "onnxruntime",
+    provider: str | None = None,
+    provider_options: Mapping[str, str] | None = None,
+    affinity: Sequence[int] | None = None,
+    mode: str = "quick",
+    sustained: float | None = None,
+    images: str | Path | None = None,
+    command: str | None = None,
 ) -> BenchReport:
-    """Times ``models`` of a bundle (default: all that are not for TensorRT), interleaved, on onnxruntime.
+    """Times ``models`` of a bundle, interleaved, and its teacher among them where one is given.
 
     Args:
-        seconds: for the compute rows together, and once more for the end-to-end rows.
-        batch: images per call of the compute rows; end to end is one image per call.
+        path: bundle folder.
+        models: keys of its manifest; default: every plain precision that this engine loads.
+        seconds: quick: for the compute rows of each combination of batch and threads together; mlperf: for each row.
+            As much again goes to the end-to-end rows (at most 5 s in mlperf mode).
+        batch: images per call of the compute rows; end to end is one image per call, on the first number of threads.
+        threads: compute threads; default: the usable physical cores.
+        teacher: a bundle folder or a self-describing .onnx file; its default model is timed.
+        backend: a row of ``runtime.backends.BACKENDS``.
+        provider: for onnxruntime, e.g. "openvino".
+        affinity: processors that everything here runs on.
+        mode: "quick" or "mlperf" (``runtime.mlperf`` says which rules that is).
+        sustained: seconds that the default model then runs without a pause.
+        images: a file, or a folder of images, for the end-to-end rows; default: the first golden image as JPEG.
+        command: what the user typed; default: this process's command line.
 
     Raises:
-        BundleError, BackendError: as ``Classifier.load``.
+        BundleError, BackendError, ImageError: as ``Classifier.load`` and ``decode``.
     """
-    if batch < 1 or seconds <= 0:
-        raise BackendError("bench", got=f"batch {batch}, {seconds} s", expected="at least 1 image and some time")
+    run = _Run(
+        batches=(batch,) if isinstance(batch, int) else tuple(batch),
+        backend=backend,
+        options=_given(provider=provider, provider_options=dict(provider_options or {}) or None),
+        mode=_mode(mode) if seconds is None else replace(_mode(mode), seconds=seconds),
+    )
+    counts: list[int | None] = [threads] if threads is None or isinstance(threads, int) else list(threads)
+    run.check(counts, sustained)
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     bundle = open_bundle(path)
-    names = list(models) if models else [name for name in bundle.models if not name.endswith(".trt")]
-    cold = {name: measure_cold(path, name, threads) for name in names}
-    loaded = {name: Classifier.load(path, name, threads=threads, verify=False) for name in names}
-    tensor = normalise(_noise((batch, bundle.preprocess.size, bundle.preprocess.size, 3)), bundle.preprocess)
-    photo = _photo(bundle)
-    kernels = {name: quantized_kernels(bundle.model(name), bundle.preprocess.size) for name in names}
-    compute = latency.measure({name: partial(item.runner.run, tensor) for name, item in loaded.items()}, seconds)
-    whole = latency.measure({name: partial(item.predict, photo) for name, item in loaded.items()}, seconds)
-
-    def row(name: str, samples: latency.Samples, images: int, includes: str) -> latency.LatencyRow:
-        item = loaded[name]
-        return latency.row(
-            samples, model=Path(path).resolve().name, precision=name, backend=item.backend, batch=images,
-            threads=item.runner.threads, provider=item.runner.provider, versions=item.runner.versions,
-            includes=includes, load_ms=cold[name].load_ms, first_ms=cold[name].first_ms,
-            kernels=kernels[name],
-        )  # fmt: skip
-
-    slowest = max(names, key=lambda name: float(np.median(compute[name].ns)))
+    entries = contenders(bundle, models, teacher, backend)
+    shown, about = photos(bundle, images)
+    with pinned(affinity):
+        first = run.load(entries, counts[0])
+        run.compute(first, suffix="")
+        whole_seconds = min(run.mode.seconds, MODES["quick"].seconds) if run.mode.each else run.mode.seconds
+        broken, whole = break_down({key: item.classifier for key, item in first.items()}, shown, whole_seconds)
+        run.rows += [run.row(first[key], samples, 1, END_TO_END, image=about) for key, samples in whole.items()]
+        run.compare(whole, "@end_to_end")
+        cold = {
+            key: measure_cold(item.contender.source, item.contender.precision, counts[0], None, backend, **run.options)
+            for key, item in first.items()
+        }
+        heated = bundle.default if bundle.default in first else next(iter(first))
+        windows = None if sustained is None else run.sustain(first[heated], sustained)
+        del first
+        for count in counts[1:]:
+            run.compute(run.load(entries, count), suffix=f"@threads{count}")
     return BenchReport(
         host=telemetry.host(),
-        rows=[row(name, compute[name], batch, COMPUTE) for name in names]
-        + [row(name, whole[name], 1, END_TO_END) for name in names],
+        rows=[_with_cold(row, cold) for row in run.rows],
         cold=cold,
-        slowest=slowest,
-        speedups={name: latency.ratio(compute[slowest], compute[name]) for name in names if name != slowest},
+        slowest=run.slowest,
+        speedups=run.speedups,
+        mode=mode,
+        command=_typed() if command is None else command,
+        started=started,
+        bundle=bundle_facts(bundle),
+        teacher=None if teacher is None else teacher_facts(teacher),
+        breakdown=broken,
+        sustained=windows,
+        sustained_of=None if windows is None else heated,
+        kernels={key: found.kernels for key, found in run.evidence.items()},
+        states=list(dict.fromkeys(run.states)),
     )
 
 
-def lines(report: BenchReport) -> list[str]:
-    """The report as plain text."""
-    host = report.host
-    isa = ", ".join(host.isa) or "no known ISA"
-    out = [f"{host.device or host.cpu or host.arch} · {host.cores_usable} cores · {isa}"]
-    out += [f"{'model':10} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} {'n':>7}  includes · verdict"]
-    for row in report.rows:
-        cells = " ".join(f"{_number(value):>9}" for value in (row.p50_ms, row.p90_ms, row.p99_ms))
-        out.append(f"{row.precision:10} {cells} {row.n:7}  {row.includes} · {row.verdict}: {row.reason}")
-    for name, times in report.speedups.items():
-        interval = f"95 % interval {times.low:.2f} to {times.high:.2f}"
-        out.append(f"{name} is {times.value:.2f}x as fast as {report.slowest} ({interval}), compute only")
-    for name, value in report.cold.items():
-        peak = "unknown" if value.peak_rss_bytes is None else f"{value.peak_rss_bytes / 2**20:.0f} MiB"
-        parts = f"import {value.import_ms:.0f} + load {value.load_ms:.0f} + first image {value.first_ms:.1f} ms"
-        out.append(f"{name} cold process: {parts}, {value.process_ms:.0f} ms in all, peak memory {peak}")
-    for row in report.rows[: len(report.cold)]:
-        kernels = ", ".join(f"{count} {name}" for name, count in row.kernels.items())
-        out.append(f"{row.precision} ran batch {row.batch} on {row.threads} threads, {row.provider}: {kernels}")
-    return out
+@dataclass
+class _Run:
+    """What a run has measured so far, and how."""
+
+    batches: tuple[int, ...]
+    backend: str
+    options: dict[str, Any]
+    mode: Mode
+    rows: list[latency.LatencyRow] = field(default_factory=list)
+    speedups: dict[str, latency.Ratio] = field(default_factory=dict)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    states: list[str] = field(default_factory=list)
+    slowest: str = ""
+
+    def check(self, counts: Sequence[int | None], sustained: float | None) -> None:
+        """Refuses what cannot be measured, before anything is loaded."""
+        batches_ok = self.batches and all(1 <= images <= LARGEST_BATCH for images in self.batches)
+        if not batches_ok or not counts or not 0 < self.mode.seconds <= LONGEST_S:
+            raise BackendError(
+                "bench",
+                got=f"batch {', '.join(map(str, self.batches))}, {len(counts)} thread counts, {self.mode.seconds} s",
+                expected=f"1..{LARGEST_BATCH} images and some time",
+            )
+        if sustained is not None and not 0 < sustained <= LONGEST_S:
+            raise BackendError("bench --sustained", got=f"{sustained} s", expected="some time")
+
+    def load(self, entries: Sequence[Contender], threads: int | None) -> dict[str, Loaded]:
+        """Everyone in memory; one that nobody named and that does not load is left out, which is recorded."""
+        out = {}
+        for entry in entries:
+            try:
+                out[entry.key] = load(entry, self.batches, threads, self.backend, self.options)
+                if entry.key not in self.evidence:
+                    self.evidence[entry.key] = evidence(out[entry.key], self.options)
+                    self.states += self.evidence[entry.key].states
+            except BackendError as error:
+                if entry.wanted or entry.key == entries[0].key:
+                    raise
+                self.states.append(f"{entry.key} was not timed: {error}")
+                out.pop(entry.key, None)
+        return out
+
+    def compute(self, loaded: Mapping[str, Loaded], suffix: str) -> None:
+        """Compute rows of every batch size, with energy and speed-ups."""
+        for images in self.batches:
+            calls = {key: partial(item.classifier.runner.run, item.batches[images]) for key, item in loaded.items()}
+            each = self.mode.seconds if self.mode.each else 0.0
+            samples = self.mode.min_samples if images == 1 else 0
+            series = latency.measure(
+                calls, 0.0 if each else self.mode.seconds, warmup_seconds=min(10.0, max(0.5, self.mode.seconds / 4)),
+                min_samples=samples, seconds_each=each,
+            )  # fmt: skip
+            costs = {key: self._energy(item, calls[key], images) for key, item in loaded.items()}
+            for key, item in loaded.items():
+                self.rows.append(self.row(item, series[key], images, COMPUTE, energy=costs[key]))
+            combination = f"@batch{images}" if images != self.batches[0] else ""
+            self.compare(series, (combination + suffix).replace("@threads", ",threads" if combination else "@threads"))
+
+    def sustain(self, item: Loaded, seconds: float) -> list[Window]:
+        """One model without a pause."""
+        call = partial(item.classifier.runner.run, item.batches[self.batches[0]])
+        return sustain(call, seconds, sensors.sensor(item.unit), on_gpu=item.unit == sensors.GPU)
+
+    def row(
+        self, item: Loaded, samples: latency.Samples, images: int, includes: str, **facts: Any
+    ) -> latency.LatencyRow:
+        """The report's line of one series."""
+        runner, seen = item.classifier.runner, self.evidence[item.contender.key]
+        strict = self.mode.each and includes == COMPUTE
+        if strict:
+            name = f"{item.contender.key}, batch {images}, {runner.threads} threads"
+            self.states += mlperf.shortfalls(name, samples.n, samples.seconds, images)
+        return latency.row(
+            samples, model=item.contender.model, precision=item.classifier.precision, backend=item.classifier.backend,
+            batch=images, threads=runner.threads, provider=runner.provider, includes=includes, versions=runner.versions,
+            kernels=seen.kernels, nodes=seen.nodes, resident_bytes=item.resident_bytes,
+            file_sha256=item.contender.sha256,
+            early_stopping_ms={f"p{p}": mlperf.estimate_ms(samples.ns, p) for p in (90, 99)} if strict else None,
+            **facts,
+        )  # fmt: skip
+
+    def compare(self, series: Mapping[str, latency.Samples], suffix: str) -> None:
+        """Everyone against the teacher, or against the slowest; and int8 against fp32."""
+        slowest = max(series, key=lambda key: float(np.median(series[key].ns)))
+        self.slowest = self.slowest or slowest
+        against = TEACHER if TEACHER in series else slowest
+        pairs = [(key, against) for key in series if key != against] + [("int8", "fp32")]
+        for fast, slow in dict.fromkeys(pairs):
+            if fast in series and slow in series:
+                self.speedups[f"{fast}_vs_{slow}{suffix}"] = latency.ratio(series[slow], series[fast])
+
+    def _energy(self, item: Loaded, call: Any, images: int) -> dict[str, Any] | None:
+        sensor = sensors.sensor(item.unit)
+        if sensor is None:
+            self.states += sensors.obstacles() or [NO_SENSOR]
+            return None
+        cost: Energy | None = measure_energy(call, self.mode.seconds / 4, sensor, images, idle_watts(sensor))
+        if cost is None:
+            self.states.append(f"{sensor.source} gave no reading: energy of {item.contender.key} was not measured")
+        return cost.to_json() if cost else None
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _with_cold(row: latency.LatencyRow, cold: Mapping[str, Cold]) -> latency.LatencyRow:
+    found = cold.get(TEACHER if row.model == TEACHER and TEACHER in cold else row.precision)
+    if found is None:
+        return row
+    return replace(row, load_ms=found.load_ms, first_ms=found.first_ms, peak_rss_bytes=found.peak_rss_bytes)
 
 
-def _noise(shape: tuple[int, ...]) -> np.ndarray:
-    return np.random.Generator(np.random.Philox(0)).integers(0, 256, shape, dtype=np.uint8)
+def _mode(name: str) -> Mode:
+    if name not in MODES:
+        raise BackendError("bench mode", got=repr(name), expected=" or ".join(MODES))
+    return MODES[name]
 
 
-def _photo(bundle: Bundle) -> bytes:
-    """An encoded image: the first golden one, or a 480 x 640 JPEG."""
-    if GOLDEN in bundle.manifest["files"]:
-        return golden.read(bundle.path / GOLDEN)["img_0"].tobytes()
-    buffer = io.BytesIO()
-    Image.fromarray(_noise((60, 80, 3))).resize((640, 480)).save(buffer, "JPEG")
-    return buffer.getvalue()
+def _typed() -> str:
+    program = Path(sys.argv[0]).name
+    return shlex.join(["python", "-m", "runtime"] if program == "__main__.py" else [program]) + "".join(
+        f" {shlex.quote(argument)}" for argument in sys.argv[1:]
+    )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,14 +38,23 @@ class Cold:
 
 
 def measure_cold(
-    bundle: str | Path, precision: str = "auto", threads: int | None = None, image: str | Path | None = None
+    bundle: str | Path,
+    precision: str = "auto",
+    threads: int | None = None,
+    image: str | Path | None = None,
+    backend: str = "onnxruntime",
+    **options: Any,
 ) -> Cold:
-    """Classifies one image (``image``, or a gray one) in a new process.
+    """Classifies one image (``image``, or a gray one) in a new process; ``options`` are the engine's.
 
     Raises:
         BackendError: the process failed; the message is its last line.
     """
-    order = {"bundle": str(bundle), "precision": precision, "threads": threads, "image": image and str(image)}
+    order = {
+        "bundle": str(bundle),
+        "image": image and str(image),
+        "load": {"precision": precision, "threads": threads, "backend": backend, **options},
+    }
     package_root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(part for part in (package_root, os.environ.get("PYTHONPATH")) if part)
     start = time.perf_counter()
@@ -67,7 +77,7 @@ def child(start: float) -> None:
     """Runs in the new process; ``start`` is when it began to import."""
     imported = time.perf_counter()
     order = json.loads(sys.stdin.read())
-    classifier = Classifier.load(order["bundle"], precision=order["precision"], threads=order["threads"])
+    classifier = Classifier.load(order["bundle"], **order["load"])
     loaded = time.perf_counter()
     image = order["image"] or np.full((classifier.spec.size, classifier.spec.size, 3), 128, np.uint8)
     classifier.predict(image)

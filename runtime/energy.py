@@ -24,7 +24,7 @@ class Energy:
     """What one inference cost.
 
     Attributes:
-        mj_per_inference: millijoules per call, idle power of the same part included.
+        mj_per_inference: millijoules per image, idle power of the same part included.
         watts: mean power during the series.
         source: the sensor: its rail, package or card.
         idle_watts: mean power just before, with nothing running; None where it could not be read.
@@ -85,9 +85,14 @@ class Meter:
 
 
 def measure_energy(
-    call: Callable[[], object], seconds: float, sensor: Sensor, idle_watts: float | None = None
+    call: Callable[[], object], seconds: float, sensor: Sensor, images: int = 1, idle: float | None = None
 ) -> Energy | None:
-    """Calls for ``seconds`` (at least ``LEAST_SECONDS``); None where the sensor gave nothing."""
+    """Calls for ``seconds`` (at least ``LEAST_SECONDS``); None where the sensor gave nothing.
+
+    Args:
+        images: in one call.
+        idle: watts with nothing running, where it was measured before.
+    """
     meter, calls = Meter(sensor), 0
     call()
     start = time.perf_counter()
@@ -98,7 +103,7 @@ def measure_energy(
     joules, spent = meter.stop(), time.perf_counter() - start
     if joules is None:
         return None
-    return Energy(joules * 1e3 / calls, joules / spent, sensor.source, idle_watts, spent, calls)
+    return Energy(joules * 1e3 / (calls * images), joules / spent, sensor.source, idle, spent, calls)
 
 
 def idle_watts(sensor: Sensor, seconds: float = IDLE_SECONDS) -> float | None:

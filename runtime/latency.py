@@ -56,6 +56,17 @@ class Samples:
         """Number of samples."""
         return int(self.ns.size)
 
+    @property
+    def seconds(self) -> float:
+        """Time inside the calls."""
+        return float(self.ns.sum()) / 1e9
+
+    def quantiles_ms(self) -> list[float] | None:
+        """p0, p1 ... p100, durations that really occurred: the empirical distribution, drawn; None below 11 samples."""
+        if self.n < FLOORS[50.0]:
+            return None
+        return [float(value) / 1e6 for value in np.percentile(self.ns, range(101), method="inverted_cdf")]
+
     def percentile_ms(self, percent: float) -> float | None:
         """A percentile in milliseconds, a duration that really occurred; None below its floor (a key of ``FLOORS``)."""
         if self.n < FLOORS[percent]:
@@ -111,6 +122,16 @@ class LatencyRow:
     versions: dict[str, str] = field(default_factory=dict)
     clock_mhz: tuple[float | None, float | None] = (None, None)  # before, after
     temperature_c: tuple[float | None, float | None] = (None, None)
+    gpu_clock_mhz: tuple[float | None, float | None] = (None, None)
+    quantiles_ms: list[float] | None = None  # p0 ... p100
+    images_per_second: float | None = None
+    early_stopping_ms: dict[str, float | None] | None = None  # MLPerf's estimates of p90 and p99
+    energy: dict[str, Any] | None = None
+    peak_rss_bytes: int | None = None  # of a process that does nothing else
+    resident_bytes: int | None = None  # growth of this process by loading and the first image
+    file_sha256: str | None = None
+    nodes: dict[str, int] | None = None  # provider -> nodes that it was given
+    image: str | None = None  # what an end-to-end row decodes
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -124,6 +145,8 @@ def measure(
     warmup_seconds: float | None = None,
     min_rounds: int = 11,
     max_rounds: int = 100_000,
+    min_samples: int = 0,
+    seconds_each: float = 0.0,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
     look: Callable[[], Reading] = reading,
 ) -> dict[str, Samples]:
@@ -135,6 +158,8 @@ def measure(
         warmup_seconds: bound of each competitor's warm-up; default a quarter of ``seconds``, at least 0.5.
         min_rounds: rounds; 11 is the floor of the median.
         max_rounds: rounds at which measuring ends before ``seconds``.
+        min_samples: of every competitor, whatever they take.
+        seconds_each: that every competitor spends in its own calls, at least.
         clock_ns: the clock, for tests.
         look: reads the host's clocks and temperatures, for tests.
 
@@ -145,10 +170,15 @@ def measure(
     warm = {name: warm_up(call, bound, clock_ns) for name, call in calls.items()}
     turns = {name: _turn(median_ns) for name, (_, _, median_ns) in warm.items()}
     series: dict[str, list[list[int]]] = {name: [] for name in calls}
+    spent = dict.fromkeys(calls, 0)
+    rounds_needed = max([min_rounds, *(-(-min_samples // turn) for turn in turns.values())])
     before, start, rounds = look(), clock_ns(), 0
-    while rounds < max_rounds and (rounds < min_rounds or clock_ns() - start < seconds * 1e9):
+    while rounds < max_rounds and (
+        rounds < rounds_needed or clock_ns() - start < seconds * 1e9 or min(spent.values()) < seconds_each * 1e9
+    ):
         for name, call in calls.items():
             series[name].append(_timed(call, turns[name], clock_ns))
+            spent[name] += sum(series[name][-1])
         rounds += 1
     after = look()
     return {
@@ -210,6 +240,8 @@ def row(samples: Samples, *, model: str, precision: str, backend: str, batch: in
         includes=includes, n=samples.n, verdict=judged.stamp, reason=judged.reason, warmup=samples.warmup,
         clock_mhz=(samples.before.clock_mhz, samples.after.clock_mhz),
         temperature_c=(samples.before.temperature_c, samples.after.temperature_c),
+        gpu_clock_mhz=(samples.before.gpu_clock_mhz, samples.after.gpu_clock_mhz),
+        quantiles_ms=samples.quantiles_ms(), images_per_second=batch * samples.n / max(samples.seconds, 1e-9),
         **percentiles, **facts,
     )  # fmt: skip
 
@@ -252,11 +284,15 @@ def _throttled(samples: Samples, drift: float) -> Verdict | None:
     events = _delta(before.throttle_events, after.throttle_events)
     if events:
         return Verdict("THROTTLED", f"the processor throttled {events} times")
-    if before.clock_mhz and after.clock_mhz and drift > DRIFT_LIMIT:
-        kept = after.clock_mhz / before.clock_mhz
-        if kept < CLOCK_LIMIT:
-            clocks = f"{before.clock_mhz:.0f} to {after.clock_mhz:.0f} MHz"
-            return Verdict("THROTTLED", f"clock fell from {clocks} and latency rose {drift:.1%}")
+    held = [*after.throttled_now, *(set(after.throttled_since_boot) - set(before.throttled_since_boot))]
+    if held:
+        return Verdict("THROTTLED", f"held back by {', '.join(dict.fromkeys(held))}")
+    for unit, first, last in (
+        ("clock", before.clock_mhz, after.clock_mhz),
+        ("GPU clock", before.gpu_clock_mhz, after.gpu_clock_mhz),
+    ):
+        if first and last and drift > DRIFT_LIMIT and last / first < CLOCK_LIMIT:
+            return Verdict("THROTTLED", f"{unit} fell from {first:.0f} to {last:.0f} MHz and latency rose {drift:.1%}")
     return None
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-# nvmlClocksEventReasons, bits that slow a kernel down (NVML API, "Clocks Event Reasons"); idle and set clocks do not.
+# nvmlClocksEventReasons, bits that slow a kernel down (NVML API, "Clocks Event Reasons"). Idle and set clocks do not,
+# and the software power cap (0x4) is a large card's steady state.
 REASONS = {
-    0x4: "power cap", 0x8: "hardware slowdown", 0x20: "thermal slowdown", 0x40: "hardware thermal slowdown",
-    0x80: "power brake",
+    0x8: "hardware slowdown", 0x20: "thermal slowdown", 0x40: "hardware thermal slowdown", 0x80: "power brake",
 }  # fmt: skip
 
 
