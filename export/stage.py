@@ -30,6 +30,7 @@ from compress.quantize.graph import convert, load_prepared, set_observers
 from compress.stages import StageContext
 from export.bundle import MODELS, copy_with_metadata, write_bundle
 from export.card import model_card
+from export.mixed import additions_left_float
 from export.parity import Logits, Parity, compare, require
 from export.ptq import quantize_static
 from export.qdq import to_uint8
@@ -102,7 +103,7 @@ def export_student(
     models: dict[str, ModelProto] = {
         "fp32": to_onnx(student, spec.size, opset=opset), "int8": to_uint8(int8), "int8.trt": int8
     }  # fmt: skip
-    violations = tensorrt_ready(int8)
+    violations = tensorrt_ready(int8, additions_left_float(prepared, int8, ctx.settings.quantize.float_blocks))
     if violations:
         raise ExportError(
             f"{MODELS['int8.trt']} would not run in int8 on TensorRT",

@@ -7,7 +7,7 @@ ready.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
@@ -23,10 +23,14 @@ WEIGHTED = CONVOLUTIONS | {"Gemm"}
 _INT8 = np.dtype(np.int8)
 
 
-def tensorrt_ready(model: ModelProto) -> list[str]:
-    """Every way in which ``model`` breaks a rule; empty for a model that TensorRT 10 and 11 take in int8."""
+def tensorrt_ready(model: ModelProto, left_float: Collection[str] = ()) -> list[str]:
+    """Every way in which ``model`` breaks a rule; empty for a model that TensorRT 10 and 11 take in int8.
+
+    Args:
+        left_float: names of additions that are in float on purpose (``quantize.float_blocks``).
+    """
     view = GraphView(model)
-    return [violation for rule in RULES for violation in rule(view)]
+    return [violation for rule in RULES for violation in rule(view)] + list(_additions(view, left_float))
 
 
 def _name(node: NodeProto) -> str:
@@ -103,11 +107,15 @@ def _biases(view: GraphView) -> Iterator[str]:
                 yield f"{_name(node)} has a bias of type {TensorProto.DataType.Name(bias.data_type)}, not FLOAT"
 
 
-def _additions(view: GraphView) -> Iterator[str]:
+def _additions(view: GraphView, left_float: Collection[str]) -> Iterator[str]:
     if not _pairs(view):
         return  # a float model
     for node in view.model.graph.node:
-        if node.op_type != "Add" or any(view.constant(name) is not None for name in node.input):
+        if (
+            node.op_type != "Add"
+            or node.name in left_float
+            or any(view.constant(name) is not None for name in node.input)
+        ):
             continue
         makers = [view.producer.get(name) for name in node.input]
         float_sides = [maker for maker in makers if maker is None or maker.op_type != "DequantizeLinear"]
@@ -129,5 +137,5 @@ def _shapes(view: GraphView) -> Iterator[str]:
 
 
 RULES: tuple[Callable[[GraphView], Iterator[str]], ...] = (
-    _versions, _activations, _weights, _biases, _additions, _resizes, _shapes,
+    _versions, _activations, _weights, _biases, _resizes, _shapes,
 )  # fmt: skip

@@ -11,7 +11,7 @@ import copy
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,15 +112,26 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
     return graph
 
 
-def prepare(student: nn.Module, example: Tensor) -> PreparedStudent:
-    """The student with fake quantizers inserted: observers on, fake quantization on, not yet calibrated."""
+def prepare(student: nn.Module, example: Tensor, float_blocks: Sequence[str] = ()) -> PreparedStudent:
+    """The student with fake quantizers inserted: observers on, fake quantization on, not yet calibrated.
+
+    Args:
+        float_blocks: modules whose operators stay in float ("layer4", "blocks.5.0", "head"), see ``blocks.py``.
+
+    Raises:
+        ExportError: when torch.export cannot capture the model.
+        ConfigError: a name of ``float_blocks`` that leaves nothing in float.
+    """
     from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-    from compress.quantize.quantizer import EdgeQuantizer
+    from compress.quantize.blocks import check_entries, is_covered, path_of
+    from compress.quantize.quantizer import RULES, EdgeQuantizer
 
     graph = capture(student, example)
+    check_entries(float_blocks, [path_of(node) for node in graph.graph.nodes if node.target in RULES])
     with quiet_exporter():
-        return PreparedStudent(prepare_qat_pt2e(graph, EdgeQuantizer()))
+        quantizer = EdgeQuantizer(lambda node: is_covered(float_blocks, path_of(node)))
+        return PreparedStudent(prepare_qat_pt2e(graph, quantizer))
 
 
 def fake_quantizers(model: nn.Module) -> list[nn.Module]:
@@ -173,7 +184,8 @@ def load_prepared(student: nn.Module, folder: Path) -> PreparedStudent:
     from safetensors.torch import load_file
 
     facts = json.loads((folder / "quantize.json").read_text())
-    prepared = prepare(student, torch.zeros((2, 3, facts["input_size"], facts["input_size"])))
+    example = torch.zeros((2, 3, facts["input_size"], facts["input_size"]))
+    prepared = prepare(student, example, facts.get("float_blocks", ()))
     state = load_file(folder / STATE_FILE)
     try:
         prepared.load_state_dict(state)

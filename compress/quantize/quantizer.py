@@ -128,15 +128,34 @@ RULES: dict[Any, Rule] = {
 }
 """What runs in int8, by operator; an operator that is not here stays float."""
 
+KINDS: dict[Rule, str] = {
+    _convolution: "convolution", _linear: "linear", _addition: "addition", _average_pool: "pool", _max_pool: "pool"
+}  # fmt: skip
+"""What a rule is about, in words."""
+
+
+def kind_of(target: Any) -> str | None:
+    """The kind of an operator that ``RULES`` knows: convolution, linear, addition or pool."""
+    rule = RULES.get(target)
+    return None if rule is None else KINDS[rule]
+
 
 class EdgeQuantizer(Quantizer):
-    """Annotates a captured graph by ``RULES``."""
+    """Annotates a captured graph by ``RULES``.
+
+    Args:
+        stays_float: says of a node that it stays in float although there is a rule for it (``quantize.float_blocks``).
+    """
+
+    def __init__(self, stays_float: Callable[[fx.Node], bool] | None = None) -> None:
+        super().__init__()
+        self._stays_float = stays_float or (lambda node: False)
 
     def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
         """Marks the nodes that run in int8 (in place) and returns the graph."""
         for node in model.graph.nodes:
             rule = RULES.get(node.target) if node.op == "call_function" else None
-            annotation = rule(node, model) if rule else None
+            annotation = rule(node, model) if rule and not self._stays_float(node) else None
             if annotation is not None:
                 node.meta["quantization_annotation"] = annotation
         return model

@@ -49,7 +49,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     try:
         objective = quantize_loss(ctx, student, batches)
         images, calibrated_on = batches.calibration(settings.calibration_images)
-        prepared = prepare(student, images)
+        prepared = prepare(student, images, settings.float_blocks)
         prepared.to(memory_format=torch.channels_last)
         calibrate(prepared, images)
         before = {name: value.detach().clone() for name, value in prepared.state_dict().items()}
@@ -85,6 +85,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "fake_quantizers": len(fake_quantizers(prepared)),
         "calibration_images": len(calibrated_on),
         "input_size": student.spec.input_size,
+        "float_blocks": list(settings.float_blocks),
     }
     write_json(ctx.folder / "quantize.json", {**facts, "calibration": calibrated_on})
     return facts

@@ -1,0 +1,208 @@
+"""Blocks of a student: its int8 operators, grouped by where they stand in the network (stem, stages, head).
+
+An operator belongs to the module whose ``forward`` calls it, so blocks carry the names that timm gives them:
+``conv_stem``, ``blocks.3``, ``layer4``, ``head``. Those names are what ``quantize.float_blocks`` takes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.fx import GraphModule, Node
+
+from compress.errors import ConfigError, nearest
+from compress.quantize.quantizer import kind_of
+
+BLOCKS = 10
+"""Most blocks that a network is cut into: enough for the stages of every common student, few enough to time each."""
+MAX_SHARE = 0.4
+"""A block with a larger share of the operators is cut into its children: the stages, not the whole trunk."""
+TRUNK = "trunk"
+WEIGHTED = frozenset({"convolution", "linear"})
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator that runs in int8.
+
+    Attributes:
+        name: of its node in the captured graph.
+        path: the module whose forward calls it, without the leading "trunk."; "trunk" for the trunk's own forward.
+        kind: convolution, linear, addition or pool.
+        weight: name of its weights in the graph's state, None where it has none.
+    """
+
+    name: str
+    path: str
+    kind: str
+    weight: str | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Operators that are quantized, or left in float, together.
+
+    Attributes:
+        name: for people.
+        paths: what ``quantize.float_blocks`` has to name.
+        operators: in the order of the graph.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    operators: tuple[Operator, ...]
+
+
+def path_of(node: Node) -> str:
+    """The module whose forward calls ``node``."""
+    stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
+    path = str(list(stack.values())[-1][0]) if stack else ""
+    return re.sub(r"@\d+", "", path).removeprefix(f"{TRUNK}.") or TRUNK  # "@1": the second call of a module
+
+
+def operators_of(graph: GraphModule) -> list[Operator]:
+    """Every operator that the quantizer annotated in a prepared graph, in its order."""
+    found = []
+    for node in graph.graph.nodes:
+        kind = kind_of(node.target) if "quantization_annotation" in node.meta else None
+        if kind is not None:
+            found.append(Operator(node.name, path_of(node), kind, _weight(node) if kind in WEIGHTED else None))
+    return found
+
+
+def _weight(node: Node) -> str:
+    """The parameter behind the fake quantizer of a convolution's or linear layer's weights."""
+    source: Any = node.args[1]
+    while source.op == "call_module":
+        source = source.args[0]
+    return str(source.target)
+
+
+def covers(entry: str, path: str) -> bool:
+    """Whether the module ``entry`` is, or holds, the one at ``path``; "trunk" is the trunk's own forward only."""
+    name = entry.removeprefix(f"{TRUNK}.")
+    return path == name or path.startswith(f"{name}.")
+
+
+def is_covered(entries: Iterable[str], path: str) -> bool:
+    """Whether one of ``entries`` covers ``path``."""
+    return any(covers(entry, path) for entry in entries)
+
+
+def check_entries(entries: Sequence[str], paths: Sequence[str]) -> None:
+    """Refuses a name of ``quantize.float_blocks`` that leaves nothing in float, and names that leave everything in float.
+
+    Args:
+        paths: of all operators that could run in int8.
+
+    Raises:
+        ConfigError: with the nearest name.
+    """
+    if paths and all(is_covered(entries, path) for path in paths):
+        raise ConfigError(
+            "quantize.float_blocks leaves nothing to quantize", got=", ".join(entries), remedy="ship fp32 instead"
+        )
+    known = sorted({".".join(parts[:end]) for path in paths for parts in [path.split(".")] for end in range(1, 9)})
+    for entry in entries:
+        if not any(covers(entry, path) for path in paths):
+            raise ConfigError(
+                "quantize.float_blocks names nothing that would run in int8",
+                got=repr(entry),
+                remedy=nearest(entry.removeprefix(f"{TRUNK}."), known),
+            )
+
+
+def blocks_of(operators: Sequence[Operator], limit: int = BLOCKS) -> list[Block]:
+    """Cuts a student into at most ``limit`` blocks, in the order of the graph.
+
+    First by the modules of the first level; then the largest block is cut into its children as long as it holds more
+    than ``MAX_SHARE`` of the operators. Children that are too many are dealt into runs of neighbours. Blocks without
+    weights (pooling) join a neighbour.
+
+    Raises:
+        ConfigError: a limit below 2.
+    """
+    if limit < 2:
+        raise ConfigError("too few blocks", got=limit, expected="at least 2", remedy="--blocks 8")
+    made = _weighted(_children("", operators))
+    final: set[str] = set()  # cannot be cut, or not within the limit
+    while True:
+        able = [block for block in made if block.name not in final]
+        large = max(able, key=lambda block: len(block.operators), default=None)
+        if large is None or len(large.operators) <= MAX_SHARE * len(operators):
+            break
+        at, room = made.index(large), limit - len(made) + 1
+        parts = _cut(large)
+        if parts is None or room < 2:
+            final.add(large.name)
+            continue
+        parts = _weighted(parts)
+        if len(parts) > room:
+            parts = _runs(large.name, parts, room)
+            final.update(part.name for part in parts)
+        made[at : at + 1] = parts
+    return made if len(made) <= limit else _runs("", made, limit)
+
+
+def _children(prefix: str, operators: Sequence[Operator]) -> list[Block]:
+    """One block per module directly below ``prefix``, in the order of their first operators."""
+    depth = prefix.count(".") + 1 if prefix else 0
+    dealt: dict[str, list[Operator]] = {}
+    for operator in operators:
+        dealt.setdefault(".".join(operator.path.split(".")[: depth + 1]), []).append(operator)
+    return [Block(path, (path,), tuple(found)) for path, found in dealt.items()]
+
+
+def _cut(block: Block) -> list[Block] | None:
+    """The children of a block; None where its own forward holds an operator that no child's name could name."""
+    if len(block.paths) != 1:
+        return None
+    path = block.paths[0]
+    while True:
+        if any(operator.path == path for operator in block.operators):
+            return None
+        children = _children(path, block.operators)
+        if len(children) > 1:
+            return children
+        path = children[0].name
+
+
+def _weighted(blocks: Sequence[Block]) -> list[Block]:
+    """The blocks with those that hold no weights joined to the one before; to the last one where only that follows."""
+    out = list(blocks)
+    while len(out) > 1:
+        at = next((i for i, block in enumerate(out) if not any(o.weight for o in block.operators)), None)
+        if at is None:
+            break
+        forward = at == 0 or at == len(out) - 2
+        first, second = (at, at + 1) if forward else (at - 1, at)
+        name = out[second if forward else first].name
+        out[first : second + 1] = [_joined(name, out[first : second + 1])]
+    return out
+
+
+def _runs(parent: str, blocks: Sequence[Block], count: int) -> list[Block]:
+    """``count`` runs of neighbours with about as many operators each."""
+    total, runs, held = sum(len(block.operators) for block in blocks), [[blocks[0]]], len(blocks[0].operators)
+    for position, block in enumerate(blocks[1:], start=1):
+        must = len(blocks) - position <= count - len(runs)  # as many blocks left as runs to open
+        if len(runs) < count and (must or held >= total * len(runs) / count):
+            runs.append([])
+        runs[-1].append(block)
+        held += len(block.operators)
+    return [_joined(_span(parent, [block.name for block in run]), run) for run in runs]
+
+
+def _span(parent: str, names: Sequence[str]) -> str:
+    """ "blocks.2" and "blocks.4" -> "blocks.2-4"; names without a common parent are joined by a plus."""
+    if len(names) == 1:
+        return names[0]
+    last = names[-1].removeprefix(f"{parent}.")
+    return f"{names[0]}-{last}" if parent else f"{names[0]}+{last}"
+
+
+def _joined(name: str, blocks: Sequence[Block]) -> Block:
+    return Block(name, tuple(p for b in blocks for p in b.paths), tuple(o for b in blocks for o in b.operators))
