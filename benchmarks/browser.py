@@ -1,0 +1,83 @@
+"""Pages in a headless Chromium: a folder is served on localhost, and a page in it posts its result back as JSON."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import queue
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+RESULT = "/result"  # where a page posts JSON
+
+# root has no sandbox; drawing on a GPU may round colours otherwise than the CPU; /dev/shm is small in containers
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio")
+FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
+
+def find_chromium() -> str | None:
+    """The browser: $CHROMIUM, else the first of ``PROGRAMS`` on PATH."""
+    return os.environ.get("CHROMIUM") or next((path for name in PROGRAMS if (path := shutil.which(name))), None)
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    results: queue.Queue[Any]
+    requests: list[str]
+    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}
+
+    def do_POST(self) -> None:
+        self.results.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        self.requests.append(format % args)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, queue.Queue[Any], list[str]]]:
+    """(address, posted results, log of requests) of a server of ``folder`` on localhost."""
+    results: queue.Queue[Any] = queue.Queue()
+    requests: list[str] = []
+    handler = type("Handler", (_Handler,), {"results": results, "requests": requests})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", results, requests
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def run_page(folder: Path, page: str, flags: Sequence[str] = (), timeout_s: float = 300) -> Any:
+    """Opens ``page`` of ``folder`` and returns the JSON that it posts to ``RESULT``.
+
+    Raises:
+        RuntimeError: no browser, or nothing was posted in time; the message holds the last requests and console lines.
+    """
+    program = find_chromium()
+    if program is None:
+        raise RuntimeError("no Chromium: apt install chromium, or set CHROMIUM")
+    with served(folder) as (address, results, requests), tempfile.TemporaryDirectory() as scratch:
+        log = Path(scratch) / "console.txt"
+        command = [program, *FLAGS, *flags, f"--user-data-dir={scratch}/data", "--enable-logging=stderr"]
+        with open(log, "wb") as console:
+            browser = subprocess.Popen([*command, f"{address}/{page}"], stdout=console, stderr=console)
+        try:
+            return results.get(timeout=timeout_s)
+        except queue.Empty:
+            lines = [line for line in log.read_text(errors="replace").splitlines() if "CONSOLE" in line]
+            seen = "\n".join([*requests[-20:], *lines[-20:]])
+            raise RuntimeError(f"{page} posted nothing in {timeout_s} s\n{seen}") from None
+        finally:
+            browser.terminate()
+            browser.wait(20)
