@@ -4,7 +4,8 @@
                       what changed between two forms, by class and by image; top-1 and interval per domain, and their
                       mean, where further domains are tested
     predictions.npz   labels (N,) and the logits (N, K) of every form, float32
-    latency.json      rows, speed-ups with intervals, cold starts, the kernels that ran, the host
+    latency.json      rows with quantiles, speed-ups with intervals, where an image's time goes, cold starts, the kernels
+                      that ran, the host
 
 A *form* is a model in one precision: ``teacher``, ``teacher_zero_shot``, ``student_fp32``, ``student_int8``, ...
 Nothing here touches torch: accuracy is what the files give in the runtime that ships.
@@ -37,6 +38,7 @@ from runtime import Classifier, PreprocessSpec, latency, normalise, telemetry
 from runtime.backends import load as load_model
 from runtime.backends.onnxruntime import is_quantized, quantized_kernels
 from runtime.bench import COMPUTE, END_TO_END
+from runtime.breakdown import break_down
 from runtime.cold import measure_cold
 
 CHUNK = 512  # images between two saved parts of a form's logits: a killed bench of a large teacher resumes there
@@ -263,7 +265,8 @@ def check_predict(ctx: StageContext, spec: PreprocessSpec, expected: Logits) -> 
 def measure(ctx: StageContext, forms: list[Form], spec: PreprocessSpec) -> dict[str, Any]:
     """Latency of every timed form, interleaved: one image, each number of threads; then end to end from a JPEG.
 
-    The first number of threads gets ``bench.seconds``, each further one half, end to end a quarter of it.
+    The first number of threads gets ``bench.seconds``, each further one half, as does the way of an encoded image: as a
+    whole, step by step, and bare.
     """
     settings, export = ctx.settings.bench, ctx.inputs["export"]
     timed = [form for form in forms if form.output == "logits" and form.name not in NOT_TIMED]
@@ -284,9 +287,7 @@ def measure(ctx: StageContext, forms: list[Form], spec: PreprocessSpec) -> dict[
             task.advance()
         students = {form.name: load(form, export, threads[0]) for form in timed if form.name in SHIPPING}
         photo, about = _photo(ctx, spec)
-        series = latency.measure(
-            {name: partial(s.predict, photo) for name, s in students.items()}, settings.seconds / 4
-        )
+        broken, series = break_down(students, [photo], settings.seconds / 2)
         rows += [
             {**_row(students[name], name, END_TO_END, part, None), "image": about} for name, part in series.items()
         ]
@@ -294,6 +295,7 @@ def measure(ctx: StageContext, forms: list[Form], spec: PreprocessSpec) -> dict[
     ran = quantized_kernels(export.path / "bundle" / "model.int8.onnx", spec.size)
     return {
         "rows": rows,
+        "breakdown": {name.removeprefix("student_"): found.to_json() for name, found in broken.items()},
         "speedups": speedups,
         "cold": cold,
         "kernels": {"ran": ran, "is_quantized": is_quantized(ran)},
@@ -319,17 +321,8 @@ def _row(
         threads=item.runner.threads, provider=item.runner.provider, includes=includes, versions=item.runner.versions,
         load_ms=cold["load_ms"] if cold else None, first_ms=cold["first_ms"] if cold else None,
     ).to_json()  # fmt: skip
-    return {
-        **row, "quantiles_ms": quantiles_ms(samples), "peak_rss_bytes": cold["peak_rss_bytes"] if cold else None,
-    }  # fmt: skip
-
-
-def quantiles_ms(samples: latency.Samples) -> list[float] | None:
-    """p0, p1, ..., p100 of a series in ms, durations that really occurred; None below the floor of the median."""
-    if samples.n < latency.FLOORS[50.0]:
-        return None
-    found = np.percentile(samples.ns, np.arange(101), method="inverted_cdf") / 1e6
-    return [float(value) for value in found]
+    memory = cold["peak_rss_bytes"] if cold else None
+    return {**row, "quantiles_ms": samples.quantiles_ms(), "peak_rss_bytes": memory}
 
 
 def _cold(form: Form, export: Artifact, threads: int) -> dict[str, Any]:

@@ -9,7 +9,9 @@ Clip2EdgeError
 ├─ TrainingError      a loss that became NaN or infinite
 ├─ ExportError        a graph that could not be exported
 │  └─ ParityError     an exported graph that disagrees with the model it came from
-└─ BudgetError        a budget expression that cannot be read
+├─ BudgetError        a budget, bench or calibration that cannot be read or does not fit
+│  └─ BudgetUnmetError   nothing can keep the limits
+└─ BenchFileError     a bench.json that is damaged, or of another bundle
 """
 
 from __future__ import annotations
@@ -74,6 +76,14 @@ class ParityError(ExportError):
 
 class BudgetError(Clip2EdgeError):
     """A budget expression that cannot be read."""
+
+
+class BudgetUnmetError(BudgetError):
+    """No candidate can keep the limits of a budget: an answer, not a mistake of the user's (exit code 1)."""
+
+
+class BenchFileError(Clip2EdgeError):
+    """A bench.json that is damaged, or of another bundle."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

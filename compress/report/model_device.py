@@ -48,6 +48,11 @@ class Latency(Part):
     p90_ms: Milliseconds | None
     p99_ms: Milliseconds | None
     verdict: Verdict
+    provider: str | None = None
+    reason: str = ""
+    clock_mhz: list[float | None] | None = None  # before, after
+    temperature_c: list[float | None] | None = None  # before, after
+    versions: dict[str, str] = {}
     quantiles_ms: Annotated[list[Milliseconds], Field(min_length=101, max_length=101)] | None = None
     energy: Energy | None = None
     peak_rss_bytes: Count | None = None
@@ -69,6 +74,9 @@ class Breakdown(Part):
     compute_ms: Span
     post_ms: Span
     end_to_end_ms: Span
+    bare_ms: Span | None = None  # decoding and the engine on a ready input: what cannot be saved
+    over_bare: Annotated[float, Field(gt=0)] | None = None
+    over_bare_ci95: Interval | None = None
     n: Count
 
 
@@ -115,6 +123,25 @@ class DeviceBundle(Part):
     default: str
 
 
+class DeviceHost(Part):
+    """The machine, as far as it tells of itself."""
+
+    device: str | None = None
+    gpu: str | None = None
+    cpu: str | None = None
+    arch: str | None = None
+    cores_usable: Count | None = None
+    governor: str | None = None
+    power_mode: str | None = None
+
+
+class Window(Part):
+    """A stretch of a sustained run: seconds since its start, the median of its calls."""
+
+    t_s: Annotated[float, Field(ge=0)]
+    p50_ms: Milliseconds | None
+
+
 class Device(Part):
     """What ``compress bench`` measured on one device (bench.json, shortened)."""
 
@@ -123,13 +150,13 @@ class Device(Part):
     mode: str
     command: str
     started: str
-    host: dict[str, Any]
+    host: DeviceHost
     bundle: DeviceBundle
     rows: Annotated[list[Latency], Field(min_length=1)]
     speedups: dict[str, Speedup]
     cold: dict[str, Any] = {}
     breakdown: dict[str, Breakdown] = {}
-    sustained: list[dict[str, Any]] | None = None
+    sustained: list[Window] | None = None
     kernels: dict[str, dict[str, int]] = {}
     states: list[str] = []
 

@@ -7,16 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compress.report import domains, plots, recipe, sentences, wording
-from compress.report.pictures import EXACT_EDGE, Mistake, Sheet
+from compress.report import budget, changed, devices, domains, plots, recipe, sentences, speed, wording
+from compress.report.pictures import EXACT_EDGE, Mistake, Sheet, Turned
 from compress.report.summary import summary_rows
-from compress.report.wording import (
-    form,
-    p50_of,
-    row_form,
-    seconds,
-    significant,
-)
+from compress.report.wording import form, p50_of, seconds, significant
 
 TEMPLATES = Path(__file__).with_name("templates")
 PAIRS = {  # report.json "paired" -> words
@@ -37,6 +31,8 @@ class Material:
     mistakes: Sequence[Mistake] = ()
     image_size: int = 0
     histories: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+    right_to_wrong: Sequence[Turned] = ()
+    wrong_to_right: Sequence[Turned] = ()
 
 
 def render_html(report: dict[str, Any], material: Material) -> str:
@@ -78,8 +74,17 @@ def view(report: dict[str, Any], material: Material, drawn: bool = True) -> dict
         "recipe_rows": recipe.recipe_rows(report),
         "sheets": material.sheets,
         "mistakes": [{**vars(m), "exact": material.image_size <= EXACT_EDGE} for m in material.mistakes],
-        "latency": [{**row, "form": row_form(row), "inside": _inside(row)} for row in report["latency"]],
-        "stamp_sentence": sentences.stamp_sentence(report),
+        "turned_images": [
+            (words, [{**vars(m), "exact": material.image_size <= EXACT_EDGE} for m in found])
+            for words, found in (
+                ("Right in fp32, wrong in int8", material.right_to_wrong),
+                ("Wrong in fp32, right in int8", material.wrong_to_right),
+            )
+        ],
+        **speed.view(report, drawn),
+        **devices.view(report, drawn),
+        **budget.view(report, drawn),
+        **changed.view(report),
         "kernel_sentence": sentences.kernel_sentence(report),
         "kernel_rows": sorted(report["quantization"]["kernels"]["ran"].items(), key=lambda pair: (-pair[1], pair[0])),
         "ptq_sentence": sentences.ptq_sentence(report),
@@ -100,21 +105,15 @@ def _threads(report: Mapping[str, Any]) -> str:
     return "1 thread" if not counts or counts[0] == 1 else f"{counts[0]} threads"
 
 
-def _inside(row: Mapping[str, Any]) -> str:
-    """Words for what a latency contains; the long list of steps stands in the section's introduction."""
-    if row["includes"] == wording.COMPUTE:
-        return wording.COMPUTE
-    return f"end to end ({row['image']})" if row.get("image") else "end to end"
-
-
 def _contents(report: Mapping[str, Any], material: Material) -> list[tuple[str, str]]:
     has = bool(report["accuracy"])
     listed = [
-        ("results", "Results", True), ("domains", "Domains", bool(report.get("domains"))), ("classes", "Classes", has),
+        ("results", "Results", True), ("budget", "Budget", bool(report["budgets"] or report.get("candidates"))),
+        ("devices", "Devices", bool(report.get("devices"))), ("latency", "Speed", True), ("int8", "int8", True),
+        ("domains", "Domains", bool(report.get("domains"))), ("classes", "Classes", has),
         ("calibration", "Confidence", has), ("images", "Images", bool(material.sheets)),
         ("probing", "Probing", bool(report["synthetic"].get("probing"))), ("mistakes", "Mistakes", has),
-        ("training", "Training", True), ("int8", "int8", True), ("latency", "Latency", True),
-        ("open", "Not proven", True), ("origin", "Repeat", True),
+        ("training", "Training", True), ("open", "Not proven", True), ("origin", "Repeat", True),
     ]  # fmt: skip
     return [(anchor, name) for anchor, name, shown in listed if shown]
 
@@ -176,5 +175,6 @@ def _environment(autoescape: bool) -> Any:
     )  # fmt: skip
     for name in ("percent", "points", "milliseconds", "p_value", "form", "signed_interval"):
         env.filters[name] = getattr(wording, name)
+    env.filters["millijoules"] = devices.millijoules
     env.filters["gate_value"] = _gate_value
     return env

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ SHOWN_EDGE = 62  # CSS pixels of one tile of a strip
 JPEG_QUALITY = 82
 SHEET_CLASSES, SHEET_REAL, SHEET_SYNTHETIC = 12, 4, 8
 MISTAKES = 12
+TURNED = 8  # images shown per direction
 
 Pixels = NDArray[np.uint8]
 
@@ -55,6 +56,19 @@ class Mistake:
     predicted: str
     confidence: float
     teacher: str | None
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A test image whose answer quantization changed: before is fp32's, after int8's."""
+
+    picture: Picture
+    key: str
+    true: str
+    before: str
+    before_confidence: float
+    after: str
+    after_confidence: float
 
 
 def strip(images: Pixels, alt: str) -> Picture | None:
@@ -127,4 +141,22 @@ def worst_mistakes(
         assert picture is not None
         told = None if teacher is None else names[teacher[i]]
         found.append(Mistake(picture, keys[i], true, said, float(probabilities[i, predicted[i]]), told))
+    return found
+
+
+def turned(flips: Sequence[Mapping[str, Any]], images: Pixels, keys: Sequence[str]) -> list[Turned]:
+    """The first of the changed images that report.json lists.
+
+    Args:
+        flips: key, true, before, after and their confidences. images: (N, S, S, 3) uint8, keys: their N names.
+    """
+    rows = {key: i for i, key in enumerate(keys)}
+    found = []
+    for flip in [flip for flip in flips if flip["key"] in rows][:TURNED]:
+        at = rows[flip["key"]]
+        picture = strip(
+            images[at : at + 1], f"test image of {flip['true']}: fp32 says {flip['before']}, int8 {flip['after']}"
+        )
+        assert picture is not None
+        found.append(Turned(picture, **{name: flip[name] for name in Turned.__dataclass_fields__ if name != "picture"}))
     return found

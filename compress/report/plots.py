@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from compress.report.labels import Box, free
 from compress.report.svg import Frame, log_ticks, picture, tag, text, ticks, title
 from compress.report.wording import form, milliseconds, percent, seconds, significant, size
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def accuracy_latency(points: Sequence[Point], width: int = 960, height: int = 40
         parts.append(_disc(p, x(p.p50_ms), y(p.top1), y(p.ci95[0]), y(p.ci95[1]), largest))
     for p in sorted(points, key=lambda p: -p.top1):
         told = f"{percent(p.top1)} · {milliseconds(p.p50_ms)} · {size(p.bytes)}"
-        box = _free(x(p.p50_ms), y(p.top1), _radius(p.bytes, largest), 6.4 * len(told), taken, frame)
+        box = free(x(p.p50_ms), y(p.top1), _radius(p.bytes, largest), 6.4 * len(told), taken, frame)
         taken.append(box)
         parts += [
             text(form(p.name), box[0], box[1] + 13, "name", "start"),
@@ -243,20 +242,3 @@ def _around(p: Point, x: float, low: float, high: float, at: float, largest: int
     """The box of a disc with its error bar."""
     radius = _radius(p.bytes, largest)
     return x - radius, min(high, at - radius), x + radius, max(low, at + radius)
-
-
-def _free(x: float, y: float, radius: float, wide: float, taken: Sequence[Box], frame: Frame) -> Box:
-    """The box nearest to a disc that covers no other box; where there is none, the one that covers least."""
-    tall = 34.0
-    sides = [x + radius + 8, x - radius - wide - 8]
-    shifts = [0.0, *(sign * step for step in range(12, 181, 12) for sign in (1, -1))]
-    options = [(left, y - tall / 2 + shift, left + wide, y + tall / 2 + shift) for shift in shifts for left in sides]
-    inside = [
-        box for box in options
-        if box[0] >= frame.left and box[2] <= frame.right + 12 and box[1] >= frame.top and box[3] <= frame.bottom
-    ]  # fmt: skip
-    return min(inside or options, key=lambda box: sum(_overlap(box, other) for other in taken))
-
-
-def _overlap(a: Box, b: Box) -> float:
-    return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)

@@ -15,7 +15,7 @@ from compress.evaluate import softmax
 from compress.report.collect import collect, read
 from compress.report.model import validate
 from compress.report.page import Material, render_html, render_markdown
-from compress.report.pictures import contact_sheets, worst_mistakes
+from compress.report.pictures import contact_sheets, turned, worst_mistakes
 from compress.stages import StageContext
 
 CURVES = ("distill", "quantize")
@@ -53,10 +53,12 @@ def material(report: Mapping[str, Any], stages: Mapping[str, Artifact]) -> Mater
 
     mistakes, shipped = [], report["student"]["shipped"]
     tests = np.load(data.path / "test.npy", mmap_mode="r")
+    keys = [row["key"] for row in read(data, "test.json")]
     if shipped in report["accuracy"]:
-        keys = [row["key"] for row in read(data, "test.json")]
         with np.load(stages["bench"].path / "predictions.npz", allow_pickle=False) as stored:
             teacher = stored["teacher"].argmax(axis=1) if "teacher" in stored.files else None
             mistakes = worst_mistakes(names, tests, keys, stored["labels"], softmax(stored[shipped]), teacher)
     histories = {stage: read(stages[stage], "history.json") for stage in CURVES}
-    return Material(sheets, mistakes, tests.shape[1], histories)
+    flips = (report.get("changes") or {}).get("int8_vs_fp32", {})
+    lost, gained = (turned(flips.get(way, ()), tests, keys) for way in ("right_to_wrong", "wrong_to_right"))
+    return Material(sheets, mistakes, tests.shape[1], histories, lost, gained)

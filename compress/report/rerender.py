@@ -1,0 +1,86 @@
+"""``compress report``: the report of a finished run once more, with what other devices measured.
+
+Everything comes from report.json; only pictures and curves are read from the stages that the run folder links to. What an
+older version did not write yet, and the stages can tell, is filled in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.artifacts import Artifact, write_json
+from compress.bench import changed
+from compress.errors import ConfigError
+from compress.report.merge import merge
+from compress.report.model import validate
+from compress.report.page import Material, render_html, render_markdown
+from compress.report.stage import material
+
+FILES = ("report.json", "report.md", "report.html")
+PICTURED = ("data", "generate", "distill", "quantize", "bench")  # stages that the page takes pictures and curves from
+WITHOUT_PICTURES = (
+    "the stages of this run are not at hand: this rendering has no pictures of images and no training curves"
+)
+
+
+def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -> dict[str, Any]:
+    """Writes report.json, report.md and report.html to ``out`` (default: the run's folder) and returns the report.
+
+    Args:
+        run: the run's folder: report.json, bundle/, and links to its stages.
+        benches: bench.json files of this bundle from other devices.
+
+    Raises:
+        ConfigError: not the folder of a finished run.
+        BenchFileError: a bench.json that is damaged or measured another bundle.
+        Clip2EdgeError: a report.json that does not keep its contract.
+    """
+    report = merge(completed(load(run), run), benches, run / "bundle")
+    validate(report)
+    stages = {name: Artifact(name, run / name, {}, "") for name in PICTURED}
+    at_hand = all((stage.path / "stage.json").is_file() for stage in stages.values())
+    shown = material(report, stages) if at_hand else Material()
+    folder = out or run
+    folder.mkdir(parents=True, exist_ok=True)
+    told = report if at_hand else {**report, "states": [*report["states"], WITHOUT_PICTURES]}
+    write_json(folder / "report.json", report)
+    (folder / "report.md").write_text(render_markdown(told))
+    (folder / "report.html").write_text(render_html(told, shown))
+    return report
+
+
+def load(run: Path) -> dict[str, Any]:
+    """The report.json of a run.
+
+    Raises:
+        ConfigError: there is none, or it is not JSON.
+        Clip2EdgeError: it does not keep its contract.
+    """
+    file = run / "report.json"
+    try:
+        report: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "this is not the folder of a finished run", got=str(run), expected="a folder with report.json and bundle/",
+            remedy="compress show lists the runs; compress build finishes one",
+        ) from error  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise ConfigError("report.json cannot be read", got=f"{file}: {error}", remedy="build the run again") from error
+    validate(report)
+    return report
+
+
+def completed(report: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """The report with the fields that its version did not write yet, from the predictions that the run kept."""
+    out = {"candidates": [], "devices": [], "sensitivity": None, "breakdown": None, "changes": {}, **report}
+    predictions = run / "bench" / "predictions.npz"
+    if not out["changes"] and report["accuracy"] and predictions.is_file():
+        with np.load(predictions, allow_pickle=False) as stored:
+            logits = {name: stored[name] for name in stored.files if name != "labels"}
+        out["changes"] = changed(run / "data", logits)
+    return out
