@@ -32,11 +32,15 @@ def verify(args: argparse.Namespace) -> int:
     """Repeats the golden steps; exit code 1 where one differs."""
     steps = golden.verify(args.bundle, threads=args.threads)
     if args.json:
-        print(json.dumps([asdict(step) for step in steps], indent=2))
+        print(json.dumps([{**asdict(step), "remedy": step.remedy} for step in steps], indent=2))
     else:
+        width = max(len(step.name) for step in steps)
         for step in steps:
-            print(f"{step.state:8} {step.name:16} {step.detail}")
-    return 1 if golden.first_difference(steps) else 0
+            print(f"{step.state:8} {step.name:{width}}  {step.detail}")
+    first = golden.first_difference(steps)
+    if first and not args.json:
+        print(f"first difference: {first.name}. {first.remedy}")
+    return 1 if first else 0
 
 
 def main(argv: list[str] | None = None) -> int:

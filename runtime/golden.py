@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from runtime.backends import IMAGE, TENSOR, Runner
 from runtime.backends import load as load_model
 from runtime.bundle import GOLDEN, Bundle, open_bundle
 from runtime.errors import BackendError, BundleError, EdgeError
-from runtime.preprocess import PreprocessSpec, decode, geometry, normalise
+from runtime.golden_file import read, write
+from runtime.preprocess import MAX_PIXELS, PreprocessSpec, decode, geometry, normalise
+from runtime.strict_json import read_json
 
-MAX_BYTES = 256 * 2**20  # unpacked
+__all__ = [
+    "DIFFERS", "OK", "SKIPPED", "TARGETS_GOLDEN", "Step", "compare", "first_difference", "hash_of", "logits_of", "make",
+    "read", "verify", "write",
+]  # fmt: skip
+
+MAX_IMAGES = 64
+HASHED = ("decoded", "cropped", "normalised")
+HEX = re.compile(r"[0-9a-f]{64}")
+CONFIG = "config.json"  # the classes once more, for other people's loaders
+TARGETS_GOLDEN = "golden.targets.npz"  # logits.<target> of export targets, on the images of golden.npz
 OK, DIFFERS, SKIPPED = "ok", "differs", "skipped"
 
 # Largest difference of a logit, as a share of the golden logits' spread (max - min). Float kernels add up in another
@@ -29,14 +41,32 @@ OK, DIFFERS, SKIPPED = "ok", "differs", "skipped"
 TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2, "int8": 5e-2}
 OTHER_TOLERANCE = 5e-2
 
+# What to do about a step that differs, and about one that was skipped.
+REMEDIES = {
+    "files": "copy the bundle again, or rebuild it with compress build",
+    "golden": "rebuild the bundle with compress build",
+    "decoded": "this Pillow decodes otherwise: pip install --upgrade pillow; if it stays, expect small differences",
+    "cropped": "this Pillow resizes otherwise, or preprocess.json is another build's: pip install --upgrade pillow",
+    "normalised": "preprocess.json is another build's, or this runtime another version: copy the bundle again, "
+    "pip install --upgrade clip2edge",
+    CONFIG: "the classes for other loaders are another build's: copy the bundle again, or rebuild it",
+    "logits": "this engine or processor computes otherwise: pip install --upgrade onnxruntime, compare with fp32, and "
+    "measure the accuracy here if the labels agree",
+}
+
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the check: its name, "ok", "differs" or "skipped", and what was seen."""
+    """One step of the check: its name, "ok", "differs" or "skipped", what was seen, and what to do where it differs."""
 
     name: str
     state: str
     detail: str
+
+    @property
+    def remedy(self) -> str | None:
+        """What to do, where the step differs; the kind of a step is the first word of its name."""
+        return REMEDIES.get(self.name.partition(" ")[0]) if self.state == DIFFERS else None
 
 
 def make(
@@ -65,35 +95,6 @@ def make(
     return arrays
 
 
-def write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an .npz whose bytes depend on nothing but ``arrays``."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(arrays):
-            buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system = 3  # else it tells the operating system
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, buffer.getvalue())
-
-
-def read(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of golden.npz; never unpickles.
-
-    Raises:
-        BundleError: absent, too large when unpacked, or damaged.
-    """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > MAX_BYTES:
-            raise BundleError(f"{file} is too large", got=f"{unpacked:,} bytes", expected=f"at most {MAX_BYTES:,}")
-        with np.load(file, allow_pickle=False) as loaded:
-            return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{file} cannot be read", got=error, remedy="copy the bundle again, or rebuild it") from error
-
-
 def verify(path: str | Path, backend: str = "onnxruntime", threads: int | None = None) -> list[Step]:
     """Repeats every golden step on this machine, in order; a damaged bundle ends the list at "files".
 
@@ -101,25 +102,75 @@ def verify(path: str | Path, backend: str = "onnxruntime", threads: int | None =
     """
     try:
         bundle = open_bundle(path)
-        golden = read(bundle.path / GOLDEN) if GOLDEN in bundle.manifest["files"] else None
+        golden = _vectors(bundle)
     except BundleError as error:
         return [Step("files", DIFFERS, str(error))]
-    steps = [Step("files", OK, f"{len(bundle.manifest['files'])} files match their SHA-256")]
+    steps = [Step("files", OK, f"{len(bundle.manifest['files'])} files match their SHA-256"), *_other_labels(bundle)]
     if golden is None:
         return [*steps, Step("golden", SKIPPED, f"the bundle has no {GOLDEN}")]
     try:
-        encoded = [golden[f"img_{index}"].tobytes() for index in range(len(golden["decoded"]))]
-        results = _preprocess(encoded, bundle.preprocess)
-        steps += [
-            _compare_hashes("decoded", results[0], golden["decoded"]),
-            _compare_hashes("cropped", results[1], golden["cropped"]),
-            _compare_hashes("normalised", results[2], golden["normalised"]),
-        ]
-    except (EdgeError, KeyError) as error:
+        results = _preprocess(_encoded(golden), bundle.preprocess)
+    except EdgeError as error:
         return [*steps, Step("decoded", DIFFERS, str(error))]
-    for precision, model in bundle.models.items():
-        steps.append(_compare_logits(bundle, precision, model, results[2], golden, backend, threads))
+    parts: tuple[Sequence[np.ndarray] | np.ndarray, ...] = results
+    steps += [_compare_hashes(name, part, golden[name]) for name, part in zip(HASHED, parts, strict=True)]
+    targets = {key: bundle.path / row["file"] for key, row in bundle.targets.items()}
+    for precision, model in {**bundle.models, **targets}.items():
+        steps.append(_compare_logits(f"logits {precision}", precision, model, results, golden, backend, threads))
+    for precision, model in bundle.twins.items():  # onnxruntime runs these, whatever runs the others
+        name = f"logits {model.relative_to(bundle.path).as_posix()}"
+        steps.append(_compare_logits(name, precision, model, results, golden, "onnxruntime", threads))
     return steps
+
+
+def _vectors(bundle: Bundle) -> dict[str, np.ndarray] | None:
+    """The arrays of golden.npz and of the export targets, with the shapes that ``make`` gives them.
+
+    Raises:
+        BundleError: they are not golden vectors.
+    """
+    if GOLDEN not in bundle.manifest["files"]:
+        return None
+    golden = read(bundle.path / GOLDEN)
+    if TARGETS_GOLDEN in bundle.manifest["files"]:
+        golden = {**read(bundle.path / TARGETS_GOLDEN), **golden}
+    problem = next(_problems(golden), None)
+    if problem is not None:
+        raise BundleError(f"{bundle.path / GOLDEN} holds no golden vectors", got=problem, remedy=REMEDIES["golden"])
+    return golden
+
+
+def _problems(golden: Mapping[str, np.ndarray]) -> Iterator[str]:
+    count = golden["decoded"].size if "decoded" in golden else 0
+    if not 1 <= count <= MAX_IMAGES:
+        yield f"{count} images, expected 1..{MAX_IMAGES}"
+    for name in HASHED:
+        array = golden.get(name)
+        if array is None or array.shape != (count,) or not all(HEX.fullmatch(str(value)) for value in array):
+            yield f"no {count} hashes of {name} images"
+    for name in (f"img_{index}" for index in range(count)):
+        if name not in golden or golden[name].dtype != np.uint8 or golden[name].ndim != 1:
+            yield f"no encoded image {name}"
+    for name, array in golden.items():
+        is_table = array.ndim == 2 and array.dtype == np.float32 and len(array) == count and array.size > 0
+        if name.startswith("logits.") and not (is_table and np.isfinite(array).all()):
+            yield f"{name} is {array.dtype} {array.shape}, expected finite float32 ({count}, K)"
+
+
+def _encoded(golden: Mapping[str, np.ndarray]) -> list[bytes]:
+    return [golden[f"img_{index}"].tobytes() for index in range(len(golden["decoded"]))]
+
+
+def _other_labels(bundle: Bundle) -> list[Step]:
+    """Whether config.json, where there is one, names the classes of labels.json."""
+    if CONFIG not in bundle.manifest["files"]:
+        return []
+    config = read_json(bundle.path / CONFIG)
+    theirs = config.get("id2label") if isinstance(config, dict) else None
+    ours = {str(index): label.name for index, label in enumerate(bundle.labels)}
+    if theirs != ours:
+        return [Step(CONFIG, DIFFERS, "id2label does not name the classes of labels.json in their order")]
+    return [Step(CONFIG, OK, f"id2label names the {len(ours)} classes of labels.json")]
 
 
 def first_difference(steps: Sequence[Step]) -> Step | None:
@@ -128,7 +179,11 @@ def first_difference(steps: Sequence[Step]) -> Step | None:
 
 
 def _preprocess(encoded: Sequence[bytes], spec: PreprocessSpec) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    decoded = [decode(data) for data in encoded]
+    """Decoded images, crops (N, S, S, 3) and tensors (N, 3, S, S); together the images hold ``MAX_PIXELS`` at most."""
+    decoded, left = [], MAX_PIXELS
+    for data in encoded:
+        decoded.append(decode(data, max_pixels=left))
+        left -= decoded[-1].width * decoded[-1].height
     cropped = np.stack([geometry(image, spec) for image in decoded])
     return [np.asarray(image) for image in decoded], cropped, normalise(cropped, spec)
 
@@ -140,23 +195,43 @@ def _compare_hashes(name: str, results: Sequence[np.ndarray] | np.ndarray, golde
     return Step(name, OK, f"{len(golden)} of {len(golden)} images are bit-identical")
 
 
+def logits_of(runner: Runner, golden: Mapping[str, np.ndarray], spec: PreprocessSpec) -> np.ndarray:
+    """Logits (N, K) of the images in golden.npz, by a model that takes tensors, pixels or whole images."""
+    return _run(runner, _preprocess(_encoded(golden), spec))
+
+
+def _run(runner: Runner, results: tuple[list[np.ndarray], np.ndarray, np.ndarray]) -> np.ndarray:
+    decoded, cropped, tensor = results
+    takes = getattr(runner, "takes", TENSOR)
+    if takes == IMAGE:
+        return np.concatenate([runner.run(image[None]) for image in decoded])
+    return runner.run(tensor if takes == TENSOR else cropped)
+
+
 def _compare_logits(
-    bundle: Bundle,
+    name: str,
     precision: str,
     model: Path,
-    tensor: np.ndarray,
+    results: tuple[list[np.ndarray], np.ndarray, np.ndarray],
     golden: Mapping[str, np.ndarray],
     backend: str,
     threads: int | None,
 ) -> Step:
-    name = f"logits {precision}"
     want = golden.get(f"logits.{precision}")
     if want is None:
         return Step(name, SKIPPED, "no golden logits of this model")
     try:
-        got = load_model(backend, model, threads=threads).run(tensor)
+        got = _run(load_model(backend, model, threads=threads), results)
     except BackendError as error:
         return Step(name, SKIPPED, str(error))
+    except BundleError as error:  # a file that no engine may open
+        return Step(name, DIFFERS, str(error))
+    return compare(precision, got, want, name)
+
+
+def compare(precision: str, got: np.ndarray, want: np.ndarray, name: str | None = None) -> Step:
+    """Logits (N, K) of a model against the golden ones, within the precision's tolerance."""
+    name = name or f"logits {precision}"
     if got.shape != want.shape or not np.isfinite(got).all():
         broken = f"got {got.shape} with {np.sum(~np.isfinite(got))} not finite, expected {want.shape}"
         return Step(name, DIFFERS, broken)
