@@ -141,7 +141,8 @@ def test_trtexec_builds_what_the_runtime_builds() -> None:
 def test_trtexec_of_11_is_not_asked_for_strong_typing_and_no_precision_is_ever_asked_for() -> None:
     for major in (10, 11):
         line = trtexec(MODEL, FIXED, EngineSettings(tf32=True), major)
-        assert ("--stronglyTyped" in line) is (major == 10)
+        for default_in_11 in ("--stronglyTyped", "--useCudaGraph", "--noDataTransfers"):
+            assert (default_in_11 in line) is (major == 10)
         assert not {"--fp16", "--int8", "--best", "--noTF32"} & set(shlex.split(line))
         assert "Shapes" not in line  # a model of fixed shape takes none
 

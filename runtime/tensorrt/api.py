@@ -154,14 +154,22 @@ MAX_REASONS = 3  # messages that an error quotes
 
 @dataclass(frozen=True)
 class Generation:
-    """A major version: what differs between them in the calls above."""
+    """A major version.
 
-    strongly_typed: Callable[[TensorRT], int]  # flags of create_network
-    trtexec_typing: tuple[str, ...]
+    Attributes:
+        strongly_typed: the flags of create_network that ask for strong typing.
+        trtexec: its words for strong typing, CUDA graphs and no copies, which 11 has by default.
+    """
+
+    strongly_typed: Callable[[TensorRT], int]
+    trtexec: tuple[str, ...]
 
 
 GENERATIONS = {
-    10: Generation(lambda trt: 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED), ("--stronglyTyped",)),
+    10: Generation(
+        lambda trt: 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED),
+        ("--stronglyTyped", "--useCudaGraph", "--noDataTransfers"),
+    ),
     11: Generation(lambda trt: 0, ()),  # always strongly typed; the flag is deprecated and ignored
 }
 

@@ -78,7 +78,7 @@ def trtexec(
         inputs: name -> shape of the model's inputs.
         major: TensorRT's major version; 10 has to be asked for strong typing, 11 knows no other.
     """
-    words = ["trtexec", f"--onnx={model}", f"--saveEngine={engine}", *GENERATIONS[major].trtexec_typing]
+    words = ["trtexec", f"--onnx={model}", f"--saveEngine={engine}", *GENERATIONS[major].trtexec]
     for flag, index in (("--minShapes", 0), ("--optShapes", 1), ("--maxShapes", 2)):
         parts = [
             f"{name}:{'x'.join(map(str, shapes[index]))}"
@@ -95,8 +95,7 @@ def trtexec(
         "--profilingVerbosity=detailed",
         f"--exportLayerInfo={stem}.layers.json",
     ]
-    words += ["--useCudaGraph", "--noDataTransfers", "--warmUp=500", "--duration=10"]
-    return shlex.join(words)
+    return shlex.join([*words, "--warmUp=500", "--duration=10"])
 
 
 def polygraphy(model: Path, inputs: Mapping[str, Shape], settings: EngineSettings, major: int) -> str:

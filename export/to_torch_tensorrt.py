@@ -1,0 +1,186 @@
+"""The student's float network through torch-tensorrt: a column of the benchmark, beside our own engines.
+
+``torch_tensorrt.dynamo.compile`` (2.14) takes an exported program on a CUDA device; the layers' types are the module's, so
+float16 is a module that was cast. int8 is no column of it: it reads NVIDIA modelopt's quantizers, not torchao's. The
+compiled network has the shape of a runner (runtime.backends.Runner), and torch stays out of ``runtime/``.
+
+Not run by this project: torch-tensorrt 2.14 wants an older torch and NVIDIA's libraries, and no GPU was at hand. The calls
+follow the published signature; the logic is tested with a stand-in (tests named ``..._logic_without_gpu``).
+
+    python -m export.to_torch_tensorrt work/runs/NAME --precision fp16 --seconds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import inspect
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from compress.errors import Clip2EdgeError, ExportError, MissingExtraError
+from runtime import latency
+from runtime.errors import BackendError, EdgeError
+
+OUTPUT = "logits"
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+
+
+class TorchTensorRTRunner:
+    """A network compiled by torch-tensorrt, with the shape of ``runtime.backends.Runner``."""
+
+    provider = "torch-tensorrt"
+    threads = 1
+    outputs = (OUTPUT,)
+
+    def __init__(self, compiled: Any, size: int, max_batch: int, precision: str, device: str, version: str) -> None:
+        self._compiled, self._device, self._dtype = compiled, device, DTYPES[precision]
+        self.input_size: int | None = size
+        self.max_batch, self.precision = max_batch, precision
+        self.versions = {"torch": torch.__version__, "torch_tensorrt": version}
+
+    def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
+        """``logits`` (B, K) float32 of normalised images (B, 3, S, S) float32; copies to and from the GPU included."""
+        return self.run_all(images, (output,))[output]
+
+    def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """As ``run``; there is one output.
+
+        Raises:
+            BackendError: another output or shape.
+        """
+        if list(outputs) != [OUTPUT]:
+            raise BackendError("no such output", got=", ".join(outputs), expected=OUTPUT)
+        if images.ndim != 4 or images.shape[1:] != (3, self.input_size, self.input_size):
+            raise BackendError("images", got=images.shape, expected=f"(B, 3, {self.input_size}, {self.input_size})")
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(images), self.max_batch):
+                part = torch.from_numpy(np.ascontiguousarray(images[start : start + self.max_batch]))
+                made = self._compiled(part.to(self._device, self._dtype))
+                made = made[0] if isinstance(made, (tuple, list)) else made
+                parts.append(made.float().cpu().numpy())  # waits for the device
+        return {OUTPUT: np.concatenate(parts) if parts else np.empty((0, 0), np.float32)}
+
+
+def compile_student(
+    module: nn.Module, size: int, *, precision: str = "fp32", max_batch: int = 8, device: str = "cuda"
+) -> TorchTensorRTRunner:
+    """Compiles a float network, wholly: an operator that would stay in torch is an error.
+
+    Args:
+        module: (B, 3, size, size) -> (B, K), in eval mode; it is not changed.
+        precision: "fp32" or "fp16".
+        max_batch: largest batch of one call; larger ones are split.
+
+    Raises:
+        ExportError: an unknown precision, or a network that cannot be compiled.
+        MissingExtraError: torch-tensorrt or a CUDA device is absent.
+    """
+    if precision not in DTYPES:
+        raise ExportError(
+            "torch-tensorrt column", got=precision, expected=", ".join(DTYPES),
+            remedy="int8: use the engine of model.int8.trt.onnx (compress export BUNDLE --to tensorrt)",
+        )  # fmt: skip
+    library = _import(device)
+    dtype = DTYPES[precision]
+    program = exported(module, size, dtype, max_batch, device)
+    shapes = {f"{name}_shape": (batch, 3, size, size) for name, batch in (("min", 1), ("opt", 1), ("max", max_batch))}
+    known = inspect.signature(library.dynamo.compile).parameters
+    typed = {"use_explicit_typing": True} if "use_explicit_typing" in known else {}  # always so since 2.13
+    try:
+        compiled = library.dynamo.compile(
+            program, [library.Input(**shapes, dtype=dtype)], require_full_compilation=True, min_block_size=1, **typed
+        )
+    except Exception as error:  # torch-tensorrt's errors share no base class of their own
+        raise ExportError(
+            f"torch-tensorrt cannot compile {type(module).__name__}",
+            got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            remedy="use the engine of the bundle's ONNX file (compress export BUNDLE --to tensorrt)",
+        ) from error
+    return TorchTensorRTRunner(compiled, size, max_batch, precision, device, str(library.__version__))
+
+
+def exported(
+    module: nn.Module, size: int, dtype: torch.dtype, max_batch: int, device: str
+) -> torch.export.ExportedProgram:
+    """The exported program of a copy of ``module`` in ``dtype`` on ``device``; batch 1..``max_batch`` is dynamic."""
+    moved = copy.deepcopy(module).to(device, dtype).eval()
+    example = torch.zeros((2, 3, size, size), dtype=dtype, device=device)
+    batch = torch.export.Dim("batch", min=1, max=max(2, max_batch))
+    with torch.no_grad():
+        return torch.export.export(moved, (example,), dynamic_shapes=({0: batch},))
+
+
+def bench(
+    run: Path, precisions: Sequence[str], seconds: float, batch: int, device: str = "cuda"
+) -> list[dict[str, Any]]:
+    """Rows (``LatencyRow.to_json``) of a finished run's student, each precision, interleaved; compute with its copies.
+
+    Raises:
+        ExportError, MissingExtraError: as ``compile_student``.
+    """
+    from compress.distill.students import load_student
+
+    if not (run / "distill").exists():
+        raise ExportError("not a finished run", got=run, expected="a folder with a student in distill/")
+    student = load_student(run / "distill")
+    size = student.spec.input_size
+    runners = {
+        name: compile_student(student, size, precision=name, max_batch=batch, device=device) for name in precisions
+    }
+    images = np.random.Generator(np.random.Philox(0)).normal(0, 1, (batch, 3, size, size)).astype(np.float32)
+    series = latency.measure({name: partial(runner.run, images) for name, runner in runners.items()}, seconds)
+    return [
+        latency.row(
+            series[name], model=run.resolve().name, precision=name, backend="torch-tensorrt", batch=batch, threads=1,
+            provider=runner.provider, includes="copies + compute", versions=runner.versions,
+        ).to_json()
+        for name, runner in runners.items()
+    ]  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the rows as JSON; an error is one line on stderr and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export.to_torch_tensorrt", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("--precision", nargs="+", default=list(DTYPES), choices=list(DTYPES))
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--batch", type=int, default=1)
+    args = parser.parse_args(argv)
+    try:
+        print(json.dumps(bench(args.run, args.precision, args.seconds, args.batch), indent=2))
+    except (Clip2EdgeError, EdgeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _import(device: str) -> Any:
+    wanted = "torch-tensorrt 2.5 or newer, its own torch, and an NVIDIA GPU"
+    remedy = (
+        "pip install 'clip2edge[torch-trt]' in an environment of its own: it pins torch; on Jetson take NVIDIA's wheels"
+    )
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise MissingExtraError("torch-tensorrt needs a GPU", got="no CUDA device", expected=wanted, remedy=remedy)
+    try:
+        return import_module("torch_tensorrt")
+    except Exception as error:  # also OSError of missing libraries
+        raise MissingExtraError(
+            "torch-tensorrt is not usable here", got=f"{type(error).__name__}: {error}", expected=wanted, remedy=remedy
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
