@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compress import config, pipeline, preflight
+from compress.budgets.grammar import read_budget
 from compress.config import HostSettings, Settings
 from compress.errors import ConfigError
 from compress.hub import hub_answers
@@ -29,6 +30,7 @@ def settings_for(
     preset: str | None = None,
     seed: int | None = None,
     offline: bool = False,
+    budget: Iterable[str] = (),
     overrides: Mapping[str, Any] | None = None,
     config_file: str | Path | None = None,
 ) -> Settings:
@@ -43,6 +45,7 @@ def settings_for(
         generator: ``kandinsky-2.2``, a local folder, or ``petals``.
         student: a timm model name, or ``petal_cnn``.
         preset: a name of ``compress list presets``; default ``edge``, the recipe to recommend.
+        budget: limits to search and judge by, e.g. ``["p50<=5ms@orin-nano, size<=6MB"]``, or YAML files of them.
         overrides: nested settings that win over everything, e.g. ``{"distill": {"steps": 20}}``.
         config_file: a ``config.yaml`` of an earlier run to start from, instead of a world and a preset.
 
@@ -70,6 +73,9 @@ def settings_for(
             flags[section] = {field: value}
     if seed is not None:
         flags["seed"] = seed
+    limits = read_budget([budget] if isinstance(budget, str) else budget)
+    if limits:
+        flags["budget"] = {"limits": limits, "search": True}
     if student is not None and not student.startswith("petal_cnn"):
         flags["distill"]["init"] = "timm"
     if config_file is not None:
@@ -145,13 +151,19 @@ def build(
     host: HostSettings | None = None,
     progress: Progress = SILENT,
     command: str | None = None,
+    benches: Iterable[str | Path] = (),
     **options: Any,
 ) -> Run:
     """Builds an edge classifier and returns the run: its folder, ``bundle``, ``report`` and stages.
 
-    Takes either ``settings``, or the options of :func:`settings_for`.
+    Takes either ``settings``, or the options of :func:`settings_for`. With a budget, the student that keeps it is searched
+    first, and the report judges it: ``run.report["budgets"]``.
+
+    Args:
+        benches: ``bench.json`` files of this run's bundle from other devices: their limits are judged by measurement.
 
     Raises:
+        BudgetUnmetError: nothing can keep the budget; said before anything is trained.
         Clip2EdgeError: see ``compress.errors``.
     """
     work = work_folder(work_dir)
@@ -159,6 +171,18 @@ def build(
     preflight.check(resolved)
     for note in resolved.notes:
         progress.note(f"note: {note}")
-    return pipeline.run(
-        resolved, work, name or run_name(resolved), until=until, host=host, progress=progress, command=command
-    )
+    named, measured = name or run_name(resolved), [Path(bench) for bench in benches]
+    if resolved.budget.limits:
+        from compress.budgets.build import build_within
+
+        if until is not None:
+            raise ConfigError(
+                "a budget is judged at the end", got=f"--until {until}", expected="a whole build, or no budget"
+            )
+        return build_within(resolved, work, named, host=host, progress=progress, command=command, benches=measured)
+    if measured:
+        raise ConfigError(
+            "there is no budget to judge by these measurements", got=", ".join(map(str, measured)),
+            remedy=f"compress report {named} --bench FILE adds them to the report",
+        )  # fmt: skip
+    return pipeline.run(resolved, work, named, until=until, host=host, progress=progress, command=command)

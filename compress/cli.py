@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from compress import device_cli
-from compress.errors import Clip2EdgeError, ConfigError
+from compress.errors import BudgetUnmetError, Clip2EdgeError, ConfigError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,20 +42,29 @@ Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network"
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="config.yaml of an earlier run to repeat")]
 Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that read and augment images")]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(
+        help='Limits: "p50<=5ms@orin-nano, size<=6MB, drop<=2pt", or a YAML file; exit code 1 where one is not kept'
+    ),
+]
+Benches = Annotated[
+    list[Path] | None, typer.Option("--bench", help="bench.json of another device, to judge the budget by")
+]
 Until = Annotated[str | None, typer.Option(help="Stop after this stage")]
 
 
 def _settings(
     dataset: str | None, data: Path | None, classes: str | None, classes_file: Path | None, shots: str | None,
     teacher: str | None, generator: str | None, student: str | None, preset: str | None, set_: list[str] | None,
-    seed: int | None, offline: bool, config_file: Path | None,
+    seed: int | None, offline: bool, config_file: Path | None, budget: list[str] | None = None,
 ) -> Any:  # fmt: skip
     from compress import api, config
 
     return api.settings_for(
         dataset, data=data, classes=_class_names(classes, classes_file), shots=_shots(shots), teacher=teacher,
         generator=generator, student=student, preset=preset, seed=seed, offline=offline,
-        overrides=config.parse_set(set_ or []), config_file=config_file,
+        overrides=config.parse_set(set_ or []), config_file=config_file, budget=budget or (),
     )  # fmt: skip
 
 
@@ -101,7 +110,7 @@ def build(
     shots: Shots = None, teacher: TeacherName = None, generator: GeneratorName = None, student: StudentName = None,
     preset: Preset = None, set_: Set = None, seed: Seed = None, offline: Offline = False, config_file: ConfigFile = None,
     work_dir: WorkDir = None, name: Annotated[str | None, typer.Option(help="The run's name")] = None,
-    until: Until = None,
+    until: Until = None, budget: Budget = None, bench: Benches = None,
     device: Device = "cpu", workers: Workers = 2,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars")] = False,
@@ -124,6 +133,7 @@ def build(
         seed,
         offline,
         config_file,
+        budget,
     )
     if dry_run:
         _print_plan(api.plan(settings, work_dir=work_dir, until=until))
@@ -131,7 +141,7 @@ def build(
     command = shlex.join(["compress", *sys.argv[1:]])
     run = api.build(
         settings=settings, work_dir=work_dir, name=name, until=until, command=command, host=_host(device, workers),
-        progress=SILENT if quiet else RichProgress(),
+        progress=SILENT if quiet else RichProgress(), benches=bench or (),
     )  # fmt: skip
     if not run.made:
         typer.echo("nothing to do: every stage is finished with these settings and inputs")
@@ -139,6 +149,7 @@ def build(
         _print_summary(run.report)
         typer.echo(f"bundle  {run.bundle}")
         typer.echo(f"report  {run.folder / 'report.html'}")
+        _end_with_budget(run.report["budgets"])
     else:
         typer.echo(f"stopped after {until}: {run.folder}")
 
@@ -287,6 +298,18 @@ def _print_summary(report: dict[str, Any]) -> None:
     Console().print(summary_table(report))
 
 
+def _end_with_budget(rows: list[dict[str, Any]]) -> None:
+    """PASS or FAIL per limit; exit code 1 unless every limit is known to be kept."""
+    if not rows:
+        return
+    from compress.budgets.judge import kept, lines
+
+    for line in lines(rows):
+        typer.echo(line)
+    if not kept(rows):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Entry point of ``compress``: errors become one line on stderr and exit code 2."""
     import logging
@@ -297,6 +320,9 @@ def main() -> None:
         logging.getLogger(chatty).setLevel(logging.ERROR)  # warnings about each other, nothing that a user could act on
     try:
         app()
+    except BudgetUnmetError as error:
+        typer.echo(f"FAIL: {error}", err=True)
+        raise SystemExit(1) from error
     except (Clip2EdgeError, EdgeError) as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise SystemExit(2) from error

@@ -16,7 +16,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ class Run:
         return loaded
 
 
-def identity(stage: Stage, settings: Settings, inputs: dict[str, Artifact]) -> dict[str, Any]:
+def identity(stage: Stage, settings: Settings, inputs: Mapping[str, Artifact]) -> dict[str, Any]:
     """Everything that can change what a stage makes."""
     out = {
         "stage": stage.name,
@@ -195,6 +195,29 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return out
 
 
+def make(
+    stage: Stage,
+    settings: Settings,
+    finished: Mapping[str, Artifact],
+    store: Store,
+    host: HostSettings | None = None,
+    progress: Progress = SILENT,
+) -> Artifact:
+    """One stage: what the store holds of it, made first where it holds nothing.
+
+    Args:
+        finished: the stages that it needs, and perhaps others.
+    """
+    inputs = {need: finished[need] for need in stage.needs}
+    made_from = identity(stage, settings, inputs)
+
+    def fill(target: Path) -> dict[str, Any]:
+        return stage.function()(StageContext(settings, inputs, target, settings.seed, host or HostSettings(), progress))
+
+    key = key_of(made_from)
+    return store.get(stage.name, key) or store.make(stage.name, key, made_from, fill)
+
+
 def run(
     settings: Settings,
     work: Path,
@@ -231,12 +254,7 @@ def run(
             finished = store.get(stage.name, key)
             _log(folder, "keep" if finished else "make", stage.name, key)
             if finished is None:
-                inputs = {need: built.stages[need] for need in stage.needs}
-
-                def fill(target: Path, stage: Stage = stage, inputs: dict[str, Artifact] = inputs) -> dict[str, Any]:
-                    return stage.function()(StageContext(settings, inputs, target, settings.seed, host, progress))
-
-                finished = store.make(stage.name, key, made_from, fill)
+                finished = make(stage, settings, built.stages, store, host, progress)
                 built.made.append(stage.name)
                 _log(folder, "made", stage.name, key, seconds=finished.seconds)
             built.stages[stage.name] = finished

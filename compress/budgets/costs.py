@@ -17,8 +17,14 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from compress.errors import BudgetError
 
-FLOATS = {TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.DOUBLE: 8}
-ITEM_BYTES = {**FLOATS, TensorProto.INT8: 1, TensorProto.UINT8: 1, TensorProto.INT32: 4, TensorProto.INT64: 8}
+FLOATS: dict[int, int] = {TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.DOUBLE: 8}
+ITEM_BYTES: dict[int, int] = {
+    **FLOATS,
+    TensorProto.INT8: 1,
+    TensorProto.UINT8: 1,
+    TensorProto.INT32: 4,
+    TensorProto.INT64: 8,
+}
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 VIEWS = frozenset(
     {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Dropout", "Slice", "Split", "Gather", *QUANTIZERS}

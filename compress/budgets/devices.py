@@ -19,6 +19,8 @@ FOLDER = Path(__file__).parent / "devices"
 HOST = "host"
 KINDS = ("dense", "depthwise", "elementwise", "memory")  # of utilisation: shares of the peaks that are reached
 
+SOURCED = ("peak_tops", "bandwidth_gb_s", "cache_mb", "overhead_us", "fixed_us", "watts", "ram_gb", "utilisation")
+
 
 @dataclass(frozen=True)
 class Device:
@@ -135,10 +137,7 @@ def from_plain(name: str, plain: Mapping[str, Any]) -> Device:
     odd = sorted(set(plain) ^ wanted)
     if odd:
         raise ConfigError(f"device profile {name} has missing or unknown fields", got=", ".join(odd))
-    unsourced = sorted(
-        field for field in ("peak_tops", "bandwidth_gb_s", "cache_mb", "overhead_us", "fixed_us", "watts", "ram_gb", "utilisation")
-        if plain[field] is not None and field not in plain["sources"]
-    )  # fmt: skip
+    unsourced = sorted(field for field in SOURCED if plain[field] is not None and field not in plain["sources"])
     if unsourced:
         raise ConfigError(f"device profile {name} has numbers without a source", got=", ".join(unsourced))
     if set(plain["utilisation"]) != set(KINDS) or "fp32" not in plain["peak_tops"]:

@@ -36,14 +36,12 @@ def blocks(told: Estimate) -> list[Block]:
     out = []
     for name, rows in order.items():
         limits = {bound: sum(r.seconds for r in rows if r.bound == bound) for bound in {r.bound for r in rows}}
-        kernels = [row.kernel for row in rows]
-        out.append(
-            Block(
-                name, len(rows), sum(k.macs for k in kernels), sum(k.weight_bytes + k.read_bytes + k.write_bytes for k in kernels),
-                1e3 * told.factor * sum(row.seconds for row in rows), max(limits, key=lambda b: limits[b]),
-                tuple(sorted({k.precision if k.precision == "int8" else told.device.computes(told.precision) for k in kernels})),
-            )
-        )  # fmt: skip
+        kernels, ms = [row.kernel for row in rows], 1e3 * told.factor * sum(row.seconds for row in rows)
+        moved = sum(k.weight_bytes + k.read_bytes + k.write_bytes for k in kernels)
+        floats = told.device.computes(told.precision)
+        computed = tuple(sorted({k.precision if k.precision == "int8" else floats for k in kernels}))
+        bound = max(limits, key=lambda name, limits=limits: limits[name])  # type: ignore[misc]
+        out.append(Block(name, len(rows), sum(k.macs for k in kernels), moved, ms, bound, computed))
     return out
 
 
@@ -66,7 +64,7 @@ def head(where: Device, found: Mapping[str, Estimate]) -> list[str]:
 def summary(found: Mapping[str, Estimate]) -> RenderableType:
     """A row per precision."""
     table = _table(
-        "precision", "p50, ms", "compute", "memory", "overhead", "fixed", "energy, mJ", "memory", "weights", "GMACs"
+        "precision", "p50, ms", "compute", "bytes", "launches", "fixed", "energy, mJ", "RAM", "weights", "GMACs"
     )
     for name, told in found.items():
         energy = "-" if told.energy_mj is None else f"≤ {told.energy_mj:.3g}"
@@ -92,9 +90,12 @@ def breakdown(told: Estimate) -> RenderableType:
             )  # fmt: skip
     rest = [row for row in rows if id(row) not in shown]
     if rest:
-        ms = sum(row.ms for row in rest)
-        table.add_row(f"{len(rest)} smaller blocks", f"~{ms:.3g}", f"{100 * ms / total:.0f} %", "", str(sum(r.kernels for r in rest)),
-                      f"{sum(r.macs for r in rest) / 1e6:.3g}", _size(sum(r.bytes for r in rest)), "")  # fmt: skip
+        ms, macs = sum(row.ms for row in rest), sum(row.macs for row in rest)
+        kernels, moved = sum(row.kernels for row in rest), sum(row.bytes for row in rest)
+        table.add_row(
+            f"{len(rest)} smaller blocks", f"~{ms:.3g}", f"{100 * ms / total:.0f} %", "", str(kernels), f"{macs / 1e6:.3g}",
+            _size(moved), "",
+        )  # fmt: skip
     return table
 
 

@@ -20,13 +20,14 @@ FLOWERS = 512  # pictures that statistics and projection are fitted on
 BATCH = 64
 
 
-def narrowed(weights: Mapping[str, Tensor], trunk: PetalCNN) -> dict[str, Tensor]:
+def narrowed(weights: Mapping[str, Tensor], trunk: nn.Module) -> dict[str, Tensor]:
     """The weights of a narrower trunk: ``trunk.*``, ``proj.weight`` (D, F) and ``logit_scale``.
 
     Args:
         weights: of the whole student, as :func:`compress.embedded.weights.load_student_clip` gives them.
         trunk: a PetalCNN with fewer channels; it is filled in place.
     """
+    assert isinstance(trunk, PetalCNN)
     whole = PetalCNN()
     whole.load_state_dict(_trunk(weights))
     kept: Tensor | None = None
