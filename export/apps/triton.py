@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from compress.errors import ExportError
 from export.apps.render import markdown_text, render
 from export.apps.source import AppSource, Vendored, read_source
 from runtime.errors import BundleError
@@ -19,11 +18,8 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     """Writes model_repository/ (complete) and tensorrt/ (lacks its plan, which belongs to one GPU).
 
     Raises:
-        ExportError: a label of several lines, which Triton's label file cannot hold.
+        BundleError: no model for TensorRT.
     """
-    for label in source.labels:
-        if len(label.splitlines()) != 1:
-            raise ExportError("label for Triton", got=repr(label), expected="one line", remedy="rename the class")
     plan = _for_tensorrt(source)
     values = {
         "title": markdown_text(source.title),

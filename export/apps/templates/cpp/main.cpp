@@ -85,7 +85,7 @@ int run(int argc, char** argv) {
         try {
             for (const Guess& guess : classifier.predict(decode(path), top)) {
                 const std::string_view label = model::kLabels[guess.index];
-                std::printf("%s\t%d\t%.*s\t%.4f\n", path.c_str(), guess.index, static_cast<int>(label.size()),
+                std::printf("%s\t%d\t%.*s\t%.6f\n", path.c_str(), guess.index, static_cast<int>(label.size()),
                             label.data(), guess.probability);
             }
         } catch (const std::runtime_error& error) {  // one bad image does not end the list

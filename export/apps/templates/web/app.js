@@ -8,15 +8,17 @@ const [title, status, stage, hint, photo, video] = ['title', 'status', 'stage', 
 const [file, camera, answer, label, guesses, times] = ['file', 'camera', 'answer', 'label', 'guesses', 'times'].map(find);
 
 let classifier;
+let ready = 'Loading the model …'; // what the status line says where nothing is wrong
 let stream = null;
+let asked = 0; // images so far; an answer that comes after a later question is dropped
 
 function fail(error) {
   status.textContent = error.message;
   status.className = 'error';
 }
 
-function say(text) {
-  status.textContent = text;
+function recover() {
+  status.textContent = ready;
   status.className = '';
 }
 
@@ -38,17 +40,21 @@ function show({ guesses: all, prepareMs, modelMs }, extra = '') {
 }
 
 async function classify(blob) {
+  const mine = ++asked;
   stopCamera();
   try {
     const image = await classifier.decode(blob);
+    if (mine !== asked) return;
     URL.revokeObjectURL(photo.src);
     photo.src = URL.createObjectURL(blob);
     photo.hidden = false;
     hint.hidden = true;
-    show(await classifier.predict(image), ` · ${image.width} × ${image.height} pixels`);
-    say('');
+    const result = await classifier.predict(image);
+    if (mine !== asked) return;
+    show(result, ` · ${image.width} × ${image.height}`);
+    recover();
   } catch (error) {
-    fail(error);
+    if (mine === asked) fail(error);
   }
 }
 
@@ -64,6 +70,7 @@ function stopCamera() {
 }
 
 async function startCamera() {
+  asked++;
   if (!navigator.mediaDevices?.getUserMedia) throw new Error('The camera needs https, or http on localhost.');
   stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment', width: { ideal: 640 } } });
   video.srcObject = stream;
@@ -72,7 +79,7 @@ async function startCamera() {
   video.hidden = false;
   camera.setAttribute('aria-pressed', 'true');
   camera.textContent = 'Stop the camera';
-  say('');
+  recover();
   watch(stream, performance.now());
 }
 
@@ -122,7 +129,8 @@ try {
   classifier = await Classifier.load(new URLSearchParams(location.search).get('provider') ?? 'wasm');
   const { config, loadMs, provider } = classifier;
   title.textContent = document.title = config.title;
-  say(`${config.labels.length} classes · ${config.precision} on ${provider} · loaded in ${loadMs.toFixed(0)} ms`);
+  ready = `${config.labels.length} classes · ${config.precision} on ${provider} · loaded in ${loadMs.toFixed(0)} ms`;
+  recover();
   file.disabled = camera.disabled = false;
 } catch (error) {
   fail(error);
