@@ -36,8 +36,13 @@ def export(
     opset: Annotated[int | None, typer.Option(help="Write the targets in this opset (18..22)")] = None,
     ir: Annotated[int | None, typer.Option(help="State this IR version (8..10)")] = None,
     images: Annotated[Path | None, typer.Option(help="A folder of images to verify on, besides the bundle's")] = None,
+    print_commands: Annotated[
+        bool, typer.Option("--print-commands", help="With --to tensorrt: trtexec and polygraphy lines; needs no GPU")
+    ] = False,
 ) -> None:
     """Make further files from a bundle, each verified on real images."""
+    if to == ["tensorrt"] and out is None:  # on a device, without the packages that the other targets need
+        _runtime("engine", [str(bundle), *(["--print-commands"] if print_commands else [])])
     from export.targets.write import export_targets
 
     for key, row in export_targets(bundle, to, out=out, opset=opset, ir=ir, images=images).items():
@@ -99,6 +104,35 @@ def estimate(
     from compress.budgets.command import estimate_command
 
     estimate_command(model, device, precision, calibrate, calibration or [], save, as_json)
+
+
+@commands.command()
+def sensitivity(
+    run: Annotated[str, typer.Argument(help="A finished run: its folder, or its name in the work folder")],
+    blocks: Annotated[int, typer.Option(help="Most blocks that the network is cut into")] = 10,
+    images: Annotated[int, typer.Option(help="Held-out views that accuracy is counted on")] = 512,
+    seconds: Annotated[float, typer.Option(help="Of each of the three timings")] = 20.0,
+    threads: Annotated[int, typer.Option(help="Threads of the engine while timing")] = 1,
+    write: Annotated[
+        bool, typer.Option("--write", help="Add model.mixed.onnx to the run's bundle if it beats int8 and fp32")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars")] = False,
+    work_dir: Annotated[Path | None, typer.Option(help="Default: $CLIP2EDGE_WORK, else ./work")] = None,
+) -> None:
+    """Should I quantize? What int8 costs and saves in every block of a student, and the mixture to ship here."""
+    from compress import api
+    from compress.finished import find_run, open_run
+    from compress.progress import SILENT, RichProgress
+    from export.sensitivity import Options, lines, tell_report
+    from export.sensitivity import run as look
+
+    folder = find_run(run, api.work_folder(work_dir))
+    opened = open_run(folder, SILENT if quiet else RichProgress())
+    found = look(opened, Options(blocks, images, seconds, threads), write=write)
+    for line in lines(found):
+        typer.echo(line)
+    told = tell_report(folder, found)
+    typer.echo(f"report  {folder / 'report.html'}" if told else f"written to {folder / 'sensitivity.json'}")
 
 
 def _runtime(command: str, arguments: list[str]) -> None:

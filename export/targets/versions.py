@@ -1,0 +1,68 @@
+"""Another opset or IR version of the same graph, for engines that read older or only newer ones."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import ModelProto, version_converter
+
+from compress.errors import ExportError
+from export.to_onnx import MAX_IR, MAX_OPSET, MIN_OPSET
+
+MIN_IR = 8  # of opset 18
+
+
+def with_opset(model: ModelProto, opset: int) -> ModelProto:
+    """A copy in another opset, by ONNX's version converter; the IR version is the lowest that the opset allows.
+
+    Raises:
+        ExportError: an opset outside 18..22, or an operator that the converter cannot carry over.
+    """
+    if not MIN_OPSET <= opset <= MAX_OPSET:
+        raise ExportError("opset cannot be exported", got=opset, expected=f"{MIN_OPSET}..{MAX_OPSET}")
+    foreign = sorted({entry.domain for entry in model.opset_import} - {"", "ai.onnx"})
+    try:
+        made = version_converter.convert_version(model, opset) if not foreign else None
+    except Exception as error:  # the converter raises RuntimeError for all it cannot do
+        raise ExportError(
+            f"the graph cannot be written in opset {opset}", got=str(error).strip().splitlines()[0][:300],
+            expected="operators that ONNX's version converter knows",
+            remedy=f"build again with --set export.opset={opset}",
+        ) from error  # fmt: skip
+    if made is None:
+        raise ExportError(f"opset {opset}", got=f"operators of {foreign[0]}", expected="standard operators only")
+    twin = ModelProto()
+    twin.CopyFrom(model)
+    twin.graph.CopyFrom(made.graph)
+    twin.graph.name = model.graph.name
+    del twin.opset_import[:], twin.graph.value_info[:]
+    twin.opset_import.append(onnx.helper.make_opsetid("", opset))
+    twin.ir_version = max(lowest_ir(twin), MIN_IR)
+    return twin
+
+
+def with_ir(model: ModelProto, ir: int) -> ModelProto:
+    """A copy that states another IR version.
+
+    Raises:
+        ExportError: an IR version above 10, or below what the model's opset needs.
+    """
+    low = lowest_ir(model)
+    if not low <= ir <= MAX_IR:
+        raise ExportError(
+            "IR version cannot be written", got=ir, expected=f"{low}..{MAX_IR} for opset {opset_of(model)}",
+            remedy="choose an older opset for an older IR version",
+        )  # fmt: skip
+    twin = ModelProto()
+    twin.CopyFrom(model)
+    twin.ir_version = ir
+    return twin
+
+
+def opset_of(model: ModelProto) -> int:
+    """The version of the standard operators."""
+    return int(next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")))
+
+
+def lowest_ir(model: ModelProto) -> int:
+    """The oldest IR version that may state the model's opsets."""
+    return int(onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True))
