@@ -147,7 +147,7 @@ ROW: dict[str, tuple[bool, Check]] = {
     "n": (True, _whole),
     "warmup": (False, _whole),
     **{name: (True, _maybe(_figure)) for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms")},
-    **{name: (False, _maybe(_figure)) for name in ("load_ms", "first_ms", "images_per_second")},
+    **{name: (False, _maybe(_figure)) for name in ("load_ms", "first_ms", "images_per_second", "device_p50_ms")},
     "quantiles_ms": (False, _maybe(_ascending)),
     "kernels": (False, _table(_whole)),
     "nodes": (False, _maybe(_table(_whole))),

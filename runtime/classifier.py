@@ -112,10 +112,12 @@ class Classifier:
         """The ``top_k`` likeliest labels of each row of logits (B, K), ties in index order."""
         probabilities = softmax(logits)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-        shares = np.take_along_axis(probabilities, order, axis=1)
         return [
-            [Prediction(self.labels[index], index, share) for index, share in zip(*row, strict=True)]
-            for row in zip(order.tolist(), shares.tolist(), strict=True)
+            [
+                Prediction(self.labels[index], index, share)
+                for index, share in zip(row.tolist(), shares[row].tolist(), strict=True)
+            ]
+            for row, shares in zip(order, probabilities, strict=True)
         ]
 
     def logits(self, images: OneOrMany, output: str = "logits") -> np.ndarray:

@@ -36,6 +36,7 @@ class Contender:
         source: what ``Classifier.load`` takes.
         precision: the model in it.
         file: its file.
+        sha256: of its file.
         wanted: whether the user named it, so that its failure is an error and not a state.
     """
 
@@ -44,12 +45,8 @@ class Contender:
     source: Path
     precision: str
     file: Path
+    sha256: str
     wanted: bool = True
-
-    @property
-    def sha256(self) -> str:
-        """Of its file."""
-        return sha256_of(self.file)
 
 
 @dataclass(frozen=True)
@@ -95,10 +92,11 @@ def contenders(
     """
     names = list(models) if models else [name for name in bundle.models if "." not in name]
     aliases = backend_row(backend).models
-    files = {name: bundle.model(aliases.get(name, name)) for name in names}
+    keys = dict.fromkeys(aliases.get(name, name) for name in names)
     own = bundle.path.resolve().name
     folder = "student" if teacher is not None and own == TEACHER else own
-    out = [Contender(name, folder, bundle.path, name, file, bool(models)) for name, file in files.items()]
+    files = [(key, bundle.model(key)) for key in keys]
+    out = [Contender(key, folder, bundle.path, key, file, sha256_of(file), bool(models)) for key, file in files]
     return out + ([] if teacher is None else [_teacher(Path(teacher))])
 
 
@@ -190,13 +188,14 @@ def photos(bundle: Bundle, images: str | Path | None = None) -> tuple[list[bytes
 def _teacher(path: Path) -> Contender:
     if path.is_dir():
         bundle = open_bundle(path)
-        return Contender(TEACHER, TEACHER, path, bundle.default, bundle.model("auto"))
+        file = bundle.model("auto")
+        return Contender(TEACHER, TEACHER, path, bundle.default, file, sha256_of(file))
     if path.suffix != ".onnx" or not path.is_file():
         raise BundleError(
             "teacher", got=path, expected="a bundle folder, or a .onnx file that describes itself",
             remedy="compress export --teacher writes such a bundle",
         )  # fmt: skip
-    return Contender(TEACHER, TEACHER, path, "auto", path)
+    return Contender(TEACHER, TEACHER, path, "auto", path, sha256_of(path))
 
 
 def _own_photo(bundle: Bundle) -> tuple[list[bytes], str]:

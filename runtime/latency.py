@@ -22,6 +22,7 @@ FLOORS = {50.0: 11, 90.0: 64, 95.0: 130, 99.0: 662, 99.9: 6636}
 
 BLOCK_MS = 20.0  # one competitor's turn: long enough to refill its caches, short against thermal drift
 MAX_BLOCK = 64  # calls in a turn
+BOOTSTRAP_ROUNDS, BOOTSTRAP_CALLS = 512, 64  # of a long series, what its interval is resampled from
 WINDOW = 5  # calls in the rolling median of the warm-up
 STABLE = 0.05  # relative change of that median that counts as stable
 
@@ -132,6 +133,7 @@ class LatencyRow:
     file_sha256: str | None = None
     nodes: dict[str, int] | None = None  # provider -> nodes that it was given
     image: str | None = None  # what an end-to-end row decodes
+    device_p50_ms: float | None = None  # by the GPU's own events, without copies; p50_ms is the host's time
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -159,7 +161,8 @@ def measure(
         min_rounds: rounds; 11 is the floor of the median.
         max_rounds: rounds at which measuring ends before ``seconds``.
         min_samples: of every competitor, whatever they take.
-        seconds_each: that every competitor spends in its own calls, at least.
+        seconds_each: that every competitor spends in its own calls, at least; a turn then lasts as long as the
+            slowest one's call, so that all get the same time.
         clock_ns: the clock, for tests.
         look: reads the host's clocks and temperatures, for tests.
 
@@ -168,8 +171,10 @@ def measure(
     """
     bound = max(0.5, seconds / 4) if warmup_seconds is None else warmup_seconds
     warm = {name: warm_up(call, bound, clock_ns) for name, call in calls.items()}
-    turns = {name: _turn(median_ns) for name, (_, _, median_ns) in warm.items()}
-    series: dict[str, list[list[int]]] = {name: [] for name in calls}
+    slowest = max(median_ns for _, _, median_ns in warm.values())
+    long, most = (max(BLOCK_MS, slowest / 1e6), 1_000_000) if seconds_each else (BLOCK_MS, MAX_BLOCK)
+    turns = {name: _turn(median_ns, long, most) for name, (_, _, median_ns) in warm.items()}
+    series: dict[str, list[np.ndarray]] = {name: [] for name in calls}
     spent = dict.fromkeys(calls, 0)
     rounds_needed = max([min_rounds, *(-(-min_samples // turn) for turn in turns.values())])
     before, start, rounds = look(), clock_ns(), 0
@@ -177,8 +182,8 @@ def measure(
         rounds < rounds_needed or clock_ns() - start < seconds * 1e9 or min(spent.values()) < seconds_each * 1e9
     ):
         for name, call in calls.items():
-            series[name].append(_timed(call, turns[name], clock_ns))
-            spent[name] += sum(series[name][-1])
+            series[name].append(np.array(_timed(call, turns[name], clock_ns), np.int64))
+            spent[name] += int(series[name][-1].sum())
         rounds += 1
     after = look()
     return {
@@ -210,12 +215,14 @@ def warm_up(
 def ratio(slow: Samples, fast: Samples, seed: int = 0, resamples: int = 2000) -> Ratio:
     """How many times faster ``fast`` is: p50(slow) / p50(fast), with a paired bootstrap's 95 % interval.
 
-    A round's calls stay together and both sides draw the same rounds, so the host's drift cancels out.
+    A round's calls stay together and both sides draw the same rounds, so the host's drift cancels out. The ratio is
+    of all samples; the interval of a long series is resampled from ``BOOTSTRAP_ROUNDS`` blocks of it.
     """
     rounds = min(len(slow.ns), len(fast.ns))
     rng = np.random.Generator(np.random.Philox(seed))
-    draws = rng.integers(0, rounds, (resamples, rounds))
-    low, high = np.percentile(_medians(slow.ns, draws) / _medians(fast.ns, draws), [2.5, 97.5])
+    sides = [_resampled_from(side.ns, rounds) for side in (slow, fast)]
+    draws = rng.integers(0, len(sides[0]), (resamples, len(sides[0])))
+    low, high = np.percentile(_medians(sides[0], draws) / _medians(sides[1], draws), [2.5, 97.5])
     return Ratio(float(np.median(slow.ns) / np.median(fast.ns)), float(low), float(high), rounds)
 
 
@@ -258,8 +265,16 @@ def _timed(call: Callable[[], object], count: int, clock_ns: Callable[[], int]) 
     return durations
 
 
-def _turn(median_ns: float) -> int:
-    return int(np.clip(round(BLOCK_MS * 1e6 / max(median_ns, 1.0)), 1, MAX_BLOCK))
+def _turn(median_ns: float, block_ms: float, most: int) -> int:
+    return int(np.clip(round(block_ms * 1e6 / max(median_ns, 1.0)), 1, most))
+
+
+def _resampled_from(ns: np.ndarray, rounds: int) -> np.ndarray:
+    """What a long series (R, C) is resampled from: neighbouring rounds as one, and evenly spaced calls of each."""
+    together = -(-rounds // BOOTSTRAP_ROUNDS)
+    blocks = ns[: rounds // together * together].reshape(rounds // together, -1)
+    calls = blocks.shape[1]
+    return blocks[:, np.linspace(0, calls - 1, min(calls, BOOTSTRAP_CALLS)).astype(int)]
 
 
 def _medians(ns: np.ndarray, draws: np.ndarray) -> np.ndarray:

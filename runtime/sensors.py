@@ -60,7 +60,7 @@ def sensor(unit: str = CPU, root: Path = ROOT) -> Sensor | None:
     """The best sensor that covers ``unit``; None where this machine has none that can be read."""
     for find in FINDERS:
         candidate = find(root)
-        if candidate is not None and unit in candidate.covers:
+        if candidate is not None and unit in candidate.covers and _answers(candidate):
             return candidate
     return None
 
@@ -165,6 +165,10 @@ def counted_j(before: float | None, after: float | None, wraps_at_j: float | Non
     if after >= before:
         return after - before
     return None if wraps_at_j is None else after + wraps_at_j - before
+
+
+def _answers(candidate: Sensor) -> bool:
+    return candidate.watts() is not None or (candidate.joules is not None and candidate.joules() is not None)
 
 
 def _packages(root: Path) -> list[Path]:

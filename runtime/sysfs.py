@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -24,11 +25,12 @@ def number(file: Path, unit: float = 1.0) -> float | None:
 
 
 def as_number(value: str | None, unit: float = 1.0) -> float | None:
-    """``number`` of text that has been read."""
+    """``number`` of text that has been read; None where it is not finite."""
     try:
-        return float(value.split()[0]) * unit if value else None
+        figure = float(value.split()[0]) * unit if value else None
     except ValueError:
         return None
+    return figure if figure is not None and math.isfinite(figure) else None
 
 
 def total(values: Iterable[str | None]) -> int | None:
