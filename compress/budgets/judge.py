@@ -18,7 +18,7 @@ from compress.budgets.grammar import HOST, Limit, parse_budget
 from compress.budgets.roofline import Estimate
 from compress.budgets.variants import FILES, estimates, models_of
 
-COMPUTE = "compute"
+COMPUTE, TEACHER = "compute", "teacher"
 NO_TAIL = (
     "a roofline knows no tail: measure there (compress bench BUNDLE --out bench.json), then compress report --bench"
 )
@@ -39,7 +39,6 @@ class Evidence:
 
     report: Mapping[str, Any]
     estimates: Mapping[str, Mapping[str, Estimate]]
-    files: Mapping[str, str]  # model key -> SHA-256
 
     def value(self, limit: Limit, precision: str) -> Value:
         """A limit's metric of the file with this precision."""
@@ -83,13 +82,14 @@ class Evidence:
 
     def _there(self, limit: Limit, precision: str) -> Value:
         name = str(limit.device)
-        for bench in self.report.get("devices") or []:
-            if name in matching(bench["host"].get("device")):
-                keys = FILES[device(name).engine].get(precision, ())
-                wanted = {self.files[key] for key in keys if key in self.files}
-                rows = [row for row in bench["rows"] if row.get("file_sha256") in wanted]
-                cold = bench.get("cold") or {}
-                found = _from_rows(rows, limit.metric, next((cold[key] for key in keys if key in cold), None))
+        for bench in self.report.get("devices") or []:  # each is of this very bundle: merging refuses others
+            if name not in matching(bench["host"].get("device")):
+                continue
+            engine = device(name).engine
+            for key in FILES[engine].get(precision, ()):
+                rows = [row for row in bench["rows"] if row["model"] != TEACHER and row["precision"] == key]
+                rows.sort(key=lambda row: row["backend"] != engine)  # the device's own engine first
+                found = _from_rows(rows, limit.metric, (bench.get("cold") or {}).get(key))
                 if found.value is not None:
                     return Value(found.value, "measured", _joined(f"bench of {bench['started']}", found.why))
         told = self.estimates.get(name, {}).get(precision)
@@ -110,7 +110,7 @@ def _from_rows(rows: Sequence[Mapping[str, Any]], metric: str, cold: Mapping[str
     row = next((r for r in rows if r["includes"] == COMPUTE and r["batch"] == 1), None)
     if row is None:
         return Value(None, "measured", "this file was not timed")
-    stamp = "" if row["verdict"] == "VALID" else f"stamped {row['verdict']}"
+    stamp = _joined(row["backend"], "" if row["verdict"] == "VALID" else f"stamped {row['verdict']}")
     value: Any
     if metric == "memory":
         value, stamp = (cold or {}).get("peak_rss_bytes") or row.get("peak_rss_bytes"), ""
@@ -128,12 +128,10 @@ def evidence(
     report: Mapping[str, Any], bundle: Path, limits: Iterable[Limit], known: Sequence[Calibration] = ()
 ) -> Evidence:
     """The evidence of a run: its report, and estimates of its bundle's files on the devices that the limits name."""
-    from compress.artifacts import sha256_file
-
     models = models_of(bundle)
     foreign = [name for name in devices_of(limits) if name != HOST]
     told = {name: estimates(models, device(name), known) for name in foreign}
-    return Evidence(report, told, {key: sha256_file(path) for key, path in models.items()})
+    return Evidence(report, told)
 
 
 def judge(limits: Sequence[Limit], told: Evidence) -> list[dict[str, Any]]:

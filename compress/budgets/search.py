@@ -78,6 +78,9 @@ def search(settings: Settings, store: Store, folder: Path, host: HostSettings, p
     winner, why = pick(last, devices)
     precision, forced = precision_of(winner, devices)
     winner.status = "chosen"
+    for other in last:
+        if other is not winner:
+            other.why = f"{100 * other.rungs[-1]['agreement']:.1f} % agreement, less than the chosen one or no cheaper"
     _test(seen, store, host, progress)
     chosen = with_candidate(settings, winner.student, winner.size)
     chosen = chosen.model_copy(
