@@ -19,7 +19,7 @@ import numpy as np
 
 from runtime import latency, mlperf, sensors, telemetry
 from runtime.affinity import pinned
-from runtime.bench_file import KIND, SCHEMA
+from runtime.bench_file import KIND, MAX_TEXT, SCHEMA, UNSEEN
 from runtime.breakdown import Breakdown, break_down
 from runtime.bundle import open_bundle
 from runtime.cold import Cold, measure_cold
@@ -96,7 +96,7 @@ class BenchReport:
             "schema": SCHEMA,
             "kind": KIND,
             "mode": self.mode,
-            "command": self.command,
+            "command": _one_line(self.command),
             "started": self.started,
             "host": self.host.to_json(),
             "bundle": self.bundle,
@@ -109,7 +109,7 @@ class BenchReport:
             "sustained": None if self.sustained is None else [window.to_json() for window in self.sustained],
             "sustained_of": self.sustained_of,
             "kernels": self.kernels,
-            "states": self.states,
+            "states": [_one_line(state) for state in self.states],
             "rules": mlperf_rules if self.mode == "mlperf" else None,
         }
 
@@ -325,6 +325,11 @@ def _mode(name: str) -> Mode:
     if name not in MODES:
         raise BackendError("bench mode", got=repr(name), expected=" or ".join(MODES))
     return MODES[name]
+
+
+def _one_line(words: str) -> str:
+    """Printable, and as long as bench.json takes it."""
+    return UNSEEN.sub(" ", words)[:MAX_TEXT]
 
 
 def _typed() -> str:

@@ -24,6 +24,7 @@ MAX_ROWS, MAX_NAMES, MAX_TEXT, MAX_WINDOWS = 4096, 256, 4096, 100_000
 QUANTILES = 101
 LARGEST = 1e15  # of any figure in it: memory in bytes is the largest
 STAMPS = frozenset({"VALID", "DRIFTING", "THROTTLED", "NOISY_HOST", "TOO_FEW"})
+UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\u2028-\u202e\u2066-\u2069]")  # a terminal would obey them, or hide text
 REMEDY = "measure again with compress bench BUNDLE --out bench.json"
 
 Problem = str
@@ -84,7 +85,7 @@ Check = Callable[[Any], bool]
 
 
 def _text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_TEXT
+    return isinstance(value, str) and len(value) <= MAX_TEXT and UNSEEN.search(value) is None
 
 
 def _figure(value: Any) -> bool:
@@ -192,6 +193,32 @@ BUNDLE: dict[str, tuple[bool, Check]] = {
     "manifest_sha256": (True, _sha256),
     "default": (True, _text),
 }
+HOST: dict[str, tuple[bool, Check]] = {
+    **{
+        name: (False, _maybe(_text))
+        for name in (
+            "device",
+            "cpu",
+            "arch",
+            "governor",
+            "power_mode",
+            "jetson_linux",
+            "kernel",
+            "python",
+            "gpu",
+            "gpu_driver",
+        )
+    },
+    **{name: (False, _maybe(_whole)) for name in ("cores_logical", "cores_physical", "cores_usable", "memory_bytes")},
+    **{name: (False, _maybe(_figure)) for name in ("clock_mhz", "clock_max_mhz", "gpu_clock_mhz", "gpu_clock_max_mhz")},
+    "isa": (False, _list(_text, MAX_NAMES)),
+    "temperature_c": (False, _maybe(_degrees)),
+}
+TEACHER: dict[str, tuple[bool, Check]] = {
+    "name": (True, _text),
+    **dict.fromkeys(("manifest_sha256", "file_sha256"), (False, _sha256)),
+    "default": (False, _text),
+}
 TOP: dict[str, tuple[bool, Check]] = {
     "mode": (True, lambda value: value in ("quick", "mlperf")),
     "command": (True, _text),
@@ -203,6 +230,8 @@ TOP: dict[str, tuple[bool, Check]] = {
     "speedups": (True, _table(_object)),
     "cold": (True, _table(_object)),
     "breakdown": (True, _table(_object)),
+    "slowest": (False, _text),
+    "sustained_of": (False, _maybe(_text)),
     "sustained": (True, _maybe(_list(_object, MAX_WINDOWS))),
     "kernels": (True, _table(_table(_whole))),
     "states": (True, _list(_text, MAX_ROWS)),
@@ -213,7 +242,9 @@ PARTS = {"speedups": SPEEDUP, "cold": COLD, "breakdown": BREAKDOWN}
 def _problems(content: dict[str, Any]) -> Iterator[Problem]:
     """What is wrong with a file of this schema, one by one."""
     yield from _fields(content, TOP, "")
+    yield from _fields(content["host"], HOST, "host.")
     yield from _fields(content["bundle"], BUNDLE, "bundle.")
+    yield from _fields(content.get("teacher") or {"name": ""}, TEACHER, "teacher.")
     for index, row in enumerate(content["rows"]):
         yield from _fields(row, ROW, f"rows[{index}].")
         if row.get("energy"):

@@ -111,11 +111,11 @@ def _rows(rows: Iterable[Content]) -> list[str]:
 def _speedups(content: Content) -> list[str]:
     out = []
     for name, times in content["speedups"].items():
-        fast, _, slow = name.partition("_vs_")
+        fast, _, rest = name.partition("_vs_")
+        slow, _, where = rest.partition("@")
         low, high = times["ci95"]
-        out.append(
-            f"{fast} is {times['p50']:.2f}x as fast as {slow} (95 % interval {low:.2f} to {high:.2f}), compute only"
-        )
+        what = "end to end" if where == "end_to_end" else ", ".join(filter(None, ["compute only", where]))
+        out.append(f"{fast} is {times['p50']:.2f}x as fast as {slow} (95 % interval {low:.2f} to {high:.2f}), {what}")
     return out
 
 
