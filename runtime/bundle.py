@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime.errors import BundleError
 from runtime.manifest import GOLDEN, LABELS, MANIFEST, MAX_FILE_BYTES, PREPROCESS, SCHEMA, SUBFOLDER, read_manifest
-from runtime.preprocess import PreprocessSpec
+from runtime.preprocess import SHOWN, PreprocessSpec
 from runtime.regular_file import COPY_AGAIN, open_regular
 from runtime.strict_json import parse_json, read_json
 
@@ -20,8 +20,6 @@ __all__ = [
     "GOLDEN", "INPUT", "LABELS", "MANIFEST", "PREPROCESS", "SCHEMA", "TWINS", "TWIN_INPUT", "Bundle", "Label", "check_file",
     "labels_from_json", "open_bundle", "parse_json", "read_json", "sha256_of",
 ]  # fmt: skip
-
-SHOWN = 200  # characters of a wrong value that a message repeats
 
 INPUT, TWIN_INPUT = "images", "pixel_values"  # of our own files; of their copies for Hugging Face's loaders
 

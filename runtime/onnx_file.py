@@ -21,7 +21,7 @@ SAFE_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.mic
 UNSAFE_OPS = frozenset({"EPContext", "PyOp", "PythonOp"})  # load another file, or run code
 MAX_METADATA_BYTES = 16 * 2**20  # of all entries together
 MAX_DEPTH = 16  # of graphs inside attributes (If, Loop)
-MAX_FIELDS = 2_000_000  # that are looked at: a ViT-L/14 has about 100 000, and this many take seconds
+MAX_FIELDS = 500_000  # that are looked at: a ViT-L/14 has tens of thousands, and this many take a second
 MAX_NAME_BYTES = 1024  # of an operator or a domain
 MAX_TAG = 2**32 - 1  # protobuf's own limit
 

@@ -27,6 +27,7 @@ ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 MAX_PIXELS = 64_000_000  # 8000 x 8000; a larger image is refused before its pixels are decoded
 MAX_SIDE = 4096  # of the resized image, in pixels
+SHOWN = 200  # characters of a wrong value that a message repeats
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 # Rasters only. Pillow would run Ghostscript for EPS; formats that nobody photographs in are attack surface.
@@ -70,13 +71,12 @@ class PreprocessSpec:
         for name in ("size", "resize"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
-                raise BundleError(f"preprocess {name}", got=repr(value), expected=f"an integer in 1..{MAX_SIDE}")
+                raise BundleError(f"preprocess {name}", got=repr(value)[:SHOWN], expected=f"an integer in 1..{MAX_SIDE}")
         if self.resize < self.size:
             raise BundleError("preprocess resize", got=self.resize, expected=f"at least size, {self.size}")
-        if self.interpolation not in INTERPOLATIONS:
-            raise BundleError(
-                "preprocess interpolation", got=repr(self.interpolation), expected=" or ".join(INTERPOLATIONS)
-            )
+        if not isinstance(self.interpolation, str) or self.interpolation not in INTERPOLATIONS:
+            got = repr(self.interpolation)[:SHOWN]
+            raise BundleError("preprocess interpolation", got=got, expected=" or ".join(INTERPOLATIONS))
         object.__setattr__(self, "mean", _triple("mean", self.mean, low=-10.0))
         object.__setattr__(self, "std", _triple("std", self.std, low=1e-6))
 
@@ -96,7 +96,7 @@ class PreprocessSpec:
         if not isinstance(values, Mapping):
             raise BundleError("preprocess", got=type(values).__name__, expected=f"an object with {', '.join(names)}")
         if set(values) != set(names):
-            raise BundleError("preprocess fields", got=sorted(map(str, values)), expected=sorted(names))
+            raise BundleError("preprocess fields", got=repr(sorted(map(str, values)))[:SHOWN], expected=sorted(names))
         return cls(**values)
 
 
@@ -106,7 +106,7 @@ def _triple(name: str, values: object, low: float) -> tuple[float, float, float]
         isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= 10.0
         for v in values  # type: ignore[attr-defined]
     ):
-        raise BundleError(f"preprocess {name}", got=values, expected=f"three numbers in {low:g}..10")
+        raise BundleError(f"preprocess {name}", got=repr(values)[:SHOWN], expected=f"three numbers in {low:g}..10")
     red, green, blue = (float(v) for v in values)  # type: ignore[attr-defined]
     return red, green, blue
 

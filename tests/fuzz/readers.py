@@ -1,0 +1,90 @@
+"""The readers that meet files from strangers, each as a function of bytes: a valid object or an EdgeError, nothing else.
+
+``tests/test_runtime_fuzz.py`` feeds them with hypothesis; this file run by hand feeds them with atheris, for as long as one
+likes (pip install atheris; Linux, CPython):
+
+    python tests/fuzz/readers.py onnx -max_total_time=600 [CORPUS_FOLDER]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from runtime import EdgeError, PreprocessSpec
+from runtime.bundle import labels_from_json
+from runtime.golden_file import read as read_golden
+from runtime.manifest import check_manifest
+from runtime.onnx_file import check as check_onnx
+from runtime.ort_file import check as check_ort
+from runtime.preprocess import decode
+from runtime.strict_json import parse_json
+
+_FOLDER = Path(tempfile.mkdtemp(prefix="clip2edge-fuzz-"))
+
+
+def manifest(data: bytes) -> object:
+    return check_manifest(parse_json(data, "manifest.json"), Path("bundle"))
+
+
+def preprocess(data: bytes) -> object:
+    return PreprocessSpec.from_json(parse_json(data, "preprocess.json"))
+
+
+def labels(data: bytes) -> object:
+    return labels_from_json(parse_json(data, "labels.json"))
+
+
+def golden(data: bytes) -> object:
+    return read_golden(_file("golden.npz", data))
+
+
+def onnx(data: bytes) -> object:
+    return check_onnx(_file("model.onnx", data))
+
+
+def ort(data: bytes) -> object:
+    return check_ort(_file("model.ort", data))
+
+
+def image(data: bytes) -> object:
+    return decode(data, max_pixels=1_000_000)
+
+
+READERS: dict[str, Callable[[bytes], object]] = {
+    function.__name__: function for function in (manifest, preprocess, labels, golden, onnx, ort, image)
+}
+
+
+def refused(reader: str, data: bytes) -> EdgeError | None:
+    """Why the reader refuses ``data``; None where it reads it. Every other exception is the bug that is looked for."""
+    try:
+        READERS[reader](data)
+    except EdgeError as error:
+        str(error).encode()  # the reason can be printed
+        return error
+    return None
+
+
+def _file(name: str, data: bytes) -> Path:
+    path = _FOLDER / name
+    path.write_bytes(data)
+    return path
+
+
+def main() -> None:
+    """Runs libFuzzer on the reader that the first argument names."""
+    import atheris
+
+    reader = sys.argv.pop(1)
+    if reader not in READERS:
+        raise SystemExit(f"unknown reader {reader!r}, expected one of {', '.join(READERS)}")
+    atheris.instrument_all()
+    atheris.Setup(sys.argv, lambda data: refused(reader, data))
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
