@@ -135,6 +135,14 @@ def sensitivity(
     typer.echo(f"report  {folder / 'report.html'}" if told else f"written to {folder / 'sensitivity.json'}")
 
 
+@commands.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False) -> None:
+    """Say what this machine can build, run and measure, and the command that mends each gap."""
+    from compress.doctor import doctor as look
+
+    raise typer.Exit(look(as_json))
+
+
 def _runtime(command: str, arguments: list[str]) -> None:
     from runtime.__main__ import main as runtime_main
 

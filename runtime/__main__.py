@@ -1,4 +1,4 @@
-"""``python -m runtime classify|bench|verify``: the device commands, on argparse alone."""
+"""``python -m runtime classify|bench|verify|engine|doctor``: the device commands, on argparse alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from runtime import bench_command, golden
+from runtime import bench_command, doctor, golden
 from runtime.classifier import Classifier
 from runtime.errors import EdgeError
+from runtime.tensorrt import command as engine_command
 
 
 def classify(args: argparse.Namespace) -> int:
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m runtime", description="Use a clip2edge bundle on this machine.")
-    commands = parser.add_subparsers(required=True, metavar="classify|bench|verify")
+    commands = parser.add_subparsers(required=True, metavar="classify|bench|verify|engine|doctor")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("bundle", type=Path, help="bundle folder")
     shared.add_argument("--threads", type=int, help="compute threads (default: the usable physical cores)")
@@ -71,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
 
     three = commands.add_parser("verify", parents=[shared], help="name the first step that differs from the build")
     three.set_defaults(command=verify)
+
+    engine_command.add_parser(commands)
+    doctor.add_parser(commands)
     return parser
 
 
