@@ -35,7 +35,7 @@ from runtime.contenders import (
     photos,
     teacher_facts,
 )
-from runtime.energy import Energy, idle_watts, measure_energy
+from runtime.energy import idle_watts, measure_energy
 from runtime.errors import BackendError
 from runtime.sustained import Window, sustain
 
@@ -71,6 +71,7 @@ class BenchReport:
             others have "@batch8", "@threads2", "@batch8,threads2" or "@end_to_end" behind the name.
         kernels: contender -> kernel -> nodes that ran with it.
         states: what was not measured or not met, and why.
+        affinity: processors that everything ran on, where the user chose them.
     """
 
     host: telemetry.Host
@@ -88,6 +89,7 @@ class BenchReport:
     sustained_of: str | None = None
     kernels: dict[str, dict[str, int]] = field(default_factory=dict)
     states: list[str] = field(default_factory=list)
+    affinity: tuple[int, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -99,6 +101,7 @@ class BenchReport:
             "command": _one_line(self.command),
             "started": self.started,
             "host": self.host.to_json(),
+            "affinity": None if self.affinity is None else list(self.affinity),
             "bundle": self.bundle,
             "teacher": self.teacher,
             "rows": [row.to_json() for row in self.rows],
@@ -196,6 +199,7 @@ def bench(
         sustained_of=None if windows is None else heated,
         kernels={key: found.kernels for key, found in run.evidence.items()},
         states=list(dict.fromkeys(run.states)),
+        affinity=None if affinity is None else tuple(affinity),
     )
 
 
@@ -211,6 +215,7 @@ class _Run:
     speedups: dict[str, latency.Ratio] = field(default_factory=dict)
     evidence: dict[str, Evidence] = field(default_factory=dict)
     states: list[str] = field(default_factory=list)
+    idle: dict[str, float | None] = field(default_factory=dict)
     slowest: str = ""
 
     def check(self, counts: Sequence[int | None], sustained: float | None) -> None:
@@ -302,7 +307,9 @@ class _Run:
         if sensor is None:
             self.states += sensors.obstacles() or [NO_SENSOR]
             return None
-        cost: Energy | None = measure_energy(call, self.mode.seconds / 4, sensor, images, idle_watts(sensor))
+        if sensor.source not in self.idle:
+            self.idle[sensor.source] = idle_watts(sensor)
+        cost = measure_energy(call, self.mode.seconds / 4, sensor, images, self.idle[sensor.source])
         if cost is None:
             self.states.append(f"{sensor.source} gave no reading: energy of {item.contender.key} was not measured")
         return cost.to_json() if cost else None

@@ -225,6 +225,7 @@ TOP: dict[str, tuple[bool, Check]] = {
     "started": (True, _text),
     "host": (True, _object),
     "bundle": (True, _object),
+    "affinity": (False, _maybe(_list(_whole, MAX_ROWS))),
     "teacher": (False, _maybe(_object)),
     "rows": (True, _list(_object, MAX_ROWS)),
     "speedups": (True, _table(_object)),

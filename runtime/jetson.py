@@ -6,10 +6,17 @@ File names are those of Jetson Linux 32 to 36 (JetPack 4.6 to 6). Everything is 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.sysfs import ROOT, as_number, found, number, text
+
+INTERVAL_MS = 100  # of tegrastats; its default is a second
+FIRST_LINE_S = 2.0
 
 GPU_NODES = ("ga10b", "gv11b", "gp10b", "gpu")  # device-tree names: Orin, Xavier, TX2, others
 KHZ, HZ = 1e-3, 1e-6  # to MHz
@@ -94,3 +101,47 @@ def tegrastats(line: str) -> TegraStats:
         gpu_clock_mhz=as_number(gpu[2]) if gpu else None,
         ram_bytes=int(ram[1]) << 20 if ram else None,
     )
+
+
+class TegrastatsStream:
+    """A running ``tegrastats``: the newest line, for a machine whose rails cannot be read as files.
+
+    Raises:
+        OSError: the program cannot be started.
+    """
+
+    def __init__(self, program: str = "tegrastats", interval_ms: int = INTERVAL_MS) -> None:
+        self._process = subprocess.Popen(
+            [program, "--interval", str(interval_ms)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self._newest: TegraStats | None = None
+        self._begun = threading.Event()
+        self._thread = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._thread.start()
+
+    def newest(self) -> TegraStats | None:
+        """The last line; None where none came within ``FIRST_LINE_S``, or the program ended."""
+        self._begun.wait(FIRST_LINE_S)
+        return self._newest
+
+    def close(self) -> None:
+        """Ends the program."""
+        self._process.terminate()
+        self._process.wait()
+        self._thread.join()
+
+    def _read(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._newest = tegrastats(line)
+            self._begun.set()
+        self._newest = None
+        self._begun.set()
+
+
+def stream() -> TegrastatsStream | None:
+    """``tegrastats``, where it is installed and starts."""
+    program = shutil.which("tegrastats")
+    try:
+        return TegrastatsStream(program) if program else None
+    except OSError:
+        return None

@@ -1,6 +1,7 @@
 """Power sensors of a machine, and what an inference costs by them.
 
     INA3221    Jetson: rails of the board, mV and mA behind hwmon (JetPack 5 and 6) or iio (JetPack 4)
+    tegrastats the same rails by NVIDIA's program, where they cannot be read as files
     RAPL       x86: a counter of microjoules per processor package (and its DRAM, where it is counted)
     NVML       an NVIDIA card: a counter of millijoules, or watts now
     battery    whatever is discharged into the whole machine
@@ -10,14 +11,16 @@ Every finder takes the root of the tree, so that it is tested on recorded machin
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from runtime import nvml
+from runtime import jetson, nvml
 from runtime.sysfs import ROOT, found, number, text
 
 CPU, GPU = "cpu", "gpu"
@@ -100,12 +103,21 @@ def ina3221(root: Path = ROOT) -> Sensor | None:
     for name in INPUT_RAILS:
         if name in present:
             return Sensor(f"INA3221 {name}", BOTH, present[name].watts)
-    chosen = [rail for name, rail in present.items() if name not in PART_OF_ANOTHER]
-    if not chosen:
+    names = _added_up(present)
+    if not names:
         return None
-    return Sensor(
-        "INA3221 " + " + ".join(rail.name for rail in chosen), BOTH, lambda: _sum([rail.watts for rail in chosen])
-    )
+    return Sensor(f"INA3221 {' + '.join(names)}", BOTH, lambda: _sum([present[name].watts for name in names]))
+
+
+def tegrastats(root: Path = ROOT) -> Sensor | None:
+    """The same rails by ``tegrastats``, which goes on running until this process ends; only of this machine."""
+    lines = _tegrastats() if root == ROOT else None
+    first = lines.newest() if lines else None
+    if lines is None or first is None or not first.watts:
+        return None
+    inputs = [name for name in INPUT_RAILS if name in first.watts]
+    names = inputs[:1] or _added_up(first.watts)
+    return Sensor(f"tegrastats {' + '.join(names)}", BOTH, lambda: _named(lines.newest(), names))
 
 
 def rapl(root: Path = ROOT) -> Sensor | None:
@@ -148,7 +160,7 @@ def battery(root: Path = ROOT) -> Sensor | None:
     return None
 
 
-FINDERS: tuple[Callable[[Path], Sensor | None], ...] = (ina3221, rapl, card, battery)
+FINDERS: tuple[Callable[[Path], Sensor | None], ...] = (ina3221, tegrastats, rapl, card, battery)
 
 
 def energy_j(readings: list[tuple[float, float]]) -> float | None:
@@ -165,6 +177,23 @@ def counted_j(before: float | None, after: float | None, wraps_at_j: float | Non
     if after >= before:
         return after - before
     return None if wraps_at_j is None else after + wraps_at_j - before
+
+
+def _added_up(names: Iterable[str]) -> list[str]:
+    """Rails whose sum is the module's power."""
+    return sorted(name for name in names if name not in PART_OF_ANOTHER)
+
+
+@lru_cache(maxsize=1)
+def _tegrastats() -> jetson.TegrastatsStream | None:
+    lines = jetson.stream()
+    if lines is not None:
+        atexit.register(lines.close)
+    return lines
+
+
+def _named(line: jetson.TegraStats | None, names: list[str]) -> float | None:
+    return None if line is None else _sum([partial(line.watts.get, name) for name in names])
 
 
 def _answers(candidate: Sensor) -> bool:

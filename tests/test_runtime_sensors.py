@@ -9,9 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from recorded_machines import AGX_ORIN, JETSON_NANO, LAPTOP, ORIN_NANO, SERVER, plant
+from recorded_machines import AGX_ORIN, JETSON_NANO, LAPTOP, ORIN_NANO, ORIN_NANO_LINE, SERVER, plant
 
-from runtime import nvml, sensors, telemetry
+from runtime import jetson, nvml, sensors, telemetry
 from runtime.energy import Meter, idle_watts, measure_energy
 from runtime.sensors import BOTH, Sensor, counted_j, energy_j, obstacles, rails, sensor
 
@@ -94,6 +94,37 @@ def test_an_empty_machine_has_no_sensor(tmp_path: Path) -> None:
 def test_damaged_files_give_no_figure_and_no_error(tmp_path: Path, tree: dict[str, str], text: str) -> None:
     damaged = {name: text if name.endswith(("_input", "_uj", "_now")) else value for name, value in tree.items()}
     assert sensor("cpu", plant(tmp_path, damaged)) is None
+
+
+def test_rails_come_from_tegrastats_where_no_file_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real process that prints recorded lines; its end is noticed."""
+    program = tmp_path / "tegrastats"
+    quoted = f"echo '{ORIN_NANO_LINE}'"
+    program.write_text(f'#!/bin/sh\n[ "$1" = --interval ] || exit 1\n{quoted}\n{quoted}\nexec sleep 60\n')
+    program.chmod(0o755)
+    lines = jetson.TegrastatsStream(str(program))
+    monkeypatch.setattr(sensors, "_tegrastats", lambda: lines)
+    found = sensors.tegrastats()
+    assert found is not None and found.source == "tegrastats VDD_IN" and found.watts() == pytest.approx(4.541)
+    lines.close()
+    assert found.watts() is None
+    assert sensors.tegrastats(tmp_path) is None, "of another tree it knows nothing"
+
+
+def test_a_tegrastats_that_fails_is_no_sensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "tegrastats"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    lines = jetson.stream()
+    assert lines is not None
+    monkeypatch.setattr(sensors, "_tegrastats", lambda: lines)
+    assert sensors.tegrastats() is None
+    lines.close()
+    program.write_text("no program")
+    assert jetson.stream() is None
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert jetson.stream() is None
 
 
 def stand_in(**changes: object) -> SimpleNamespace:
