@@ -66,6 +66,34 @@ def test_latency_rows_and_speedups(finished: Finished) -> None:  # noqa: F811
     assert first["load_ms"] > 0 and first["first_ms"] > 0
 
 
+def test_every_row_carries_its_quantiles(finished: Finished) -> None:  # noqa: F811
+    for row in read(finished, "latency.json")["rows"]:
+        curve = row["quantiles_ms"]
+        assert len(curve) == 101 and all(a <= b for a, b in zip(curve, curve[1:], strict=False))
+        assert curve[50] == row["p50_ms"], "the curve and the table are of the same calls"
+
+
+def test_the_way_of_an_encoded_image_is_broken_down(finished: Finished) -> None:  # noqa: F811
+    latency = read(finished, "latency.json")
+    assert set(latency["breakdown"]) == {"fp32", "int8"}
+    for told in latency["breakdown"].values():
+        parts = [told[f"{part}_ms"] for part in ("decode", "geometry", "normalise", "compute", "post")]
+        assert all(value > 0 for value in parts) and max(parts) < told["end_to_end_ms"] + max(parts) / 2
+        assert told["n"] >= 11 and told["bare_ms"] > 0
+
+
+def test_changes_are_those_of_the_predictions(finished: Finished) -> None:  # noqa: F811
+    accuracy = read(finished, "accuracy.json")
+    found, whole = accuracy["changes"]["int8_vs_fp32"], accuracy["paired"]["int8_vs_fp32"]
+    assert set(accuracy["changes"]) == {"int8_vs_fp32", "fp32_vs_teacher", "int8_vs_teacher"}
+    assert (found["gained"], found["lost"]) == (whole["only_a"], whole["only_b"])
+    assert len(found["right_to_wrong"]) == found["lost"] and len(found["wrong_to_right"]) == found["gained"]
+    assert {row["name"] for row in found["classes"]} == set(NAMES)
+    keys = {row["key"] for row in json.loads((finished.stages["data"].path / "test.json").read_text())}
+    assert {flip["key"] for flip in found["right_to_wrong"]} <= keys
+    assert accuracy["changes"]["int8_vs_teacher"]["right_to_wrong"] == [], "images are listed for quantization alone"
+
+
 def test_quantized_kernels_come_from_the_profile(finished: Finished) -> None:  # noqa: F811
     kernels = read(finished, "latency.json")["kernels"]
     assert kernels["is_quantized"] and kernels["ran"]["QLinearConv"] == 2

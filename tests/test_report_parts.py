@@ -38,6 +38,7 @@ from compress.report import pictures, plots, repeat, svg, wording
         (wording.seconds(7400), "2 h 03 min"),
         (wording.p_value(0.00002), "< 0.001"),
         (wording.p_value(0.5), "0.50"),
+        (wording.cell("a|b\n# <c>"), "a\\|b # &lt;c>"),
     ],
 )
 def test_numbers_read_well(made: str, expected: str) -> None:

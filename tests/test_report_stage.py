@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import html.parser
 import json
 import re
 from pathlib import Path
@@ -11,39 +10,13 @@ from typing import Any
 
 import pytest
 from bench_artifacts import NAMES, Finished, finish, finished, several_domains  # noqa: F401
+from report_page import Page
 
 from compress.api import settings_for
 from compress.errors import Clip2EdgeError
 from compress.report import model
 from compress.report.page import Material, render_html, render_markdown
 from compress.report.summary import summary_table
-
-VOID = {"meta", "link", "img", "br", "hr", "input"}
-
-
-class Page(html.parser.HTMLParser):
-    """Checks that elements close in order and collects what the tests ask about."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.found if name == tag]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The section "Budget": limits kept or missed, the candidates of the search, the mixtures of int8 and float.
+"""The section "Budget": limits kept or missed, and the candidates of the search.
 
 Rows and words from report.json alone. A limit that rests on an estimate says so wherever it is shown.
 """
@@ -6,11 +6,13 @@ Rows and words from report.json alone. A limit that rests on an estimate says so
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from compress.budgets.grammar import HOST, METRICS
 from compress.report import plots_budget
-from compress.report.plots_budget import Candidate, Limits, Mixture
-from compress.report.wording import ABSENT, NARROW, milliseconds, percent, points, significant, size
+from compress.report.plots_budget import Candidate, Limits
+from compress.report.wording import ABSENT, NARROW, milliseconds, percent, significant, size
 
 #: unit of a budget's value -> how it is shown
 SHOWN: Mapping[str, Callable[[float], str]] = {
@@ -31,7 +33,7 @@ OPEN = ("open", "not known")
 
 
 def view(report: Mapping[str, Any], drawn: bool = True) -> dict[str, Any]:
-    """What the templates ask for about budgets, the search and mixtures."""
+    """What the templates ask for about budgets and the search."""
     from markupsafe import Markup
 
     found: dict[str, Any] = {
@@ -39,39 +41,53 @@ def view(report: Mapping[str, Any], drawn: bool = True) -> dict[str, Any]:
         "budget_stamp": budget_stamp(report),
         "budget_sentence": budget_sentence(report),
         "candidate_rows": candidate_rows(report),
+        "candidate_columns": candidate_columns(report),
         "candidate_sentence": candidate_sentence(report),
-        "mixture_rows": mixture_rows(report),
-        "block_rows": block_rows(report),
         "paretos": [],
-        "mixtures": None,
     }
-    if not drawn:
-        return found
-    for metric, axis, key in (("p50", "latency p50, ms (log)", "p50_ms"), ("size", "file, MB (log)", "size_bytes")):
-        scale, shown = (1.0, milliseconds) if metric == "p50" else (1e-6, lambda mb: size(1e6 * mb))
-        points_ = candidates(report, key, scale)
-        if points_:
-            found["paretos"].append(Markup(plots_budget.pareto(points_, limits(report, metric, scale), axis, shown)))
-    told = report.get("sensitivity")
-    if told and len(told["front"]) > 1:
-        timed = all(point["p50_ms"] for point in told["front"])
-        mixed = [
-            Mixture(
-                mixture_name(point), point["p50_ms"] if timed else point["size_bytes"] / 1e6, point["top1"], i == told["chosen"]
-            )
-            for i, point in enumerate(told["front"])
-        ]  # fmt: skip
-        found["mixtures"] = Markup(plots_budget.front(mixed, "latency p50, ms" if timed else "file, MB"))
+    if drawn:
+        found["paretos"] = [
+            Markup(plots_budget.pareto(points, limits(report, panel), panel.axis, panel.shown))
+            for panel in panels(report)
+            if (points := candidates(report, panel))
+        ]
     return found
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of the search: which cost, of which device, and how it is shown."""
+
+    metric: str
+    device: str | None
+    axis: str
+    scale: float
+    shown: Callable[[float], str]
+
+
+SIZE = Panel("size", None, "file, MB (log)", 1e-6, lambda mb: size(1e6 * mb))
+
+
+def panels(report: Mapping[str, Any]) -> list[Panel]:
+    """Latency on every device that a limit or a candidate names, then size. Devices are never mixed in one picture."""
+    rows = report.get("candidates", [])
+    named = [row.get("device") or HOST for row in report["budgets"] if row.get("metric") == "p50"]
+    named += [HOST] if any((row.get("measured") or {}).get("p50_ms") for row in rows) else []
+    named += [row["estimate"]["device"] for row in rows if (row.get("estimate") or {}).get("device")]
+    out = []
+    for name in dict.fromkeys(named):
+        axis = "p50 on this machine, ms (log)" if name == HOST else f"estimated p50 on {name}, ms (log)"
+        out.append(Panel("p50", name, axis, 1.0, milliseconds))
+    return [*out, SIZE]
 
 
 def budget_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
     """One row per limit: what, device, limit, value, basis, class and word of its stamp, why."""
     return [
         {
-            "what": row["what"],
-            "device": row.get("device") or ABSENT,
-            "limit": shown(row["limit"], row.get("unit")),
+            "what": what(row),
+            "device": place(row),
+            "limit": f"{'at most' if upper(row) else 'at least'} {shown(row['limit'], row.get('unit'))}",
             "value": shown(row["value"], row.get("unit")),
             "basis": row.get("basis") or ABSENT,
             "class": outcome(row)[0],
@@ -80,6 +96,24 @@ def budget_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
         }
         for row in report["budgets"]
     ]
+
+
+def what(row: Mapping[str, Any]) -> str:
+    """The metric of a limit in words; the limit as it was written where the metric is unknown."""
+    metric = METRICS.get(row.get("metric") or "")
+    return metric.what if metric else str(row["what"])
+
+
+def upper(row: Mapping[str, Any]) -> bool:
+    """Whether less is better."""
+    metric = METRICS.get(row.get("metric") or "")
+    return metric is None or metric.upper
+
+
+def place(row: Mapping[str, Any]) -> str:
+    """The device of a limit, in words."""
+    name = row.get("device")
+    return ABSENT if not name else "this machine" if name == HOST else str(name)
 
 
 def shown(value: float | None, unit: str | None) -> str:
@@ -115,30 +149,36 @@ def budget_sentence(report: Mapping[str, Any]) -> str:
     """How many limits are kept, by measurement and by estimate, and which are missed."""
     rows = report["budgets"]
     if not rows:
-        return 'No limit was set for this run (--budget "p50<=5ms, size<=6MB, drop<=2pt").'
+        return "No limit was set for this run: compress build --budget sets one."
     kept = [row for row in rows if row["pass"]]
     guessed = sum(row.get("basis") == "estimate" for row in kept)
     by = f", {guessed} of them by estimate only" if guessed else ""
     text = f"{len(kept)} of {len(rows)} {'limit is' if len(rows) == 1 else 'limits are'} kept{by}."
     missed = [_missed(row) for row in rows if row["pass"] is False]
-    unknown = [row["what"] for row in rows if row["pass"] is None]
+    unknown = [f"{what(row)}{where(row)}" for row in rows if row["pass"] is None]
     text += f" Missed: {'; '.join(missed)}." if missed else ""
     return text + (f" Not known: {'; '.join(unknown)}." if unknown else "")
 
 
 def _missed(row: Mapping[str, Any]) -> str:
-    where = f" on {row['device']}" if row.get("device") else ""
     kind = " (estimate)" if row.get("basis") == "estimate" else ""
-    return f"{row['what']}{where}, {shown(row['value'], row.get('unit'))}{kind} against {shown(row['limit'], row.get('unit'))}"
+    return f"{what(row)}{where(row)}, {shown(row['value'], row.get('unit'))}{kind} against {shown(row['limit'], row.get('unit'))}"
 
 
-def cost(candidate: Mapping[str, Any], key: str) -> tuple[float, bool] | None:
-    """(value, is it an estimate) of a candidate's cost; what was measured goes before what was estimated."""
-    for source, guessed in (("measured", False), ("estimate", True)):
-        value = (candidate.get(source) or {}).get(key)
-        if isinstance(value, int | float) and value > 0:
-            return float(value), guessed
-    return None
+def where(row: Mapping[str, Any]) -> str:
+    """ " on orin-nano", or nothing for a limit that no device has a part in."""
+    return f" on {place(row)}" if row.get("device") else ""
+
+
+def cost(row: Mapping[str, Any], panel: Panel) -> tuple[float, bool] | None:
+    """(value, is it an estimate) of a candidate; None where it is not known of the panel's device."""
+    if panel is SIZE:
+        value = row.get("size_bytes") or (row.get("measured") or {}).get("size_bytes")
+        return (float(value), row["precision"] == "fp16") if value else None  # fp16: half of the fp32 file
+    told = row.get("measured" if panel.device == HOST else "estimate") or {}
+    if told.get("device") != panel.device or not told.get("p50_ms"):
+        return None
+    return float(told["p50_ms"]), panel.device != HOST
 
 
 def candidate_name(row: Mapping[str, Any]) -> str:
@@ -146,30 +186,34 @@ def candidate_name(row: Mapping[str, Any]) -> str:
     return " ".join(str(part) for part in (row["student"], row.get("size"), row["precision"]) if part)
 
 
-def candidates(report: Mapping[str, Any], key: str, scale: float) -> list[Candidate]:
-    """The candidates whose cost is known in one way or the other."""
+def candidates(report: Mapping[str, Any], panel: Panel) -> list[Candidate]:
+    """The candidates whose cost is known."""
     return [
-        Candidate(candidate_name(row), scale * found[0], row.get("top1"), found[1], row["status"])
+        Candidate(candidate_name(row), panel.scale * found[0], row.get("top1"), found[1], row["status"])
         for row in report.get("candidates", [])
-        if (found := cost(row, key))
+        if (found := cost(row, panel))
     ]
 
 
-def limits(report: Mapping[str, Any], metric: str, scale: float) -> Limits:
+def limits(report: Mapping[str, Any], panel: Panel) -> Limits:
     """The lines of a picture: the tightest limit of its axis, and the least top-1 that "top1" and "drop" allow."""
-    upper = [row["limit"] for row in report["budgets"] if row.get("metric") == metric]
-    teacher = report["teacher"].get("top1")
-    least = [row["limit"] / 100 for row in report["budgets"] if row.get("metric") == "top1"]
+    rows, teacher = report["budgets"], report["teacher"].get("top1")
+    most = [
+        row["limit"]
+        for row in rows
+        if row.get("metric") == panel.metric and (panel is SIZE or (row.get("device") or HOST) == panel.device)
+    ]
+    least = [row["limit"] / 100 for row in rows if row.get("metric") == "top1"]
     if teacher is not None:
-        least += [teacher - row["limit"] / 100 for row in report["budgets"] if row.get("metric") == "drop"]
-    return Limits(scale * min(upper) if upper else None, max(least, default=None), teacher)
+        least += [teacher - row["limit"] / 100 for row in rows if row.get("metric") == "drop"]
+    return Limits(panel.scale * min(most) if most else None, max(least, default=None), teacher)
 
 
 STATUS_ORDER = ("chosen", "trained", "pruned")
 
 
 def candidate_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per candidate, the chosen one first; estimates are marked."""
+    """One row per candidate, the chosen one first; costs are [(words, is it an estimate)] in the order of the panels."""
     order = sorted(
         report.get("candidates", []), key=lambda row: (STATUS_ORDER.index(row["status"]), -(row.get("top1") or 0.0))
     )
@@ -178,17 +222,21 @@ def candidate_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
             "name": candidate_name(row),
             "status": row["status"],
             "top1": percent(row.get("top1")),
-            "p50": _cost(row, "p50_ms", milliseconds),
-            "size": _cost(row, "size_bytes", size),
+            "costs": [_cost(row, panel) for panel in panels(report)],
             "why": row.get("why") or "",
         }
         for row in order
     ]
 
 
-def _cost(row: Mapping[str, Any], key: str, words: Callable[[float], str]) -> tuple[str, bool]:
-    found = cost(row, key)
-    return (words(found[0]), found[1]) if found else (ABSENT, False)
+def candidate_columns(report: Mapping[str, Any]) -> list[str]:
+    """The headings of those costs."""
+    return [panel.axis.removesuffix(", ms (log)").removesuffix(", MB (log)") for panel in panels(report)]
+
+
+def _cost(row: Mapping[str, Any], panel: Panel) -> tuple[str, bool]:
+    found = cost(row, panel)
+    return (panel.shown(panel.scale * found[0]), found[1]) if found else (ABSENT, False)
 
 
 def candidate_sentence(report: Mapping[str, Any]) -> str:
@@ -203,34 +251,3 @@ def candidate_sentence(report: Mapping[str, Any]) -> str:
         f"{len(rows)} candidates were considered; {counts['pruned']} were dropped before training, {trained} trained."
     )
     return text + (f" Chosen: {chosen}." if chosen else " None was chosen.")
-
-
-def mixture_name(point: Mapping[str, Any]) -> str:
-    """ "all int8", "2 blocks float"."""
-    count = len(point["float_blocks"])
-    return f"{count} {'block' if count == 1 else 'blocks'} float" if count else "all int8"
-
-
-def mixture_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per mixture of the front."""
-    told = report.get("sensitivity")
-    return [
-        {
-            "name": mixture_name(point), "blocks": ", ".join(point["float_blocks"]) or ABSENT, "top1": percent(point["top1"]),
-            "p50": milliseconds(point["p50_ms"]), "size": size(point["size_bytes"]), "chosen": i == told["chosen"],
-        }
-        for i, point in enumerate(told["front"])
-    ] if told else []  # fmt: skip
-
-
-def block_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per block, the most sensitive first: block, points lost in int8, ms saved, kept."""
-    told = report.get("sensitivity")
-    rows = sorted(told["blocks"], key=lambda row: -row["drop_points"]) if told else []
-    return [
-        {
-            "block": row["block"], "drop": points(-row["drop_points"] / 100, 2), "kept": row["kept"],
-            "saved": ABSENT if row["saved_ms"] is None else f"{row['saved_ms']:+.4g}{NARROW}ms".replace("-", "−"),
-        }
-        for row in rows
-    ]  # fmt: skip

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compress.report import budget, changed, devices, domains, plots, recipe, sentences, speed, wording
+from compress.pipeline import NAMES
+from compress.report import budget, changed, devices, domains, mixtures, plots, recipe, sentences, speed, wording
 from compress.report.pictures import EXACT_EDGE, Mistake, Sheet, Turned
 from compress.report.summary import summary_rows
 from compress.report.wording import form, p50_of, seconds, significant
@@ -84,15 +85,16 @@ def view(report: dict[str, Any], material: Material, drawn: bool = True) -> dict
         **speed.view(report, drawn),
         **devices.view(report, drawn),
         **budget.view(report, drawn),
+        **mixtures.view(report, drawn),
         **changed.view(report),
         "kernel_sentence": sentences.kernel_sentence(report),
         "kernel_rows": sorted(report["quantization"]["kernels"]["ran"].items(), key=lambda pair: (-pair[1], pair[0])),
         "ptq_sentence": sentences.ptq_sentence(report),
         "parity_rows": sentences.parity_rows(report),
         "environment": sentences.environment_rows(report),
-        "versions": list(report["environment"].get("versions", {}).items()),
+        "versions": sorted(report["environment"].get("versions", {}).items()),
         "provenance": sentences.provenance_rows(report),
-        "hashes": list(report["provenance"].get("content", {}).items()),
+        "hashes": list(_by_stage(report["provenance"].get("content", {})).items()),
         "total_time": seconds(sum(report["timings_s"].values())),
         "clip2edge_version": report["environment"].get("versions", {}).get("clip2edge", ""),
         "contents": _contents(report, material),
@@ -122,7 +124,7 @@ def _plots(report: Mapping[str, Any], material: Material) -> dict[str, Any]:
     accuracy, shipped = report["accuracy"], report["student"]["shipped"]
     from markupsafe import Markup
 
-    drawn: dict[str, Any] = {"timings": Markup(plots.timings(report["timings_s"]))}
+    drawn: dict[str, Any] = {"timings": Markup(plots.timings(_by_stage(report["timings_s"])))}
     found = [
         plots.Point(name, p50, accuracy[name]["top1"], tuple(accuracy[name]["ci95"]), report["size_bytes"][name])
         for name in wording.FORMS
@@ -147,6 +149,12 @@ def _plots(report: Mapping[str, Any], material: Material) -> dict[str, Any]:
         if history
     ]
     return drawn
+
+
+def _by_stage(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by stage, in the order of the pipeline."""
+    known = [name for name in NAMES if name in values]
+    return {name: values[name] for name in [*known, *(name for name in values if name not in known)]}
 
 
 def _curve_caption(history: Sequence[Mapping[str, float]]) -> str:
@@ -176,5 +184,6 @@ def _environment(autoescape: bool) -> Any:
     for name in ("percent", "points", "milliseconds", "p_value", "form", "signed_interval"):
         env.filters[name] = getattr(wording, name)
     env.filters["millijoules"] = devices.millijoules
+    env.filters["cell"] = wording.cell
     env.filters["gate_value"] = _gate_value
     return env

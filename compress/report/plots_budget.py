@@ -77,7 +77,7 @@ def pareto(
         at = (x(p.cost), y(p.top1) if p.top1 is not None else frame.bottom + RAIL / 2)
         radius = 8.0 if p.status == "chosen" else 5.5
         taken.append((at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius))
-        kind = "hollow" if p.estimate or p.top1 is None else "disc"
+        kind = "hollow" if p.estimate else "disc"
         parts.append(tag("circle", title(_told(p, shown)), cx=at[0], cy=at[1], r=radius, class_=f"{kind} {p.status}"))
     for p in sorted(scored, key=lambda p: (p.status != "chosen", -(p.top1 or 0.0)))[:5]:
         assert p.top1 is not None

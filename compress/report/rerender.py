@@ -15,6 +15,7 @@ import numpy as np
 
 from compress.artifacts import Artifact, write_json
 from compress.bench import changed
+from compress.budgets.judge import rejudged
 from compress.errors import ConfigError
 from compress.report.merge import merge
 from compress.report.model import validate
@@ -38,12 +39,15 @@ def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -
     Raises:
         ConfigError: not the folder of a finished run.
         BenchFileError: a bench.json that is damaged or measured another bundle.
+        BudgetError: a limit in report.json that cannot be read, so that it cannot be judged again.
         Clip2EdgeError: a report.json that does not keep its contract.
     """
     report = merge(completed(load(run), run), benches, run / "bundle")
+    if benches:
+        report = rejudged(report, run / "bundle")
     validate(report)
     stages = {name: Artifact(name, run / name, {}, "") for name in PICTURED}
-    at_hand = all((stage.path / "stage.json").is_file() for stage in stages.values())
+    at_hand = all(stage.path.is_dir() for stage in stages.values())
     shown = material(report, stages) if at_hand else Material()
     folder = out or run
     folder.mkdir(parents=True, exist_ok=True)

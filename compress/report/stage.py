@@ -36,6 +36,7 @@ def build_report(settings: Settings, stages: Mapping[str, Artifact], folder: Pat
     report = collect(settings, stages)
     validate(report)
     write_json(folder / "report.json", report)
+    report = json.loads((folder / "report.json").read_text())  # the pages show what the file says, in its order
     (folder / "report.md").write_text(render_markdown(report))
     (folder / "report.html").write_text(render_html(report, material(report, stages)))
     return report

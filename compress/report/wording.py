@@ -112,6 +112,11 @@ def shots(dataset: Mapping[str, Any]) -> str:
     return f"{dataset['shots']} {'shot' if dataset['shots'] == 1 else 'shots'} a class"
 
 
+def cell(words: object) -> str:
+    """Words that stay in their cell of a Markdown table, and are no markup."""
+    return " ".join(str(words).split()).replace("|", "\\|").replace("<", "&lt;")
+
+
 def form(name: str) -> str:
     """The words for a form of a model, e.g. "student_int8" -> "student int8"."""
     return FORMS.get(name, name.replace("_", " "))
