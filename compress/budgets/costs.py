@@ -248,6 +248,8 @@ class _Reader:
         for name in node.input:
             if name in self.constant:
                 source = self._stored(name)
+                if self.types.get(source) == TensorProto.INT64:  # axes and shapes, no parameters
+                    continue
                 total += math.prod(self.shapes.get(source, (0,))) * ITEM_BYTES.get(self.types.get(source, 0), 4)
         return total
 
@@ -291,11 +293,12 @@ class _Reader:
         for index, kernel in enumerate(self.kernels):
             for name in kernel.reads:
                 last[self._root(name)] = index
+        last |= {self._root(value.name): len(self.kernels) for value in self.graph.output}
         first = {name: self.kernel_of.get(name, 0) for name in last}
         sizes = {name: self._elements(name) * self._item_bytes(name) for name in last}
         alive = [
-            sum(sizes[name] for name in last if first[name] <= index <= last[name]) + kernel.write_bytes
-            for index, kernel in enumerate(self.kernels)
+            sum(sizes[name] for name in last if first[name] <= index <= last[name])
+            for index in range(len(self.kernels))
         ]
         return max(alive, default=0.0)
 
