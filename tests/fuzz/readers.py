@@ -1,14 +1,10 @@
 """The readers that meet files from strangers, each as a function of bytes: a valid object or an EdgeError, nothing else.
 
-``tests/test_runtime_fuzz.py`` feeds them with hypothesis; this file run by hand feeds them with atheris, for as long as one
-likes (pip install atheris; Linux, CPython):
-
-    python tests/fuzz/readers.py onnx -max_total_time=600 [CORPUS_FOLDER]
+``tests/test_runtime_fuzz.py`` feeds them with hypothesis, ``run.py`` beside this file with atheris.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -72,19 +68,3 @@ def _file(name: str, data: bytes) -> Path:
     path = _FOLDER / name
     path.write_bytes(data)
     return path
-
-
-def main() -> None:
-    """Runs libFuzzer on the reader that the first argument names."""
-    import atheris
-
-    reader = sys.argv.pop(1)
-    if reader not in READERS:
-        raise SystemExit(f"unknown reader {reader!r}, expected one of {', '.join(READERS)}")
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, lambda data: refused(reader, data))
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()
