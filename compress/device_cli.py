@@ -18,7 +18,7 @@ def classify(arguments: Annotated[list[str], typer.Argument(help="BUNDLE IMAGE..
 
 @commands.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 def bench(arguments: Annotated[list[str], typer.Argument(help="BUNDLE [--teacher PATH] [--out FILE]")]) -> None:
-    """Measure a bundle on this machine, beside its teacher; -- --help lists all options (python -m runtime bench)."""
+    """Measure a bundle on this machine, beside its teacher (the same as python -m runtime bench)."""
     _runtime("bench", arguments)
 
 
@@ -30,8 +30,10 @@ def verify(arguments: Annotated[list[str], typer.Argument(help="BUNDLE")]) -> No
 
 @commands.command()
 def export(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder")],
-    to: Annotated[list[str], typer.Option("--to", help="A target: fp16, fp32.batch1, int8.u8in, ...; may be repeated")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder; with --teacher, the new folder")],
+    to: Annotated[
+        list[str] | None, typer.Option("--to", help="A target: fp16, fp32.batch1, int8.u8in, ...; may be repeated")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A new bundle. Default: the targets are added in place")] = None,
     opset: Annotated[int | None, typer.Option(help="Write the targets in this opset (18..22)")] = None,
     ir: Annotated[int | None, typer.Option(help="State this IR version (8..10)")] = None,
@@ -39,13 +41,39 @@ def export(
     print_commands: Annotated[
         bool, typer.Option("--print-commands", help="With --to tensorrt: trtexec and polygraphy lines; needs no GPU")
     ] = False,
+    teacher: Annotated[
+        str | None, typer.Option(help="Write a teacher's bundle: MODEL/TAG, a folder, petals, or a run's folder")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="The teacher's classes: names with commas between")] = None,
+    classes_file: Annotated[Path | None, typer.Option(help="The teacher's classes: a file, one name a line")] = None,
+    student: Annotated[
+        Path | None, typer.Option("--bundle", help="The teacher's classes: those of this bundle")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="Of the teacher: fp32 or fp16")] = "fp32",
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="The teacher's architecture alone, for timing; marked everywhere")
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Look for the teacher's weights on this machine only")
+    ] = False,
 ) -> None:
-    """Make further files from a bundle, each verified on real images."""
+    """Make further files from a bundle, each verified on real images; or a teacher's bundle, with --teacher."""
+    if teacher is not None:
+        from compress.cli import _class_names
+        from export.teacher_bundle import export_teacher
+
+        made = export_teacher(
+            teacher, bundle, classes=_class_names(classes, classes_file), student=student, precision=precision,
+            random_weights=random_weights, images=images, opset=opset or 20, offline=offline,
+        )  # fmt: skip
+        for key, file in made["models"].items():
+            typer.echo(f"{key:11} {made['files'][file]['bytes'] / 1e6:10,.1f} MB  weights: {made['weights']}  {bundle}")
+        return
     if to == ["tensorrt"] and out is None:  # on a device, without the packages that the other targets need
         _runtime("engine", [str(bundle), *(["--print-commands"] if print_commands else [])])
     from export.targets.write import export_targets
 
-    for key, row in export_targets(bundle, to, out=out, opset=opset, ir=ir, images=images).items():
+    for key, row in export_targets(bundle, to or (), out=out, opset=opset, ir=ir, images=images).items():
         typer.echo(f"{row['state']:11} {key:18} {row['file']}\n{'':11} {row['why']}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -85,4 +86,5 @@ def _add_golden(folder: Path, mixtures: Mixtures) -> None:
 
 
 def _candidate(row: Mapping[str, Any]) -> Candidate:
-    return Candidate(**{**row, "float_blocks": tuple(row["float_blocks"])})
+    kept = {field.name: row[field.name] for field in fields(Candidate)}
+    return Candidate(**{**kept, "float_blocks": tuple(row["float_blocks"])})

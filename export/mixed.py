@@ -191,7 +191,9 @@ def _restore(
     shape[axis] = scale.size
     steps = scale.astype(np.float32).reshape(shape)
     plain = weight.T if weight.shape != values.shape and weight.T.shape == values.shape else weight
-    if plain.shape != values.shape or float(np.abs(values * steps - plain).mean()) > float(steps.mean()):
+    if plain.shape != values.shape or float(np.abs(values.astype(np.float32) * steps - plain).mean()) > float(
+        steps.mean()
+    ):
         raise ExportError(
             f"the weights of {operator.path} are not those of the int8 file",
             got=f"shape {values.shape} in the file", expected=f"shape {weight.shape}, rounded",

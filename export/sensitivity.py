@@ -96,6 +96,23 @@ def run(ctx: StageContext, options: Options, *, write: bool = False) -> dict[str
     return result
 
 
+def tell_report(folder: Path, result: Mapping[str, Any]) -> bool:
+    """Puts the result into the run's report.json and renders its pages again; False where the run has no report.
+
+    Raises:
+        Clip2EdgeError: a report.json that does not keep its contract.
+    """
+    from compress.report.rerender import load, rerender
+
+    if not (folder / "report.json").is_file():
+        return False
+    report = load(folder)
+    told = {key: value for key, value in result.items() if key not in ("candidates", "schema", "kind")}
+    write_json(folder / "report.json", {**report, "sensitivity": told})
+    rerender(folder)
+    return True
+
+
 def block_costs(ctx: StageContext, mixtures: Mixtures) -> list[dict[str, Any]]:
     """Per block: its size, and what int8 costs there; nothing that is measured in time."""
     rows = []
@@ -204,9 +221,12 @@ def _result(
     best = closing[chosen]
     places = {point.float_blocks: point for point in [*points, *closing]}
     every = list(places.values())
-    front = [every[i] for i in pareto(every)]
-    if best not in front:  # a tie went to the one with fewer float blocks
-        front = sorted([*front, best], key=lambda point: point.p50_ms or float("inf"))
+    beaten_by_none = [every[i] for i in pareto(every)]
+    # the pure ones as landmarks, and the choice, which may be a tie with fewer float blocks
+    front = sorted(
+        {point.float_blocks: point for point in (*beaten_by_none, *closing[:2], best)}.values(),
+        key=lambda point: (point.p50_ms or float("inf"), point.drop_points),
+    )
     for row in blocks:
         row["kept"] = "fp32" if row["block"] in best.float_blocks else "int8"
     int8, fp32 = closing[0], closing[1]
@@ -219,7 +239,7 @@ def _result(
         "held_out": {"views": len(mixtures.views.labels), **mixtures.views.counts},
         "gate_points": MAX_DROP_POINTS,
         "blocks": blocks,
-        "front": [asdict(point) for point in front],
+        "front": [{**asdict(point), "pareto": point in beaten_by_none} for point in front],
         "chosen": front.index(best),
         "candidates": [asdict(point) for point in every],
         "speedups": {
@@ -236,3 +256,37 @@ def _result(
         "float_already": list(ctx.settings.quantize.float_blocks),
         "written": None,
     }  # fmt: skip
+
+
+def lines(result: Mapping[str, Any]) -> list[str]:
+    """The result for a terminal: a row per block, a row per mixture of the front, the sentence, how to repeat it."""
+    out = [f"{'block':20} {'operators':>9} {'int8 costs':>13} {'KL':>9} {'int8 saves':>12}   kept"]
+    for row in result["blocks"]:
+        low, high = row["saved_ci95_ms"]
+        out.append(
+            f"{row['block']:20} {row['nodes']:9} {row['drop_points']:6.2f} points {row['kl']:9.2g} "
+            f"{row['saved_ms']:9.4f} ms   {row['kept']:4}   [{low:.4f}, {high:.4f}] ms"
+        )
+    out += ["", f"{'':2}{'in float':40} {'top-1':>7} {'lost':>7} {'p50':>11} {'file':>10}"]
+    for place, point in enumerate(result["front"]):
+        names = point["float_blocks"]
+        what = (
+            "nothing (int8)" if not names else "all (fp32)" if len(names) == len(result["blocks"]) else ", ".join(names)
+        )
+        p50 = "not timed" if point["p50_ms"] is None else f"{point['p50_ms']:.4g} ms"
+        out.append(
+            f"{'* ' if place == result['chosen'] else '  '}{what:40} {point['top1']:7.1%} {point['drop_points']:7.2f} "
+            f"{p50:>11} {point['size_bytes'] / 1e6:7.2f} MB{'' if point['pareto'] else '   beaten by another'}"
+        )
+    views = result["held_out"]["views"]
+    out += ["", result["verdict"], f"Accuracy: {views} new views of training images; no test image took part."]
+    unsure = sorted(
+        {f"{row['stamp']}: {row['reason']}" for row in result["stamps"].values() if row["stamp"] != "VALID"}
+    )
+    out += [f"Time is not to be quoted: {text}" for text in unsure[:1]]
+    if result["repeat"]:
+        out.append(f"To build it so on purpose: {result['repeat']}")
+    if result["written"] is not None:
+        added = result["written"]
+        out.append(f"model.mixed.onnx {'added' if added['added'] else 'not added'}: {added['why']}")
+    return out

@@ -18,7 +18,7 @@ from compress.quantize.quantizer import kind_of
 
 BLOCKS = 10
 """Most blocks that a network is cut into: enough for the stages of every common student, few enough to time each."""
-MAX_SHARE = 0.4
+MAX_SHARE = 0.5
 """A block with a larger share of the operators is cut into its children: the stages, not the whole trunk."""
 TRUNK = "trunk"
 WEIGHTED = frozenset({"convolution", "linear"})
@@ -120,30 +120,30 @@ def blocks_of(operators: Sequence[Operator], limit: int = BLOCKS) -> list[Block]
 
     First by the modules of the first level; then the largest block is cut into its children as long as it holds more
     than ``MAX_SHARE`` of the operators. Children that are too many are dealt into runs of neighbours. Blocks without
-    weights (pooling) join a neighbour.
+    weights (pooling) join the next one.
 
     Raises:
         ConfigError: a limit below 2.
     """
     if limit < 2:
         raise ConfigError("too few blocks", got=limit, expected="at least 2", remedy="--blocks 8")
-    made = _weighted(_children("", operators))
+    made = _children("", operators)
     final: set[str] = set()  # cannot be cut, or not within the limit
     while True:
         able = [block for block in made if block.name not in final]
         large = max(able, key=lambda block: len(block.operators), default=None)
         if large is None or len(large.operators) <= MAX_SHARE * len(operators):
             break
-        at, room = made.index(large), limit - len(made) + 1
+        at, room = made.index(large), limit - len(_weighted(made)) + 1
         parts = _cut(large)
         if parts is None or room < 2:
             final.add(large.name)
             continue
-        parts = _weighted(parts)
-        if len(parts) > room:
-            parts = _runs(large.name, parts, room)
+        if len(_weighted(parts)) > room:
+            parts = _runs(large.paths[0], _weighted(parts), room)
             final.update(part.name for part in parts)
         made[at : at + 1] = parts
+    made = _weighted(made)
     return made if len(made) <= limit else _runs("", made, limit)
 
 
@@ -171,16 +171,16 @@ def _cut(block: Block) -> list[Block] | None:
 
 
 def _weighted(blocks: Sequence[Block]) -> list[Block]:
-    """The blocks with those that hold no weights joined to the one before; to the last one where only that follows."""
-    out = list(blocks)
-    while len(out) > 1:
-        at = next((i for i, block in enumerate(out) if not any(o.weight for o in block.operators)), None)
-        if at is None:
-            break
-        forward = at == 0 or at == len(out) - 2
-        first, second = (at, at + 1) if forward else (at - 1, at)
-        name = out[second if forward else first].name
-        out[first : second + 1] = [_joined(name, out[first : second + 1])]
+    """The blocks, with those that hold no weights joined to the next one, which reads their result."""
+    out: list[Block] = []
+    waiting: list[Block] = []
+    for block in blocks:
+        waiting.append(block)
+        if any(operator.weight for operator in block.operators):
+            out.append(_joined(block.name, waiting))
+            waiting = []
+    if waiting:
+        out[-1:] = [_joined(out[-1].name, [out[-1], *waiting])] if out else [_joined(waiting[0].name, waiting)]
     return out
 
 
