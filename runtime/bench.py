@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -133,6 +133,7 @@ def bench(
     sustained: float | None = None,
     images: str | Path | None = None,
     command: str | None = None,
+    note: Callable[[str], object] = lambda told: None,
 ) -> BenchReport:
     """Times ``models`` of a bundle, interleaved, and its teacher among them where one is given.
 
@@ -151,6 +152,7 @@ def bench(
         sustained: seconds that the default model then runs without a pause.
         images: a file, or a folder of images, for the end-to-end rows; default: the first golden image as JPEG.
         command: what the user typed; default: this process's command line.
+        note: is told what comes next, before each part.
 
     Raises:
         BundleError, BackendError, ImageError: as ``Classifier.load`` and ``decode``.
@@ -168,21 +170,26 @@ def bench(
     entries = contenders(bundle, models, teacher, backend)
     shown, about = photos(bundle, images)
     with pinned(affinity):
+        note(f"loading {', '.join(entry.key for entry in entries)}")
         first = run.load(entries, counts[0])
-        run.compute(first, suffix="")
+        run.compute(first, "", note)
+        note(f"end to end, {about}")
         whole_seconds = min(run.mode.seconds, MODES["quick"].seconds) if run.mode.each else run.mode.seconds
         broken, whole = break_down({key: item.classifier for key, item in first.items()}, shown, whole_seconds)
         run.rows += [run.row(first[key], samples, 1, END_TO_END, image=about) for key, samples in whole.items()]
         run.compare(whole, "@end_to_end")
+        note("cold processes")
         cold = {
             key: measure_cold(item.contender.source, item.contender.precision, counts[0], None, backend, **run.options)
             for key, item in first.items()
         }
         heated = bundle.default if bundle.default in first else next(iter(first))
+        if sustained is not None:
+            note(f"{heated} for {sustained:.0f} s without a pause")
         windows = None if sustained is None else run.sustain(first[heated], sustained)
         del first
         for count in counts[1:]:
-            run.compute(run.load(entries, count), suffix=f"@threads{count}")
+            run.compute(run.load(entries, count), f"@threads{count}", note)
     return BenchReport(
         host=telemetry.host(),
         rows=[_with_cold(row, cold) for row in run.rows],
@@ -249,9 +256,11 @@ class _Run:
             raise failures[0]
         return out
 
-    def compute(self, loaded: Mapping[str, Loaded], suffix: str) -> None:
+    def compute(self, loaded: Mapping[str, Loaded], suffix: str, note: Callable[[str], object]) -> None:
         """Compute rows of every batch size, with energy and speed-ups."""
         for images in self.batches:
+            length = f"{self.mode.seconds:g} s{' each' if self.mode.each else ''}"
+            note(f"{' against '.join(loaded)}, batch {images}{suffix.replace('@threads', ', threads ')}, {length}")
             calls = {key: partial(item.classifier.runner.run, item.batches[images]) for key, item in loaded.items()}
             each = self.mode.seconds if self.mode.each else 0.0
             samples = self.mode.min_samples if images == 1 else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         mode=args.mode,
         sustained=args.sustained,
         images=args.images,
+        note=lambda told: print(f"{told} ...", file=sys.stderr, flush=True),
     )
     content = report.to_json()
     if args.out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 Content = Mapping[str, Any]  # of a bench.json, see runtime.bench_file
@@ -152,6 +153,10 @@ def _sustained(content: Content) -> list[str]:
     for window in [*windows[:-1:step], windows[-1]]:
         cells = (_number(window[key], 1) for key in ("clock_mhz", "temperature_c", "watts"))
         out.append(f"  {window['t_s']:8.0f} {window['p50_ms']:9.3f} " + " ".join(f"{cell:>7}" for cell in cells))
+    tenth = max(1, len(windows) // 10)
+    first, last = (median(window["p50_ms"] for window in part) for part in (windows[:tenth], windows[-tenth:]))
+    if first:
+        out.append(f"  an inference of the last tenth took {last / first - 1:+.1%} longer than one of the first")
     return out
 
 
@@ -162,6 +167,9 @@ def _evidence(content: Content) -> list[str]:
         nodes = (row or {}).get("nodes") or {}
         where = ", ".join(f"{count} nodes on {provider}" for provider, count in nodes.items())
         told = ", ".join(f"{count} {kernel}" for kernel, count in kernels.items()) or "kernels unknown"
+        grown = (row or {}).get("resident_bytes")
+        if grown is not None:
+            out.append(f"{name} loaded and run once makes this process grow by {grown / 2**20:.0f} MiB")
         out.append(f"{name} ran {where + ': ' if where else ''}{told}")
     return out
 

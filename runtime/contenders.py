@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +114,11 @@ def bundle_facts(bundle: Bundle) -> dict[str, Any]:
 def teacher_facts(teacher: str | Path) -> dict[str, Any]:
     """``bundle_facts`` of a folder; of a file its name and SHA-256."""
     path = Path(teacher)
-    return bundle_facts(open_bundle(path)) if path.is_dir() else {"name": path.name, "file_sha256": sha256_of(path)}
+    return (
+        bundle_facts(open_bundle(path, verify=False))
+        if path.is_dir()
+        else {"name": path.name, "file_sha256": sha256_of(path)}
+    )
 
 
 def load(
@@ -123,6 +129,8 @@ def load(
     Raises:
         BundleError, BackendError: as ``Classifier.load``, or the engine refuses a batch.
     """
+    with suppress(ImportError):
+        import_module(backend)  # the engine's own library is no model's growth; load() says it if it is absent
     before = telemetry.rss_bytes()
     item = Classifier.load(contender.source, contender.precision, backend, threads, verify=False, **options)
     size, rng = item.spec.size, np.random.Generator(np.random.Philox(0))
