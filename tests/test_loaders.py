@@ -6,9 +6,11 @@ CLIP2EDGE_OPTIMUM_PYTHON names a Python that has optimum-onnx, CLIP2EDGE_NODE_MO
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,9 +21,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from PIL import Image
+from test_export_card import provenance
 from tiny_bundles import LABELS, SIZE, float_model, int8_model, photo
 
 from export.bundle import write_bundle
+from export.card import model_card
 from runtime import Classifier, PreprocessSpec, geometry, golden, normalise
 from runtime.backends import load as load_model
 
@@ -136,6 +140,32 @@ def test_transformers_js_sees_images_of_the_right_size_bit_for_bit(bundle: Path,
     assert np.abs(theirs - ours.feed(ours.pixels([image]))).max() < 1e-6
 
 
+@needs_optimum
+def test_the_python_of_the_model_card_runs(bundle: Path, golden_images: list[str]) -> None:
+    program = _shown("python", "optimum", bundle, golden_images[0])
+    guesses = ast.literal_eval(_output([str(OPTIMUM_PYTHON), "-c", program]))
+    assert guesses[0]["label"] == Classifier.load(bundle, "fp32", threads=1).predict(golden_images[0])[0].label
+
+
+@needs_node
+def test_the_javascript_of_the_model_card_runs(bundle: Path, golden_images: list[str], tmp_path: Path) -> None:
+    program = tmp_path / "card.mjs"
+    program.write_text(_shown("js", "transformers", bundle, golden_images[0]))
+    (tmp_path / "node_modules").symlink_to(Path(str(NODE_MODULES)).resolve())
+    told = _output(["node", str(program)])
+    assert (
+        f"label: '{Classifier.load(bundle, 'fp32', threads=1).predict(golden_images[0])[0].label}'"
+        in told.split("}")[0]
+    )
+
+
+def _shown(language: str, word: str, bundle: Path, image: str) -> str:
+    """The code block of the card in ``language`` that holds ``word``, with its paths filled in."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", model_card(provenance(), ["a", "b"], []), re.DOTALL)
+    (block,) = [block for block in blocks if word in block]
+    return re.sub(r"/?path/to/this/folder", str(bundle), block).replace("photo.jpg", image)
+
+
 def _saved(folder: Path, images: list[Any]) -> list[str]:
     paths = [folder / f"{index}.png" for index in range(len(images))]
     for path, image in zip(paths, images, strict=True):
@@ -152,7 +182,11 @@ def _transformers_js(bundle: Path, dtype: str, images: list[str]) -> dict[str, A
 
 
 def _run(command: list[str]) -> dict[str, Any]:
+    return dict(json.loads(_output(command)))
+
+
+def _output(command: list[str]) -> str:
     quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=quiet, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads(done.stdout))
+    return done.stdout
