@@ -69,7 +69,10 @@ def bench_json(bundle: Path, host: dict[str, Any], scale: float = 1.0, **more: A
             "fp32_vs_teacher": {"p50": 5.8, "ci95": [5.7, 5.9], "rounds": 200},
             "int8_vs_fp32": {"p50": 2.0, "ci95": [1.95, 2.05], "rounds": 200},
         },
-        "cold": {}, "breakdown": {}, "kernels": {"int8": QUANTIZED, "fp32": {"Conv": 16, "Gemm": 1}},
+        "cold": {}, "breakdown": {},
+        "kernels": {
+            "int8": QUANTIZED, "fp32": {"Conv": 16, "Gemm": 1}, "int8.trt": {"int8 compute": 15, "fp16 compute": 1}
+        },
         "sustained": more.get("sustained"), "states": more.get("states", []),
     }  # fmt: skip
 
@@ -79,12 +82,13 @@ def three_devices(bundle: Path) -> dict[str, dict[str, Any]]:
     unread = {"clock_mhz": None, "temperature_c": None, "watts": None}
     heat = [{"t_s": 10.0 * i, "p50_ms": 0.2 * (1 + 0.3 * (1 - np.exp(-i / 20))), "n": 100, **unread} for i in range(61)]
     steady = [{"t_s": 10.0 * i, "p50_ms": 0.1 + 0.001 * (i % 3), "n": 100, **unread} for i in range(61)]
-    name = bundle.name
+    files, name = json.loads((bundle / "manifest.json").read_text())["files"], bundle.name
+    fp32, trt = (files[file]["sha256"] for file in ("model.fp32.onnx", "model.int8.trt.onnx"))
     gpu = {"backend": "tensorrt", "provider": "tensorrt"}
     return {
         "orin": bench_json(
             bundle, ORIN, 4.0, mj=1.6, sustained=steady,
-            rows=[row(name, "fp16", 0.21, "cd" * 32, mj=0.9, **gpu), row(name, "int8.trt", 0.17, "ef" * 32, mj=0.7, **gpu)],
+            rows=[row(name, "fp16", 0.21, fp32, mj=0.9, **gpu), row(name, "int8.trt", 0.17, trt, mj=0.7, **gpu)],
             states=["energy: VDD_IN covers the whole module"],
         ),
         "pi": bench_json(bundle, PI, 12.0, verdict="THROTTLED", tail=0.2, sustained=heat, started="2026-11-20T11:00:00+00:00"),

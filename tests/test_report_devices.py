@@ -90,11 +90,16 @@ def test_each_device_has_its_own_verdict(finished: Finished, run: Path) -> None:
     unproven["host"], unproven["kernels"]["int8"] = {"device": "floats"}, {"Conv": 16, "Gemm": 1}
     report["devices"] += [slow, unproven]
     report["paired"]["int8_vs_fp32"]["difference"] = 0.0
-    report["accuracy"]["student_int8"] = report["accuracy"]["student_fp32"]
-    ships = {told["device"]: told["ships"] for told in devices.device_verdicts(report)}
+    for name in ("student_int8", "student_int8_trt"):
+        report["accuracy"][name] = report["accuracy"]["student_fp32"]
+    rows = devices.device_verdicts(report)
+    ships = {told["device"]: told["ships"] for told in rows if told["rival"] == "fp32"}
     assert ships["Raspberry Pi 5 Model B Rev 1.0"] == "int8"
     assert ships["slow"] == "fp32" and ships["floats"] == "fp32"
-    care = {told["device"]: told["valid"] for told in devices.device_verdicts(report)}
+    engine = next(told for told in rows if told["rival"] == "fp16")
+    assert (engine["limit"], engine["ci95"], engine["kernels"]) == ("1.20×", "–", "15 of 16")
+    assert engine["ratio"] == "1.24×" and engine["ships"] == "int8, TensorRT file"
+    care = {told["device"]: told["valid"] for told in rows}
     assert not care["Raspberry Pi 5 Model B Rev 1.0"], "its int8 series was throttled"
 
 
@@ -124,8 +129,7 @@ def test_a_timed_file_that_is_not_in_the_bundle_is_refused(run: Path, tmp_path: 
     told["rows"][2]["file_sha256"] = "1" * 64
     with pytest.raises(BenchFileError, match="timed a file that is not in this bundle"):
         rerender(run, [written(tmp_path, told)])
-    engine = row("bundle", "int8.trt", 0.2, "1" * 64, backend="tensorrt", provider="tensorrt")
-    told["rows"][2] = engine  # an engine is built on the device and is in no bundle
+    told["rows"][2] = row("teacher", "fp32", 9.0, "1" * 64)  # a teacher lies outside of the bundle
     assert len(rerender(run, [written(tmp_path, told)], tmp_path / "out")["devices"]) == 1
 
 
@@ -172,7 +176,8 @@ def test_the_same_run_is_merged_once_and_a_second_one_is_named(run: Path, tmp_pa
     assert len(report["devices"]) == 2
     assert report["devices"][0]["rows"][0]["p50_ms"] == again["rows"][0]["p50_ms"], "the newer file of one run counts"
     names = [told["name"] for told in devices.everywhere(report)]
-    assert names[1].endswith("· run 1") and names[2].endswith("· run 2")
+    assert names[1].endswith("· onnxruntime, 2026-11-20 10:00") and names[2].endswith("2026-11-21 10:00")
+    assert devices.counted(report) == "3 runs, 2 devices"
 
 
 def test_strings_of_a_stranger_stay_text(run: Path, tmp_path: Path) -> None:
@@ -268,7 +273,11 @@ def test_the_command_merges_and_refuses(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     said = capsys.readouterr().out
-    assert ended.value.code == 0 and "Measured on 4 devices" in said and str(tmp_path / "out" / "report.html") in said
+    assert (
+        ended.value.code == 0
+        and "One image with the fastest student of each" in said
+        and str(tmp_path / "out" / "report.html") in said
+    )
     foreign = json.loads(files[0].read_text())
     foreign["bundle"]["manifest_sha256"] = "a" * 64
     monkeypatch.setattr("sys.argv", ["compress", "report", str(run), "--bench", str(written(tmp_path, foreign))])

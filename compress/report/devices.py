@@ -5,14 +5,16 @@ Rows and words from report.json alone. An estimate never enters a table of measu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from compress.report import plots_device, wording
 from compress.report.plots_device import Bar, Course, Mark
 from compress.report.wording import ABSENT, form, milliseconds, points, significant, size, times
-from compress.ship import MIN_SPEEDUP, decide
-from runtime.backends.onnxruntime import QUANTIZED_OPS, is_quantized
+from compress.ship import MAX_DROP_POINTS, MIN_SPEEDUP
+from runtime.backends import onnxruntime
+from runtime.tensorrt import layers
 
 HERE = "where it was built"
 
@@ -25,6 +27,7 @@ def view(report: Mapping[str, Any], drawn: bool = True) -> dict[str, Any]:
     found: dict[str, Any] = {
         "device_rows": device_rows(report) if merged else [],
         "device_sentence": device_sentence(report),
+        "device_count": counted(report) if merged else "",
         "device_verdicts": device_verdicts(report) if merged else [],
         "device_states": device_states(report) if merged else [],
         "estimated": False,
@@ -56,11 +59,24 @@ def everywhere(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         "started": None, "states": [], "sustained": None,
     }  # fmt: skip
     others = [{**told, "name": device_name(told["host"]), "here": False} for told in report.get("devices", [])]
-    names = [other["name"] for other in others]
-    for i, other in enumerate(others):
-        if names.count(other["name"]) > 1 or other["name"] == here["name"]:
-            other["name"] += f" · run {names[: i + 1].count(other['name'])}"
+    names = [told["name"] for told in (here, *others)]
+    for other in others:
+        if names.count(other["name"]) > 1:
+            other["name"] += f" · {other['rows'][0]['backend']}, {_when(other['started'])}"
     return [here, *others]
+
+
+def counted(report: Mapping[str, Any]) -> str:
+    """How many devices were measured, and in how many runs where these are more."""
+    names = {device_name(host) for host in (report["environment"], *(told["host"] for told in report["devices"]))}
+    runs = len(report["devices"]) + 1
+    devices = f"{len(names)} {'device' if len(names) == 1 else 'devices'}"
+    return devices if runs == len(names) else f"{runs} runs, {devices}"
+
+
+def _when(started: str) -> str:
+    """The minute of an ISO time."""
+    return started[:16].replace("T", " ")
 
 
 def device_name(host: Mapping[str, Any]) -> str:
@@ -138,11 +154,10 @@ def _end_to_end(told: Mapping[str, Any], row: Mapping[str, Any]) -> Mapping[str,
 
 def speedup(told: Mapping[str, Any], fast: str, slow: str) -> Mapping[str, Any] | None:
     """How many times faster a form is than another on the device, measured in one run; None where it was not."""
-    names = {name: name.removeprefix("student_") for name in (fast, slow)}
-    for key in (f"{fast}_vs_{slow}", f"{names[fast]}_vs_{names[slow]}"):
-        found: Mapping[str, Any] | None = told["speedups"].get(key)
-        if found and found.get("p50"):
-            return found
+    short = f"{fast.removeprefix('student_')}_vs_{slow.removeprefix('student_')}"
+    for key, found in told["speedups"].items():
+        if key.replace(".", "_") in (f"{fast}_vs_{slow}", short) and found.get("p50"):
+            return dict(found)
     return None
 
 
@@ -182,8 +197,7 @@ def estimates(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
 
 def device_sentence(report: Mapping[str, Any]) -> str:
     """How fast the fastest student is on the fastest and on the slowest device."""
-    others = report.get("devices") or []
-    if not others:
+    if not report.get("devices"):
         return ""
     best = [
         (min(rows, key=lambda row: row["p50_ms"]), told["name"])
@@ -191,42 +205,68 @@ def device_sentence(report: Mapping[str, Any]) -> str:
         if (rows := [row for row in _compute(told) if row["p50_ms"] and device_form(row) != "teacher"])
     ]
     (fast, first), (slow, last) = (pick(best, key=lambda pair: pair[0]["p50_ms"]) for pick in (min, max))
-    text = f"Measured on {len(others) + 1} devices: "
-    return (
-        f"{text}one image takes {milliseconds(fast['p50_ms'])} on {first} ({form(device_form(fast))}) and "
-        f"{milliseconds(slow['p50_ms'])} on {last} ({form(device_form(slow))})."
-    )
+    times_ = f"{milliseconds(fast['p50_ms'])} on {first} ({form(device_form(fast))})"
+    if len(best) > 1:
+        times_ += f", {milliseconds(slow['p50_ms'])} on {last} ({form(device_form(slow))})"
+    return f"One image with the fastest student of each: {times_}."
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When int8 pays on a backend: against which float file, how many times faster, and how its kernels are told."""
+
+    int8: str
+    rival: str
+    limit: float
+    is_quantized: Callable[[dict[str, int]], bool]
+    integer: frozenset[str]
+
+
+#: backend -> rule; the limits are those of the project's measuring rules, fp16 being what TensorRT runs otherwise
+RULES: Mapping[str, Rule] = {
+    "onnxruntime": Rule(
+        "student_int8", "student_fp32", MIN_SPEEDUP, onnxruntime.is_quantized, onnxruntime.QUANTIZED_OPS
+    ),
+    "tensorrt": Rule("student_int8_trt", "student_fp16", 1.2, layers.is_quantized, frozenset({"int8 compute"})),
+}
 
 
 def device_verdicts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Which file each device should run: int8 against fp32 in time, kernels, and the accuracy measured at the build."""
-    metrics = {
-        name: {"n": row["n"], "correct": round(row["top1"] * row["n"])} for name, row in report["accuracy"].items()
-    }
+    """Which file each device should run: int8 against float in time, kernels, and the accuracy measured at the build."""
     out = []
     for told in everywhere(report):
-        forms = {device_form(row): row for row in _compute(told)}
-        ran = told["kernels"].get("int8") or {}
-        if not {"student_fp32", "student_int8"} <= set(forms) or forms["student_int8"]["backend"] != "onnxruntime":
-            continue
-        found = speedup(told, "student_int8", "student_fp32")
-        _, ship = decide(metrics, found, {"ran": ran, "is_quantized": is_quantized(ran)})
-        lost = report["paired"].get("int8_vs_fp32", {}).get("difference")
-        out.append(
-            {
-                "device": told["name"], "ships": ship.precision, "ratio": times(found["p50"]) if found else ABSENT,
-                "ci95": f"{significant(found['ci95'][0])}–{significant(found['ci95'][1])}" if found else ABSENT,
-                "limit": times(MIN_SPEEDUP), "points": points(lost), "kernels": kernels(ran),
-                "valid": all(forms[name]["verdict"] == "VALID" for name in ("student_fp32", "student_int8")),
-            }
-        )  # fmt: skip
+        for backend, rule in RULES.items():
+            forms = {device_form(row): row for row in _compute(told) if row["backend"] == backend}
+            if {rule.int8, rule.rival} <= set(forms):
+                out.append(_verdict(report, told, rule, forms))
     return out
 
 
-def kernels(ran: Mapping[str, int]) -> str:
+def _verdict(
+    report: Mapping[str, Any], told: Mapping[str, Any], rule: Rule, forms: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    found, accuracy = speedup(told, rule.int8, rule.rival), report["accuracy"]
+    if found is None and all(forms[name]["p50_ms"] for name in (rule.int8, rule.rival)):  # two medians, no interval
+        found = {"p50": forms[rule.rival]["p50_ms"] / forms[rule.int8]["p50_ms"], "ci95": None}
+    ran = told["kernels"].get(forms[rule.int8]["precision"]) or {}
+    scores = [accuracy[name]["top1"] for name in (rule.int8, "student_fp32") if name in accuracy]
+    gained = scores[0] - scores[1] if len(scores) == 2 else None
+    kept = gained is None or 100 * gained >= -MAX_DROP_POINTS - 1e-9
+    reached = found is not None and (found["ci95"] or [0, found["p50"]])[1] >= rule.limit
+    pays = reached and rule.is_quantized(dict(ran)) and kept
+    return {
+        "device": told["name"], "ships": form(rule.int8 if pays else rule.rival).removeprefix("student "),
+        "rival": form(rule.rival).removeprefix("student "), "ratio": times(found["p50"]) if found else ABSENT,
+        "ci95": f"{significant(found['ci95'][0])}–{significant(found['ci95'][1])}" if found and found["ci95"] else ABSENT,
+        "limit": times(rule.limit), "points": points(gained), "kernels": kernels(ran, rule.integer),
+        "valid": all(forms[name]["verdict"] == "VALID" for name in (rule.int8, rule.rival)),
+    }  # fmt: skip
+
+
+def kernels(ran: Mapping[str, int], integer: frozenset[str]) -> str:
     """ "7 of 18": executed nodes that are integer kernels."""
-    integer = sum(count for name, count in ran.items() if name in QUANTIZED_OPS)
-    return f"{integer} of {sum(ran.values())}" if ran else ABSENT
+    count = sum(value for name, value in ran.items() if name in integer)
+    return f"{count} of {sum(ran.values())}" if ran else ABSENT
 
 
 def energy_bars(report: Mapping[str, Any]) -> list[Bar]:
@@ -267,7 +307,7 @@ def host_line(told: Mapping[str, Any]) -> str:
         f"{clocks[-1]:,.0f} MHz" if clocks else None, f"{heat[-1]:.0f} °C" if heat else None,
         f"governor {host['governor']}" if host.get("governor") else None,
         ", ".join(f"{name} {value}" for name, value in versions.items()) or None,
-        f"mode {told['mode']}, {told['started'][:16].replace('T', ' ')}" if told["started"] else HERE,
+        f"mode {told['mode']}, {_when(told['started'])}" if told["started"] else HERE,
     ]  # fmt: skip
     return " · ".join(part for part in listed if part)
 

@@ -78,7 +78,7 @@ def check(device: Mapping[str, Any], manifest: Path, file: Path) -> None:
     shipped = {entry["sha256"] for entry in json.loads(manifest.read_text())["files"].values()}
     for row in device["rows"]:
         sha = row.get("file_sha256")
-        if row["model"] != "teacher" and row["backend"] == "onnxruntime" and sha is not None and sha not in shipped:
+        if row["model"] != "teacher" and sha is not None and sha not in shipped:
             raise BenchFileError(
                 f"{file} timed a file that is not in this bundle", got=f"{row['precision']}, sha256 {sha[:16]}…",
                 expected="one of the files that the manifest lists", remedy="compress verify the bundle on the device",

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from compress.report import plots, wording
-from compress.report.wording import count, form, milliseconds, p50_of, percent, points, significant, size, times
+from compress.report.wording import (
+    compute_row,
+    count,
+    form,
+    milliseconds,
+    p50_of,
+    percent,
+    points,
+    significant,
+    size,
+    times,
+)
 from runtime.backends.onnxruntime import QUANTIZED_OPS
 
 CONFUSED = 10  # wrong answers listed
@@ -32,7 +43,7 @@ def tiles(report: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "what": "latency, p50",
             "value": milliseconds(p50_of(report, shipped)),
-            "note": f"teacher {milliseconds(teacher_p50)}",
+            "note": f"teacher {milliseconds(teacher_p50)}{_stamp(report, shipped)}",
         },
         {"what": "speed-up over the teacher", "value": times(speed["p50"]), "note": span},
     ]
@@ -42,6 +53,12 @@ def _against(report: Mapping[str, Any], shipped: str) -> str:
     """ ": −3.2 points (−4.6 to −1.8)": the paired difference to the teacher."""
     found = report["paired"].get(f"{shipped.removeprefix('student_')}_vs_teacher")
     return f": {points(found['difference'])} ({wording.signed_interval(found['ci95'])})" if found else ""
+
+
+def _stamp(report: Mapping[str, Any], shipped: str) -> str:
+    """ ": NOISY_HOST" where the latency that is told has such a stamp."""
+    row = compute_row(report, shipped)
+    return "" if row is None or row["verdict"] == "VALID" else f" · {row['verdict']}"
 
 
 def class_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from compress.report import plots_speed, wording
 from compress.report.plots_speed import PARTS, Curve, Start
-from compress.report.wording import form, milliseconds, p50_of, percent, row_form, size, times
+from compress.report.wording import compute_row, form, milliseconds, p50_of, percent, row_form, size, times
 
 TAIL = 1.5  # p99 over p50 that is worth a word
 
@@ -60,7 +60,7 @@ def curves(report: Mapping[str, Any]) -> list[Curve]:
 
 def spread_sentence(report: Mapping[str, Any]) -> str:
     """How far the shipped form's slow calls lie from its usual ones."""
-    row = _row(report, report["student"]["shipped"])
+    row = compute_row(report, report["student"]["shipped"])
     if row is None or not row["p50_ms"] or not row["p99_ms"]:
         return ""
     ratio = row["p99_ms"] / row["p50_ms"]
@@ -165,15 +165,6 @@ def stamp_sentence(report: Mapping[str, Any]) -> str:
         return "Every series is stamped VALID."
     why = f" ({stamped[0]['reason']})" if stamped[0].get("reason") else ""
     return f"{len(stamped)} of {len(report['latency'])} series are not stamped VALID{why}: read those with care."
-
-
-def _row(report: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    rows = [
-        row
-        for row in report["latency"]
-        if row_form(row) == name and row["batch"] == 1 and row["includes"] == wording.COMPUTE
-    ]
-    return min(rows, key=lambda row: row["threads"], default=None)
 
 
 def _inside(row: Mapping[str, Any]) -> str:

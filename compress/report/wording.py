@@ -156,15 +156,22 @@ def _gap(difference: float) -> str:
 
 def p50_of(report: Mapping[str, Any], name: str, *, batch: int = 1, threads: int | None = None) -> float | None:
     """The compute p50 in ms of a form at ``batch`` images and ``threads`` threads (default: the fewest measured)."""
-    rows = [
+    row = compute_row(report, name, batch=batch, threads=threads)
+    return row["p50_ms"] if row else None
+
+
+def compute_row(
+    report: Mapping[str, Any], name: str, *, batch: int = 1, threads: int | None = None
+) -> Mapping[str, Any] | None:
+    """The compute row of a form at ``batch`` images and ``threads`` threads (default: the fewest measured)."""
+    rows: list[Mapping[str, Any]] = [
         row
         for row in report["latency"]
         if row_form(row) == name and row["batch"] == batch and row["includes"] == COMPUTE
     ]
     if threads is not None:
         rows = [row for row in rows if row["threads"] == threads]
-    rows.sort(key=lambda row: row["threads"])
-    return rows[0]["p50_ms"] if rows else None
+    return min(rows, key=lambda row: row["threads"], default=None)
 
 
 def row_form(row: Mapping[str, Any]) -> str:
