@@ -12,10 +12,13 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
+from export import tensorrt_operators
 from export.qdq import GraphView
+from export.tensorrt_operators import name_of as _name
 
 MIN_OPSET, MAX_OPSET = 17, 20
-"""TensorRT 10.0's parser reads opsets 9..20 (11.x up to 25); 17 is the project's floor."""
+"""TensorRT 10.0's parser reads opsets 9..20, 10.15's to 24, 11.x's to 25; 17 is the project's floor. A target that is asked for
+in opset 21 or 22 is therefore for newer TensorRT than JetPack 6's 10.3."""
 MAX_IR = 10
 
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
@@ -31,10 +34,6 @@ def tensorrt_ready(model: ModelProto, left_float: Collection[str] = ()) -> list[
     """
     view = GraphView(model)
     return [violation for rule in RULES for violation in rule(view)] + list(_additions(view, left_float))
-
-
-def _name(node: NodeProto) -> str:
-    return f"{node.op_type} {node.name or node.output[0]}"
 
 
 def _pairs(view: GraphView) -> list[NodeProto]:
@@ -123,12 +122,6 @@ def _additions(view: GraphView, left_float: Collection[str]) -> Iterator[str]:
             yield f"{_name(node)} has {len(float_sides)} input(s) that are not dequantized: the residual runs in float"
 
 
-def _resizes(view: GraphView) -> Iterator[str]:
-    for node in view.model.graph.node:
-        if node.op_type == "Resize" and any(a.name == "antialias" and a.i for a in node.attribute):
-            yield f"{_name(node)} is antialiased, which the parser does not have (NVIDIA/TensorRT#3560)"
-
-
 def _shapes(view: GraphView) -> Iterator[str]:
     for value in view.model.graph.input:
         for axis, size in enumerate(value.type.tensor_type.shape.dim):
@@ -137,5 +130,5 @@ def _shapes(view: GraphView) -> Iterator[str]:
 
 
 RULES: tuple[Callable[[GraphView], Iterator[str]], ...] = (
-    _versions, _activations, _weights, _biases, _resizes, _shapes,
+    _versions, _activations, _weights, _biases, _shapes, *tensorrt_operators.RULES,
 )  # fmt: skip
