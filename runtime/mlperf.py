@@ -19,9 +19,9 @@ SINGLE_STREAM, OFFLINE = "SingleStream", "Offline"
 
 FOLLOWS = (
     "SingleStream: one image per query, the next query when the last one is done",
-    f"at least {MIN_SECONDS:.0f} s of each model's own time, and {MIN_SAMPLES} samples",
+    f"at least {MIN_SECONDS:.0f} s of each model's own time (a shorter run says so in states), and {MIN_SAMPLES} samples",
     "p90 and p99 as early-stopping estimates at confidence 0.99; no sample is removed",
-    f"Offline: throughput of batches over at least {MIN_SECONDS:.0f} s and {OFFLINE_SAMPLES:,} images",
+    f"Offline: throughput of batches; below {MIN_SECONDS:.0f} s or {OFFLINE_SAMPLES:,} images states says so",
 )
 DOES_NOT_FOLLOW = (
     "LoadGen: queries are issued by this process, competitors interleaved in a fixed order, A B A B",

@@ -320,3 +320,48 @@ def test_command_line_writes_merges_and_explains(bundle: Path, tmp_path: Path, c
     for wrong in (["bench"], ["bench", str(bundle), "--provider-option", "x"], ["bench", "--merge", str(tmp_path)]):
         assert main(wrong) == 2
         assert capsys.readouterr().err.startswith("error: ")
+
+
+class GpuRunner:
+    """An engine on a GPU, as TensorRT's is seen from here; its numbers are not looked at."""
+
+    provider, threads, versions, outputs, input_size, takes = (
+        "TensorRT",
+        1,
+        {"tensorrt": "10.3"},
+        ("logits",),
+        SIZE,
+        "tensor",
+    )
+    kernels, states = {"int8 compute": 2, "fp32 reformat": 1}, ("engine built here",)
+
+    def __init__(self) -> None:
+        self.timed: list[tuple[tuple[int, ...], int]] = []
+
+    def run(self, images: np.ndarray, output: str = "logits") -> np.ndarray:
+        return np.zeros((len(images), len(LABELS)), np.float32)
+
+    def device_ms(self, images: np.ndarray, calls: int = 1) -> list[float]:
+        self.timed.append((images.shape, calls))
+        return [0.25] * calls
+
+
+def test_an_engine_on_a_gpu_tells_its_own_kernels_and_time_logic_without_gpu(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Which model it takes, whose power is asked, what its layers are, and its events beside the host's clock."""
+    from runtime import backends, classifier
+    from runtime.cold import Cold
+
+    runner, asked = GpuRunner(), []
+    monkeypatch.setitem(backends.BACKENDS, "gpu", backends.Backend("nowhere", {"int8": "fp32"}))
+    monkeypatch.setattr(classifier, "load_model", lambda name, model, **options: runner)
+    monkeypatch.setattr("runtime.bench.measure_cold", lambda *args, **options: Cold(1.0, 1.0, 1.0, 1.0, None, ()))
+    monkeypatch.setattr(sensors, "sensor", lambda unit: asked.append(unit))
+    found = bench(bundle, ["int8"], backend="gpu", seconds=0.05, batch=[1, 4])
+    assert {row.precision for row in found.rows} == {"fp32"}, "the engine's own file of int8"
+    assert set(asked) == {"gpu"} and runner.timed == [((1, 3, SIZE, SIZE), 101), ((4, 3, SIZE, SIZE), 101)]
+    compute = [row for row in found.rows if row.includes == COMPUTE]
+    assert [row.device_p50_ms for row in compute] == [0.25, 0.25] and found.rows[-1].device_p50_ms is None
+    assert found.kernels == {"fp32": {"int8 compute": 2, "fp32 reformat": 1}} and "engine built here" in found.states
+    assert bench_file.read(bench_file.write(tmp_path / "b.json", found.to_json()))["rows"][0]["nodes"] is None

@@ -227,3 +227,12 @@ def test_a_meter_reads_while_the_call_runs() -> None:
     meter.start()
     time.sleep(0.2)
     assert meter.stop() is not None and len(meter.readings) > 3
+
+
+def test_the_library_has_the_functions_that_are_asked_logic_without_gpu() -> None:
+    """Against the published package, where it is installed: names and bits, no card."""
+    library = pytest.importorskip("pynvml", reason="pip install nvidia-ml-py")
+    asked = [name for name in vars(stand_in()) if name.startswith("nvml")]
+    assert all(callable(getattr(library, name)) for name in asked)
+    bits = {value for name, value in vars(library).items() if name.startswith("nvmlClocksEventReason")}
+    assert set(nvml.REASONS) <= bits
