@@ -110,6 +110,12 @@ def test_verify_repeats_targets_and_sees_a_changed_one(exported: Path, tmp_path:
     assert {step.name: step.state for step in verify(broken, threads=1)}["logits fp32.batch1"] == DIFFERS
 
 
+def test_hugging_faces_loaders_get_a_copy_of_fp16(exported: Path) -> None:
+    assert open_bundle(exported).twins["fp16"] == exported / "onnx" / "model_fp16.onnx"
+    steps = {step.name: step for step in verify(exported, threads=1)}
+    assert steps["logits onnx/model_fp16.onnx"].state == OK
+
+
 def test_the_same_command_gives_the_same_bytes(exported: Path, plain: Path, tmp_path: Path) -> None:
     export_targets(plain, ALL, out=tmp_path / "again")
     first, second = content(exported), content(tmp_path / "again")
@@ -128,7 +134,8 @@ def test_in_place_keeps_every_file_that_was_there(bundle: Path) -> None:
         name: data for name, data in before.items() if name != "manifest.json"
     }
     assert set(open_bundle(bundle).targets) == {"fp16", "int8.u8in"}
-    assert sorted(set(after) - set(before)) == ["golden.targets.npz", "model.fp16.onnx", "model.int8.u8in.onnx"]
+    added = ["golden.targets.npz", "model.fp16.onnx", "model.int8.u8in.onnx", "onnx/model_fp16.onnx"]
+    assert sorted(set(after) - set(before)) == added
     assert [p.name for p in bundle.parent.iterdir()] == ["bundle"]  # no scratch is left
 
 

@@ -21,6 +21,7 @@ from onnx import ModelProto
 
 from compress.errors import ExportError
 from export.bundle import write_json
+from export.huggingface import write_twins
 from export.targets import half, parity, table
 from export.targets.ort_format import OPERATORS_SUFFIX, required_operators, save_ort
 from export.targets.pictures import Pictures, gather
@@ -29,7 +30,7 @@ from export.targets.shapes import infer, require_whole
 from export.to_onnx import save
 from runtime import golden
 from runtime.backends import Runner
-from runtime.bundle import GOLDEN, MANIFEST, SCHEMA, Bundle, open_bundle, sha256_of
+from runtime.bundle import GOLDEN, MANIFEST, SCHEMA, TWINS, Bundle, open_bundle, sha256_of
 from runtime.classifier import META_PRECISION
 from runtime.errors import BackendError
 from runtime.golden import TARGETS_GOLDEN
@@ -222,7 +223,11 @@ def _install(folder: Path, made: list[_Made]) -> None:
     opened = open_bundle(folder, verify=False)
     manifest = {**opened.manifest, "targets": opened.targets, "files": dict(opened.manifest["files"])}
     manifest["schema"] = max(int(manifest["schema"]), SCHEMA)
-    gone = [name for one in made for name in _files_of(one.target.file)] + [TARGETS_GOLDEN]
+    twins = _twins(opened, made)
+    gone = [name for one in made for name in _files_of(one.target.file)] + [
+        TARGETS_GOLDEN,
+        *(TWINS[key] for key in twins),
+    ]
     for one in made:
         manifest["targets"].pop(one.target.key, None)
     if [name for name in gone if manifest["files"].pop(name, None)]:
@@ -232,10 +237,20 @@ def _install(folder: Path, made: list[_Made]) -> None:
             os.replace(file, folder / file.name)
             manifest["files"][file.name] = _entry(folder / file.name)
         manifest["targets"][one.target.key] = one.row
+    for twin in write_twins(folder, {key: folder / file for key, file in twins.items()}).values():
+        manifest["files"][twin.relative_to(folder).as_posix()] = _entry(twin)
     if _write_golden(folder, opened, manifest["targets"]):
         manifest["files"][TARGETS_GOLDEN] = _entry(folder / TARGETS_GOLDEN)
     write_json(folder / MANIFEST, manifest)
     open_bundle(folder)
+
+
+def _twins(opened: Bundle, made: list[_Made]) -> dict[str, str]:
+    """Target key -> file, of those that Hugging Face's loaders have a name for, where the bundle serves them at all."""
+    if not opened.twins:
+        return {}
+    files = {one.target.key: one.target.file for one in made}
+    return {key: file for key, file in files.items() if key in TWINS and key not in opened.models}
 
 
 def _files_of(name: str) -> list[str]:
