@@ -4,8 +4,8 @@
                       what changed between two forms, by class and by image; top-1 and interval per domain, and their
                       mean, where further domains are tested
     predictions.npz   labels (N,) and the logits (N, K) of every form, float32
-    latency.json      rows with quantiles, speed-ups with intervals, where an image's time goes, cold starts, the kernels
-                      that ran, the host
+    latency.json      rows with quantiles and energy, speed-ups with intervals, where an image's time goes, cold starts,
+                      the kernels that ran, the host
 
 A *form* is a model in one precision: ``teacher``, ``teacher_zero_shot``, ``student_fp32``, ``student_int8``, ...
 Nothing here touches torch: accuracy is what the files give in the runtime that ships.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -34,12 +34,13 @@ from compress.evaluate import evaluate, paired
 from compress.ship import decide
 from compress.stages import StageContext
 from compress.testsets import TEST, TestSets
-from runtime import Classifier, PreprocessSpec, latency, normalise, telemetry
+from runtime import Classifier, PreprocessSpec, latency, normalise, sensors, telemetry
 from runtime.backends import load as load_model
 from runtime.backends.onnxruntime import is_quantized, quantized_kernels
-from runtime.bench import COMPUTE, END_TO_END
+from runtime.bench import COMPUTE, END_TO_END, NO_SENSOR
 from runtime.breakdown import break_down
 from runtime.cold import measure_cold
+from runtime.energy import idle_watts, measure_energy
 
 CHUNK = 512  # images between two saved parts of a form's logits: a killed bench of a large teacher resumes there
 BATCH = 32  # images in one call
@@ -107,6 +108,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     states = [] if logits else [NO_TEST_IMAGES]
     if any(form.name in NOT_TIMED for form in forms):
         states.append(NO_TENSORRT)
+    states += measured["states"]
     ctx.progress.note(ship.reason)
     return {
         "ship": ship.plain(),
@@ -274,6 +276,7 @@ def measure(ctx: StageContext, forms: list[Form], spec: PreprocessSpec) -> dict[
     cold = {form.name: _cold(form, export, threads[0]) for form in timed if form.name != "student_ptq"}
     rows: list[dict[str, Any]] = []
     speedups: dict[str, Any] = {}
+    states: list[str] = []
     with ctx.progress.task("latency", total=len(threads) + 1, unit="series") as task:
         for count in threads:
             loaded = {form.name: load(form, export, count) for form in timed}
@@ -284,6 +287,8 @@ def measure(ctx: StageContext, forms: list[Form], spec: PreprocessSpec) -> dict[
             rows += [_row(loaded[name], name, COMPUTE, part, started.get(name)) for name, part in series.items()]
             if first:
                 speedups = _speedups(series, ctx.seed)
+                costs, states = energy(calls, settings.seconds / 4)
+                rows = [{**row, "energy": costs.get(name)} for row, name in zip(rows, series, strict=True)]
             task.advance()
         students = {form.name: load(form, export, threads[0]) for form in timed if form.name in SHIPPING}
         photo, about = _photo(ctx, spec)
@@ -300,7 +305,21 @@ def measure(ctx: StageContext, forms: list[Form], spec: PreprocessSpec) -> dict[
         "cold": cold,
         "kernels": {"ran": ran, "is_quantized": is_quantized(ran)},
         "environment": telemetry.host().to_json(),
+        "states": states,
     }
+
+
+def energy(calls: Mapping[str, Callable[[], Any]], seconds: float) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """What an inference of each form costs, one form after the other; nothing, and why, where no sensor can be read."""
+    sensor = sensors.sensor()
+    if sensor is None:
+        return {}, sensors.obstacles() or [NO_SENSOR]
+    idle = idle_watts(sensor)
+    found = {name: measure_energy(call, seconds, sensor, idle=idle) for name, call in calls.items()}
+    silent = [
+        f"{sensor.source} gave no reading: energy of {name} was not measured" for name, e in found.items() if not e
+    ]
+    return {name: cost.to_json() for name, cost in found.items() if cost}, silent
 
 
 def _speedups(series: Mapping[str, latency.Samples], seed: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,8 @@ from compress.errors import ParityError
 from compress.evaluate import top1
 from compress.stages import StageContext
 from compress.testsets import TestSets
-from runtime import Classifier, PreprocessSpec
+from runtime import Classifier, PreprocessSpec, sensors
+from runtime.bench import NO_SENSOR
 
 
 def read(finished: Finished, file: str) -> Any:  # noqa: F811
@@ -92,6 +94,29 @@ def test_changes_are_those_of_the_predictions(finished: Finished) -> None:  # no
     keys = {row["key"] for row in json.loads((finished.stages["data"].path / "test.json").read_text())}
     assert {flip["key"] for flip in found["right_to_wrong"]} <= keys
     assert accuracy["changes"]["int8_vs_teacher"]["right_to_wrong"] == [], "images are listed for quantization alone"
+
+
+def test_energy_comes_from_the_sensor_logic_without_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A counter of 2 W: what each call is charged adds up to that power."""
+    watts = sensors.Sensor("counter", frozenset({"cpu"}), lambda: 2.0, lambda: 2.0 * time.perf_counter())
+    monkeypatch.setattr(bench.sensors, "sensor", lambda: watts)
+    found, states = bench.energy({"student_int8": lambda: time.sleep(0.01)}, 0.1)
+    told = found["student_int8"]
+    assert states == [] and told["source"] == "counter"
+    assert told["mj_per_inference"] * told["calls"] / told["seconds"] == pytest.approx(2000, rel=0.05)
+    silent = sensors.Sensor("broken", frozenset({"cpu"}), lambda: None)
+    monkeypatch.setattr(bench.sensors, "sensor", lambda: silent)
+    found, states = bench.energy({"student_int8": lambda: None}, 0.1)
+    assert found == {} and states == ["broken gave no reading: energy of student_int8 was not measured"]
+
+
+def test_a_machine_without_a_sensor_says_so(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr(bench.sensors, "sensor", lambda: None)
+    monkeypatch.setattr(bench.sensors, "obstacles", lambda: [])
+    assert bench.energy({"student_int8": lambda: None}, 0.1) == ({}, [NO_SENSOR])
+    told = read(finished, "latency.json")
+    measured = any(row.get("energy") for row in told["rows"])
+    assert measured or any(line in finished.report["states"] for line in told["states"]), "never silently"
 
 
 def test_quantized_kernels_come_from_the_profile(finished: Finished) -> None:  # noqa: F811

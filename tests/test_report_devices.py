@@ -275,7 +275,7 @@ def test_the_command_merges_and_refuses(
     said = capsys.readouterr().out
     assert (
         ended.value.code == 0
-        and "One image with the fastest student of each" in said
+        and "With its fastest file, one image takes from" in said
         and str(tmp_path / "out" / "report.html") in said
     )
     foreign = json.loads(files[0].read_text())

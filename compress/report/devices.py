@@ -192,7 +192,8 @@ def estimates(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
     """(device, p50 in ms, form) of budgets that rest on an estimate."""
     for row in report.get("budgets", []):
         if row.get("basis") == "estimate" and row.get("unit") == "ms" and row.get("value") and row.get("device"):
-            yield row["device"], float(row["value"]), form(report["student"]["shipped"])
+            file = f"student_{row['precision']}" if row.get("precision") else report["student"]["shipped"]
+            yield row["device"], float(row["value"]), form(file)
 
 
 def device_sentence(report: Mapping[str, Any]) -> str:
@@ -205,10 +206,9 @@ def device_sentence(report: Mapping[str, Any]) -> str:
         if (rows := [row for row in _compute(told) if row["p50_ms"] and device_form(row) != "teacher"])
     ]
     (fast, first), (slow, last) = (pick(best, key=lambda pair: pair[0]["p50_ms"]) for pick in (min, max))
-    times_ = f"{milliseconds(fast['p50_ms'])} on {first} ({form(device_form(fast))})"
-    if len(best) > 1:
-        times_ += f", {milliseconds(slow['p50_ms'])} on {last} ({form(device_form(slow))})"
-    return f"One image with the fastest student of each: {times_}."
+    least, most = (f"{milliseconds(row['p50_ms'])} on {name}" for row, name in ((fast, first), (slow, last)))
+    files = f"{form(device_form(fast))} and {form(device_form(slow))}"
+    return f"With its fastest file, one image takes from {least} to {most} ({files})."
 
 
 @dataclass(frozen=True)

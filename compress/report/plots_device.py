@@ -28,7 +28,7 @@ def devices(groups: Mapping[str, Sequence[Mark]], width: int = 960) -> str:
     """One block per device over p50 (log), a line to p99: further left is faster."""
     wide = width > WIDE
     marks = [mark for group in groups.values() for mark in group]
-    left, step, head = (236.0, 26, 28) if wide else (12.0, 42, 26)
+    left, step, head = (262.0, 26, 28) if wide else (12.0, 42, 26)
     height = 40 + sum(head + step * len(group) + 12 for group in groups.values())
     reach = [mark.p50_ms for mark in marks] + [mark.p99_ms for mark in marks if mark.p99_ms]
     low, high = min(reach) / 1.5, max(reach) * (4.0 if wide else 9.0)
