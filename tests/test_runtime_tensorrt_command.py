@@ -131,3 +131,21 @@ def test_inputs_of_a_graph_are_read_without_the_onnx_package(tmp_path: Path) -> 
     (tmp_path / "c.onnx").write_bytes((tmp_path / "a.onnx").read_bytes()[:-40])
     with pytest.raises(BundleError, match="is not an ONNX model"):
         graph_inputs(tmp_path / "c.onnx")
+
+
+def test_bench_tells_where_the_engine_came_from_and_what_runs_logic_without_gpu(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from runtime import bench as bench_module
+    from runtime.cold import measure_cold
+
+    use_stand_in(monkeypatch, tmp_path, 11)
+    monkeypatch.setattr(  # another process has no stand-in
+        bench_module, "measure_cold", lambda source, precision, *others, **more: measure_cold(source, precision, 1)
+    )
+    content = bench_module.bench(bundle, ["fp32"], backend="tensorrt", seconds=0.2).to_json()
+    (row,) = [row for row in content["rows"] if row["includes"] == "compute"]
+    assert (row["backend"], row["provider"], row["threads"]) == ("tensorrt", "TensorRT", 1)
+    assert content["kernels"]["fp32"] == {"fp32 compute": 3, "fp32 reformat": 1}
+    assert any(state.startswith("fp32: engine") for state in content["states"])
+    assert "fp32: batch 1: 0.250 ms on the device alone (median of 101, device events)" in content["states"]

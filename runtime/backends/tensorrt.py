@@ -31,6 +31,7 @@ class TrtRunner:
         threads: 1, the host thread that queues work; the GPU does the rest.
         takes: as ``runtime.backends.Runner``.
         kernels: what runs, e.g. {"int8 compute": 29, "fp32 reformat": 2}.
+        max_batch: the largest batch of one call to the engine; ``run`` splits what is larger.
     """
 
     provider = "TensorRT"
@@ -47,6 +48,7 @@ class TrtRunner:
             "gpu": f"{gpu.name}, compute capability {gpu.compute_capability}, {gpu.multiprocessors} multiprocessors",
         }
         self.kernels = prepared.layers.kernels()
+        self.max_batch = self._execution.max_batch
         self.outputs = tuple(self._execution.outputs)
         image = self._execution.input
         self.takes = INPUTS.get(image.name, "")
