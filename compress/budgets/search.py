@@ -188,7 +188,7 @@ def _train(
 ) -> None:
     """One rung of one candidate: its stages up to distill with fewer steps, and its score."""
     own = candidate.settings
-    distill = {
+    distill: dict[str, Any] = {
         "steps": max(1, round(share * own.distill.steps)),
         "feature_steps": round(share * own.distill.feature_steps),
     }
