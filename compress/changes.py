@@ -60,7 +60,8 @@ class Changes:
         lost: images that the second form gets right and the first wrong; ``gained`` the other way round.
         moved: images that are wrong in both, with different answers.
         needed: images of one class that have to change in one direction for that class to be significant.
-        classes: every class with test images, the one that lost most first.
+        tested: classes with test images, the number that p-values are corrected for; ``smallest`` has the fewest images.
+        classes: those where an image was lost or gained, the one that lost most first; in all others nothing changed.
         right_to_wrong: the surest wrong answers first, at most ``LISTED``; ``wrong_to_right`` likewise.
     """
 
@@ -71,6 +72,8 @@ class Changes:
     gained: int
     moved: int
     needed: int
+    tested: int
+    smallest: int
     classes: tuple[ClassChange, ...]
     right_to_wrong: tuple[Flip, ...]
     wrong_to_right: tuple[Flip, ...]
@@ -123,7 +126,10 @@ def changes(
     return Changes(
         first=first_name, second=second_name, n=len(labels), lost=int(lost.sum()), gained=int(gained.sum()),
         moved=int((~right_a & ~right_b & (said_a != said_b)).sum()), needed=needed(len(tested)),
-        classes=tuple(sorted(classes, key=lambda c: (c.difference, c.gained - c.lost, c.name))),
+        tested=len(tested), smallest=min((row.n for row in classes), default=0),
+        classes=tuple(
+            sorted((c for c in classes if c.lost or c.gained), key=lambda c: (c.difference, c.gained - c.lost, c.name))
+        ),
         right_to_wrong=listed(lost, sure_a), wrong_to_right=listed(gained, sure_a),
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ def test_a_form_against_itself_changes_nothing() -> None:
     same = logits([0, 1, 2, 0])
     found = changes(("a", same), ("b", same), np.array([0, 1, 2, 1]), NAMES, list("wxyz"))
     assert (found.lost, found.gained, found.moved) == (0, 0, 0)
-    assert all(row.difference == 0 and row.p == row.p_holm == 1 for row in found.classes)
+    assert found.classes == () and (found.tested, found.smallest) == (3, 1), "what did not change is not listed"
     assert found.right_to_wrong == found.wrong_to_right == ()
 
 
@@ -55,7 +55,7 @@ def test_a_class_that_lost_everything_is_significant_and_one_image_is_not() -> N
     after = np.where(labels == 1, 2, labels)
     after[0] = 1
     found = changes(("int8", logits(after.tolist())), ("fp32", logits(before.tolist())), labels, NAMES)
-    assert [row.name for row in found.classes] == ["tulip", "rose", "poppy"]
+    assert [row.name for row in found.classes] == ["tulip", "rose"] and (found.tested, found.smallest) == (3, 20)
     assert found.classes[0].difference == -1 and found.classes[0].p_holm < 1e-4
     assert found.classes[1].p_holm == 1
 
@@ -63,7 +63,9 @@ def test_a_class_that_lost_everything_is_significant_and_one_image_is_not() -> N
 def test_a_class_without_images_is_left_out_of_the_correction() -> None:
     labels = np.zeros(20, np.int64)
     found = changes(("a", logits([1] * 20)), ("b", logits([0] * 20)), labels, NAMES)
-    assert len(found.classes) == 1 and found.classes[0].p_holm == found.classes[0].p == mcnemar_exact(0, 20)
+    assert found.tested == len(found.classes) == 1 and found.classes[0].p_holm == found.classes[0].p == mcnemar_exact(
+        0, 20
+    )
 
 
 def test_long_lists_are_cut_but_counted() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from compress.report.wording import p_value, percent, points
@@ -45,18 +45,19 @@ def change_sentence(report: Mapping[str, Any]) -> str:
     found = (report.get("changes") or {}).get(PAIR)
     if not found:
         return ""
-    return f"Between fp32 and int8, {_moves(found['classes'])} {_proof(found)}"
+    return f"Between fp32 and int8, {_moves(found)} {_proof(found)}"
 
 
 def teacher_sentence(report: Mapping[str, Any]) -> str:
     """The same between the teacher and the int8 student."""
     found = (report.get("changes") or {}).get("int8_vs_teacher")
-    return f"From the teacher to the int8 student, {_moves(found['classes'])} {_proof(found)}" if found else ""
+    return f"From the teacher to the int8 student, {_moves(found)} {_proof(found)}" if found else ""
 
 
-def _moves(rows: Sequence[Mapping[str, Any]]) -> str:
+def _moves(found: Mapping[str, Any]) -> str:
+    rows = found["classes"]
     down, up = sum(row["difference"] < 0 for row in rows), sum(row["difference"] > 0 for row in rows)
-    return f"{down} of {len(rows)} classes lost and {up} gained."
+    return f"{down} of {found['tested']} classes lost and {up} gained."
 
 
 def _proof(found: Mapping[str, Any]) -> str:
@@ -65,11 +66,11 @@ def _proof(found: Mapping[str, Any]) -> str:
     lost = [row["name"] for row in rows if row["p_holm"] <= LEVEL and row["difference"] < 0]
     gained = [row["name"] for row in rows if row["p_holm"] <= LEVEL and row["difference"] > 0]
     if not lost and not gained:
-        smallest = min((row["n"] for row in rows), default=0)
-        few = "" if smallest >= found["needed"] else f", more than the {smallest} images that some classes have"
+        smallest = found["smallest"]
+        few = "" if smallest >= found["needed"] else f", and some classes have only {smallest}"
         return (
             "No single class changed significantly (exact McNemar per class, corrected after Holm); "
-            f"with {len(rows)} classes, {found['needed']} images of one class would have to turn the same way{few}."
+            f"with {found['tested']} classes, {found['needed']} images of one class would have to turn the same way{few}."
         )
     told = [f"{', '.join(names)} {verb}" for names, verb in ((lost, "lost"), (gained, "gained")) if names]
     return f"Significantly (exact McNemar per class, corrected after Holm): {'; '.join(told)}."

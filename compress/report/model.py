@@ -173,6 +173,7 @@ class Changes(Part):
     """The first form against the second, class by class and image by image.
 
     ``needed``: images of one class that have to change in one direction before that class counts as changed.
+    ``classes``: those where an image was lost or gained, out of ``tested``; ``smallest`` is the fewest images of a class.
     """
 
     first: str
@@ -182,6 +183,8 @@ class Changes(Part):
     gained: Count
     moved: Count
     needed: Count
+    tested: Count
+    smallest: Count
     classes: list[ClassChange]
     right_to_wrong: list[Flip]
     wrong_to_right: list[Flip]
