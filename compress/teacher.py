@@ -290,7 +290,7 @@ def _load_tag(source: Tag, settings: TeacherSettings, device: str, offline: bool
             raise not_available(f"teacher {settings.name}", error, place=_by_hand(source.model, published)) from error
     licenses = [text for prefix, text in LICENSES.items() if source.tag.startswith(prefix)]
     revision = snapshot_revision(weights) or published.get("url", "unknown")
-    return _wrap(model, tokenize, settings, device, license=licenses[0] if licenses else "unknown", revision=revision)
+    return wrap(model, tokenize, settings, device, license=licenses[0] if licenses else "unknown", revision=revision)
 
 
 def published_arguments(published: dict[str, Any]) -> dict[str, Any]:
@@ -319,7 +319,7 @@ def _load_hub(source: HubRepository, settings: TeacherSettings, device: str, off
             raise
         except Exception as error:
             raise not_available(f"teacher {source.name}", error, place="say --teacher FOLDER with its files") from error
-    return _wrap(model, tokenize, settings, device, revision=source.name)
+    return wrap(model, tokenize, settings, device, revision=source.name)
 
 
 def _load_folder(source: Folder, settings: TeacherSettings, device: str, offline: bool) -> Teacher:
@@ -339,7 +339,7 @@ def _load_folder(source: Folder, settings: TeacherSettings, device: str, offline
     with hub(offline=True):
         model = _create(name, settings.name)
         tokenize = get_tokenizer(name)
-    return _wrap(model, tokenize, settings, device, revision=f"local {weights[0].name}")
+    return wrap(model, tokenize, settings, device, revision=f"local {weights[0].name}")
 
 
 def _load_checkpoint(source: Checkpoint, settings: TeacherSettings, device: str, offline: bool) -> Teacher:
@@ -350,7 +350,7 @@ def _load_checkpoint(source: Checkpoint, settings: TeacherSettings, device: str,
     with hub(offline=True):
         model = _create(source.model, settings.name, pretrained=str(source.path))
         tokenize = get_tokenizer(source.model)
-    return _wrap(model, tokenize, settings, device, revision=f"local {source.path.name}")
+    return wrap(model, tokenize, settings, device, revision=f"local {source.path.name}")
 
 
 def _create(model: str, asked: str, **arguments: Any) -> nn.Module:
@@ -370,7 +370,7 @@ def _create(model: str, asked: str, **arguments: Any) -> nn.Module:
         ) from error  # fmt: skip
 
 
-def _wrap(
+def wrap(
     model: Any,
     tokenize: Any,
     settings: TeacherSettings,

@@ -61,6 +61,7 @@ class HalfReport:
         }  # fmt: skip
 
 
+SHAPE_ONLY = frozenset({"Shape", "Size"})  # read no values: they take a tensor in whatever type it is
 TINY, GUARDED = "a constant becomes zero or infinite", "divides by what a small constant keeps from zero"
 DIVIDING = frozenset({"Div", "Reciprocal", "Sqrt", "Log"})
 SHOWN = 8  # tensors that the report names
@@ -85,8 +86,9 @@ def in_half(model: ModelProto, ranges: Mapping[str, TensorRange], kind: str = "f
     shapes, view = infer(twin), GraphView(twin)
     floats = {name for name, made in shapes.items() if made.elem_type == TensorProto.FLOAT}
     computing = [
-        node for node in twin.graph.node if any(name in floats for name in (*node.input, *node.output) if name)
-    ]
+        node for node in twin.graph.node
+        if node.op_type not in SHAPE_ONLY and any(name in floats for name in (*node.input, *node.output) if name)
+    ]  # fmt: skip
     reasons: dict[str, str] = {}
     for node in computing:
         why = _obstacle(node, view, ranges, shapes, floats, kind)
@@ -202,6 +204,10 @@ def _insert_casts(model: ModelProto, chosen: set[int], floats: set[str], half: i
         return target
 
     for node in list(graph.node):
+        if node.op_type in SHAPE_ONLY:
+            node.input[0] = renamed.get(node.input[0], node.input[0])
+            nodes.append(node)
+            continue
         is_half = id(node) in chosen
         for place, name in enumerate(node.input):
             if name not in floats:

@@ -74,7 +74,7 @@ def gather(bundle: Bundle, folder: Path | None = None) -> Pictures:
         whole += tests
         sources.append(f"{len(tests)} test")
     if folder is not None:
-        found, skipped = _from_folder(folder)
+        found, skipped = from_folder(folder)
         whole += found
         sources.append(f"{len(found)} of --images")
     if not whole:
@@ -97,7 +97,12 @@ def _test_images(bundle: Bundle) -> list[Image.Image]:
     return [Image.fromarray(np.asarray(images[index])) for index in chosen]
 
 
-def _from_folder(folder: Path) -> tuple[list[Image.Image], list[str]]:
+def from_folder(folder: Path) -> tuple[list[Image.Image], list[str]]:
+    """Up to 64 images spread over a folder and those below it, and the names of files that are no readable images.
+
+    Raises:
+        ExportError: no readable image.
+    """
     files: Sequence[Path] = (
         sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
     )

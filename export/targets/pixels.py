@@ -4,7 +4,7 @@
 of ``runtime.preprocess.geometry`` as well: the antialiased resize of the shorter side, the central crop, the
 normalisation. Sizes and offsets are the same integers as there, and the resize goes as Pillow's does: the width first,
 rounded to 8 bit, then the height. What is left are Pillow's fixed-point weights: a pixel in a thousand is one step of 255
-off, which is measured (export/targets/parity.py).
+off (of an enlarged image up to one in ten), which is measured (export/targets/parity.py).
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ INPUTS = {  # name -> its type, and what it takes
     "pixels": ("tensor(uint8)", PIXELS),
     "image": ("tensor(uint8)", IMAGE),
 }
+PRECISION_KEY, DISABLED = "clip2edge.precision", "optimization.disable_specified_optimizers"
 MIN_VERSION = (1, 17)  # QDQ with opset 20
 
 # Names that ORT's profile gives to executed kernels.
@@ -142,7 +143,7 @@ def load(
         BundleError: the file is no ONNX or ORT format model, or reaches outside itself.
     """
     ort = _import()
-    (ort_file if Path(model).suffix == ort_file.SUFFIX else onnx_file).check(Path(model))
+    facts = (ort_file if Path(model).suffix == ort_file.SUFFIX else onnx_file).check(Path(model))
     row, present = provider_row(provider), ort.get_available_providers()
     if row.name not in present:
         raise BackendError(f"provider {row.name} is absent", got=f"{', '.join(present)} present", remedy=row.remedy)
@@ -158,6 +159,8 @@ def load(
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if row.name != CPU:
         options.add_session_config_entry(RECORD_NODES, "1")
+    elif facts is not None and facts.metadata.get(PRECISION_KEY, "").startswith("fp16"):
+        options.add_session_config_entry(DISABLED, "NchwcTransformer")  # 1.31 crashes in it on float16 transformers
     wanted = [(row.name, {**row.defaults(count), **(provider_options or {})})]
     wanted += [(name, {}) for name in row.after if name in present]
     try:
