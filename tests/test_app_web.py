@@ -150,9 +150,16 @@ def test_package_json_pins_the_engine_and_vendor_copies_the_same_files(page: Pat
     dist.mkdir(parents=True)
     for name in ORT_FILES:
         (dist / name).write_text(name)
-    program = shutil.which("node") or pytest.skip("no node: apt install nodejs")
-    subprocess.run([program, "vendor.mjs"], cwd=app, check=True)
+    run_vendor(app)
     assert sorted(file.name for file in (app / "ort").iterdir()) == sorted(ORT_FILES)
+
+
+def run_vendor(app: Path, *arguments: str) -> None:
+    """What ``npm run ort`` does."""
+    program = shutil.which("node")
+    if program is None:
+        pytest.skip("no node: apt install nodejs")
+    subprocess.run([program, "vendor.mjs", *arguments], cwd=app, check=True)
 
 
 def test_another_package_is_not_taken_for_the_engine(bundle: Path, tmp_path: Path) -> None:
@@ -226,3 +233,17 @@ def test_a_page_without_its_engine_says_what_to_do(bundle: Path, ort: Path, tmp_
     app = write_app(bundle, "web", tmp_path / "app")
     shutil.copyfile(PAGE, app / PAGE.name)
     assert "npm install && npm run ort" in run_page(app, PAGE.name)["error"]
+
+
+def test_webgpu_on_chromiums_software_adapter_gives_the_golden_answers(bundle: Path, ort: Path, tmp_path: Path) -> None:
+    app = write_app(bundle, "web", tmp_path / "app", precision="fp32")
+    (app / "node_modules").mkdir()
+    (app / "node_modules" / "onnxruntime-web").symlink_to(ort.resolve())
+    run_vendor(app, "webgpu")
+    shutil.copyfile(PAGE, app / PAGE.name)
+    flags = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"]
+    said = run_page(app, f"{PAGE.name}?provider=webgpu", flags)
+    if "no available backend" in said.get("error", ""):
+        pytest.skip(f"this Chromium has no WebGPU: {said['error']}")
+    assert "error" not in said, said["error"]
+    assert [step["state"] for step in said["steps"]] == ["ok"] * 4
