@@ -89,16 +89,20 @@ class TrtRunner:
         return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
 
     def device_ms(self, images: np.ndarray, calls: int = 1) -> list[float]:
-        """Milliseconds on the GPU alone (CUDA events, no copies, no host) of each of ``calls`` passes of one batch.
+        """Milliseconds on the GPU alone (CUDA events, no copies, no host) of each of ``calls`` passes.
+
+        A batch above the profile's is split, and its parts are added up.
 
         Raises:
-            BackendError: as ``run``, or more images than the profile's largest batch.
+            BackendError: as ``run``, or no image.
         """
         self._check(images)
-        if not 1 <= len(images) <= self._execution.max_batch:
-            raise BackendError("batch", got=len(images), expected=f"1..{self._execution.max_batch}")
+        if not len(images):
+            raise BackendError("batch", got=0, expected="1 or more images")
+        step = self.max_batch
         with self._lock:
-            return self._execution.device_ms(images, calls)
+            parts = [self._execution.device_ms(images[at : at + step], calls) for at in range(0, len(images), step)]
+        return [sum(durations) for durations in zip(*parts, strict=True)]
 
     def blank(self, size: int) -> np.ndarray:
         """The smallest batch of black images that the model takes, of edge ``size``."""
