@@ -179,10 +179,7 @@ def bench(
         run.rows += [run.row(first[key], samples, 1, END_TO_END, image=about) for key, samples in whole.items()]
         run.compare(whole, "@end_to_end")
         note("cold processes")
-        cold = {
-            key: measure_cold(item.contender.source, item.contender.precision, counts[0], None, backend, **run.options)
-            for key, item in first.items()
-        }
+        cold = run.cold(first, counts[0])
         heated = bundle.default if bundle.default in first else next(iter(first))
         if sustained is not None:
             note(f"{heated} for {sustained:.0f} s without a pause")
@@ -277,6 +274,17 @@ class _Run:
             combination = f"@batch{images}" if images != self.batches[0] else ""
             self.compare(series, (combination + suffix).replace("@threads", ",threads" if combination else "@threads"))
 
+    def cold(self, loaded: Mapping[str, Loaded], threads: int | None) -> dict[str, Cold]:
+        """First images in new processes; one that fails there costs nobody the other figures, and is recorded."""
+        out = {}
+        for key, item in loaded.items():
+            source, precision = item.contender.source, item.contender.precision
+            try:
+                out[key] = measure_cold(source, precision, threads, None, self.backend, **self.options)
+            except BackendError as error:
+                self.states.append(f"cold start of {key} was not measured: {error}")
+        return out
+
     def sustain(self, item: Loaded, seconds: float) -> list[Window]:
         """One model without a pause."""
         call = partial(item.classifier.runner.run, item.batches[self.batches[0]])
@@ -325,9 +333,11 @@ class _Run:
 
 
 def _device_p50_ms(item: Loaded, images: int) -> float | None:
-    """The engine's own clock on the device, where it has one."""
-    timed = getattr(item.classifier.runner, "device_ms", None)
-    return None if timed is None else float(np.median(timed(item.batches[images], DEVICE_CALLS)))
+    """The engine's own clock on the device, without copies and host; None where it has none, or splits the batch."""
+    runner: Any = item.classifier.runner
+    if not hasattr(runner, "device_ms") or images > runner.max_batch:
+        return None
+    return float(np.median(runner.device_ms(item.batches[images], DEVICE_CALLS)))
 
 
 def _with_cold(row: latency.LatencyRow, cold: Mapping[str, Cold]) -> latency.LatencyRow:

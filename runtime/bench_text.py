@@ -16,7 +16,7 @@ def lines(content: Content) -> list[str]:
     out = [_host(content["host"]), f"{content['mode']} · {content['started']} · {content['command']}", ""]
     out += _rows(content["rows"])
     out += [""] + [line for part in (_speedups, _cold, _breakdown, _sustained, _evidence) for line in part(content)]
-    out += [f"not measured or not met: {state}" for state in content["states"]]
+    out += [f"note: {state}" for state in content["states"]]
     return out
 
 
@@ -101,6 +101,8 @@ def _rows(rows: Iterable[Content]) -> list[str]:
         if any(value is not None for value in early.values()):
             told = ", ".join(f"{name} {_number(value)} ms" for name, value in early.items())
             out.append(f"{'':12} early stopping: {told}")
+        if row.get("device_p50_ms") is not None:
+            out.append(f"{'':12} {_number(row['device_p50_ms'])} ms on the device alone, by its own events")
         if row.get("energy"):
             cost = row["energy"]
             idle = "" if cost.get("idle_watts") is None else f", idle {cost['idle_watts']:.2f} W"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -24,7 +24,6 @@ from runtime.preprocess import decode
 
 TEACHER = "teacher"
 MAX_PHOTOS = 64
-DEVICE_CALLS = 101  # timed by the device's own events
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif"})
 PLAIN_SIZE = (640, 480)  # of the photo that is made where there is none
 
@@ -152,7 +151,7 @@ def evidence(loaded: Loaded, options: Mapping[str, Any]) -> Evidence:
     runner: Any = item.runner
     told = tuple(getattr(runner, "states", ()))
     if item.backend != "onnxruntime":
-        named = tuple(f"{loaded.contender.key}: {text}" for text in (*told, *_on_device(loaded)))
+        named = tuple(f"{loaded.contender.key}: {text}" for text in told)
         return Evidence(dict(getattr(runner, "kernels", {})), None, named)
     if loaded.contender.file.suffix != ".onnx":
         return Evidence({}, runner.nodes, (*told, f"{loaded.contender.key}: kernels were not counted, no .onnx file"))
@@ -165,17 +164,6 @@ def evidence(loaded: Loaded, options: Mapping[str, Any]) -> Evidence:
         inside = f"{by_provider[runner.provider]} nodes into {own}, whose kernels cannot be counted"
         told += (f"{loaded.contender.key}: {runner.provider} compiles {inside}",)
     return Evidence(kernels, by_provider, told)
-
-
-def _on_device(loaded: Loaded) -> Iterator[str]:
-    """Compute alone by the device's own clock, without copies and host, where the engine has one."""
-    runner: Any = loaded.classifier.runner
-    if not hasattr(runner, "device_ms"):
-        return
-    for batch, images in loaded.batches.items():
-        if batch <= runner.max_batch:
-            median = float(np.median(runner.device_ms(images, DEVICE_CALLS)))
-            yield f"batch {batch}: {median:.3f} ms on the device alone (median of {DEVICE_CALLS}, device events)"
 
 
 def photos(bundle: Bundle, images: str | Path | None = None) -> tuple[list[bytes], str]:

@@ -186,6 +186,13 @@ def test_a_model_that_nobody_asked_for_and_that_does_not_load_is_said(bundle: Pa
         bench(broken, ["fp32"], seconds=0.05, threads=1)
 
 
+def test_a_cold_process_that_fails_costs_nothing_else(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.cold.PROGRAM", "raise MemoryError('no room')")
+    found = bench(bundle, ["int8"], seconds=0.05, threads=1)
+    assert found.cold == {} and found.rows[0].load_ms is None and found.rows[0].p50_ms
+    assert any(state.startswith("cold start of int8 was not measured") and "no room" in state for state in found.states)
+
+
 def test_a_bundle_called_teacher_is_not_mistaken_for_it(bundle: Path, tmp_path: Path) -> None:
     from runtime.bundle import open_bundle
 
@@ -333,6 +340,7 @@ class GpuRunner:
         SIZE,
         "tensor",
     )
+    max_batch = 4
     kernels, states = {"int8 compute": 2, "fp32 reformat": 1}, ("engine built here",)
 
     def __init__(self) -> None:
@@ -358,10 +366,14 @@ def test_an_engine_on_a_gpu_tells_its_own_kernels_and_time_logic_without_gpu(
     monkeypatch.setattr(classifier, "load_model", lambda name, model, **options: runner)
     monkeypatch.setattr("runtime.bench.measure_cold", lambda *args, **options: Cold(1.0, 1.0, 1.0, 1.0, None, ()))
     monkeypatch.setattr(sensors, "sensor", lambda unit: asked.append(unit))
-    found = bench(bundle, ["int8"], backend="gpu", seconds=0.05, batch=[1, 4])
+    found = bench(bundle, ["int8"], backend="gpu", seconds=0.05, batch=[1, 4, 8])
     assert {row.precision for row in found.rows} == {"fp32"}, "the engine's own file of int8"
     assert set(asked) == {"gpu"} and runner.timed == [((1, 3, SIZE, SIZE), 101), ((4, 3, SIZE, SIZE), 101)]
     compute = [row for row in found.rows if row.includes == COMPUTE]
-    assert [row.device_p50_ms for row in compute] == [0.25, 0.25] and found.rows[-1].device_p50_ms is None
-    assert found.kernels == {"fp32": {"int8 compute": 2, "fp32 reformat": 1}} and "engine built here" in found.states
+    assert [row.device_p50_ms for row in compute] == [0.25, 0.25, None], "8 is more than its profile takes"
+    assert found.rows[-1].device_p50_ms is None
+    assert (
+        found.kernels == {"fp32": {"int8 compute": 2, "fp32 reformat": 1}} and "fp32: engine built here" in found.states
+    )
+    assert "0.250 ms on the device alone" in "\n".join(lines(found.to_json()))
     assert bench_file.read(bench_file.write(tmp_path / "b.json", found.to_json()))["rows"][0]["nodes"] is None

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import math
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from recorded_machines import NANO_LINE, ORIN_NANO, ORIN_NANO_LINE, ORIN_NX_LINE, RASPBERRY_PI, plant
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from recorded_machines import (
+    AGX_ORIN,
+    JETSON_NANO,
+    LAPTOP,
+    NANO_LINE,
+    ORIN_NANO,
+    ORIN_NANO_LINE,
+    ORIN_NX_LINE,
+    RASPBERRY_PI,
+    SERVER,
+    plant,
+)
 
 from runtime.jetson import clocks_locked, integrated_gpu, power_mode, release, tegrastats
 from runtime.latency import Samples, verdict
+from runtime.sensors import sensor
 from runtime.telemetry import Reading, host, reading
 
 
@@ -99,3 +116,33 @@ def test_a_container_says_how_much_of_the_processors_it_may_use(
     tmp_path: Path, tree: dict[str, str], quota: float | None
 ) -> None:
     assert host(plant(tmp_path, tree)).cpu_quota == quota
+
+
+MACHINES = (ORIN_NANO, AGX_ORIN, JETSON_NANO, LAPTOP, SERVER, RASPBERRY_PI)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_a_kernel_file_holds_nothing_raises(tmp_path: Path, data: st.DataObject) -> None:
+    """Any bytes, or a folder, in the place of any file: the figure is missing or finite, the rest is still told."""
+    tree = data.draw(st.sampled_from(MACHINES))
+    name = data.draw(st.sampled_from(sorted(tree)))
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        root = plant(Path(folder), tree)
+        junk = data.draw(st.binary(max_size=40) | st.none())
+        (root / name).unlink()
+        if junk is None:
+            (root / name).mkdir()
+        else:
+            (root / name).write_bytes(junk)
+        json.dumps(host(root).to_json(), allow_nan=False)
+        reading(root)
+        clocks_locked(root)
+        found = sensor("cpu", root)
+        watts = found.watts() if found else None
+        assert watts is None or math.isfinite(watts)
+
+
+@given(st.text(max_size=300))
+def test_whatever_tegrastats_prints_is_read(line: str) -> None:
+    assert all(value >= 0 for value in tegrastats(line).watts.values())
