@@ -136,6 +136,10 @@ def build(
         budget,
     )
     if dry_run:
+        if settings.budget.limits and settings.budget.search:
+            from compress.budgets.zoo import students
+
+            typer.echo(f"{'search':10} {', '.join(students(settings))} for {', '.join(settings.budget.limits)}")
         _print_plan(api.plan(settings, work_dir=work_dir, until=until))
         return
     command = shlex.join(["compress", *sys.argv[1:]])

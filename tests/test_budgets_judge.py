@@ -136,6 +136,7 @@ def test_a_finished_build_is_judged_through_the_command_line(smoke_work: Path, t
     assert good.stdout.count("PASS") == 3 and "nothing to do" in good.stdout
     told = json.loads((smoke_work / "runs" / "kept" / "report.json").read_text())
     validate(told)
+    assert [(one["what"], one["device"]) for one in told["budgets"]][1] == ("p50<=10s", "host")
     assert [one["pass"] for one in told["budgets"]] == [True] * 3 and told["candidates"] == []
     bad = cli(*same, "--name", "missed", "--budget", "size<=1kB", "--budget", "p50<=5ms@orin-nano", work=smoke_work)
     assert bad.returncode == 1 and "FAIL" in bad.stdout and "PASS (estimate)" in bad.stdout

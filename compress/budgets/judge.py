@@ -164,7 +164,7 @@ def judged_precision(limits: Sequence[Limit], told: Evidence) -> str:
 def _row(limit: Limit, found: Value, precision: str) -> dict[str, Any]:
     passed = None if found.value is None else limit.holds(found.value)
     return {
-        "what": limit.text, "metric": limit.metric, "device": limit.device, "limit": limit.value, "value": found.value,
+        "what": limit.text.partition("@")[0], "metric": limit.metric, "device": limit.device, "limit": limit.value, "value": found.value,
         "unit": limit.unit, "basis": found.basis, "pass": passed, "why": _joined(f"{precision} file", found.why),
         "precision": precision,
     }  # fmt: skip
@@ -174,9 +174,15 @@ def rejudged(report: dict[str, Any], bundle: Path) -> dict[str, Any]:
     """A report whose budget is judged again, e.g. after the measurements of another device were merged into it."""
     if not report.get("budgets") or not (bundle / "manifest.json").is_file():
         return report
-    limits = parse_budget(*(row["what"] for row in report["budgets"]))
+    limits = parse_budget(*map(written, report["budgets"]))
     known = [Calibration(**row) for row in report.get("calibrations") or []]
     return {**report, "budgets": judge(limits, evidence(report, bundle, limits, known))}
+
+
+def written(row: Mapping[str, Any]) -> str:
+    """The limit of a row as it is written in a budget."""
+    what = str(row["what"])
+    return what if "@" in what or not row.get("device") else f"{what}@{row['device']}"
 
 
 def kept(rows: Iterable[Mapping[str, Any]]) -> bool:
@@ -193,7 +199,7 @@ def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         word = {True: "PASS", False: "FAIL", None: "OPEN"}[row["pass"]]
         mark = " (estimate)" if row["basis"] == "estimate" and row["pass"] is not None else ""
         value = "not known" if row["value"] is None else show(row["value"], row["unit"])
-        out.append(f"{word + mark:15}  {row['what']:28}  {value}  {row['why']}".rstrip())
+        out.append(f"{word + mark:15}  {written(row):28}  {value}  {row['why']}".rstrip())
     return out
 
 
