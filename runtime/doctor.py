@@ -173,8 +173,9 @@ def _tensorrt(nvidia: bool, root: Path) -> list[Finding]:
     """TensorRT and CUDA without loading their libraries, which takes seconds on a small device."""
     from runtime.tensorrt.api import GENERATIONS, install_hint
 
-    have = version_of(*TRT_PACKAGES)
-    if have is None and find_spec("tensorrt") is None:
+    spec = find_spec("tensorrt")
+    have = version_of(*TRT_PACKAGES) or _stated(spec.origin if spec else None)
+    if have is None and spec is None:
         state = MISSING if nvidia else NOTE
         detail = "not installed" if nvidia else "not installed, and no NVIDIA GPU to run it"
         return [Finding("run", "TensorRT", state, detail, install_hint(root) if nvidia else None)]
@@ -195,6 +196,17 @@ def _tensorrt(nvidia: bool, root: Path) -> list[Finding]:
         ]
     except BackendError as error:
         return [Finding("run", "TensorRT", MISSING, f"{version}, but {error.what}", error.remedy)]
+
+
+def _stated(origin: str | None) -> tuple[str, str] | None:
+    """The version that a module's own file states, where no package tells it."""
+    file = Path(origin) if origin else None
+    match = (
+        re.search(r"""^__version__ = ["']([\w.]+)""", file.read_text(), re.MULTILINE)
+        if file and file.exists()
+        else None
+    )
+    return (file.parent.name, match[1]) if file and match else None
 
 
 # Instruction sets with what they mean for int8, the first that is present counts.

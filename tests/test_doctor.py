@@ -187,6 +187,18 @@ def test_a_tensorrt_that_cannot_be_used_says_why_logic_without_gpu(
     assert found.state == state and detail in found.detail and found.remedy
 
 
+def test_a_tensorrt_without_package_data_states_its_own_version_logic_without_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(
+        tmp_path, "lib/tensorrt/__init__.py", '__version__ = "10.3.0"\nraise ImportError("libnvinfer is not loaded")\n'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    found = by_name(doctor.device_findings(tmp_path))["TensorRT"]
+    assert found.detail == "10.3.0, but no NVIDIA GPU to run it"
+
+
 def test_power_that_only_root_may_read_has_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         doctor.sensors, "obstacles", lambda root: ["RAPL counts energy but only for root: sudo chmod a+r X"]

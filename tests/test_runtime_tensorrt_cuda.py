@@ -116,7 +116,9 @@ def test_a_failure_names_the_call_and_cudas_words_logic_without_gpu(cuda: Cuda) 
 
 
 def test_a_machine_without_a_device_logic_without_gpu(tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match="no CUDA-capable device is detected"):
+    with pytest.raises(
+        BackendError, match="no NVIDIA GPU is usable here · got no CUDA-capable device is detected.*use backend"
+    ):
         Cuda(compiled(tmp_path, 0)).gpu()
 
 

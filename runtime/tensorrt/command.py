@@ -140,7 +140,9 @@ def text_of(rows: Sequence[EngineRow]) -> Iterator[str]:
     """The rows for a terminal."""
     for row in rows:
         yield f"{row.state:11} {row.model:10} {row.file}"
-        yield from (f"{'':11} {line}" for line in (row.why, *row.states))
+        yield from (
+            f"{'':11} {line}" for line in (row.why, *row.states, f"every layer: {row.file.with_suffix('.json')}")
+        )
 
 
 def _compare(bundle: Bundle, name: str, runner: TrtRunner) -> tuple[str, str]:

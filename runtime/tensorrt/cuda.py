@@ -101,8 +101,14 @@ class Cuda:
         Raises:
             BackendError: no driver or no device.
         """
-        if not self._int("cudaGetDeviceCount"):
-            raise BackendError("no CUDA device", got="0 devices", expected="an NVIDIA GPU")
+        try:
+            count, why = self._int("cudaGetDeviceCount"), "0 devices"
+        except BackendError as error:  # no driver, or one that is older than the runtime
+            count, why = 0, str(error.got)
+        if not count:
+            raise BackendError("no NVIDIA GPU is usable here", got=why, expected="an NVIDIA GPU with its driver",
+                               remedy="install or update the driver (Jetson: sudo apt install nvidia-jetpack), or use "
+                               "backend 'onnxruntime'")  # fmt: skip
         device = self._int("cudaGetDevice")
         properties = ctypes.create_string_buffer(PROPERTIES_BYTES)
         self._call("cudaGetDeviceProperties", properties, device)
