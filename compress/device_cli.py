@@ -32,7 +32,8 @@ def verify(arguments: Annotated[list[str], typer.Argument(help="BUNDLE")]) -> No
 def export(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder; with --teacher, the new folder")],
     to: Annotated[
-        list[str] | None, typer.Option("--to", help="A target: fp16, fp32.batch1, int8.u8in, ...; may be repeated")
+        list[str] | None,
+        typer.Option("--to", help="A target: fp16, fp32.batch1, int8.u8in, tensorrt, ...; may be repeated"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A new bundle. Default: the targets are added in place")] = None,
     opset: Annotated[int | None, typer.Option(help="Write the targets in this opset (18..22)")] = None,
