@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compress.report.svg import Frame, log_ticks, picture, tag, text, ticks, title
+from compress.report.svg import Frame, Scale, log_ticks, picture, tag, text, ticks, title
 from compress.report.wording import milliseconds, significant
 
 LETTER, BOLD = 6.5, 7.6  # units of width per character of a tick and of a name
+ROOM, ROOM_NARROW = 190.0, 96.0  # right of the longest line: its value, and a stamp where labels stand beside rows
 WIDE = 500  # units of width from which labels stand beside their rows
 
 
@@ -31,11 +32,11 @@ def devices(groups: Mapping[str, Sequence[Mark]], width: int = 960) -> str:
     left, step, head = (262.0, 26, 28) if wide else (12.0, 42, 26)
     height = 40 + sum(head + step * len(group) + 12 for group in groups.values())
     reach = [mark.p50_ms for mark in marks] + [mark.p99_ms for mark in marks if mark.p99_ms]
-    low, high = min(reach) / 1.5, max(reach) * (4.0 if wide else 9.0)
-    frame = Frame(left, 6, width - 16, height - 40)
+    low, high = min(reach) / 1.3, max(reach) * 1.05
+    frame = Frame(left, 6, width - (ROOM if wide else ROOM_NARROW), height - 40)
     x = frame.x(low, high, log=True)
     parts = [
-        frame.grid_x(x, log_ticks(low, max(reach) * 1.5), lambda v: f"{v:g}"),
+        frame.grid_x(x, log_ticks(low, high) or [min(reach)], lambda v: f"{v:g}"),
         text("latency p50 (dot) to p99 (line), ms (log)", (frame.left + frame.right) / 2, height - 4, "axis"),
     ]
     top = 6.0
@@ -51,8 +52,7 @@ def devices(groups: Mapping[str, Sequence[Mark]], width: int = 960) -> str:
     return picture(width, height, f"Devices compared: {spoken}", *parts)
 
 
-def _mark(mark: Mark, x: object, at: float, left: float, wide: bool) -> list[str]:
-    assert callable(x)
+def _mark(mark: Mark, x: Scale, at: float, left: float, wide: bool) -> list[str]:
     spot = x(mark.p50_ms)
     told = _value(mark)
     place = (left - 14, at + 4, "tick", "end") if wide else (left, at - 14, "tick", "start")
@@ -64,11 +64,11 @@ def _mark(mark: Mark, x: object, at: float, left: float, wide: bool) -> list[str
         parts.append(tag("line", x1=end, x2=end, y1=at - 4, y2=at + 4, class_=f"span {mark.colour}"))
     class_ = f"hollow {mark.colour}" if mark.estimate else f"disc {mark.colour}"
     parts.append(tag("circle", title(f"{mark.label}: {told}"), cx=spot, cy=at, r=6.0, class_=class_))
-    parts.append(text(milliseconds(mark.p50_ms), end + 12, at + 4, "told", "start"))
-    note = "estimate" if mark.estimate else mark.stamp
+    value, note = milliseconds(mark.p50_ms), "estimate" if mark.estimate else mark.stamp
+    parts.append(text(value, end + 12, at + 4, "told", "start"))
     if note:
-        after = end + 20 + BOLD * len(milliseconds(mark.p50_ms))
-        parts.append(text(note, after, at + 4, "warned" if mark.stamp else "tick", "start"))
+        after = (end + 20 + BOLD * len(value), at + 4) if wide else (left + 8 + LETTER * len(mark.label), at - 14)
+        parts.append(text(note, *after, "warned" if mark.stamp else "tick", "start"))
     return parts
 
 
