@@ -299,6 +299,9 @@ def _throttled(samples: Samples, drift: float) -> Verdict | None:
     events = _delta(before.throttle_events, after.throttle_events)
     if events:
         return Verdict("THROTTLED", f"the processor throttled {events} times")
+    stops = _delta(before.quota_stops, after.quota_stops)
+    if stops:
+        return Verdict("THROTTLED", f"the container had used up its processor time in {stops} periods")
     held = [*after.throttled_now, *(set(after.throttled_since_boot) - set(before.throttled_since_boot))]
     if held:
         return Verdict("THROTTLED", f"held back by {', '.join(dict.fromkeys(held))}")

@@ -78,6 +78,7 @@ class Reading:
     gpu_clock_mhz: float | None = None
     throttled_now: tuple[str, ...] = ()  # what holds the clock down at this moment
     throttled_since_boot: tuple[str, ...] = ()
+    quota_stops: int | None = None  # periods in which the container had used up its processor time
 
 
 def host(root: Path = ROOT) -> Host:
@@ -132,6 +133,7 @@ def reading(root: Path = ROOT) -> Reading:
         throttled_now=tuple(name for bit, name in PI_FLAGS.items() if flags >> bit & 1)
         + (card.slowed_by() if card else ()),
         throttled_since_boot=tuple(name for bit, name in PI_FLAGS.items() if flags >> bit + 16 & 1),
+        quota_stops=_quota_stops(root),
     )
 
 
@@ -210,6 +212,13 @@ def _cpu_quota(root: Path) -> float | None:
         quota, period = text(cpu / "cpu.cfs_quota_us") or "", text(cpu / "cpu.cfs_period_us") or ""
     allowed, of = as_number(quota), as_number(period)
     return allowed / of if allowed and of and allowed > 0 and of > 0 else None
+
+
+def _quota_stops(root: Path) -> int | None:
+    """nr_throttled of cgroup v2, or of v1."""
+    groups = root / "sys/fs/cgroup"
+    rows = (text(groups / "cpu.stat") or text(groups / "cpu/cpu.stat") or "").splitlines()
+    return total([row.partition(" ")[2] for row in rows if row.startswith("nr_throttled ")])
 
 
 def _pi_flags(root: Path) -> int:

@@ -118,6 +118,19 @@ def test_a_container_says_how_much_of_the_processors_it_may_use(
     assert host(plant(tmp_path, tree)).cpu_quota == quota
 
 
+@pytest.mark.parametrize("file", ["cpu.stat", "cpu/cpu.stat"])
+def test_a_container_that_used_up_its_quota_is_throttled(tmp_path: Path, file: str) -> None:
+    stat = "usage_usec 99\nnr_periods 40\nnr_throttled {}\nthrottled_usec 7\n"
+    before = reading(plant(tmp_path, {f"sys/fs/cgroup/{file}": stat.format(3)}))
+    after = reading(plant(tmp_path, {f"sys/fs/cgroup/{file}": stat.format(8)}))
+    assert (before.quota_stops, after.quota_stops) == (3, 8)
+    calm = np.full((50, 4), 5_000_000, np.int64)
+    before, after = Reading(quota_stops=before.quota_stops), Reading(quota_stops=after.quota_stops)
+    stopped = verdict(Samples("x", calm, before=before, after=after))
+    assert stopped.stamp == "THROTTLED" and "in 5 periods" in stopped.reason
+    assert verdict(Samples("x", calm, before=after, after=after)).stamp == "VALID"
+
+
 MACHINES = (ORIN_NANO, AGX_ORIN, JETSON_NANO, LAPTOP, SERVER, RASPBERRY_PI)
 
 
