@@ -61,6 +61,19 @@ def test_a_key_is_the_same_in_another_process() -> None:
     assert len(IDENTITY.key) == 32
 
 
+def test_memory_that_differs_between_boots_is_the_same_engine(cache: EngineCache) -> None:
+    cache.save(IDENTITY, b"machine code", {})
+    later = replace(IDENTITY, gpu=replace(ORIN, memory_bytes=ORIN.memory_bytes - 4096))
+    assert later.key == IDENTITY.key and cache.load(later)[0] is not None
+
+
+def test_a_lock_that_is_a_link_is_an_error(cache: EngineCache, tmp_path: Path) -> None:
+    (cache.folder / f"{IDENTITY.key}.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BackendError, match="not trusted"), cache.lock(IDENTITY):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_a_changed_engine_is_not_used(cache: EngineCache) -> None:
     path = cache.save(IDENTITY, b"machine code", {})
     path.write_bytes(b"machine Code")

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -45,7 +46,7 @@ class Identity:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return {"schema": SCHEMA, **asdict(self), "gpu": self.gpu.identity()}
 
     @property
     def key(self) -> str:
@@ -54,7 +55,7 @@ class Identity:
 
     def timing(self) -> dict[str, Any]:
         """The identity of the timing cache, which serves every model on this GPU with this TensorRT."""
-        return {"schema": SCHEMA, "timing_cache": True, "tensorrt": self.tensorrt, "gpu": asdict(self.gpu)}
+        return {"schema": SCHEMA, "timing_cache": True, "tensorrt": self.tensorrt, "gpu": self.gpu.identity()}
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,10 @@ class EngineCache:
             BackendError: still held after ``seconds``.
         """
         path = self.folder / f"{identity.key}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:  # a link, or a folder that cannot be written
+            raise _untrusted(path, error.strerror or str(error)) from error
         try:
             deadline = time.monotonic() + seconds
             while True:
@@ -201,17 +205,18 @@ def _untrusted(path: Path, why: str) -> BackendError:
 
 def _replace(path: Path, data: bytes) -> None:
     """Writes a file as a whole: another process sees the old one or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    partial = None
     try:
+        descriptor, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)  # for this user alone
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        if partial is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
         raise BackendError(f"cannot write {path}", got=error.strerror or error, remedy="free some space") from error
 
 

@@ -69,6 +69,10 @@ class Gpu:
         """A JSON object."""
         return asdict(self)
 
+    def identity(self) -> dict[str, Any]:
+        """What an engine depends on: all but the memory, which on a Jetson differs a little from boot to boot."""
+        return {name: value for name, value in asdict(self).items() if name != "memory_bytes"}
+
 
 class Cuda:
     """The CUDA runtime of this process. Addresses and handles are plain integers.
