@@ -207,7 +207,7 @@ def device_sentence(report: Mapping[str, Any]) -> str:
     ]
     (fast, first), (slow, last) = (pick(best, key=lambda pair: pair[0]["p50_ms"]) for pick in (min, max))
     least, most = (f"{milliseconds(row['p50_ms'])} on {name}" for row, name in ((fast, first), (slow, last)))
-    files = f"{form(device_form(fast))} and {form(device_form(slow))}"
+    files = " and ".join(dict.fromkeys(form(device_form(row)) for row in (fast, slow)))
     return f"With its fastest file, one image takes from {least} to {most} ({files})."
 
 
