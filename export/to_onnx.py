@@ -18,6 +18,7 @@ from torch import nn
 
 from compress.errors import ExportError
 from compress.quantize.graph import quiet_exporter
+from export.names import name_after_modules
 
 INPUT = "images"
 OUTPUT = "logits"
@@ -80,7 +81,7 @@ def to_onnx(model: nn.Module, size: int, *, opset: int = 20, outputs: Sequence[s
         ) from error
     made = onnx.load_from_string(buffer.getvalue())
     _drop_expand(made)
-    return normalise_bytes(made)
+    return normalise_bytes(name_after_modules(made))
 
 
 def _drop_expand(model: ModelProto) -> None:
