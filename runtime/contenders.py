@@ -153,8 +153,6 @@ def evidence(loaded: Loaded, options: Mapping[str, Any]) -> Evidence:
     if item.backend != "onnxruntime":
         named = tuple(f"{loaded.contender.key}: {text}" for text in told)
         return Evidence(dict(getattr(runner, "kernels", {})), None, named)
-    if loaded.contender.file.suffix != ".onnx":
-        return Evidence({}, runner.nodes, (*told, f"{loaded.contender.key}: kernels were not counted, no .onnx file"))
     chosen = {name: options[name] for name in ("provider", "provider_options") if name in options}
     nodes = executed(loaded.contender.file, item.spec.size, **chosen)
     kernels = dict(sorted(Counter(node.kernel for node in nodes).items()))
