@@ -22,6 +22,7 @@ from export.apps import TARGETS, write_app
 from export.apps.cpp import literal
 from export.apps.source import read_source
 from export.bundle import write_bundle, write_json
+from export.targets.write import export_targets
 from runtime import BundleError, Classifier
 from runtime import golden as golden_vectors
 from runtime.bundle import sha256_of
@@ -227,6 +228,19 @@ def test_jetson_files_fit_together_built_nowhere(bundle: Path, tmp_path: Path) -
     entry = json.loads(re.search(r"^ENTRYPOINT (.+)$", text, re.M)[1])
     assert entry[0] == "python3"
     assert "differs" not in run_in(out, *entry[1:], "verify", "bundle")
+    commands = set(re.findall(r"^    edge (\w+)", (out / "README.md").read_text(), re.M))
+    assert commands >= {"doctor", "verify", "classify", "bench", "engine"}
+    for command in sorted(commands):
+        run_in(out, *entry[1:], command, "--help")
+
+
+def test_an_export_target_makes_an_app(bundle: Path, tmp_path: Path) -> None:
+    exported = tmp_path / "exported"
+    export_targets(bundle, ["fp16"], out=exported)
+    out = write_app(exported, "cpp", tmp_path / "app", precision="fp16")
+    assert 'kPrecision = "fp16"' in (out / "model.hpp").read_text()
+    vectors = golden_vectors.read(exported / golden_vectors.TARGETS_GOLDEN)
+    assert np.array_equal(np.fromfile(out / "golden" / "0.f32", "<f4"), vectors["logits.fp16"][0])
 
 
 def test_command(bundle: Path, tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_chromium_sees_a_golden_pixel_that_differs(bundle: Path, ort: Path, tmp_
 
 
 def test_a_user_of_the_page(ort: Path, tmp_path: Path) -> None:
-    """File, drop, a file that is no image, the camera (Chromium's fake one), the check; labels and title are hostile."""
+    """On a phone-sized screen: file, drop, what is no image, the (fake) camera, the check; labels and title are hostile."""
     labels = [{"name": HOSTILE}, *LABELS[1:]]
     models = {"fp32": float_model(tmp_path / "m.onnx")}
     golden = [encoded(photo(1)), encoded(photo(2))]
@@ -205,7 +205,7 @@ def test_a_user_of_the_page(ort: Path, tmp_path: Path) -> None:
     app = write_app(tmp_path / "bundle", "web", tmp_path / "app", ort=ort)
     shutil.copyfile(PAGES / "page.html", app / "page.html")
     (app / "golden" / "list.json").write_text('["0.png"]')
-    said = run_page(app, "page.html?camera", FAKE_CAMERA)
+    said = run_page(app, "page.html?camera", [*FAKE_CAMERA, "--window-size=360,740"])
     assert "failed" not in said, said["failed"]
 
     assert said["ready"]["title"] == HOSTILE and "4 classes · fp32 on wasm" in said["ready"]["status"]
@@ -219,6 +219,7 @@ def test_a_user_of_the_page(ort: Path, tmp_path: Path) -> None:
     assert re.search(r"frame \d+ ms", said["camera"]["times"]) and not said["camera"]["error"]
     shown = [said[step] for step in ("file", "drop", "camera", "stopped")]
     assert all(state["elements"] == 0 and state["overflow"] <= 0 and state["title"] == HOSTILE for state in shown)
+    assert said["file"]["width"] <= 500
     assert said["check"]["result"] == "All 4 steps agree in this browser."
     assert said["check"]["answers"][0]["index"] == want[0][0].index
 

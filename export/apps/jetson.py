@@ -20,6 +20,6 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
         "labels": len(source.labels),
         "precision": source.precision,
         "base": BASE,
-        "models": sorted(source.bundle.models),
+        "models": sorted({*source.bundle.models, *source.bundle.targets}),
     }
     render("jetson", folder, values)

@@ -16,6 +16,7 @@ import onnx
 from compress.errors import ExportError
 from runtime import golden as golden_vectors
 from runtime.bundle import GOLDEN, Bundle, open_bundle
+from runtime.golden import TARGETS_GOLDEN
 from runtime.preprocess import PreprocessSpec, decode, geometry
 
 Vendored = Mapping[str, Path]
@@ -83,13 +84,14 @@ class AppSource:
         """
         if GOLDEN not in self.bundle.manifest["files"]:
             raise ExportError(f"{self.bundle.path} has no {GOLDEN}", expected="golden vectors", remedy="rebuild it")
-        arrays = golden_vectors.read(self.bundle.path / GOLDEN)
+        listed = [name for name in (TARGETS_GOLDEN, GOLDEN) if name in self.bundle.manifest["files"]]
+        arrays = {key: array for name in listed for key, array in golden_vectors.read(self.bundle.path / name).items()}
         logits = arrays.get(f"logits.{self.precision}")
         if logits is None:
             raise ExportError(
-                f"{GOLDEN} has no logits of {self.precision}",
+                f"the golden vectors have no logits of {self.precision}",
                 got=", ".join(sorted(name for name in arrays if name.startswith("logits."))) or "none",
-                remedy="choose another --precision, or rebuild the bundle",
+                remedy="compress export makes them with the model; or choose another --precision",
             )
         return [_case(index, arrays, logits[index], self.spec) for index in range(len(logits))]
 
@@ -144,6 +146,10 @@ def _case(index: int, arrays: Mapping[str, np.ndarray], logits: np.ndarray, spec
 
 
 def _input(model: Path, size: int) -> tuple[str, int | None]:
+    if model.suffix != ".onnx":
+        raise ExportError(
+            "model of an app", got=model.name, expected="an .onnx file", remedy="choose another --precision"
+        )
     graph = onnx.load(model, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
