@@ -164,6 +164,7 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
     version = VERSIONS[major]
     surface = SURFACE[version]
     builds: list[dict[str, Any]] = []
+    engines: list[Any] = []
 
     def enumeration(name: str) -> Any:
         return enum.IntEnum(name, {member: index for index, member in enumerate(surface[name])})
@@ -350,10 +351,19 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
 
         def __init__(self, engine: Engine) -> None:
             self._engine, self._addresses, self._warm = engine, dict[str, int](), False
+            self._profile = 0 if not engine._contexts else None  # only the first context has it by itself
+            self.nvtx_verbosity = module.ProfilingVerbosity.DETAILED
             leading = engine._inputs[0].shape[0]
             self._batch = leading if isinstance(leading, int) else 0
 
+        def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+            assert stream_handle in cuda.queues and not cuda.recording
+            self._profile = profile_index
+            return profile_index < len(self._engine._facts["shapes"])
+
         def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+            if self._profile is None:
+                return False
             low, _, high = self._engine._facts["shapes"][name]
             self._batch, self._warm = shape[0], False
             return all(a <= b <= c for a, b, c in zip(low, shape, high, strict=True))
@@ -394,6 +404,8 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
             self._facts, self._model = facts, bytes.fromhex(facts["model"])
             self._session = ort.InferenceSession(self._model, providers=["CPUExecutionProvider"])
             self._inputs, self._outputs = self._session.get_inputs(), self._session.get_outputs()
+            self._contexts: list[Context] = []
+            engines.append(self)
 
         @property
         def _tensors(self) -> list[Any]:
@@ -426,7 +438,8 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
             return self._facts["shapes"][name]
 
         def create_execution_context(self) -> Context:
-            return Context(self)
+            self._contexts.append(Context(self))
+            return self._contexts[-1]
 
         def create_engine_inspector(self) -> Inspector:
             return Inspector(self._model)
@@ -451,7 +464,7 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
     )  # fmt: skip
     module = SimpleNamespace(
         __version__=version, ILogger=ILogger, Builder=Builder, OnnxParser=Parser, Runtime=Runtime,
-        **{name: enumeration(name) for name in enums}, _builds=builds, _classes=(*classes, HostMemory, Tensor),
+        **{name: enumeration(name) for name in enums}, _builds=builds, _engines=engines, _classes=(*classes, HostMemory, Tensor),
     )  # fmt: skip
     return module
 

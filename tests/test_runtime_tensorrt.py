@@ -211,6 +211,14 @@ def test_graphs_are_captured_once_for_each_batch_size_logic_without_gpu(machine:
     ]  # fmt: skip
 
 
+def test_layers_are_not_annotated_while_running_logic_without_gpu(machine: Machine, fp32: Path) -> None:
+    runner = machine.load(fp32)
+    runner.run(images(1))
+    runner.run(images(2))
+    contexts = machine.trt._engines[-1]._contexts
+    assert [context.nvtx_verbosity.name for context in contexts] == ["NONE", "NONE"]
+
+
 def test_few_batch_sizes_are_kept_ready_logic_without_gpu(machine: Machine, fp32: Path) -> None:
     runner = machine.load(fp32)
     for count in range(1, 9):
@@ -250,9 +258,13 @@ def test_closing_gives_everything_back_logic_without_gpu(machine: Machine, fp32:
     runner.close()
     assert not machine.cuda.memory and not machine.cuda.graphs and not machine.cuda.queues
     forgotten = machine.load(fp32)
+    forgotten.run(images(2))
+    assert machine.cuda.memory and machine.cuda.graphs
+    machine.cuda.graphs = {graph: [] for graph in machine.cuda.graphs}  # the stand-in's recordings hold their context
+    machine.trt._engines.clear()
     del forgotten
     gc.collect()
-    assert not machine.cuda.memory and not machine.cuda.queues
+    assert not machine.cuda.memory and not machine.cuda.queues and not machine.cuda.graphs
 
 
 def test_threads_share_a_runner_logic_without_gpu(machine: Machine, fp32: Path) -> None:

@@ -136,13 +136,21 @@ class Execution:
             raise BackendError(
                 "TensorRT cannot make an execution context", got=self._reason(), remedy="free GPU memory"
             )
-        if self.batch is None and not context.set_input_shape(self.input.name, (batch, *self.input.shape)):
-            raise BackendError("batch", got=batch, expected=f"within the engine's profile, at most {self.max_batch}")
+        # Built with detailed verbosity for the layer report, an engine would otherwise annotate every layer it launches.
+        context.nvtx_verbosity = self._prepared.trt.ProfilingVerbosity.NONE
+        if self.batch is None:
+            self._shape(context, batch)
         for binding in (self.input, *self.outputs.values()):
             if not context.set_tensor_address(binding.name, binding.device):
                 raise BackendError(f"TensorRT refuses the buffer of {binding.name}", got=self._reason())
         self._plans[batch] = Plan(context, self._capture(context, batch))
         return self._plans[batch]
+
+    def _shape(self, context: Context, batch: int) -> None:
+        if not context.set_optimization_profile_async(0, self._stream):  # only the first context has it by itself
+            raise BackendError("TensorRT refuses the optimisation profile", got=self._reason())
+        if not context.set_input_shape(self.input.name, (batch, *self.input.shape)):
+            raise BackendError("batch", got=batch, expected=f"within the engine's profile, at most {self.max_batch}")
 
     def _capture(self, context: Context, batch: int) -> int | None:
         """The graph of one inference; None, and a recorded state, where the engine cannot be captured."""
@@ -159,6 +167,7 @@ class Execution:
             self.states.append(f"CUDA graph: none for batch {batch}, each layer is launched by itself: {error}")
             return None
         self.states.append(f"CUDA graph: captured for batch {batch}")
+        self._owned.graphs.add(graph)
         return graph
 
     def _enqueue(self, plan: Plan) -> None:
@@ -179,6 +188,7 @@ class Execution:
         while len(self._plans) > keep:
             _, plan = self._plans.popitem(last=False)
             if plan.graph is not None:
+                self._owned.graphs.remove(plan.graph)
                 self._cuda.destroy_graph(plan.graph)
 
     def _reason(self) -> str:
@@ -186,16 +196,19 @@ class Execution:
 
 
 class _Owned:
-    """Handles with the call that gives each back; released in the reverse order, once."""
+    """Handles with the call that gives each back; released in the reverse order, once. Graphs come and go before that."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda, self._handles = cuda, list[tuple[int, Any]]()
+        self.graphs: set[int] = set()
 
     def keep(self, handle: int, give_back: Any) -> int:
         self._handles.append((handle, give_back))
         return handle
 
     def release(self) -> None:
+        while self.graphs:
+            self._cuda.destroy_graph(self.graphs.pop())
         while self._handles:
             handle, give_back = self._handles.pop()
             give_back(handle)
