@@ -164,7 +164,8 @@ def judged_precision(limits: Sequence[Limit], told: Evidence) -> str:
 def _row(limit: Limit, found: Value, precision: str) -> dict[str, Any]:
     passed = None if found.value is None else limit.holds(found.value)
     return {
-        "what": limit.text.partition("@")[0], "metric": limit.metric, "device": limit.device, "limit": limit.value, "value": found.value,
+        "what": limit.text.partition("@")[0], "metric": limit.metric, "device": limit.device, "limit": limit.value,
+        "value": found.value,
         "unit": limit.unit, "basis": found.basis, "pass": passed, "why": _joined(f"{precision} file", found.why),
         "precision": precision,
     }  # fmt: skip
