@@ -66,7 +66,7 @@ function stopCamera() {
   video.hidden = true;
   hint.hidden = false;
   camera.setAttribute('aria-pressed', 'false');
-  camera.textContent = 'Use the camera';
+  camera.textContent = 'Use camera';
 }
 
 async function startCamera() {
@@ -78,7 +78,7 @@ async function startCamera() {
   photo.hidden = hint.hidden = true;
   video.hidden = false;
   camera.setAttribute('aria-pressed', 'true');
-  camera.textContent = 'Stop the camera';
+  camera.textContent = 'Stop camera';
   recover();
   watch(stream, performance.now());
 }
