@@ -210,7 +210,7 @@ def graph_inputs(path: Path) -> dict[str, tuple[int | str, ...]]:
     """
     found: dict[str, tuple[int | str, ...]] = {}
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path, MAX_FILE_BYTES) as stream:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         for graph in _messages(memoryview(mapped), 7):  # Model.graph
             stored = {_text(name) for tensor in _messages(graph, 5) for name in _messages(tensor, 8)}

@@ -10,7 +10,9 @@ import mmap
 from pathlib import Path
 
 from runtime.errors import BundleError
+from runtime.manifest import MAX_FILE_BYTES
 from runtime.onnx_file import UNSAFE_OPS
+from runtime.regular_file import open_regular
 
 IDENTIFIER = b"ORTM"
 SUFFIX = ".ort"
@@ -25,7 +27,7 @@ def check(path: Path) -> None:
         BundleError: says which.
     """
     try:
-        with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with open_regular(path, MAX_FILE_BYTES) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             if mapped[4:8] != IDENTIFIER:
                 raise BundleError(
                     f"{path} is not an ORT format model", got=bytes(mapped[4:8]), expected=IDENTIFIER,

@@ -23,6 +23,7 @@ from tiny_bundles import encoded, make_bundle, photo
 
 from runtime import BundleError, golden, open_bundle
 from runtime.onnx_file import check, inspect
+from runtime.ort_file import check as check_ort
 
 sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
 from readers import READERS, refused  # noqa: E402
@@ -207,6 +208,8 @@ def test_pipes_and_devices_in_place_of_files_are_refused_at_once(bundle: Path, n
             golden.read(bundle / name)
         with pytest.raises(BundleError, match="regular file|cannot read"):
             check(bundle / name)
+        with pytest.raises(BundleError, match="regular file|cannot read"):
+            check_ort(bundle / name)
         shutil.rmtree(bundle / name) if (bundle / name).is_dir() else None
         (bundle / name).touch()
 
