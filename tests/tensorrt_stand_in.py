@@ -12,6 +12,7 @@ import ctypes
 import enum
 import hashlib
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -274,7 +275,7 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
             self._flags = {"TF32"}
             self._pools: dict[str, int] = {}
             self._profiles: list[Profile] = []
-            self._cache: TimingCache | None = None
+            self._cache: Any = lambda: None
 
         def set_flag(self, flag: Any) -> None:
             self._flags.add(flag.name)
@@ -295,12 +296,8 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
         def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
             if cache._data and quirks.get("refuses_timing_cache"):
                 return False
-            self._cache = cache
+            self._cache = weakref.ref(cache)  # the real one does not keep it alive either
             return True
-
-        def get_timing_cache(self) -> TimingCache:
-            assert self._cache is not None
-            return self._cache
 
     class Builder(Published):
         _real, _version = "Builder", version
@@ -328,10 +325,12 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
             shapes = {name: value for profile in config._profiles for name, value in profile._shapes.items()}
             dynamic = [tensor for tensor in network._inputs if -1 in tensor.shape]
             assert all(tensor.name in shapes for tensor in dynamic), "a dynamic input without a profile"
+            timings = config._cache()
+            assert timings is not None, "the timing cache was destroyed before the engine was built"
             facts = {
                 "shapes": shapes, "flags": sorted(config._flags), "pools": config._pools,
                 "level": config.builder_optimization_level, "verbosity": getattr(config.profiling_verbosity, "name", None),
-                "timing_cache": bool(config._cache and config._cache._data),
+                "timing_cache": bool(timings._data),
             }  # fmt: skip
             builds.append(facts)
             return HostMemory(json.dumps({**facts, "model": network._model.hex()}).encode())

@@ -61,8 +61,8 @@ def float_model(path: Path, classes: int = len(LABELS), seed: int = 0) -> Path:
     return path
 
 
-def int8_model(source: Path, path: Path) -> Path:
-    """Explicit QDQ of ``source``: uint8 activations, int8 weights per channel."""
+def int8_model(source: Path, path: Path, symmetric: bool = False) -> Path:
+    """Explicit QDQ of ``source``: uint8 activations (``symmetric``: int8, as TensorRT asks), int8 weights per channel."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):
@@ -79,8 +79,9 @@ def int8_model(source: Path, path: Path) -> Path:
         Reader(),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
-        activation_type=QuantType.QUInt8,
+        activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
+        extra_options={"ActivationSymmetric": True, "QuantizeBias": False} if symmetric else None,
     )
     return path
 

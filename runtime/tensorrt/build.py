@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import BackendError
-from runtime.tensorrt.api import MAX_REASONS, Network, TensorRT, generation, logger, reasons
+from runtime.tensorrt.api import MAX_REASONS, Config, Network, TensorRT, TimingCache, generation, logger, reasons
 from runtime.tensorrt.settings import EngineSettings
 
 
@@ -55,7 +55,7 @@ def build(trt: TensorRT, model: bytes, settings: EngineSettings, timing_cache: b
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mib * 2**20)
     if not settings.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
-    warnings = _use_timing_cache(config, timing_cache)
+    timings, warnings = _use_timing_cache(config, timing_cache)
     _add_profile(builder, config, network, settings)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -64,17 +64,23 @@ def build(trt: TensorRT, model: bytes, settings: EngineSettings, timing_cache: b
             remedy="free GPU memory, or lower max_batch or workspace_mib",
         )  # fmt: skip
     return Built(
-        bytes(plan), bytes(config.get_timing_cache().serialize()), time.perf_counter() - start,
+        bytes(plan), bytes(timings.serialize()), time.perf_counter() - start,
         (*warnings, *dict.fromkeys(log.kept)),
     )  # fmt: skip
 
 
-def _use_timing_cache(config: Any, timing_cache: bytes) -> tuple[str, ...]:
-    """Sets the kept measurements; those of another TensorRT or GPU are left, and said so."""
-    if config.set_timing_cache(config.create_timing_cache(timing_cache), ignore_mismatch=False):
-        return ()
-    config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
-    return ("the kept timing cache was not accepted; tactics were measured afresh",)
+def _use_timing_cache(config: Config, kept: bytes) -> tuple[TimingCache, tuple[str, ...]]:
+    """Sets the kept measurements; those of another TensorRT or GPU are left, and said so.
+
+    The cache is returned because it has to live until the engine is built: the configuration does not keep it.
+    """
+    cache = config.create_timing_cache(kept)
+    if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+        return cache, ()
+    empty = config.create_timing_cache(b"")
+    if empty is None or not config.set_timing_cache(empty, ignore_mismatch=False):
+        raise BackendError("TensorRT cannot make a timing cache", got="an empty one was refused")
+    return empty, ("the kept timing cache was not accepted; tactics were measured afresh",)
 
 
 def _add_profile(builder: Any, config: Any, network: Network, settings: EngineSettings) -> None:
