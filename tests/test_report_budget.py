@@ -83,7 +83,7 @@ def test_estimates_are_hollow_and_untrained_candidates_have_no_accuracy() -> Non
         assert sum("hollow" in (e.get("class") or "").split() for e in circles) == hollow
         levels = {e.get("cy") for e, p in zip(circles, points, strict=True) if p.top1 is None}
         assert len(levels) == 1, "on one rail"
-        assert "not trained" in drawn and ("(estimate)" in drawn) == bool(hollow)
+        assert "not tested" in drawn and ("(estimate)" in drawn) == bool(hollow)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -98,8 +98,9 @@ def test_rows_of_candidates_mark_estimates() -> None:
     rows = budget.candidate_rows(report())
     assert rows[0]["status"] == "chosen" and [guess for _, guess in rows[0]["costs"]] == [False, True, False]
     assert rows[-1]["top1"] == "–" and len(rows) == len(CANDIDATES)
-    assert "7 candidates were considered; 3 were dropped before training, 4 trained" in budget.candidate_sentence(
-        report()
+    assert (
+        "7 candidates (student, resolution, precision) were considered; 3 were dropped, 4 trained"
+        in budget.candidate_sentence(report())
     )
 
 

@@ -246,8 +246,6 @@ def candidate_sentence(report: Mapping[str, Any]) -> str:
         return ""
     counts = {status: sum(row["status"] == status for row in rows) for status in STATUS_ORDER}
     chosen = next((candidate_name(row) for row in rows if row["status"] == "chosen"), None)
-    trained = counts["trained"] + counts["chosen"]
-    text = (
-        f"{len(rows)} candidates were considered; {counts['pruned']} were dropped before training, {trained} trained."
-    )
+    considered = f"{len(rows)} candidates (student, resolution, precision) were considered"
+    text = f"{considered}; {counts['pruned']} were dropped, {counts['trained'] + counts['chosen']} trained."
     return text + (f" Chosen: {chosen}." if chosen else " None was chosen.")

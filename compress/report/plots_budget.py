@@ -1,6 +1,6 @@
 """Pictures of what was searched: accuracy against latency or size with the limits drawn, and mixtures of int8 and float.
 
-A candidate that was trained and measured is filled, one whose cost is only estimated hollow; one that was never trained has
+A candidate that was trained and measured is filled, one whose cost is only estimated hollow; one that was never tested has
 no accuracy and stands on the rail below the axis.
 """
 
@@ -18,7 +18,7 @@ RAIL = 34.0  # height of the strip for candidates without accuracy
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point of the search. ``cost`` in the unit of the axis; ``top1`` None: not trained."""
+    """A point of the search. ``cost`` in the unit of the axis; ``top1`` None: not tested."""
 
     label: str
     cost: float
@@ -67,7 +67,7 @@ def pareto(
     ]
     parts += _lines(limits, x, y, frame, height - 44, shown)
     if rail:
-        parts.append(text("not trained", frame.left + 6, frame.bottom + RAIL - 8, "axis", "start"))
+        parts.append(text("not tested", frame.left + 6, frame.bottom + RAIL - 8, "axis", "start"))
         parts.append(tag("line", x1=frame.left, x2=frame.right, y1=frame.bottom, y2=frame.bottom, class_="ideal"))
     taken: list[Box] = []
     if limits.top1 is not None:  # its line and words are taken
@@ -89,7 +89,7 @@ def pareto(
 
 
 def _told(p: Candidate, shown: Callable[[float], str]) -> str:
-    accuracy = percent(p.top1) if p.top1 is not None else "not trained"
+    accuracy = percent(p.top1) if p.top1 is not None else "not tested"
     return f"{p.label}, {p.status}: {accuracy}, {shown(p.cost)}{' (estimate)' if p.estimate else ''}"
 
 
