@@ -249,3 +249,5 @@ def test_command(bundle: Path, tmp_path: Path) -> None:
     )
     assert done.exit_code == 0 and "cmake" in done.output
     assert (tmp_path / "app" / "main.cpp").is_file()
+    told = CliRunner().invoke(cli, ["app", "--help"]).output
+    assert all(target in told for target in TARGETS)

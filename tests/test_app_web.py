@@ -236,6 +236,15 @@ def test_a_page_without_its_engine_says_what_to_do(bundle: Path, ort: Path, tmp_
     assert "npm install && npm run ort" in run_page(app, PAGE.name)["error"]
 
 
+def test_a_damaged_model_is_refused_by_the_page(bundle: Path, ort: Path, tmp_path: Path) -> None:
+    app = write_app(bundle, "web", tmp_path / "app", ort=ort)
+    data = bytearray((app / "model.onnx").read_bytes())
+    data[-1] ^= 1
+    (app / "model.onnx").write_bytes(data)
+    shutil.copyfile(PAGE, app / PAGE.name)
+    assert "model.onnx is damaged" in run_page(app, PAGE.name)["error"]
+
+
 def test_webgpu_on_chromiums_software_adapter_gives_the_golden_answers(bundle: Path, ort: Path, tmp_path: Path) -> None:
     app = write_app(bundle, "web", tmp_path / "app", precision="fp32")
     (app / "node_modules").mkdir()

@@ -17,6 +17,7 @@ export class Classifier {
     // Threads need SharedArrayBuffer, which a browser gives only to pages served with COOP and COEP headers.
     ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
     const model = new Uint8Array(await (await fetchFile(config.model)).arrayBuffer());
+    if (!(await hasHash(model, config.sha256))) throw new Error(`${config.model} is damaged or another model: copy the whole folder again`);
     const session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
     return new Classifier(ort, session, config, provider, performance.now() - started);
   }
@@ -85,6 +86,13 @@ export async function fetchFile(name) {
   const answer = await fetch(new URL(name, import.meta.url));
   if (!answer.ok) throw new Error(`${name} could not be loaded (${answer.status}): is the whole folder on the server?`);
   return answer;
+}
+
+/** Whether bytes have this hex SHA-256; true where a browser computes none (plain http, not localhost). */
+async function hasHash(bytes, want) {
+  if (!self.crypto?.subtle) return true;
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('') === want;
 }
 
 async function engine(provider) {
