@@ -65,12 +65,12 @@ STAGES: tuple[Stage, ...] = (
         (*DATA_FIELDS, "image", "teacher", "generate", "label", "distill", "quantize", "export", "seed"), "export.stage:run",
         external="compress.teacher:fingerprint", version=3,
     ),
-    Stage("bench", ("data", "export"), ("bench", "image", "seed"), "compress.bench:run", machine_bound=True, version=3),
+    Stage("bench", ("data", "export"), ("bench", "image", "seed"), "compress.bench:run", machine_bound=True, version=4),
     Stage(
         "report",
         ("data", "teacher", "generate", "label", "distill", "quantize", "export", "bench"),
         (*DATA_FIELDS, "image", "teacher", "generate", "label", "distill", "quantize", "export", "bench", "notes", "seed"),
-        "compress.report.stage:run", machine_bound=True, version=3,
+        "compress.report.stage:run", machine_bound=True, version=4,
     ),
 )  # fmt: skip
 NAMES = tuple(stage.name for stage in STAGES)
