@@ -112,8 +112,12 @@ def app_(
     ] = None,
 ) -> None:
     """Write an app that embeds the student: a script, a web page, a C++ project, a Triton repository, a Jetson container."""
-    from export.apps import TARGETS, write_app
+    from compress.errors import MissingExtraError
 
+    try:
+        from export.apps import TARGETS, write_app
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"an app needs {error.name}", remedy="pip install 'clip2edge[build]'") from error
     folder = write_app(bundle, target, out, precision=precision, ort=ort)
     typer.echo(f"{TARGETS[target].says}: {folder}\nnext: cd {folder}; {TARGETS[target].start}")
     typer.echo(f"what is what: {folder / 'README.md'}")

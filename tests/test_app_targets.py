@@ -251,3 +251,10 @@ def test_command(bundle: Path, tmp_path: Path) -> None:
     assert (tmp_path / "app" / "main.cpp").is_file()
     told = CliRunner().invoke(cli, ["app", "--help"]).output
     assert all(target in told for target in TARGETS)
+
+
+def test_the_command_names_the_extra_that_it_needs(bundle: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['jinja2'] = None; from compress.cli import main; main()"
+    command = [sys.executable, "-c", code, "app", str(bundle), str(tmp_path / "app"), "--target", "web"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("MissingExtraError: an app needs jinja2")
