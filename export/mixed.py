@@ -199,7 +199,7 @@ def _restore(
             got=f"shape {values.shape} in the file", expected=f"shape {weight.shape}, rounded",
             remedy="build the run again",
         )  # fmt: skip
-    name = operator.weight or stored.output[0]
+    name = f"{operator.weight}.float"  # the int8 values may go by the plain name
     if name not in view.initializers:
         tensor = numpy_helper.from_array(np.ascontiguousarray(plain, np.float32), name)
         model.graph.initializer.append(tensor)

@@ -78,7 +78,7 @@ def run(ctx: StageContext, options: Options, *, write: bool = False) -> dict[str
         times = _timed(ctx, mixtures, [INT8, mixtures.all, *singles(mixtures)], options, "time per block")
         for row in blocks:
             row.update(gain(times[INT8], times[frozenset({row["block"]})], ctx.seed))
-        sets = list(dict.fromkeys([INT8, mixtures.all, *singles(mixtures), *greedy(mixtures, blocks)]))
+        sets = list(dict.fromkeys([INT8, mixtures.all, *singles(mixtures), *greedy(blocks)]))
         _accuracy(ctx, mixtures, sets)
         times = _timed(ctx, mixtures, sets, options, "time of mixtures")
         points = [candidate(mixtures, names, times, ctx.seed) for names in sets]
@@ -141,7 +141,7 @@ def singles(mixtures: Mixtures) -> list[frozenset[str]]:
     return [frozenset({block.name}) for block in mixtures.blocks]
 
 
-def greedy(mixtures: Mixtures, blocks: Sequence[Mapping[str, Any]]) -> list[frozenset[str]]:
+def greedy(blocks: Sequence[Mapping[str, Any]]) -> list[frozenset[str]]:
     """Mixtures in the order in which blocks are worth leaving int8: where it costs most, where it gains least, and where
     its cost per ms gained is highest (blocks that it slows down first)."""
 
@@ -231,6 +231,14 @@ def _result(
         row["kept"] = "fp32" if row["block"] in best.float_blocks else "int8"
     int8, fp32 = closing[0], closing[1]
     mixed = INT8 < final[chosen] < mixtures.all
+    stamps = {
+        "+".join(mixtures.ordered(names)) or "int8": asdict(latency.verdict(samples))
+        for names, samples in times.items()
+    }
+    disturbed = sorted({row["stamp"] for row in stamps.values()} - {"VALID"})
+    told = verdict([block.name for block in mixtures.blocks], best, int8, fp32)
+    if disturbed:
+        told += f" The machine was disturbed while this was timed ({', '.join(disturbed)}): repeat it before you rely on it."
     return {
         "schema": 1,
         "kind": "clip2edge-sensitivity",
@@ -247,11 +255,8 @@ def _result(
             for a, x in (("chosen", final[chosen]), ("int8", INT8)) for b, y in (("int8", INT8), ("fp32", mixtures.all))
             if x != y
         },
-        "stamps": {
-            "+".join(mixtures.ordered(names)) or "int8": asdict(latency.verdict(samples))
-            for names, samples in times.items()
-        },
-        "verdict": verdict([block.name for block in mixtures.blocks], best, int8, fp32),
+        "stamps": stamps,
+        "verdict": told,
         "repeat": f"--set 'quantize.float_blocks={json.dumps(mixtures.paths(final[chosen]))}'" if mixed else None,
         "float_already": list(ctx.settings.quantize.float_blocks),
         "written": None,

@@ -94,6 +94,8 @@ def verdict(blocks: Sequence[str], chosen: Candidate, int8: Candidate, fp32: Can
             why = f"int8 takes {_ms(int8)}, fp32 {_ms(fp32)}, and no mixture of the two is faster"
         return f"Do not quantize: {why}."
     against = f"{_ms(chosen)} against {_ms(fp32)} of fp32"
+    if (chosen.p50_ms or 0.0) >= (fp32.p50_ms or float("inf")):  # a tie goes to the one with fewer float blocks
+        against = f"as fast as fp32 within the noise, {100 * chosen.size_bytes / fp32.size_bytes:.0f} % of its size"
     if not chosen.float_blocks:
         return f"Quantize everything: {against}, {_cost(chosen)}, and no block is worth keeping in float."
     float_names, int8_names = chosen.float_blocks, [name for name in blocks if name not in chosen.float_blocks]
