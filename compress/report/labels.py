@@ -9,16 +9,34 @@ from compress.report.svg import Frame
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-def free(x: float, y: float, radius: float, wide: float, taken: Sequence[Box], frame: Frame, tall: float = 34.0) -> Box:
-    """The box nearest to a disc that covers no other box; where there is none, the one that covers least."""
+def free(
+    x: float,
+    y: float,
+    radius: float,
+    wide: float,
+    taken: Sequence[Box],
+    frame: Frame,
+    tall: float = 34.0,
+    far: int = 180,
+) -> Box:
+    """The box nearest to a disc that covers no other box; where there is none, the one that covers least.
+
+    Args:
+        far: how much higher or lower than its disc a box may stand.
+    """
     sides = [x + radius + 8, x - radius - wide - 8]
-    shifts = [0.0, *(sign * step for step in range(12, 181, 12) for sign in (1, -1))]
+    shifts = [0.0, *(sign * step for step in range(12, far + 1, 12) for sign in (1, -1))]
     options = [(left, y - tall / 2 + shift, left + wide, y + tall / 2 + shift) for shift in shifts for left in sides]
     inside = [
         box for box in options
         if box[0] >= frame.left and box[2] <= frame.right + 12 and box[1] >= frame.top and box[3] <= frame.bottom
     ]  # fmt: skip
-    return min(inside or options, key=lambda box: sum(_overlap(box, other) for other in taken))
+    return min(inside or options, key=lambda box: covered(box, taken))
+
+
+def covered(box: Box, taken: Sequence[Box]) -> float:
+    """The area of other boxes that a box covers."""
+    return sum(_overlap(box, other) for other in taken)
 
 
 def _overlap(a: Box, b: Box) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from compress.report.labels import Box, free
+from compress.report.labels import Box, covered, free
 from compress.report.svg import Frame, Scale, log_ticks, picture, tag, text, ticks, title
 from compress.report.wording import percent
 
@@ -73,6 +73,8 @@ def pareto(
     if limits.top1 is not None:  # its line and words are taken
         taken.append((frame.left, y(limits.top1) - 2, frame.right, y(limits.top1) + 2))
         taken.append((frame.right - 110, y(limits.top1), frame.right, y(limits.top1) + 18))
+    if limits.teacher is not None:
+        taken.append((frame.left, y(limits.teacher), frame.left + 106, y(limits.teacher) + 18))
     for p in points:
         at = (x(p.cost), y(p.top1) if p.top1 is not None else frame.bottom + RAIL / 2)
         radius = 8.0 if p.status == "chosen" else 5.5
@@ -81,7 +83,9 @@ def pareto(
         parts.append(tag("circle", title(_told(p, shown)), cx=at[0], cy=at[1], r=radius, class_=f"{kind} {p.status}"))
     for p in sorted(scored, key=lambda p: (p.status != "chosen", -(p.top1 or 0.0)))[:5]:
         assert p.top1 is not None
-        box = free(x(p.cost), y(p.top1), 7.0, 7.0 * len(p.label), taken, frame, tall=16.0)
+        box = free(x(p.cost), y(p.top1), 7.0, 7.0 * len(p.label), taken, frame, tall=16.0, far=24)
+        if p.status != "chosen" and covered(box, taken):
+            continue  # its tooltip and the table name it
         taken.append(box)
         parts.append(text(p.label, box[0], box[1] + 12, "name small" if p.status == "chosen" else "tick", "start"))
     spoken = "; ".join(_told(p, shown) for p in points)
@@ -122,7 +126,7 @@ def _lines(limits: Limits, x: Scale, y: Scale, frame: Frame, bottom: float, show
     if limits.teacher is not None:
         at = y(limits.teacher)
         out.append(tag("line", x1=frame.left, x2=frame.right, y1=at, y2=at, class_="reference"))
-        out.append(text(f"teacher {percent(limits.teacher)}", frame.right, at - 6, "tick", "end"))
+        out.append(text(f"teacher {percent(limits.teacher)}", frame.left + 6, at + 14, "tick", "start"))
     return out
 
 
@@ -168,7 +172,9 @@ def front(points: Sequence[Mixture], axis: str, width: int = 480) -> str:
             tag("circle", title(f"{p.label}: {percent(p.top1)}"), cx=x(p.cost), cy=y(p.top1), r=radius, class_=class_)
         )
     for p in sorted(order, key=lambda p: not p.chosen)[:6]:
-        box = free(x(p.cost), y(p.top1), 8.0, 6.6 * len(p.label), taken, frame, tall=16.0)
+        box = free(x(p.cost), y(p.top1), 8.0, 6.6 * len(p.label), taken, frame, tall=16.0, far=24)
+        if not p.chosen and covered(box, taken):
+            continue
         taken.append(box)
         parts.append(text(p.label, box[0], box[1] + 12, "name small" if p.chosen else "tick", "start"))
     spoken = "; ".join(f"{p.label} {percent(p.top1)} at {p.cost:g}{' (chosen)' if p.chosen else ''}" for p in order)
