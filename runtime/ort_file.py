@@ -27,7 +27,10 @@ def check(path: Path) -> None:
         BundleError: says which.
     """
     try:
-        with open_regular(path, MAX_FILE_BYTES) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with (
+            open_regular(path, MAX_FILE_BYTES) as stream,
+            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        ):
             if mapped[4:8] != IDENTIFIER:
                 raise BundleError(
                     f"{path} is not an ORT format model", got=bytes(mapped[4:8]), expected=IDENTIFIER,

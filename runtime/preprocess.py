@@ -71,7 +71,9 @@ class PreprocessSpec:
         for name in ("size", "resize"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
-                raise BundleError(f"preprocess {name}", got=repr(value)[:SHOWN], expected=f"an integer in 1..{MAX_SIDE}")
+                raise BundleError(
+                    f"preprocess {name}", got=repr(value)[:SHOWN], expected=f"an integer in 1..{MAX_SIDE}"
+                )
         if self.resize < self.size:
             raise BundleError("preprocess resize", got=self.resize, expected=f"at least size, {self.size}")
         if not isinstance(self.interpolation, str) or self.interpolation not in INTERPOLATIONS:
