@@ -82,7 +82,9 @@ def test_provenance_names_no_folder_and_no_duration(exported: tuple[StageContext
     ctx, _ = exported
     text = (ctx.folder / "bundle" / "provenance.json").read_text()
     assert str(ctx.folder.parent) not in text and json.loads(text)["stages"]["quantize"]["facts"]["mode"] == "qat"
-    assert "base_model: open_clip" in (ctx.folder / "bundle" / "README.md").read_text()
+    card = (ctx.folder / "bundle" / "README.md").read_text()
+    assert str(ctx.folder.parent) not in card and "distilled from open_clip with" in card
+    assert "base_model" not in card, "a folder of one's own has no page on the hub"
 
 
 @pytest.mark.slow
