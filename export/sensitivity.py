@@ -35,7 +35,7 @@ from runtime import latency, telemetry
 FILE = "sensitivity.json"
 NEEDED = ("data", "generate", "label", "distill", "quantize", "export")
 MAX_CANDIDATES = 24  # mixtures of more than one block that are timed
-FINALISTS = 4  # mixtures that are timed once more beside int8 and fp32
+FINALISTS = 4  # mixtures, of the fastest and of the front, that are timed once more beside int8 and fp32
 RESAMPLES = 2000
 MIN_COST = 1e-6  # nats: a block that costs less counts as free when its cost is divided by its gain
 
@@ -192,10 +192,10 @@ def candidate(mixtures: Mixtures, names: frozenset[str], times: Times, seed: int
 def finalists(
     points: Sequence[Candidate], sets: Sequence[frozenset[str]], fp32: frozenset[str]
 ) -> list[frozenset[str]]:
-    """int8, fp32, and the fastest mixtures that may ship."""
+    """int8, fp32, the fastest mixtures that may ship, and the front: all that one table will show beside each other."""
     able = sorted((i for i in range(len(points)) if points[i].passes), key=lambda i: points[i].p50_ms or float("inf"))
-    mixed = [sets[i] for i in able if sets[i] not in (INT8, fp32)]
-    return [INT8, fp32, *mixed[:FINALISTS]]
+    mixed = [[sets[i] for i in order if sets[i] not in (INT8, fp32)] for order in (able, pareto(points))]
+    return list(dict.fromkeys([INT8, fp32, *mixed[0][:FINALISTS], *mixed[1][:FINALISTS]]))
 
 
 def _timed(ctx: StageContext, mixtures: Mixtures, sets: Sequence[frozenset[str]], options: Options, what: str) -> Times:
@@ -217,11 +217,9 @@ def _result(
     ctx: StageContext, mixtures: Mixtures, options: Options, blocks: list[dict[str, Any]], points: list[Candidate],
     closing: list[Candidate], chosen: int, times: Times, final: Sequence[frozenset[str]],
 ) -> dict[str, Any]:  # fmt: skip
-    """sensitivity.json; finalists replace their earlier rows, so that one timing decides what one table shows."""
+    """sensitivity.json; its front is of the finalists, so that one timing decides what one table shows."""
     best = closing[chosen]
-    places = {point.float_blocks: point for point in [*points, *closing]}
-    every = list(places.values())
-    beaten_by_none = [every[i] for i in pareto(every)]
+    beaten_by_none = [closing[i] for i in pareto(closing)]
     # the pure ones as landmarks, and the choice, which may be a tie with fewer float blocks
     front = sorted(
         {point.float_blocks: point for point in (*beaten_by_none, *closing[:2], best)}.values(),
@@ -229,7 +227,7 @@ def _result(
     )
     for row in blocks:
         row["kept"] = "fp32" if row["block"] in best.float_blocks else "int8"
-    int8, fp32 = closing[0], closing[1]
+    int8, fp32, already = closing[0], closing[1], list(ctx.settings.quantize.float_blocks)
     mixed = INT8 < final[chosen] < mixtures.all
     stamps = {
         "+".join(mixtures.ordered(names)) or "int8": asdict(latency.verdict(samples))
@@ -237,6 +235,8 @@ def _result(
     }
     disturbed = sorted({row["stamp"] for row in stamps.values()} - {"VALID"})
     told = verdict([block.name for block in mixtures.blocks], best, int8, fp32)
+    if already:
+        told += f" {', '.join(already)} stayed in float already (quantize.float_blocks)."
     if disturbed:
         told += f" The machine was disturbed while this was timed ({', '.join(disturbed)}): repeat it before you rely on it."
     return {
@@ -249,7 +249,7 @@ def _result(
         "blocks": blocks,
         "front": [{**asdict(point), "pareto": point in beaten_by_none} for point in front],
         "chosen": front.index(best),
-        "candidates": [asdict(point) for point in every],
+        "candidates": [asdict(point) for point in {p.float_blocks: p for p in (*points, *closing)}.values()],
         "speedups": {
             f"{a}_vs_{b}": latency.ratio(times[y], times[x], seed=ctx.seed).to_json()
             for a, x in (("chosen", final[chosen]), ("int8", INT8)) for b, y in (("int8", INT8), ("fp32", mixtures.all))
@@ -257,8 +257,8 @@ def _result(
         },
         "stamps": stamps,
         "verdict": told,
-        "repeat": f"--set 'quantize.float_blocks={json.dumps(mixtures.paths(final[chosen]))}'" if mixed else None,
-        "float_already": list(ctx.settings.quantize.float_blocks),
+        "repeat": f"--set 'quantize.float_blocks={json.dumps(already + mixtures.paths(final[chosen]))}'" if mixed else None,
+        "float_already": already,
         "written": None,
     }  # fmt: skip
 
@@ -285,10 +285,6 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         )
     views = result["held_out"]["views"]
     out += ["", result["verdict"], f"Accuracy: {views} new views of training images; no test image took part."]
-    unsure = sorted(
-        {f"{row['stamp']}: {row['reason']}" for row in result["stamps"].values() if row["stamp"] != "VALID"}
-    )
-    out += [f"Time is not to be quoted: {text}" for text in unsure[:1]]
     if result["repeat"]:
         out.append(f"To build it so on purpose: {result['repeat']}")
     if result["written"] is not None:

@@ -236,3 +236,22 @@ def test_runs_are_found_by_name_and_by_folder(smoke: Path, smoke_work: Path) -> 
         find_run("smok", smoke_work)
     ctx = open_run(smoke)
     assert ctx.seed == 0 and {"data", "distill", "quantize", "export", "report"} <= set(ctx.inputs)
+
+
+def test_the_command_tells_and_renders_the_report(smoke_work: Path, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from compress.device_cli import commands
+
+    work = tmp_path / "work"
+    shutil.copytree(smoke_work, work, symlinks=True)
+    arguments = ["sensitivity", "smoke", "--work-dir", str(work), "--images", "32", "--seconds", "0.05", "--quiet"]
+    told = CliRunner().invoke(commands, arguments, catch_exceptions=False)
+    assert told.exit_code == 0 and "uantize" in told.output
+    run = work / "runs" / "smoke"
+    stored = json.loads((run / "sensitivity.json").read_text())
+    report = json.loads((run / "report.json").read_text())
+    assert report["sensitivity"]["verdict"] == stored["verdict"] in (run / "report.html").read_text()
+    assert sum(row["kept"] == "fp32" for row in stored["blocks"]) == len(
+        stored["front"][stored["chosen"]]["float_blocks"]
+    )
