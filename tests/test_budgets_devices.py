@@ -189,7 +189,7 @@ def test_the_command_prints_and_saves(smoke: Path, tmp_path: Path) -> None:
     shown = run.invoke(
         app, ["estimate", str(bundle), "--device", "pi5", "--calibrate", str(path), "--save", str(saved)]
     )
-    assert shown.exit_code == 0 and "Calibrated by bench.json" in shown.stdout and saved.exists()
+    assert shown.exit_code == 0 and "Scaled by what bench.json measured" in shown.stdout and saved.exists()
     told = run.invoke(app, ["estimate", str(bundle), "--device", "pi5", "--calibration", str(saved), "--json"])
     assert json.loads(told.stdout)["estimates"]["fp32"]["factor"] == pytest.approx(2.0)
     assert isinstance(run.invoke(app, ["estimate", str(bundle), "--save", "x.json"]).exception, ConfigError)

@@ -62,9 +62,17 @@ def rows(
                 "estimate": estimate_of(candidate, precision, devices), "measured": candidate.measured.get(precision),
                 "size_bytes": _size(candidate, precision), "macs": candidate.macs, "params": _params(candidate),
                 "top1": candidate.top1 if status != "pruned" else None, "agreement": last.get("agreement"),
-                "steps": last.get("steps"), "rungs": candidate.rungs, "why": candidate.reasons.get(precision, candidate.why),
+                "steps": last.get("steps"), "rungs": candidate.rungs, "why": _why(candidate, precision, status),
             })  # fmt: skip
     return out
+
+
+def _why(candidate: Candidate, precision: str, status: str) -> str:
+    """Why it is where it is; a trained one says after how many steps its accuracy was taken."""
+    told = candidate.reasons.get(precision, candidate.why)
+    if status != "trained":
+        return told
+    return f"after {candidate.rungs[-1]['steps']} of {candidate.settings.distill.steps} steps; {told}".rstrip("; ")
 
 
 def _size(candidate: Candidate, precision: str) -> float | None:

@@ -48,12 +48,16 @@ def blocks(told: Estimate) -> list[Block]:
 def head(where: Device, found: Mapping[str, Estimate]) -> list[str]:
     """What the numbers are and are not."""
     first = next(iter(found.values()))
-    lines = [f"ESTIMATE for {where.name}: {where.title}, {where.mode}. Nothing was measured there."]
+    lines = [f"ESTIMATE for {where.name}: {where.title}, {where.mode}."]
     if first.calibration is None:
-        lines.append(f"{UNCALIBRATED[0].upper()}{UNCALIBRATED[1:]}; --calibrate bench.json corrects it.")
+        lines.append(
+            f"Nothing was measured there. {UNCALIBRATED[0].upper()}{UNCALIBRATED[1:]}; --calibrate corrects it."
+        )
     else:
         told = first.calibration
-        lines.append(f"Calibrated by {told['bench']} ({told['host']}, {told['started']}).")
+        threads = ", ".join(sorted({f"{row['threads']} threads" for row in told.get("rows", [])}))
+        board = told["host"] or "a board without a name"
+        lines.append(f"Scaled by what {told['bench']} measured on {board}, {threads}, {told['started']}.")
     lines += [f"{note[0].upper()}{note[1:]}." for note in where.notes]
     unpriced = sorted({name for estimate in found.values() for name in estimate.costs.unpriced})
     if unpriced:
