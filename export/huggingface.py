@@ -74,7 +74,8 @@ def preprocessor_config(spec: PreprocessSpec) -> dict[str, Any]:
     """preprocessor_config.json: for transformers 4.57 what stands under "image_processor", for transformers.js the rest.
 
     transformers.js in Node antialiases with Lanczos alone: its "bilinear" and "bicubic" are sharp's affine, which takes
-    single pixels of a large photo. Lanczos is the nearer one to Pillow's antialiased bicubic or bilinear.
+    single pixels of a large photo. Reduced, Lanczos is near Pillow's antialiased bicubic; enlarged, sharp moves the image by
+    a part of a pixel, and photos smaller than ``resize`` come out worse than with bicubic. Photos are larger as a rule.
     """
     return {**image_processor(spec, LANCZOS), "image_processor": image_processor(spec)}
 
