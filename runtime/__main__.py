@@ -33,7 +33,7 @@ def verify(args: argparse.Namespace) -> int:
     """Repeats the golden steps; exit code 1 where one differs."""
     steps = golden.verify(args.bundle, threads=args.threads)
     if args.json:
-        print(json.dumps([{**asdict(step), "remedy": step.remedy} for step in steps], indent=2))
+        print(json.dumps([step.to_json() for step in steps], indent=2))
     else:
         width = max(len(step.name) for step in steps)
         for step in steps:

@@ -62,11 +62,16 @@ class Step:
     name: str
     state: str
     detail: str
+    advice: str | None = None  # the error's own, where there was one
 
     @property
     def remedy(self) -> str | None:
         """What to do, where the step differs; the kind of a step is the first word of its name."""
-        return REMEDIES.get(self.name.partition(" ")[0]) if self.state == DIFFERS else None
+        return (self.advice or REMEDIES.get(self.name.partition(" ")[0])) if self.state == DIFFERS else None
+
+    def to_json(self) -> dict[str, str | None]:
+        """A JSON object."""
+        return {"name": self.name, "state": self.state, "detail": self.detail, "remedy": self.remedy}
 
 
 def make(
@@ -104,7 +109,7 @@ def verify(path: str | Path, backend: str = "onnxruntime", threads: int | None =
         bundle = open_bundle(path)
         golden = _vectors(bundle)
     except BundleError as error:
-        return [Step("files", DIFFERS, str(error))]
+        return [Step("files", DIFFERS, str(error), error.remedy)]
     steps = [Step("files", OK, f"{len(bundle.manifest['files'])} files match their SHA-256"), *_other_labels(bundle)]
     if golden is None:
         return [*steps, Step("golden", SKIPPED, f"the bundle has no {GOLDEN}")]

@@ -118,6 +118,13 @@ def test_the_command_names_the_first_step_and_its_remedy(bundle: Path, capsys) -
     assert rows["cropped"]["remedy"] == golden.REMEDIES["cropped"] and rows["decoded"]["remedy"] is None
 
 
+def test_another_version_asks_for_an_upgrade_not_for_a_copy(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+    (step,) = golden.verify(bundle, threads=1)
+    assert step.remedy == "pip install --upgrade clip2edge"
+
+
 def broken_vectors() -> dict[str, dict[str, np.ndarray | None]]:
     """Changes of golden.npz that are still arrays; None takes one away."""
     return {
