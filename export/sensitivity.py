@@ -220,7 +220,7 @@ def _result(
     """sensitivity.json; its front is of the finalists, so that one timing decides what one table shows."""
     best = closing[chosen]
     beaten_by_none = [closing[i] for i in pareto(closing)]
-    # the pure ones as landmarks, and the choice, which may be a tie with fewer float blocks
+    # the pure ones as landmarks, and the choice, which may be a tie that a pure one wins
     front = sorted(
         {point.float_blocks: point for point in (*beaten_by_none, *closing[:2], best)}.values(),
         key=lambda point: (point.p50_ms or float("inf"), point.drop_points),

@@ -46,6 +46,14 @@ def test_a_tie_goes_to_fewer_float_blocks() -> None:
     assert choose(table, by_percent(table, 0.001)) == 2
 
 
+def test_a_mixture_has_to_win_against_the_pure_files() -> None:
+    """All but one block in float, as fast as fp32: not worth a third file."""
+    slow = row((), 0.0, 20.0, 100)
+    table = [slow, FP32, row(("stem", "head"), 0.0, 9.9, 300), row(("stem",), 0.0, 12.0, 200)]
+    assert choose(table, by_percent(table, 0.05)) == 1
+    assert choose(table, by_percent(table, 0.001)) == 2
+
+
 def test_int8_that_saves_no_time_still_beats_fp32_in_a_tie() -> None:
     table = [row((), 0.0, 10.05, 100), FP32]
     assert choose(table, by_percent(table, 0.05)) == 0

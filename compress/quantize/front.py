@@ -62,8 +62,11 @@ def pareto(candidates: Sequence[Candidate]) -> list[int]:
 
 
 def choose(candidates: Sequence[Candidate], slower: Slower) -> int:
-    """Index of the fastest candidate whose accuracy may ship; among those that are not slower beyond doubt, the one with
-    the fewest float blocks, then the smallest file.
+    """Index of the fastest candidate whose accuracy may ship. A mixture has to win: among those that are not slower beyond
+    doubt, int8 comes first, then fp32, then the mixture with the fewest float blocks and the smallest file.
+
+    Args:
+        candidates: fp32 is the one with the most float blocks.
 
     Raises:
         ValueError: no candidate with a measured time passes (fp32 loses nothing, so it always does).
@@ -71,9 +74,14 @@ def choose(candidates: Sequence[Candidate], slower: Slower) -> int:
     able = [i for i, candidate in enumerate(candidates) if candidate.passes and candidate.p50_ms is not None]
     if not able:
         raise ValueError("no candidate was measured that keeps the accuracy of fp32")
+    whole = max(len(candidate.float_blocks) for candidate in candidates)
+
+    def place(i: int) -> tuple[bool, int, int, float]:
+        mine = candidates[i]
+        return 0 < len(mine.float_blocks) < whole, len(mine.float_blocks), mine.size_bytes, mine.p50_ms or 0.0
+
     fastest = min(able, key=lambda i: (candidates[i].p50_ms, len(candidates[i].float_blocks)))
-    tied = [i for i in able if not slower(i, fastest)]
-    return min(tied, key=lambda i: (len(candidates[i].float_blocks), candidates[i].size_bytes, candidates[i].p50_ms))
+    return min((i for i in able if not slower(i, fastest)), key=place)
 
 
 def nested(order: Sequence[str]) -> list[tuple[str, ...]]:
@@ -89,12 +97,12 @@ def verdict(blocks: Sequence[str], chosen: Candidate, int8: Candidate, fp32: Can
     """
     if chosen.float_blocks == fp32.float_blocks:
         if not int8.passes:
-            why = f"int8 costs {int8.drop_points:.2f} points here, and no mixture that may ship is faster than fp32"
+            why = f"int8 costs {int8.drop_points:.2f} points here, and no mixture that may ship beats fp32"
         else:
-            why = f"int8 takes {_ms(int8)}, fp32 {_ms(fp32)}, and no mixture of the two is faster"
+            why = f"int8 takes {_ms(int8)}, fp32 {_ms(fp32)}, and no mixture of the two is faster beyond the noise"
         return f"Do not quantize: {why}."
     against = f"{_ms(chosen)} against {_ms(fp32)} of fp32"
-    if (chosen.p50_ms or 0.0) >= (fp32.p50_ms or float("inf")):  # a tie goes to the one with fewer float blocks
+    if (chosen.p50_ms or 0.0) >= (fp32.p50_ms or float("inf")):  # a tie, which int8 wins by its size
         against = f"as fast as fp32 within the noise, {100 * chosen.size_bytes / fp32.size_bytes:.0f} % of its size"
     if not chosen.float_blocks:
         return f"Quantize everything: {against}, {_cost(chosen)}, and no block is worth keeping in float."
