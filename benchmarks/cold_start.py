@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from runtime import telemetry
-from runtime.cold import Cold, measure_cold
+from runtime.host import telemetry
+from runtime.measure.cold import Cold, measure_cold
 
 RESULTS = Path(__file__).parent / "results"
 

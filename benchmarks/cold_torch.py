@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from runtime import PreprocessSpec, telemetry
-from runtime.cold import measure_cold
+from runtime import PreprocessSpec
+from runtime.host import telemetry
+from runtime.measure.cold import measure_cold
 
 RESULTS = Path(__file__).parent / "results"
 SIZE, CLASSES = 224, 100

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from runtime import Classifier, latency, normalise, telemetry
+from runtime import Classifier, normalise
+from runtime.host import telemetry
+from runtime.measure import latency
 
 RESULTS = Path(__file__).parent / "results"
 LIMIT = 1.15

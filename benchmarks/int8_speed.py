@@ -26,11 +26,12 @@ from compress.quantize.graph import convert, fake_quantizers, prepare, set_obser
 from compress.quantize.stage import calibrate
 from compress.seeds import manual_seed, torch_rng
 from export.qdq import to_uint8
-from export.tensorrt_rules import tensorrt_ready
+from export.tensorrt.rules import tensorrt_ready
 from export.to_onnx import save, to_onnx
-from runtime import latency, telemetry
 from runtime.backends import load
 from runtime.backends.onnxruntime import is_quantized, quantized_kernels
+from runtime.host import telemetry
+from runtime.measure import latency
 
 SIZE, CLASSES = 224, 100
 MODELS = ("mobilenetv4_conv_small", "mobilenetv4_conv_medium", "resnet18", "efficientnet_b0")

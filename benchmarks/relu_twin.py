@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.statistics import Paired, mean_and_deviation, paired, shot
 from compress import api
-from runtime import telemetry
+from runtime.host import telemetry
 
 RESULTS = Path(__file__).parent / "results"
 NET, LIMIT = "efficientnet_b0", 1.0

@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from runtime import latency, telemetry
 from runtime.backends import load
+from runtime.host import telemetry
+from runtime.measure import latency
 
 RESULTS = Path(__file__).parent / "results"
 SIZE = 224

@@ -28,10 +28,12 @@ from compress.seeds import manual_seed
 from export.bundle import copy_with_metadata
 from export.teacher import OUTPUTS, TeacherClassifier, teacher_to_onnx
 from export.to_onnx import save
-from runtime import PreprocessSpec, latency, telemetry
+from runtime import PreprocessSpec
 from runtime.backends import load
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
-from runtime.cold import measure_cold
+from runtime.host import telemetry
+from runtime.measure import latency
+from runtime.measure.cold import measure_cold
 
 RESULTS = Path(__file__).parent / "results"
 TEACHER = "CLIP ViT-L/14"

@@ -34,13 +34,15 @@ from compress.evaluate import evaluate, paired
 from compress.ship import decide
 from compress.stages import StageContext
 from compress.testsets import TEST, TestSets
-from runtime import Classifier, PreprocessSpec, latency, normalise, sensors, telemetry
+from runtime import Classifier, PreprocessSpec, normalise
 from runtime.backends import load as load_model
 from runtime.backends.onnxruntime import is_quantized, quantized_kernels
-from runtime.bench import COMPUTE, END_TO_END, NO_SENSOR
-from runtime.breakdown import break_down
-from runtime.cold import measure_cold
-from runtime.energy import idle_watts, measure_energy
+from runtime.host import sensors, telemetry
+from runtime.host.energy import idle_watts, measure_energy
+from runtime.measure import latency
+from runtime.measure.bench import COMPUTE, END_TO_END, NO_SENSOR
+from runtime.measure.breakdown import break_down
+from runtime.measure.cold import measure_cold
 
 CHUNK = 512  # images between two saved parts of a form's logits: a killed bench of a large teacher resumes there
 BATCH = 32  # images in one call

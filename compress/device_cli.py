@@ -156,8 +156,8 @@ def sensitivity(
     from compress import api
     from compress.finished import find_run, open_run
     from compress.progress import SILENT, RichProgress
-    from export.sensitivity import Options, lines, tell_report
-    from export.sensitivity import run as look
+    from export.mixed.sensitivity import Options, lines, tell_report
+    from export.mixed.sensitivity import run as look
 
     folder = find_run(run, api.work_folder(work_dir))
     opened = open_run(folder, SILENT if quiet else RichProgress())

@@ -1,4 +1,4 @@
-"""What this machine can build, run and measure: ``compress doctor``. The device's part is ``runtime.doctor``.
+"""What this machine can build, run and measure: ``compress doctor``. The device's part is ``runtime.host.doctor``.
 
 Packages are asked for their versions, not imported: torch alone would take seconds.
 """
@@ -18,8 +18,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from runtime import telemetry
-from runtime.doctor import (
+from runtime.host import telemetry
+from runtime.host.doctor import (
     DEVICE_GROUPS,
     MISSING,
     NOTE,

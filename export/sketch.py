@@ -22,7 +22,7 @@ from compress.seeds import manual_seed, torch_rng
 from compress.stages import StageContext
 from export.bundle import MODELS, copy_with_metadata
 from export.qdq import to_uint8
-from export.tensorrt_rules import MAX_OPSET as TENSORRT_OPSET
+from export.tensorrt.rules import MAX_OPSET as TENSORRT_OPSET
 from export.to_onnx import save, to_onnx
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
 

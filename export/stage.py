@@ -30,12 +30,12 @@ from compress.quantize.graph import convert, load_prepared, set_observers
 from compress.stages import StageContext
 from export.bundle import MODELS, copy_with_metadata, write_bundle
 from export.card import model_card
-from export.mixed import additions_left_float
+from export.mixed.rewrite import additions_left_float
 from export.parity import Logits, Parity, compare, require
 from export.ptq import quantize_static
 from export.qdq import to_uint8
-from export.tensorrt_rules import MAX_OPSET as TENSORRT_OPSET
-from export.tensorrt_rules import tensorrt_ready
+from export.tensorrt.rules import MAX_OPSET as TENSORRT_OPSET
+from export.tensorrt.rules import tensorrt_ready
 from export.to_onnx import save, to_onnx
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
 
@@ -108,7 +108,7 @@ def export_student(
         raise ExportError(
             f"{MODELS['int8.trt']} would not run in int8 on TensorRT",
             got="; ".join(violations[:3]) + (f"; and {len(violations) - 3} more" if len(violations) > 3 else ""),
-            expected="no violation of export/tensorrt_rules.py",
+            expected="no violation of export/tensorrt/rules.py",
             remedy="choose another student (a plain ReLU CNN such as mobilenetv4_conv_small)",
         )
     paths = {name: save(model, folder / MODELS[name]) for name, model in models.items()}

@@ -8,9 +8,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from runtime import bench_command, doctor, golden
+from runtime import golden
 from runtime.classifier import Classifier
 from runtime.errors import EdgeError
+from runtime.host import doctor
+from runtime.measure import bench_command
 from runtime.tensorrt import command as engine_command
 
 

@@ -20,8 +20,9 @@ from compress.errors import ParityError
 from compress.evaluate import top1
 from compress.stages import StageContext
 from compress.testsets import TestSets
-from runtime import Classifier, PreprocessSpec, sensors
-from runtime.bench import NO_SENSOR
+from runtime import Classifier, PreprocessSpec
+from runtime.host import sensors
+from runtime.measure.bench import NO_SENSOR
 
 
 def read(finished: Finished, file: str) -> Any:  # noqa: F811

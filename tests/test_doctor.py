@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from compress import doctor as build_doctor
 from compress.cli import app
-from runtime import doctor, telemetry
 from runtime.__main__ import main
-from runtime.doctor import MISSING, NOTE, OK, PARTLY, Finding, at_least, int8_words, lines, works
-from runtime.support import MATRIX, platform_of, release_of, table
+from runtime.host import doctor, telemetry
+from runtime.host.doctor import MISSING, NOTE, OK, PARTLY, Finding, at_least, int8_words, lines, works
+from runtime.host.support import MATRIX, platform_of, release_of, table
 
 ROOT = Path(__file__).parents[1]
 

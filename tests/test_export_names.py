@@ -13,7 +13,7 @@ from compress.quantize.graph import convert
 from export.names import SCOPES, name_after_modules
 from export.qdq import to_uint8
 from export.targets.shapes import infer
-from export.tensorrt_rules import tensorrt_ready
+from export.tensorrt.rules import tensorrt_ready
 from export.to_onnx import to_onnx
 
 

@@ -15,7 +15,7 @@ from compress.errors import ExportError, ParityError
 from compress.quantize.graph import PreparedStudent, convert
 from export.parity import compare, require
 from export.qdq import GraphView, to_uint8
-from export.tensorrt_rules import tensorrt_ready
+from export.tensorrt.rules import tensorrt_ready
 from export.to_onnx import save, to_onnx
 
 

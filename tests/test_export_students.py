@@ -11,7 +11,7 @@ from tiny_models import images, quantized, settled
 from compress.quantize.graph import convert
 from export.parity import compare, require
 from export.qdq import to_uint8
-from export.tensorrt_rules import tensorrt_ready
+from export.tensorrt.rules import tensorrt_ready
 from export.to_onnx import save, to_onnx
 from runtime.backends.onnxruntime import quantized_kernels
 

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from export.tensorrt_operators import UNSUPPORTED
-from export.tensorrt_rules import tensorrt_ready
+from export.tensorrt.operators import UNSUPPORTED
+from export.tensorrt.rules import tensorrt_ready
 from tests.tiny_bundles import float_model
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from compress.errors import ExportError, MissingExtraError
-from export import to_torch_tensorrt as module
-from export.to_torch_tensorrt import bench, compile_student, main
+from export.tensorrt import torch_tensorrt as module
+from export.tensorrt.torch_tensorrt import bench, compile_student, main
 from runtime import BackendError
 
 SIZE = 16
@@ -144,7 +144,7 @@ def test_bench_gives_rows_of_a_run_logic_without_gpu(
 
 
 def _once(calls: Any, seconds: float) -> Any:
-    from runtime.latency import Samples
+    from runtime.measure.latency import Samples
 
     for call in calls.values():
         call()

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from runtime import BackendError
-from runtime.affinity import parse_cpus, pinned
+from runtime.measure.affinity import parse_cpus, pinned
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins processes")
 

@@ -14,16 +14,18 @@ from PIL import Image
 from tiny_bundles import LABELS, SIZE, SPEC, encoded, float_model, make_bundle, photo
 
 from export.bundle import copy_with_metadata, write_bundle
-from runtime import BackendError, BundleError, Classifier, ImageError, bench_file, sensors
+from runtime import BackendError, BundleError, Classifier, ImageError
 from runtime.__main__ import main
-from runtime.bench import COMPUTE, END_TO_END, NO_SENSOR, BenchReport, bench
-from runtime.bench_text import lines
-from runtime.breakdown import STAGES, break_down
 from runtime.bundle import sha256_of
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
-from runtime.contenders import contenders, photos
-from runtime.sustained import Window, slowdown, sustain
-from runtime.telemetry import Reading
+from runtime.host import sensors
+from runtime.host.telemetry import Reading
+from runtime.measure import bench_file
+from runtime.measure.bench import COMPUTE, END_TO_END, NO_SENSOR, BenchReport, bench
+from runtime.measure.bench_text import lines
+from runtime.measure.breakdown import STAGES, break_down
+from runtime.measure.contenders import contenders, photos
+from runtime.measure.sustained import Window, slowdown, sustain
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +189,7 @@ def test_a_model_that_nobody_asked_for_and_that_does_not_load_is_said(bundle: Pa
 
 
 def test_a_cold_process_that_fails_costs_nothing_else(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.cold.PROGRAM", "raise MemoryError('no room')")
+    monkeypatch.setattr("runtime.measure.cold.PROGRAM", "raise MemoryError('no room')")
     found = bench(bundle, ["int8"], seconds=0.05, threads=1)
     assert found.cold == {} and found.rows[0].load_ms is None and found.rows[0].p50_ms
     assert any(state.startswith("cold start of int8 was not measured") and "no room" in state for state in found.states)
@@ -247,7 +249,8 @@ def test_stages_are_the_steps_of_predict(bundle: Path, monkeypatch: pytest.Monke
     """One stage is slowed down on purpose: the breakdown must blame it and no other."""
     import time
 
-    from runtime import breakdown, preprocess
+    from runtime import preprocess
+    from runtime.measure import breakdown
 
     classifier = Classifier.load(bundle, "int8", threads=1)
     data = [encoded(photo(1), "JPEG")]
@@ -359,12 +362,14 @@ def test_an_engine_on_a_gpu_tells_its_own_kernels_and_time_logic_without_gpu(
 ) -> None:
     """Which model it takes, whose power is asked, what its layers are, and its events beside the host's clock."""
     from runtime import backends, classifier
-    from runtime.cold import Cold
+    from runtime.measure.cold import Cold
 
     runner, asked = GpuRunner(), []
     monkeypatch.setitem(backends.BACKENDS, "gpu", backends.Backend("nowhere", {"int8": "fp32"}))
     monkeypatch.setattr(classifier, "load_model", lambda name, model, **options: runner)
-    monkeypatch.setattr("runtime.bench.measure_cold", lambda *args, **options: Cold(1.0, 1.0, 1.0, 1.0, None, ()))
+    monkeypatch.setattr(
+        "runtime.measure.bench.measure_cold", lambda *args, **options: Cold(1.0, 1.0, 1.0, 1.0, None, ())
+    )
     monkeypatch.setattr(sensors, "sensor", lambda unit: asked.append(unit))
     found = bench(bundle, ["int8"], backend="gpu", seconds=0.05, batch=[1, 4, 8])
     assert {row.precision for row in found.rows} == {"fp32"}, "the engine's own file of int8"

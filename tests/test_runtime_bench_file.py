@@ -13,14 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime import BundleError, bench_file
-from runtime.bench import BenchReport
-from runtime.bench_text import lines, merged
-from runtime.breakdown import Breakdown
-from runtime.cold import Cold
-from runtime.latency import Ratio, Samples, row
-from runtime.sustained import Window
-from runtime.telemetry import host
+from runtime import BundleError
+from runtime.host.telemetry import host
+from runtime.measure import bench_file
+from runtime.measure.bench import BenchReport
+from runtime.measure.bench_text import lines, merged
+from runtime.measure.breakdown import Breakdown
+from runtime.measure.cold import Cold
+from runtime.measure.latency import Ratio, Samples, row
+from runtime.measure.sustained import Window
 
 
 @pytest.fixture(scope="module")

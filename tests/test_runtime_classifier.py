@@ -18,8 +18,8 @@ from runtime import BackendError, BundleError, Classifier, ImageError, normalise
 from runtime.__main__ import main
 from runtime.backends import BACKENDS
 from runtime.backends.onnxruntime import is_quantized, load, quantized_kernels
-from runtime.bench import COMPUTE, END_TO_END, bench
-from runtime.cold import HEAVY, measure_cold
+from runtime.measure.bench import COMPUTE, END_TO_END, bench
+from runtime.measure.cold import HEAVY, measure_cold
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,9 @@ def test_bench_reports_every_model_both_ways(bundle: Path, capsys, monkeypatch) 
     kinds = {(line.precision, line.includes) for line in report.rows}
     assert kinds == {(precision, what) for precision in ("fp32", "int8") for what in (COMPUTE, END_TO_END)}
     assert all(line.p50_ms and line.load_ms and line.first_ms and line.kernels for line in report.rows)
-    monkeypatch.setattr("runtime.bench_command.run_bench", lambda *args, **options: report)  # the same real report, printed
+    monkeypatch.setattr(
+        "runtime.measure.bench_command.run_bench", lambda *args, **options: report
+    )  # the same real report, printed
     assert main(["bench", str(bundle), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["speedups"].keys() == report.speedups.keys()
     assert main(["bench", str(bundle)]) == 0

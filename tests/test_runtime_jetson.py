@@ -24,10 +24,10 @@ from recorded_machines import (
     plant,
 )
 
-from runtime.jetson import clocks_locked, integrated_gpu, power_mode, release, tegrastats
-from runtime.latency import Samples, verdict
-from runtime.sensors import sensor
-from runtime.telemetry import Reading, host, reading
+from runtime.host.jetson import clocks_locked, integrated_gpu, power_mode, release, tegrastats
+from runtime.host.sensors import sensor
+from runtime.host.telemetry import Reading, host, reading
+from runtime.measure.latency import Samples, verdict
 
 
 def test_orin_nano(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from runtime.latency import FLOORS, Samples, measure, ratio, row, verdict, warm_up
-from runtime.telemetry import Reading
+from runtime.host.telemetry import Reading
+from runtime.measure.latency import FLOORS, Samples, measure, ratio, row, verdict, warm_up
 
 
 class Clock:

@@ -8,9 +8,9 @@ from math import comb
 import numpy as np
 import pytest
 
-from runtime.latency import FLOORS, measure, ratio
-from runtime.mlperf import MIN_SAMPLES, estimate_ms, set_aside, shortfalls
-from runtime.telemetry import Reading
+from runtime.host.telemetry import Reading
+from runtime.measure.latency import FLOORS, measure, ratio
+from runtime.measure.mlperf import MIN_SAMPLES, estimate_ms, set_aside, shortfalls
 
 
 @pytest.mark.parametrize(("percent", "floor"), FLOORS.items())
@@ -82,7 +82,7 @@ def test_samples_are_kept_where_only_their_number_is_asked_for() -> None:
 
 def test_the_interval_of_a_long_series_is_that_of_the_whole() -> None:
     """Resampling from blocks must not move it: 60 000 rounds with drift, both sides alike."""
-    from runtime.latency import Samples
+    from runtime.measure.latency import Samples
 
     rng = np.random.default_rng(0)
     drift = np.linspace(1, 1.5, 60_000)[:, None]

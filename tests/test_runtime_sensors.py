@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 from recorded_machines import AGX_ORIN, JETSON_NANO, LAPTOP, ORIN_NANO, ORIN_NANO_LINE, SERVER, plant
 
-from runtime import jetson, nvml, sensors, telemetry
-from runtime.energy import Meter, idle_watts, measure_energy
-from runtime.sensors import BOTH, Sensor, counted_j, energy_j, obstacles, rails, sensor
+from runtime.host import jetson, nvml, sensors, telemetry
+from runtime.host.energy import Meter, idle_watts, measure_energy
+from runtime.host.sensors import BOTH, Sensor, counted_j, energy_j, obstacles, rails, sensor
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.telemetry import clock_mhz, host, peak_rss_bytes, reading, temperature_c, usable_cores
+from runtime.host.telemetry import clock_mhz, host, peak_rss_bytes, reading, temperature_c, usable_cores
 
 X86 = {
     "proc/cpuinfo": "".join(

@@ -136,8 +136,8 @@ def test_inputs_of_a_graph_are_read_without_the_onnx_package(tmp_path: Path) -> 
 def test_bench_tells_where_the_engine_came_from_and_what_runs_logic_without_gpu(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from runtime import bench as bench_module
-    from runtime.cold import measure_cold
+    from runtime.measure import bench as bench_module
+    from runtime.measure.cold import measure_cold
 
     use_stand_in(monkeypatch, tmp_path, 11)
     monkeypatch.setattr(  # another process has no stand-in

@@ -20,12 +20,13 @@ from compress.quantize import stage as quantize
 from compress.quantize.held_out import drawn, held_out_views
 from compress.report.model_device import Sensitivity
 from compress.stages import StageContext
-from export import sensitivity
 from export import stage as export
-from export.add_mixed import reason_against
-from export.mixtures import Mixtures
-from export.sensitivity import Options, difference_ms, gain, slower
-from runtime import golden, latency
+from export.mixed import sensitivity
+from export.mixed.add import reason_against
+from export.mixed.mixtures import Mixtures
+from export.mixed.sensitivity import Options, difference_ms, gain, slower
+from runtime import golden
+from runtime.measure import latency
 
 RUINED = "layer3"
 

@@ -15,10 +15,10 @@ from compress.errors import ExportError
 from compress.quantize.blocks import blocks_of, operators_of
 from compress.quantize.graph import PreparedStudent, convert, prepare, set_observers
 from compress.quantize.stage import calibrate
-from export.mixed import additions_left_float, float_weights, leave_float, left_float
+from export.mixed.rewrite import additions_left_float, float_weights, leave_float, left_float
 from export.parity import compare, onnx_logits, require
 from export.qdq import to_uint8
-from export.tensorrt_rules import tensorrt_ready
+from export.tensorrt.rules import tensorrt_ready
 from export.to_onnx import save, to_onnx
 
 ARCHS = ("tiny", "resnet18", "mobilenetv4_conv_small", "efficientnet_b0", "petal_cnn")

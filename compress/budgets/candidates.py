@@ -158,8 +158,8 @@ def time_here(
 
 def bench_sketches(ctx: StageContext) -> dict[str, Any]:
     """Stage function of :func:`time_here`: latency of one image, compute only, on the first number of threads."""
-    from runtime import latency
     from runtime.backends import load
+    from runtime.measure import latency
 
     threads = ctx.settings.bench.threads[0]
     calls, runners = {}, {}

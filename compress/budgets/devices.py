@@ -163,7 +163,7 @@ def _host() -> Device:
     """This machine, one thread: the profile ``host.yaml`` scaled by its clock and its widest vector instructions."""
     import yaml
 
-    from runtime import telemetry
+    from runtime.host import telemetry
 
     plain = yaml.safe_load((FOLDER / "host.yaml").read_text())
     table, assumed = plain.pop("ops_per_cycle"), plain.pop("assumed_clock_mhz")

@@ -14,8 +14,8 @@ from compress.errors import BenchFileError
 from compress.report.devices import device_name
 from compress.report.model import refusal
 from compress.report.model_device import Device
-from runtime import bench_file
 from runtime.errors import EdgeError
+from runtime.measure import bench_file
 
 WINDOWS = 240  # of a sustained run that are kept
 DIGITS = 5  # significant ones of a kept quantile: finer than any clock here repeats

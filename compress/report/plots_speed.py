@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compress.report.svg import Frame, log_ticks, picture, tag, text, ticks, title
 from compress.report.wording import form, milliseconds, percent
-from runtime.latency import FLOORS
+from runtime.measure.latency import FLOORS
 
 #: parts of one image's way, in order, and their words; keys of report.json "breakdown" without "_ms"
 PARTS: Mapping[str, str] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 NARROW = "\u202f"  # narrow no-break space between a number and its unit
 ABSENT = "–"
-COMPUTE = "compute"  # what runtime.bench calls a latency without decoding
+COMPUTE = "compute"  # what runtime.measure.bench calls a latency without decoding
 
 FORMS: Mapping[str, str] = {  # every form of the models, in the order of tables
     "teacher": "teacher",

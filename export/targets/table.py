@@ -93,7 +93,7 @@ FORMS = {  # in the order in which they are applied
     ),
 }  # fmt: skip
 
-BUILDERS: dict[str, str] = {"tensorrt": "export.to_tensorrt:rows"}
+BUILDERS: dict[str, str] = {"tensorrt": "export.tensorrt.build:rows"}
 """Targets that are no ONNX file: name -> "module:function", (bundle folder) -> rows of manifest.json["targets"]."""
 
 

@@ -17,7 +17,7 @@ from runtime.backends import IMAGE, PIXELS, TENSOR
 from runtime.backends.ort_providers import CPU, Provider
 from runtime.backends.ort_providers import provider as provider_row
 from runtime.errors import BackendError
-from runtime.telemetry import usable_cores
+from runtime.host.telemetry import usable_cores
 
 OUTPUT = "logits"
 INPUTS = {  # name -> its type, and what it takes

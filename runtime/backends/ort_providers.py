@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from runtime.errors import BackendError
-from runtime.sensors import CPU as ON_CPU
-from runtime.sensors import GPU as ON_GPU
+from runtime.host.sensors import CPU as ON_CPU
+from runtime.host.sensors import GPU as ON_GPU
 
 CPU = "CPUExecutionProvider"
 Options = Mapping[str, str]

@@ -18,11 +18,13 @@ from compress.quantize.graph import PreparedStudent, load_prepared, set_observer
 from compress.quantize.held_out import HeldOut
 from compress.stages import StageContext
 from export.bundle import MODELS
-from export.mixed import float_weights, leave_float, left_float
+from export.mixed.rewrite import float_weights, leave_float, left_float
 from export.qdq import to_uint8
 from export.to_onnx import save
-from runtime import PreprocessSpec, latency, normalise, telemetry
+from runtime import PreprocessSpec, normalise
 from runtime.backends import load as load_model
+from runtime.host import telemetry
+from runtime.measure import latency
 
 Logits = NDArray[np.float32]
 BATCH = 32

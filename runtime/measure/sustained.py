@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from runtime.energy import Meter
-from runtime.sensors import Sensor
-from runtime.telemetry import Reading, reading
+from runtime.host.energy import Meter
+from runtime.host.sensors import Sensor
+from runtime.host.telemetry import Reading, reading
 
 WINDOWS = 60  # of a run, as many points as a plot shows
 LEAST_WINDOW_S = 1.0

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from runtime import bench_file
-from runtime.affinity import parse_cpus
 from runtime.backends import BACKENDS
 from runtime.backends.ort_providers import PROVIDERS
-from runtime.bench import MODES
-from runtime.bench import bench as run_bench
-from runtime.bench_text import lines, merged
 from runtime.errors import BackendError
+from runtime.measure import bench_file
+from runtime.measure.affinity import parse_cpus
+from runtime.measure.bench import MODES
+from runtime.measure.bench import bench as run_bench
+from runtime.measure.bench_text import lines, merged
 
 
 def add_parser(commands: Any) -> None:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Measures, or merges.
 
     Raises:
-        EdgeError: as ``runtime.bench.bench`` and ``runtime.bench_file.read``.
+        EdgeError: as ``runtime.measure.bench.bench`` and ``runtime.measure.bench_file.read``.
     """
     if args.merge:
         contents = [bench_file.read(file) for file in args.merge]

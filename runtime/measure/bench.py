@@ -17,13 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from runtime import latency, mlperf, sensors, telemetry
-from runtime.affinity import pinned
-from runtime.bench_file import KIND, MAX_TEXT, SCHEMA, UNSEEN
-from runtime.breakdown import Breakdown, break_down
 from runtime.bundle import open_bundle
-from runtime.cold import Cold, measure_cold
-from runtime.contenders import (
+from runtime.errors import BackendError
+from runtime.host import sensors, telemetry
+from runtime.host.energy import idle_watts, measure_energy
+from runtime.measure import latency, mlperf
+from runtime.measure.affinity import pinned
+from runtime.measure.bench_file import KIND, MAX_TEXT, SCHEMA, UNSEEN
+from runtime.measure.breakdown import Breakdown, break_down
+from runtime.measure.cold import Cold, measure_cold
+from runtime.measure.contenders import (
     TEACHER,
     Contender,
     Evidence,
@@ -35,9 +38,7 @@ from runtime.contenders import (
     photos,
     teacher_facts,
 )
-from runtime.energy import idle_watts, measure_energy
-from runtime.errors import BackendError
-from runtime.sustained import Window, sustain
+from runtime.measure.sustained import Window, sustain
 
 COMPUTE = "compute"
 END_TO_END = "decode + resize + normalise + compute + softmax"
@@ -148,7 +149,7 @@ def bench(
         backend: a row of ``runtime.backends.BACKENDS``.
         provider: for onnxruntime, e.g. "openvino".
         affinity: processors that everything here runs on.
-        mode: "quick" or "mlperf" (``runtime.mlperf`` says which rules that is).
+        mode: "quick" or "mlperf" (``runtime.measure.mlperf`` says which rules that is).
         sustained: seconds that the default model then runs without a pause.
         images: a file, or a folder of images, for the end-to-end rows; default: the first golden image as JPEG.
         command: what the user typed; default: this process's command line.

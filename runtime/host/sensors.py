@@ -20,8 +20,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from runtime import jetson, nvml
-from runtime.sysfs import ROOT, found, number, text
+from runtime.host import jetson, nvml
+from runtime.host.sysfs import ROOT, found, number, text
 
 CPU, GPU = "cpu", "gpu"
 BOTH = frozenset({CPU, GPU})

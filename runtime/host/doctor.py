@@ -20,10 +20,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from runtime import sensors, telemetry
 from runtime.errors import BackendError
-from runtime.support import MATRIX, Platform, platform_of, table
-from runtime.sysfs import ROOT
+from runtime.host import sensors, telemetry
+from runtime.host.support import MATRIX, Platform, platform_of, table
+from runtime.host.sysfs import ROOT
 
 OK, PARTLY, MISSING, NOTE = "ok", "partly", "missing", "note"
 MIN_PYTHON = (3, 10)

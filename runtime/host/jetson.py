@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.sysfs import ROOT, as_number, found, number, text
+from runtime.host.sysfs import ROOT, as_number, found, number, text
 
 INTERVAL_MS = 100  # of tegrastats; its default is a second
 FIRST_LINE_S = 2.0

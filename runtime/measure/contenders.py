@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from runtime import golden, telemetry
+from runtime import golden
 from runtime.backends import backend as backend_row
 from runtime.backends.onnxruntime import executed
 from runtime.bundle import GOLDEN, MANIFEST, Bundle, open_bundle, sha256_of
 from runtime.classifier import Classifier
 from runtime.errors import BundleError, ImageError
+from runtime.host import telemetry
 from runtime.preprocess import decode
 
 TEACHER = "teacher"

@@ -7,7 +7,7 @@ compiled network has the shape of a runner (runtime.backends.Runner), and torch 
 Not run by this project: torch-tensorrt 2.14 wants an older torch and NVIDIA's libraries, and no GPU was at hand. The calls
 follow the published signature; the logic is tested with a stand-in (tests named ``..._logic_without_gpu``).
 
-    python -m export.to_torch_tensorrt work/runs/NAME --precision fp16 --seconds 5
+    python -m export.tensorrt.torch_tensorrt work/runs/NAME --precision fp16 --seconds 5
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ import torch
 from torch import nn
 
 from compress.errors import Clip2EdgeError, ExportError, MissingExtraError
-from runtime import latency
 from runtime.errors import BackendError, EdgeError
+from runtime.measure import latency
 
 OUTPUT = "logits"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
@@ -152,7 +152,7 @@ def bench(
 def main(argv: list[str] | None = None) -> int:
     """Prints the rows as JSON; an error is one line on stderr and exit code 2."""
     parser = argparse.ArgumentParser(
-        prog="python -m export.to_torch_tensorrt", description=(__doc__ or "").split("\n")[0]
+        prog="python -m export.tensorrt.torch_tensorrt", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--precision", nargs="+", default=list(DTYPES), choices=list(DTYPES))

@@ -19,9 +19,9 @@ import numpy as np
 
 from runtime.classifier import Classifier
 from runtime.errors import BackendError
-from runtime.telemetry import peak_rss_bytes
+from runtime.host.telemetry import peak_rss_bytes
 
-PROGRAM = "import time; start = time.perf_counter(); from runtime.cold import child; child(start)"
+PROGRAM = "import time; start = time.perf_counter(); from runtime.measure.cold import child; child(start)"
 HEAVY = ("torch", "torchvision", "timm", "typer", "pydantic", "onnx", "compress", "export")  # must not be loaded
 
 
@@ -55,7 +55,7 @@ def measure_cold(
         "image": image and str(image),
         "load": {"precision": precision, "threads": threads, "backend": backend, **options},
     }
-    package_root = str(Path(__file__).resolve().parent.parent)
+    package_root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(part for part in (package_root, os.environ.get("PYTHONPATH")) if part)
     start = time.perf_counter()
     done = subprocess.run(

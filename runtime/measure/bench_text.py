@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-Content = Mapping[str, Any]  # of a bench.json, see runtime.bench_file
+Content = Mapping[str, Any]  # of a bench.json, see runtime.measure.bench_file
 
 COMPUTE = "compute"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from runtime.sensors import Sensor, counted_j, energy_j
+from runtime.host.sensors import Sensor, counted_j, energy_j
 
 INTERVAL_S = 0.05  # between two looks at a rail; an INA3221 on a Jetson renews its value about that often
 LEAST_SECONDS = 1.0  # below it the ends of the series weigh too much

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from runtime import latency
 from runtime.backends import IMAGE
 from runtime.classifier import Classifier
+from runtime.measure import latency
 from runtime.preprocess import decode, geometry
 
 STAGES = ("decode", "geometry", "normalise", "compute", "post")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.telemetry import Reading, reading
+from runtime.host.telemetry import Reading, reading
 
 # Samples below which a percentile would be a guess: arXiv 1911.02549 (MLPerf inference), early stopping at c = 0.99.
 FLOORS = {50.0: 11, 90.0: 64, 95.0: 130, 99.0: 662, 99.9: 6636}

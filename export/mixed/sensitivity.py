@@ -29,8 +29,9 @@ from compress.quantize.front import Candidate, choose, nested, pareto, verdict
 from compress.quantize.held_out import held_out_views
 from compress.ship import MAX_DROP_POINTS
 from compress.stages import StageContext
-from export.mixtures import INT8, Mixtures
-from runtime import latency, telemetry
+from export.mixed.mixtures import INT8, Mixtures
+from runtime.host import telemetry
+from runtime.measure import latency
 
 FILE = "sensitivity.json"
 NEEDED = ("data", "generate", "label", "distill", "quantize", "export")
@@ -89,7 +90,7 @@ def run(ctx: StageContext, options: Options, *, write: bool = False) -> dict[str
         names = final[chosen]
         result = _result(ctx, mixtures, options, blocks, points, closing, chosen, last, final)
         if write:
-            from export.add_mixed import add_mixed
+            from export.mixed.add import add_mixed
 
             result["written"] = add_mixed(ctx, mixtures, names, result)
     write_json(ctx.folder / FILE, result)

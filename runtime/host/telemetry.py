@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime import jetson, nvml
-from runtime.sysfs import ROOT, as_number, found, number, text, total
+from runtime.host import jetson, nvml
+from runtime.host.sysfs import ROOT, as_number, found, number, text, total
 
 CPUS = "sys/devices/system/cpu"
 KHZ = 1e-3  # to MHz

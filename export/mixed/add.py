@@ -11,7 +11,7 @@ from compress.errors import ExportError
 from compress.quantize.front import Candidate
 from compress.stages import StageContext
 from export.bundle import copy_with_metadata, seal
-from export.mixtures import Mixtures
+from export.mixed.mixtures import Mixtures
 from export.parity import compare, require
 from export.stage import torch_logits
 from runtime import golden, normalise

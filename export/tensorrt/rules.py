@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
-from export import tensorrt_operators
 from export.qdq import GraphView
-from export.tensorrt_operators import name_of as _name
+from export.tensorrt import operators as tensorrt_operators
+from export.tensorrt.operators import name_of as _name
 
 MIN_OPSET, MAX_OPSET = 17, 20
 """TensorRT 10.0's parser reads opsets 9..20, 10.15's to 24, 11.x's to 25; 17 is the project's floor. A target that is asked for

@@ -38,7 +38,7 @@ def write(path: str | Path, content: dict[str, Any]) -> Path:
     """
     target = Path(path)
     for problem in _problems(content):
-        raise BundleError("bench.json", got=problem, expected="what runtime.bench.BenchReport.to_json gives")
+        raise BundleError("bench.json", got=problem, expected="what runtime.measure.bench.BenchReport.to_json gives")
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
         try:

@@ -1,0 +1,1 @@
+"""What the machine is: processor, clocks, sensors, what it can run."""

@@ -1,0 +1,1 @@
+"""How fast, how steady, how much memory and energy: latency, benchmarks and their files."""
