@@ -63,7 +63,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "export", ("data", "teacher", "generate", "label", "distill", "quantize"),
         (*DATA_FIELDS, "image", "teacher", "generate", "label", "distill", "quantize", "export", "seed"), "export.stage:run",
-        external="compress.teacher:fingerprint", version=3,
+        external="compress.teacher:fingerprint", version=4,
     ),
     Stage("bench", ("data", "export"), ("bench", "image", "seed"), "compress.bench:run", machine_bound=True, version=4),
     Stage(

@@ -96,8 +96,14 @@ def _drop_expand(model: ModelProto) -> None:
             root = makers.get(root.input[0])
         if root is not None and root.op_type in ("ReduceL2", "Sqrt", "Pow") and root.input[0] == node.input[0]:
             node.input[1] = norm.input[0]
+    drop_dead(model)
+
+
+def drop_dead(model: ModelProto) -> None:
+    """Removes nodes and constants that nothing reads, in place."""
+    outputs = {value.name for value in model.graph.output}
     while True:
-        used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+        used = {name for node in model.graph.node for name in node.input} | outputs
         dead = [node for node in model.graph.node if not used.intersection(node.output)]
         if not dead:
             break

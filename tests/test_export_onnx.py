@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from compress.errors import ExportError, ParityError
 from compress.quantize.graph import PreparedStudent, convert
-from export.parity import compare, require
+from export.parity import compare, onnx_logits, require
 from export.qdq import GraphView, to_uint8
 from export.tensorrt.rules import tensorrt_ready
 from export.to_onnx import save, to_onnx
@@ -195,6 +195,20 @@ def test_every_file_computes_what_was_trained(
         path = save(model, tmp_path / f"model.{name}.onnx")
         row = require(compare(path, references[precision], pictures.numpy(), precision=precision))
         assert row.agreement >= 0.95 and row.images == 64 and row.max_abs_diff <= row.tolerance
+        assert (row.kernel_diff is None) == (precision == "fp32")
+
+
+def test_what_the_engine_fuses_is_measured_apart_from_the_file(
+    tmp_path: Path, prepared: PreparedStudent, int8: ModelProto
+) -> None:
+    pictures = images(16)
+    with torch.no_grad():
+        reference = prepared(pictures).numpy()
+    path = save(to_uint8(int8), tmp_path / "model.int8.onnx")
+    row = compare(path, reference, pictures.numpy(), precision="int8")
+    plain, fused = (onnx_logits(path, fused=on)(pictures.numpy()) for on in (False, True))
+    assert row.max_abs_diff == pytest.approx(np.abs(plain - reference).max())
+    assert row.kernel_diff == pytest.approx(np.abs(fused - plain).max())
 
 
 def test_a_wrong_file_names_image_difference_and_tolerance(

@@ -23,6 +23,7 @@ from compress.quantize.blocks import Operator, is_covered, path_of
 from compress.quantize.graph import PreparedStudent
 from compress.quantize.quantizer import kind_of
 from export.qdq import GraphView
+from export.to_onnx import drop_dead
 
 KINDS = {
     "Conv": "convolution", "ConvTranspose": "convolution", "Gemm": "linear", "MatMul": "linear", "Add": "addition",
@@ -64,7 +65,7 @@ def leave_float(
     for node in twin.graph.node:  # a pooling's output quantizer, where something reads it that is not in int8 itself
         if node.output[0] not in known and node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             _read_float(view, node, makers)
-    _drop_dead(twin)
+    drop_dead(twin)
     return twin
 
 
@@ -205,17 +206,3 @@ def _restore(
         model.graph.initializer.append(tensor)
         view.initializers[name] = tensor
     holder.input[at] = name
-
-
-def _drop_dead(model: ModelProto) -> None:
-    """Removes nodes and constants that nothing reads."""
-    outputs = {value.name for value in model.graph.output}
-    while True:
-        used = {name for node in model.graph.node for name in node.input} | outputs
-        dead = [node for node in model.graph.node if not used.intersection(node.output)]
-        if not dead:
-            break
-        for node in dead:
-            model.graph.node.remove(node)
-    for tensor in [tensor for tensor in model.graph.initializer if tensor.name not in used]:
-        model.graph.initializer.remove(tensor)
