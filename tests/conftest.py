@@ -10,7 +10,7 @@ import torch
 from compress import pipeline
 from compress.api import settings_for
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the tests themselves run on every core
 
 
 @pytest.fixture(scope="session")

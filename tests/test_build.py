@@ -92,7 +92,9 @@ def test_plan_explain_show_list_clean(smoke_work: Path) -> None:
     assert "smoke" in cli("show", work=smoke_work).stdout
     assert "student int8" in cli("show", "smoke", work=smoke_work).stdout
     assert "flowers" in cli("list", "datasets", work=smoke_work).stdout.split()
+    cli("clean", work=smoke_work)  # what other tests left in the shared folder
     assert "removed 0 stage folders" in cli("clean", work=smoke_work).stdout
+    assert (smoke_work / "runs" / "smoke" / "export" / "stage.json").exists()
 
 
 def test_typed_call_equals_command_line(smoke_work: Path) -> None:
