@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +12,7 @@ from typer.main import get_command
 
 from benchmarks.readme import BLOCK, filled, first_table
 from compress.cli import app
+from runtime.__main__ import _parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,12 +31,25 @@ def test_a_changed_table_is_seen(tmp_path: Path) -> None:
     assert first_table("no\n| a |") == "| a |\n"
 
 
+def runtime_commands() -> dict[str, argparse.ArgumentParser]:
+    """The commands of ``python -m runtime`` by name."""
+    groups = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(groups[0].choices)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_exist_with_these_options(command: str) -> None:
     words = shlex.split(command)
     known = get_command(app).commands[words[1]]  # type: ignore[attr-defined]
     options = {name for parameter in known.params for name in parameter.opts}
+    if options == {"arguments"}:  # handed on to python -m runtime
+        options = set(runtime_commands()[words[1]]._option_string_actions)
     assert {word for word in words[2:] if word.startswith("--")} <= options
+
+
+def test_an_option_that_the_runtime_lacks_is_seen() -> None:
+    with pytest.raises(AssertionError):
+        test_commands_exist_with_these_options("compress bench bundle/ --no-such-option 3")
 
 
 def test_the_two_commands_are_there() -> None:
