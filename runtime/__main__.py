@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -50,7 +51,12 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command; an error is one line on stderr and exit code 2."""
     args = _parser().parse_args(argv)
     try:
-        return int(args.command(args))
+        code = int(args.command(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read the output (head, less) has left; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except EdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -312,3 +312,9 @@ def test_neither_doctor_imports_torch() -> None:
             env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"},
         )  # fmt: skip
         assert done.stdout.splitlines()[-1] == "LOADED False False"
+
+
+def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+    command = f"{sys.executable} -m runtime doctor | true"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.stderr == ""
