@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_bundles import encoded, make_bundle, photo
 
 from benchmarks import cold_torch, end_to_end, relu_twin, towers
 from benchmarks.int8_speed import make_files
 from benchmarks.statistics import Paired
-from tests.tiny_bundles import encoded, make_bundle, photo
 
 
 def row(name: str, precision: str, factor: float) -> dict[str, object]:

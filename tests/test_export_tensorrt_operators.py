@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from tiny_bundles import float_model
 
 from export.tensorrt.operators import UNSUPPORTED
 from export.tensorrt.rules import tensorrt_ready
-from tests.tiny_bundles import float_model
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from tensorrt_stand_in import ORIN, SURFACE, VERSIONS, FakeCuda, check_surface, tensorrt
+from tiny_bundles import SIZE, encoded, float_model, int8_model, make_bundle, photo
 
 from runtime import BackendError, BundleError, Classifier
 from runtime.backends import tensorrt as backend
@@ -20,8 +22,6 @@ from runtime.backends.onnxruntime import load as load_ort
 from runtime.tensorrt import api, build, engine
 from runtime.tensorrt.cuda import Gpu
 from runtime.tensorrt.settings import EngineSettings
-from tests.tensorrt_stand_in import ORIN, SURFACE, VERSIONS, FakeCuda, check_surface, tensorrt
-from tests.tiny_bundles import SIZE, encoded, float_model, int8_model, make_bundle, photo
 
 MAJORS = (10, 11)
 

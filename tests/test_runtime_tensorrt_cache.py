@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorrt_stand_in import ORIN
 
 from runtime import BackendError
 from runtime.tensorrt.cache import EngineCache, Identity, default_folder
 from runtime.tensorrt.settings import EngineSettings
-from tests.tensorrt_stand_in import ORIN
 
 IDENTITY = Identity("a" * 64, "10.3.0", "12.6", ORIN, EngineSettings())
 

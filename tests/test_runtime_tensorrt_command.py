@@ -10,6 +10,8 @@ from typing import Any
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from tensorrt_stand_in import FakeCuda, tensorrt
+from tiny_bundles import SIZE, float_model, make_bundle
 
 from compress import device_cli
 from export.targets import table
@@ -19,8 +21,6 @@ from runtime.bundle import sha256_of
 from runtime.onnx_file import graph_inputs
 from runtime.tensorrt import command
 from runtime.tensorrt import engine as engine_module
-from tests.tensorrt_stand_in import FakeCuda, tensorrt
-from tests.tiny_bundles import SIZE, float_model, make_bundle
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_bundles import SIZE, float_model, int8_model
 
 from runtime.backends.onnxruntime import load as load_ort
-from tests.tiny_bundles import SIZE, float_model, int8_model
 
 pytestmark = pytest.mark.gpu
 

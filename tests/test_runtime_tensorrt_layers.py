@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorrt_stand_in import compute_layer, reformat_layer
 
 from runtime import BackendError
 from runtime.tensorrt.layers import LayerReport, is_quantized, parse_layers, tensor_type, type_of
 from runtime.tensorrt.settings import EngineSettings, polygraphy, trtexec
-from tests.tensorrt_stand_in import compute_layer, reformat_layer
 
 MODEL = Path("model.int8.trt.onnx")
 DYNAMIC: dict[str, Any] = {"images": ("batch", 3, 224, 224)}
