@@ -1,4 +1,4 @@
-"""Claim: a SiLU network and its ReLU twin, distilled alike, differ by less than one point; the twin is the one int8 speeds up.
+"""Claim: a SiLU network and its ReLU twin, distilled alike, differ by less than one point; the twin is the faster one in int8.
 
     python -m benchmarks.relu_twin
 
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = [
         "# EfficientNet-B0 and its ReLU twin on `petals`", f"\n`{command}`\n",
         "| activation | fp32 | int8 |", "|---|---|---|", *rows, "", *gaps,
-        f"\nTop-1 in % on the test split, {shot(options.shots)}, mean ± standard deviation over {options.seeds} seeds, 32 px, "
+        f"\nTop-1 in % on the test split, {shot(options.shots)}, {options.seeds} seed(s), 32 px, "
         f"random first weights, {options.steps} + {QAT_STEPS} steps. Made in {(time.perf_counter() - start) / 60:.0f} minutes; "
         f"{telemetry.host().cpu}.\n",
     ]  # fmt: skip
