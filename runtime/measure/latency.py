@@ -20,7 +20,7 @@ from runtime.host.telemetry import Reading, reading
 # Samples below which a percentile would be a guess: arXiv 1911.02549 (MLPerf inference), early stopping at c = 0.99.
 FLOORS = {50.0: 11, 90.0: 64, 95.0: 130, 99.0: 662, 99.9: 6636}
 
-BLOCK_MS = 20.0  # one competitor's turn: long enough to refill its caches, short against thermal drift
+BLOCK_MS = 100.0  # one competitor's turn: its first call, with cold caches, is one of several; short against drift
 MAX_BLOCK = 64  # calls in a turn
 BOOTSTRAP_ROUNDS, BOOTSTRAP_CALLS = 512, 64  # of a long series, what its interval is resampled from
 WINDOW = 5  # calls in the rolling median of the warm-up
