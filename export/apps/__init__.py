@@ -44,7 +44,7 @@ TARGETS: dict[str, Target] = {
     ),
     "cpp": Target(cpp.fill, "C++17 on onnxruntime", "cmake -S . -B build; cmake --build build"),
     "triton": Target(triton.fill, "a Triton model repository", "tritonserver --model-repository=model_repository"),
-    "jetson": Target(jetson.fill, "a container for JetPack 6", "docker build -t classifier ."),
+    "jetson": Target(jetson.fill, "a container for JetPack 6", "docker build --build-arg BASE=... -t classifier ."),
 }
 
 

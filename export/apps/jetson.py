@@ -8,7 +8,7 @@ from export.apps.python import copy_bundle, copy_runtime
 from export.apps.render import markdown_text, render
 from export.apps.source import AppSource, Vendored
 
-BASE = "nvcr.io/nvidia/l4t-jetpack:r36.4.0"  # JetPack 6.1: Ubuntu 22.04, Python 3.10, CUDA 12.6, TensorRT 10.3
+BASE = "nvidia/l4t-jetpack:r36.4.0"  # in NVIDIA's NGC catalog; JetPack 6.1: Ubuntu 22.04, Python 3.10, CUDA 12.6, TensorRT 10.3
 
 
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
