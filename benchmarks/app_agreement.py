@@ -41,7 +41,9 @@ def python_answers(bundle: Path, images: Sequence[Path], precision: str = "auto"
     model = Classifier.load(bundle, precision=precision)
     guesses = [rows[0] for rows in model.predict(list(images), top_k=1)]
     crops = [hashlib.sha256(model.pixels([image])[0].tobytes()).hexdigest() for image in images]
-    return Answers([guess.index for guess in guesses], [guess.probability for guess in guesses], crops)
+    return Answers(
+        [guess.index for guess in guesses], [guess.probability for guess in guesses], crops
+    )
 
 
 def build_cpp(app: Path, onnxruntime: Path, build: Path) -> Path:
@@ -92,7 +94,9 @@ def web_answers(app: Path, images: Sequence[Path]) -> Answers:
     if "error" in said or differs:
         raise RuntimeError(said.get("error") or f"golden: {differs[0]}")
     rows = said["answers"]
-    return Answers([row["index"] for row in rows], [row["probability"] for row in rows], said["crops"])
+    return Answers(
+        [row["index"] for row in rows], [row["probability"] for row in rows], said["crops"]
+    )
 
 
 def compare(name: str, said: Answers, want: Answers) -> str:
@@ -108,7 +112,9 @@ def compare(name: str, said: Answers, want: Answers) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.app_agreement", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.app_agreement", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("bundle", type=Path)
     parser.add_argument("images", type=Path, nargs="+", help="folders of PNG and JPEG images")
     parser.add_argument("--precision", default="auto")
@@ -123,7 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     told = [f"--precision {options.precision}"] if options.precision != "auto" else []
     command = " ".join([options.bundle.name, *(folder.name for folder in options.images), *told])
     text = "\n".join(
-        ["# The same answers in every app?", "", f"`python -m benchmarks.app_agreement {command}`", "", *lines]
+        [
+            "# The same answers in every app?",
+            "",
+            f"`python -m benchmarks.app_agreement {command}`",
+            "",
+            *lines,
+        ]
     )
     options.out.write_text(text.rstrip() + "\n")
     print(text)

@@ -20,19 +20,31 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 RESULT = "/result"  # where a page posts JSON
 
 # root has no sandbox; drawing on a GPU may round colours otherwise than the CPU; /dev/shm is small in containers
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--mute-audio",
+)
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
 def find_chromium() -> str | None:
     """The browser: $CHROMIUM, else the first of ``PROGRAMS`` on PATH."""
-    return os.environ.get("CHROMIUM") or next((path for name in PROGRAMS if (path := shutil.which(name))), None)
+    return os.environ.get("CHROMIUM") or next(
+        (path for name in PROGRAMS if (path := shutil.which(name))), None
+    )
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
     results: queue.Queue[Any]
     requests: list[str]
-    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}
+    extensions_map = {
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        ".mjs": "text/javascript",
+    }
 
     def do_POST(self) -> None:
         self.results.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -49,7 +61,9 @@ def served(folder: Path) -> Iterator[tuple[str, queue.Queue[Any], list[str]]]:
     results: queue.Queue[Any] = queue.Queue()
     requests: list[str] = []
     handler = type("Handler", (_Handler,), {"results": results, "requests": requests})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", results, requests
@@ -69,13 +83,23 @@ def run_page(folder: Path, page: str, flags: Sequence[str] = (), timeout_s: floa
         raise RuntimeError("no Chromium: apt install chromium, or set CHROMIUM")
     with served(folder) as (address, results, requests), tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "console.txt"
-        command = [program, *FLAGS, *flags, f"--user-data-dir={scratch}/data", "--enable-logging=stderr"]
+        command = [
+            program,
+            *FLAGS,
+            *flags,
+            f"--user-data-dir={scratch}/data",
+            "--enable-logging=stderr",
+        ]
         with open(log, "wb") as console:
-            browser = subprocess.Popen([*command, f"{address}/{page}"], stdout=console, stderr=console)
+            browser = subprocess.Popen(
+                [*command, f"{address}/{page}"], stdout=console, stderr=console
+            )
         try:
             return results.get(timeout=timeout_s)
         except queue.Empty:
-            lines = [line for line in log.read_text(errors="replace").splitlines() if "CONSOLE" in line]
+            lines = [
+                line for line in log.read_text(errors="replace").splitlines() if "CONSOLE" in line
+            ]
             seen = "\n".join([*requests[-20:], *lines[-20:]])
             raise RuntimeError(f"{page} posted nothing in {timeout_s} s\n{seen}") from None
         finally:

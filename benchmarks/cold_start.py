@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from runtime.bench.cold import Cold, measure_cold
 from runtime.host import telemetry
-from runtime.measure.cold import Cold, measure_cold
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -23,19 +23,29 @@ RESULTS = Path(__file__).parent / "results"
 def table(runs: Sequence[Cold]) -> str:
     """Minimum, median and maximum of each part over the repetitions."""
     lines = ["| part | min | median | max |", "|---|---|---|---|"]
-    parts = (("import runtime", "import_ms"), ("load the bundle", "load_ms"), ("first image", "first_ms"),
-             ("whole process", "process_ms"))  # fmt: skip
+    parts = (
+        ("import runtime", "import_ms"),
+        ("load the bundle", "load_ms"),
+        ("first image", "first_ms"),
+        ("whole process", "process_ms"),
+    )
     for label, name in parts:
         values = [getattr(run, name) for run in runs]
-        lines.append(f"| {label}, ms | {min(values):.1f} | {median(values):.1f} | {max(values):.1f} |")
+        lines.append(
+            f"| {label}, ms | {min(values):.1f} | {median(values):.1f} | {max(values):.1f} |"
+        )
     memory = [run.peak_rss_bytes / 2**20 for run in runs if run.peak_rss_bytes]
     if memory:
-        lines.append(f"| peak memory, MiB | {min(memory):.1f} | {median(memory):.1f} | {max(memory):.1f} |")
+        lines.append(
+            f"| peak memory, MiB | {min(memory):.1f} | {median(memory):.1f} | {max(memory):.1f} |"
+        )
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cold_start", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cold_start", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("bundle", type=Path)
     parser.add_argument("image", type=Path)
     parser.add_argument("-n", type=int, default=11, help="processes (default 11)")

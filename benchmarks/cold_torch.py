@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from runtime import PreprocessSpec
+from runtime.bench.cold import measure_cold
 from runtime.host import telemetry
-from runtime.measure.cold import measure_cold
 
 RESULTS = Path(__file__).parent / "results"
 SIZE, CLASSES = 224, 100
@@ -64,17 +64,20 @@ def make(model_name: str, folder: Path) -> tuple[Path, Path]:
     import torch
     from safetensors.torch import save_file
 
-    from export.bundle import copy_with_metadata
-    from export.to_onnx import save, to_onnx
+    from export.bundle.write import copy_with_metadata
+    from export.onnx.convert import save, to_onnx
     from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
 
     torch.manual_seed(0)
     model = timm.create_model(model_name, num_classes=CLASSES).eval()
     config = timm.data.resolve_data_config({"input_size": (3, SIZE, SIZE)}, model=model)
     spec = PreprocessSpec(
-        size=SIZE, resize=round(SIZE / config["crop_pct"]), interpolation=config["interpolation"],
-        mean=config["mean"], std=config["std"],
-    )  # fmt: skip
+        size=SIZE,
+        resize=round(SIZE / config["crop_pct"]),
+        interpolation=config["interpolation"],
+        mean=config["mean"],
+        std=config["std"],
+    )
     save_file(model.state_dict(), folder / "model.safetensors")
     plain = save(to_onnx(model, SIZE), folder / "plain.onnx")
     described = {
@@ -91,9 +94,15 @@ def torch_side(model_name: str, weights: Path, image: Path) -> dict[str, Any]:
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, model_name, str(CLASSES), str(weights), str(image)],
-        capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    return {**json.loads(done.stdout.splitlines()[-1]), "process_ms": (time.perf_counter() - start) * 1e3}
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    return {
+        **json.loads(done.stdout.splitlines()[-1]),
+        "process_ms": (time.perf_counter() - start) * 1e3,
+    }
 
 
 def table(sides: dict[str, list[dict[str, Any]]]) -> str:

@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from runtime import Classifier, normalise
+from runtime.bench import latency
 from runtime.host import telemetry
-from runtime.measure import latency
 
 RESULTS = Path(__file__).parent / "results"
 LIMIT = 1.15
@@ -36,15 +36,21 @@ def measure(bundle: Path, photo: bytes, precision: str, seconds: float) -> dict[
         return classifier.runner.run(tensor)
 
     series = latency.measure(
-        {"whole": partial(classifier.predict, photo), "bare": bare, "run": partial(classifier.runner.run, tensor)},
+        {
+            "whole": partial(classifier.predict, photo),
+            "bare": bare,
+            "run": partial(classifier.runner.run, tensor),
+        },
         seconds,
     )
     return {
-        "model": f"{bundle.resolve().parent.name}/{bundle.name}", "precision": classifier.precision, "size": classifier.spec.size,
+        "model": f"{bundle.resolve().parent.name}/{bundle.name}",
+        "precision": classifier.precision,
+        "size": classifier.spec.size,
         "p50_ms": {name: samples.percentile_ms(50.0) for name, samples in series.items()},
         "ratio": latency.ratio(series["whole"], series["bare"]),
         "verdict": latency.verdict(series["whole"]).stamp,
-    }  # fmt: skip
+    }
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -72,7 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "end_to_end.md")
     options = parser.parse_args(arguments)
     photo = options.image.read_bytes()
-    rows = [measure(b, photo, precision, options.seconds) for b in options.bundles for precision in options.precisions]
+    rows = [
+        measure(b, photo, precision, options.seconds)
+        for b in options.bundles
+        for precision in options.precisions
+    ]
     with Image.open(options.image) as opened:
         about = f"{opened.format} of {opened.width} × {opened.height} pixels"
     above = [f"{row['model']} {row['precision']}" for row in rows if row["ratio"].value > LIMIT]

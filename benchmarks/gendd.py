@@ -22,21 +22,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.statistics import mean_and_deviation, said, t95
-from compress.config import DistillSettings, GenddSettings, TeacherSettings
 from compress.distill.gendd import ContractionTerm, GenddTerm, draw_features, feature_logits
 from compress.distill.loop import FitPlan, StepResult, fit
 from compress.distill.objectives import kl_distill
-from compress.seeds import manual_seed, numpy_rng, torch_rng
+from compress.engine.config import DistillSettings, GenddSettings, TeacherSettings
+from compress.engine.seeds import manual_seed, numpy_rng, torch_rng
+from compress.papers.statistics import mean_and_deviation, said, t95
 
 RESULTS = Path(__file__).parent / "results"
 SHOTS, FLOWERS = 16, 2048
-VALIDATION_FROM = 48  # of the 64 training pictures of a species, those from here on are for choosing settings
+VALIDATION_FROM = (
+    48  # of the 64 training pictures of a species, those from here on are for choosing settings
+)
 TEST = 20  # pictures per species
 SEEN, WIDTH = 48, 64  # the student's input and feature
 NOISE = 1.0  # deviation, on inputs of unit variance
 STEPS, BATCH, LR, PROBE_LR, TEMPERATURE, ALPHA = 400, 64, 4e-3, 1e-2, 2.0, 0.9
-DENOISER = {"token_dim": 32, "width": 128, "depth": 3, "repeats": 2, "sampling_steps": 16, "samples": 5}
+DENOISER = {
+    "token_dim": 32,
+    "width": 128,
+    "depth": 3,
+    "repeats": 2,
+    "sampling_steps": 16,
+    "samples": 5,
+}
 MARGIN = 2.0  # points within which two readouts count as equal
 
 
@@ -66,8 +75,17 @@ LABELLED = {
     "GenDD, s=0.9": Row("gendd", 0.9, sampled=True),
     "GenDD, s=1": Row("gendd", 1.0),
 }
-UNLABELLED = {"KL": Row("kl"), "regression, s=0": Row("regression"), "GenDD, s=0": Row("gendd", sampled=True)}
-KL_SHARE = {"ce": 0.0, "kl": ALPHA, "regression": 0.0, "gendd": 0.0}  # of the probe's loss, the rest is CE
+UNLABELLED = {
+    "KL": Row("kl"),
+    "regression, s=0": Row("regression"),
+    "GenDD, s=0": Row("gendd", sampled=True),
+}
+KL_SHARE = {
+    "ce": 0.0,
+    "kl": ALPHA,
+    "regression": 0.0,
+    "gendd": 0.0,
+}  # of the probe's loss, the rest is CE
 ROWS = {"labelled": LABELLED, "unlabelled": UNLABELLED}
 
 
@@ -115,26 +133,35 @@ class Batch:
 
 def embed() -> Embeddings:
     """The embedded teacher's features of petals."""
-    from compress.embedded.world import SPECIES, class_prompts, render_split, training_flowers
-    from compress.teacher import load_teacher
+    from compress.petals.world import SPECIES, class_prompts, render_split, training_flowers
+    from compress.teacher.clip import load_teacher
 
     teacher = load_teacher(TeacherSettings(name="petals"))
     train, test = (
-        torch.from_numpy(teacher.encode_images(render_split(split)[0])).view(len(SPECIES), -1, teacher.embed_dim)
+        torch.from_numpy(teacher.encode_images(render_split(split)[0])).view(
+            len(SPECIES), -1, teacher.embed_dim
+        )
         for split in ("train", "test")
     )
     flowers = torch.from_numpy(teacher.encode_images(training_flowers(0, FLOWERS).images))
     return Embeddings(
-        train, test, flowers, torch.from_numpy(teacher.encode_texts(class_prompts())), teacher.logit_scale
+        train,
+        test,
+        flowers,
+        torch.from_numpy(teacher.encode_texts(class_prompts())),
+        teacher.logit_scale,
     )
 
 
 def labelled(data: Embeddings, seed: int) -> Lesson:
     """16 of the first 48 training pictures of each species, their labels, and the teacher's probe on them."""
-    from compress.probe import fit_probe
+    from compress.teacher.stage import fit_probe
 
     classes = len(data.train)
-    chosen = [numpy_rng(seed, "shots", c).choice(VALIDATION_FROM, SHOTS, replace=False) for c in range(classes)]
+    chosen = [
+        numpy_rng(seed, "shots", c).choice(VALIDATION_FROM, SHOTS, replace=False)
+        for c in range(classes)
+    ]
     shots = torch.stack([data.train[c, rows] for c, rows in enumerate(chosen)])
     labels = torch.arange(classes).repeat_interleave(SHOTS)
     features = shots.flatten(0, 1)
@@ -157,14 +184,19 @@ def unlabelled(data: Embeddings, seed: int) -> Lesson:
     return Lesson(data.flowers, answers, data.text, data.text, data.text, data.scale, False)
 
 
-WORLDS: dict[str, Callable[[Embeddings, int], Lesson]] = {"labelled": labelled, "unlabelled": unlabelled}
+WORLDS: dict[str, Callable[[Embeddings, int], Lesson]] = {
+    "labelled": labelled,
+    "unlabelled": unlabelled,
+}
 
 
 class Sight:
     """What a seed's students see of a feature: a random projection to ``SEEN`` unit-variance dimensions, and noise."""
 
     def __init__(self, lesson: Lesson, seed: int) -> None:
-        mixing = torch.randn(lesson.features.shape[1], SEEN, generator=torch_rng(seed, "projection"))
+        mixing = torch.randn(
+            lesson.features.shape[1], SEEN, generator=torch_rng(seed, "projection")
+        )
         self.mixing, self.mean = mixing, lesson.feature_mean
         self.scale = ((lesson.features - self.mean) @ mixing).std(0)
 
@@ -179,7 +211,9 @@ class Model(nn.Module):
     def __init__(self, row: Row, lesson: Lesson) -> None:
         super().__init__()
         gelu = nn.GELU()
-        self.trunk = nn.Sequential(nn.Linear(SEEN, 128), gelu, nn.Linear(128, 128), gelu, nn.Linear(128, WIDTH))
+        self.trunk = nn.Sequential(
+            nn.Linear(SEEN, 128), gelu, nn.Linear(128, 128), gelu, nn.Linear(128, WIDTH)
+        )
         self.probe = nn.Linear(WIDTH, len(lesson.probe))
         self.term = TERMS[row.kind](lesson)
 
@@ -212,9 +246,20 @@ def train(row: Row, lesson: Lesson, sight: Sight, seed: int) -> Model:
         drawn = torch_rng(seed, "batch", step)
         rows = torch.randint(len(lesson.features), (BATCH,), generator=drawn)
         features = lesson.features[rows]
-        return StepResult(loss_of(row, model, lesson, Batch(sight(features, drawn), features, lesson.labels[rows])))
+        return StepResult(
+            loss_of(
+                row, model, lesson, Batch(sight(features, drawn), features, lesson.labels[rows])
+            )
+        )
 
-    fit(model, loss_at, FitPlan(STEPS, LR, head_lr=PROBE_LR, head=("probe.",)), folder=None, name="student", seed=seed)
+    fit(
+        model,
+        loss_at,
+        FitPlan(STEPS, LR, head_lr=PROBE_LR, head=("probe.",)),
+        folder=None,
+        name="student",
+        seed=seed,
+    )
     return model.eval()
 
 
@@ -224,12 +269,16 @@ def top1(logits: Tensor, labels: Tensor) -> float:
 
 
 @torch.no_grad()
-def readouts(row: Row, model: Model, lesson: Lesson, inputs: Tensor, labels: Tensor, seed: int) -> dict[str, float]:
+def readouts(
+    row: Row, model: Model, lesson: Lesson, inputs: Tensor, labels: Tensor, seed: int
+) -> dict[str, float]:
     """Top-1 in % of every readout of a student."""
     pooled = model.trunk(inputs)
     found = {"probe": top1(model.probe(pooled), labels)}
     if isinstance(model.term, ContractionTerm):
-        found["projected"] = top1(feature_logits(model.term.features(pooled), lesson.probe, 1.0), labels)
+        found["projected"] = top1(
+            feature_logits(model.term.features(pooled), lesson.probe, 1.0), labels
+        )
     if isinstance(model.term, GenddTerm) and row.sampled:
         draws = draw_features(model.term, pooled, generator=torch_rng(seed, "samples"))
         found["1 sample"] = top1(feature_logits(draws[0], lesson.probe, 1.0), labels)
@@ -248,7 +297,9 @@ def measure(data: Embeddings, seed: int, held_out: Tensor, found: Found) -> None
         sight = Sight(lesson, seed)
         features = held_out.flatten(0, 1)
         inputs = sight(features, torch_rng(seed, "test noise"))
-        found.setdefault((world, TEACHER, "probe"), []).append(top1(features @ lesson.probe.T, labels))
+        found.setdefault((world, TEACHER, "probe"), []).append(
+            top1(features @ lesson.probe.T, labels)
+        )
         for name, row in ROWS[world].items():
             options = GenddSettings(**{**DENOISER, **row.gendd})
             lesson.settings = DistillSettings(gendd=options, smooth=row.smooth, center=row.center)  # type: ignore[arg-type]
@@ -277,7 +328,12 @@ R0, R9 = "regression, s=0", "regression, s=0.9"
 ONE, FIVE = "1 sample", "5 samples"
 #: claim, world, (row, readout) that should be better, the one it should be better than
 GREATER: tuple[tuple[str, str, tuple[str, str], tuple[str, str]], ...] = (
-    ("split > whole at s=0, as many repeats: probe", L, (S0, "probe"), ("GenDD, s=0, whole", "probe")),
+    (
+        "split > whole at s=0, as many repeats: probe",
+        L,
+        (S0, "probe"),
+        ("GenDD, s=0, whole", "probe"),
+    ),
     ("split > whole at s=0, as many denoised rows: probe", L, (S0, "probe"), (WHOLE_4X, "probe")),
     ("split > whole at s=0, as many denoised rows: 5 samples", L, (S0, FIVE), (WHOLE_4X, FIVE)),
     ("s=0.9 > s=0: probe", L, (S9, "probe"), (S0, "probe")),
@@ -293,8 +349,18 @@ GREATER: tuple[tuple[str, str, tuple[str, str], tuple[str, str]], ...] = (
     ("regression: s=0.9 > s=0", L, (R9, "probe"), (R0, "probe")),
     ("regression: s=0.9 > s=1", L, (R9, "probe"), ("regression, s=1", "probe")),
     ("regression at s=0 > KL + CE", L, (R0, "probe"), ("KL + CE", "probe")),
-    ("regression: probe rows > texts as centres", L, (R9, "probe"), ("regression, s=0.9, texts", "probe")),
-    ("regression: probe rows > mean images as centres", L, (R9, "probe"), ("regression, s=0.9, mean images", "probe")),
+    (
+        "regression: probe rows > texts as centres",
+        L,
+        (R9, "probe"),
+        ("regression, s=0.9, texts", "probe"),
+    ),
+    (
+        "regression: probe rows > mean images as centres",
+        L,
+        (R9, "probe"),
+        ("regression, s=0.9, mean images", "probe"),
+    ),
     ("GenDD (5 samples) > KL", U, (S0, FIVE), ("KL", "probe")),
     ("GenDD (probe) > KL", U, (S0, "probe"), ("KL", "probe")),
     ("GenDD > regression: teacher's head", U, (S0, FIVE), (R0, "projected")),
@@ -311,7 +377,7 @@ def interval(better: Sequence[float], worse: Sequence[float]) -> tuple[float, fl
 
 
 def verdicts(found: Found, world: str) -> str:
-    """Every sign of a world with its verdict, by the rule of `benchmarks.statistics.Paired.verdict`."""
+    """Every sign of a world with its verdict, by the rule of `compress.papers.statistics.Paired.verdict`."""
     lines = []
     for claim, where, better, worse in GREATER:
         if where == world:
@@ -322,19 +388,31 @@ def verdicts(found: Found, world: str) -> str:
         if where == world:
             mean, half = interval(found[world, row, "probe"], found[world, row, FIVE])
             verdict = (
-                "holds" if abs(mean) + half < MARGIN else "**FAILS**" if abs(mean) - half > MARGIN else "not shown"
+                "holds"
+                if abs(mean) + half < MARGIN
+                else "**FAILS**"
+                if abs(mean) - half > MARGIN
+                else "not shown"
             )
             lines.append(
-                said(verdict, f"probe within {MARGIN:g} points of 5 samples {claim}", f"{mean:+.1f} ± {half:.1f}")
+                said(
+                    verdict,
+                    f"probe within {MARGIN:g} points of 5 samples {claim}",
+                    f"{mean:+.1f} ± {half:.1f}",
+                )
             )
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gendd", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gendd", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--seeds", type=int, default=5, help="2 or more")
     parser.add_argument(
-        "--validation", action="store_true", help="score held-out training pictures; nothing is written"
+        "--validation",
+        action="store_true",
+        help="score held-out training pictures; nothing is written",
     )
     parser.add_argument("--out", type=Path, default=RESULTS / "gendd.md")
     options = parser.parse_args(arguments)

@@ -22,16 +22,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compress.engine.seeds import manual_seed, torch_rng
 from compress.quantize.graph import convert, fake_quantizers, prepare, set_observers
 from compress.quantize.stage import calibrate
-from compress.seeds import manual_seed, torch_rng
-from export.qdq import to_uint8
+from export.onnx.convert import save, to_onnx
+from export.onnx.qdq import to_uint8
 from export.tensorrt.rules import tensorrt_ready
-from export.to_onnx import save, to_onnx
 from runtime.backends import load
 from runtime.backends.onnxruntime import is_quantized, quantized_kernels
+from runtime.bench import latency
 from runtime.host import telemetry
-from runtime.measure import latency
 
 SIZE, CLASSES = 224, 100
 MODELS = ("mobilenetv4_conv_small", "mobilenetv4_conv_medium", "resnet18", "efficientnet_b0")
@@ -44,7 +44,9 @@ WORTH_IT = 1.5
 def pictures(count: int) -> Tensor:
     """Smooth noise ``(count, 3, 224, 224)``."""
     rng = torch_rng(0, "int8_speed")
-    coarse = nn.functional.interpolate(torch.randn(count, 3, 8, 8, generator=rng), size=(SIZE, SIZE), mode="bicubic")
+    coarse = nn.functional.interpolate(
+        torch.randn(count, 3, 8, 8, generator=rng), size=(SIZE, SIZE), mode="bicubic"
+    )
     return coarse + 0.3 * torch.randn(count, 3, SIZE, SIZE, generator=rng)
 
 
@@ -80,9 +82,11 @@ def make_files(name: str, folder: Path, **options: Any) -> dict[str, Any]:
         "int8": save(to_uint8(int8), folder / f"{name}.int8.onnx"),
     }
     return {
-        "files": files, "fake_quantizers": len(fake_quantizers(prepared)), "tensorrt_violations": tensorrt_ready(int8),
+        "files": files,
+        "fake_quantizers": len(fake_quantizers(prepared)),
+        "tensorrt_violations": tensorrt_ready(int8),
         **{key: round(value, 2) for key, value in seconds.items()},
-    }  # fmt: skip
+    }
 
 
 def measure(name: str, threads: int, made: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -92,7 +96,10 @@ def measure(name: str, threads: int, made: dict[str, Any], seconds: float) -> di
         precision: load("onnxruntime", path, threads=threads, spinning=False)
         for precision, path in made["files"].items()
     }
-    calls = {precision: (lambda runner=runner: runner.run(image)) for precision, runner in runners.items()}
+    calls = {
+        precision: (lambda runner=runner: runner.run(image))
+        for precision, runner in runners.items()
+    }
     series = latency.measure(calls, seconds)
     ratio = latency.ratio(series["fp32"], series["int8"])
     kernels = quantized_kernels(made["files"]["int8"], SIZE)
@@ -106,7 +113,9 @@ def measure(name: str, threads: int, made: dict[str, Any], seconds: float) -> di
         "goal": goal,
         "goal_met": None if goal is None else ratio.value >= goal,
         "verdict": "int8" if ratio.low >= WORTH_IT else "fp32",
-        "stamp": {precision: latency.verdict(samples).stamp for precision, samples in series.items()},
+        "stamp": {
+            precision: latency.verdict(samples).stamp for precision, samples in series.items()
+        },
         "size_bytes": {precision: path.stat().st_size for precision, path in made["files"].items()},
         "is_quantized": is_quantized(kernels),
         "kernels": kernels,
@@ -152,18 +161,28 @@ def markdown(record: dict[str, Any]) -> str:
     ]
     for row in record["rows"]:
         low, high = row["speedup"]["ci95"]
-        ran = sum(count for kernel, count in row["kernels"].items() if kernel.startswith(("QLinear", "QGemm")))
+        ran = sum(
+            count
+            for kernel, count in row["kernels"].items()
+            if kernel.startswith(("QLinear", "QGemm"))
+        )
         lines.append(
             f"| {row['model']} | {row['threads']} | {row['p50_ms']['fp32']:.2f} | {row['p50_ms']['int8']:.2f} | "
             f"{row['speedup']['p50']:.2f}× ({low:.2f}–{high:.2f}) | {row['verdict']} | {row['stamp']['int8']} | {ran} |"
         )
-    lines.append(f"\nBatch 1, interleaved, random weights (time does not depend on them); {record['host']['cpu']}.\n")
+    lines.append(
+        f"\nBatch 1, interleaved, random weights (time does not depend on them); {record['host']['cpu']}.\n"
+    )
     return "\n".join(lines)
 
 
 def table_row(row: dict[str, Any]) -> str:
     """One line for people."""
-    goal = "" if row["goal"] is None else f"  goal {row['goal']}x {'met' if row['goal_met'] else 'MISSED'}"
+    goal = (
+        ""
+        if row["goal"] is None
+        else f"  goal {row['goal']}x {'met' if row['goal_met'] else 'MISSED'}"
+    )
     low, high = row["speedup"]["ci95"]
     fp32, int8 = (row["p50_ms"][precision] or float("nan") for precision in ("fp32", "int8"))
     return (

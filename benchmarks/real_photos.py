@@ -25,13 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rungs import BENCHED, Cell, measure_bench, measure_rung
-from benchmarks.statistics import Hits, mean, paired, said, shot, table, threshold
-from compress import pipeline
-from compress.api import settings_for, work_folder
-from compress.config import HostSettings, Settings, merge
-from compress.errors import DataError
-from compress.progress import RichProgress
+from compress.api import run_stages, settings_for, work_folder
+from compress.engine.config import HostSettings, Settings, merge
+from compress.engine.errors import DataError
+from compress.engine.progress import RichProgress
+from compress.engine.versions import versions
+from compress.papers.rungs import BENCHED, Cell, measure_bench, measure_rung
+from compress.papers.statistics import Hits, mean, paired, said, shot, table, threshold
 
 RESULTS = Path(__file__).parent / "results"
 TEST_IMAGES = 2000
@@ -39,16 +39,28 @@ STEPS, GUIDANCE_SCALE = 12, 2.0  # of the generator [I]
 BASE: dict[str, Any] = {
     "data": {"test_limit": TEST_IMAGES},
     "image": {"size": 32, "crop_pct": 1.0},
-    "generate": {"probing": {"candidates": []}, "per_class": 64, "steps": STEPS, "guidance_scale": GUIDANCE_SCALE, "batch": 128},
+    "generate": {
+        "probing": {"candidates": []},
+        "per_class": 64,
+        "steps": STEPS,
+        "guidance_scale": GUIDANCE_SCALE,
+        "batch": 128,
+    },
     "label": {"views": 4, "crop_scale_min": 0.6, "randaug_num_ops": 1, "noise": 0.02},
     "distill": {
-        "init": "random", "steps": 400, "batch": 128, "lr": 2e-3, "head_lr": 2e-3, "weight_decay": 0.02,
-        "feature_weight": 20.0, "condition_weight": 20.0,  # chosen on training pictures of petals, not on photos
+        "init": "random",
+        "steps": 400,
+        "batch": 128,
+        "lr": 2e-3,
+        "head_lr": 2e-3,
+        "weight_decay": 0.02,
+        "feature_weight": 20.0,
+        "condition_weight": 20.0,  # chosen on training pictures of petals, not on photos
         "precision": "bf16",
     },
     "quantize": {"steps": 150, "lr": 1e-4, "calibration_images": 256},
     "bench": {"seconds": 1},
-}  # fmt: skip
+}
 #: the trunk "I'": every update is feature distillation, on images of the class names
 TRUNK: dict[str, Any] = {
     "generate": {"strategy": "cls2img", "per_class": 500},
@@ -68,7 +80,10 @@ class Rung:
     def overrides(self, trunk: Path | None) -> dict[str, Any]:
         """Its settings on top of ``BASE``."""
         start = {**FROM_TRUNK, "init_path": str(trunk)} if self.from_trunk else {}
-        return {"generate": {"strategy": self.strategy}, "distill": {"objective": self.objective, **start}}
+        return {
+            "generate": {"strategy": self.strategy},
+            "distill": {"objective": self.objective, **start},
+        }
 
 
 RUNGS = {
@@ -88,15 +103,31 @@ SHIPPED = "+I'+D+S"  # the whole system: the rung that is quantized, said before
 TABLES = {
     "SIDCLIP": ("zero-shot", "SUP", "+D", "+I'+D", "+I'+D+S", "int8", "PTQ", "probe"),
     "Feature, logit and condition distillation": (
-        "SUP", "real FD", "real LD", "cls2img FD", "cls2img LD", "img2img FD", "img2img LD", "img2img CP",
+        "SUP",
+        "real FD",
+        "real LD",
+        "cls2img FD",
+        "cls2img LD",
+        "img2img FD",
+        "img2img LD",
+        "img2img CP",
     ),
-}  # fmt: skip
+}
 #: better > worse, as the papers claim (methods by their own names above)
 SIGNS = (
-    ("+D", "SUP"), ("+I'+D", "+D"), ("+I'+D+S", "+I'+D"), ("probe", "+I'+D+S"),
-    ("real FD", "SUP"), ("real FD", "real LD"), ("cls2img FD", "real FD"), ("img2img FD", "real FD"),
-    ("cls2img FD", "cls2img LD"), ("img2img FD", "img2img LD"), ("img2img FD", "img2img CP"), ("img2img CP", "img2img LD"),
-)  # fmt: skip
+    ("+D", "SUP"),
+    ("+I'+D", "+D"),
+    ("+I'+D+S", "+I'+D"),
+    ("probe", "+I'+D+S"),
+    ("real FD", "SUP"),
+    ("real FD", "real LD"),
+    ("cls2img FD", "real FD"),
+    ("img2img FD", "real FD"),
+    ("cls2img FD", "cls2img LD"),
+    ("img2img FD", "img2img LD"),
+    ("img2img FD", "img2img CP"),
+    ("img2img CP", "img2img LD"),
+)
 ALIKE_POINTS = 2.0  # "cls2img and img2img are alike"; ours, the paper's averages differ by 0.1
 
 
@@ -112,16 +143,25 @@ class Bench:
     def settings(self, shots: int, seed: int, *overrides: Mapping[str, Any]) -> Settings:
         """The settings of one build, through the same names that a user gives."""
         return settings_for(
-            data=self.data, teacher=str(self.world / "teacher"), generator=str(self.world), student="petal_cnn",
-            shots=shots, seed=seed, overrides=merge(BASE, *overrides),
-        )  # fmt: skip
+            data=self.data,
+            teacher=str(self.world / "teacher"),
+            generator=str(self.world),
+            student="petal_cnn",
+            shots=shots,
+            seed=seed,
+            overrides=merge(BASE, *overrides),
+        )
 
     def trunk(self) -> Path:
         """The file of the trunk I', made once: its student has the layout of a small CLIP."""
-        run = pipeline.run(
-            self.settings(0, 0, TRUNK), self.work, "real-photos-trunk", until="distill", host=self.host,
+        run = run_stages(
+            self.settings(0, 0, TRUNK),
+            self.work,
+            "real-photos-trunk",
+            until="distill",
+            host=self.host,
             progress=RichProgress(),
-        )  # fmt: skip
+        )
         return run.stages["distill"].path / "student.safetensors"
 
     def cell(self, seed: int, shots: int, rungs: Sequence[str]) -> Cell:
@@ -132,7 +172,9 @@ class Bench:
             settings = self.settings(shots, seed, RUNGS[rung].overrides(trunk))
             name = f"real-photos-{rung.replace(' ', '-').replace(chr(39), '')}-{shots}shot-s{seed}"
             if rung == SHIPPED:
-                hits |= measure_bench(settings, self.work, name, {rung: "student_fp32", **BENCHED}, self.host)
+                hits |= measure_bench(
+                    settings, self.work, name, {rung: "student_fp32", **BENCHED}, self.host
+                )
             else:
                 hits[rung] = measure_rung(settings, self.work, name, self.host)
         return hits
@@ -156,7 +198,9 @@ def checks(hits: Hits) -> list[str]:
         for k in shots:
             p = paired(hits, "cls2img FD", "img2img FD", k)
             claim = f"cls2img FD and img2img FD are within {ALIKE_POINTS:g} points at {shot(k)}"
-            out.append(said(threshold(abs(p.gain) <= ALIKE_POINTS), claim, f"{p.gain:+.1f} {p.within}"))
+            out.append(
+                said(threshold(abs(p.gain) <= ALIKE_POINTS), claim, f"{p.gain:+.1f} {p.within}")
+            )
     if present(hits, ("int8",)):
         for k in shots:
             p = paired(hits, "int8", SHIPPED, k)
@@ -170,13 +214,17 @@ def checks(hits: Hits) -> list[str]:
     if len(shots) > 1 and len(present(hits, (SHIPPED, "+I'+D"))) == 2:
         gains = [mean(hits, SHIPPED, k) - mean(hits, "+I'+D", k) for k in (shots[0], shots[-1])]
         claim = f"the gain of S shrinks from {shots[0]} to {shots[-1]} shots"
-        out.append(said(threshold(gains[0] > gains[1]), claim, f"{gains[0]:+.1f} -> {gains[1]:+.1f}"))
+        out.append(
+            said(threshold(gains[0] > gains[1]), claim, f"{gains[0]:+.1f} -> {gains[1]:+.1f}")
+        )
     return out
 
 
 def report(hits: Hits, facts: Mapping[str, Any], command: str, seconds: float) -> str:
     """The text of results/real_photos.md."""
-    versions = ", ".join(f"{k} {v}" for k, v in pipeline.versions().items() if k in ("torch", "onnxruntime", "python"))
+    stamp = ", ".join(
+        f"{k} {v}" for k, v in versions().items() if k in ("torch", "onnxruntime", "python")
+    )
     tables = "\n\n".join(
         f"## {title}\n\n{table(hits, columns)}"
         for title, wanted in TABLES.items()
@@ -217,7 +265,7 @@ zero; p is McNemar's exact test over the images of all seeds.
 
 One row a class: photos of the test split, images from the class name, images from the embeddings of those photos.
 
-Made in {seconds / 60:.0f} minutes on {platform.machine()}, {versions}. Work that was already in the work folder was not done
+Made in {seconds / 60:.0f} minutes on {platform.machine()}, {stamp}. Work that was already in the work folder was not done
 again.
 """
 
@@ -230,10 +278,11 @@ def photo_folder(data: Path | None) -> Path:
     """
     if data is None or not all((data / part).is_dir() for part in ("train", "test")):
         raise DataError(
-            "the real-photo benchmark needs photos", got="no --data" if data is None else str(data),
+            "the real-photo benchmark needs photos",
+            got="no --data" if data is None else str(data),
             expected="a folder with train/<class>/ and test/<class>/, such as CIFAR-10 as image files",
             remedy="python -m benchmarks.real_photos --data FOLDER",
-        )  # fmt: skip
+        )
     return data.resolve()
 
 
@@ -244,7 +293,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", type=Path, help="folder with train/<class>/ and test/<class>/")
-    parser.add_argument("--scale", choices=("cpu", "gpu"), default="cpu", help="how long the stand-ins are trained")
+    parser.add_argument(
+        "--scale", choices=("cpu", "gpu"), default="cpu", help="how long the stand-ins are trained"
+    )
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rungs", nargs="+", choices=RUNGS, default=list(RUNGS))
@@ -256,7 +307,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from benchmarks.real_photos_world import SCALES, make_world
 
-    device, start = options.device or ("cuda" if options.scale == "gpu" else "cpu"), time.perf_counter()
+    device, start = (
+        options.device or ("cuda" if options.scale == "gpu" else "cpu"),
+        time.perf_counter(),
+    )
     work = work_folder(options.work_dir)
     folder = work / f"real_photos_{options.scale}"
     facts = make_world(data, folder, SCALES[options.scale], device=device)
@@ -264,7 +318,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in range(options.seeds):
         for shots in options.shots:
             hits[seed, shots] = bench.cell(seed, shots, options.rungs)
-            print(*(table(hits, present(hits, columns)) for columns in TABLES.values()), sep="\n", flush=True)
+            print(
+                *(table(hits, present(hits, columns)) for columns in TABLES.values()),
+                sep="\n",
+                flush=True,
+            )
     given = " ".join(map(str, options.shots))
     command = f"python -m benchmarks.real_photos --data CIFAR10 --scale {options.scale} --shots {given} --seeds {options.seeds}"
     text = report(hits, facts, command, time.perf_counter() - start)

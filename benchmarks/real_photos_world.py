@@ -2,7 +2,7 @@
 
 They play the part that models pretrained on the web play elsewhere, so they see the whole train split of the data set,
 with captions that tell the class name and nothing more. The networks and training loops are those of the embedded world
-(``compress.embedded``); three things differ. Every caption of a class matches every photo of it, because such captions
+(``compress.petals``); three things differ. Every caption of a class matches every photo of it, because such captions
 tell no more (UniCL, Yang et al. 2022). A linear layer has to tell the photo's 4 x 4 thumbnail from its embedding, which
 keeps there what captions on the web tell and a class name does not: what is around, and in which colours. Photos have
 an up: they are mirrored, not turned.
@@ -35,21 +35,35 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import runtime
+from benchmarks.petals_training import train
+from benchmarks.petals_training.evaluate import top1
+from benchmarks.petals_training.train_clip import (
+    MAX_LOG_SCALE,
+    contrastive_loss,
+    mirrored,
+    optimise,
+    shifted,
+)
+from benchmarks.petals_training.train_generator import embed_all, save_decoder, train_decoder
 from benchmarks.real_photos import GUIDANCE_SCALE, STEPS
-from compress.config import CLIP_TEMPLATES, DataSettings
 from compress.data.folders import open_folder
 from compress.data.split import Source, Split
-from compress.embedded import train
-from compress.embedded.evaluate import top1
-from compress.embedded.generator import PetalsGenerator
-from compress.embedded.nets import EMBED_DIM, EMBED_SCALE, INPUT_SIZE, MEAN, STD, clip_config, new_teacher
-from compress.embedded.rendering import pixels
-from compress.embedded.runs import Run
-from compress.embedded.train_clip import MAX_LOG_SCALE, contrastive_loss, mirrored, optimise, shifted
-from compress.embedded.train_generator import embed_all, save_decoder, train_decoder
-from compress.embedded.weights import CLIP_VOCABULARY, TEACHER, Tokenizer, write_tensors
-from compress.prompts import prompts_for
-from compress.seeds import derive, manual_seed, numpy_rng
+from compress.engine.config import CLIP_TEMPLATES, DataSettings
+from compress.engine.seeds import derive, manual_seed, numpy_rng
+from compress.petals.generator import PetalsGenerator
+from compress.petals.nets import (
+    EMBED_DIM,
+    EMBED_SCALE,
+    INPUT_SIZE,
+    MEAN,
+    STD,
+    clip_config,
+    new_teacher,
+)
+from compress.petals.rendering import pixels
+from compress.petals.runs import Run
+from compress.petals.weights import CLIP_VOCABULARY, TEACHER, Tokenizer, write_tensors
+from compress.teacher.prompts import prompts_for
 
 TEMPLATES = (*CLIP_TEMPLATES, "a photo of a(n) {}", "a blurry photo of a(n) {}.", "a(n) {}", "{}")
 THUMBNAIL = 4  # edge in pixels
@@ -68,13 +82,27 @@ class Scale:
 
     def times(self, factor: float) -> Scale:
         """The same with ``factor`` times the samples."""
-        return replace(self, samples={phase: int(count * factor) for phase, count in self.samples.items()})
+        return replace(
+            self, samples={phase: int(count * factor) for phase, count in self.samples.items()}
+        )
 
 
 SCALES = {
-    "cpu": Scale({"photos": 0, "teacher": 300_000, "prior": 300_000, "generator": 220_000, "evaluate": 0}, 192, 64),
+    "cpu": Scale(
+        {"photos": 0, "teacher": 300_000, "prior": 300_000, "generator": 220_000, "evaluate": 0},
+        192,
+        64,
+    ),
     "gpu": Scale(
-        {"photos": 0, "teacher": 5_000_000, "prior": 2_000_000, "generator": 6_000_000, "evaluate": 0}, 512, 256
+        {
+            "photos": 0,
+            "teacher": 5_000_000,
+            "prior": 2_000_000,
+            "generator": 6_000_000,
+            "evaluate": 0,
+        },
+        512,
+        256,
     ),
 }
 
@@ -117,11 +145,20 @@ class PhotoJob(train.Job):
 
 def read_photos(split: Split, rows: Sequence[int] | None = None) -> np.ndarray:
     """Photos of a split in the teacher's geometry, uint8 (N, 32, 32, 3)."""
-    spec = runtime.PreprocessSpec(size=INPUT_SIZE, resize=INPUT_SIZE, interpolation="bicubic", mean=MEAN, std=STD)
-    return np.stack([runtime.geometry(split.image(row), spec) for row in (range(len(split)) if rows is None else rows)])
+    spec = runtime.PreprocessSpec(
+        size=INPUT_SIZE, resize=INPUT_SIZE, interpolation="bicubic", mean=MEAN, std=STD
+    )
+    return np.stack(
+        [
+            runtime.geometry(split.image(row), spec)
+            for row in (range(len(split)) if rows is None else rows)
+        ]
+    )
 
 
-def train_photo_teacher(run: Run, photos: Photos, tokenizer: Tokenizer, samples: int, batch: int) -> CLIP:
+def train_photo_teacher(
+    run: Run, photos: Photos, tokenizer: Tokenizer, samples: int, batch: int
+) -> CLIP:
     """The CLIP teacher, from nothing."""
     manual_seed(run.seed, "real photos", run.phase)
     model = run.place(new_teacher(len(tokenizer.ids)))
@@ -133,13 +170,17 @@ def train_photo_teacher(run: Run, photos: Photos, tokenizer: Tokenizer, samples:
         images = shifted(mirrored(pixels(photos.images[rows], run.device)))
         texts, place = tokenizer(photos.captions(rng, rows)).unique(dim=0, return_inverse=True)
         with run.autocast():
-            image, text = model.encode_image(run.laid_out(images)), model.encode_text(texts.to(run.device))
+            image, text = (
+                model.encode_image(run.laid_out(images)),
+                model.encode_text(texts.to(run.device)),
+            )
         image = functional.normalize(image.float(), dim=-1)
         text = functional.normalize(text.float(), dim=-1)[place.to(run.device)]
         labels = classes[torch.from_numpy(rows)].to(run.device)
         contrast = contrastive_loss(image, text, model.logit_scale, labels)
         thumbnail = functional.mse_loss(
-            painter(image * EMBED_SCALE), functional.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1)
+            painter(image * EMBED_SCALE),
+            functional.adaptive_avg_pool2d(images, THUMBNAIL).flatten(1),
         )
         right = (labels[(image @ text.T).argmax(1)] == labels).float().mean()
         numbers = {"contrast": contrast.item(), "thumbnail": thumbnail.item(), "top1": right.item()}
@@ -150,10 +191,16 @@ def train_photo_teacher(run: Run, photos: Photos, tokenizer: Tokenizer, samples:
             model.logit_scale.clamp_(0, MAX_LOG_SCALE)
 
     optimise(
-        run, [*model.parameters(), *painter.parameters()], loss_of,
-        rows=len(photos.images), batch=min(batch, len(photos.images)), samples=samples, lr=2e-3, weight_decay=0.05,
+        run,
+        [*model.parameters(), *painter.parameters()],
+        loss_of,
+        rows=len(photos.images),
+        batch=min(batch, len(photos.images)),
+        samples=samples,
+        lr=2e-3,
+        weight_decay=0.05,
         after=clamp,
-    )  # fmt: skip
+    )
     return model.eval()
 
 
@@ -163,8 +210,16 @@ def save_teacher(model: CLIP, tokenizer: Tokenizer, folder: Path) -> None:
     few = state["token_embedding.weight"].cpu()
     table = torch.zeros(CLIP_VOCABULARY, few.shape[1])
     table[list(tokenizer.ids)] = few
-    write_tensors(folder / "open_clip_model.safetensors", {**state, "token_embedding.weight": table})
-    preprocess = {"size": INPUT_SIZE, "mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+    write_tensors(
+        folder / "open_clip_model.safetensors", {**state, "token_embedding.weight": table}
+    )
+    preprocess = {
+        "size": INPUT_SIZE,
+        "mean": MEAN,
+        "std": STD,
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
     config = {"model_cfg": clip_config(CLIP_VOCABULARY), "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
 
@@ -177,7 +232,9 @@ def _photos(job: PhotoJob) -> None:
 def _teacher(job: PhotoJob) -> None:
     photos, run = job.pictures(), job.run("teacher")
     tokenizer = Tokenizer.of_texts(text for texts in photos.texts for text in texts)
-    model = train_photo_teacher(run, photos, tokenizer, job.samples["teacher"], job.scale.teacher_batch)
+    model = train_photo_teacher(
+        run, photos, tokenizer, job.samples["teacher"], job.scale.teacher_batch
+    )
     save_teacher(model, tokenizer, job.out / TEACHER)
 
 
@@ -210,12 +267,17 @@ def measure(job: PhotoJob) -> tuple[dict[str, float], Image.Image]:
     teacher, tokenizer = job.teacher()
     source, run = job.source(), job.run("evaluate")
     texts = [texts[0] for texts in prompts_for(source.classes, TEMPLATES)]
-    head = functional.normalize(teacher.encode_text(tokenizer(texts).to(run.device)).float(), dim=-1).cpu()
+    head = functional.normalize(
+        teacher.encode_text(tokenizer(texts).to(run.device)).float(), dim=-1
+    ).cpu()
     rng = numpy_rng(job.seed, "real photos", "evaluate")
     test = source.test
     photos, labels = read_photos(test), torch.from_numpy(test.labels)
     seen = embed_all(run, teacher, photos)
-    per_class = [rng.permutation(np.flatnonzero(test.labels == c))[:GENERATED_PER_CLASS] for c in range(len(texts))]
+    per_class = [
+        rng.permutation(np.flatnonzero(test.labels == c))[:GENERATED_PER_CLASS]
+        for c in range(len(texts))
+    ]
     rows = np.concatenate(per_class)
     owners = labels[torch.from_numpy(rows)]
     generator = PetalsGenerator(job.out, device=job.device)
@@ -240,7 +302,10 @@ def measure(job: PhotoJob) -> tuple[dict[str, float], Image.Image]:
         "images_per_s": len(rows) / seconds,
     }
     starts = np.cumsum([0, *(len(part) for part in per_class)])[:-1]
-    columns = [[*photos[rows[s : s + SHOWN]], *from_text[s : s + SHOWN], *from_image[s : s + SHOWN]] for s in starts]
+    columns = [
+        [*photos[rows[s : s + SHOWN]], *from_text[s : s + SHOWN], *from_image[s : s + SHOWN]]
+        for s in starts
+    ]
     return {name: round(float(value), 4) for name, value in metrics.items()}, contact_sheet(columns)
 
 
@@ -254,16 +319,23 @@ def contact_sheet(rows: Sequence[Sequence[np.ndarray]], gap: int = 8) -> Image.I
     """One row a class, a white gap after every ``SHOWN`` images; 128 colours, which is a third of the bytes."""
     size = INPUT_SIZE
     width = max(len(row) for row in rows)
-    sheet = Image.new("RGB", (width * size + (width - 1) // SHOWN * gap, len(rows) * size), (255, 255, 255))
+    sheet = Image.new(
+        "RGB", (width * size + (width - 1) // SHOWN * gap, len(rows) * size), (255, 255, 255)
+    )
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
             sheet.paste(Image.fromarray(np.asarray(image)), (x * size + x // SHOWN * gap, y * size))
     return sheet.quantize(128, method=Image.Quantize.MEDIANCUT)
 
 
-def make_world(data: Path, folder: Path, scale: Scale, *, seed: int = 0, device: str = "cpu") -> dict[str, Any]:
+def make_world(
+    data: Path, folder: Path, scale: Scale, *, seed: int = 0, device: str = "cpu"
+) -> dict[str, Any]:
     """Trains what has no receipt yet; gives metrics.json with the seconds of every phase."""
     job = PhotoJob(folder / "world", folder, seed, device, scale.samples, data.resolve(), scale)
     train.train(job, phases=PHASES)
-    seconds = {phase: json.loads((folder / f"{phase}.done.json").read_text())["seconds"] for phase in PHASES}
+    seconds = {
+        phase: json.loads((folder / f"{phase}.done.json").read_text())["seconds"]
+        for phase in PHASES
+    }
     return {**json.loads((job.out / "metrics.json").read_text()), "seconds": seconds}

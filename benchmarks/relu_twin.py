@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.statistics import Paired, mean_and_deviation, paired, shot
 from compress import api
+from compress.papers.statistics import Paired, mean_and_deviation, paired, shot
 from runtime.host import telemetry
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,19 +32,31 @@ def hits_of(seed: int, shots: int, steps: int, work: Path) -> dict[str, NDArray[
     found: dict[str, NDArray[np.bool_]] = {}
     for name, activation in FORMS.items():
         distill: dict[str, Any] = {
-            "init": "random", "activation": activation, "steps": steps, "lr": 1e-3, "head_lr": 1e-3, "freeze_batch_norm": False,
-        }  # fmt: skip
+            "init": "random",
+            "activation": activation,
+            "steps": steps,
+            "lr": 1e-3,
+            "head_lr": 1e-3,
+            "freeze_batch_norm": False,
+        }
         settings = api.settings_for(
-            "petals", shots=shots, student=NET, seed=seed,
+            "petals",
+            shots=shots,
+            student=NET,
+            seed=seed,
             overrides={
-                "distill": distill, "generate": {"strategy": "sidclip"}, "quantize": {"steps": QAT_STEPS},
+                "distill": distill,
+                "generate": {"strategy": "sidclip"},
+                "quantize": {"steps": QAT_STEPS},
                 "bench": {"seconds": 2.0},
             },
-        )  # fmt: skip
+        )
         run = api.build(settings=settings, work_dir=work, name=f"twin-{name}-s{seed}")
         stored = np.load(run.stages["bench"].path / "predictions.npz", allow_pickle=False)
         for precision in ("fp32", "int8"):
-            found[f"{name} {precision}"] = stored[f"student_{precision}"].argmax(1) == stored["labels"]
+            found[f"{name} {precision}"] = (
+                stored[f"student_{precision}"].argmax(1) == stored["labels"]
+            )
     return found
 
 
@@ -67,11 +79,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "relu_twin.md")
     options = parser.parse_args(arguments)
     work, start = api.work_folder(options.work_dir), time.perf_counter()
-    hits = {(s, options.shots): hits_of(s, options.shots, options.steps, work) for s in range(options.seeds)}
+    hits = {
+        (s, options.shots): hits_of(s, options.shots, options.steps, work)
+        for s in range(options.seeds)
+    }
     rows = []
     for name in FORMS:
         cells = [
-            mean_and_deviation([100 * float(cell[f"{name} {precision}"].mean()) for cell in hits.values()])
+            mean_and_deviation(
+                [100 * float(cell[f"{name} {precision}"].mean()) for cell in hits.values()]
+            )
             for precision in ("fp32", "int8")
         ]
         rows.append(f"| {name} | {cells[0]} | {cells[1]} |")
@@ -81,12 +98,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     command = f"python -m benchmarks.relu_twin --shots {options.shots} --seeds {options.seeds} --steps {options.steps}"
     lines = [
-        "# EfficientNet-B0 and its ReLU twin on `petals`", f"\n`{command}`\n",
-        "| activation | fp32 | int8 |", "|---|---|---|", *rows, "", *gaps,
+        "# EfficientNet-B0 and its ReLU twin on `petals`",
+        f"\n`{command}`\n",
+        "| activation | fp32 | int8 |",
+        "|---|---|---|",
+        *rows,
+        "",
+        *gaps,
         f"\nTop-1 in % on the test split, {shot(options.shots)}, {options.seeds} seed(s), 32 px, "
         f"random first weights, {options.steps} + {QAT_STEPS} steps. Made in {(time.perf_counter() - start) / 60:.0f} minutes; "
         f"{telemetry.host().cpu}.\n",
-    ]  # fmt: skip
+    ]
     options.out.write_text("\n".join(lines))
     print("\n".join(lines))
 

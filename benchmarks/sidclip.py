@@ -18,18 +18,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rungs import BENCHED, Cell, measure_bench, measure_rung
-from benchmarks.statistics import Hits, Paired, mean, paired, said, shot, table, threshold
-from compress import pipeline
 from compress.api import settings_for, work_folder
-from compress.config import merge
+from compress.engine.config import merge
+from compress.engine.versions import versions
+from compress.papers.rungs import BENCHED, Cell, measure_bench, measure_rung
+from compress.papers.statistics import Hits, Paired, mean, paired, said, shot, table, threshold
 
 RESULTS = Path(__file__).parent / "results"
 #: the paper's method, not the recipe that is the default
-PLAIN = {"generate": {"strategy": "sidclip", "probing": {"candidates": []}}, "distill": {"objective": "kd"}}
+PLAIN = {
+    "generate": {"strategy": "sidclip", "probing": {"candidates": []}},
+    "distill": {"objective": "kd"},
+}
 NO_SYNTHETIC = {"generate": {"per_class": 0}}
 RUNGS: dict[str, dict[str, Any]] = {
-    "fine-tune": {**NO_SYNTHETIC, "distill": {"init": "generic", "objective": "ce", "freeze_batch_norm": False}},
+    "fine-tune": {
+        **NO_SYNTHETIC,
+        "distill": {"init": "generic", "objective": "ce", "freeze_batch_norm": False},
+    },
     "+D": {**NO_SYNTHETIC, "distill": {"init": "generic", "freeze_batch_norm": False}},
     "+I+D": NO_SYNTHETIC,
     "+I+D+S": {"bench": {"seconds": 1}},
@@ -65,10 +71,18 @@ def checks(hits: Hits) -> list[str]:
 
     for better, worse in (("probe", "+I+D+S"), ("+I+D+S", "+I+D"), ("+I+D", "fine-tune")):
         p = paired(hits, better, worse, low)
-        say(f"{better} > {worse} at {shot(low)}", p, f"{p.gain:+.1f} {p.within} points, p = {p.p:.1e}")
+        say(
+            f"{better} > {worse} at {shot(low)}",
+            p,
+            f"{p.gain:+.1f} {p.within} points, p = {p.p:.1e}",
+        )
     for k in shots:
         p = paired(hits, "+D", "fine-tune", k)
-        say(f"+D > fine-tune at {shot(k)}", p, f"{p.gain:+.1f} {p.within} points, seeds {list(p.per_seed)}")
+        say(
+            f"+D > fine-tune at {shot(k)}",
+            p,
+            f"{p.gain:+.1f} {p.within} points, seeds {list(p.per_seed)}",
+        )
         q = paired(hits, "int8", "+I+D+S", k)
         claim = f"int8 within 0.5 points of fp32 at {shot(k)}"
         out.append(said(threshold(q.gain > -0.5), claim, f"{q.gain:+.2f} {q.within}"))
@@ -77,7 +91,13 @@ def checks(hits: Hits) -> list[str]:
     if high > low:
         gains = [mean(hits, "+I+D+S", k) - mean(hits, "+I+D", k) for k in (low, high)]
         figures = f"{gains[0]:+.1f} -> {gains[1]:+.1f}; {seeds(low)} and {seeds(high)} seeds"
-        out.append(said(threshold(gains[0] > gains[1]), f"the gain of S shrinks from {low} to {high} shots", figures))
+        out.append(
+            said(
+                threshold(gains[0] > gains[1]),
+                f"the gain of S shrinks from {low} to {high} shots",
+                figures,
+            )
+        )
     for k, limit in ((1, 6.0), (4, 4.0)):
         if k in shots:
             gap = mean(hits, "probe", k) - mean(hits, "int8", k)
@@ -87,9 +107,13 @@ def checks(hits: Hits) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sidclip", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sidclip", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 4, 8])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 5, 5], help="how many, for each number of shots")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[5, 5, 5], help="how many, for each number of shots"
+    )
     parser.add_argument("--work-dir", default=None)
     parser.add_argument("--out", type=Path, default=RESULTS / "sidclip.md")
     options = parser.parse_args(arguments)
@@ -98,8 +122,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seed in range(seeds):
             hits[seed, shots] = cell(seed, shots, work)
             print(table(hits, COLUMNS), flush=True)
-    versions = ", ".join(f"{k} {v}" for k, v in pipeline.versions().items() if k in ("torch", "onnxruntime", "python"))
-    shots_given, seeds_given = (" ".join(map(str, values)) for values in (options.shots, options.seeds))
+    stamp = ", ".join(
+        f"{k} {v}" for k, v in versions().items() if k in ("torch", "onnxruntime", "python")
+    )
+    shots_given, seeds_given = (
+        " ".join(map(str, values)) for values in (options.shots, options.seeds)
+    )
     command = f"python -m benchmarks.sidclip --shots {shots_given} --seeds {seeds_given}"
     text = f"""# The ladder of SIDCLIP on `petals`
 
@@ -113,7 +141,7 @@ state its loss weights, temperature or optimiser, and this is the embedded minia
 
 {chr(10).join(checks(hits))}
 
-Made in {(time.perf_counter() - start) / 60:.0f} minutes on {platform.machine()}, {versions}. Work that was already in the work
+Made in {(time.perf_counter() - start) / 60:.0f} minutes on {platform.machine()}, {stamp}. Work that was already in the work
 folder was not done again.
 """
     options.out.write_text(text)

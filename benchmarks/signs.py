@@ -22,7 +22,9 @@ PAGES = {
     "edge": "the recipe, petals",
     "edge_photos": "the recipe, CIFAR-10",
 }
-LINE = re.compile(r"^- \**(holds|not shown|FAILS)\**: (.*) \(((?:[^()]|\([^()]*\))*)\)$", re.MULTILINE)
+LINE = re.compile(
+    r"^- \**(holds|not shown|FAILS)\**: (.*) \(((?:[^()]|\([^()]*\))*)\)$", re.MULTILINE
+)
 
 
 def verdicts(text: str) -> list[tuple[str, str, str]]:
@@ -38,7 +40,9 @@ def page(results: Path = RESULTS) -> str:
             continue
         found = verdicts((results / f"{name}.md").read_text())
         counts = Counter(verdict for verdict, _, _ in found)
-        summary.append(f"| {about} | {counts['holds']} | {counts['not shown']} | {counts['FAILS']} |")
+        summary.append(
+            f"| {about} | {counts['holds']} | {counts['not shown']} | {counts['FAILS']} |"
+        )
         for verdict, claim, figures in found:
             mark = "**FAILS**" if verdict == "FAILS" else verdict
             rows.append(f"| [{about}]({name}.md) | {claim} | {mark} | {figures} |")

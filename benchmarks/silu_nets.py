@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from runtime.backends import load
+from runtime.bench import latency
 from runtime.host import telemetry
-from runtime.measure import latency
 
 RESULTS = Path(__file__).parent / "results"
 SIZE = 224
@@ -46,7 +46,9 @@ def make(folder: Path) -> dict[str, dict[str, str]]:
             place = folder / twin
             place.mkdir(exist_ok=True)
             files = make_files(net, place, **options)["files"]
-            out.setdefault(net, {}).update({f"{twin} {precision}": str(file) for precision, file in files.items()})
+            out.setdefault(net, {}).update(
+                {f"{twin} {precision}": str(file) for precision, file in files.items()}
+            )
     return out
 
 
@@ -56,28 +58,39 @@ def race(files: Mapping[str, str], provider: str, seconds: float) -> list[dict[s
     runs[LINK, CPU] = files[LINK]
     image = np.random.default_rng(0).normal(size=(1, 3, SIZE, SIZE)).astype(np.float32)
     runners = {
-        key: load("onnxruntime", Path(file), threads=1, provider=key[1], spinning=False) for key, file in runs.items()
+        key: load("onnxruntime", Path(file), threads=1, provider=key[1], spinning=False)
+        for key, file in runs.items()
     }
     names = {"·".join(key): key for key in runs}
-    series = latency.measure({name: partial(runners[key].run, image) for name, key in names.items()}, seconds)
+    series = latency.measure(
+        {name: partial(runners[key].run, image) for name, key in names.items()}, seconds
+    )
     base = series["·".join((LINK, CPU))]
     return [
         {
-            "variant": variant, "provider": ran_on, "p50_ms": series[name].percentile_ms(50.0), "n": series[name].n,
+            "variant": variant,
+            "provider": ran_on,
+            "p50_ms": series[name].percentile_ms(50.0),
+            "n": series[name].n,
             "verdict": latency.verdict(series[name]).stamp,
             "speedup": latency.ratio(base, series[name]).to_json(),
         }
         for name, (variant, ran_on) in names.items()
-    ]  # fmt: skip
+    ]
 
 
-def elsewhere(python: str, files: Mapping[str, Mapping[str, str]], seconds: float) -> dict[str, list[dict[str, Any]]]:
+def elsewhere(
+    python: str, files: Mapping[str, Mapping[str, str]], seconds: float
+) -> dict[str, list[dict[str, Any]]]:
     """The same files on OpenVINO, in the environment of another Python."""
     order = json.dumps({"files": files, "seconds": seconds})
     done = subprocess.run(
         [python, "-m", "benchmarks.silu_nets", "--child"],
-        input=order, capture_output=True, text=True, cwd=Path(__file__).parents[1],
-    )  # fmt: skip
+        input=order,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
     if done.returncode:
         raise SystemExit(f"{python} could not time OpenVINO: {done.stderr.strip()[-400:]}")
     rows: dict[str, list[dict[str, Any]]] = json.loads(done.stdout.splitlines()[-1])
@@ -102,7 +115,9 @@ def markdown(record: Mapping[str, Any]) -> str:
                 f"| {row['speedup']['p50']:.2f}× ({low:.2f}–{high:.2f}) | {row['verdict']} |"
             )
         top = max(rows, key=lambda row: row["speedup"]["p50"])
-        best.append(f"{net}: {top['variant']} on {top['provider'].removesuffix('ExecutionProvider')}")
+        best.append(
+            f"{net}: {top['variant']} on {top['provider'].removesuffix('ExecutionProvider')}"
+        )
     lines.append(
         f"\nFastest: {'; '.join(best)}. Batch 1, {SIZE} px, 1 thread, random weights; {record['host']['cpu']}. Rows of OpenVINO "
         "were timed in a process of their own; each is compared with onnxruntime's fp32 of its own run.\n"
@@ -113,14 +128,23 @@ def markdown(record: Mapping[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Measures and writes ``silu_nets.json`` and ``silu_nets.md``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--openvino", metavar="PYTHON", help="python of an environment with onnxruntime-openvino")
+    parser.add_argument(
+        "--openvino", metavar="PYTHON", help="python of an environment with onnxruntime-openvino"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="per network and environment")
     parser.add_argument("--out", type=Path, default=RESULTS / "silu_nets.json")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
         order = json.loads(sys.stdin.read())
-        print(json.dumps({net: race(files, OPENVINO, order["seconds"]) for net, files in order["files"].items()}))
+        print(
+            json.dumps(
+                {
+                    net: race(files, OPENVINO, order["seconds"])
+                    for net, files in order["files"].items()
+                }
+            )
+        )
         return
     with tempfile.TemporaryDirectory() as folder:
         files = make(Path(folder))

@@ -24,23 +24,27 @@ import torch
 from torch import nn
 
 from benchmarks.int8_speed import CLASSES, SIZE, make_files, pictures
-from compress.seeds import manual_seed
-from export.bundle import copy_with_metadata
-from export.teacher import OUTPUTS, TeacherClassifier, teacher_to_onnx
-from export.to_onnx import save
+from compress.engine.seeds import manual_seed
+from export.bundle.write import copy_with_metadata
+from export.onnx.convert import save
+from export.teacher.network import OUTPUTS, TeacherClassifier, teacher_to_onnx
 from runtime import PreprocessSpec
 from runtime.backends import load
+from runtime.bench import latency
+from runtime.bench.cold import measure_cold
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
 from runtime.host import telemetry
-from runtime.measure import latency
-from runtime.measure.cold import measure_cold
 
 RESULTS = Path(__file__).parent / "results"
 TEACHER = "CLIP ViT-L/14"
 FACTORS = {("mobilenetv4_conv_small", "int8"): 500.0, ("efficientnet_b0", "fp32"): 100.0}
 """Smallest accepted speed-up over the teacher."""
 SPEC = PreprocessSpec(
-    size=SIZE, resize=256, interpolation="bicubic", mean=(0.481, 0.458, 0.408), std=(0.269, 0.261, 0.276)
+    size=SIZE,
+    resize=256,
+    interpolation="bicubic",
+    mean=(0.481, 0.458, 0.408),
+    std=(0.269, 0.261, 0.276),
 )
 STUDENTS = (  # timm name, precisions timed: both where int8 can pay
     ("mobilenetv3_small_100", ("fp32",)),
@@ -66,7 +70,9 @@ def vit(width: int, layers: int, patch: int, embed: int, head_width: int = 64) -
     """open_clip's image tower ``(B, 3, 224, 224) -> (B, embed)``."""
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
-    vision = CLIPVisionCfg(layers=layers, width=width, patch_size=patch, image_size=SIZE, head_width=head_width)
+    vision = CLIPVisionCfg(
+        layers=layers, width=width, patch_size=patch, image_size=SIZE, head_width=head_width
+    )
     text = CLIPTextCfg(layers=1, width=64, heads=1, vocab_size=64, context_length=8)  # thrown away
     return CLIP(embed, vision, text).visual
 
@@ -76,10 +82,14 @@ def mobileclip_s0() -> nn.Module:
     import timm
     from timm.utils.model import reparameterize_model
 
-    return reparameterize_model(timm.create_model("fastvit_mci0", pretrained=False, num_classes=512).eval())
+    return reparameterize_model(
+        timm.create_model("fastvit_mci0", pretrained=False, num_classes=512).eval()
+    )
 
 
-TOWERS: dict[str, tuple[str, int, Callable[[], nn.Module]]] = {  # name -> kind, width of its embedding, how it is made
+TOWERS: dict[
+    str, tuple[str, int, Callable[[], nn.Module]]
+] = {  # name -> kind, width of its embedding, how it is made
     "TinyCLIP ViT-8M/16 class": ("small CLIP", 512, partial(vit, 256, 10, 16, 512)),
     "MobileCLIP-S0 class": ("small CLIP", 512, mobileclip_s0),
     "CLIP ViT-B/32": ("CLIP", 512, partial(vit, 768, 12, 32, 512)),
@@ -92,7 +102,9 @@ def describe(source: Path, precision: str) -> Path:
     target = source.with_name(f"described.{source.name}")
     labels = json.dumps([f"class {index}" for index in range(CLASSES)])
     spec = json.dumps(SPEC.to_json(), sort_keys=True)
-    copy_with_metadata(source, target, {META_LABELS: labels, META_PREPROCESS: spec, META_PRECISION: precision})
+    copy_with_metadata(
+        source, target, {META_LABELS: labels, META_PREPROCESS: spec, META_PRECISION: precision}
+    )
     source.unlink()
     return target
 
@@ -115,14 +127,20 @@ def student_files(name: str, precisions: tuple[str, ...], folder: Path) -> list[
     import timm
 
     files = make_files(name, folder)["files"]
-    params = sum(p.numel() for p in timm.create_model(name, pretrained=False, num_classes=CLASSES).parameters())
+    params = sum(
+        p.numel()
+        for p in timm.create_model(name, pretrained=False, num_classes=CLASSES).parameters()
+    )
     return [Entry(name, "student", key, params, describe(files[key], key)) for key in precisions]
 
 
 def race(entries: list[Entry], seconds: float, threads: int) -> list[dict[str, Any]]:
     """Every file interleaved, batch 1, compute only; then load time and memory of each in a process of its own."""
     image = pictures(1).numpy().astype(np.float32)
-    runners = {entry.file.name: load("onnxruntime", entry.file, threads=threads, spinning=False) for entry in entries}
+    runners = {
+        entry.file.name: load("onnxruntime", entry.file, threads=threads, spinning=False)
+        for entry in entries
+    }
     series = latency.measure(
         {name: partial(runner.run, image, OUTPUTS[0]) for name, runner in runners.items()}, seconds
     )
@@ -197,7 +215,9 @@ def main(arguments: list[str] | None = None) -> int:
             entries += student_files(name, precisions, Path(folder))
         rows = race(entries, options.seconds, options.threads)
     record = {
-        "command": " ".join(["python -m benchmarks.towers", *(sys.argv[1:] if arguments is None else arguments)]),
+        "command": " ".join(
+            ["python -m benchmarks.towers", *(sys.argv[1:] if arguments is None else arguments)]
+        ),
         "host": asdict(telemetry.host()),
         "onnxruntime": onnxruntime.__version__,
         "threads": options.threads,

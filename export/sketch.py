@@ -13,17 +13,17 @@ from typing import Any
 
 import torch
 
-from compress.config import TeacherSettings
 from compress.distill.students import build, spec_for
-from compress.errors import ExportError
+from compress.engine.config import TeacherSettings
+from compress.engine.errors import ExportError
+from compress.engine.seeds import manual_seed, torch_rng
+from compress.engine.stage import StageContext
 from compress.quantize.graph import convert, prepare, set_observers
 from compress.quantize.stage import calibrate
-from compress.seeds import manual_seed, torch_rng
-from compress.stages import StageContext
-from export.bundle import MODELS, copy_with_metadata
-from export.qdq import to_uint8
+from export.bundle.write import MODELS, copy_with_metadata
+from export.onnx.convert import save, to_onnx
+from export.onnx.qdq import to_uint8
 from export.tensorrt.rules import MAX_OPSET as TENSORRT_OPSET
-from export.to_onnx import save, to_onnx
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
 
 PIXELS = 8  # random images that ranges are taken from
@@ -45,7 +45,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
     models = {"fp32": to_onnx(student, spec.input_size, opset=opset)}
     refused = None
     try:
-        noise = torch.randn((PIXELS, 3, spec.input_size, spec.input_size), generator=torch_rng(0, "sketch", "pixels"))
+        noise = torch.randn(
+            (PIXELS, 3, spec.input_size, spec.input_size),
+            generator=torch_rng(0, "sketch", "pixels"),
+        )
         prepared = prepare(student, noise)
         calibrate(prepared, noise)
         set_observers(prepared, observe=False, quantize=True)
@@ -57,8 +60,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
         plain = save(model, ctx.partial / MODELS[name])
         metadata = {
             META_LABELS: json.dumps(labels, sort_keys=True),
-            META_PREPROCESS: json.dumps(preprocess.to_json(), sort_keys=True), META_PRECISION: name,
-        }  # fmt: skip
+            META_PREPROCESS: json.dumps(preprocess.to_json(), sort_keys=True),
+            META_PRECISION: name,
+        }
         copy_with_metadata(plain, ctx.folder / MODELS[name], metadata)
     return {
         "student": spec.arch,
@@ -71,10 +75,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 def embed_dim(settings: TeacherSettings) -> int:
     """Width D of the teacher's space, from its published configuration; 512 where it publishes none."""
-    from compress.teacher import EMBEDDED
+    from compress.teacher.clip import EMBEDDED
 
     if settings.name == EMBEDDED:
-        from compress.embedded.nets import EMBED_DIM
+        from compress.petals.nets import EMBED_DIM
 
         return EMBED_DIM
     import open_clip

@@ -22,21 +22,21 @@ from PIL import Image
 from torch import nn
 
 import runtime
-from compress.artifacts import write_json
 from compress.distill.batches import Batches
 from compress.distill.students import Student, load_student
-from compress.errors import ExportError
+from compress.engine.errors import ExportError
+from compress.engine.stage import StageContext
+from compress.engine.store import write_json
 from compress.quantize.graph import convert, load_prepared, set_observers
-from compress.stages import StageContext
-from export.bundle import MODELS, copy_with_metadata, write_bundle
-from export.card import model_card
-from export.mixed.rewrite import additions_left_float
-from export.parity import Logits, Parity, compare, require
-from export.ptq import quantize_static
-from export.qdq import to_uint8
+from export.bundle.card import model_card
+from export.bundle.write import MODELS, copy_with_metadata, write_bundle
+from export.onnx.convert import save, to_onnx
+from export.onnx.float_blocks import additions_left_float
+from export.onnx.parity import Logits, Parity, compare, require
+from export.onnx.ptq import quantize_static
+from export.onnx.qdq import to_uint8
 from export.tensorrt.rules import MAX_OPSET as TENSORRT_OPSET
 from export.tensorrt.rules import tensorrt_ready
-from export.to_onnx import save, to_onnx
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
 
 GOLDEN_IMAGES = 4
@@ -59,7 +59,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
         ParityError: a file that does not compute what its torch model does.
     """
     scratch = ctx.partial / "models"
-    labels: list[dict[str, Any]] = json.loads((ctx.inputs["data"].path / "classes.json").read_text())
+    labels: list[dict[str, Any]] = json.loads(
+        (ctx.inputs["data"].path / "classes.json").read_text()
+    )
     student = load_student(ctx.inputs["distill"].path)
     spec = student.spec.preprocess(ctx.settings.image)
     pixels, source = _parity_pixels(ctx)
@@ -73,10 +75,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
         _write(ctx, spec, labels, files, pixels)
         task.advance()
     rows = [*files.parity, teacher_parity]
-    write_json(ctx.folder / "parity.json", {"images_from": source, "files": [row.to_json() for row in rows]})
+    write_json(
+        ctx.folder / "parity.json",
+        {"images_from": source, "files": [row.to_json() for row in rows]},
+    )
     for row in files.parity:
         if not row.as_expected:
-            ctx.progress.note(f"{row.file} agrees with its torch model on {row.agreement:.1%} of the images only")
+            ctx.progress.note(
+                f"{row.file} agrees with its torch model on {row.agreement:.1%} of the images only"
+            )
     return {
         "parity": {row.file: row.to_json() for row in files.parity},
         "teacher_parity": teacher_parity.to_json(),
@@ -89,11 +96,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def export_student(
-    ctx: StageContext,
-    student: Student,
-    spec: runtime.PreprocessSpec,
-    images: Logits,
-    folder: Path,
+    ctx: StageContext, student: Student, spec: runtime.PreprocessSpec, images: Logits, folder: Path
 ) -> StudentFiles:
     """Exports fp32 and both int8 files into ``folder`` and compares each on ``images (n, 3, S, S)``."""
     prepared = load_prepared(student, ctx.inputs["quantize"].path)
@@ -101,13 +104,18 @@ def export_student(
     opset = ctx.settings.export.opset
     int8 = to_onnx(convert(prepared), spec.size, opset=min(opset, TENSORRT_OPSET))
     models: dict[str, ModelProto] = {
-        "fp32": to_onnx(student, spec.size, opset=opset), "int8": to_uint8(int8), "int8.trt": int8
-    }  # fmt: skip
-    violations = tensorrt_ready(int8, additions_left_float(prepared, int8, ctx.settings.quantize.float_blocks))
+        "fp32": to_onnx(student, spec.size, opset=opset),
+        "int8": to_uint8(int8),
+        "int8.trt": int8,
+    }
+    violations = tensorrt_ready(
+        int8, additions_left_float(prepared, int8, ctx.settings.quantize.float_blocks)
+    )
     if violations:
         raise ExportError(
             f"{MODELS['int8.trt']} would not run in int8 on TensorRT",
-            got="; ".join(violations[:3]) + (f"; and {len(violations) - 3} more" if len(violations) > 3 else ""),
+            got="; ".join(violations[:3])
+            + (f"; and {len(violations) - 3} more" if len(violations) > 3 else ""),
             expected="no violation of export/tensorrt/rules.py",
             remedy="choose another student (a plain ReLU CNN such as mobilenetv4_conv_small)",
         )
@@ -123,7 +131,9 @@ def export_student(
 def torch_logits(model: nn.Module, images: Logits, batch: int = 64) -> Logits:
     """``(n, K)`` logits of a torch model on ``images (n, 3, S, S)``."""
     with torch.no_grad():
-        parts = [model(torch.from_numpy(images[at : at + batch])) for at in range(0, len(images), batch)]
+        parts = [
+            model(torch.from_numpy(images[at : at + batch])) for at in range(0, len(images), batch)
+        ]
     return torch.cat(parts).numpy()
 
 
@@ -138,12 +148,19 @@ def _parity_pixels(ctx: StageContext) -> tuple[NDArray[np.uint8], str]:
     Parity compares two computations of one model, so looking at test images here chooses nothing.
     """
     count = ctx.settings.export.parity_images
-    for name, artifact, file in (("test", "data", "test.npy"), ("synthetic", "generate", "synthetic.npy")):
+    for name, artifact, file in (
+        ("test", "data", "test.npy"),
+        ("synthetic", "generate", "synthetic.npy"),
+    ):
         images = np.load(ctx.inputs[artifact].path / file, mmap_mode="r")
         if len(images):
-            chosen = np.asarray(images[np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)])
+            chosen = np.asarray(
+                images[np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)]
+            )
             return _at_size(chosen, ctx), name
-    raise ExportError("there is no image to measure parity on", expected="test images or synthetic ones")
+    raise ExportError(
+        "there is no image to measure parity on", expected="test images or synthetic ones"
+    )
 
 
 def _at_size(images: NDArray[np.uint8], ctx: StageContext) -> NDArray[np.uint8]:
@@ -151,7 +168,9 @@ def _at_size(images: NDArray[np.uint8], ctx: StageContext) -> NDArray[np.uint8]:
     size = ctx.settings.image.size
     if images.shape[1] == size:
         return images
-    plain = runtime.PreprocessSpec(size, size, ctx.settings.image.interpolation, (0.5,) * 3, (0.5,) * 3)
+    plain = runtime.PreprocessSpec(
+        size, size, ctx.settings.image.interpolation, (0.5,) * 3, (0.5,) * 3
+    )
     return resized(images, plain)
 
 
@@ -167,24 +186,31 @@ def _baseline(ctx: StageContext, spec: runtime.PreprocessSpec, fp32: Path) -> Pa
         images, drawn = batches.calibration(ctx.settings.quantize.calibration_images)
     finally:
         batches.close()
-    recorded = json.loads((ctx.inputs["quantize"].path / "quantize.json").read_text())["calibration"]
+    recorded = json.loads((ctx.inputs["quantize"].path / "quantize.json").read_text())[
+        "calibration"
+    ]
     if drawn != recorded:
         raise ExportError(
-            "the calibration set is not the one that was recorded", remedy="compress clean, then build again"
+            "the calibration set is not the one that was recorded",
+            remedy="compress clean, then build again",
         )
     return quantize_static(fp32, images.contiguous().numpy(), ctx.folder / "ptq" / "model.ptq.onnx")
 
 
-def _export_teacher(ctx: StageContext, labels: list[dict[str, Any]], pixels: NDArray[np.uint8]) -> Parity:
+def _export_teacher(
+    ctx: StageContext, labels: list[dict[str, Any]], pixels: NDArray[np.uint8]
+) -> Parity:
     """Writes teacher/model.fp32.onnx and compares it with the torch teacher on a few images."""
     from safetensors.torch import load_file
 
-    from compress.teacher import load_teacher
-    from export.teacher import TeacherClassifier, teacher_to_onnx
+    from compress.teacher.clip import load_teacher
+    from export.teacher.network import TeacherClassifier, teacher_to_onnx
 
     teacher = load_teacher(ctx.settings.teacher, offline=True)
     heads = load_file(ctx.inputs["teacher"].path / "heads.safetensors")
-    classifier = TeacherClassifier(teacher.image_tower, heads["probe"], heads["zero_shot"], float(heads["logit_scale"]))
+    classifier = TeacherClassifier(
+        teacher.image_tower, heads["probe"], heads["zero_shot"], float(heads["logit_scale"])
+    )
     spec = teacher.spec
     model = teacher_to_onnx(classifier, spec.size, opset=ctx.settings.export.opset)
     path = ctx.folder / "teacher" / MODELS["fp32"]
@@ -232,12 +258,17 @@ def provenance_of(ctx: StageContext) -> dict[str, Any]:
 
     Times and folders of this machine are left out: the same build elsewhere gives the same bundle.
     """
-    settings = {name: value for name, value in ctx.settings.plain().items() if name not in ("bench", "budget", "notes")}
+    settings = {
+        name: value
+        for name, value in ctx.settings.plain().items()
+        if name not in ("bench", "budget", "notes")
+    }
     return {
         "seed": ctx.seed,
         "settings": _portable(settings),
         "stages": {
-            name: {"sha256": made.content, "facts": _portable(made.facts)} for name, made in sorted(ctx.inputs.items())
+            name: {"sha256": made.content, "facts": _portable(made.facts)}
+            for name, made in sorted(ctx.inputs.items())
         },
     }
 
@@ -245,7 +276,11 @@ def provenance_of(ctx: StageContext) -> dict[str, Any]:
 def _portable(value: Any) -> Any:
     """``value`` without durations, and with absolute paths cut to their last part."""
     if isinstance(value, Mapping):
-        kept = {key: inner for key, inner in value.items() if not str(key).endswith(("_s", "_ms", "seconds"))}
+        kept = {
+            key: inner
+            for key, inner in value.items()
+            if not str(key).endswith(("_s", "_ms", "seconds"))
+        }
         return {key: _portable(inner) for key, inner in kept.items()}
     if isinstance(value, (list, tuple)):
         return [_portable(inner) for inner in value]

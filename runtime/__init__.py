@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
+from runtime.bench import latency
 from runtime.bundle import Bundle, Label, open_bundle
 from runtime.classifier import Classifier, Prediction
 from runtime.errors import BackendError, BundleError, EdgeError, ImageError
 from runtime.host import telemetry
-from runtime.measure import latency
 from runtime.preprocess import PreprocessSpec, decode, geometry, normalise
 
 __all__ = [

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from runtime import golden
+from runtime.bench import command as bench_command
 from runtime.classifier import Classifier
 from runtime.errors import EdgeError
 from runtime.host import doctor
-from runtime.measure import bench_command
 from runtime.tensorrt import command as engine_command
 
 
@@ -54,7 +54,9 @@ def main(argv: list[str] | None = None) -> int:
         code = int(args.command(args))
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever read the output (head, less) has left; Python would complain once more at exit
+    except (
+        BrokenPipeError
+    ):  # whoever read the output (head, less) has left; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except EdgeError as error:
@@ -63,14 +65,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m runtime", description="Use a clip2edge bundle on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime", description="Use a clip2edge bundle on this machine."
+    )
     commands = parser.add_subparsers(required=True, metavar="classify|bench|verify|engine|doctor")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("bundle", type=Path, help="bundle folder")
-    shared.add_argument("--threads", type=int, help="compute threads (default: the usable physical cores)")
+    shared.add_argument(
+        "--threads", type=int, help="compute threads (default: the usable physical cores)"
+    )
     shared.add_argument("--json", action="store_true", help="print JSON")
 
-    one = commands.add_parser("classify", parents=[shared], help="label images (a single model.*.onnx works too)")
+    one = commands.add_parser(
+        "classify", parents=[shared], help="label images (a single model.*.onnx works too)"
+    )
     one.add_argument("images", type=Path, nargs="+")
     one.add_argument("--precision", default="auto", help="auto, int8, fp32, ...")
     one.add_argument("--top-k", type=int, default=5)
@@ -78,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
     bench_command.add_parser(commands)
 
-    three = commands.add_parser("verify", parents=[shared], help="name the first step that differs from the build")
+    three = commands.add_parser(
+        "verify", parents=[shared], help="name the first step that differs from the build"
+    )
     three.set_defaults(command=verify)
 
     engine_command.add_parser(commands)

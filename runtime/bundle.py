@@ -11,17 +11,43 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import BundleError
-from runtime.manifest import GOLDEN, LABELS, MANIFEST, MAX_FILE_BYTES, PREPROCESS, SCHEMA, SUBFOLDER, read_manifest
+from runtime.files.manifest import (
+    GOLDEN,
+    LABELS,
+    MANIFEST,
+    MAX_FILE_BYTES,
+    PREPROCESS,
+    SCHEMA,
+    SUBFOLDER,
+    read_manifest,
+)
+from runtime.files.regular import COPY_AGAIN, open_regular
+from runtime.files.strict_json import parse_json, read_json
 from runtime.preprocess import SHOWN, PreprocessSpec
-from runtime.regular_file import COPY_AGAIN, open_regular
-from runtime.strict_json import parse_json, read_json
 
 __all__ = [
-    "GOLDEN", "INPUT", "LABELS", "MANIFEST", "PREPROCESS", "SCHEMA", "TWINS", "TWIN_INPUT", "Bundle", "Label", "check_file",
-    "labels_from_json", "open_bundle", "parse_json", "read_json", "sha256_of",
-]  # fmt: skip
+    "GOLDEN",
+    "INPUT",
+    "LABELS",
+    "MANIFEST",
+    "PREPROCESS",
+    "SCHEMA",
+    "TWINS",
+    "TWIN_INPUT",
+    "Bundle",
+    "Label",
+    "check_file",
+    "labels_from_json",
+    "open_bundle",
+    "parse_json",
+    "read_json",
+    "sha256_of",
+]
 
-INPUT, TWIN_INPUT = "images", "pixel_values"  # of our own files; of their copies for Hugging Face's loaders
+INPUT, TWIN_INPUT = (
+    "images",
+    "pixel_values",
+)  # of our own files; of their copies for Hugging Face's loaders
 
 # Model key -> its copy under the name that optimum and transformers.js look for.
 TWINS = {
@@ -67,7 +93,9 @@ class Bundle:
     @property
     def twins(self) -> dict[str, Path]:
         """Precision -> the copy of its model that Hugging Face's loaders read (input "pixel_values")."""
-        return {name: self.path / file for name, file in TWINS.items() if file in self.manifest["files"]}
+        return {
+            name: self.path / file for name, file in TWINS.items() if file in self.manifest["files"]
+        }
 
     def model(self, precision: str) -> Path:
         """The model file of ``precision``, which may be an export target; "auto" is the bundle's default.
@@ -76,9 +104,14 @@ class Bundle:
             BundleError: no such model in the bundle.
         """
         name = self.default if precision == "auto" else precision
-        files = {**{key: self.path / row["file"] for key, row in self.targets.items()}, **self.models}
+        files = {
+            **{key: self.path / row["file"] for key, row in self.targets.items()},
+            **self.models,
+        }
         if name not in files:
-            raise BundleError(f"no {name} model in {self.path}", got=name, expected=", ".join(["auto", *files]))
+            raise BundleError(
+                f"no {name} model in {self.path}", got=name, expected=", ".join(["auto", *files])
+            )
         return files[name]
 
 
@@ -108,17 +141,27 @@ def check_file(folder: Path, name: str, want: Mapping[str, Any], verify: bool = 
     """
     file = folder / name
     if not file.is_file():
-        raise BundleError(f"{file} is missing", expected=f"a file of {want['bytes']:,} bytes", remedy=COPY_AGAIN)
+        raise BundleError(
+            f"{file} is missing", expected=f"a file of {want['bytes']:,} bytes", remedy=COPY_AGAIN
+        )
     _require_inside(folder, file)
     size = file.stat().st_size
     if size != want["bytes"]:
         raise BundleError(
-            f"{file} has changed", got=f"{size:,} bytes", expected=f"{want['bytes']:,} bytes", remedy=COPY_AGAIN
+            f"{file} has changed",
+            got=f"{size:,} bytes",
+            expected=f"{want['bytes']:,} bytes",
+            remedy=COPY_AGAIN,
         )
     if verify:
         digest = sha256_of(file)
         if digest != want["sha256"]:
-            raise BundleError(f"{file} has changed", got=f"sha256 {digest}", expected=want["sha256"], remedy=COPY_AGAIN)
+            raise BundleError(
+                f"{file} has changed",
+                got=f"sha256 {digest}",
+                expected=want["sha256"],
+                remedy=COPY_AGAIN,
+            )
 
 
 def sha256_of(file: Path) -> str:
@@ -154,28 +197,52 @@ def labels_from_json(rows: object, name: object = LABELS) -> tuple[Label, ...]:
         BundleError: not such a list, an empty name or a repeated one.
     """
     if not isinstance(rows, list) or not rows:
-        raise BundleError(f"{name} holds no labels", got=type(rows).__name__, expected="a list, one row per class")
+        raise BundleError(
+            f"{name} holds no labels", got=type(rows).__name__, expected="a list, one row per class"
+        )
     labels = tuple(_label(index, row, name) for index, row in enumerate(rows))
     names = [label.name for label in labels]
     repeated = sorted(text for text, count in Counter(names).items() if count > 1)
     if repeated:
-        raise BundleError(f"{name} repeats a label", got=repr(repeated[:5])[:SHOWN], expected="distinct names")
+        raise BundleError(
+            f"{name} repeats a label", got=repr(repeated[:5])[:SHOWN], expected="distinct names"
+        )
     return labels
 
 
 def _label(index: int, row: object, name: object) -> Label:
     fields: Any = {"name": row} if isinstance(row, str) else row
-    if not isinstance(fields, dict) or not isinstance(fields.get("name"), str) or not fields["name"]:
-        raise BundleError(f"{name} row {index}", got=repr(row)[:SHOWN], expected='a name, or an object with "name"')
+    if (
+        not isinstance(fields, dict)
+        or not isinstance(fields.get("name"), str)
+        or not fields["name"]
+    ):
+        raise BundleError(
+            f"{name} row {index}",
+            got=repr(row)[:SHOWN],
+            expected='a name, or an object with "name"',
+        )
     prompt, synonyms = fields.get("prompt"), fields.get("synonyms") or ()
-    is_list = isinstance(synonyms, (list, tuple)) and all(isinstance(text, str) for text in synonyms)
+    is_list = isinstance(synonyms, (list, tuple)) and all(
+        isinstance(text, str) for text in synonyms
+    )
     if not isinstance(prompt, (str, type(None))) or not is_list:
         raise BundleError(
-            f"{name} row {index}", got=repr(row)[:SHOWN], expected='text in "prompt", a list of text in "synonyms"'
+            f"{name} row {index}",
+            got=repr(row)[:SHOWN],
+            expected='text in "prompt", a list of text in "synonyms"',
         )
     if fields.get("index", index) != index:
-        raise BundleError(f"{name} row {index} is out of order", got=repr(fields["index"])[:SHOWN], expected=index)
-    if any(unicodedata.category(char) == "Cc" for char in fields["name"]):  # labels.txt has a line per name
+        raise BundleError(
+            f"{name} row {index} is out of order", got=repr(fields["index"])[:SHOWN], expected=index
+        )
+    if any(
+        unicodedata.category(char) == "Cc" for char in fields["name"]
+    ):  # labels.txt has a line per name
         shown = repr(fields["name"])[:SHOWN]
-        raise BundleError(f"{name} row {index}", got=shown, expected="a name without control characters or line breaks")
+        raise BundleError(
+            f"{name} row {index}",
+            got=shown,
+            expected="a name without control characters or line breaks",
+        )
     return Label(fields["name"], prompt, tuple(synonyms))

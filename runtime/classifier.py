@@ -16,11 +16,15 @@ from runtime.backends import backend as backend_row
 from runtime.backends import load as load_model
 from runtime.bundle import Label, labels_from_json, open_bundle, parse_json
 from runtime.errors import BackendError, BundleError
-from runtime.onnx_file import inspect
+from runtime.files.onnx import inspect
 from runtime.preprocess import ImageLike, PreprocessSpec, decode, geometry, normalise
 
 BATCH = 32  # images per engine call, so that a long list needs no more memory than this many
-META_LABELS, META_PREPROCESS, META_PRECISION = "clip2edge.labels", "clip2edge.preprocess", "clip2edge.precision"
+META_LABELS, META_PREPROCESS, META_PRECISION = (
+    "clip2edge.labels",
+    "clip2edge.preprocess",
+    "clip2edge.precision",
+)
 
 OneOrMany = ImageLike | Sequence[ImageLike]
 
@@ -47,10 +51,17 @@ class Classifier:
     """
 
     def __init__(
-        self, runner: Runner, labels: Sequence[Label], spec: PreprocessSpec, precision: str, backend: str
+        self,
+        runner: Runner,
+        labels: Sequence[Label],
+        spec: PreprocessSpec,
+        precision: str,
+        backend: str,
     ) -> None:
         if runner.input_size not in (None, spec.size):
-            raise BundleError("model and preprocessing disagree", got=runner.input_size, expected=spec.size)
+            raise BundleError(
+                "model and preprocessing disagree", got=runner.input_size, expected=spec.size
+            )
         self.runner, self.spec, self.precision, self.backend = runner, spec, precision, backend
         self.label_rows = tuple(labels)
         self.labels = tuple(label.name for label in labels)
@@ -136,7 +147,9 @@ class Classifier:
         """
         if self.takes == IMAGE and self.spec.resize != self.spec.size:
             raise BackendError(
-                f"{self.precision} resizes and crops by itself", got="cropped pixels", expected="whole images: logits()"
+                f"{self.precision} resizes and crops by itself",
+                got="cropped pixels",
+                expected="whole images: logits()",
             )
         return self._in_batches(pixels, lambda part: part, output)
 
@@ -159,7 +172,9 @@ class Classifier:
     def _checked(self, parts: Sequence[np.ndarray], count: int, output: str) -> np.ndarray:
         if not parts:
             return np.empty((0, len(self.labels)), np.float32)
-        logits = (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(np.float32, copy=False)
+        logits = (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(
+            np.float32, copy=False
+        )
         if logits.shape != (count, len(self.labels)):
             raise BundleError(
                 "model and labels disagree",
@@ -195,7 +210,13 @@ def _from_file(path: Path, precision: str) -> tuple[Path, tuple[Label, ...], Pre
         )
     own = metadata.get(META_PRECISION, "unknown")
     if precision not in ("auto", own):
-        raise BundleError(f"no {precision} model in {path}", got=precision, expected=f"auto or {own}")
-    labels = labels_from_json(parse_json(metadata[META_LABELS], f"{META_LABELS} of {path}"), META_LABELS)
-    spec = PreprocessSpec.from_json(parse_json(metadata[META_PREPROCESS], f"{META_PREPROCESS} of {path}"))
+        raise BundleError(
+            f"no {precision} model in {path}", got=precision, expected=f"auto or {own}"
+        )
+    labels = labels_from_json(
+        parse_json(metadata[META_LABELS], f"{META_LABELS} of {path}"), META_LABELS
+    )
+    spec = PreprocessSpec.from_json(
+        parse_json(metadata[META_PREPROCESS], f"{META_PREPROCESS} of {path}")
+    )
     return path, labels, spec, own

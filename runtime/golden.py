@@ -20,20 +20,33 @@ from runtime.backends import IMAGE, TENSOR, Runner
 from runtime.backends import load as load_model
 from runtime.bundle import GOLDEN, Bundle, open_bundle
 from runtime.errors import BackendError, BundleError, EdgeError
-from runtime.golden_file import read, write
+from runtime.files.golden_npz import read, write
+from runtime.files.strict_json import read_json
 from runtime.preprocess import MAX_PIXELS, PreprocessSpec, decode, geometry, normalise
-from runtime.strict_json import read_json
 
 __all__ = [
-    "DIFFERS", "OK", "SKIPPED", "TARGETS_GOLDEN", "Step", "compare", "first_difference", "hash_of", "logits_of", "make",
-    "read", "verify", "write",
-]  # fmt: skip
+    "DIFFERS",
+    "OK",
+    "SKIPPED",
+    "TARGETS_GOLDEN",
+    "Step",
+    "compare",
+    "first_difference",
+    "hash_of",
+    "logits_of",
+    "make",
+    "read",
+    "verify",
+    "write",
+]
 
 MAX_IMAGES = 64
 HASHED = ("decoded", "cropped", "normalised")
 HEX = re.compile(r"[0-9a-f]{64}")
 CONFIG = "config.json"  # the classes once more, for other people's loaders
-TARGETS_GOLDEN = "golden.targets.npz"  # logits.<target> of export targets, on the images of golden.npz
+TARGETS_GOLDEN = (
+    "golden.targets.npz"  # logits.<target> of export targets, on the images of golden.npz
+)
 OK, DIFFERS, SKIPPED = "ok", "differs", "skipped"
 
 # Largest difference of a logit, as a share of the golden logits' spread (max - min). Float kernels add up in another
@@ -67,15 +80,26 @@ class Step:
     @property
     def remedy(self) -> str | None:
         """What to do, where the step differs; the kind of a step is the first word of its name."""
-        return (self.advice or REMEDIES.get(self.name.partition(" ")[0])) if self.state == DIFFERS else None
+        return (
+            (self.advice or REMEDIES.get(self.name.partition(" ")[0]))
+            if self.state == DIFFERS
+            else None
+        )
 
     def to_json(self) -> dict[str, str | None]:
         """A JSON object."""
-        return {"name": self.name, "state": self.state, "detail": self.detail, "remedy": self.remedy}
+        return {
+            "name": self.name,
+            "state": self.state,
+            "detail": self.detail,
+            "remedy": self.remedy,
+        }
 
 
 def make(
-    images: Sequence[bytes | np.ndarray], spec: PreprocessSpec, logits: Mapping[str, Callable[[np.ndarray], np.ndarray]]
+    images: Sequence[bytes | np.ndarray],
+    spec: PreprocessSpec,
+    logits: Mapping[str, Callable[[np.ndarray], np.ndarray]],
 ) -> dict[str, np.ndarray]:
     """The arrays of golden.npz.
 
@@ -100,7 +124,9 @@ def make(
     return arrays
 
 
-def verify(path: str | Path, backend: str = "onnxruntime", threads: int | None = None) -> list[Step]:
+def verify(
+    path: str | Path, backend: str = "onnxruntime", threads: int | None = None
+) -> list[Step]:
     """Repeats every golden step on this machine, in order; a damaged bundle ends the list at "files".
 
     A step is "skipped" where this machine lacks what it needs: an unverified step is never called ok.
@@ -110,7 +136,10 @@ def verify(path: str | Path, backend: str = "onnxruntime", threads: int | None =
         golden = _vectors(bundle)
     except BundleError as error:
         return [Step("files", DIFFERS, str(error), error.remedy)]
-    steps = [Step("files", OK, f"{len(bundle.manifest['files'])} files match their SHA-256"), *_other_labels(bundle)]
+    steps = [
+        Step("files", OK, f"{len(bundle.manifest['files'])} files match their SHA-256"),
+        *_other_labels(bundle),
+    ]
     if golden is None:
         return [*steps, Step("golden", SKIPPED, f"the bundle has no {GOLDEN}")]
     try:
@@ -118,13 +147,24 @@ def verify(path: str | Path, backend: str = "onnxruntime", threads: int | None =
     except EdgeError as error:
         return [*steps, Step("decoded", DIFFERS, str(error))]
     parts: tuple[Sequence[np.ndarray] | np.ndarray, ...] = results
-    steps += [_compare_hashes(name, part, golden[name]) for name, part in zip(HASHED, parts, strict=True)]
+    steps += [
+        _compare_hashes(name, part, golden[name]) for name, part in zip(HASHED, parts, strict=True)
+    ]
     targets = {key: bundle.path / row["file"] for key, row in bundle.targets.items()}
     for precision, model in {**bundle.models, **targets}.items():
-        steps.append(_compare_logits(f"logits {precision}", precision, model, results, golden, backend, threads))
-    for precision, model in bundle.twins.items():  # onnxruntime runs these, whatever runs the others
+        steps.append(
+            _compare_logits(
+                f"logits {precision}", precision, model, results, golden, backend, threads
+            )
+        )
+    for (
+        precision,
+        model,
+    ) in bundle.twins.items():  # onnxruntime runs these, whatever runs the others
         name = f"logits {model.relative_to(bundle.path).as_posix()}"
-        steps.append(_compare_logits(name, precision, model, results, golden, "onnxruntime", threads))
+        steps.append(
+            _compare_logits(name, precision, model, results, golden, "onnxruntime", threads)
+        )
     return steps
 
 
@@ -141,7 +181,11 @@ def _vectors(bundle: Bundle) -> dict[str, np.ndarray] | None:
         golden = {**read(bundle.path / TARGETS_GOLDEN), **golden}
     problem = next(_problems(golden), None)
     if problem is not None:
-        raise BundleError(f"{bundle.path / GOLDEN} holds no golden vectors", got=problem, remedy=REMEDIES["golden"])
+        raise BundleError(
+            f"{bundle.path / GOLDEN} holds no golden vectors",
+            got=problem,
+            remedy=REMEDIES["golden"],
+        )
     return golden
 
 
@@ -151,13 +195,19 @@ def _problems(golden: Mapping[str, np.ndarray]) -> Iterator[str]:
         yield f"{count} images, expected 1..{MAX_IMAGES}"
     for name in HASHED:
         array = golden.get(name)
-        if array is None or array.shape != (count,) or not all(HEX.fullmatch(str(value)) for value in array):
+        if (
+            array is None
+            or array.shape != (count,)
+            or not all(HEX.fullmatch(str(value)) for value in array)
+        ):
             yield f"no {count} hashes of {name} images"
     for name in (f"img_{index}" for index in range(count)):
         if name not in golden or golden[name].dtype != np.uint8 or golden[name].ndim != 1:
             yield f"no encoded image {name}"
     for name, array in golden.items():
-        is_table = array.ndim == 2 and array.dtype == np.float32 and len(array) == count and array.size > 0
+        is_table = (
+            array.ndim == 2 and array.dtype == np.float32 and len(array) == count and array.size > 0
+        )
         if name.startswith("logits.") and not (is_table and np.isfinite(array).all()):
             yield f"{name} is {array.dtype} {array.shape}, expected finite float32 ({count}, K)"
 
@@ -174,7 +224,11 @@ def _other_labels(bundle: Bundle) -> list[Step]:
     theirs = config.get("id2label") if isinstance(config, dict) else None
     ours = {str(index): label.name for index, label in enumerate(bundle.labels)}
     if theirs != ours:
-        return [Step(CONFIG, DIFFERS, "id2label does not name the classes of labels.json in their order")]
+        return [
+            Step(
+                CONFIG, DIFFERS, "id2label does not name the classes of labels.json in their order"
+            )
+        ]
     return [Step(CONFIG, OK, f"id2label names the {len(ours)} classes of labels.json")]
 
 
@@ -183,7 +237,9 @@ def first_difference(steps: Sequence[Step]) -> Step | None:
     return next((step for step in steps if step.state == DIFFERS), None)
 
 
-def _preprocess(encoded: Sequence[bytes], spec: PreprocessSpec) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+def _preprocess(
+    encoded: Sequence[bytes], spec: PreprocessSpec
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Decoded images, crops (N, S, S, 3) and tensors (N, 3, S, S); together the images hold ``MAX_PIXELS`` at most."""
     decoded, left = [], MAX_PIXELS
     for data in encoded:
@@ -193,10 +249,16 @@ def _preprocess(encoded: Sequence[bytes], spec: PreprocessSpec) -> tuple[list[np
     return [np.asarray(image) for image in decoded], cropped, normalise(cropped, spec)
 
 
-def _compare_hashes(name: str, results: Sequence[np.ndarray] | np.ndarray, golden: np.ndarray) -> Step:
+def _compare_hashes(
+    name: str, results: Sequence[np.ndarray] | np.ndarray, golden: np.ndarray
+) -> Step:
     wrong = [index for index, result in enumerate(results) if hash_of(result) != str(golden[index])]
     if wrong:
-        return Step(name, DIFFERS, f"image {', '.join(map(str, wrong))} of {len(golden)} is not the golden one")
+        return Step(
+            name,
+            DIFFERS,
+            f"image {', '.join(map(str, wrong))} of {len(golden)} is not the golden one",
+        )
     return Step(name, OK, f"{len(golden)} of {len(golden)} images are bit-identical")
 
 
@@ -238,7 +300,9 @@ def compare(precision: str, got: np.ndarray, want: np.ndarray, name: str | None 
     """Logits (N, K) of a model against the golden ones, within the precision's tolerance."""
     name = name or f"logits {precision}"
     if got.shape != want.shape or not np.isfinite(got).all():
-        broken = f"got {got.shape} with {np.sum(~np.isfinite(got))} not finite, expected {want.shape}"
+        broken = (
+            f"got {got.shape} with {np.sum(~np.isfinite(got))} not finite, expected {want.shape}"
+        )
         return Step(name, DIFFERS, broken)
     tolerance = TOLERANCE.get(precision.split(".")[0], OTHER_TOLERANCE)
     worst = float(np.abs(got - want).max() / max(float(np.ptp(want)), 1e-6))
@@ -256,4 +320,6 @@ def _png(image: np.ndarray) -> bytes:
 def hash_of(array: np.ndarray) -> str:
     """Hex SHA-256 of an array: type, shape and little-endian values, as golden.npz holds it."""
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return hashlib.sha256(f"{array.dtype.name}{array.shape}".encode() + little.tobytes()).hexdigest()
+    return hashlib.sha256(
+        f"{array.dtype.name}{array.shape}".encode() + little.tobytes()
+    ).hexdigest()

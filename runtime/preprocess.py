@@ -72,13 +72,19 @@ class PreprocessSpec:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
                 raise BundleError(
-                    f"preprocess {name}", got=repr(value)[:SHOWN], expected=f"an integer in 1..{MAX_SIDE}"
+                    f"preprocess {name}",
+                    got=repr(value)[:SHOWN],
+                    expected=f"an integer in 1..{MAX_SIDE}",
                 )
         if self.resize < self.size:
-            raise BundleError("preprocess resize", got=self.resize, expected=f"at least size, {self.size}")
+            raise BundleError(
+                "preprocess resize", got=self.resize, expected=f"at least size, {self.size}"
+            )
         if not isinstance(self.interpolation, str) or self.interpolation not in INTERPOLATIONS:
             got = repr(self.interpolation)[:SHOWN]
-            raise BundleError("preprocess interpolation", got=got, expected=" or ".join(INTERPOLATIONS))
+            raise BundleError(
+                "preprocess interpolation", got=got, expected=" or ".join(INTERPOLATIONS)
+            )
         object.__setattr__(self, "mean", _triple("mean", self.mean, low=-10.0))
         object.__setattr__(self, "std", _triple("std", self.std, low=1e-6))
 
@@ -96,9 +102,17 @@ class PreprocessSpec:
         """
         names = [field.name for field in fields(cls)]
         if not isinstance(values, Mapping):
-            raise BundleError("preprocess", got=type(values).__name__, expected=f"an object with {', '.join(names)}")
+            raise BundleError(
+                "preprocess",
+                got=type(values).__name__,
+                expected=f"an object with {', '.join(names)}",
+            )
         if set(values) != set(names):
-            raise BundleError("preprocess fields", got=repr(sorted(map(str, values)))[:SHOWN], expected=sorted(names))
+            raise BundleError(
+                "preprocess fields",
+                got=repr(sorted(map(str, values)))[:SHOWN],
+                expected=sorted(names),
+            )
         return cls(**values)
 
 
@@ -108,7 +122,9 @@ def _triple(name: str, values: object, low: float) -> tuple[float, float, float]
         isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= 10.0
         for v in values  # type: ignore[attr-defined]
     ):
-        raise BundleError(f"preprocess {name}", got=repr(values)[:SHOWN], expected=f"three numbers in {low:g}..10")
+        raise BundleError(
+            f"preprocess {name}", got=repr(values)[:SHOWN], expected=f"three numbers in {low:g}..10"
+        )
     red, green, blue = (float(v) for v in values)  # type: ignore[attr-defined]
     return red, green, blue
 
@@ -137,7 +153,9 @@ def decode(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
         except OSError as error:  # _from_stream raises ImageError only
             raise ImageError(f"cannot open {image}", got=error.strerror or error) from error
     raise ImageError(
-        "image of unknown type", got=type(image).__name__, expected="a path, bytes, a PIL image or a numpy array"
+        "image of unknown type",
+        got=type(image).__name__,
+        expected="a path, bytes, a PIL image or a numpy array",
     )
 
 
@@ -177,7 +195,9 @@ def normalise(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
     out = np.empty((len(batch), 3, spec.size, spec.size), np.float32)
     for index in range(len(batch)):
         for channel in range(3):
-            np.take(table[channel], batch[index, ..., channel], out=out[index, channel], mode="clip")  # clip: no copy
+            np.take(
+                table[channel], batch[index, ..., channel], out=out[index, channel], mode="clip"
+            )  # clip: no copy
     return out
 
 
@@ -198,9 +218,13 @@ def _from_stream(stream: Any, name: str, max_pixels: int) -> Image.Image:
         with _open(stream) as image:
             return _upright(image, name, max_pixels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name} is too large", got=error, expected=f"at most {max_pixels:,} pixels") from error
+        raise ImageError(
+            f"{name} is too large", got=error, expected=f"at most {max_pixels:,} pixels"
+        ) from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not an image", expected=f"one of {', '.join(FORMATS)}") from error
+        raise ImageError(
+            f"{name} is not an image", expected=f"one of {', '.join(FORMATS)}"
+        ) from error
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError) as error:
         raise ImageError(f"{name} cannot be decoded", got=error) from error
 
@@ -240,7 +264,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         image = _from_16_bit(np.asarray(image))
     if image.mode == "F":
-        raise ImageError("image of floating-point pixels", got="mode F", expected="8- or 16-bit pixels")
+        raise ImageError(
+            "image of floating-point pixels", got="mode F", expected="8- or 16-bit pixels"
+        )
     if image.mode == "RGB" and "transparency" not in image.info:
         return image.copy() if image.readonly else image
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -254,7 +280,9 @@ def _from_16_bit(values: np.ndarray) -> Image.Image:
     """Gray (H, W) of 0..65535 scaled to 0..255, rounded to nearest."""
     wide = values.astype(np.int64)
     if wide.size and (wide.min() < 0 or wide.max() > 65535):
-        raise ImageError("integer image", got=f"values {wide.min()}..{wide.max()}", expected="0..65535")
+        raise ImageError(
+            "integer image", got=f"values {wide.min()}..{wide.max()}", expected="0..65535"
+        )
     return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
 
 
@@ -285,5 +313,11 @@ def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
             expected=f"at most {max_pixels:,}",
             remedy="shrink it, or raise max_pixels if you trust it",
         )
-    if max(width, height) > 1000 * min(width, height):  # resizing 1 x N would make an image of N * resize**2 pixels
-        raise ImageError(f"{name} is too narrow", got=f"{width} x {height} pixels", expected="sides within 1:1000")
+    if max(width, height) > 1000 * min(
+        width, height
+    ):  # resizing 1 x N would make an image of N * resize**2 pixels
+        raise ImageError(
+            f"{name} is too narrow",
+            got=f"{width} x {height} pixels",
+            expected="sides within 1:1000",
+        )

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress import pipeline
-from compress.api import settings_for
+from compress.api import run_stages, settings_for
 
 torch.set_num_threads(1)  # the tests themselves run on every core
 
@@ -17,8 +16,11 @@ torch.set_num_threads(1)  # the tests themselves run on every core
 def smoke_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A work folder that holds the finished run ``smoke``."""
     work = tmp_path_factory.mktemp("work")
-    pipeline.run(
-        settings_for("petals", shots=1, preset="smoke"), work, "smoke", command="compress build --preset smoke"
+    run_stages(
+        settings_for("petals", shots=1, preset="smoke"),
+        work,
+        "smoke",
+        command="compress build --preset smoke",
     )
     return work
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 ROOMS = ("benchmarks", "export", "compress", "runtime")
 MAY_IMPORT = {
     "benchmarks": {"benchmarks", "export", "compress", "runtime"},
@@ -19,9 +19,9 @@ MAY_IMPORT = {
 }
 # the ones that reach up, inside functions, and how far
 COMPOSERS = {
-    "compress/cli.py": {"export", "benchmarks"},
-    "compress/device_cli.py": {"export"},
-    "compress/pipeline.py": {"export"},
+    "compress/cli/app.py": {"export", "benchmarks"},
+    "compress/cli/bundle.py": {"export"},
+    "compress/engine/runner.py": {"export"},
 }
 RUNTIME_FOREIGN = {"numpy", "PIL", "onnxruntime", "pynvml"}
 
@@ -55,7 +55,11 @@ def violations(relative: str, source: str) -> list[str]:
             if package in COMPOSERS.get(relative, ()) and not at_top:
                 continue
             out.append(f"{relative} imports {package}")
-        if room == "runtime" and package not in ROOMS and package not in RUNTIME_FOREIGN | set(sys.stdlib_module_names):
+        if (
+            room == "runtime"
+            and package not in ROOMS
+            and package not in RUNTIME_FOREIGN | set(sys.stdlib_module_names)
+        ):
             out.append(f"{relative} imports {package}")
     return out
 
@@ -65,7 +69,9 @@ def sources() -> list[Path]:
 
 
 def test_imports_point_one_way() -> None:
-    found = [v for path in sources() for v in violations(str(path.relative_to(ROOT)), path.read_text())]
+    found = [
+        v for path in sources() for v in violations(str(path.relative_to(ROOT)), path.read_text())
+    ]
     assert not found
 
 
@@ -74,9 +80,12 @@ def test_imports_point_one_way() -> None:
     [
         ("runtime/classifier.py", "import torch"),
         ("runtime/classifier.py", "def f():\n    import typer"),
-        ("runtime/classifier.py", "from compress.errors import DataError"),
-        ("compress/evaluate.py", "def f():\n    from export.bundle import write_bundle"),
-        ("compress/pipeline.py", "from export.bundle import update_default"),
+        ("runtime/classifier.py", "from compress.engine.errors import DataError"),
+        (
+            "compress/evaluate/metrics.py",
+            "def f():\n    from export.bundle.write import write_bundle",
+        ),
+        ("compress/engine/runner.py", "from export.bundle.write import update_default"),
         ("export/stage.py", "import benchmarks.sidclip"),
     ],
 )
@@ -87,7 +96,9 @@ def test_the_guard_sees_a_broken_rule(relative: str, source: str) -> None:
 def loaded(code: str, forbidden: tuple[str, ...]) -> str:
     """Runs code in a fresh interpreter and says which forbidden modules it loaded."""
     script = f"import sys\n{code}\nprint('LOADED', *(m for m in {forbidden!r} if m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     return done.stdout.strip().splitlines()[-1].removeprefix("LOADED").strip()
 
 
@@ -99,7 +110,7 @@ def test_import_runtime_loads_nothing_heavy() -> None:
 
 
 def test_help_and_planning_load_no_torch() -> None:
-    help_code = "import contextlib\nwith contextlib.suppress(SystemExit):\n    from compress.cli import app\n    app(['--help'])"
+    help_code = "import contextlib\nwith contextlib.suppress(SystemExit):\n    from compress.cli.app import app\n    app(['--help'])"
     assert loaded(help_code, HEAVY) == ""
     assert loaded("import compress.api; compress.api.settings_for('petals')", HEAVY) == ""
 
@@ -109,5 +120,9 @@ def test_the_loading_guard_sees_torch() -> None:
 
 
 def test_files_stay_small() -> None:
-    long = {str(path.relative_to(ROOT)): n for path in sources() if (n := len(path.read_text().splitlines())) > 400}
+    long = {
+        str(path.relative_to(ROOT)): n
+        for path in sources()
+        if (n := len(path.read_text().splitlines())) > 400
+    }
     assert not long

@@ -10,12 +10,18 @@ from compress.budgets.calibration import calibrate, load_calibration
 from compress.budgets.devices import device
 from compress.budgets.table import breakdown, head, summary
 from compress.budgets.variants import estimates, models_of
-from compress.errors import BudgetError, ConfigError, nearest
+from compress.engine.errors import BudgetError, ConfigError, nearest
 
 
 def estimate_command(
-    model: Path, name: str, precision: str | None, bench: Path | None, known: Sequence[Path], save: Path | None, as_json: bool
-) -> None:  # fmt: skip
+    model: Path,
+    name: str,
+    precision: str | None,
+    bench: Path | None,
+    known: Sequence[Path],
+    save: Path | None,
+    as_json: bool,
+) -> None:
     """Prints the estimates of a bundle or file, or their JSON.
 
     Raises:
@@ -24,7 +30,11 @@ def estimate_command(
     """
     where, models = device(name), models_of(model)
     if save is not None and bench is None:
-        raise ConfigError("there is no calibration to save", got="--save", expected="--calibrate bench.json with it")
+        raise ConfigError(
+            "there is no calibration to save",
+            got="--save",
+            expected="--calibrate bench.json with it",
+        )
     found = [load_calibration(path) for path in known]
     if bench is not None:
         fitted = calibrate(bench, models.values(), name)
@@ -34,14 +44,28 @@ def estimate_command(
     told = estimates(models, where, found)
     if not told:
         raise BudgetError(
-            "no file of this model runs there", got=", ".join(models), expected=", ".join(where.precisions)
+            "no file of this model runs there",
+            got=", ".join(models),
+            expected=", ".join(where.precisions),
         )
     if precision is not None and precision not in told:
-        raise BudgetError(f"no {precision} estimate on {name}", got=repr(precision), remedy=nearest(precision, told))
-    chosen = told[precision] if precision else min(told.values(), key=lambda estimate: estimate.p50_ms)
+        raise BudgetError(
+            f"no {precision} estimate on {name}",
+            got=repr(precision),
+            remedy=nearest(precision, told),
+        )
+    chosen = (
+        told[precision] if precision else min(told.values(), key=lambda estimate: estimate.p50_ms)
+    )
     if as_json:
         print(
-            json.dumps({"device": name, "estimates": {key: value.to_json() for key, value in told.items()}}, indent=1)
+            json.dumps(
+                {
+                    "device": name,
+                    "estimates": {key: value.to_json() for key, value in told.items()},
+                },
+                indent=1,
+            )
         )
         return
     from rich.console import Console

@@ -15,9 +15,14 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto
 
-from compress.errors import BudgetError
+from compress.engine.errors import BudgetError
 
-FLOATS: dict[int, int] = {TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.DOUBLE: 8}
+FLOATS: dict[int, int] = {
+    TensorProto.FLOAT: 4,
+    TensorProto.FLOAT16: 2,
+    TensorProto.BFLOAT16: 2,
+    TensorProto.DOUBLE: 8,
+}
 ITEM_BYTES: dict[int, int] = {
     **FLOATS,
     TensorProto.INT8: 1,
@@ -27,25 +32,95 @@ ITEM_BYTES: dict[int, int] = {
 }
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 VIEWS = frozenset(
-    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Dropout", "Slice", "Split", "Gather", *QUANTIZERS}
-)  # fmt: skip
+    {
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Identity",
+        "Cast",
+        "Dropout",
+        "Slice",
+        "Split",
+        "Gather",
+        *QUANTIZERS,
+    }
+)
 """Nothing is computed or moved: their reader reads the original."""
 MOVES = frozenset(
-    {"Transpose", "Concat", "Pad", "Resize", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "ScatterND"}
+    {
+        "Transpose",
+        "Concat",
+        "Pad",
+        "Resize",
+        "Expand",
+        "Tile",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "ScatterND",
+    }
 )
 #: operations per element of the output, inside another node's kernel
 POINTWISE = {
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Relu", "Clip", "Max", "Min", "Neg", "Abs", "PRelu", "LeakyRelu", "Where"), 1),
-    **dict.fromkeys(("Sqrt", "Reciprocal", "Pow", "HardSigmoid", "HardSwish", "BatchNormalization"), 2),
-    **dict.fromkeys(("Sigmoid", "Tanh", "Exp", "Log", "Erf", "Gelu", "Elu", "Softplus", "Mish", "Swish", "Floor", "Round"), 8),
-}  # fmt: skip
+    **dict.fromkeys(
+        (
+            "Add",
+            "Sub",
+            "Mul",
+            "Div",
+            "Relu",
+            "Clip",
+            "Max",
+            "Min",
+            "Neg",
+            "Abs",
+            "PRelu",
+            "LeakyRelu",
+            "Where",
+        ),
+        1,
+    ),
+    **dict.fromkeys(
+        ("Sqrt", "Reciprocal", "Pow", "HardSigmoid", "HardSwish", "BatchNormalization"), 2
+    ),
+    **dict.fromkeys(
+        (
+            "Sigmoid",
+            "Tanh",
+            "Exp",
+            "Log",
+            "Erf",
+            "Gelu",
+            "Elu",
+            "Softplus",
+            "Mish",
+            "Swish",
+            "Floor",
+            "Round",
+        ),
+        8,
+    ),
+}
 #: operations per element of the input, a kernel of its own
 PER_INPUT = {
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ArgMax"), 1),
+    **dict.fromkeys(
+        (
+            "GlobalAveragePool",
+            "GlobalMaxPool",
+            "ReduceMean",
+            "ReduceSum",
+            "ReduceMax",
+            "ReduceMin",
+            "ArgMax",
+        ),
+        1,
+    ),
     **dict.fromkeys(("ReduceL2", "ReduceSumSquare", "ReduceL1", "LpNormalization", "TopK"), 2),
     **dict.fromkeys(("Softmax", "LogSoftmax"), 5),
-    **dict.fromkeys(("LayerNormalization", "GroupNormalization", "InstanceNormalization", "RMSNormalization"), 8),
-}  # fmt: skip
+    **dict.fromkeys(
+        ("LayerNormalization", "GroupNormalization", "InstanceNormalization", "RMSNormalization"), 8
+    ),
+}
 
 
 @dataclass
@@ -121,9 +196,10 @@ def _load(path: Path) -> ModelProto:
         return onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf, I/O: the reader has no error class of its own
         raise BudgetError(
-            "this is no ONNX model", got=f"{path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            "this is no ONNX model",
+            got=f"{path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             expected="a bundle, or a .onnx file",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _one_image(model: ModelProto) -> ModelProto:
@@ -141,7 +217,9 @@ def _one_image(model: ModelProto) -> ModelProto:
     try:
         return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
     except Exception as error:
-        raise BudgetError("the shapes of this model cannot be inferred", got=str(error).splitlines()[0]) from error
+        raise BudgetError(
+            "the shapes of this model cannot be inferred", got=str(error).splitlines()[0]
+        ) from error
 
 
 class _Reader:
@@ -151,12 +229,16 @@ class _Reader:
         graph = model.graph
         self.graph = graph
         self.weights = {tensor.name: tensor for tensor in graph.initializer}
-        self.shapes: dict[str, tuple[int, ...]] = {name: tuple(t.dims) for name, t in self.weights.items()}
+        self.shapes: dict[str, tuple[int, ...]] = {
+            name: tuple(t.dims) for name, t in self.weights.items()
+        }
         self.types: dict[str, int] = {name: t.data_type for name, t in self.weights.items()}
         for value in (*graph.input, *graph.value_info, *graph.output):
             tensor = value.type.tensor_type
             self.types.setdefault(value.name, tensor.elem_type)
-            if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
+            if tensor.HasField("shape") and all(
+                dim.HasField("dim_value") for dim in tensor.shape.dim
+            ):
                 self.shapes.setdefault(value.name, tuple(dim.dim_value for dim in tensor.shape.dim))
         self.makers = {name: node for node in graph.node for name in node.output}
         self.users: dict[str, list[NodeProto]] = {}
@@ -207,13 +289,18 @@ class _Reader:
         """Integers that only say how to reshape (Shape and what follows it)."""
         kind = self.types.get(node.output[0], TensorProto.UNDEFINED)
         return node.op_type in ("Shape", "Size") or (
-            kind in (TensorProto.INT64, TensorProto.BOOL) and all(n in self.constant for n in node.input if n)
+            kind in (TensorProto.INT64, TensorProto.BOOL)
+            and all(n in self.constant for n in node.input if n)
         )
 
     def _fused_into(self, node: NodeProto, active: list[str]) -> int | None:
         if node.op_type not in POINTWISE:
             return None
-        made = [self.kernel_of[self._root(name)] for name in active if self._root(name) in self.kernel_of]
+        made = [
+            self.kernel_of[self._root(name)]
+            for name in active
+            if self._root(name) in self.kernel_of
+        ]
         return max(made) if made else None
 
     def _anchor(self, node: NodeProto, active: list[str]) -> Kernel:
@@ -233,15 +320,28 @@ class _Reader:
             ops = out
         name = node.name or node.output[0]
         return Kernel(
-            node.op_type, name, self.block or name, kind, self._precision(node, active), macs, ops, self._weights(node)
+            node.op_type,
+            name,
+            self.block or name,
+            kind,
+            self._precision(node, active),
+            macs,
+            ops,
+            self._weights(node),
         )
 
     def _precision(self, node: NodeProto, active: list[str]) -> str:
         operands = node.input[:2] if node.op_type in PRODUCTS else active
         makers = [self.makers.get(name) for name in operands]
-        if makers and all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers):
+        if makers and all(
+            maker is not None and maker.op_type == "DequantizeLinear" for maker in makers
+        ):
             return "int8"
-        return "fp16" if FLOATS.get(self.types.get(node.output[0], TensorProto.FLOAT), 4) == 2 else "fp32"
+        return (
+            "fp16"
+            if FLOATS.get(self.types.get(node.output[0], TensorProto.FLOAT), 4) == 2
+            else "fp32"
+        )
 
     def _weights(self, node: NodeProto) -> float:
         total = 0.0
@@ -250,7 +350,9 @@ class _Reader:
                 source = self._stored(name)
                 if self.types.get(source) == TensorProto.INT64:  # axes and shapes, no parameters
                     continue
-                total += math.prod(self.shapes.get(source, (0,))) * ITEM_BYTES.get(self.types.get(source, 0), 4)
+                total += math.prod(self.shapes.get(source, (0,))) * ITEM_BYTES.get(
+                    self.types.get(source, 0), 4
+                )
         return total
 
     def _stored(self, name: str) -> str:
@@ -266,9 +368,11 @@ class _Reader:
         if name not in self.shapes:
             maker = self.makers.get(name)
             raise BudgetError(
-                "the shape of a tensor cannot be inferred", got=f"{name} of {maker.op_type if maker else 'the input'}",
-                expected="a model whose shapes follow from its input", remedy="simplify the model (onnxslim), and try again",
-            )  # fmt: skip
+                "the shape of a tensor cannot be inferred",
+                got=f"{name} of {maker.op_type if maker else 'the input'}",
+                expected="a model whose shapes follow from its input",
+                remedy="simplify the model (onnxslim), and try again",
+            )
         return math.prod(self.shapes[name])
 
     def _item_bytes(self, name: str) -> float:
@@ -283,7 +387,9 @@ class _Reader:
         leaving = {self._root(value.name) for value in self.graph.output}
         leaving |= {self._root(name) for kernel in self.kernels for name in kernel.reads}
         for name in leaving & set(self.kernel_of):
-            self.kernels[self.kernel_of[name]].write_bytes += self._elements(name) * self._item_bytes(name)
+            self.kernels[self.kernel_of[name]].write_bytes += self._elements(
+                name
+            ) * self._item_bytes(name)
         for kernel in self.kernels:
             kernel.read_bytes = sum(kernel.reads.values())
 
@@ -326,7 +432,9 @@ def _conv_transpose(reader: _Reader, node: NodeProto) -> tuple[int, bool]:
 
 def _gemm(reader: _Reader, node: NodeProto) -> tuple[int, bool]:
     transposed = next((a.i for a in node.attribute if a.name == "transA"), 0)
-    return reader._elements(node.output[0]) * reader.shapes[node.input[0]][0 if transposed else -1], False
+    return reader._elements(node.output[0]) * reader.shapes[node.input[0]][
+        0 if transposed else -1
+    ], False
 
 
 def _matmul(reader: _Reader, node: NodeProto) -> tuple[int, bool]:

@@ -13,13 +13,27 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from compress.errors import BudgetError, ConfigError, nearest
+from compress.engine.errors import BudgetError, ConfigError, nearest
 
 FOLDER = Path(__file__).parent / "devices"
 HOST = "host"
-KINDS = ("dense", "depthwise", "elementwise", "memory")  # of utilisation: shares of the peaks that are reached
+KINDS = (
+    "dense",
+    "depthwise",
+    "elementwise",
+    "memory",
+)  # of utilisation: shares of the peaks that are reached
 
-SOURCED = ("peak_tops", "bandwidth_gb_s", "cache_mb", "overhead_us", "fixed_us", "watts", "ram_gb", "utilisation")
+SOURCED = (
+    "peak_tops",
+    "bandwidth_gb_s",
+    "cache_mb",
+    "overhead_us",
+    "fixed_us",
+    "watts",
+    "ram_gb",
+    "utilisation",
+)
 
 
 @dataclass(frozen=True)
@@ -106,15 +120,23 @@ def matching(board: str | None) -> list[str]:
     """Names of the profiles whose board calls itself ``board`` (``host.device`` of a bench.json)."""
     told = (board or "").casefold()
     return [
-        name for name in names() if name != HOST and any(m.casefold() in told for m in device(name).matches if told)
+        name
+        for name in names()
+        if name != HOST and any(m.casefold() in told for m in device(name).matches if told)
     ]
 
 
 def lines() -> list[str]:
     """``compress list devices``: one aligned line per device."""
-    rows = [(d.name, _peaks(d), f"{d.bandwidth / 1e9:.0f} GB/s", d.mode, d.title) for d in map(device, names())]
+    rows = [
+        (d.name, _peaks(d), f"{d.bandwidth / 1e9:.0f} GB/s", d.mode, d.title)
+        for d in map(device, names())
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 @cache
@@ -131,17 +153,39 @@ def from_plain(name: str, plain: Mapping[str, Any]) -> Device:
         ConfigError: a missing or unknown field, a number without a source, a peak that is not positive.
     """
     wanted = {
-        "title", "mode", "peak_tops", "bandwidth_gb_s", "cache_mb", "cache_gb_s", "overhead_us", "fixed_us", "watts",
-        "ram_gb", "engine_mb", "utilisation", "engine", "matches", "sources", "notes",
-    }  # fmt: skip
+        "title",
+        "mode",
+        "peak_tops",
+        "bandwidth_gb_s",
+        "cache_mb",
+        "cache_gb_s",
+        "overhead_us",
+        "fixed_us",
+        "watts",
+        "ram_gb",
+        "engine_mb",
+        "utilisation",
+        "engine",
+        "matches",
+        "sources",
+        "notes",
+    }
     odd = sorted(set(plain) ^ wanted)
     if odd:
-        raise ConfigError(f"device profile {name} has missing or unknown fields", got=", ".join(odd))
-    unsourced = sorted(field for field in SOURCED if plain[field] is not None and field not in plain["sources"])
+        raise ConfigError(
+            f"device profile {name} has missing or unknown fields", got=", ".join(odd)
+        )
+    unsourced = sorted(
+        field for field in SOURCED if plain[field] is not None and field not in plain["sources"]
+    )
     if unsourced:
-        raise ConfigError(f"device profile {name} has numbers without a source", got=", ".join(unsourced))
+        raise ConfigError(
+            f"device profile {name} has numbers without a source", got=", ".join(unsourced)
+        )
     if set(plain["utilisation"]) != set(KINDS) or "fp32" not in plain["peak_tops"]:
-        raise ConfigError(f"device profile {name} needs a peak of fp32, and utilisation of {', '.join(KINDS)}")
+        raise ConfigError(
+            f"device profile {name} needs a peak of fp32, and utilisation of {', '.join(KINDS)}"
+        )
     numbers = [
         *plain["peak_tops"].values(),
         *plain["utilisation"].values(),
@@ -151,12 +195,24 @@ def from_plain(name: str, plain: Mapping[str, Any]) -> Device:
     if not all(value > 0 for value in numbers):
         raise ConfigError(f"device profile {name} has a rate that is not positive", got=numbers)
     return Device(
-        name, plain["title"], plain["mode"], {key: value * 1e12 for key, value in plain["peak_tops"].items()},
-        plain["bandwidth_gb_s"] * 1e9, plain["cache_mb"] * 1e6, plain["cache_gb_s"] * 1e9, plain["overhead_us"] * 1e-6,
-        plain["fixed_us"] * 1e-6, plain["watts"], None if plain["ram_gb"] is None else plain["ram_gb"] * 1e9,
-        plain["engine_mb"] * 1e6, dict(plain["utilisation"]), plain["engine"], tuple(plain["matches"]),
-        dict(plain["sources"]), tuple(plain["notes"]),
-    )  # fmt: skip
+        name,
+        plain["title"],
+        plain["mode"],
+        {key: value * 1e12 for key, value in plain["peak_tops"].items()},
+        plain["bandwidth_gb_s"] * 1e9,
+        plain["cache_mb"] * 1e6,
+        plain["cache_gb_s"] * 1e9,
+        plain["overhead_us"] * 1e-6,
+        plain["fixed_us"] * 1e-6,
+        plain["watts"],
+        None if plain["ram_gb"] is None else plain["ram_gb"] * 1e9,
+        plain["engine_mb"] * 1e6,
+        dict(plain["utilisation"]),
+        plain["engine"],
+        tuple(plain["matches"]),
+        dict(plain["sources"]),
+        tuple(plain["notes"]),
+    )
 
 
 def _host() -> Device:
@@ -170,7 +226,10 @@ def _host() -> Device:
     told = telemetry.host()
     isa = next((name for name in table if name in told.isa), "baseline")
     clock = told.clock_max_mhz or told.clock_mhz or assumed
-    made = from_plain(HOST, {**plain, "peak_tops": {key: value * clock / 1e6 for key, value in table[isa].items()}})
+    made = from_plain(
+        HOST,
+        {**plain, "peak_tops": {key: value * clock / 1e6 for key, value in table[isa].items()}},
+    )
     memory = None if told.memory_bytes is None else float(told.memory_bytes)
     mode = f"1 thread, {isa} at {clock / 1e3:.1f} GHz"
     return replace(made, title=told.device or told.cpu or made.title, mode=mode, ram_bytes=memory)

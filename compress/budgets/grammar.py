@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compress.errors import BudgetError, nearest
+from compress.engine.errors import BudgetError, nearest
 
 HOST = "host"
 
@@ -53,10 +53,19 @@ METRICS: dict[str, Metric] = {
     "memory": Metric("peak memory of the process", "bytes", BYTES),
     "size": Metric("size of the model file", "bytes", BYTES, on_device=False),
     "drop": Metric("points of top-1 lost against the teacher", "points", SHARES, on_device=False),
-    "drop_fp32": Metric("points of top-1 lost against the float student", "points", SHARES, on_device=False),
+    "drop_fp32": Metric(
+        "points of top-1 lost against the float student", "points", SHARES, on_device=False
+    ),
     "top1": Metric("top-1 on the test split", "%", SHARES, on_device=False, upper=False),
 }
-OPERATORS = {"<=": True, "<": True, "=<": True, ">=": False, ">": False, "=>": False}  # -> an upper limit
+OPERATORS = {
+    "<=": True,
+    "<": True,
+    "=<": True,
+    ">=": False,
+    ">": False,
+    "=>": False,
+}  # -> an upper limit
 _LIMIT = re.compile(
     r"(?P<metric>[A-Za-z_][A-Za-z_0-9]*)\s*(?P<op><=|=<|<|>=|=>|>)\s*"
     r"(?P<value>[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*(?P<unit>[A-Za-zµ%]*)\s*(?:@\s*(?P<device>\S+))?"
@@ -87,7 +96,11 @@ class Limit:
     def holds(self, value: float) -> bool:
         """Whether a value in the canonical unit keeps the limit; a last digit of rounding is forgiven."""
         slack = 1e-9 * max(1.0, abs(self.value))
-        strict = {"<=": value <= self.value + slack, "<": value < self.value, ">=": value >= self.value - slack}
+        strict = {
+            "<=": value <= self.value + slack,
+            "<": value < self.value,
+            ">=": value >= self.value - slack,
+        }
         return strict.get(self.op, value > self.value)
 
     def excess(self, value: float) -> float:
@@ -107,14 +120,23 @@ def parse_budget(*texts: str) -> tuple[Limit, ...]:
     read = [_limit(part.strip()) for part in parts if part.strip()]
     named = {limit.device for limit in read if limit.device}
     default = named.pop() if len(named) == 1 else HOST
-    limits = tuple(replace(x, device=default) if METRICS[x.metric].on_device and x.device is None else x for x in read)
+    limits = tuple(
+        replace(x, device=default) if METRICS[x.metric].on_device and x.device is None else x
+        for x in read
+    )
     if not limits and texts:
-        raise BudgetError("the budget is empty", got=repr(", ".join(texts)), expected='"p50<=5ms@host, size<=6MB"')
+        raise BudgetError(
+            "the budget is empty", got=repr(", ".join(texts)), expected='"p50<=5ms@host, size<=6MB"'
+        )
     seen: dict[tuple[str, str | None], Limit] = {}
     for limit in limits:
         before = seen.setdefault((limit.metric, limit.device), limit)
         if before is not limit:
-            raise BudgetError("a limit is given twice", got=f"{before.text} and {limit.text}", expected="one of them")
+            raise BudgetError(
+                "a limit is given twice",
+                got=f"{before.text} and {limit.text}",
+                expected="one of them",
+            )
     return limits
 
 
@@ -143,25 +165,31 @@ def _limit(text: str) -> Limit:
     match = _LIMIT.fullmatch(text)
     if match is None:
         raise BudgetError(
-            "a limit cannot be read", got=repr(text), expected="metric, <= or >=, a number with its unit, and @device",
+            "a limit cannot be read",
+            got=repr(text),
+            expected="metric, <= or >=, a number with its unit, and @device",
             remedy='e.g. --budget "p50<=5ms@host, size<=6MB, drop<=2pt"',
-        )  # fmt: skip
+        )
     name, op, device = match["metric"].lower(), match["op"], match["device"]
     if name not in METRICS:
-        raise BudgetError("unknown metric in the budget", got=repr(match["metric"]), remedy=nearest(name, METRICS))
+        raise BudgetError(
+            "unknown metric in the budget", got=repr(match["metric"]), remedy=nearest(name, METRICS)
+        )
     metric = METRICS[name]
     op = {"=<": "<=", "=>": ">="}.get(op, op)
     if OPERATORS[op] is not metric.upper:
         raise BudgetError(
-            f"{name} needs {'an upper' if metric.upper else 'a lower'} limit", got=repr(text),
+            f"{name} needs {'an upper' if metric.upper else 'a lower'} limit",
+            got=repr(text),
             expected=f"{name}{'<=' if metric.upper else '>='}{match['value']}{match['unit']}",
-        )  # fmt: skip
+        )
     unit = match["unit"]
     if unit.lower() not in metric.units:
         raise BudgetError(
-            f"{name} needs a unit" if not unit else f"{name} has another unit", got=repr(text),
+            f"{name} needs a unit" if not unit else f"{name} has another unit",
+            got=repr(text),
             remedy=nearest(unit.lower(), metric.units),
-        )  # fmt: skip
+        )
     return Limit(
         name,
         op,
@@ -175,11 +203,15 @@ def _device(metric: Metric, name: str, device: str | None) -> str | None:
     if not metric.on_device:
         if device is not None:
             raise BudgetError(
-                f"{name} does not depend on a device", got=f"@{device}", expected=f"{name} without @",
-            )  # fmt: skip
+                f"{name} does not depend on a device",
+                got=f"@{device}",
+                expected=f"{name} without @",
+            )
         return None
     if device is not None and device not in device_names():
-        raise BudgetError("unknown device in the budget", got=repr(device), remedy=nearest(device, device_names()))
+        raise BudgetError(
+            "unknown device in the budget", got=repr(device), remedy=nearest(device, device_names())
+        )
     return device
 
 
@@ -190,18 +222,33 @@ def _file(path: Path) -> list[str]:
         loaded: Any = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise BudgetError(
-            "the budget file cannot be read", got=f"{path}: {str(error).splitlines()[0]}", expected="a YAML file"
+            "the budget file cannot be read",
+            got=f"{path}: {str(error).splitlines()[0]}",
+            expected="a YAML file",
         ) from error
     if isinstance(loaded, dict):
         return [_row(str(key), str(value)) for key, value in loaded.items()]
     if isinstance(loaded, list) and all(isinstance(row, str) for row in loaded):
         return loaded
     raise BudgetError(
-        "the budget file holds no limits", got=f"{path}: {type(loaded).__name__}",
+        "the budget file holds no limits",
+        got=f"{path}: {type(loaded).__name__}",
         expected='a list such as ["p50<=5ms@orin-nano"], or a mapping such as {p50@orin-nano: "<=5ms"}',
-    )  # fmt: skip
+    )
 
 
 def _row(key: str, value: str) -> str:
     metric, _, device = key.partition("@")
     return f"{metric}{value}" + (f"@{device}" if device else "")
+
+
+def devices_of(limits: Iterable[Limit]) -> tuple[str, ...]:
+    """The devices that a budget names, in its order; the host where it names none."""
+    return tuple(dict.fromkeys(limit.device for limit in limits if limit.device)) or (HOST,)
+
+
+def show(value: float, unit: str) -> str:
+    """A value in the budget's units."""
+    if unit == "bytes":
+        return f"{value / 1e6:.3g} MB" if value >= 1e6 else f"{value / 1e3:.3g} kB"
+    return f"{value:.3g} {unit}"

@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from compress.budgets.calibration import Calibration
-from compress.budgets.candidates import devices_of
 from compress.budgets.devices import device, matching
-from compress.budgets.grammar import HOST, Limit, parse_budget
+from compress.budgets.grammar import HOST, Limit, devices_of, parse_budget, show
 from compress.budgets.roofline import Estimate
 from compress.budgets.variants import FILES, estimates, models_of
 
 COMPUTE, TEACHER = "compute", "teacher"
-NO_TAIL = (
-    "a roofline knows no tail: measure there (compress bench BUNDLE --out bench.json), then compress report --bench"
-)
+NO_TAIL = "a roofline knows no tail: measure there (compress bench BUNDLE --out bench.json), then compress report --bench"
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,9 @@ class Evidence:
             return Value(float(exact), "measured")
         if precision == "fp16" and "student_fp32" in sizes:
             return Value(
-                sizes["student_fp32"] / 2, "estimate", "half of the float file; the fp16 file is not in the bundle"
+                sizes["student_fp32"] / 2,
+                "estimate",
+                "half of the float file; the fp16 file is not in the bundle",
             )
         return Value(None, "measured", f"there is no {precision} file")
 
@@ -68,7 +67,9 @@ class Evidence:
         student = forms.get("student_fp32" if borrowed else own)
         if student is None:
             return Value(None, "measured", "accuracy was not measured: there are no test images")
-        basis, why = ("estimate", "of the fp32 file: fp16 was not tested") if borrowed else ("measured", "")
+        basis, why = (
+            ("estimate", "of the fp32 file: fp16 was not tested") if borrowed else ("measured", "")
+        )
         if metric == "top1":
             return Value(100 * student["top1"], basis, why)
         other = forms.get("teacher" if metric == "drop" else "student_fp32")
@@ -77,55 +78,90 @@ class Evidence:
         return Value(100 * (other["top1"] - student["top1"]), basis, why)
 
     def _here(self, metric: str, precision: str) -> Value:
-        rows = [row for row in self.report["latency"] if row["model"] == "student" and row["precision"] == precision]
+        rows = [
+            row
+            for row in self.report["latency"]
+            if row["model"] == "student" and row["precision"] == precision
+        ]
         return _from_rows(rows, metric, (self.report.get("cold") or {}).get(f"student_{precision}"))
 
     def _there(self, limit: Limit, precision: str) -> Value:
         name = str(limit.device)
-        for bench in self.report.get("devices") or []:  # each is of this very bundle: merging refuses others
+        for bench in (
+            self.report.get("devices") or []
+        ):  # each is of this very bundle: merging refuses others
             if name not in matching(bench["host"].get("device")):
                 continue
             engine = device(name).engine
             for key in FILES[engine].get(precision, ()):
-                rows = [row for row in bench["rows"] if row["model"] != TEACHER and row["precision"] == key]
+                rows = [
+                    row
+                    for row in bench["rows"]
+                    if row["model"] != TEACHER and row["precision"] == key
+                ]
                 rows.sort(key=lambda row: row["backend"] != engine)  # the device's own engine first
                 found = _from_rows(rows, limit.metric, (bench.get("cold") or {}).get(key))
                 if found.value is not None:
-                    return Value(found.value, "measured", _joined(f"bench of {bench['started']}", found.why))
+                    return Value(
+                        found.value, "measured", _joined(f"bench of {bench['started']}", found.why)
+                    )
         told = self.estimates.get(name, {}).get(precision)
         if told is None:
             return Value(None, "estimate", f"no {precision} file runs on {name}")
         value = told.value(limit.metric)
         if value is None:
-            return Value(None, "estimate", NO_TAIL if limit.metric in ("p90", "p99") else "a roofline does not know it")
+            return Value(
+                None,
+                "estimate",
+                NO_TAIL if limit.metric in ("p90", "p99") else "a roofline does not know it",
+            )
         calibrated = (
-            "calibrated roofline" if told.calibration else "roofline without calibration: easily off by a factor of two"
+            "calibrated roofline"
+            if told.calibration
+            else "roofline without calibration: easily off by a factor of two"
         )
         upper = "; an upper bound: the mode's whole power" if limit.metric == "energy" else ""
         return Value(value, "estimate", f"{calibrated}{upper}")
 
 
-def _from_rows(rows: Sequence[Mapping[str, Any]], metric: str, cold: Mapping[str, Any] | None) -> Value:
+def _from_rows(
+    rows: Sequence[Mapping[str, Any]], metric: str, cold: Mapping[str, Any] | None
+) -> Value:
     """A metric from the first compute row of one image: the run's first number of threads."""
     row = next((r for r in rows if r["includes"] == COMPUTE and r["batch"] == 1), None)
     if row is None:
         return Value(None, "measured", "this file was not timed")
-    stamp = _joined(row["backend"], "" if row["verdict"] == "VALID" else f"stamped {row['verdict']}")
+    stamp = _joined(
+        row["backend"], "" if row["verdict"] == "VALID" else f"stamped {row['verdict']}"
+    )
     value: Any
     if metric == "memory":
         value, stamp = (cold or {}).get("peak_rss_bytes") or row.get("peak_rss_bytes"), ""
         missing = "peak memory was not measured"
     elif metric == "energy":
-        value, missing = (row.get("energy") or {}).get("mj_per_inference"), "no sensor gave the energy"
+        value, missing = (
+            (row.get("energy") or {}).get("mj_per_inference"),
+            "no sensor gave the energy",
+        )
     elif metric in ("load", "first"):
-        value, missing = (cold or {}).get(f"{metric}_ms") or row.get(f"{metric}_ms"), f"{metric} was not measured"
+        value, missing = (
+            (cold or {}).get(f"{metric}_ms") or row.get(f"{metric}_ms"),
+            f"{metric} was not measured",
+        )
     else:
         value, missing = row.get(f"{metric}_ms"), f"{row['n']} samples are too few for {metric}"
-    return Value(None, "measured", missing) if value is None else Value(float(value), "measured", stamp)
+    return (
+        Value(None, "measured", missing)
+        if value is None
+        else Value(float(value), "measured", stamp)
+    )
 
 
 def evidence(
-    report: Mapping[str, Any], bundle: Path, limits: Iterable[Limit], known: Sequence[Calibration] = ()
+    report: Mapping[str, Any],
+    bundle: Path,
+    limits: Iterable[Limit],
+    known: Sequence[Calibration] = (),
 ) -> Evidence:
     """The evidence of a run: its report, and estimates of its bundle's files on the devices that the limits name."""
     models = models_of(bundle)
@@ -151,7 +187,11 @@ def judged_precision(limits: Sequence[Limit], told: Evidence) -> str:
     if HOST in devices:
         return shipped
     offered = [set(told.estimates[name]) for name in devices]
-    common = [precision for precision in ("int8", "fp16", "fp32") if all(precision in found for found in offered)]
+    common = [
+        precision
+        for precision in ("int8", "fp16", "fp32")
+        if all(precision in found for found in offered)
+    ]
 
     def missed(precision: str) -> tuple[int, float]:
         values = [(limit, told.value(limit, precision).value) for limit in limits]
@@ -164,11 +204,17 @@ def judged_precision(limits: Sequence[Limit], told: Evidence) -> str:
 def _row(limit: Limit, found: Value, precision: str) -> dict[str, Any]:
     passed = None if found.value is None else limit.holds(found.value)
     return {
-        "what": limit.text.partition("@")[0], "metric": limit.metric, "device": limit.device, "limit": limit.value,
+        "what": limit.text.partition("@")[0],
+        "metric": limit.metric,
+        "device": limit.device,
+        "limit": limit.value,
         "value": found.value,
-        "unit": limit.unit, "basis": found.basis, "pass": passed, "why": _joined(f"{precision} file", found.why),
+        "unit": limit.unit,
+        "basis": found.basis,
+        "pass": passed,
+        "why": _joined(f"{precision} file", found.why),
         "precision": precision,
-    }  # fmt: skip
+    }
 
 
 def rejudged(report: dict[str, Any], bundle: Path) -> dict[str, Any]:
@@ -193,8 +239,6 @@ def kept(rows: Iterable[Mapping[str, Any]]) -> bool:
 
 def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line per limit for a terminal; an estimate is marked."""
-    from compress.budgets.candidates import show
-
     out = []
     for row in rows:
         word = {True: "PASS", False: "FAIL", None: "OPEN"}[row["pass"]]

@@ -66,7 +66,9 @@ class Estimate:
     @property
     def weight_bytes(self) -> float:
         """Parameters in the estimate's precision."""
-        return sum(kernel.weight_bytes * _narrowed(kernel, self.precision) for kernel in self.costs.kernels)
+        return sum(
+            kernel.weight_bytes * _narrowed(kernel, self.precision) for kernel in self.costs.kernels
+        )
 
     @property
     def memory_bytes(self) -> float:
@@ -79,7 +81,9 @@ class Estimate:
         out = {"compute": 0.0, "memory": 0.0, "overhead": 0.0, "fixed": self.device.fixed_s}
         for row in self.rows:
             out["overhead"] += row.overhead_s
-            out["compute" if row.compute_s >= row.memory_s else "memory"] += max(row.compute_s, row.memory_s)
+            out["compute" if row.compute_s >= row.memory_s else "memory"] += max(
+                row.compute_s, row.memory_s
+            )
         total = sum(out.values()) or 1.0
         return {name: value / total for name, value in out.items()}
 
@@ -91,16 +95,31 @@ class Estimate:
     def to_json(self) -> dict[str, Any]:
         """A JSON object; ``basis`` is always "estimate"."""
         return {
-            "basis": "estimate", "device": self.device.name, "mode": self.device.mode, "precision": self.precision,
-            "p50_ms": self.p50_ms, "energy_mj": self.energy_mj, "memory_bytes": self.memory_bytes,
-            "macs": self.costs.macs, "int8_share": self.costs.int8_share, "weight_bytes": self.weight_bytes,
-            "bound": self.bound, "kernels": len(self.rows), "unpriced": list(self.costs.unpriced),
-            "factor": self.factor, "calibration": None if self.calibration is None else dict(self.calibration),
-        }  # fmt: skip
+            "basis": "estimate",
+            "device": self.device.name,
+            "mode": self.device.mode,
+            "precision": self.precision,
+            "p50_ms": self.p50_ms,
+            "energy_mj": self.energy_mj,
+            "memory_bytes": self.memory_bytes,
+            "macs": self.costs.macs,
+            "int8_share": self.costs.int8_share,
+            "weight_bytes": self.weight_bytes,
+            "bound": self.bound,
+            "kernels": len(self.rows),
+            "unpriced": list(self.costs.unpriced),
+            "factor": self.factor,
+            "calibration": None if self.calibration is None else dict(self.calibration),
+        }
 
 
 def estimate(
-    costs: Costs, device: Device, precision: str, *, factor: float = 1.0, calibration: Mapping[str, Any] | None = None
+    costs: Costs,
+    device: Device,
+    precision: str,
+    *,
+    factor: float = 1.0,
+    calibration: Mapping[str, Any] | None = None,
 ) -> Estimate:
     """The roofline of a graph on a device.
 
@@ -108,7 +127,9 @@ def estimate(
         precision: what float kernels compute in, "fp32" or "fp16"; kernels between Q/DQ pairs are int8 by themselves.
             "int8" leaves the rest of such a file in the narrowest float precision that the device accelerates.
     """
-    cached = costs.weight_bytes <= device.cache_bytes  # small networks stay in the cache from image to image
+    cached = (
+        costs.weight_bytes <= device.cache_bytes
+    )  # small networks stay in the cache from image to image
     rows = tuple(_row(kernel, device, precision, cached) for kernel in costs.kernels)
     return Estimate(device, precision, costs, rows, factor, calibration)
 
@@ -120,7 +141,9 @@ def _row(kernel: Kernel, device: Device, precision: str, cached: bool) -> Kernel
     activations = (kernel.read_bytes + kernel.write_bytes) * narrow
     near = activations <= device.cache_bytes
     memory = activations / (device.cache_bandwidth if near else device.bandwidth)
-    memory += kernel.weight_bytes * narrow / (device.cache_bandwidth if cached else device.bandwidth)
+    memory += (
+        kernel.weight_bytes * narrow / (device.cache_bandwidth if cached else device.bandwidth)
+    )
     return KernelTime(kernel, compute, memory / device.utilisation["memory"], device.overhead_s)
 
 

@@ -35,11 +35,19 @@ def blocks(told: Estimate) -> list[Block]:
         order.setdefault(row.kernel.block, []).append(row)
     out = []
     for name, rows in order.items():
-        limits = {bound: sum(r.seconds for r in rows if r.bound == bound) for bound in {r.bound for r in rows}}
-        kernels, ms = [row.kernel for row in rows], 1e3 * told.factor * sum(row.seconds for row in rows)
+        limits = {
+            bound: sum(r.seconds for r in rows if r.bound == bound)
+            for bound in {r.bound for r in rows}
+        }
+        kernels, ms = (
+            [row.kernel for row in rows],
+            1e3 * told.factor * sum(row.seconds for row in rows),
+        )
         moved = sum(k.weight_bytes + k.read_bytes + k.write_bytes for k in kernels)
         floats = told.device.computes(told.precision)
-        computed = tuple(sorted({k.precision if k.precision == "int8" else floats for k in kernels}))
+        computed = tuple(
+            sorted({k.precision if k.precision == "int8" else floats for k in kernels})
+        )
         bound = max(limits, key=lambda name, limits=limits: limits[name])  # type: ignore[misc]
         out.append(Block(name, len(rows), sum(k.macs for k in kernels), moved, ms, bound, computed))
     return out
@@ -57,26 +65,46 @@ def head(where: Device, found: Mapping[str, Estimate]) -> list[str]:
         told = first.calibration
         threads = ", ".join(sorted({f"{row['threads']} threads" for row in told.get("rows", [])}))
         board = told["host"] or "a board without a name"
-        lines.append(f"Scaled by what {told['bench']} measured on {board}, {threads}, {told['started']}.")
+        lines.append(
+            f"Scaled by what {told['bench']} measured on {board}, {threads}, {told['started']}."
+        )
     lines += [f"{note[0].upper()}{note[1:]}." for note in where.notes]
     unpriced = sorted({name for estimate in found.values() for name in estimate.costs.unpriced})
     if unpriced:
-        lines.append(f"Nodes without a price of their own, counted as elementwise: {', '.join(unpriced)}.")
+        lines.append(
+            f"Nodes without a price of their own, counted as elementwise: {', '.join(unpriced)}."
+        )
     return lines
 
 
 def summary(found: Mapping[str, Estimate]) -> RenderableType:
     """A row per precision."""
     table = _table(
-        "precision", "p50, ms", "compute", "bytes", "launches", "fixed", "energy, mJ", "RAM", "weights", "GMACs"
+        "precision",
+        "p50, ms",
+        "compute",
+        "bytes",
+        "launches",
+        "fixed",
+        "energy, mJ",
+        "RAM",
+        "weights",
+        "GMACs",
     )
     for name, told in found.items():
         energy = "-" if told.energy_mj is None else f"≤ {told.energy_mj:.3g}"
-        shares = [f"{100 * told.bound[key]:.0f} %" for key in ("compute", "memory", "overhead", "fixed")]
+        shares = [
+            f"{100 * told.bound[key]:.0f} %" for key in ("compute", "memory", "overhead", "fixed")
+        ]
         table.add_row(
-            name, f"~{told.p50_ms:.3g}", *shares, energy, _size(told.memory_bytes), _size(told.weight_bytes),
+            name,
+            f"~{told.p50_ms:.3g}",
+            *shares,
+            energy,
+            _size(told.memory_bytes),
+            _size(told.weight_bytes),
             f"{told.costs.macs / 1e9:.3g}",
-        )  # fmt: skip
+        )
     return table
 
 
@@ -85,21 +113,42 @@ def breakdown(told: Estimate) -> RenderableType:
     rows = blocks(told)
     total = sum(row.ms for row in rows) or 1.0
     shown = {id(row) for row in sorted(rows, key=lambda row: -row.ms)[:SHOWN_BLOCKS]}
-    table = _table(f"block ({told.precision})", "ms", "share", "bound by", "kernels", "MMACs", "bytes", "computed in")
+    table = _table(
+        f"block ({told.precision})",
+        "ms",
+        "share",
+        "bound by",
+        "kernels",
+        "MMACs",
+        "bytes",
+        "computed in",
+    )
     for row in rows:
         if id(row) in shown:
             table.add_row(
-                row.name, f"~{row.ms:.3g}", f"{100 * row.ms / total:.0f} %", row.bound, str(row.kernels),
-                f"{row.macs / 1e6:.3g}", _size(row.bytes), ", ".join(row.precisions),
-            )  # fmt: skip
+                row.name,
+                f"~{row.ms:.3g}",
+                f"{100 * row.ms / total:.0f} %",
+                row.bound,
+                str(row.kernels),
+                f"{row.macs / 1e6:.3g}",
+                _size(row.bytes),
+                ", ".join(row.precisions),
+            )
     rest = [row for row in rows if id(row) not in shown]
     if rest:
         ms, macs = sum(row.ms for row in rest), sum(row.macs for row in rest)
         kernels, moved = sum(row.kernels for row in rest), sum(row.bytes for row in rest)
         table.add_row(
-            f"{len(rest)} smaller blocks", f"~{ms:.3g}", f"{100 * ms / total:.0f} %", "", str(kernels), f"{macs / 1e6:.3g}",
-            _size(moved), "",
-        )  # fmt: skip
+            f"{len(rest)} smaller blocks",
+            f"~{ms:.3g}",
+            f"{100 * ms / total:.0f} %",
+            "",
+            str(kernels),
+            f"{macs / 1e6:.3g}",
+            _size(moved),
+            "",
+        )
     return table
 
 
@@ -109,7 +158,10 @@ def _table(*columns: str):  # type: ignore[no-untyped-def]  # rich is imported w
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 or column in ("bound by", "computed in") else "right")
+        table.add_column(
+            column,
+            justify="left" if index == 0 or column in ("bound by", "computed in") else "right",
+        )
     return table
 
 

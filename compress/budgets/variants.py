@@ -9,7 +9,7 @@ from compress.budgets.calibration import Calibration, estimated
 from compress.budgets.costs import Costs, costs_of
 from compress.budgets.devices import Device
 from compress.budgets.roofline import Estimate
-from compress.errors import BudgetError
+from compress.engine.errors import BudgetError
 
 #: engine -> precision -> model keys of a bundle, the better first
 FILES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -30,7 +30,9 @@ def models_of(path: Path) -> dict[str, Path]:
 
         return open_bundle(path).models
     if path.suffix != ".onnx" or not path.is_file():
-        raise BudgetError("nothing to estimate", got=str(path), expected="a bundle, or a .onnx file")
+        raise BudgetError(
+            "nothing to estimate", got=str(path), expected="a bundle, or a .onnx file"
+        )
     return {"int8" if costs_of(path).int8_share > 0 else "fp32": path}
 
 

@@ -9,14 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.config import DataSettings
 from compress.data import names
 from compress.data.domains import IMAGECLEF, PACS, VISDA, VLCS, DomainFolders
 from compress.data.folders import readable_name
 from compress.data.readers import ClassFolders, ImageArrays, ImageFiles, Images, Reader, read_petals
 from compress.data.split import ClassInfo, Source
-from compress.embedded.attributes import STYLES
-from compress.errors import Clip2EdgeError, ConfigError, DownloadError, MissingExtraError, nearest
+from compress.engine.config import DataSettings
+from compress.engine.errors import (
+    Clip2EdgeError,
+    ConfigError,
+    DownloadError,
+    MissingExtraError,
+    nearest,
+)
+from compress.petals.attributes import STYLES
 
 DOWNLOAD_TIMEOUT_S = 20.0  # a server that is silent for longer counts as unreachable
 
@@ -55,7 +61,9 @@ class Dataset:
         """Whether every file of ``files`` is there ("..." stands for a folder of them); nothing is opened."""
         if self.there is not None:
             return self.there(root)
-        paths = ((root / file).parent if file.endswith(" ...") else root / file for file in self.files)
+        paths = (
+            (root / file).parent if file.endswith(" ...") else root / file for file in self.files
+        )
         return all(path.exists() for path in paths)
 
     def by_hand(self, root: Path) -> str:
@@ -65,90 +73,174 @@ class Dataset:
 
 def _several_domains(reader: DomainFolders, license: str, home: str) -> Dataset:
     return Dataset(
-        reader.title, len(reader.names), None, license, home, reader.files, reader, downloadable=False,
-        domains=tuple(reader.domains), there=reader.on_disk,
-    )  # fmt: skip
+        reader.title,
+        len(reader.names),
+        None,
+        license,
+        home,
+        reader.files,
+        reader,
+        downloadable=False,
+        domains=tuple(reader.domains),
+        there=reader.on_disk,
+    )
 
 
 CATALOG: dict[str, Dataset] = {
     "petals": Dataset(
-        "petals, the miniature world drawn by this package", 32, "flower", "Apache-2.0", "", (), read_petals,
+        "petals, the miniature world drawn by this package",
+        32,
+        "flower",
+        "Apache-2.0",
+        "",
+        (),
+        read_petals,
         domains=STYLES,
     ),
     "flowers": Dataset(
-        "Oxford Flowers-102", 102, "flower", "not stated (research use)",
+        "Oxford Flowers-102",
+        102,
+        "flower",
+        "not stated (research use)",
         "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
-        ("flowers-102/jpg/image_00001.jpg ...", "flowers-102/imagelabels.mat", "flowers-102/setid.mat"),
+        (
+            "flowers-102/jpg/image_00001.jpg ...",
+            "flowers-102/imagelabels.mat",
+            "flowers-102/setid.mat",
+        ),
         ImageFiles(
-            "Flowers102", lambda data: [names.FLOWERS.get(name, name) for name in data.classes], train=("train", "val")
+            "Flowers102",
+            lambda data: [names.FLOWERS.get(name, name) for name in data.classes],
+            train=("train", "val"),
         ),
     ),
     "cars": Dataset(
-        "Stanford Cars", 196, "car", "not stated (non-commercial research)",
+        "Stanford Cars",
+        196,
+        "car",
+        "not stated (non-commercial research)",
         "a mirror, since the original https://ai.stanford.edu/~jkrause/cars/car_dataset.html is gone",
         (
-            "stanford_cars/cars_train/00001.jpg ...", "stanford_cars/cars_test/00001.jpg ...",
-            "stanford_cars/devkit/cars_meta.mat", "stanford_cars/devkit/cars_train_annos.mat",
+            "stanford_cars/cars_train/00001.jpg ...",
+            "stanford_cars/cars_test/00001.jpg ...",
+            "stanford_cars/devkit/cars_meta.mat",
+            "stanford_cars/devkit/cars_train_annos.mat",
             "stanford_cars/cars_test_annos_withlabels.mat",
         ),
         ImageFiles("StanfordCars", lambda data: [str(name) for name in data.classes]),
         downloadable=False,
     ),
     "food": Dataset(
-        "Food-101", 101, "food", "not stated (research use)",
+        "Food-101",
+        101,
+        "food",
+        "not stated (research use)",
         "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
-        ("food-101/images/apple_pie/134.jpg ...", "food-101/meta/train.json", "food-101/meta/test.json"),
+        (
+            "food-101/images/apple_pie/134.jpg ...",
+            "food-101/meta/train.json",
+            "food-101/meta/test.json",
+        ),
         ImageFiles("Food101", lambda data: [readable_name(folder) for folder in data.classes]),
     ),
     "stl10": Dataset(
-        "STL-10", 10, None, "as ImageNet (non-commercial research)", "https://cs.stanford.edu/~acoates/stl10/",
-        tuple(f"stl10_binary/{name}" for name in (
-            "train_X.bin", "train_y.bin", "unlabeled_X.bin", "test_X.bin", "test_y.bin"
-        )),
+        "STL-10",
+        10,
+        None,
+        "as ImageNet (non-commercial research)",
+        "https://cs.stanford.edu/~acoates/stl10/",
+        tuple(
+            f"stl10_binary/{name}"
+            for name in (
+                "train_X.bin",
+                "train_y.bin",
+                "unlabeled_X.bin",
+                "test_X.bin",
+                "test_y.bin",
+            )
+        ),
         ImageArrays("STL10", names.STL10, ({"split": "train"}, {"split": "test"}), "labels"),
     ),
     "svhn": Dataset(
-        "Street View House Numbers", 10, None, "non-commercial use only", "http://ufldl.stanford.edu/housenumbers/",
+        "Street View House Numbers",
+        10,
+        None,
+        "non-commercial use only",
+        "http://ufldl.stanford.edu/housenumbers/",
         ("train_32x32.mat", "test_32x32.mat"),
         ImageArrays("SVHN", names.SVHN, ({"split": "train"}, {"split": "test"}), "labels"),
         prompt='number "{}"',
     ),
     "imagenette": Dataset(
-        "Imagenette", 10, None, "as ImageNet (non-commercial research)", "https://github.com/fastai/imagenette",
+        "Imagenette",
+        10,
+        None,
+        "as ImageNet (non-commercial research)",
+        "https://github.com/fastai/imagenette",
         ("imagenette2/train/n01440764/*.JPEG ...", "imagenette2/val/n01440764/*.JPEG ..."),
         ClassFolders("Imagenette", "imagenette2", names.IMAGENETTE, splits=("train", "val")),
     ),
     "eurosat": Dataset(
-        "EuroSAT (RGB)", 10, None, "MIT", "https://github.com/phelber/eurosat",
+        "EuroSAT (RGB)",
+        10,
+        None,
+        "MIT",
+        "https://github.com/phelber/eurosat",
         ("eurosat/2750/AnnualCrop/AnnualCrop_1.jpg ...",),
         ClassFolders("EuroSAT", "eurosat/2750", names.EUROSAT),
         prompt="satellite view of {}",
     ),
     "caltech101": Dataset(
-        "Caltech-101", 101, None, "CC BY 4.0", "https://data.caltech.edu/records/mzrjq-6wc02",
+        "Caltech-101",
+        101,
+        None,
+        "CC BY 4.0",
+        "https://data.caltech.edu/records/mzrjq-6wc02",
         ("caltech101/101_ObjectCategories/accordion/image_0001.jpg ...",),
         ClassFolders(
-            "Caltech101", "caltech101/101_ObjectCategories", names.CALTECH101, left_out=frozenset({"BACKGROUND_Google"})
+            "Caltech101",
+            "caltech101/101_ObjectCategories",
+            names.CALTECH101,
+            left_out=frozenset({"BACKGROUND_Google"}),
         ),
     ),
     "cifar10": Dataset(
-        "CIFAR-10", 10, None, "not stated (research use)", "https://www.cs.toronto.edu/~kriz/cifar.html",
-        tuple(f"cifar-10-batches-py/{name}" for name in (
-            "data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch", "batches.meta"
-        )),
+        "CIFAR-10",
+        10,
+        None,
+        "not stated (research use)",
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+        tuple(
+            f"cifar-10-batches-py/{name}"
+            for name in (
+                "data_batch_1",
+                "data_batch_2",
+                "data_batch_3",
+                "data_batch_4",
+                "data_batch_5",
+                "test_batch",
+                "batches.meta",
+            )
+        ),
         ImageArrays("CIFAR10", names.CIFAR10, ({"train": True}, {"train": False}), "targets"),
     ),
-    "pacs": _several_domains(PACS, "not stated (research use)", "https://dali-dl.github.io/project_iccv2017.html"),
+    "pacs": _several_domains(
+        PACS, "not stated (research use)", "https://dali-dl.github.io/project_iccv2017.html"
+    ),
     "vlcs": _several_domains(
-        VLCS, "not stated (research use)", "https://github.com/facebookresearch/DomainBed (its download script)"
+        VLCS,
+        "not stated (research use)",
+        "https://github.com/facebookresearch/DomainBed (its download script)",
     ),
     "visda": _several_domains(
-        VISDA, "not stated (research use)", "https://github.com/VisionLearningGroup/taskcv-2017-public"
+        VISDA,
+        "not stated (research use)",
+        "https://github.com/VisionLearningGroup/taskcv-2017-public",
     ),
     "imageclef": _several_domains(
         IMAGECLEF, "not stated (research use)", "https://www.imageclef.org/2014/adaptation"
     ),
-}  # fmt: skip
+}
 
 
 def dataset(name: str) -> Dataset:
@@ -202,7 +294,8 @@ def open_dataset(settings: DataSettings) -> Source:
         images = _read(row, settings, root)
     except ImportError as error:
         raise MissingExtraError(
-            f"dataset {settings.dataset!r} needs {error.name}", remedy="pip install 'clip2edge[build]'"
+            f"dataset {settings.dataset!r} needs {error.name}",
+            remedy="pip install 'clip2edge[build]'",
         ) from error
     category = settings.category or row.category
     classes = tuple(ClassInfo(name, row.prompt.format(name), category) for name in images.names)
@@ -211,9 +304,16 @@ def open_dataset(settings: DataSettings) -> Source:
         return {str(settings.dataset): images.identity()}
 
     return Source(
-        settings.dataset, classes, images.train, images.test, identity, row.license, images.notes, images.domain,
+        settings.dataset,
+        classes,
+        images.train,
+        images.test,
+        identity,
+        row.license,
+        images.notes,
+        images.domain,
         images.others,
-    )  # fmt: skip
+    )
 
 
 def refuse_domains(settings: DataSettings, of: str) -> None:
@@ -226,9 +326,11 @@ def refuse_domains(settings: DataSettings, of: str) -> None:
     if given:
         several = ", ".join(name for name, row in CATALOG.items() if row.domains)
         raise ConfigError(
-            f"{of} has a single domain", got=", ".join(given), expected=f"one of the datasets with several: {several}",
+            f"{of} has a single domain",
+            got=", ".join(given),
+            expected=f"one of the datasets with several: {several}",
             remedy="leave them out",
-        )  # fmt: skip
+        )
 
 
 def _read(row: Dataset, settings: DataSettings, root: Path) -> Images:
@@ -236,7 +338,9 @@ def _read(row: Dataset, settings: DataSettings, root: Path) -> Images:
         return row.read(settings, root, False)
     except (Clip2EdgeError, ImportError):
         raise
-    except Exception as error:  # torchvision has no error of its own for what is not there or damaged
+    except (
+        Exception
+    ) as error:  # torchvision has no error of its own for what is not there or damaged
         reason = _first_line(error)
     if row.downloadable and not settings.offline:
         try:
@@ -247,9 +351,11 @@ def _read(row: Dataset, settings: DataSettings, root: Path) -> Images:
         except Exception as error:  # whatever a server, an archive or a disk can do to a download
             reason = _first_line(error)
     raise DownloadError(
-        f"{row.title} could not be had", got=reason, expected=f"by hand, {row.by_hand(root)}",
+        f"{row.title} could not be had",
+        got=reason,
+        expected=f"by hand, {row.by_hand(root)}",
         remedy="without a network: compress build --dataset petals, or your own images with --data DIR",
-    )  # fmt: skip
+    )
 
 
 @contextmanager

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.config import DataSettings
 from compress.data import names
 from compress.data.folders import ClassFiles, class_files, split_files
 from compress.data.readers import Images, digest_files, further_domains, own_domain
 from compress.data.shots import hold_out
-from compress.errors import DataError
+from compress.engine.config import DataSettings
+from compress.engine.errors import DataError
 
 HELD_OUT = 0.2  # of every class of the own domain; the datasets state no split [I]
 
@@ -51,15 +51,22 @@ class DomainFolders:
         tested = {domain: whole[domain] for domain in others}
         note = f"no official split: {HELD_OUT:.0%} of every class of {own} is held out for testing (seed 0)"
         return Images(
-            tuple(self.names[folder] for folder in folders), train, test,
-            lambda: digest_files(train, test, *tested.values()), (note,), own, tested,
-        )  # fmt: skip
+            tuple(self.names[folder] for folder in folders),
+            train,
+            test,
+            lambda: digest_files(train, test, *tested.values()),
+            (note,),
+            own,
+            tested,
+        )
 
     @property
     def files(self) -> tuple[str, ...]:
         """An image of every domain, where it usually lies."""
         example = min(self.names)
-        return tuple(f"{self.bases[0]}/{folders[0]}/{example}/*.jpg ..." for folders in self.domains.values())
+        return tuple(
+            f"{self.bases[0]}/{folders[0]}/{example}/*.jpg ..." for folders in self.domains.values()
+        )
 
     def on_disk(self, root: Path) -> bool:
         """Whether every domain's folder is there, by any of its names; nothing is opened."""
@@ -74,16 +81,23 @@ class DomainFolders:
         found = class_files(folder)
         if set(found) != set(self.names):
             raise DataError(
-                f"{folder} does not hold the classes of {self.title}", got=", ".join(sorted(found)[:16]),
-                expected=", ".join(sorted(self.names)), remedy="one folder a class, named so, directly below the domain",
-            )  # fmt: skip
+                f"{folder} does not hold the classes of {self.title}",
+                got=", ".join(sorted(found)[:16]),
+                expected=", ".join(sorted(self.names)),
+                remedy="one folder a class, named so, directly below the domain",
+            )
         return found
 
 
 PACS = DomainFolders(
     "PACS",
     ("PACS", "PACS/kfold", "kfold"),  # the archive unpacks to kfold/
-    {"photo": ("photo",), "art_painting": ("art_painting",), "cartoon": ("cartoon",), "sketch": ("sketch",)},
+    {
+        "photo": ("photo",),
+        "art_painting": ("art_painting",),
+        "cartoon": ("cartoon",),
+        "sketch": ("sketch",),
+    },
     names.PACS,
 )
 VLCS = DomainFolders(

@@ -18,15 +18,23 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.config import DataSettings
 from compress.data.shots import hold_out
 from compress.data.split import ClassInfo, Source, Split, nothing
-from compress.errors import DataError, nearest
+from compress.engine.config import DataSettings
+from compress.engine.errors import DataError, nearest
 
 TRAIN_NAMES = ("train", "training")
-TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first one present is the test split
+TEST_NAMES = (
+    "test",
+    "testing",
+    "val",
+    "valid",
+    "validation",
+)  # the first one present is the test split
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
-NOT_IMAGES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # what desktops leave behind unhidden
+NOT_IMAGES = frozenset(
+    {"thumbs.db", "desktop.ini", "__macosx"}
+)  # what desktops leave behind unhidden
 
 ClassFiles = Mapping[str, tuple[Path, ...]]  # folder name -> its files
 
@@ -41,37 +49,65 @@ def open_folder(settings: DataSettings) -> Source:
     assert settings.path is not None
     root, notes = _descend(_checked(settings.path.expanduser()))
     inside = {entry.name.casefold(): entry for entry in _class_dirs(root)}
-    train_root = next((inside[name] for name in TRAIN_NAMES if name in inside and _class_dirs(inside[name])), None)
-    test_root = next((inside[name] for name in TEST_NAMES if name in inside and _class_dirs(inside[name])), None)
-    only_splits = set(inside) <= {*TRAIN_NAMES, *TEST_NAMES}  # otherwise "train" is a class beside "bus" and "car"
+    train_root = next(
+        (inside[name] for name in TRAIN_NAMES if name in inside and _class_dirs(inside[name])), None
+    )
+    test_root = next(
+        (inside[name] for name in TEST_NAMES if name in inside and _class_dirs(inside[name])), None
+    )
+    only_splits = set(inside) <= {
+        *TRAIN_NAMES,
+        *TEST_NAMES,
+    }  # otherwise "train" is a class beside "bus" and "car"
     if not only_splits and not (train_root and test_root):
         train_root = test_root = None
     if test_root and not train_root and settings.shots:
         raise DataError(
-            f"{root} has {test_root.name}/ but no train/", expected=f"train/ (data.shots is {settings.shots})",
+            f"{root} has {test_root.name}/ but no train/",
+            expected=f"train/ (data.shots is {settings.shots})",
             remedy="add train/<class>/ folders, or use --shots 0",
-        )  # fmt: skip
+        )
     if test_root:
         train_files = class_files(train_root) if train_root else {}
         test_files = class_files(test_root)
         if train_root and settings.shots:
             _same_classes(train_files, test_files, test_root)
-        names = sorted(set(test_files) | set(train_files)) if settings.shots == 0 else sorted(train_files)
-        train, test = _split(root, names, train_files, settings), _split(root, names, test_files, settings)
+        names = (
+            sorted(set(test_files) | set(train_files))
+            if settings.shots == 0
+            else sorted(train_files)
+        )
+        train, test = (
+            _split(root, names, train_files, settings),
+            _split(root, names, test_files, settings),
+        )
         unused = [name for name in TEST_NAMES if name in inside and inside[name] != test_root]
-        notes += [f"{', '.join(unused)}/ is not used: {test_root.name}/ is the test split"] if unused else []
+        notes += (
+            [f"{', '.join(unused)}/ is not used: {test_root.name}/ is the test split"]
+            if unused
+            else []
+        )
     else:
         files = class_files(train_root or root)
         names = sorted(files)
         both = _split(root, names, files, settings)
         rows = hold_out(both, names, settings.test_fraction)
         train, test = both.subset(rows[0]), both.subset(rows[1])
-        notes.append(f"no test folder: {settings.test_fraction:.0%} of every class is held out (fixed seed)")
+        notes.append(
+            f"no test folder: {settings.test_fraction:.0%} of every class is held out (fixed seed)"
+        )
     if settings.shots == 0:
         train = nothing()
         notes.append("0 shots: no training image is used, only the class names and the test images")
     classes = _class_infos(names, settings.category, root)
-    return Source(root.name, classes, train, test, lambda: {"folder": fingerprint_files(root)}, notes=tuple(notes))
+    return Source(
+        root.name,
+        classes,
+        train,
+        test,
+        lambda: {"folder": fingerprint_files(root)},
+        notes=tuple(notes),
+    )
 
 
 def class_files(base: Path) -> dict[str, tuple[Path, ...]]:
@@ -84,21 +120,25 @@ def class_files(base: Path) -> dict[str, tuple[Path, ...]]:
     if not folders:
         loose = sum(1 for _ in _visible(base))
         raise DataError(
-            f"{base} has no class folders", got=f"{loose} files beside each other" if loose else "an empty folder",
+            f"{base} has no class folders",
+            got=f"{loose} files beside each other" if loose else "an empty folder",
             expected="one folder of images a class, or train/ and test/ with those",
-        )  # fmt: skip
+        )
     if len(folders) == 1:
         raise DataError(
-            f"{base} has a single class, there is nothing to tell apart", got=folders[0].name,
+            f"{base} has a single class, there is nothing to tell apart",
+            got=folders[0].name,
             expected="at least 2 folders",
-        )  # fmt: skip
+        )
     found = {folder.name: tuple(walk(folder)) for folder in folders}
     empty = [name for name, files in found.items() if not files]
     if empty:
         raise DataError(
-            f"{base} has empty classes", got=", ".join(empty[:8]) + (", ..." if len(empty) > 8 else ""),
-            expected="images in every class folder", remedy="add images or remove the folder",
-        )  # fmt: skip
+            f"{base} has empty classes",
+            got=", ".join(empty[:8]) + (", ..." if len(empty) > 8 else ""),
+            expected="images in every class folder",
+            remedy="add images or remove the folder",
+        )
     return found
 
 
@@ -116,13 +156,19 @@ def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Itera
         for entry in _visible(folder):
             if entry.is_dir():  # raises ELOOP for a link to itself
                 yield from walk(Path(entry.path), above | {here})
-            elif entry.is_file() or entry.is_symlink():  # a broken link stays: it is skipped later, with its reason
+            elif (
+                entry.is_file() or entry.is_symlink()
+            ):  # a broken link stays: it is skipped later, with its reason
                 yield Path(entry.path)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise DataError(f"{folder} is part of a loop of symbolic links", remedy="remove the link") from error
+            raise DataError(
+                f"{folder} is part of a loop of symbolic links", remedy="remove the link"
+            ) from error
         reason = error.strerror or error
-        raise DataError(f"{folder} cannot be read", got=reason, remedy="check its permissions") from error
+        raise DataError(
+            f"{folder} cannot be read", got=reason, remedy="check its permissions"
+        ) from error
 
 
 def split_files(base: Path, files: ClassFiles, names: Iterable[str], max_pixels: int) -> Split:
@@ -130,7 +176,9 @@ def split_files(base: Path, files: ClassFiles, names: Iterable[str], max_pixels:
     listed = [(path, label) for label, name in enumerate(names) for path in files.get(name, ())]
     paths = [path for path, _ in listed]
     keys = tuple(printable(path.relative_to(base).as_posix()) for path in paths)
-    return Split(np.array([label for _, label in listed], np.int64), keys, paths.__getitem__, max_pixels)
+    return Split(
+        np.array([label for _, label in listed], np.int64), keys, paths.__getitem__, max_pixels
+    )
 
 
 def readable_name(folder: str) -> str:
@@ -162,7 +210,9 @@ def _digest(path: Path) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
             return hashlib.file_digest(file, "sha256").digest()
-    except OSError:  # a broken link: skipped later with its reason, and another state once it is mended
+    except (
+        OSError
+    ):  # a broken link: skipped later with its reason, and another state once it is mended
         return b"unreadable"
 
 
@@ -174,18 +224,34 @@ def _checked(path: Path) -> Path:
         if archive:
             remedy = f"unpack it first (unzip {path.name} -d DIR), then --data DIR"
             raise DataError(f"{path} is an archive", expected="a folder of images", remedy=remedy)
-        raise DataError(f"{path} is a file", expected="a folder of images", remedy="give the folder around it")
-    around = [entry.name for entry in _visible(path.parent) if entry.is_dir()] if path.parent.is_dir() else []
-    remedy = f"in {path.parent}: {nearest(path.name, around)}" if around else f"{path.parent} has no folders"
+        raise DataError(
+            f"{path} is a file", expected="a folder of images", remedy="give the folder around it"
+        )
+    around = (
+        [entry.name for entry in _visible(path.parent) if entry.is_dir()]
+        if path.parent.is_dir()
+        else []
+    )
+    remedy = (
+        f"in {path.parent}: {nearest(path.name, around)}"
+        if around
+        else f"{path.parent} has no folders"
+    )
     raise DataError(f"{path} does not exist", expected="a folder of images", remedy=remedy)
 
 
 def _descend(root: Path) -> tuple[Path, list[str]]:
     """Steps into the one folder that an archive was packed around."""
     inside = _visible(root)
-    alone = len(inside) == 1 and inside[0].is_dir() and inside[0].name.casefold() not in (*TRAIN_NAMES, *TEST_NAMES)
+    alone = (
+        len(inside) == 1
+        and inside[0].is_dir()
+        and inside[0].name.casefold() not in (*TRAIN_NAMES, *TEST_NAMES)
+    )
     if alone and len(_class_dirs(Path(inside[0].path))) > 1:
-        return Path(inside[0].path), [f"{root.name}/ holds only {inside[0].name}/: the images are read from there"]
+        return Path(inside[0].path), [
+            f"{root.name}/ holds only {inside[0].name}/: the images are read from there"
+        ]
     return root, []
 
 
@@ -201,12 +267,17 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _same_classes(train: ClassFiles, test: ClassFiles, test_root: Path) -> None:
-    for what, names in (("is missing", set(train) - set(test)), ("is unknown to train/", set(test) - set(train))):
+    for what, names in (
+        ("is missing", set(train) - set(test)),
+        ("is unknown to train/", set(test) - set(train)),
+    ):
         if names:
             raise DataError(
-                f"a class in {test_root} {what}", got=", ".join(sorted(names)[:8]),
-                expected="the same class folders in train and test", remedy="check the spelling and the case",
-            )  # fmt: skip
+                f"a class in {test_root} {what}",
+                got=", ".join(sorted(names)[:8]),
+                expected="the same class folders in train and test",
+                remedy="check the spelling and the case",
+            )
 
 
 def _class_infos(folders: Iterable[str], category: str | None, root: Path) -> tuple[ClassInfo, ...]:
@@ -215,11 +286,15 @@ def _class_infos(folders: Iterable[str], category: str | None, root: Path) -> tu
         name = readable_name(folder)
         if name.casefold() in names:
             raise DataError(
-                f"two folders of {root} give the same class name {name!r}", got=f"{names[name.casefold()]}, {folder}",
+                f"two folders of {root} give the same class name {name!r}",
+                got=f"{names[name.casefold()]}, {folder}",
                 remedy="rename or merge them",
-            )  # fmt: skip
+            )
         names[name.casefold()] = folder
-    return tuple(ClassInfo(readable_name(folder), readable_name(folder), category) for folder in names.values())
+    return tuple(
+        ClassInfo(readable_name(folder), readable_name(folder), category)
+        for folder in names.values()
+    )
 
 
 def _split(root: Path, names: list[str], files: ClassFiles, settings: DataSettings) -> Split:

@@ -69,15 +69,36 @@ VISDA = {
     **{
         name: name
         for name in (
-            "bicycle", "bus", "car", "horse", "knife", "motorcycle", "person", "plant", "skateboard", "train", "truck",
+            "bicycle",
+            "bus",
+            "car",
+            "horse",
+            "knife",
+            "motorcycle",
+            "person",
+            "plant",
+            "skateboard",
+            "train",
+            "truck",
         )
     },
-}  # fmt: skip
+}
 IMAGECLEF = {
     "aeroplane": "airplane",
     "bike": "bicycle",
     **{
         name: name
-        for name in ("bird", "boat", "bottle", "bus", "car", "dog", "horse", "monitor", "motorbike", "people")
+        for name in (
+            "bird",
+            "boat",
+            "bottle",
+            "bus",
+            "car",
+            "dog",
+            "horse",
+            "monitor",
+            "motorbike",
+            "people",
+        )
     },
 }

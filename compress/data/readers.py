@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from compress.config import DataSettings
 from compress.data.folders import class_files, readable_name, split_files
 from compress.data.shots import hold_out
 from compress.data.split import Split
-from compress.errors import ConfigError, nearest
+from compress.engine.config import DataSettings
+from compress.engine.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ class ImageFiles:
         opened = {name: self._open(root, name, download) for name in (*self.train, "test")}
         train = _listed(root, [opened[name] for name in self.train], settings.max_pixels)
         test = _listed(root, [opened["test"]], settings.max_pixels)
-        return Images(tuple(self.names(opened["test"])), train, test, lambda: digest_files(train, test))
+        return Images(
+            tuple(self.names(opened["test"])), train, test, lambda: digest_files(train, test)
+        )
 
     def _open(self, root: Path, split: str, download: bool) -> Any:
         from torchvision import datasets
@@ -86,9 +88,17 @@ class ImageArrays:
     def __call__(self, settings: DataSettings, root: Path, download: bool) -> Images:
         from torchvision import datasets
 
-        opened = [getattr(datasets, self.kind)(root, download=download, **chosen) for chosen in self.splits]
-        train, test = (self._split(name, data, settings) for name, data in zip(("train", "test"), opened, strict=True))
-        return Images(self.names, train, test, lambda: digest([train, test], *(data.data for data in opened)))
+        opened = [
+            getattr(datasets, self.kind)(root, download=download, **chosen)
+            for chosen in self.splits
+        ]
+        train, test = (
+            self._split(name, data, settings)
+            for name, data in zip(("train", "test"), opened, strict=True)
+        )
+        return Images(
+            self.names, train, test, lambda: digest([train, test], *(data.data for data in opened))
+        )
 
     def _split(self, name: str, data: Any, settings: DataSettings) -> Split:
         labels = np.asarray(getattr(data, self.labels)).astype(np.int64)
@@ -127,13 +137,21 @@ class ClassFolders:
             train = split_files(root, train_files, folders, settings.max_pixels)
             test = split_files(root, test_files, folders, settings.max_pixels)
         else:
-            files = {name: paths for name, paths in class_files(base).items() if name not in self.left_out}
+            files = {
+                name: paths
+                for name, paths in class_files(base).items()
+                if name not in self.left_out
+            }
             folders = sorted(files)
             everything = split_files(root, files, folders, settings.max_pixels)
             rows = hold_out(everything, folders, fraction=0.2, seed=0)
             train, test = everything.subset(rows[0]), everything.subset(rows[1])
         names = tuple(self.names.get(folder, readable_name(folder)) for folder in folders)
-        notes = () if self.splits else ("no official split: 20 % of every class is held out for testing (seed 0)",)
+        notes = (
+            ()
+            if self.splits
+            else ("no official split: 20 % of every class is held out for testing (seed 0)",)
+        )
         return Images(names, train, test, lambda: digest_files(train, test), notes)
 
 
@@ -143,14 +161,15 @@ def read_petals(settings: DataSettings, root: Path, download: bool) -> Images:
     Raises:
         ConfigError: an unknown style, or a domain that contradicts it.
     """
-    from compress.embedded.attributes import STYLES
-    from compress.embedded.world import SPECIES, SPLITS, render_species
+    from compress.petals.attributes import STYLES
+    from compress.petals.world import SPECIES, SPLITS, render_species
 
     if settings.style and settings.domain and settings.style != settings.domain:
         raise ConfigError(
-            "the style of petals is its domain, and they differ", got=f"{settings.style}, {settings.domain}",
+            "the style of petals is its domain, and they differ",
+            got=f"{settings.style}, {settings.domain}",
             remedy="give data.domain alone",
-        )  # fmt: skip
+        )
     style = settings.style or settings.domain or STYLES[0]
     if style not in STYLES:
         raise ConfigError("unknown style of petals", got=repr(style), remedy=nearest(style, STYLES))
@@ -159,7 +178,11 @@ def read_petals(settings: DataSettings, root: Path, download: bool) -> Images:
     def split(name: str, style: str) -> Split:
         each = SPLITS[name]
         labels = np.repeat(np.arange(len(names)), each)
-        keys = tuple(f"{name}/{style}/{label:02d}/{index:03d}" for label in range(len(names)) for index in range(each))
+        keys = tuple(
+            f"{name}/{style}/{label:02d}/{index:03d}"
+            for label in range(len(names))
+            for index in range(each)
+        )
 
         def draw(index: int) -> np.ndarray:
             return render_species([index // each], name, [index % each], style)[0]
@@ -167,15 +190,23 @@ def read_petals(settings: DataSettings, root: Path, download: bool) -> Images:
         return Split(labels, keys, draw, settings.max_pixels)
 
     # a style's official test split, not all of it: the teacher's own quality gates use the same
-    others = {other: split("test", other) for other in further_domains(settings, style, STYLES, "petals")}
+    others = {
+        other: split("test", other) for other in further_domains(settings, style, STYLES, "petals")
+    }
 
-    def identity() -> str:  # what is drawn, not the version of what draws it: one picture of every species
+    def identity() -> (
+        str
+    ):  # what is drawn, not the version of what draws it: one picture of every species
         total = hashlib.sha256("\n".join(names).encode() + str(SPLITS).encode())
         for drawn in (style, *others):
-            total.update(render_species(range(len(names)), "test", [0] * len(names), drawn).tobytes())
+            total.update(
+                render_species(range(len(names)), "test", [0] * len(names), drawn).tobytes()
+            )
         return total.hexdigest()
 
-    return Images(names, split("train", style), split("test", style), identity, domain=style, others=others)
+    return Images(
+        names, split("train", style), split("test", style), identity, domain=style, others=others
+    )
 
 
 def own_domain(settings: DataSettings, known: Sequence[str], of: str) -> str:
@@ -189,7 +220,9 @@ def own_domain(settings: DataSettings, known: Sequence[str], of: str) -> str:
     return settings.domain or known[0]
 
 
-def further_domains(settings: DataSettings, own: str, known: Sequence[str], of: str) -> tuple[str, ...]:
+def further_domains(
+    settings: DataSettings, own: str, known: Sequence[str], of: str
+) -> tuple[str, ...]:
     """The domains to be tested besides the own one, whose held-out part is the test split: ``data.test_domains``.
 
     Raises:
@@ -203,7 +236,9 @@ def further_domains(settings: DataSettings, own: str, known: Sequence[str], of: 
 def _must_be_known(asked: Sequence[str], known: Sequence[str], of: str) -> None:
     for name in asked:
         if name not in known:
-            raise ConfigError(f"unknown domain of {of}", got=repr(name), remedy=nearest(name, known))
+            raise ConfigError(
+                f"unknown domain of {of}", got=repr(name), remedy=nearest(name, known)
+            )
 
 
 def digest(splits: Sequence[Split], *arrays: np.ndarray) -> str:
@@ -224,10 +259,14 @@ def digest_files(*splits: Split) -> str:
 
 
 def _listed(root: Path, opened: Sequence[Any], max_pixels: int) -> Split:
-    items = [data[index] for data in opened for index in range(len(data))]  # loader=Path: nothing is decoded
+    items = [
+        data[index] for data in opened for index in range(len(data))
+    ]  # loader=Path: nothing is decoded
     paths = [Path(path) for path, _ in items]
     keys = tuple(path.relative_to(root).as_posix() for path in paths)
-    return Split(np.array([label for _, label in items], np.int64), keys, paths.__getitem__, max_pixels)
+    return Split(
+        np.array([label for _, label in items], np.int64), keys, paths.__getitem__, max_pixels
+    )
 
 
 def _size(path: Path) -> int:

@@ -14,7 +14,9 @@ class RowWriter:
     Plain writes instead of a memory map: a full disk is then an OSError here, and not a SIGBUS that kills the process.
     """
 
-    def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type[np.generic] = np.uint8) -> None:
+    def __init__(
+        self, path: Path, row_shape: tuple[int, ...], dtype: type[np.generic] = np.uint8
+    ) -> None:
         self._row_shape, self._dtype, self.rows = row_shape, np.dtype(dtype), 0
         self._file = path.open("w+b")
         self._write_header()
@@ -23,20 +25,31 @@ class RowWriter:
     def append(self, row: np.ndarray) -> None:
         """Writes one row; its shape and type must be the file's."""
         if row.shape != self._row_shape or row.dtype != self._dtype:
-            raise ValueError(f"row is {row.dtype} {row.shape}, the file holds {self._dtype} {self._row_shape}")
+            raise ValueError(
+                f"row is {row.dtype} {row.shape}, the file holds {self._dtype} {self._row_shape}"
+            )
         self._file.write(np.ascontiguousarray(row).tobytes())
         self.rows += 1
 
     def _write_header(self) -> None:
         shape = (self.rows, *self._row_shape)
-        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, header)  # padded so that the first axis may grow in place
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": shape,
+        }
+        np.lib.format.write_array_header_1_0(
+            self._file, header
+        )  # padded so that the first axis may grow in place
 
     def __enter__(self) -> RowWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         with self._file:
             if kind is None:

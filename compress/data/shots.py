@@ -13,8 +13,8 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from compress.data.split import Split
-from compress.errors import DataError
-from compress.seeds import numpy_rng
+from compress.engine.errors import DataError
+from compress.engine.seeds import numpy_rng
 
 T = TypeVar("T")
 WINDOW = 64  # images asked for at once
@@ -25,8 +25,12 @@ def class_orders(split: Split, names: Sequence[str], seed: int, purpose: str) ->
     orders = []
     for label, name in enumerate(names):
         members = np.flatnonzero(split.labels == label)
-        by_key = sorted(members.tolist(), key=split.key)  # however the file system or archive lists them
-        orders.append(np.asarray(by_key, np.int64)[numpy_rng(seed, purpose, name).permutation(len(by_key))])
+        by_key = sorted(
+            members.tolist(), key=split.key
+        )  # however the file system or archive lists them
+        orders.append(
+            np.asarray(by_key, np.int64)[numpy_rng(seed, purpose, name).permutation(len(by_key))]
+        )
     return orders
 
 
@@ -68,13 +72,16 @@ def draw_shots(
 def _too_few(name: str, got: str, shots: int, orders: list[np.ndarray]) -> DataError:
     most = min(len(order) for order in orders)
     return DataError(
-        f"class {name!r} has too few images for {shots} shot{'' if shots == 1 else 's'}", got=got,
+        f"class {name!r} has too few images for {shots} shot{'' if shots == 1 else 's'}",
+        got=got,
         expected=f"at least {shots}",
         remedy=f"add images or lower --shots (the smallest class has {most})",
-    )  # fmt: skip
+    )
 
 
-def hold_out(split: Split, names: Sequence[str], fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(
+    split: Split, names: Sequence[str], fraction: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Splits every class into train and test indices; each side gets at least one image of every class.
 
     Raises:
@@ -84,9 +91,11 @@ def hold_out(split: Split, names: Sequence[str], fraction: float, seed: int = 0)
     for name, order in zip(names, class_orders(split, names, seed, "hold-out"), strict=True):
         if len(order) < 2:
             raise DataError(
-                f"class {name!r} has too few images to be split into train and test", got=len(order),
-                expected="at least 2", remedy="add images or give train/ and test/ folders",
-            )  # fmt: skip
+                f"class {name!r} has too few images to be split into train and test",
+                got=len(order),
+                expected="at least 2",
+                remedy="add images or give train/ and test/ folders",
+            )
         count = min(max(1, round(fraction * len(order))), len(order) - 1)
         test.append(order[:count])
         train.append(order[count:])

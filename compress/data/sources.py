@@ -6,11 +6,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 
-from compress.config import DataSettings
 from compress.data.catalog import missing_dataset, open_dataset, refuse_domains
 from compress.data.folders import open_folder
 from compress.data.split import ClassInfo, Source, Split, nothing
-from compress.errors import ConfigError, DataError
+from compress.engine.config import DataSettings, Settings
+from compress.engine.errors import ConfigError, DataError
 
 __all__ = ["ClassInfo", "Source", "Split", "missing", "open_names", "open_source"]
 
@@ -23,12 +23,22 @@ def open_names(settings: DataSettings) -> Source:
     """
     names = tuple(" ".join(name.split()) for name in settings.classes or ())
     if not all(names):
-        raise DataError("a class name is empty", got=list(names), remedy="check the commas of --classes")
-    twice = sorted(name for name, count in Counter(name.casefold() for name in names).items() if count > 1)
+        raise DataError(
+            "a class name is empty", got=list(names), remedy="check the commas of --classes"
+        )
+    twice = sorted(
+        name for name, count in Counter(name.casefold() for name in names).items() if count > 1
+    )
     if twice:
-        raise DataError("a class name is there twice", got=", ".join(twice), expected="different names")
+        raise DataError(
+            "a class name is there twice", got=", ".join(twice), expected="different names"
+        )
     if len(names) < 2:
-        raise DataError("there is nothing to tell apart", got=f"{len(names)} class", expected="at least 2 class names")
+        raise DataError(
+            "there is nothing to tell apart",
+            got=f"{len(names)} class",
+            expected="at least 2 class names",
+        )
 
     def identity() -> dict[str, str]:
         return {"classes": hashlib.sha256("\n".join(names).encode()).hexdigest()}
@@ -55,13 +65,26 @@ def open_source(settings: DataSettings) -> Source:
         DataError: a folder or list of names that cannot be used.
     """
     if settings.style is not None and settings.dataset != "petals":
-        raise ConfigError("styles exist only in petals", got=f"style={settings.style}", remedy="leave data.style out")
+        raise ConfigError(
+            "styles exist only in petals",
+            got=f"style={settings.style}",
+            remedy="leave data.style out",
+        )
     if settings.dataset is None:
-        refuse_domains(settings, str(settings.path) if settings.path is not None else "a list of class names")
-    return next(opener for field, opener in OPENERS.items() if getattr(settings, field) is not None)(settings)
+        refuse_domains(
+            settings, str(settings.path) if settings.path is not None else "a list of class names"
+        )
+    return next(
+        opener for field, opener in OPENERS.items() if getattr(settings, field) is not None
+    )(settings)
 
 
-def missing(settings: DataSettings, reachable: bool) -> str | None:
+def missing(run: Settings, online: bool) -> str | None:
+    """As :func:`missing_source`, of a whole run."""
+    return missing_source(run.data, online)
+
+
+def missing_source(settings: DataSettings, reachable: bool) -> str | None:
     """What has to be placed by hand before the source can be opened; None if nothing has to be.
 
     Args:

@@ -60,7 +60,12 @@ class Split:
         """The images named by ``indices``, in that order."""
         rows = [int(i) for i in indices]
         load = self.load
-        return Split(self.labels[rows], tuple(self.keys[i] for i in rows), lambda i: load(rows[i]), self.max_pixels)
+        return Split(
+            self.labels[rows],
+            tuple(self.keys[i] for i in rows),
+            lambda i: load(rows[i]),
+            self.max_pixels,
+        )
 
 
 def nothing() -> Split:

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.artifacts import write_json
-from compress.config import ImageSettings, Settings
 from compress.data.rows import RowWriter
 from compress.data.shots import draw_shots, stratified_part
 from compress.data.sources import open_source
 from compress.data.split import Source, Split
-from compress.errors import DataError
+from compress.engine.config import ImageSettings, Settings
+from compress.engine.errors import DataError
+from compress.engine.store import write_json
 from runtime.errors import ImageError
 from runtime.preprocess import PreprocessSpec, geometry
 
 if TYPE_CHECKING:
-    from compress.stages import StageContext
+    from compress.engine.stage import StageContext
 
 WINDOW = 64  # images decoded ahead of the writer
 MOST_UNREADABLE = 0.5  # share of a test split beyond which something else is wrong
@@ -50,48 +50,72 @@ def run(ctx: StageContext) -> dict[str, Any]:
     """
     data, image = ctx.settings.data, ctx.settings.image
     source = open_source(data)
-    tests = {"test": source.test, **{f"test_{domain}": split for domain, split in source.others.items()}}
+    tests = {
+        "test": source.test,
+        **{f"test_{domain}": split for domain, split in source.others.items()},
+    }
     if data.test_limit is not None:
-        tests = {name: _limited(split, source.names, data.test_limit) for name, split in tests.items()}
+        tests = {
+            name: _limited(split, source.names, data.test_limit) for name, split in tests.items()
+        }
     skipped: list[dict[str, str]] = []
     with ThreadPoolExecutor(ctx.host.workers) as pool:
         shots = _write_shots(ctx, source, _Reader(source.train, cache_spec(image), pool, skipped))
         counts = {}
         for name, split in tests.items():
-            listed = _write_test(ctx, source, name, split, _Reader(split, eval_spec(image), pool, skipped))
+            listed = _write_test(
+                ctx, source, name, split, _Reader(split, eval_spec(image), pool, skipped)
+            )
             refuse_leaks(shots, listed, name)
             counts[name] = len(listed)
     write_json(ctx.folder / "classes.json", [asdict(entry) for entry in source.classes])
     write_json(ctx.folder / "skipped.json", skipped)
     notes = list(source.notes)
     if skipped:
-        notes.append(f"{len(skipped)} images could not be read and were skipped; skipped.json says why")
+        notes.append(
+            f"{len(skipped)} images could not be read and were skipped; skipped.json says why"
+        )
     for note in notes:
         ctx.progress.note(note)
     return {
-        "name": source.name, "classes": len(source.classes), "shots": data.shots, "train_images": len(shots),
-        "test_images": counts["test"], "domain": source.domain,
+        "name": source.name,
+        "classes": len(source.classes),
+        "shots": data.shots,
+        "train_images": len(shots),
+        "test_images": counts["test"],
+        "domain": source.domain,
         "domains": {domain: counts[f"test_{domain}"] for domain in source.others},
-        "skipped": len(skipped), "image_size": image.size, "cache_size": image.resize,
-        "license": source.license, "notes": notes,
-    }  # fmt: skip
+        "skipped": len(skipped),
+        "image_size": image.size,
+        "cache_size": image.resize,
+        "license": source.license,
+        "notes": notes,
+    }
 
 
 def cache_spec(image: ImageSettings) -> PreprocessSpec:
     """The geometry of shots.npy: a square of the edge that the test images are resized to before their crop."""
-    return PreprocessSpec(image.resize, image.resize, image.interpolation, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return PreprocessSpec(
+        image.resize, image.resize, image.interpolation, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    )
 
 
 def eval_spec(image: ImageSettings) -> PreprocessSpec:
     """The geometry of test.npy."""
-    return PreprocessSpec(image.size, image.resize, image.interpolation, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return PreprocessSpec(
+        image.size, image.resize, image.interpolation, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    )
 
 
 class _Reader:
     """Decodes images on threads, in order; what cannot be read is None and goes on the list."""
 
     def __init__(
-        self, split: Split, spec: PreprocessSpec, pool: ThreadPoolExecutor, skipped: list[dict[str, str]]
+        self,
+        split: Split,
+        spec: PreprocessSpec,
+        pool: ThreadPoolExecutor,
+        skipped: list[dict[str, str]],
     ) -> None:
         self._split, self._spec, self._pool, self._skipped = split, spec, pool, skipped
 
@@ -108,7 +132,9 @@ class _Reader:
         try:
             return geometry(self._split.image(index), self._spec)
         except ImageError as error:
-            where = self._split.load(index)  # a path says nothing the key does not say, and differs between machines
+            where = self._split.load(
+                index
+            )  # a path says nothing the key does not say, and differs between machines
             return str(error).replace(str(where), "file") if isinstance(where, Path) else str(error)
 
 
@@ -122,7 +148,9 @@ def _write_shots(ctx: StageContext, source: Source, read: _Reader) -> list[str]:
         ctx.progress.task("read shots", total=total, unit="image") as task,
     ):
         if shots:
-            for label, index, pixels in draw_shots(source.train, source.names, shots, ctx.settings.seed, read):
+            for label, index, pixels in draw_shots(
+                source.train, source.names, shots, ctx.settings.seed, read
+            ):
                 file.append(pixels)
                 listed.append({"key": source.train.key(index), "label": label})
                 task.advance()
@@ -130,7 +158,9 @@ def _write_shots(ctx: StageContext, source: Source, read: _Reader) -> list[str]:
     return [row["key"] for row in listed]
 
 
-def _write_test(ctx: StageContext, source: Source, name: str, test: Split, read: _Reader) -> list[str]:
+def _write_test(
+    ctx: StageContext, source: Source, name: str, test: Split, read: _Reader
+) -> list[str]:
     """Writes ``<name>.npy`` and ``<name>.json``; the keys of the images."""
     edge, what = ctx.settings.image.size, f"{name.replace('_', ' ', 1)} images"
     listed: list[dict[str, Any]] = []
@@ -146,13 +176,18 @@ def _write_test(ctx: StageContext, source: Source, name: str, test: Split, read:
             task.advance(len(window))
     if len(listed) < (1 - MOST_UNREADABLE) * len(test):
         raise DataError(
-            f"most of the {what} cannot be read", got=f"{len(listed)} readable of {len(test)}",
+            f"most of the {what} cannot be read",
+            got=f"{len(listed)} readable of {len(test)}",
             remedy=f"check that the dataset is complete, e.g. {test.key(0)}",
-        )  # fmt: skip
+        )
     lost = set(test.labels.tolist()) - {entry["label"] for entry in listed}
     if lost:
         names = ", ".join(source.names[label] for label in sorted(lost))
-        raise DataError(f"a class has no readable image among the {what}", got=names, remedy="replace its images")
+        raise DataError(
+            f"a class has no readable image among the {what}",
+            got=names,
+            remedy="replace its images",
+        )
     write_json(ctx.folder / f"{name}.json", listed)
     return [row["key"] for row in listed]
 
@@ -166,9 +201,11 @@ def refuse_leaks(shots: Iterable[str], tests: Iterable[str], name: str) -> None:
     both = sorted(set(shots) & set(tests))
     if both:
         raise DataError(
-            f"{len(both)} images are shots and in {name} too", got=", ".join(both[:4]),
-            expected="no image on both sides", remedy="this is a bug of the dataset's reader: please report it",
-        )  # fmt: skip
+            f"{len(both)} images are shots and in {name} too",
+            got=", ".join(both[:4]),
+            expected="no image on both sides",
+            remedy="this is a bug of the dataset's reader: please report it",
+        )
 
 
 def _limited(split: Split, names: Sequence[str], limit: int) -> Split:

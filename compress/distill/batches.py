@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import runtime
-from compress.augment import ViewRecipe, render_view
-from compress.seeds import derive, numpy_rng
-from compress.stages import StageContext
+from compress.data.augment import ViewRecipe, render_view
+from compress.engine.seeds import derive, numpy_rng
+from compress.engine.stage import StageContext
 
 
 @dataclass
@@ -99,12 +99,20 @@ class Pool:
         seed: int,
         cache_bytes: int,
     ) -> None:
-        self.kind, self.images, self.labels, self.recipe, self.seed = kind, images, labels, recipe, seed
+        self.kind, self.images, self.labels, self.recipe, self.seed = (
+            kind,
+            images,
+            labels,
+            recipe,
+            seed,
+        )
         self.targets, self.styles, self.views = targets, styles, views
         self.members = np.flatnonzero(np.repeat(keep, self.views))  # flat index = image * V + view
         edge = recipe.size
         fits = len(images) * self.views * edge * edge * 3 <= cache_bytes
-        self._cache = np.empty((len(images) * self.views, edge, edge, 3), np.uint8) if fits else None
+        self._cache = (
+            np.empty((len(images) * self.views, edge, edge, 3), np.uint8) if fits else None
+        )
         self._cached = np.zeros(len(images) * self.views, bool)
         self._orders: dict[tuple[str, int], NDArray[np.int64]] = {}
 
@@ -124,10 +132,15 @@ class Pool:
             self._orders = {**dict(list(self._orders.items())[-3:]), (phase, turn): order}
         return order
 
-    def draw_styles(self, wanted: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    def draw_styles(
+        self, wanted: NDArray[np.int64], count: int, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
         """``count`` flat indices of images whose style is one of ``wanted``."""
         return np.asarray(
-            rng.choice(self.members[np.isin(self.styles[self.members // self.views], wanted)], count), np.int64
+            rng.choice(
+                self.members[np.isin(self.styles[self.members // self.views], wanted)], count
+            ),
+            np.int64,
         )
 
     def target(self, name: str, indices: NDArray[np.int64]) -> Tensor | None:
@@ -135,7 +148,11 @@ class Pool:
         if name not in self.targets:
             return None
         cached = self.targets[name]
-        return cached[indices // self.views].float() if cached.ndim == 2 else cached.flatten(0, 1)[indices].float()
+        return (
+            cached[indices // self.views].float()
+            if cached.ndim == 2
+            else cached.flatten(0, 1)[indices].float()
+        )
 
     def view(self, index: int) -> NDArray[np.uint8]:
         """The view with flat index ``image * V + view``, ``(S, S, 3)`` uint8."""
@@ -144,7 +161,9 @@ class Pool:
             return row
         image, view = divmod(int(index), self.views)
         made = render_view(
-            np.asarray(self.images[image]), self.recipe, derive(self.seed, "view", self.kind, image, view)
+            np.asarray(self.images[image]),
+            self.recipe,
+            derive(self.seed, "view", self.kind, image, view),
         )
         if self._cache is not None:
             self._cache[index] = made
@@ -175,7 +194,9 @@ class Batches:
         have_real, have_synthetic = len(self.real.members) > 0, len(self.synthetic.members) > 0
         share = real_fraction if have_real and have_synthetic else float(have_real)
         count = round(self.batch * share)
-        return tuple((pool, n) for pool, n in ((self.real, count), (self.synthetic, self.batch - count)) if n)
+        return tuple(
+            (pool, n) for pool, n in ((self.real, count), (self.synthetic, self.batch - count)) if n
+        )
 
     @property
     def images(self) -> int:
@@ -200,7 +221,9 @@ class Batches:
     @property
     def styles(self) -> NDArray[np.int64]:
         """The styles among the images in use; images without one are a style of their own, -1."""
-        return np.unique(np.concatenate([pool.styles[pool.members // pool.views] for pool, _ in self.parts]))
+        return np.unique(
+            np.concatenate([pool.styles[pool.members // pool.views] for pool, _ in self.parts])
+        )
 
     def at(self, step: int, *, apart: bool = False) -> Batch:
         """The batch of a step, rendered ahead in the background; ``wait_s`` says how long it was waited for.
@@ -210,7 +233,11 @@ class Batches:
         """
         start = time.perf_counter()
         wanted = (step, apart)
-        ready = self._next[1].result() if self._next and self._next[0] == wanted else self._make(*wanted)
+        ready = (
+            self._next[1].result()
+            if self._next and self._next[0] == wanted
+            else self._make(*wanted)
+        )
         self._next = ((step + 1, apart), self._ahead.submit(self._make, step + 1, apart))
         ready.wait_s = time.perf_counter() - start
         return ready
@@ -223,23 +250,38 @@ class Batches:
             for index in pool.draw("calibration", 0, max(1, round(count * share / self.batch)))
         ]
         images = self._images([self._threads.submit(pool.view, index) for pool, index in drawn])
-        return images, [[pool.kind, *(int(part) for part in divmod(int(index), pool.views))] for pool, index in drawn]
+        return images, [
+            [pool.kind, *(int(part) for part in divmod(int(index), pool.views))]
+            for pool, index in drawn
+        ]
 
     def _make(self, step: int, apart: bool) -> Batch:
         drawn = self._draw_apart(step) if apart else self._draw(step)
-        views = [self._threads.submit(pool.view, index) for pool, indices, _ in drawn for index in indices]
+        views = [
+            self._threads.submit(pool.view, index)
+            for pool, indices, _ in drawn
+            for index in indices
+        ]
         return Batch(
             images=self._images(views),
             teacher_logits=_joined([pool.target("logits", indices) for pool, indices, _ in drawn]),
-            teacher_features=_joined([pool.target("features", indices) for pool, indices, _ in drawn]),
-            labels=torch.from_numpy(np.concatenate([pool.labels[indices // pool.views] for pool, indices, _ in drawn])),
-            real=torch.cat([torch.full((len(indices),), pool.kind == "real") for pool, indices, _ in drawn]),
+            teacher_features=_joined(
+                [pool.target("features", indices) for pool, indices, _ in drawn]
+            ),
+            labels=torch.from_numpy(
+                np.concatenate([pool.labels[indices // pool.views] for pool, indices, _ in drawn])
+            ),
+            real=torch.cat(
+                [torch.full((len(indices),), pool.kind == "real") for pool, indices, _ in drawn]
+            ),
             conditions=_joined([pool.target("conditions", indices) for pool, indices, _ in drawn]),
             group=torch.cat([torch.full((len(indices),), first) for _, indices, first in drawn]),
         )
 
     def _draw(self, step: int) -> list[tuple[Pool, NDArray[np.int64], bool]]:
-        return [(pool, pool.draw(self.phase, step * count, count), True) for pool, count in self.parts]
+        return [
+            (pool, pool.draw(self.phase, step * count, count), True) for pool, count in self.parts
+        ]
 
     def _draw_apart(self, step: int) -> list[tuple[Pool, NDArray[np.int64], bool]]:
         rng = numpy_rng(self.seed, "style groups", self.phase, step)
@@ -247,7 +289,11 @@ class Batches:
         halves = styles[: len(styles) // 2], styles[len(styles) // 2 :]
         out = []
         for half, first in zip(halves, (True, False), strict=True):
-            able = [pool for pool, _ in self.parts if np.isin(pool.styles[pool.members // pool.views], half).any()]
+            able = [
+                pool
+                for pool, _ in self.parts
+                if np.isin(pool.styles[pool.members // pool.views], half).any()
+            ]
             share = self.batch // 2 // len(able)
             out += [(pool, pool.draw_styles(half, share, rng), first) for pool in able]
         return out
@@ -272,32 +318,58 @@ def _pools(ctx: StageContext) -> tuple[Pool, Pool]:
     views = json.loads((ctx.inputs["label"].path / "views.json").read_text())["pools"]
     recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
     budget = ctx.host.cache_mb * 2**20 // 2
-    labels = np.asarray([row["label"] for row in json.loads((data / "shots.json").read_text())], np.int64)
+    labels = np.asarray(
+        [row["label"] for row in json.loads((data / "shots.json").read_text())], np.int64
+    )
     records = [json.loads(line) for line in (made / "synthetic.jsonl").read_text().splitlines()]
 
     def pool(
-        kind: str, images: Path, conditions: Path, labels: NDArray[np.int64], keep: NDArray[np.bool_], styles: list[Any]
+        kind: str,
+        images: Path,
+        conditions: Path,
+        labels: NDArray[np.int64],
+        keep: NDArray[np.bool_],
+        styles: list[Any],
     ) -> Pool:
-        targets = {name: cached[f"{kind}_{name}"] for name in ("features", "logits") if f"{kind}_{name}" in cached}
+        targets = {
+            name: cached[f"{kind}_{name}"]
+            for name in ("features", "logits")
+            if f"{kind}_{name}" in cached
+        }
         if conditions.exists() and (rows := np.load(conditions)).size:
             targets["conditions"] = torch.from_numpy(rows)
         marks = np.asarray([-1 if style is None else style for style in styles], np.int64)
         return Pool(
-            kind, np.load(images, mmap_mode="r"), labels, targets, keep, marks, views[kind]["views"], recipe, ctx.seed,
+            kind,
+            np.load(images, mmap_mode="r"),
+            labels,
+            targets,
+            keep,
+            marks,
+            views[kind]["views"],
+            recipe,
+            ctx.seed,
             budget,
-        )  # fmt: skip
+        )
 
     return (
         pool(
-            "real", data / "shots.npy", made / "source_conditions.npy", labels, np.ones(len(labels), bool),
+            "real",
+            data / "shots.npy",
+            made / "source_conditions.npy",
+            labels,
+            np.ones(len(labels), bool),
             [None] * len(labels),
         ),
         pool(
-            "synthetic", made / "synthetic.npy", made / "conditions.npy",
-            np.asarray([row["class_id"] for row in records], np.int64), cached["keep"].numpy().astype(bool),
+            "synthetic",
+            made / "synthetic.npy",
+            made / "conditions.npy",
+            np.asarray([row["class_id"] for row in records], np.int64),
+            cached["keep"].numpy().astype(bool),
             [row.get("style_id") for row in records],
         ),
-    )  # fmt: skip
+    )
 
 
 def _joined(parts: list[Tensor | None]) -> Tensor | None:

@@ -21,7 +21,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from compress.errors import ConfigError
+from compress.engine.errors import ConfigError
 
 FREQUENCIES = 256  # width of the sinusoid of t [C]
 NORM_EPS = 1e-6  # of the layer norms [C]
@@ -94,7 +94,9 @@ class NoiseSchedule(nn.Module):
                 remedy="lower distill.gendd.sampling_steps or raise distill.gendd.diffusion_steps",
             )
         kept = torch.linspace(0, len(self) - 1, steps, dtype=torch.float64).round().long()
-        return NoiseSchedule(self.alpha_bar[kept], self.timesteps.cpu()[kept]).to(self.signal.device)
+        return NoiseSchedule(self.alpha_bar[kept], self.timesteps.cpu()[kept]).to(
+            self.signal.device
+        )
 
     def q_sample(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """``x_t (N, d) = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) noise``."""
@@ -161,8 +163,12 @@ class Denoiser(nn.Module):
             if name.endswith("modulation.weight") or name == "output.weight":
                 nn.init.zeros_(weight)
 
-    def forward(self, x_t: Tensor, t: Tensor, condition: Tensor, chunk: Tensor) -> tuple[Tensor, Tensor]:
-        y = nn.functional.silu(self.time(sinusoid(t)) + self.condition(condition) + self.chunk(chunk))
+    def forward(
+        self, x_t: Tensor, t: Tensor, condition: Tensor, chunk: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        y = nn.functional.silu(
+            self.time(sinusoid(t)) + self.condition(condition) + self.chunk(chunk)
+        )
         x = self.input(x_t)
         for block in self.blocks:
             x = block(x, y)
@@ -180,7 +186,13 @@ def sinusoid(t: Tensor, width: int = FREQUENCIES, longest: float = 10_000.0) -> 
 
 
 def hybrid_loss(
-    denoiser: Denoiser, schedule: NoiseSchedule, x0: Tensor, t: Tensor, noise: Tensor, condition: Tensor, chunk: Tensor
+    denoiser: Denoiser,
+    schedule: NoiseSchedule,
+    x0: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    condition: Tensor,
+    chunk: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The two terms of every row, ``mse (N,)`` and ``vlb (N,)`` in bits per dimension; their sum is the loss.
 
@@ -197,7 +209,9 @@ def hybrid_loss(
     guess = schedule.posterior_mean(schedule.predict_x0(x_t, t, epsilon.detach()), x_t, t)
     true = schedule.posterior_mean(x0, x_t, t)
     log_p, log_q = schedule.log_variance(t, logits), schedule.posterior_log_variance[t, None]
-    kl = 0.5 * (log_p - log_q - 1 + (log_q - log_p).exp() + (true - guess).square() * (-log_p).exp())
+    kl = 0.5 * (
+        log_p - log_q - 1 + (log_q - log_p).exp() + (true - guess).square() * (-log_p).exp()
+    )
     density = 0.5 * (math.log(2 * math.pi) + log_p + (x0 - guess).square() * (-log_p).exp())
     return mse, torch.where((t == 0)[:, None], density, kl).mean(-1) / LN2
 
@@ -242,13 +256,19 @@ def ancestral_sample(
 
     def draw() -> Tensor:
         return torch.randn(
-            len(condition), denoiser.token_dim, generator=generator, device=condition.device, dtype=condition.dtype
+            len(condition),
+            denoiser.token_dim,
+            generator=generator,
+            device=condition.device,
+            dtype=condition.dtype,
         )
 
     x_t = draw()
     for index in range(len(schedule) - 1, -1, -1):
         t = torch.tensor([index], device=condition.device)
-        epsilon, logits = guided(denoiser, x_t, schedule.timesteps[t], condition, chunk, guidance_scale)
+        epsilon, logits = guided(
+            denoiser, x_t, schedule.timesteps[t], condition, chunk, guidance_scale
+        )
         x0 = schedule.predict_x0(x_t, t, epsilon)
         mean = schedule.posterior_mean(x0 if clip is None else x0.clamp(-clip, clip), x_t, t)
         noise = draw() if index else torch.zeros_like(mean)

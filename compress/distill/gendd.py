@@ -27,11 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compress.config import DistillSettings
 from compress.distill.diffusion import Denoiser, NoiseSchedule, ancestral_sample, hybrid_loss
-from compress.errors import ConfigError, nearest
+from compress.engine.config import DistillSettings
+from compress.engine.errors import ConfigError, nearest
 
-MIN_STD_SHARE = 0.01  # of the mean deviation: a dimension that hardly varies must not blow up the centres [I]
+MIN_STD_SHARE = (
+    0.01  # of the mean deviation: a dimension that hardly varies must not blow up the centres [I]
+)
 
 
 class Targets(Protocol):
@@ -140,7 +142,9 @@ class Standardiser(nn.Module):
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean.detach().clone().float())
-        self.register_buffer("std", std.detach().clone().float().clamp(min=float(std.mean()) * MIN_STD_SHARE))
+        self.register_buffer(
+            "std", std.detach().clone().float().clamp(min=float(std.mean()) * MIN_STD_SHARE)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.std
@@ -211,9 +215,13 @@ class GenddTerm(nn.Module):
         self.options, self.chunks = options, chunk_count(dim, options.token_dim)
         self.target = ContractedTarget(lesson)
         self.norm = nn.LayerNorm(width)
-        self.denoiser = Denoiser(options.token_dim, self.chunks, width, options.width, options.depth)
+        self.denoiser = Denoiser(
+            options.token_dim, self.chunks, width, options.width, options.depth
+        )
         self.schedule = NoiseSchedule.cosine(options.diffusion_steps)
-        self.schedule.respaced(options.sampling_steps)  # a wrong number is told now, not after the training
+        self.schedule.respaced(
+            options.sampling_steps
+        )  # a wrong number is told now, not after the training
         self.logit_scale = float(lesson.logit_scale)
         self.register_buffer("head", lesson.probe.detach().clone().float())
 
@@ -251,7 +259,9 @@ def mixup(condition: Tensor, target: Tensor, beta: float) -> tuple[Tensor, Tenso
     """Both mixed with the same shuffled partner and one share ``m ~ Beta(beta, beta)`` for the batch."""
     share = torch.distributions.Beta(beta, beta).sample().to(condition)
     partner = torch.randperm(len(condition), device=condition.device)
-    return torch.lerp(condition[partner], condition, share), torch.lerp(target[partner], target, share)
+    return torch.lerp(condition[partner], condition, share), torch.lerp(
+        target[partner], target, share
+    )
 
 
 @torch.no_grad()
@@ -280,11 +290,18 @@ def draw_features(
     schedule = term.schedule.respaced(options.sampling_steps if steps is None else steps)
     rows, chunk = repeat_condition(term.norm(pooled.float()), term.chunks, samples)
     drawn = ancestral_sample(
-        term.denoiser, schedule, rows, chunk,
+        term.denoiser,
+        schedule,
+        rows,
+        chunk,
         guidance_scale=options.guidance_scale if guidance_scale is None else guidance_scale,
-        temperature=temperature, clip=options.sample_clip, generator=generator,
-    )  # fmt: skip
-    features: Tensor = term.target.standardise.invert(merge(drawn.view(samples * len(pooled), term.chunks, -1)))
+        temperature=temperature,
+        clip=options.sample_clip,
+        generator=generator,
+    )
+    features: Tensor = term.target.standardise.invert(
+        merge(drawn.view(samples * len(pooled), term.chunks, -1))
+    )
     return features.view(samples, len(pooled), -1)
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from compress.errors import TrainingError
-from compress.progress import SILENT, Progress
-from compress.seeds import manual_seed
+from compress.engine.errors import TrainingError
+from compress.engine.progress import SILENT, Progress
+from compress.engine.seeds import manual_seed
 
 CHECKPOINT = "checkpoint.safetensors"
 BAD_BATCH = "bad_batch.safetensors"
@@ -131,9 +131,13 @@ def fit(
             if (step + 1) % every == 0 or step + 1 == plan.steps:
                 count = sums.pop("open")
                 rate = plan.lr * plan.rate(step)
-                history.append({"step": step + 1, "lr": rate, **{k: v / count for k, v in sums.items()}})
+                history.append(
+                    {"step": step + 1, "lr": rate, **{k: v / count for k, v in sums.items()}}
+                )
                 sums = {}
-            if folder is not None and ((step + 1) % plan.checkpoint_every == 0 and step + 1 < plan.steps):
+            if folder is not None and (
+                (step + 1) % plan.checkpoint_every == 0 and step + 1 < plan.steps
+            ):
                 state.save(folder, step + 1, [*history, sums] if sums else history)
             task.advance(1, wait_s=result.wait_s, loss=loss)
     state.finish()
@@ -169,7 +173,10 @@ def _groups(model: nn.Module, plan: FitPlan) -> list[dict[str, object]]:
             peak = plan.head_lr if is_head and plan.head_lr is not None else plan.lr
             decays = parameter.ndim > 1 and not parameter_name.startswith(plan.no_decay)
             groups.setdefault((peak, plan.weight_decay if decays else 0.0), []).append(parameter)
-    return [{"params": ps, "lr": peak, "peak": peak, "weight_decay": decay} for (peak, decay), ps in groups.items()]
+    return [
+        {"params": ps, "lr": peak, "peak": peak, "weight_decay": decay}
+        for (peak, decay), ps in groups.items()
+    ]
 
 
 class _State:
@@ -194,7 +201,9 @@ class _State:
     def save(self, folder: Path, step: int, history: list[dict[str, float]]) -> None:
         from safetensors.torch import save_file
 
-        tensors = {f"model.{key}": value.detach().clone() for key, value in self.model.state_dict().items()}
+        tensors = {
+            f"model.{key}": value.detach().clone() for key, value in self.model.state_dict().items()
+        }
         for index, parameter in enumerate(self._parameters()):
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value).clone()
@@ -221,7 +230,9 @@ class _State:
             prefix = f"optimizer.{index}."
             self.optimizer.state[parameter] = {
                 name: value if name == "step" else value.to(parameter.device)
-                for name, value in ((k.removeprefix(prefix), v) for k, v in tensors.items() if k.startswith(prefix))
+                for name, value in (
+                    (k.removeprefix(prefix), v) for k, v in tensors.items() if k.startswith(prefix)
+                )
             }
         for index, mean in enumerate(self.averaged):
             mean.copy_(tensors[f"average.{index}"])
@@ -234,7 +245,11 @@ def _stopped(result: StepResult, step: int, folder: Path | None) -> TrainingErro
         from safetensors.torch import save_file
 
         path = folder / BAD_BATCH
-        save_file({key: value.detach().contiguous() for key, value in result.batch.items()}, path, {"step": str(step)})
+        save_file(
+            {key: value.detach().contiguous() for key, value in result.batch.items()},
+            path,
+            {"step": str(step)},
+        )
         where = str(path)
     return TrainingError(
         f"the loss is not finite at step {step}",

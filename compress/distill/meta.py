@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from compress.config import MetaSettings
 from compress.distill.batches import Batch
 from compress.distill.loop import StepResult
 from compress.distill.objectives import Objective, Outputs
-from compress.errors import ConfigError
+from compress.engine.config import MetaSettings
+from compress.engine.errors import ConfigError
 
 Weights = dict[str, Tensor]
 Gradients = dict[str, Tensor | None]  # None where a weight takes no part, as after a plain backward
@@ -45,13 +45,17 @@ def first_order(train: Loss, test: Loss, weights: Weights, alpha: float) -> tupl
     moved = _leaves(_moved(weights, inner, alpha))
     moved_loss = test(moved)
     outer = _gradient(moved_loss, moved)
-    return {name: _sum(inner[name], outer[name]) for name in weights}, float((loss + moved_loss).detach())
+    return {name: _sum(inner[name], outer[name]) for name in weights}, float(
+        (loss + moved_loss).detach()
+    )
 
 
 def reptile(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
     """``(θ − θ_2) / α`` after one SGD step on each group, as if the pair were one long gradient."""
     if alpha <= 0:
-        raise ConfigError("reptile divides by its inner rate", got=alpha, expected="distill.meta.inner_lr > 0")
+        raise ConfigError(
+            "reptile divides by its inner rate", got=alpha, expected="distill.meta.inner_lr > 0"
+        )
     loss = train(weights)
     inner = _gradient(loss, weights)
     once = _leaves(_moved(weights, inner, alpha))
@@ -66,7 +70,9 @@ def reptile(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gr
 
 
 def _gradient(loss: Tensor, weights: Weights, *, create_graph: bool = False) -> Gradients:
-    found = torch.autograd.grad(loss, list(weights.values()), create_graph=create_graph, allow_unused=True)
+    found = torch.autograd.grad(
+        loss, list(weights.values()), create_graph=create_graph, allow_unused=True
+    )
     return dict(zip(weights, found, strict=True))
 
 
@@ -105,11 +111,15 @@ class MetaStep:
         rate: ``step -> learning rate``, the inner rate where none is set.
     """
 
-    def __init__(self, model: nn.Module, settings: MetaSettings, rate: Callable[[int], float]) -> None:
+    def __init__(
+        self, model: nn.Module, settings: MetaSettings, rate: Callable[[int], float]
+    ) -> None:
         self.model, self.settings, self.rate = model, settings, rate
 
     def __call__(self, step: int, batch: Batch) -> StepResult:
-        weights: Weights = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        weights: Weights = {
+            name: value for name, value in self.model.named_parameters() if value.requires_grad
+        }
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         train, test = batch.group, ~batch.group
 
@@ -130,14 +140,22 @@ class MetaStep:
                 found = gradients[name]
                 parameter.grad = None if found is None else found.detach()
 
-        return StepResult(torch.tensor(loss), {"meta_alpha": alpha}, batch.wait_s, batch.tensors(), backward)
+        return StepResult(
+            torch.tensor(loss), {"meta_alpha": alpha}, batch.wait_s, batch.tensors(), backward
+        )
 
 
-def _loss(model: nn.Module, values: Mapping[str, Tensor], out: Outputs, batch: Batch, rows: Tensor) -> Tensor:
+def _loss(
+    model: nn.Module, values: Mapping[str, Tensor], out: Outputs, batch: Batch, rows: Tensor
+) -> Tensor:
     """The objective, with the given weights, over some rows of a batch."""
     objective = model.get_submodule("objective")
     assert isinstance(objective, Objective)
-    own = {name.removeprefix("objective."): v for name, v in values.items() if name.startswith("objective.")}
+    own = {
+        name.removeprefix("objective."): v
+        for name, v in values.items()
+        if name.startswith("objective.")
+    }
     features = None if out.features is None else out.features[rows]
     chosen = Outputs(out.pooled[rows], out.logits[rows], features)
     loss: Tensor = functional_call(objective, own, (chosen, batch.part(rows)))[0]

@@ -28,10 +28,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compress.config import DistillSettings
 from compress.distill.batches import Batch
-from compress.errors import ConfigError, DataError, nearest
-from compress.stages import resolve
+from compress.engine.config import DistillSettings
+from compress.engine.errors import ConfigError, DataError, nearest
+from compress.engine.stage import resolve
 
 Need = Literal["logits", "features", "conditions"]
 
@@ -117,7 +117,10 @@ def mse_norm_loss(predicted: Tensor, target: Tensor) -> Tensor:
     return (F.normalize(predicted, dim=-1) - F.normalize(target, dim=-1)).square().sum(-1).mean()
 
 
-FEATURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cosine": cosine_loss, "mse_norm": mse_norm_loss}
+FEATURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cosine": cosine_loss,
+    "mse_norm": mse_norm_loss,
+}
 
 
 class Term(nn.Module, ABC):
@@ -149,7 +152,11 @@ class TrustedLabelTerm(Term):
 
     def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
         counted = batch.real | self.synthetic
-        return F.cross_entropy(out.logits[counted], batch.labels[counted]) if bool(counted.any()) else None
+        return (
+            F.cross_entropy(out.logits[counted], batch.labels[counted])
+            if bool(counted.any())
+            else None
+        )
 
 
 class ProbeTerm(Term):
@@ -286,7 +293,9 @@ class Objective(nn.Module):
         super().__init__()
         settings = lesson.settings
         self.recipe = recipe_for(settings)
-        self.weights = {name: weight for name, weight in self.recipe.weights(settings).items() if weight > 0}
+        self.weights = {
+            name: weight for name, weight in self.recipe.weights(settings).items() if weight > 0
+        }
         names = [*self.weights, *(["feature"] if settings.feature_steps else [])]
         self.terms = nn.ModuleDict({name: TERMS[name](lesson) for name in dict.fromkeys(names)})
         self.feature_steps = settings.feature_steps
@@ -294,12 +303,15 @@ class Objective(nn.Module):
             lacking = sorted(getattr(term, "needs", frozenset()) - lesson.has)
             if lacking:
                 raise DataError(
-                    f"objective {settings.objective} (term {name}) lacks targets", got=f"no {' and no '.join(lacking)}",
+                    f"objective {settings.objective} (term {name}) lacks targets",
+                    got=f"no {' and no '.join(lacking)}",
                     expected="the teacher asked about every pool (label.pools) and, for conditions, a strategy that keeps them",
                     remedy="--set 'label.pools=[real, synthetic]', or --set generate.strategy=img2img for conditions",
-                )  # fmt: skip
+                )
 
-    def forward(self, out: Outputs, batch: Batch, step: int | None = None) -> tuple[Tensor, dict[str, float]]:
+    def forward(
+        self, out: Outputs, batch: Batch, step: int | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
         """The loss of a batch; before ``feature_steps`` (where ``step`` is given) it is the feature term alone."""
         first = step is not None and step < self.feature_steps
         weights = {"feature": 1.0} if first else self.weights
@@ -320,6 +332,8 @@ def recipe_for(settings: DistillSettings) -> Recipe:
     """
     if settings.objective not in OBJECTIVES:
         raise ConfigError(
-            "unknown objective", got=repr(settings.objective), remedy=nearest(settings.objective, OBJECTIVES)
+            "unknown objective",
+            got=repr(settings.objective),
+            remedy=nearest(settings.objective, OBJECTIVES),
         )
     return OBJECTIVES[settings.objective]

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compress.config import TeacherSettings
-from compress.errors import ConfigError
-from compress.teacher import load_teacher
+from compress.engine.config import TeacherSettings
+from compress.engine.errors import ConfigError
+from compress.teacher.clip import load_teacher
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,21 @@ def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -
     projection = getattr(getattr(visual, "head", None), "proj", None)
     if not hasattr(visual, "trunk") or not isinstance(projection, torch.nn.Linear):
         raise ConfigError(
-            "this small CLIP cannot start a student", got=f"image tower {type(visual).__name__} in {folder}",
+            "this small CLIP cannot start a student",
+            got=f"image tower {type(visual).__name__} in {folder}",
             expected="a timm network with a linear projection",
-        )  # fmt: skip
-    tower = str(getattr(visual.trunk, "pretrained_cfg", {}).get("architecture", "")) or type(visual.trunk).__name__
+        )
+    tower = (
+        str(getattr(visual.trunk, "pretrained_cfg", {}).get("architecture", ""))
+        or type(visual.trunk).__name__
+    )
     if tower != arch:
         raise ConfigError(
-            "the small CLIP's image tower is another network than the student", got=tower, expected=arch,
+            "the small CLIP's image tower is another network than the student",
+            got=tower,
+            expected=arch,
             remedy=f"--student {tower}",
-        )  # fmt: skip
+        )
     weights = {f"trunk.{name}": value for name, value in visual.trunk.state_dict().items()}
     weights["proj.weight"] = projection.weight.detach()
     weights["logit_scale"] = small.model.logit_scale.detach()

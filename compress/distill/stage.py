@@ -15,18 +15,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compress.artifacts import write_json
-from compress.config import DistillSettings
 from compress.distill.batches import Batches
 from compress.distill.loop import FitPlan, StepResult, autocast_pays, fit
 from compress.distill.meta import MetaStep
 from compress.distill.objectives import Lesson, Objective, Outputs
 from compress.distill.small_clip import SmallClip, read_small_clip
 from compress.distill.students import Student, StudentSpec, initialise, save_student, spec_for
-from compress.errors import ConfigError, DataError
-from compress.prompts import expand_all
-from compress.seeds import manual_seed
-from compress.stages import StageContext
+from compress.engine.config import DistillSettings
+from compress.engine.errors import ConfigError, DataError
+from compress.engine.seeds import manual_seed
+from compress.engine.stage import StageContext
+from compress.engine.store import write_json
+from compress.teacher.prompts import expand_all
 
 OBJECTIVE_FILE = "objective.safetensors"
 # Parameter names: what learns at head_lr, and GenDD's denoiser, which learns as the trunk does and without decay [C].
@@ -49,7 +49,9 @@ class Taught(nn.Module):
     def forward(self, images: Tensor) -> Outputs:
         detach = self.objective.recipe.detach_head
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.student.outputs(images, detach_head=detach or self.frozen, frozen=self.frozen).float()
+            return self.student.outputs(
+                images, detach_head=detach or self.frozen, frozen=self.frozen
+            ).float()
 
     def settle(self, settings: DistillSettings, step: int) -> None:
         """Puts the modules into the state of update ``step``: what is frozen, which statistics move."""
@@ -86,7 +88,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     finally:
         batches.close()
     save_student(student, ctx.folder)
-    extra = {name: value.detach().contiguous() for name, value in taught.objective.state_dict().items()}
+    extra = {
+        name: value.detach().contiguous() for name, value in taught.objective.state_dict().items()
+    }
     if extra:
         save_file(extra, ctx.folder / OBJECTIVE_FILE)
     write_json(ctx.folder / "history.json", history)
@@ -99,24 +103,38 @@ def _small_clip(ctx: StageContext) -> SmallClip | None:
     if settings.init != "clip" or settings.init_path is None or not settings.init_path.is_dir():
         return None
     classes = json.loads((ctx.inputs["data"].path / "classes.json").read_text())
-    return read_small_clip(settings.init_path, settings.student, expand_all(ctx.settings.teacher.templates, classes))
+    return read_small_clip(
+        settings.init_path, settings.student, expand_all(ctx.settings.teacher.templates, classes)
+    )
 
 
-def lesson_for(settings: DistillSettings, student: Student, heads: dict[str, Tensor], batches: Batches) -> Lesson:
+def lesson_for(
+    settings: DistillSettings, student: Student, heads: dict[str, Tensor], batches: Batches
+) -> Lesson:
     """What the objective may know: heads and statistics of the cached teacher features, never a test image."""
     width = int(student.head.in_features if student.proj is None else student.proj.in_features)
     rows, labels = batches.features()
     means = heads["probe"].clone()
     for class_id in labels.unique():
         means[class_id] = rows[labels == class_id].mean(0)
-    conditions = [pool.targets["conditions"].shape[1] for pool, _ in batches.parts if "conditions" in pool.targets]
+    conditions = [
+        pool.targets["conditions"].shape[1]
+        for pool, _ in batches.parts
+        if "conditions" in pool.targets
+    ]
     return Lesson(
-        settings, len(heads["probe"]), width, heads["zero_shot"], heads["probe"], float(heads["logit_scale"]),
+        settings,
+        len(heads["probe"]),
+        width,
+        heads["zero_shot"],
+        heads["probe"],
+        float(heads["logit_scale"]),
         functional.normalize(means, dim=-1),
         rows.mean(0) if len(rows) else torch.zeros(heads["probe"].shape[1]),
         rows.std(0).clamp(min=1e-6) if len(rows) > 1 else torch.ones(heads["probe"].shape[1]),
-        conditions[0] if conditions else 0, frozenset(batches.has),  # type: ignore[arg-type]
-    )  # fmt: skip
+        conditions[0] if conditions else 0,
+        frozenset(batches.has),  # type: ignore[arg-type]
+    )
 
 
 def steps_for(settings: DistillSettings, images: int) -> int:
@@ -129,9 +147,17 @@ def steps_for(settings: DistillSettings, images: int) -> int:
 def _train(ctx: StageContext, taught: Taught, batches: Batches) -> list[dict[str, float]]:
     settings = ctx.settings.distill
     plan = FitPlan(
-        steps_for(settings, batches.images), settings.lr, settings.warmup, settings.weight_decay, settings.grad_clip,
-        settings.ema, settings.checkpoint_every, settings.head_lr, HEADS, no_decay=DENOISER,
-    )  # fmt: skip
+        steps_for(settings, batches.images),
+        settings.lr,
+        settings.warmup,
+        settings.weight_decay,
+        settings.grad_clip,
+        settings.ema,
+        settings.checkpoint_every,
+        settings.head_lr,
+        HEADS,
+        no_decay=DENOISER,
+    )
     taught.settle(settings, 0)
     taught.bf16 = _precision(ctx, taught.student, batches)
     meta_from = _first_meta_step(settings, plan.steps, batches)
@@ -144,9 +170,21 @@ def _train(ctx: StageContext, taught: Taught, batches: Batches) -> list[dict[str
 
     def loss_at(step: int) -> StepResult:
         taught.settle(settings, step)
-        return plain(step) if step < meta_from else meta(step, batches.at(step, apart=True).to(ctx.host.device))
+        return (
+            plain(step)
+            if step < meta_from
+            else meta(step, batches.at(step, apart=True).to(ctx.host.device))
+        )
 
-    return fit(taught, loss_at, plan, folder=ctx.partial, name="distill", seed=ctx.seed, progress=ctx.progress)
+    return fit(
+        taught,
+        loss_at,
+        plan,
+        folder=ctx.partial,
+        name="distill",
+        seed=ctx.seed,
+        progress=ctx.progress,
+    )
 
 
 def _first_meta_step(settings: DistillSettings, steps: int, batches: Batches) -> int:
@@ -159,14 +197,21 @@ def _first_meta_step(settings: DistillSettings, steps: int, batches: Batches) ->
         return steps
     if len(batches.styles) < 2:
         raise ConfigError(
-            "a meta step needs images of at least two styles", got=f"styles {batches.styles.tolist()}",
-            expected="a strategy that gives its images styles", remedy="--set generate.prompts.kind=words, or meta.mode=none",
-        )  # fmt: skip
+            "a meta step needs images of at least two styles",
+            got=f"styles {batches.styles.tolist()}",
+            expected="a strategy that gives its images styles",
+            remedy="--set generate.prompts.kind=words, or meta.mode=none",
+        )
     return max(settings.feature_steps, round(settings.meta.warmup * steps))
 
 
 def _facts(
-    settings: DistillSettings, student: Student, spec: StudentSpec, batches: Batches, taught: Taught, history: Any
+    settings: DistillSettings,
+    student: Student,
+    spec: StudentSpec,
+    batches: Batches,
+    taught: Taught,
+    history: Any,
 ) -> dict[str, Any]:
     return {
         "student": spec.arch,

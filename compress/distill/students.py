@@ -20,16 +20,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import runtime
-from compress.artifacts import sha256_file
-from compress.config import DistillSettings, ImageSettings, Settings
 from compress.distill.objectives import Outputs
 from compress.distill.small_clip import SmallClip
-from compress.errors import ConfigError, DownloadError, nearest
-from compress.hub import fingerprint_path
+from compress.engine.config import DistillSettings, ImageSettings, Settings
+from compress.engine.errors import ConfigError, DownloadError, nearest
+from compress.engine.hub import fingerprint_path
+from compress.engine.store import sha256_file
 
 WEIGHTS, SPEC = "student.safetensors", "student.json"
 EMBEDDED = "petal_cnn"
-NARROWER = f"{EMBEDDED}_w"  # petal_cnn_w8: the embedded student with 8 channels in its first convolution
+NARROWER = (
+    f"{EMBEDDED}_w"  # petal_cnn_w8: the embedded student with 8 channels in its first convolution
+)
 MAX_LOGIT_SCALE = 100.0  # CLIP's own limit (Radford et al. 2021, section 2.5)
 
 
@@ -60,7 +62,9 @@ class StudentSpec:
 
     def preprocess(self, image: ImageSettings) -> runtime.PreprocessSpec:
         """The one description of the input that drives training, calibration, export and the runtime."""
-        return runtime.PreprocessSpec(self.input_size, image.resize, image.interpolation, self.mean, self.std)
+        return runtime.PreprocessSpec(
+            self.input_size, image.resize, image.interpolation, self.mean, self.std
+        )
 
 
 class Student(nn.Module):
@@ -71,9 +75,13 @@ class Student(nn.Module):
         self.spec, self.trunk = spec, trunk
         self.proj = nn.Linear(width, spec.embed_dim, bias=False) if spec.embed_dim else None
         self.head = nn.Linear(spec.embed_dim or width, spec.classes, bias=spec.embed_dim is None)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07))) if spec.embed_dim else None
+        self.logit_scale = (
+            nn.Parameter(torch.tensor(math.log(1 / 0.07))) if spec.embed_dim else None
+        )
 
-    def outputs(self, images: Tensor, *, detach_head: bool = False, frozen: bool = False) -> Outputs:
+    def outputs(
+        self, images: Tensor, *, detach_head: bool = False, frozen: bool = False
+    ) -> Outputs:
         """All that objectives look at.
 
         Args:
@@ -114,7 +122,7 @@ def architectures() -> list[str]:
     """Every timm name, the embedded student's among them."""
     import timm
 
-    import compress.embedded.nets  # noqa: F401 (registers the embedded student with timm)
+    import compress.petals.nets  # noqa: F401 (registers the embedded student with timm)
 
     return list(timm.list_models())
 
@@ -127,7 +135,9 @@ def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
         DownloadError: pretrained weights are neither cached nor reachable.
     """
     if spec.arch not in architectures():
-        raise ConfigError("unknown student", got=repr(spec.arch), remedy=nearest(spec.arch, architectures()))
+        raise ConfigError(
+            "unknown student", got=repr(spec.arch), remedy=nearest(spec.arch, architectures())
+        )
     try:
         trunk = _trunk(spec.arch, spec.activation, pretrained)
     except (OSError, RuntimeError) as error:
@@ -177,26 +187,44 @@ def _trunk(arch: str, activation: str | None, pretrained: bool) -> Any:
 
 
 def spec_for(
-    settings: DistillSettings, image: ImageSettings, classes: int, embed_dim: int, small: SmallClip | None = None
+    settings: DistillSettings,
+    image: ImageSettings,
+    classes: int,
+    embed_dim: int,
+    small: SmallClip | None = None,
 ) -> StudentSpec:
     """The spec of a new student under these settings, or of one that starts as a published small CLIP."""
     if settings.student not in architectures():
         raise ConfigError(
-            "unknown student", got=repr(settings.student), remedy=nearest(settings.student, architectures())
+            "unknown student",
+            got=repr(settings.student),
+            remedy=nearest(settings.student, architectures()),
         )
     config = _trunk(settings.student, settings.activation, False).pretrained_cfg
     cosine = settings.head == "cosine" or (settings.head == "auto" and settings.init == "clip")
     if small is not None and cosine:
         width = small.text_head.shape[1]
         return StudentSpec(
-            settings.student, classes, width, image.size, small.mean, small.std, settings.init, own_space=True,
+            settings.student,
+            classes,
+            width,
+            image.size,
+            small.mean,
+            small.std,
+            settings.init,
+            own_space=True,
             activation=settings.activation,
-        )  # fmt: skip
+        )
     return StudentSpec(
-        settings.student, classes, embed_dim if cosine else None, image.size,
-        tuple(config.get("mean", (0.5,) * 3)), tuple(config.get("std", (0.5,) * 3)), settings.init,
+        settings.student,
+        classes,
+        embed_dim if cosine else None,
+        image.size,
+        tuple(config.get("mean", (0.5,) * 3)),
+        tuple(config.get("std", (0.5,) * 3)),
+        settings.init,
         activation=settings.activation,
-    )  # fmt: skip
+    )
 
 
 def initialise(
@@ -231,14 +259,15 @@ def _timm(settings: DistillSettings, spec: StudentSpec) -> Student:
     lost = student.trunk.load_state_dict(_file_weights(settings, spec), strict=False).missing_keys
     if lost:
         raise ConfigError(
-            f"these are not the weights of {spec.arch}", got=f"{settings.init_path} without {', '.join(lost[:4])}",
+            f"these are not the weights of {spec.arch}",
+            got=f"{settings.init_path} without {', '.join(lost[:4])}",
             expected=f"a safetensors file of timm's {spec.arch}",
-        )  # fmt: skip
+        )
     return student
 
 
 def _generic(settings: DistillSettings, spec: StudentSpec) -> Student:
-    from compress.embedded.weights import load_student_generic
+    from compress.petals.weights import load_student_generic
 
     _only_embedded(spec, "generic")
     student = build(spec)
@@ -248,13 +277,13 @@ def _generic(settings: DistillSettings, spec: StudentSpec) -> Student:
 
 def _clip(settings: DistillSettings, spec: StudentSpec) -> Student:
     if settings.init_path is None:
-        from compress.embedded.weights import load_student_clip
+        from compress.petals.weights import load_student_clip
 
         if not shipped("clip", spec.arch):
             _only_embedded(spec, "clip")
         weights = load_student_clip()
         if spec.arch != EMBEDDED:
-            from compress.embedded.pruned import narrowed
+            from compress.petals.pruned import narrowed
 
             weights = narrowed(weights, build(spec).trunk)
     else:
@@ -262,10 +291,14 @@ def _clip(settings: DistillSettings, spec: StudentSpec) -> Student:
     return _with_clip(spec, weights)
 
 
-def _with_clip(spec: StudentSpec, weights: Mapping[str, Tensor], text_head: Tensor | None = None) -> Student:
+def _with_clip(
+    spec: StudentSpec, weights: Mapping[str, Tensor], text_head: Tensor | None = None
+) -> Student:
     student = build(spec)
     _copy(student.trunk, weights, "trunk.")
-    if student.proj is None or student.logit_scale is None:  # head=linear: the small CLIP's trunk alone
+    if (
+        student.proj is None or student.logit_scale is None
+    ):  # head=linear: the small CLIP's trunk alone
         return student
     given = tuple(weights["proj.weight"].shape)
     if given != tuple(student.proj.weight.shape):
@@ -309,7 +342,11 @@ def _only_embedded(spec: StudentSpec, init: str) -> None:
 def _file_weights(settings: DistillSettings, spec: StudentSpec) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
-    if settings.init_path is None or settings.init_path.suffix != ".safetensors" or not settings.init_path.is_file():
+    if (
+        settings.init_path is None
+        or settings.init_path.suffix != ".safetensors"
+        or not settings.init_path.is_file()
+    ):
         raise ConfigError(
             f"no first weights for {spec.arch}",
             got=f"distill.init_path={settings.init_path}",
@@ -320,7 +357,9 @@ def _file_weights(settings: DistillSettings, spec: StudentSpec) -> dict[str, Ten
 
 
 def _copy(trunk: nn.Module, weights: Mapping[str, Tensor], prefix: str) -> None:
-    own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    own = {
+        key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)
+    }
     trunk.load_state_dict(own)
 
 
@@ -328,7 +367,10 @@ def save_student(student: Student, folder: Path) -> None:
     """Writes student.safetensors and student.json."""
     from safetensors.torch import save_file
 
-    save_file({key: value.detach().contiguous() for key, value in student.state_dict().items()}, folder / WEIGHTS)
+    save_file(
+        {key: value.detach().contiguous() for key, value in student.state_dict().items()},
+        folder / WEIGHTS,
+    )
     (folder / SPEC).write_text(json.dumps(asdict(student.spec), indent=1) + "\n")
 
 
@@ -348,9 +390,15 @@ def fingerprint(settings: Settings) -> dict[str, str]:
     distill = settings.distill
     if distill.init_path is not None:
         path = distill.init_path
-        return {"init": sha256_file(path) if path.is_file() else fingerprint_path(path) if path.is_dir() else "missing"}
+        return {
+            "init": sha256_file(path)
+            if path.is_file()
+            else fingerprint_path(path)
+            if path.is_dir()
+            else "missing"
+        }
     if distill.init in ("clip", "generic"):
-        from compress.embedded import fingerprint as world
+        from compress.petals import fingerprint as world
 
         return {"init": world()}
     from importlib import metadata

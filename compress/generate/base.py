@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.config import GenerateSettings
-from compress.errors import ConfigError
+from compress.engine.config import GenerateSettings
+from compress.engine.errors import ConfigError
+from compress.engine.seeds import derive
 from compress.generate.shot_embeds import ShotEmbeds
-from compress.seeds import derive
 
 if TYPE_CHECKING:
     import torch
 
-    from compress.teacher import Teacher
+    from compress.teacher.clip import Teacher
 
 Input = Literal["text", "image"]
 
@@ -61,14 +61,21 @@ class Generator(Protocol):
         """Texts -> raw embeddings ``(N, E)``; with a stochastic prior one draw per seed."""
 
     def decode(
-        self, embeds: NDArray[np.float32], seeds: Sequence[int], steps: int, guidance_scale: float, noise_level: int = 0
+        self,
+        embeds: NDArray[np.float32],
+        seeds: Sequence[int],
+        steps: int,
+        guidance_scale: float,
+        noise_level: int = 0,
     ) -> NDArray[np.uint8]:
         """Embeddings ``(N, E)`` -> images ``(N, S, S, 3)``; image i depends on its embedding and its seed alone.
 
         ``noise_level`` 0..999 is how much noise the embedding gets first (unCLIP); larger is more diverse.
         """
 
-    def draw(self, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float) -> NDArray[np.uint8]:
+    def draw(
+        self, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float
+    ) -> NDArray[np.uint8]:
         """Texts -> images ``(N, S, S, 3)``; image i depends on its text and its seed alone."""
 
 
@@ -132,7 +139,9 @@ class SynthRecord:
     generator_id: str
     noise_level: int | None
     cond_embedding_ref: str | None
-    loss: tuple[float, float] | None = None  # of an optimised image: at its first step and at its last
+    loss: tuple[float, float] | None = (
+        None  # of an optimised image: at its first step and at its last
+    )
 
     def line(self) -> str:
         """The record as one line of JSON."""
@@ -227,8 +236,14 @@ def wants_images(settings: GenerateSettings) -> bool:
 
 
 def draw_embedded(
-    generator: Generator, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float
+    generator: Generator,
+    texts: Sequence[str],
+    seeds: Sequence[int],
+    steps: int,
+    guidance_scale: float,
 ) -> NDArray[np.uint8]:
     """`Generator.draw` of a generator that turns texts into image embeddings and decodes those."""
     embeds = generator.embed_texts(texts, [derive(seed, "prior") for seed in seeds])
-    return generator.decode(embeds, [derive(seed, "decode") for seed in seeds], steps, guidance_scale)
+    return generator.decode(
+        embeds, [derive(seed, "decode") for seed in seeds], steps, guidance_scale
+    )

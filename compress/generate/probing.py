@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.artifacts import write_json
-from compress.config import GenerateSettings, ProbingSettings, resolve
-from compress.errors import ConfigError
-from compress.evaluate import domain_gap, within_class_diversity
+from compress.engine.config import GenerateSettings, ProbingSettings, resolve
+from compress.engine.errors import ConfigError
+from compress.engine.store import write_json
+from compress.evaluate.metrics import domain_gap, within_class_diversity
 from compress.generate.base import Sources, wants_images
 
 CHUNK = 256  # images
@@ -63,10 +63,16 @@ def candidates(settings: GenerateSettings) -> list[GenerateSettings]:
         fixed = [name for name in overrides if name in FIXED]
         if fixed:
             raise ConfigError(
-                "a candidate of generate.probing changes what probing cannot compare", got=f"generate.{fixed[0]}",
+                "a candidate of generate.probing changes what probing cannot compare",
+                got=f"generate.{fixed[0]}",
                 expected=f"settings of generate besides {', '.join(FIXED)}",
-            )  # fmt: skip
-        alone = {"generate": {**settings.model_dump(mode="json"), "probing": ProbingSettings().model_dump(mode="json")}}
+            )
+        alone = {
+            "generate": {
+                **settings.model_dump(mode="json"),
+                "probing": ProbingSettings().model_dump(mode="json"),
+            }
+        }
         made.append(resolve(alone, {"generate": overrides}).generate)
     return made or [settings]
 
@@ -97,19 +103,24 @@ def choose(
     able = [position for position, row in enumerate(rows) if "refused" not in row]
     if not able:
         raise ConfigError(
-            "no candidate of generate.probing can be made", got=rows[0]["refused"], expected="one that fits the run",
+            "no candidate of generate.probing can be made",
+            got=rows[0]["refused"],
+            expected="one that fits the run",
             remedy="--set generate.probing.candidates=[] and one strategy that fits",
-        )  # fmt: skip
+        )
     best = max(able, key=lambda position: rows[position]["score"])
     named = [
-        {"candidate": dict(overrides), **row} for overrides, row in zip(settings.probing.candidates, rows, strict=True)
+        {"candidate": dict(overrides), **row}
+        for overrides, row in zip(settings.probing.candidates, rows, strict=True)
     ]
     weights = settings.probing
     facts = {
-        "rows": named, "chosen": best, "per_class": per_class,
+        "rows": named,
+        "chosen": best,
+        "per_class": per_class,
         "score": f"agreement + {weights.diversity_weight:g} * diversity_ratio - {weights.gap_weight:g} * gap",
         "shots_diversity": measured[0]["diversity"],
-    }  # fmt: skip
+    }
     return Choice(offered[best], facts)
 
 
@@ -131,7 +142,7 @@ class Judge:
     """The run's teacher with its zero-shot head, and what it sees in the shots."""
 
     def __init__(self, sources: Sources) -> None:
-        from compress.prompts import expand_all
+        from compress.teacher.prompts import expand_all
 
         self.teacher = sources.teacher()
         self.head = self.teacher.class_head(expand_all(sources.templates, sources.classes))
@@ -153,7 +164,7 @@ class Judge:
 
     def _features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, C, C, 3)`` -> unit rows ``(N, D)``; the enlarged images of one chunk at a time are in memory."""
-        from compress.probe import fit_geometry
+        from compress.teacher.stage import fit_geometry
 
         out = np.empty((len(images), self.head.shape[1]), np.float32)
         for start in range(0, len(images), CHUNK):
@@ -173,6 +184,10 @@ def scored(
             out.append(dict(row))
             continue
         ratio = min(1.0, (row["diversity"] or 0.0) / measure) if measure > 0 else 0.0
-        score = row["agreement"] + weights.diversity_weight * ratio - weights.gap_weight * (row["gap"] or 0.0)
+        score = (
+            row["agreement"]
+            + weights.diversity_weight * ratio
+            - weights.gap_weight * (row["gap"] or 0.0)
+        )
         out.append({**row, "diversity_ratio": ratio, "score": score})
     return out

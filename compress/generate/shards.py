@@ -19,9 +19,9 @@ from PIL import Image
 
 import runtime
 from compress.data.rows import RowWriter
+from compress.engine.seeds import derive
+from compress.engine.stage import StageContext
 from compress.generate.base import Job, Made, Strategy
-from compress.seeds import derive
-from compress.stages import StageContext
 
 SHARD_IMAGES = 64  # at least; a shard is a whole number of batches
 
@@ -41,7 +41,13 @@ def batches(
 
 
 def make_shards(
-    ctx: StageContext, strategy: Strategy, tool: Callable[[], Any], count: int, classes: int, edge: int, batch: int
+    ctx: StageContext,
+    strategy: Strategy,
+    tool: Callable[[], Any],
+    count: int,
+    classes: int,
+    edge: int,
+    batch: int,
 ) -> list[Path]:
     """Makes the shards that are missing under ``partial/`` and returns all of them in order.
 
@@ -72,7 +78,9 @@ def to_edge(image: NDArray[np.uint8], edge: int) -> NDArray[np.uint8]:
     """A generated square image at the cache's edge, by the runtime's resize."""
     if image.shape[0] == edge:
         return image
-    spec = runtime.PreprocessSpec(size=edge, resize=edge, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
+    spec = runtime.PreprocessSpec(
+        size=edge, resize=edge, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3
+    )
     return runtime.geometry(Image.fromarray(image), spec)
 
 

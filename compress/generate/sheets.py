@@ -14,7 +14,9 @@ TILE_PX, GAP_PX = 96, 4
 BACKGROUND = (255, 255, 255)
 
 
-def contact_sheet(real: Sequence[NDArray[np.uint8]], synthetic: Sequence[NDArray[np.uint8]]) -> Image.Image:
+def contact_sheet(
+    real: Sequence[NDArray[np.uint8]], synthetic: Sequence[NDArray[np.uint8]]
+) -> Image.Image:
     """One picture of up to 8 real images ``(C, C, 3)`` over up to 24 synthetic ones."""
     rows = [list(real[:COLUMNS])] if len(real) else []
     shown = list(synthetic[: COLUMNS * SYNTHETIC_ROWS])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.artifacts import sha256_text
+from compress.engine.store import sha256_text
 
 if TYPE_CHECKING:
     from compress.generate.base import Generator
@@ -33,7 +33,10 @@ class ShotEmbeds:
         if kept is not None:
             return kept
         starts = range(0, len(self.shots), batch)
-        parts = [np.asarray(generator.embed_images(self.shots[start : start + batch])) for start in starts]
+        parts = [
+            np.asarray(generator.embed_images(self.shots[start : start + batch]))
+            for start in starts
+        ]
         made = np.concatenate(parts) if parts else np.empty((0, generator.embed_dim), np.float32)
         if self.folder is not None:
             with self._path(generator.name).with_suffix(".tmp").open("wb") as file:
@@ -43,7 +46,11 @@ class ShotEmbeds:
 
     def kept(self, generator: str) -> NDArray[np.float32] | None:
         """``(n, E)`` by the generator's name, or None if it has not encoded them."""
-        if generator not in self._made and self.folder is not None and self._path(generator).exists():
+        if (
+            generator not in self._made
+            and self.folder is not None
+            and self._path(generator).exists()
+        ):
             self._made[generator] = np.load(self._path(generator), allow_pickle=False)
         return self._made.get(generator)
 
@@ -51,7 +58,9 @@ class ShotEmbeds:
         """How many images were given to an image encoder, over all generators and all attempts that were resumed."""
         if self.folder is None:
             return sum(len(embeds) for embeds in self._made.values())
-        return sum(len(np.load(file, mmap_mode="r")) for file in self.folder.glob("shot_embeds_*.npy"))
+        return sum(
+            len(np.load(file, mmap_mode="r")) for file in self.folder.glob("shot_embeds_*.npy")
+        )
 
     def _path(self, generator: str) -> Path:
         assert self.folder is not None

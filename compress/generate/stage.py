@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.artifacts import canonical, sha256_text
-from compress.config import GenerateSettings, Settings
-from compress.errors import ConfigError, nearest
+from compress.engine.config import GenerateSettings, Settings
+from compress.engine.errors import ConfigError, nearest
+from compress.engine.hub import fingerprint_path
+from compress.engine.stage import StageContext, resolve
+from compress.engine.store import canonical, sha256_text
 from compress.generate.base import Input, Job, Made, Sources, Strategy, wants_images
-from compress.generate.generators import check_fits, locate
+from compress.generate.generators.table import check_fits, locate
 from compress.generate.probing import candidates, choose
 from compress.generate.shards import assemble, batches, job_at, make_shards, to_edge
 from compress.generate.sheets import contact_sheet, sheet_names
 from compress.generate.tools import Tools
-from compress.hub import fingerprint_path
-from compress.stages import StageContext, resolve
 
 if TYPE_CHECKING:
-    from compress.teacher import Teacher
+    from compress.teacher.clip import Teacher
 
 
 class NoSynthesis:
@@ -55,10 +55,10 @@ class NoSynthesis:
 
 # Names -> strategies, imported when used. To add one: a file with the class and a row here.
 STRATEGIES = {
-    "sidclip": "compress.generate.sidclip:Sidclip",
-    "cls2img": "compress.generate.cls2img:ClassToImage",
-    "img2img": "compress.generate.img2img:ImageToImage",
-    "inversion": "compress.generate.inversion:Inversion",
+    "sidclip": "compress.generate.strategies.sidclip:Sidclip",
+    "cls2img": "compress.generate.strategies.cls2img:ClassToImage",
+    "img2img": "compress.generate.strategies.img2img:ImageToImage",
+    "inversion": "compress.generate.inversion.strategy:Inversion",
     "none": "compress.generate.stage:NoSynthesis",
 }
 
@@ -71,11 +71,18 @@ def run(ctx: StageContext) -> dict[str, Any]:
     """
     check(ctx.settings.generate)
     sources, tools = read_sources(ctx), Tools(ctx)
-    choice = choose(ctx.settings.generate, sources, partial(_sample, ctx, sources, tools), ctx.partial / "probing.json")
+    choice = choose(
+        ctx.settings.generate,
+        sources,
+        partial(_sample, ctx, sources, tools),
+        ctx.partial / "probing.json",
+    )
     settings, strategy = choice.settings, make_strategy(choice.settings, sources)
     classes, edge = len(sources.classes), sources.shots.shape[1]
     count = strategy.per_class() * classes
-    shards = make_shards(ctx, strategy, lambda: tools.get(settings, strategy), count, classes, edge, settings.batch)
+    shards = make_shards(
+        ctx, strategy, lambda: tools.get(settings, strategy), count, classes, edge, settings.batch
+    )
     embed_dim = assemble(ctx.folder, shards, edge)
     about = tools.about() if count else {}
     embeds = sources.shot_embeds.kept(about.get("name", "")) if "image" in strategy.needs else None
@@ -85,21 +92,35 @@ def run(ctx: StageContext) -> dict[str, Any]:
         allow_pickle=False,
     )
     return {
-        "images": count, "per_class": strategy.per_class(), "strategy": settings.strategy, "generator": about.get("name"),
-        "generator_license": about.get("license"), "generator_fingerprint": about.get("fingerprint"),
-        "generator_image_size": about.get("image_size"), "embed_dim": embed_dim, "steps": settings.steps,
-        "guidance_scale": settings.guidance_scale, "noise_level": settings.noise_level,
-        "scheduler": settings.scheduler, "encoder_images": sources.shot_embeds.encoder_images(),
-        "loss": _mean_loss(ctx.folder / "synthetic.jsonl"), "probing": choice.facts,
-        "sheets": _write_sheets(ctx.folder, sources), **strategy.facts(),
-    }  # fmt: skip
+        "images": count,
+        "per_class": strategy.per_class(),
+        "strategy": settings.strategy,
+        "generator": about.get("name"),
+        "generator_license": about.get("license"),
+        "generator_fingerprint": about.get("fingerprint"),
+        "generator_image_size": about.get("image_size"),
+        "embed_dim": embed_dim,
+        "steps": settings.steps,
+        "guidance_scale": settings.guidance_scale,
+        "noise_level": settings.noise_level,
+        "scheduler": settings.scheduler,
+        "encoder_images": sources.shot_embeds.encoder_images(),
+        "loss": _mean_loss(ctx.folder / "synthetic.jsonl"),
+        "probing": choice.facts,
+        "sheets": _write_sheets(ctx.folder, sources),
+        **strategy.facts(),
+    }
 
 
 def _mean_loss(records: Path) -> dict[str, float] | None:
     """Mean loss of optimised images at their first and last step; None where nothing was optimised."""
     rows = [json.loads(line)["loss"] for line in records.read_text().splitlines()]
     losses = [row for row in rows if row is not None]
-    return dict(zip(("first", "last"), np.mean(losses, axis=0).tolist(), strict=True)) if losses else None
+    return (
+        dict(zip(("first", "last"), np.mean(losses, axis=0).tolist(), strict=True))
+        if losses
+        else None
+    )
 
 
 def strategy_class(name: str) -> type[Strategy]:
@@ -152,17 +173,25 @@ def fingerprint(settings: Settings) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for wanted in candidates(settings.generate):
         kind = strategy_class(wanted.strategy)
-        for name, value in (FINGERPRINTS[kind.tool](wanted) if wanted.strategy != "none" else {}).items():
+        for name, value in (
+            FINGERPRINTS[kind.tool](wanted) if wanted.strategy != "none" else {}
+        ).items():
             found.setdefault(name, []).append(value)
     out = {name: " ".join(dict.fromkeys(values)) for name, values in found.items()}
-    asks = any(strategy_class(wanted.strategy).asks_teacher for wanted in candidates(settings.generate))
-    return {**out, **_teacher_identity(settings)} if asks or settings.generate.probing.candidates else out
+    asks = any(
+        strategy_class(wanted.strategy).asks_teacher for wanted in candidates(settings.generate)
+    )
+    return (
+        {**out, **_teacher_identity(settings)}
+        if asks or settings.generate.probing.candidates
+        else out
+    )
 
 
 def _generator_identity(settings: GenerateSettings) -> dict[str, str]:
     place = locate(settings.generator)
     if not place.parts:
-        from compress.embedded.weights import WEIGHTS
+        from compress.petals.weights import WEIGHTS
 
         return {"generator": fingerprint_path(WEIGHTS)}
     folders = [Path(part).expanduser() for part in place.parts]
@@ -171,13 +200,13 @@ def _generator_identity(settings: GenerateSettings) -> dict[str, str]:
 
 
 def _decoder_identity(settings: GenerateSettings) -> dict[str, str]:
-    from compress.generate.decoders import fingerprint as of_decoder
+    from compress.generate.inversion.decoders import fingerprint as of_decoder
 
     return dict(of_decoder(settings))
 
 
 def _teacher_identity(settings: Settings) -> dict[str, str]:
-    from compress.teacher import fingerprint as of_teacher
+    from compress.teacher.clip import fingerprint as of_teacher
 
     chosen = settings.teacher
     return {
@@ -198,9 +227,11 @@ def read_sources(ctx: StageContext) -> Sources:
 
     @cache
     def teacher() -> Teacher:
-        from compress.teacher import load_teacher
+        from compress.teacher.clip import load_teacher
 
-        return load_teacher(ctx.settings.teacher, ctx.host.device, offline=ctx.settings.data.offline)
+        return load_teacher(
+            ctx.settings.teacher, ctx.host.device, offline=ctx.settings.data.offline
+        )
 
     return Sources(
         classes=json.loads((data / "classes.json").read_text()),
@@ -218,12 +249,18 @@ def _sample(
     ctx: StageContext, sources: Sources, tools: Tools, settings: GenerateSettings, per_class: int
 ) -> NDArray[np.uint8]:
     """Images to probe settings with, at the cache's edge; their seeds are not those of the bulk."""
-    strategy, classes, edge = make_strategy(settings, sources), len(sources.classes), sources.shots.shape[1]
+    strategy, classes, edge = (
+        make_strategy(settings, sources),
+        len(sources.classes),
+        sources.shots.shape[1],
+    )
     rows = range(per_class * classes)
     made: list[NDArray[np.uint8]] = []
     jobs = partial(job_at, classes=classes, seed=ctx.seed, purpose="probing")
     with ctx.progress.task("probe", total=len(rows), unit="image") as task:
-        for part in batches(strategy, lambda: tools.get(settings, strategy), jobs, rows, settings.batch):
+        for part in batches(
+            strategy, lambda: tools.get(settings, strategy), jobs, rows, settings.batch
+        ):
             task.advance(min(settings.batch, len(rows) - len(made)))
             made += [to_edge(image, edge) for image in part.images]
     return np.stack(made[: len(rows)])

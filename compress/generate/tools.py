@@ -6,15 +6,17 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from compress.artifacts import write_json
-from compress.config import GenerateSettings
+from compress.engine.config import GenerateSettings
+from compress.engine.stage import StageContext
+from compress.engine.store import write_json
 from compress.generate.base import Strategy
-from compress.generate.generators import check_takes, load_generator
-from compress.stages import StageContext
+from compress.generate.generators.table import check_takes, load_generator
 
 # What images are made with -> the settings that decide what is loaded; all others are given to each call.
 LOADED = {
-    "generator": frozenset({"generator", "dtype", "height", "scheduler", "prior_steps", "text_via_prior"}),
+    "generator": frozenset(
+        {"generator", "dtype", "height", "scheduler", "prior_steps", "text_via_prior"}
+    ),
     "decoder": frozenset({"inversion", "dtype"}),
 }
 
@@ -38,11 +40,15 @@ class Tools:
         key = strategy.tool, settings.model_dump_json(include=set(LOADED[strategy.tool]))
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # let go of the old one first
-            made = LOADERS[strategy.tool](settings, self._ctx.host.device, self._ctx.settings.data.offline)
+            made = LOADERS[strategy.tool](
+                settings, self._ctx.host.device, self._ctx.settings.data.offline
+            )
             about = {
-                "name": made.name, "license": made.license, "fingerprint": made.fingerprint(),
+                "name": made.name,
+                "license": made.license,
+                "fingerprint": made.fingerprint(),
                 "image_size": made.image_size,
-            }  # fmt: skip
+            }
             write_json(self._file, about)
             self._loaded = key, made
         tool = self._loaded[1]
@@ -61,7 +67,7 @@ def _load_generator(settings: GenerateSettings, device: str, offline: bool) -> A
 
 
 def _load_decoder(settings: GenerateSettings, device: str, offline: bool) -> Any:
-    from compress.generate.decoders import load_decoder
+    from compress.generate.inversion.decoders import load_decoder
 
     return load_decoder(settings, device, offline)
 

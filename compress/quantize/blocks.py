@@ -13,7 +13,7 @@ from typing import Any
 
 from torch.fx import GraphModule, Node
 
-from compress.errors import ConfigError, nearest
+from compress.engine.errors import ConfigError, nearest
 from compress.quantize.quantizer import kind_of
 
 BLOCKS = 10
@@ -60,7 +60,9 @@ def path_of(node: Node) -> str:
     """The module whose forward calls ``node``."""
     stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
     path = str(list(stack.values())[-1][0]) if stack else ""
-    return re.sub(r"@\d+", "", path).removeprefix(f"{TRUNK}.") or TRUNK  # "@1": the second call of a module
+    return (
+        re.sub(r"@\d+", "", path).removeprefix(f"{TRUNK}.") or TRUNK
+    )  # "@1": the second call of a module
 
 
 def operators_of(graph: GraphModule) -> list[Operator]:
@@ -69,7 +71,11 @@ def operators_of(graph: GraphModule) -> list[Operator]:
     for node in graph.graph.nodes:
         kind = kind_of(node.target) if "quantization_annotation" in node.meta else None
         if kind is not None:
-            found.append(Operator(node.name, path_of(node), kind, _weight(node) if kind in WEIGHTED else None))
+            found.append(
+                Operator(
+                    node.name, path_of(node), kind, _weight(node) if kind in WEIGHTED else None
+                )
+            )
     return found
 
 
@@ -103,9 +109,18 @@ def check_entries(entries: Sequence[str], paths: Sequence[str]) -> None:
     """
     if paths and all(is_covered(entries, path) for path in paths):
         raise ConfigError(
-            "quantize.float_blocks leaves nothing to quantize", got=", ".join(entries), remedy="ship fp32 instead"
+            "quantize.float_blocks leaves nothing to quantize",
+            got=", ".join(entries),
+            remedy="ship fp32 instead",
         )
-    known = sorted({".".join(parts[:end]) for path in paths for parts in [path.split(".")] for end in range(1, 9)})
+    known = sorted(
+        {
+            ".".join(parts[:end])
+            for path in paths
+            for parts in [path.split(".")]
+            for end in range(1, 9)
+        }
+    )
     for entry in entries:
         if not any(covers(entry, path) for path in paths):
             raise ConfigError(
@@ -180,13 +195,21 @@ def _weighted(blocks: Sequence[Block]) -> list[Block]:
             out.append(_joined(block.name, waiting))
             waiting = []
     if waiting:
-        out[-1:] = [_joined(out[-1].name, [out[-1], *waiting])] if out else [_joined(waiting[0].name, waiting)]
+        out[-1:] = (
+            [_joined(out[-1].name, [out[-1], *waiting])]
+            if out
+            else [_joined(waiting[0].name, waiting)]
+        )
     return out
 
 
 def _runs(parent: str, blocks: Sequence[Block], count: int) -> list[Block]:
     """``count`` runs of neighbours with about as many operators each."""
-    total, runs, held = sum(len(block.operators) for block in blocks), [[blocks[0]]], len(blocks[0].operators)
+    total, runs, held = (
+        sum(len(block.operators) for block in blocks),
+        [[blocks[0]]],
+        len(blocks[0].operators),
+    )
     for position, block in enumerate(blocks[1:], start=1):
         must = len(blocks) - position <= count - len(runs)  # as many blocks left as runs to open
         if len(runs) < count and (must or held >= total * len(runs) / count):
@@ -205,4 +228,8 @@ def _span(parent: str, names: Sequence[str]) -> str:
 
 
 def _joined(name: str, blocks: Sequence[Block]) -> Block:
-    return Block(name, tuple(p for b in blocks for p in b.paths), tuple(o for b in blocks for o in b.operators))
+    return Block(
+        name,
+        tuple(p for b in blocks for p in b.paths),
+        tuple(o for b in blocks for o in b.operators),
+    )

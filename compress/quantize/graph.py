@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from compress.errors import ExportError
+from compress.engine.errors import ExportError
 
 STATE_FILE = "prepared.safetensors"
 
@@ -44,7 +44,10 @@ class PreparedStudent(nn.Module):
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
     """Silences the exporters' progress talk and deprecation notes; errors still raise."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torchao", "onnxscript", "onnx_ir")]
+    loggers = [
+        logging.getLogger(name)
+        for name in ("torch.onnx", "torch.export", "torchao", "onnxscript", "onnx_ir")
+    ]
     before = [logger.level for logger in loggers]
     try:
         for logger in loggers:
@@ -68,7 +71,9 @@ def fold_batch_norms(graph: GraphModule) -> None:
     _fuse_conv_bn_(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
-    graph.requires_grad_(True)  # a bias that folding made for a convolution without one would not be trained
+    graph.requires_grad_(
+        True
+    )  # a bias that folding made for a convolution without one would not be trained
 
 
 def drop_dropouts(graph: GraphModule) -> None:
@@ -94,7 +99,9 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
         step = getattr(module, "reparameterize", None)
         if callable(step):
             step()
-    shape = torch.zeros((2, *example.shape[1:]), dtype=torch.float32)  # batch 1 would be specialised
+    shape = torch.zeros(
+        (2, *example.shape[1:]), dtype=torch.float32
+    )  # batch 1 would be specialised
     try:
         with quiet_exporter():
             batch = torch.export.Dim("batch", min=1)
@@ -112,7 +119,9 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
     return graph
 
 
-def prepare(student: nn.Module, example: Tensor, float_blocks: Sequence[str] = ()) -> PreparedStudent:
+def prepare(
+    student: nn.Module, example: Tensor, float_blocks: Sequence[str] = ()
+) -> PreparedStudent:
     """The student with fake quantizers inserted: observers on, fake quantization on, not yet calibrated.
 
     Args:
@@ -128,7 +137,9 @@ def prepare(student: nn.Module, example: Tensor, float_blocks: Sequence[str] = (
     from compress.quantize.quantizer import RULES, EdgeQuantizer
 
     graph = capture(student, example)
-    check_entries(float_blocks, [path_of(node) for node in graph.graph.nodes if node.target in RULES])
+    check_entries(
+        float_blocks, [path_of(node) for node in graph.graph.nodes if node.target in RULES]
+    )
     with quiet_exporter():
         quantizer = EdgeQuantizer(lambda node: is_covered(float_blocks, path_of(node)))
         return PreparedStudent(prepare_qat_pt2e(graph, quantizer))
@@ -167,7 +178,9 @@ def save_prepared(prepared: PreparedStudent, folder: Path) -> None:
     """Writes weights, ranges and observer states as safetensors."""
     from safetensors.torch import save_file
 
-    state = {name: value.detach().clone().contiguous() for name, value in prepared.state_dict().items()}
+    state = {
+        name: value.detach().clone().contiguous() for name, value in prepared.state_dict().items()
+    }
     save_file(state, folder / STATE_FILE)
 
 

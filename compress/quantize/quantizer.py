@@ -42,7 +42,9 @@ ACTIVATION = QuantizationSpec(
     quant_max=127,
     qscheme=torch.per_tensor_symmetric,
     is_dynamic=False,
-    observer_or_fake_quant_ctr=FakeQuantize.with_args(observer=MovingAverageMinMaxObserver, eps=EPS),
+    observer_or_fake_quant_ctr=FakeQuantize.with_args(
+        observer=MovingAverageMinMaxObserver, eps=EPS
+    ),
 )
 
 WEIGHT = QuantizationSpec(
@@ -80,7 +82,9 @@ def _convolution(node: fx.Node, graph: fx.GraphModule) -> QuantizationAnnotation
     source, weight = node.args[0], node.args[1]
     if not _shape_of(weight, graph):
         return None
-    return QuantizationAnnotation(input_qspec_map={source: ACTIVATION, weight: WEIGHT}, _annotated=True)  # type: ignore[dict-item]
+    return QuantizationAnnotation(
+        input_qspec_map={source: ACTIVATION, weight: WEIGHT}, _annotated=True
+    )  # type: ignore[dict-item]
 
 
 def _linear(node: fx.Node, graph: fx.GraphModule) -> QuantizationAnnotation | None:
@@ -129,8 +133,12 @@ RULES: dict[Any, Rule] = {
 """What runs in int8, by operator; an operator that is not here stays float."""
 
 KINDS: dict[Rule, str] = {
-    _convolution: "convolution", _linear: "linear", _addition: "addition", _average_pool: "pool", _max_pool: "pool"
-}  # fmt: skip
+    _convolution: "convolution",
+    _linear: "linear",
+    _addition: "addition",
+    _average_pool: "pool",
+    _max_pool: "pool",
+}
 """What a rule is about, in words."""
 
 

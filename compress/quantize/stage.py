@@ -16,12 +16,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from compress.artifacts import write_json
 from compress.distill.batches import Batch, Batches
 from compress.distill.loop import FitPlan, StepResult, fit
 from compress.distill.objectives import Objective, Outputs, kl_distill, recipe_for
 from compress.distill.stage import lesson_for
 from compress.distill.students import Student, load_student
+from compress.engine.stage import StageContext
+from compress.engine.store import write_json
 from compress.quantize.graph import (
     PreparedStudent,
     fake_quantizers,
@@ -30,12 +31,13 @@ from compress.quantize.graph import (
     set_averaging,
     set_observers,
 )
-from compress.stages import StageContext
 
 CALIBRATION_CHUNK = 32
 """Images per calibration batch; a range is the mean of the batches' ranges, so that one outlier cannot set it."""
 TRAINING_AVERAGING = 0.01  # torch's default for moving ranges
-Loss = Callable[[Tensor, Batch], tuple[Tensor, dict[str, float]]]  # (logits (B, K), batch) -> loss, numbers
+Loss = Callable[
+    [Tensor, Batch], tuple[Tensor, dict[str, float]]
+]  # (logits (B, K), batch) -> loss, numbers
 PROBE_BATCHES = 4
 """Unseen training batches on which calibrated and trained weights are compared."""
 
@@ -132,10 +134,14 @@ def quantize_loss(ctx: StageContext, student: Student, batches: Batches) -> Loss
 def mean_loss(model: nn.Module, batches: Sequence[Batch], objective: Loss) -> float:
     """The objective's mean over batches, without gradients."""
     with torch.no_grad():
-        return float(sum(float(objective(model(batch.images), batch)[0]) for batch in batches) / len(batches))
+        return float(
+            sum(float(objective(model(batch.images), batch)[0]) for batch in batches) / len(batches)
+        )
 
 
-def _train(ctx: StageContext, prepared: PreparedStudent, batches: Batches, objective: Loss) -> list[dict[str, float]]:
+def _train(
+    ctx: StageContext, prepared: PreparedStudent, batches: Batches, objective: Loss
+) -> list[dict[str, float]]:
     """Quantization-aware training; observers stop at ``freeze_at`` so that the last steps train for the final grid."""
     settings, distill = ctx.settings.quantize, ctx.settings.distill
     if settings.mode == "ptq" or settings.steps == 0:
@@ -155,9 +161,12 @@ def _train(ctx: StageContext, prepared: PreparedStudent, batches: Batches, objec
             set_observers(prepared, observe=False, quantize=True)
 
     plan = FitPlan(
-        settings.steps, settings.lr, weight_decay=distill.weight_decay, grad_clip=distill.grad_clip,
+        settings.steps,
+        settings.lr,
+        weight_decay=distill.weight_decay,
+        grad_clip=distill.grad_clip,
         checkpoint_every=settings.checkpoint_every,
-    )  # fmt: skip
+    )
     return fit(
         prepared,
         loss_at,

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from compress.artifacts import Artifact
-from compress.config import Settings
-from compress.pipeline import versions
+from compress.engine.config import Settings
+from compress.engine.store import Artifact
+from compress.engine.versions import versions
 from compress.report import repeat
-from compress.report.model import SCHEMA
+from compress.report.model.report import SCHEMA
 from compress.report.wording import headline
 
 CONTRACT_METRICS = ("n", "top1", "ci95", "macro_f1", "ece", "nll")
@@ -26,7 +26,10 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, Any
         stages: every stage before the report, by name.
     """
     facts = {name: artifact.facts for name, artifact in stages.items()}
-    accuracy, latency = read(stages["bench"], "accuracy.json"), read(stages["bench"], "latency.json")
+    accuracy, latency = (
+        read(stages["bench"], "accuracy.json"),
+        read(stages["bench"], "latency.json"),
+    )
     forms, bench = accuracy["forms"], facts["bench"]
     shipped = f"student_{bench['ship']['precision']}"
     classes = read(stages["data"], "classes.json")
@@ -46,7 +49,14 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, Any
         },
         "teacher": {
             **_chosen(
-                facts["teacher"], "name", "params", "image_params", "embed_dim", "input_size", "revision", "license"
+                facts["teacher"],
+                "name",
+                "params",
+                "image_params",
+                "embed_dim",
+                "input_size",
+                "revision",
+                "license",
             ),
             "top1": forms.get("teacher", {}).get("top1"),
             "zero_shot_top1": forms.get("teacher_zero_shot", {}).get("top1"),
@@ -90,7 +100,10 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, Any
             "qat_vs_ptq": accuracy["paired"].get("int8_vs_ptq"),
         },
         "parity": {
-            "files": {**(facts["export"].get("parity") or {}), "teacher": facts["export"].get("teacher_parity")},
+            "files": {
+                **(facts["export"].get("parity") or {}),
+                "teacher": facts["export"].get("teacher_parity"),
+            },
             "images_from": facts["export"].get("parity_images_from"),
             "predict": bench["predict_check"],
         },
@@ -136,9 +149,12 @@ def _domains(accuracy: Mapping[str, Any]) -> dict[str, Any] | None:
     if not means:
         return None
     return {
-        "own": means["own"], "order": means["domains"], "tests": accuracy["domains"], "mean_top1": means["top1"],
+        "own": means["own"],
+        "order": means["domains"],
+        "tests": accuracy["domains"],
+        "mean_top1": means["top1"],
         "mean_top1_others": means["top1_others"],
-    }  # fmt: skip
+    }
 
 
 def _speedup(speedups: Mapping[str, Any], name: str, of: str) -> dict[str, Any]:

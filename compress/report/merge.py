@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from compress.artifacts import sha256_file
-from compress.errors import BenchFileError
-from compress.report.devices import device_name
-from compress.report.model import refusal
-from compress.report.model_device import Device
+from compress.engine.errors import BenchFileError
+from compress.engine.store import sha256_file
+from compress.report.model.device import Device
+from compress.report.model.report import refusal
+from compress.report.sections.devices import device_name
+from runtime.bench import file as bench_file
 from runtime.errors import EdgeError
-from runtime.measure import bench_file
 
 WINDOWS = 240  # of a sustained run that are kept
 DIGITS = 5  # significant ones of a kept quantile: finer than any clock here repeats
@@ -34,15 +34,20 @@ def merge(report: Mapping[str, Any], files: Iterable[Path], bundle: Path) -> dic
     files = list(files)
     if files and not manifest.is_file():
         raise BenchFileError(
-            "there is no bundle to compare the measurements with", got=str(bundle), expected="the run's bundle folder",
+            "there is no bundle to compare the measurements with",
+            got=str(bundle),
+            expected="the run's bundle folder",
             remedy="run this where the run was built, or copy its bundle folder beside report.json",
-        )  # fmt: skip
+        )
     known = {_run_of(device): device for device in report.get("devices", [])}
     for file in files:
         device = shortened(read(file))
         check(device, manifest, file)
         known[_run_of(device)] = device
-    return {**report, "devices": sorted(known.values(), key=lambda d: (device_name(d["host"]), d["started"]))}
+    return {
+        **report,
+        "devices": sorted(known.values(), key=lambda d: (device_name(d["host"]), d["started"])),
+    }
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -55,10 +60,14 @@ def read(file: Path) -> dict[str, Any]:
         told = bench_file.read(file)
         Device.model_validate(told)
     except EdgeError as error:
-        raise BenchFileError(error.what, got=error.got, expected=error.expected, remedy=error.remedy) from error
+        raise BenchFileError(
+            error.what, got=error.got, expected=error.expected, remedy=error.remedy
+        ) from error
     except ValidationError as error:
         said = refusal(f"{file} is not a bench.json that a report can show", error)
-        raise BenchFileError(said.what, got=said.got, expected=said.expected, remedy=said.remedy) from error
+        raise BenchFileError(
+            said.what, got=said.got, expected=said.expected, remedy=said.remedy
+        ) from error
     return told
 
 
@@ -71,18 +80,21 @@ def check(device: Mapping[str, Any], manifest: Path, file: Path) -> None:
     own, told = sha256_file(manifest), device["bundle"]["manifest_sha256"]
     if told != own:
         raise BenchFileError(
-            f"{file} measured another bundle", got=f"{device['bundle']['name']}, manifest sha256 {told[:16]}…",
+            f"{file} measured another bundle",
+            got=f"{device['bundle']['name']}, manifest sha256 {told[:16]}…",
             expected=f"{own[:16]}… ({manifest})",
             remedy="copy this run's bundle folder to the device as it is, and run compress bench there again",
-        )  # fmt: skip
+        )
     shipped = {entry["sha256"] for entry in json.loads(manifest.read_text())["files"].values()}
     for row in device["rows"]:
         sha = row.get("file_sha256")
         if row["model"] != "teacher" and sha is not None and sha not in shipped:
             raise BenchFileError(
-                f"{file} timed a file that is not in this bundle", got=f"{row['precision']}, sha256 {sha[:16]}…",
-                expected="one of the files that the manifest lists", remedy="compress verify the bundle on the device",
-            )  # fmt: skip
+                f"{file} timed a file that is not in this bundle",
+                got=f"{row['precision']}, sha256 {sha[:16]}…",
+                expected="one of the files that the manifest lists",
+                remedy="compress verify the bundle on the device",
+            )
 
 
 def shortened(device: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compress.pipeline import NAMES
-from compress.report import budget, changed, devices, domains, mixtures, plots, recipe, sentences, speed, wording
-from compress.report.pictures import EXACT_EDGE, Mistake, Sheet, Turned
-from compress.report.summary import summary_rows
+from compress.engine.config import Settings
+from compress.report import wording
+from compress.report.charts import accuracy as plots
+from compress.report.charts.pictures import EXACT_EDGE, Mistake, Sheet, Turned
+from compress.report.sections import budget, devices, domains, recipe, sentences, speed
+from compress.report.sections import changes as changed
+from compress.report.sections import sensitivity as mixtures
+from compress.report.sections.summary import summary_rows
 from compress.report.wording import form, p50_of, seconds, significant
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -39,18 +43,28 @@ class Material:
 def render_html(report: dict[str, Any], material: Material) -> str:
     """One page that asks for nothing else: styles, drawings and pictures are inside."""
     style = (TEMPLATES / "style.css").read_text()
-    return _environment(autoescape=True).get_template("report.html.j2").render(style=style, **view(report, material))
+    return (
+        _environment(autoescape=True)
+        .get_template("report.html.j2")
+        .render(style=style, **view(report, material))
+    )
 
 
 def render_markdown(report: dict[str, Any]) -> str:
     """The tables and sentences for a terminal, a commit or an issue."""
-    return _environment(autoescape=False).get_template("report.md.j2").render(**view(report, Material(), drawn=False))
+    return (
+        _environment(autoescape=False)
+        .get_template("report.md.j2")
+        .render(**view(report, Material(), drawn=False))
+    )
 
 
 def view(report: dict[str, Any], material: Material, drawn: bool = True) -> dict[str, Any]:
     """Everything the templates ask for; ``drawn=False`` leaves the pictures out."""
     shipped = report["student"]["shipped"]
-    names = [name for name in wording.FORMS if name in report["size_bytes"] or name in report["accuracy"]]
+    names = [
+        name for name in wording.FORMS if name in report["size_bytes"] or name in report["accuracy"]
+    ]
     pairs = report["paired"]
     return {
         "report": report,
@@ -74,7 +88,9 @@ def view(report: dict[str, Any], material: Material, drawn: bool = True) -> dict
         "probing_rows": recipe.probing_rows(report),
         "recipe_rows": recipe.recipe_rows(report),
         "sheets": material.sheets,
-        "mistakes": [{**vars(m), "exact": material.image_size <= EXACT_EDGE} for m in material.mistakes],
+        "mistakes": [
+            {**vars(m), "exact": material.image_size <= EXACT_EDGE} for m in material.mistakes
+        ],
         "turned_images": [
             (words, [{**vars(m), "exact": material.image_size <= EXACT_EDGE} for m in found])
             for words, found in (
@@ -88,7 +104,9 @@ def view(report: dict[str, Any], material: Material, drawn: bool = True) -> dict
         **mixtures.view(report, drawn),
         **changed.view(report),
         "kernel_sentence": sentences.kernel_sentence(report),
-        "kernel_rows": sorted(report["quantization"]["kernels"]["ran"].items(), key=lambda pair: (-pair[1], pair[0])),
+        "kernel_rows": sorted(
+            report["quantization"]["kernels"]["ran"].items(), key=lambda pair: (-pair[1], pair[0])
+        ),
         "ptq_sentence": sentences.ptq_sentence(report),
         "parity_rows": sentences.parity_rows(report),
         "environment": sentences.environment_rows(report),
@@ -110,13 +128,21 @@ def _threads(report: Mapping[str, Any]) -> str:
 def _contents(report: Mapping[str, Any], material: Material) -> list[tuple[str, str]]:
     has = bool(report["accuracy"])
     listed = [
-        ("results", "Results", True), ("budget", "Budget", bool(report["budgets"] or report.get("candidates"))),
-        ("devices", "Devices", bool(report.get("devices"))), ("latency", "Speed", True), ("int8", "int8", True),
-        ("domains", "Domains", bool(report.get("domains"))), ("classes", "Classes", has),
-        ("calibration", "Confidence", has), ("images", "Images", bool(material.sheets)),
-        ("probing", "Probing", bool(report["synthetic"].get("probing"))), ("mistakes", "Mistakes", has),
-        ("training", "Training", True), ("open", "Not proven", True), ("origin", "Repeat", True),
-    ]  # fmt: skip
+        ("results", "Results", True),
+        ("budget", "Budget", bool(report["budgets"] or report.get("candidates"))),
+        ("devices", "Devices", bool(report.get("devices"))),
+        ("latency", "Speed", True),
+        ("int8", "int8", True),
+        ("domains", "Domains", bool(report.get("domains"))),
+        ("classes", "Classes", has),
+        ("calibration", "Confidence", has),
+        ("images", "Images", bool(material.sheets)),
+        ("probing", "Probing", bool(report["synthetic"].get("probing"))),
+        ("mistakes", "Mistakes", has),
+        ("training", "Training", True),
+        ("open", "Not proven", True),
+        ("origin", "Repeat", True),
+    ]
     return [(anchor, name) for anchor, name, shown in listed if shown]
 
 
@@ -126,9 +152,17 @@ def _plots(report: Mapping[str, Any], material: Material) -> dict[str, Any]:
 
     drawn: dict[str, Any] = {"timings": Markup(plots.timings(_by_stage(report["timings_s"])))}
     found = [
-        plots.Point(name, p50, accuracy[name]["top1"], tuple(accuracy[name]["ci95"]), report["size_bytes"][name])
+        plots.Point(
+            name,
+            p50,
+            accuracy[name]["top1"],
+            tuple(accuracy[name]["ci95"]),
+            report["size_bytes"][name],
+        )
         for name in wording.FORMS
-        if name in accuracy and name in report["size_bytes"] and (p50 := p50_of(report, name)) is not None
+        if name in accuracy
+        and name in report["size_bytes"]
+        and (p50 := p50_of(report, name)) is not None
     ]
     if found:
         drawn["accuracy_latency"] = Markup(plots.accuracy_latency(found))
@@ -136,7 +170,11 @@ def _plots(report: Mapping[str, Any], material: Material) -> dict[str, Any]:
     if shipped in accuracy:
         cells, names = report["confusion"][shipped], report["dataset"]["class_names"]
         drawn["confusion"] = Markup(plots.confusion(cells, names, shipped))
-    order = [name for name in ("teacher", "student_fp32", "student_int8") if name in report["calibration"]]
+    order = [
+        name
+        for name in ("teacher", "student_fp32", "student_int8")
+        if name in report["calibration"]
+    ]
     drawn["reliability"] = [
         (name, Markup(plots.reliability(report["calibration"][name], name, ece)), ece)
         for name in order
@@ -153,8 +191,10 @@ def _plots(report: Mapping[str, Any], material: Material) -> dict[str, Any]:
 
 def _by_stage(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values by stage, in the order of the pipeline."""
-    known = [name for name in NAMES if name in values]
-    return {name: values[name] for name in [*known, *(name for name in values if name not in known)]}
+    known = [name for name in Settings.model_fields if name in values]
+    return {
+        name: values[name] for name in [*known, *(name for name in values if name not in known)]
+    }
 
 
 def _curve_caption(history: Sequence[Mapping[str, float]]) -> str:
@@ -178,9 +218,11 @@ def _environment(autoescape: bool) -> Any:
     import jinja2
 
     env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=autoescape, undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
-    )  # fmt: skip
+    )
     for name in ("percent", "points", "milliseconds", "p_value", "form", "signed_interval"):
         env.filters[name] = getattr(wording, name)
     env.filters["millijoules"] = devices.millijoules

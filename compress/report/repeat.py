@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from compress import api, config
-from compress.config import Settings
+from compress.engine import config
+from compress.engine import options as resolution
+from compress.engine.config import Settings
 
 #: what says nothing about the result: where named datasets lie on this machine, and the notes
 ELSEWHERE = frozenset({"data.root", "notes"})
@@ -41,12 +42,16 @@ def _shortest(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
             options["teacher"] = "petals"
         if data.offline:
             options["offline"] = True
-        changed = dict(_changes(settings.plain(), api.settings_for(**options).plain()))
-        candidates.append((len(changed), name is not None, _line(options, changed), options, changed))
+        changed = dict(_changes(settings.plain(), resolution.settings_for(**options).plain()))
+        candidates.append(
+            (len(changed), name is not None, _line(options, changed), options, changed)
+        )
     return min(candidates, key=lambda found: found[:3])[3:]
 
 
-def _changes(wanted: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _changes(
+    wanted: Mapping[str, Any], given: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
     for name, value in wanted.items():
         if isinstance(value, Mapping):
             yield from _changes(value, given[name], f"{prefix}{name}.")

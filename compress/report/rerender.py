@@ -13,20 +13,24 @@ from typing import Any
 
 import numpy as np
 
-from compress.artifacts import Artifact, write_json
-from compress.bench import changed
+from compress.bench.stage import changed
 from compress.budgets.judge import rejudged
-from compress.errors import ConfigError
+from compress.engine.errors import ConfigError
+from compress.engine.store import Artifact, write_json
 from compress.report.merge import merge
-from compress.report.model import validate
+from compress.report.model.report import validate
 from compress.report.page import Material, render_html, render_markdown
 from compress.report.stage import material
 
 FILES = ("report.json", "report.md", "report.html")
-PICTURED = ("data", "generate", "distill", "quantize", "bench")  # stages that the page takes pictures and curves from
-WITHOUT_PICTURES = (
-    "the stages of this run are not at hand: this rendering has no pictures of images and no training curves"
-)
+PICTURED = (
+    "data",
+    "generate",
+    "distill",
+    "quantize",
+    "bench",
+)  # stages that the page takes pictures and curves from
+WITHOUT_PICTURES = "the stages of this run are not at hand: this rendering has no pictures of images and no training curves"
 
 
 def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -> dict[str, Any]:
@@ -70,21 +74,49 @@ def load(run: Path) -> dict[str, Any]:
         report: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError as error:
         raise ConfigError(
-            "this is not the folder of a finished run", got=str(run), expected="a folder with report.json and bundle/",
+            "this is not the folder of a finished run",
+            got=str(run),
+            expected="a folder with report.json and bundle/",
             remedy="compress show lists the runs; compress build finishes one",
-        ) from error  # fmt: skip
+        ) from error
     except (OSError, ValueError) as error:
-        raise ConfigError("report.json cannot be read", got=f"{file}: {error}", remedy="build the run again") from error
+        raise ConfigError(
+            "report.json cannot be read", got=f"{file}: {error}", remedy="build the run again"
+        ) from error
     validate(report)
     return report
 
 
 def completed(report: Mapping[str, Any], run: Path) -> dict[str, Any]:
     """The report with the fields that its version did not write yet, from the predictions that the run kept."""
-    out = {"candidates": [], "devices": [], "sensitivity": None, "breakdown": None, "changes": {}, **report}
+    out = {
+        "candidates": [],
+        "devices": [],
+        "sensitivity": None,
+        "breakdown": None,
+        "changes": {},
+        **report,
+    }
     predictions = run / "bench" / "predictions.npz"
     if not out["changes"] and report["accuracy"] and predictions.is_file():
         with np.load(predictions, allow_pickle=False) as stored:
             logits = {name: stored[name] for name in stored.files if name != "labels"}
         out["changes"] = changed(run / "data", logits)
     return out
+
+
+def add_sensitivity(run: Path, result: Mapping[str, Any]) -> bool:
+    """Puts the result into the run's report.json and renders its pages again; False where the run has no report.
+
+    Raises:
+        Clip2EdgeError: a report.json that does not keep its contract.
+    """
+    if not (run / "report.json").is_file():
+        return False
+    report = load(run)
+    told = {
+        key: value for key, value in result.items() if key not in ("candidates", "schema", "kind")
+    }
+    write_json(run / "report.json", {**report, "sensitivity": told})
+    rerender(run)
+    return True

@@ -8,7 +8,7 @@ from typing import Any
 
 NARROW = "\u202f"  # narrow no-break space between a number and its unit
 ABSENT = "–"
-COMPUTE = "compute"  # what runtime.measure.bench calls a latency without decoding
+COMPUTE = "compute"  # what runtime.bench.run calls a latency without decoding
 
 FORMS: Mapping[str, str] = {  # every form of the models, in the order of tables
     "teacher": "teacher",
@@ -44,7 +44,9 @@ def signed_interval(ci95: tuple[float, float] | list[float] | None, digits: int 
     """An interval of a difference, in points: [-0.012, 0.004] -> "−1.2 to +0.4"."""
     if ci95 is None:
         return ABSENT
-    return " to ".join(points(value, digits).partition(NARROW)[0].removeprefix("±") for value in ci95)
+    return " to ".join(
+        points(value, digits).partition(NARROW)[0].removeprefix("±") for value in ci95
+    )
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -52,7 +54,9 @@ def significant(value: float, digits: int = 3) -> str:
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
-    decimals = digits - 1 - math.floor(math.log10(abs(round(value, decimals))))  # 0.9996 rounds up to 1.00
+    decimals = (
+        digits - 1 - math.floor(math.log10(abs(round(value, decimals))))
+    )  # 0.9996 rounds up to 1.00
     return f"{round(value, decimals):,.{max(decimals, 0)}f}"
 
 
@@ -102,7 +106,9 @@ def seconds(value: float | None) -> str:
 
 def p_value(p: float | None) -> str:
     """0.00003 -> "< 0.001"."""
-    return ABSENT if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return (
+        ABSENT if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    )
 
 
 def shots(dataset: Mapping[str, Any]) -> str:
@@ -154,7 +160,9 @@ def _gap(difference: float) -> str:
     return f"{value:g} {unit} {'below' if difference < 0 else 'above'} its accuracy"
 
 
-def p50_of(report: Mapping[str, Any], name: str, *, batch: int = 1, threads: int | None = None) -> float | None:
+def p50_of(
+    report: Mapping[str, Any], name: str, *, batch: int = 1, threads: int | None = None
+) -> float | None:
     """The compute p50 in ms of a form at ``batch`` images and ``threads`` threads (default: the fewest measured)."""
     row = compute_row(report, name, batch=batch, threads=threads)
     return row["p50_ms"] if row else None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.errors import ConfigError, ExportError, nearest
+from compress.engine.errors import ConfigError, ExportError, nearest
 from export.apps import cpp, jetson, python, triton, web
 from export.apps.source import AppSource, Vendored, read_source
 
@@ -35,7 +35,11 @@ class Target:
 
 
 TARGETS: dict[str, Target] = {
-    "python": Target(python.fill, "ten lines of Python", "pip install -r requirements.txt; python classify.py PHOTO"),
+    "python": Target(
+        python.fill,
+        "ten lines of Python",
+        "pip install -r requirements.txt; python classify.py PHOTO",
+    ),
     "web": Target(
         web.fill,
         "a static page: file, drag and drop, webcam",
@@ -43,13 +47,23 @@ TARGETS: dict[str, Target] = {
         frozenset({"ort"}),
     ),
     "cpp": Target(cpp.fill, "C++17 on onnxruntime", "cmake -S . -B build; cmake --build build"),
-    "triton": Target(triton.fill, "a Triton model repository", "tritonserver --model-repository=model_repository"),
-    "jetson": Target(jetson.fill, "a container for JetPack 6", "docker build --build-arg BASE=... -t classifier ."),
+    "triton": Target(
+        triton.fill, "a Triton model repository", "tritonserver --model-repository=model_repository"
+    ),
+    "jetson": Target(
+        jetson.fill,
+        "a container for JetPack 6",
+        "docker build --build-arg BASE=... -t classifier .",
+    ),
 }
 
 
 def write_app(
-    bundle: str | Path, target: str, out: str | Path, precision: str = "auto", ort: Path | None = None
+    bundle: str | Path,
+    target: str,
+    out: str | Path,
+    precision: str = "auto",
+    ort: Path | None = None,
 ) -> Path:
     """Writes the app ``target`` of ``bundle`` into the new or empty folder ``out`` and returns it.
 
@@ -76,7 +90,11 @@ def write_app(
         raise ConfigError(f"--{name} with target {target}", expected=f"target {' or '.join(users)}")
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ExportError(f"{folder} is not empty", expected="a new folder", remedy="remove it or choose another name")
+        raise ExportError(
+            f"{folder} is not empty",
+            expected="a new folder",
+            remedy="remove it or choose another name",
+        )
     source = read_source(bundle, precision)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

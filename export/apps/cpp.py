@@ -24,7 +24,9 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
         "kilobytes": f"{source.model.stat().st_size / 1000:,.0f}",
         "precision": literal(source.precision),
         "precision_name": source.precision,
-        "labels": [{"literal": literal(label), "bytes": len(label.encode())} for label in source.labels],
+        "labels": [
+            {"literal": literal(label), "bytes": len(label.encode())} for label in source.labels
+        ],
         "spec": source.spec,
         "golden": [literal(name) for name in golden],
         "tolerance": source.tolerance,
@@ -34,4 +36,8 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
 
 def literal(text: str) -> str:
     """A C++ string literal of the UTF-8 bytes of ``text``; no label can end it or add to the program."""
-    return '"' + "".join(chr(byte) if byte in PLAIN else f"\\{byte:03o}" for byte in text.encode()) + '"'
+    return (
+        '"'
+        + "".join(chr(byte) if byte in PLAIN else f"\\{byte:03o}" for byte in text.encode())
+        + '"'
+    )

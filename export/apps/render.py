@@ -26,7 +26,9 @@ def render(target: str, folder: Path, values: dict[str, Any]) -> None:
         lstrip_blocks=True,
         autoescape=False,
     )
-    for file in sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+    for file in sorted(
+        path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ):
         name = file.relative_to(root).as_posix()
         target_file = folder / name.removesuffix(".j2")
         target_file.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from compress.errors import ExportError
+from compress.engine.errors import ExportError
 from runtime import golden as golden_vectors
 from runtime.bundle import GOLDEN, Bundle, open_bundle
 from runtime.golden import TARGETS_GOLDEN
@@ -25,7 +25,10 @@ FLOAT = onnx.TensorProto.FLOAT
 OUTPUT = "logits"
 # Names end up in programs, scripts and configuration: of a hostile bundle they may not be more than names.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-PLAIN_SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}  # what every app can decode, by magic number
+PLAIN_SUFFIXES = {
+    b"\x89PNG": ".png",
+    b"\xff\xd8\xff": ".jpg",
+}  # what every app can decode, by magic number
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,9 @@ class AppSource:
     @property
     def tolerance(self) -> float:
         """Largest difference of a golden logit that another machine may show, as a share of the logits' spread."""
-        return golden_vectors.TOLERANCE.get(self.precision.split(".")[0], golden_vectors.OTHER_TOLERANCE)
+        return golden_vectors.TOLERANCE.get(
+            self.precision.split(".")[0], golden_vectors.OTHER_TOLERANCE
+        )
 
     @property
     def sha256(self) -> str:
@@ -83,14 +88,25 @@ class AppSource:
             ExportError: the bundle has none for this model, or this machine does not make the golden pixels.
         """
         if GOLDEN not in self.bundle.manifest["files"]:
-            raise ExportError(f"{self.bundle.path} has no {GOLDEN}", expected="golden vectors", remedy="rebuild it")
-        listed = [name for name in (TARGETS_GOLDEN, GOLDEN) if name in self.bundle.manifest["files"]]
-        arrays = {key: array for name in listed for key, array in golden_vectors.read(self.bundle.path / name).items()}
+            raise ExportError(
+                f"{self.bundle.path} has no {GOLDEN}",
+                expected="golden vectors",
+                remedy="rebuild it",
+            )
+        listed = [
+            name for name in (TARGETS_GOLDEN, GOLDEN) if name in self.bundle.manifest["files"]
+        ]
+        arrays = {
+            key: array
+            for name in listed
+            for key, array in golden_vectors.read(self.bundle.path / name).items()
+        }
         logits = arrays.get(f"logits.{self.precision}")
         if logits is None:
             raise ExportError(
                 f"the golden vectors have no logits of {self.precision}",
-                got=", ".join(sorted(name for name in arrays if name.startswith("logits."))) or "none",
+                got=", ".join(sorted(name for name in arrays if name.startswith("logits.")))
+                or "none",
                 remedy="compress export makes them with the model; or choose another --precision",
             )
         return [_case(index, arrays, logits[index], self.spec) for index in range(len(logits))]
@@ -128,7 +144,9 @@ def write_golden(source: AppSource, folder: Path) -> list[str]:
     return names
 
 
-def _case(index: int, arrays: Mapping[str, np.ndarray], logits: np.ndarray, spec: PreprocessSpec) -> GoldenCase:
+def _case(
+    index: int, arrays: Mapping[str, np.ndarray], logits: np.ndarray, spec: PreprocessSpec
+) -> GoldenCase:
     encoded = arrays[f"img_{index}"].tobytes()
     image = decode(encoded)
     pixels = geometry(image, spec)
@@ -137,7 +155,9 @@ def _case(index: int, arrays: Mapping[str, np.ndarray], logits: np.ndarray, spec
             f"golden image {index} has other pixels on this machine",
             remedy="compress verify BUNDLE names the step; make the app where the bundle verifies",
         )
-    suffix = next((suffix for magic, suffix in PLAIN_SUFFIXES.items() if encoded.startswith(magic)), None)
+    suffix = next(
+        (suffix for magic, suffix in PLAIN_SUFFIXES.items() if encoded.startswith(magic)), None
+    )
     if suffix is None:  # no C++ decoder for it in the app: the same pixels as PNG
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
@@ -148,19 +168,33 @@ def _case(index: int, arrays: Mapping[str, np.ndarray], logits: np.ndarray, spec
 def _input(model: Path, size: int) -> tuple[str, int | None]:
     if model.suffix != ".onnx":
         raise ExportError(
-            "model of an app", got=model.name, expected="an .onnx file", remedy="choose another --precision"
+            "model of an app",
+            got=model.name,
+            expected="an .onnx file",
+            remedy="choose another --precision",
         )
     graph = onnx.load(model, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     if OUTPUT not in {value.name for value in graph.output}:
-        raise ExportError(f"{model.name} has no output {OUTPUT}", got=[value.name for value in graph.output])
-    shapes = [[dim.dim_value or None for dim in value.type.tensor_type.shape.dim] for value in inputs]
+        raise ExportError(
+            f"{model.name} has no output {OUTPUT}", got=[value.name for value in graph.output]
+        )
+    shapes = [
+        [dim.dim_value or None for dim in value.type.tensor_type.shape.dim] for value in inputs
+    ]
     types = [value.type.tensor_type.elem_type for value in inputs]
-    if types != [FLOAT] or len(shapes[0]) != 4 or shapes[0][1:] not in ([3, size, size], [3, None, None]):
+    if (
+        types != [FLOAT]
+        or len(shapes[0]) != 4
+        or shapes[0][1:] not in ([3, size, size], [3, None, None])
+    ):
         raise ExportError(
             f"{model.name} has another input than apps feed",
-            got=[(onnx.TensorProto.DataType.Name(kind), shape) for kind, shape in zip(types, shapes, strict=True)],
+            got=[
+                (onnx.TensorProto.DataType.Name(kind), shape)
+                for kind, shape in zip(types, shapes, strict=True)
+            ],
             expected=f"one float32 (B, 3, {size}, {size})",
             remedy="choose another --precision",
         )
@@ -172,4 +206,7 @@ def _title(bundle: Bundle) -> str:
     if "README.md" not in bundle.manifest["files"]:
         return "classifier"
     lines = card.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line[2:].strip() for line in lines if line.startswith("# ") and line[2:].strip()), "classifier")
+    return next(
+        (line[2:].strip() for line in lines if line.startswith("# ") and line[2:].strip()),
+        "classifier",
+    )

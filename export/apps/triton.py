@@ -47,11 +47,19 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
 def quoted(text: str) -> str:
     """A string of protobuf's text format; nothing in ``text`` can end it."""
     plain = set(range(0x20, 0x7F)) - set(b"\"\\'")
-    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
+    return (
+        '"'
+        + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode())
+        + '"'
+    )
 
 
 def _for_tensorrt(source: AppSource) -> AppSource:
     for precision in FOR_TENSORRT:
         if precision in source.bundle.models:
             return read_source(source.bundle.path, precision)
-    raise BundleError("no model for TensorRT", got=", ".join(source.bundle.models), expected=" or ".join(FOR_TENSORRT))
+    raise BundleError(
+        "no model for TensorRT",
+        got=", ".join(source.bundle.models),
+        expected=" or ".join(FOR_TENSORRT),
+    )

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from compress.errors import ExportError
+from compress.engine.errors import ExportError
 from export.apps.render import markdown_text, render
 from export.apps.source import AppSource, Vendored, write_golden
 
@@ -60,7 +60,9 @@ def _copy_engine(package: Path, folder: Path) -> str:
         facts = json.loads((package / "package.json").read_text(encoding="utf-8"))
         name, version = facts["name"], facts["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{package} is not the npm package {ORT_PACKAGE}", got=error, remedy=_remedy()) from error
+        raise ExportError(
+            f"{package} is not the npm package {ORT_PACKAGE}", got=error, remedy=_remedy()
+        ) from error
     missing = [file for file in ORT_FILES if not (package / "dist" / file).is_file()]
     if name != ORT_PACKAGE or missing:
         raise ExportError(

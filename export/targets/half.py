@@ -19,18 +19,36 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from compress.errors import ExportError
-from export.qdq import GraphView
+from compress.engine.errors import ExportError
+from export.onnx.qdq import GraphView
 from export.targets.scan import MAX_HALF, TensorRange
 from export.targets.shapes import infer, static_shape
 
 FLOAT32_OPS = frozenset(
     {
-        "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "ReduceLogSum", "ReduceProd", "Pow", "Exp", "CumSum", "Range",
-        "Resize", "Upsample", "QuantizeLinear", "DequantizeLinear", "Cast", "CastLike", "NonMaxSuppression", "RoiAlign",
-        "RandomNormal", "RandomUniform", "ConstantOfShape", "BatchNormalization",
+        "ReduceL2",
+        "ReduceSumSquare",
+        "ReduceLogSumExp",
+        "ReduceLogSum",
+        "ReduceProd",
+        "Pow",
+        "Exp",
+        "CumSum",
+        "Range",
+        "Resize",
+        "Upsample",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "Cast",
+        "CastLike",
+        "NonMaxSuppression",
+        "RoiAlign",
+        "RandomNormal",
+        "RandomUniform",
+        "ConstantOfShape",
+        "BatchNormalization",
     }
-)  # fmt: skip
+)
 """Operators that square, exponentiate or accumulate, have inputs that ONNX fixes to float32, or choose their own type."""
 
 SUMMING = frozenset({"ReduceMean", "ReduceSum", "GlobalAveragePool", "AveragePool"})
@@ -56,20 +74,30 @@ class HalfReport:
     def to_json(self) -> dict[str, object]:
         """Plain values for the manifest."""
         return {
-            "nodes_half": self.half, "nodes_float32": self.kept, "float32_because": self.reasons,
-            "near_overflow": self.near_overflow, "subnormal_share": self.most_subnormal,
-        }  # fmt: skip
+            "nodes_half": self.half,
+            "nodes_float32": self.kept,
+            "float32_because": self.reasons,
+            "near_overflow": self.near_overflow,
+            "subnormal_share": self.most_subnormal,
+        }
 
 
-SHAPE_ONLY = frozenset({"Shape", "Size"})  # read no values: they take a tensor in whatever type it is
-TINY, GUARDED = "a constant becomes zero or infinite", "divides by what a small constant keeps from zero"
+SHAPE_ONLY = frozenset(
+    {"Shape", "Size"}
+)  # read no values: they take a tensor in whatever type it is
+TINY, GUARDED = (
+    "a constant becomes zero or infinite",
+    "divides by what a small constant keeps from zero",
+)
 DIVIDING = frozenset({"Div", "Reciprocal", "Sqrt", "Log"})
 SHOWN = 8  # tensors that the report names
 
 KINDS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 
 
-def in_half(model: ModelProto, ranges: Mapping[str, TensorRange], kind: str = "fp16") -> tuple[ModelProto, HalfReport]:
+def in_half(
+    model: ModelProto, ranges: Mapping[str, TensorRange], kind: str = "fp16"
+) -> tuple[ModelProto, HalfReport]:
     """A copy of a float32 model that computes in half precision between a float32 input and float32 outputs.
 
     Args:
@@ -86,34 +114,51 @@ def in_half(model: ModelProto, ranges: Mapping[str, TensorRange], kind: str = "f
     shapes, view = infer(twin), GraphView(twin)
     floats = {name for name, made in shapes.items() if made.elem_type == TensorProto.FLOAT}
     computing = [
-        node for node in twin.graph.node
-        if node.op_type not in SHAPE_ONLY and any(name in floats for name in (*node.input, *node.output) if name)
-    ]  # fmt: skip
+        node
+        for node in twin.graph.node
+        if node.op_type not in SHAPE_ONLY
+        and any(name in floats for name in (*node.input, *node.output) if name)
+    ]
     reasons: dict[str, str] = {}
     for node in computing:
         why = _obstacle(node, view, ranges, shapes, floats, kind)
         if why is not None:
             reasons[_name(node)] = why
-    for node in computing:  # in topological order: what a small constant guards is divided by in float32 too
-        guarded = any(reasons.get(_name(view.producer[n])) in (TINY, GUARDED) for n in node.input if n in view.producer)
+    for node in (
+        computing
+    ):  # in topological order: what a small constant guards is divided by in float32 too
+        guarded = any(
+            reasons.get(_name(view.producer[n])) in (TINY, GUARDED)
+            for n in node.input
+            if n in view.producer
+        )
         if guarded and node.op_type in DIVIDING:
             reasons.setdefault(_name(node), GUARDED)
     chosen = {id(node) for node in computing if _name(node) not in reasons}
     if not chosen:
         raise ExportError(
-            f"no node can be computed in {kind}", got="; ".join(f"{k}: {v}" for k, v in list(reasons.items())[:3]),
-            expected="activations within float16's range", remedy="ship fp32 or bf16",
-        )  # fmt: skip
+            f"no node can be computed in {kind}",
+            got="; ".join(f"{k}: {v}" for k, v in list(reasons.items())[:3]),
+            expected="activations within float16's range",
+            remedy="ship fp32 or bf16",
+        )
     _insert_casts(twin, chosen, floats, KINDS[kind])
-    near = sorted((row for row in ranges.values() if row.near_overflow), key=lambda row: -row.max_abs)
+    near = sorted(
+        (row for row in ranges.values() if row.near_overflow), key=lambda row: -row.max_abs
+    )
     subnormal = sorted(
-        (row for row in ranges.values() if row.subnormal_share > 0), key=lambda row: -row.subnormal_share
+        (row for row in ranges.values() if row.subnormal_share > 0),
+        key=lambda row: -row.subnormal_share,
     )
     report = HalfReport(
-        len(chosen), len(reasons), dict(sorted(reasons.items())),
+        len(chosen),
+        len(reasons),
+        dict(sorted(reasons.items())),
         {row.name: row.max_abs for row in near} if kind == "fp16" else {},
-        {row.name: round(row.subnormal_share, 6) for row in subnormal[:SHOWN]} if kind == "fp16" else {},
-    )  # fmt: skip
+        {row.name: round(row.subnormal_share, 6) for row in subnormal[:SHOWN]}
+        if kind == "fp16"
+        else {},
+    )
     return twin, report
 
 
@@ -132,7 +177,10 @@ def _obstacle(
     """Why ``node`` must stay in float32, or None."""
     if node.op_type in FLOAT32_OPS or node.domain not in ("", "ai.onnx"):
         return f"{node.op_type} needs float32"
-    if any(name in floats and name in view.initializers and _underflows(view, name, kind) for name in node.input):
+    if any(
+        name in floats and name in view.initializers and _underflows(view, name, kind)
+        for name in node.input
+    ):
         return TINY
     if kind != "fp16":
         return None
@@ -140,9 +188,13 @@ def _obstacle(
         if name in ranges and ranges[name].near_overflow:
             return f"{name} reaches {ranges[name].max_abs:.4g}"
     if node.op_type in SUMMING and node.output[0] in ranges:
-        before, after = (static_shape(_batch_one(shapes.get(n))) for n in (node.input[0], node.output[0]))
+        before, after = (
+            static_shape(_batch_one(shapes.get(n))) for n in (node.input[0], node.output[0])
+        )
         count = np.prod(before) / np.prod(after) if before and after else 1.0
-        total = ranges[node.output[0]].max_abs * (1.0 if node.op_type == "ReduceSum" else float(count))
+        total = ranges[node.output[0]].max_abs * (
+            1.0 if node.op_type == "ReduceSum" else float(count)
+        )
         if total > MAX_HALF / 2:
             return f"its sum reaches {total:.4g}"
     return None
@@ -189,8 +241,12 @@ def _insert_casts(model: ModelProto, chosen: set[int], floats: set[str], half: i
     """
     graph = model.graph
     outputs = {value.name for value in graph.output}
-    made_half = {name for node in graph.node if id(node) in chosen for name in node.output if name in floats}
-    renamed = {name: f"{name}_half" for name in made_half & outputs}  # an output keeps its name and type
+    made_half = {
+        name for node in graph.node if id(node) in chosen for name in node.output if name in floats
+    }
+    renamed = {
+        name: f"{name}_half" for name in made_half & outputs
+    }  # an output keeps its name and type
     weights = {tensor.name: tensor for tensor in graph.initializer if tensor.name in floats}
     ready: set[str] = set()  # cast twins that exist
     extra: dict[str, TensorProto] = {}
@@ -224,7 +280,9 @@ def _insert_casts(model: ModelProto, chosen: set[int], floats: set[str], half: i
             elif is_half:
                 node.input[place] = renamed.get(name, name)
             elif name in made_half:
-                node.input[place] = name if name in renamed else cast(name, f"{name}_float", TensorProto.FLOAT)
+                node.input[place] = (
+                    name if name in renamed else cast(name, f"{name}_float", TensorProto.FLOAT)
+                )
         if is_half:
             for place, name in enumerate(node.output):
                 node.output[place] = renamed.get(name, name)
@@ -233,7 +291,11 @@ def _insert_casts(model: ModelProto, chosen: set[int], floats: set[str], half: i
             original = name.removesuffix("_half")
             if renamed.get(original) == name:
                 cast(name, original, TensorProto.FLOAT)
-    rest = [tensor for tensor in graph.initializer if tensor.name not in weights or tensor.name in kept_weights]
+    rest = [
+        tensor
+        for tensor in graph.initializer
+        if tensor.name not in weights or tensor.name in kept_weights
+    ]
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     kept = [TensorProto.FromString(tensor.SerializeToString()) for tensor in rest]
     del graph.node[:], graph.initializer[:], graph.value_info[:]
@@ -254,7 +316,11 @@ def emulated(model: ModelProto) -> ModelProto:
     """
     twin = ModelProto()
     twin.CopyFrom(model)
-    halves = {name: made.elem_type for name, made in infer(twin).items() if made.elem_type in KINDS.values()}
+    halves = {
+        name: made.elem_type
+        for name, made in infer(twin).items()
+        if made.elem_type in KINDS.values()
+    }
     nodes: list[NodeProto] = []
     for node in twin.graph.node:
         rounded = [name for name in node.output if name in halves]

@@ -23,14 +23,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from compress.errors import ExportError
+from compress.engine.errors import ExportError
 
 SUFFIX = ".ort"
 OPERATORS_SUFFIX = ".operators.txt"  # for build.sh --include_ops_by_config
 LEVEL = "extended"
 ADDR_NO_RANDOMIZE = 0x0040000  # personality(2), linux/personality.h
 UNCHANGED = 0xFFFFFFFF
-IN, OUT = "in.onnx", "out.ort"  # names of fixed length: what a process allocated before moves its hash maps
+IN, OUT = (
+    "in.onnx",
+    "out.ort",
+)  # names of fixed length: what a process allocated before moves its hash maps
 
 
 def save_ort(source: Path, target: Path) -> Path:
@@ -67,7 +70,9 @@ def required_operators(ort_file: Path, target: Path) -> Path:
     with contextlib.redirect_stdout(io.StringIO()):
         create_config_from_models([ort_file], target, False)
     lines = [line for line in target.read_text().splitlines() if line and not line.startswith("#")]
-    target.write_text("".join(f"{line}\n" for line in sorted(lines)))  # its comments name folders of this machine
+    target.write_text(
+        "".join(f"{line}\n" for line in sorted(lines))
+    )  # its comments name folders of this machine
     return target
 
 

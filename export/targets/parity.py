@@ -1,7 +1,7 @@
 """Does a target compute what the file it came from computes? Measured on real images, by an engine that runs it here.
 
 The tolerance is a share of the logits' range, by what the target changes, plus three times the noise floor: what the
-source file does when every input moves by 1e-6 (export/parity.py says why).
+source file does when every input moves by 1e-6 (export/onnx/parity.py says why).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 import runtime
-from compress.errors import ParityError
-from export.parity import EXPECTED_AGREEMENT, FLOORS, NUDGE
+from compress.engine.errors import ParityError
+from export.onnx.parity import EXPECTED_AGREEMENT, FLOORS, NUDGE
 from export.targets.pictures import Pictures
 from export.targets.pixels import IMAGE, cropped_pixels
 from runtime.backends import TENSOR, Runner
@@ -25,8 +25,12 @@ from runtime.backends import load as load_model
 from runtime.preprocess import PreprocessSpec, geometry
 
 BATCH = 16
-REFERENCE_IMAGES = 2  # onnx's reference evaluator takes a second for what onnxruntime does in a millisecond
-MAX_MEAN_PIXEL = 0.25  # of 255, on average: a resize without antialiasing is 0.3 to 0.7 off, this one about 0.01
+REFERENCE_IMAGES = (
+    2  # onnx's reference evaluator takes a second for what onnxruntime does in a millisecond
+)
+MAX_MEAN_PIXEL = (
+    0.25  # of 255, on average: a resize without antialiasing is 0.3 to 0.7 off, this one about 0.01
+)
 
 Logits = NDArray[np.float32]
 
@@ -72,9 +76,15 @@ def in_batches(run: Callable[[Any], Logits], images: Any, step: int = BATCH) -> 
 
 
 def against_source(
-    key: str, runner: Runner, source_key: str, source: Runner, pictures: Pictures, spec: PreprocessSpec, share: float,
+    key: str,
+    runner: Runner,
+    source_key: str,
+    source: Runner,
+    pictures: Pictures,
+    spec: PreprocessSpec,
+    share: float,
     engine: str,
-) -> TargetParity:  # fmt: skip
+) -> TargetParity:
     """Compares a target that takes cropped pixels or tensors with its source, on every picture.
 
     Raises:
@@ -82,12 +92,20 @@ def against_source(
     """
     tensor = pictures.normalised(spec)
     wanted, floor = _logits_and_floor(source, tensor)
-    made = in_batches(runner.run, tensor if getattr(runner, "takes", TENSOR) == TENSOR else pictures.pixels)
+    made = in_batches(
+        runner.run, tensor if getattr(runner, "takes", TENSOR) == TENSOR else pictures.pixels
+    )
     return _judged(key, source_key, engine, pictures.source, made, wanted, floor, share)
 
 
 def with_reference_evaluator(
-    key: str, model: ModelProto, source_key: str, source: Runner, pictures: Pictures, spec: PreprocessSpec, share: float
+    key: str,
+    model: ModelProto,
+    source_key: str,
+    source: Runner,
+    pictures: Pictures,
+    spec: PreprocessSpec,
+    share: float,
 ) -> TargetParity:
     """``against_source`` on the first few pictures, by onnx's reference evaluator: for types that no engine here runs.
 
@@ -100,15 +118,24 @@ def with_reference_evaluator(
     tensor = pictures.normalised(spec)[:REFERENCE_IMAGES]
     wanted, floor = _logits_and_floor(source, tensor)
     evaluator: Any = ReferenceEvaluator(model)
-    made = in_batches(lambda batch: evaluator.run(["logits"], {model.graph.input[0].name: batch})[0], tensor, 1)
+    made = in_batches(
+        lambda batch: evaluator.run(["logits"], {model.graph.input[0].name: batch})[0], tensor, 1
+    )
     where = f"the first {len(tensor)} of {pictures.source}"
     return _judged(key, source_key, "onnx reference evaluator", where, made, wanted, floor, share)
 
 
 def whole_images(
-    key: str, runner: Runner, model: ModelProto, source_key: str, source: Runner, pictures: Pictures,
-    spec: PreprocessSpec, share: float, engine: str,
-) -> TargetParity:  # fmt: skip
+    key: str,
+    runner: Runner,
+    model: ModelProto,
+    source_key: str,
+    source: Runner,
+    pictures: Pictures,
+    spec: PreprocessSpec,
+    share: float,
+    engine: str,
+) -> TargetParity:
     """Compares a target that resizes and crops by itself, in two parts.
 
     Its network with the source, on the very pixels that the graph cut out; and all of it with the reference
@@ -128,14 +155,24 @@ def whole_images(
     difference = np.abs(cut.astype(np.float32) - reference)
     wanted, floor = _logits_and_floor(source, runtime.normalise(reference, spec))
     parity = _judged(
-        key, source_key, engine, where, made, wanted, floor, None, float(difference.max()), float(difference.mean())
+        key,
+        source_key,
+        engine,
+        where,
+        made,
+        wanted,
+        floor,
+        None,
+        float(difference.max()),
+        float(difference.mean()),
     )
     if difference.mean() > MAX_MEAN_PIXEL:
         raise ParityError(
             f"{key} does not preprocess as the reference does",
-            got=f"pixels {difference.mean():.2f} of 255 off on average", expected=f"at most {MAX_MEAN_PIXEL:g}",
+            got=f"pixels {difference.mean():.2f} of 255 off on average",
+            expected=f"at most {MAX_MEAN_PIXEL:g}",
             remedy="ship the u8in target, which takes cropped pixels",
-        )  # fmt: skip
+        )
     return parity
 
 
@@ -159,17 +196,35 @@ def _logits_and_floor(source: Runner, tensor: Logits) -> tuple[Logits, float]:
 
 
 def _judged(
-    key: str, against: str, engine: str, where: str, made: Logits, wanted: Logits, floor: float, share: float | None,
-    pixel_max: float | None = None, pixel_mean: float | None = None,
-) -> TargetParity:  # fmt: skip
+    key: str,
+    against: str,
+    engine: str,
+    where: str,
+    made: Logits,
+    wanted: Logits,
+    floor: float,
+    share: float | None,
+    pixel_max: float | None = None,
+    pixel_mean: float | None = None,
+) -> TargetParity:
     difference = np.abs(made - wanted)
     spread = float(np.ptp(wanted))
     tolerance = None if share is None else share * spread + FLOORS * floor
     same = made.argmax(1) == wanted.argmax(1)
     parity = TargetParity(
-        against, engine, len(made), where, float(difference.max()), float(difference.mean()), spread, floor, tolerance,
-        float(same.mean()), pixel_max, pixel_mean,
-    )  # fmt: skip
+        against,
+        engine,
+        len(made),
+        where,
+        float(difference.max()),
+        float(difference.mean()),
+        spread,
+        floor,
+        tolerance,
+        float(same.mean()),
+        pixel_max,
+        pixel_mean,
+    )
     finite = bool(np.isfinite(made).all())
     allowed = max(1, int((1 - EXPECTED_AGREEMENT) * len(same)))
     close = tolerance is None or parity.max_abs_diff <= tolerance
@@ -177,11 +232,14 @@ def _judged(
         raise ParityError(
             f"{key} disagrees with {against}",
             got=f"a logit difference of {parity.max_abs_diff:.4g}, the same class on {parity.agreement:.1%} of "
-            f"{parity.images} images" if finite else "logits that are not finite",
+            f"{parity.images} images"
+            if finite
+            else "logits that are not finite",
             expected=f"at most {tolerance:.4g} (noise floor {floor:.4g}), and the same class on all but {allowed}"
-            if tolerance is not None else f"the same class on all but {allowed}",
+            if tolerance is not None
+            else f"the same class on all but {allowed}",
             remedy="this target must not ship; nothing was written",
-        )  # fmt: skip
+        )
     return parity
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import runtime
-from compress.errors import ExportError
+from compress.engine.errors import ExportError
 from runtime import golden
 from runtime.bundle import GOLDEN, Bundle
 from runtime.errors import ImageError
@@ -51,7 +51,10 @@ class Pictures:
         out = [image for image in self.whole if min(image.size) != spec.resize]
         for index, image in enumerate(self.whole[:MADE_LARGER]):
             wide, high = OTHER_SIZES[index % len(OTHER_SIZES)]
-            size = (max(1, round(wide * spec.size) + index), max(1, round(high * spec.size) - index % 3))
+            size = (
+                max(1, round(wide * spec.size) + index),
+                max(1, round(high * spec.size) - index % 3),
+            )
             out.append(image.resize(size, Image.Resampling.LANCZOS))
         return out
 
@@ -67,7 +70,9 @@ def gather(bundle: Bundle, folder: Path | None = None) -> Pictures:
     skipped: list[str] = []
     if GOLDEN in bundle.manifest["files"]:
         vectors = golden.read(bundle.path / GOLDEN)
-        whole += [decode(vectors[f"img_{index}"].tobytes()) for index in range(len(vectors["decoded"]))]
+        whole += [
+            decode(vectors[f"img_{index}"].tobytes()) for index in range(len(vectors["decoded"]))
+        ]
         sources.append(f"{len(whole)} golden")
     tests = _test_images(bundle)
     if tests:
@@ -79,7 +84,9 @@ def gather(bundle: Bundle, folder: Path | None = None) -> Pictures:
         sources.append(f"{len(found)} of --images")
     if not whole:
         raise ExportError(
-            "there is no image to verify a target on", got=f"no {GOLDEN} in {bundle.path}", remedy="say --images DIR"
+            "there is no image to verify a target on",
+            got=f"no {GOLDEN} in {bundle.path}",
+            remedy="say --images DIR",
         )
     pixels = np.stack([geometry(image, bundle.preprocess) for image in whole])
     return Pictures(whole, pixels, " + ".join(sources), tuple(skipped))
@@ -104,7 +111,9 @@ def from_folder(folder: Path) -> tuple[list[Image.Image], list[str]]:
         ExportError: no readable image.
     """
     files: Sequence[Path] = (
-        sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+        sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if folder.is_dir()
+        else []
     )
     if len(files) > MAX_IMAGES:
         files = [files[index] for index in np.linspace(0, len(files) - 1, MAX_IMAGES).astype(int)]
@@ -116,7 +125,8 @@ def from_folder(folder: Path) -> tuple[list[Image.Image], list[str]]:
             skipped.append(file.name)
     if not found:
         raise ExportError(
-            "--images holds no readable image", got=f"{folder} with {len(skipped)} unreadable files",
+            "--images holds no readable image",
+            got=f"{folder} with {len(skipped)} unreadable files",
             expected=f"a folder of {', '.join(sorted(SUFFIXES))}",
-        )  # fmt: skip
+        )
     return found, skipped

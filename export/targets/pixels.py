@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from compress.errors import ExportError
+from compress.engine.errors import ExportError
 from runtime.preprocess import PreprocessSpec
 
 PIXELS, IMAGE = "pixels", "image"  # input names; the runtime tells by them what a model takes
@@ -27,12 +27,22 @@ PREFIX = "preprocess"
 def takes_pixels(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
     """A copy with input ``pixels`` uint8 (B, S, S, 3): cropped images, normalised in the graph."""
     batch = _batch(model)
-    nodes = [helper.make_node("Transpose", [PIXELS], [f"{PREFIX}/nchw"], f"{PREFIX}/transpose", perm=[0, 3, 1, 2])]
-    nodes += [helper.make_node("Cast", [f"{PREFIX}/nchw"], [f"{PREFIX}/float"], f"{PREFIX}/cast", to=TensorProto.FLOAT)]
+    nodes = [
+        helper.make_node(
+            "Transpose", [PIXELS], [f"{PREFIX}/nchw"], f"{PREFIX}/transpose", perm=[0, 3, 1, 2]
+        )
+    ]
+    nodes += [
+        helper.make_node(
+            "Cast", [f"{PREFIX}/nchw"], [f"{PREFIX}/float"], f"{PREFIX}/cast", to=TensorProto.FLOAT
+        )
+    ]
     return _in_front(
-        model, [*nodes, *_normalise(f"{PREFIX}/float", _float_input(model))], _constants(spec),
+        model,
+        [*nodes, *_normalise(f"{PREFIX}/float", _float_input(model))],
+        _constants(spec),
         helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, [batch, spec.size, spec.size, 3]),
-    )  # fmt: skip
+    )
 
 
 def takes_image(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
@@ -42,18 +52,27 @@ def takes_image(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
         ExportError: an interpolation that ONNX's Resize does not have.
     """
     if spec.interpolation not in MODES:
-        raise ExportError("interpolation in the graph", got=spec.interpolation, expected=" or ".join(MODES))
+        raise ExportError(
+            "interpolation in the graph", got=spec.interpolation, expected=" or ".join(MODES)
+        )
     mode = MODES[spec.interpolation]
     # Pillow's bicubic: a = -0.5, and weights of pixels outside the image are left out
     cubic: dict[str, Any] = {"cubic_coeff_a": -0.5, "exclude_outside": 1} if mode == "cubic" else {}
 
     def node(op: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
         names = [f"{PREFIX}/{name}" if name and name not in (IMAGE,) else name for name in inputs]
-        return helper.make_node(op, names, [f"{PREFIX}/{output}"], f"{PREFIX}/{output}", **attributes)
+        return helper.make_node(
+            op, names, [f"{PREFIX}/{output}"], f"{PREFIX}/{output}", **attributes
+        )
 
     def resize(source: str, name: str) -> list[NodeProto]:
         sizes, target = (f"{name}_sizes", name) if name else ("sizes", "rounded")
-        how: dict[str, Any] = {"mode": mode, "antialias": 1, "coordinate_transformation_mode": "half_pixel", **cubic}
+        how: dict[str, Any] = {
+            "mode": mode,
+            "antialias": 1,
+            "coordinate_transformation_mode": "half_pixel",
+            **cubic,
+        }
         return [
             node("Resize", [source, "", "", sizes], f"{target}_resized", **how),
             node("Clip", [f"{target}_resized", "black", "white"], f"{target}_clipped"),
@@ -81,18 +100,31 @@ def takes_image(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
         node("Cast", ["start_float"], "start", to=TensorProto.INT64),
         node("Add", ["start", "size"], "end"),
         node("Slice", ["rounded", "start", "end", "axes"], "cropped"),
-    ]  # fmt: skip
+    ]
     constants: dict[str, NDArray[Any]] = {
-        "resize": np.array([spec.resize], np.int64), "size": np.array([spec.size] * 2, np.int64),
-        "one_three": np.array([1, 3], np.int64), "axes": np.array([2, 3], np.int64),
-        "black": np.array(0, np.float32), "white": np.array(255, np.float32), "half": np.array(0.5, np.float32),
-        "zero": np.array([0], np.int64), "one": np.array([1], np.int64), "two": np.array([2], np.int64),
-    }  # fmt: skip
+        "resize": np.array([spec.resize], np.int64),
+        "size": np.array([spec.size] * 2, np.int64),
+        "one_three": np.array([1, 3], np.int64),
+        "axes": np.array([2, 3], np.int64),
+        "black": np.array(0, np.float32),
+        "white": np.array(255, np.float32),
+        "half": np.array(0.5, np.float32),
+        "zero": np.array([0], np.int64),
+        "one": np.array([1], np.int64),
+        "two": np.array([2], np.int64),
+    }
     twin = _in_front(
-        model, [*nodes, *_normalise(f"{PREFIX}/cropped", _float_input(model))],
-        [*_constants(spec), *(numpy_helper.from_array(value, f"{PREFIX}/{name}") for name, value in constants.items())],
+        model,
+        [*nodes, *_normalise(f"{PREFIX}/cropped", _float_input(model))],
+        [
+            *_constants(spec),
+            *(
+                numpy_helper.from_array(value, f"{PREFIX}/{name}")
+                for name, value in constants.items()
+            ),
+        ],
         helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, [1, "height", "width", 3]),
-    )  # fmt: skip
+    )
     for value in twin.graph.output:
         value.type.tensor_type.shape.dim[0].Clear()
         value.type.tensor_type.shape.dim[0].dim_value = 1
@@ -106,7 +138,9 @@ def cropped_pixels(model: ModelProto) -> ModelProto:
     front = [node for node in twin.graph.node if node.name.startswith(f"{PREFIX}/")]
     del twin.graph.node[:], twin.graph.output[:]
     twin.graph.node.extend(front)
-    twin.graph.output.append(helper.make_tensor_value_info(f"{PREFIX}/cropped", TensorProto.FLOAT, [1, 3, None, None]))
+    twin.graph.output.append(
+        helper.make_tensor_value_info(f"{PREFIX}/cropped", TensorProto.FLOAT, [1, 3, None, None])
+    )
     used = {name for node in front for name in node.input}
     for tensor in [tensor for tensor in twin.graph.initializer if tensor.name not in used]:
         twin.graph.initializer.remove(tensor)
@@ -115,8 +149,12 @@ def cropped_pixels(model: ModelProto) -> ModelProto:
 
 def _normalise(source: str, target: str) -> list[NodeProto]:
     return [
-        helper.make_node("Sub", [source, f"{PREFIX}/mean"], [f"{PREFIX}/centred"], f"{PREFIX}/centred"),
-        helper.make_node("Div", [f"{PREFIX}/centred", f"{PREFIX}/std"], [target], f"{PREFIX}/normalised"),
+        helper.make_node(
+            "Sub", [source, f"{PREFIX}/mean"], [f"{PREFIX}/centred"], f"{PREFIX}/centred"
+        ),
+        helper.make_node(
+            "Div", [f"{PREFIX}/centred", f"{PREFIX}/std"], [target], f"{PREFIX}/normalised"
+        ),
     ]
 
 
@@ -124,7 +162,9 @@ def _constants(spec: PreprocessSpec) -> list[TensorProto]:
     """Mean and standard deviation of pixels in 0..255, float32 (1, 3, 1, 1)."""
     pairs = (("mean", spec.mean), ("std", spec.std))
     return [
-        numpy_helper.from_array((255 * np.array(values)).astype(np.float32).reshape(1, 3, 1, 1), f"{PREFIX}/{name}")
+        numpy_helper.from_array(
+            (255 * np.array(values)).astype(np.float32).reshape(1, 3, 1, 1), f"{PREFIX}/{name}"
+        )
         for name, values in pairs
     ]
 
@@ -132,7 +172,9 @@ def _constants(spec: PreprocessSpec) -> list[TensorProto]:
 def _float_input(model: ModelProto) -> str:
     (entry,) = model.graph.input
     if entry.type.tensor_type.elem_type != TensorProto.FLOAT:
-        raise ExportError("the model takes pixels already", got=entry.name, expected="a float32 input")
+        raise ExportError(
+            "the model takes pixels already", got=entry.name, expected="a float32 input"
+        )
     return str(entry.name)
 
 
@@ -142,7 +184,10 @@ def _batch(model: ModelProto) -> int | str:
 
 
 def _in_front(
-    model: ModelProto, nodes: list[NodeProto], constants: list[TensorProto], entry: onnx.ValueInfoProto
+    model: ModelProto,
+    nodes: list[NodeProto],
+    constants: list[TensorProto],
+    entry: onnx.ValueInfoProto,
 ) -> ModelProto:
     """A copy whose float input is made by ``nodes`` from ``entry``."""
     twin = ModelProto()

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-from compress.errors import ExportError
-from export.qdq import GraphView
+from compress.engine.errors import ExportError
+from export.onnx.qdq import GraphView
 
 Value = Callable[[str], "NDArray[np.generic] | None"]
 LARGE = 4096  # elements; shape inference reads the values of smaller constants only
 FOLDABLE = 65536  # elements of a result that is stored instead of computed
-NEVER_FOLDED = frozenset({"QuantizeLinear", "DequantizeLinear"})  # stored int8 weights would become float again
+NEVER_FOLDED = frozenset(
+    {"QuantizeLinear", "DequantizeLinear"}
+)  # stored int8 weights would become float again
 
 
 def infer(model: ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
@@ -37,16 +39,21 @@ def infer(model: ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
     light.graph.output.extend(model.graph.output)
     for tensor in model.graph.initializer:
         if int(np.prod(tensor.dims)) > LARGE:
-            light.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            light.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
         else:
             light.graph.initializer.append(tensor)
     try:
-        inferred = shape_inference.infer_shapes(light, check_type=True, strict_mode=True, data_prop=True).graph
+        inferred = shape_inference.infer_shapes(
+            light, check_type=True, strict_mode=True, data_prop=True
+        ).graph
     except Exception as error:  # InferenceError, and ValueError for what protobuf refuses
         raise ExportError(
-            "the graph's shapes contradict each other", got=str(error).splitlines()[0][:300],
+            "the graph's shapes contradict each other",
+            got=str(error).splitlines()[0][:300],
             expected="what onnx.shape_inference accepts in strict mode",
-        ) from error  # fmt: skip
+        ) from error
     found = {tensor.name: tensor for tensor in model.graph.initializer}
     types = {value.name: value.type.tensor_type for value in _values(inferred)}
     for name, tensor in found.items():
@@ -119,23 +126,43 @@ def _constant_result(
         return None
     if node.op_type == "Shape":
         shape = static_shape(types.get(node.input[0]))
-        first, last = (next((a.i for a in node.attribute if a.name == name), None) for name in ("start", "end"))
+        first, last = (
+            next((a.i for a in node.attribute if a.name == name), None) for name in ("start", "end")
+        )
         return None if shape is None else np.array(shape[first:last], np.int64)
     shape = static_shape(types.get(node.output[0]))
     inputs = {name: value(name) for name in node.input if name}
-    if shape is None or np.prod(shape) > FOLDABLE or any(array is None for array in inputs.values()):
+    if (
+        shape is None
+        or np.prod(shape) > FOLDABLE
+        or any(array is None for array in inputs.values())
+    ):
         return None
     if node.op_type == "Constant":
         return value(node.output[0])
     graph = onnx.helper.make_graph(
-        [node], "one",
-        [onnx.helper.make_tensor_value_info(name, numpy_helper.from_array(array).data_type, array.shape)
-         for name, array in inputs.items() if array is not None],
-        [onnx.helper.make_tensor_value_info(node.output[0], types[node.output[0]].elem_type, shape)],
-    )  # fmt: skip
-    single = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+        [node],
+        "one",
+        [
+            onnx.helper.make_tensor_value_info(
+                name, numpy_helper.from_array(array).data_type, array.shape
+            )
+            for name, array in inputs.items()
+            if array is not None
+        ],
+        [
+            onnx.helper.make_tensor_value_info(
+                node.output[0], types[node.output[0]].elem_type, shape
+            )
+        ],
+    )
+    single = onnx.helper.make_model(
+        graph, opset_imports=model.opset_import, ir_version=model.ir_version
+    )
     results: Any = ReferenceEvaluator(single).run(None, inputs)
-    return np.asarray(results[0], onnx.helper.tensor_dtype_to_np_dtype(types[node.output[0]].elem_type))
+    return np.asarray(
+        results[0], onnx.helper.tensor_dtype_to_np_dtype(types[node.output[0]].elem_type)
+    )
 
 
 def require_whole(model: ModelProto, name: str) -> ModelProto:
@@ -144,12 +171,22 @@ def require_whole(model: ModelProto, name: str) -> ModelProto:
     Raises:
         ExportError: external data, or a graph inside a node (If, Loop), which no target here rewrites.
     """
-    outside = [tensor.name for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
-    outside += [entry.name for entry in model.graph.sparse_initializer if entry.values.data_location]
+    outside = [
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_location == TensorProto.EXTERNAL
+    ]
+    outside += [
+        entry.name for entry in model.graph.sparse_initializer if entry.values.data_location
+    ]
     nested = [
-        f"{node.op_type} {node.name}" for node in model.graph.node
-        if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute)
-    ]  # fmt: skip
+        f"{node.op_type} {node.name}"
+        for node in model.graph.node
+        if any(
+            a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+            for a in node.attribute
+        )
+    ]
     if outside or nested:
         raise ExportError(
             f"{name} cannot be exported further",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from onnx import ModelProto
 
-from compress.errors import ExportError, nearest
+from compress.engine.errors import ExportError, nearest
 from export.targets import half, pixels, shapes, versions
 from export.targets.scan import TensorRange
 from runtime.preprocess import PreprocessSpec
@@ -76,11 +76,13 @@ class Form:
 FORMS = {  # in the order in which they are applied
     "opset": Form(lambda model, spec, n: versions.with_opset(model, n), numbered=True),
     "u8in": Form(
-        lambda model, spec, n: pixels.takes_pixels(model, spec), excludes=frozenset({"image"}),
+        lambda model, spec, n: pixels.takes_pixels(model, spec),
+        excludes=frozenset({"image"}),
         note="takes uint8 (B, S, S, 3), cropped as preprocess.json says",
     ),
     "image": Form(
-        lambda model, spec, n: pixels.takes_image(model, spec), excludes=frozenset({"u8in"}),
+        lambda model, spec, n: pixels.takes_image(model, spec),
+        excludes=frozenset({"u8in"}),
         opset=ANTIALIAS_OPSET,
         note="takes one upright RGB image, uint8 (1, H, W, 3); TensorRT's parser has no antialiased Resize",
     ),
@@ -91,7 +93,7 @@ FORMS = {  # in the order in which they are applied
         note="ORT format at optimisation level extended, which x86 and ARM share; "
         "*.operators.txt beside it is for a reduced build",
     ),
-}  # fmt: skip
+}
 
 BUILDERS: dict[str, str] = {"tensorrt": "export.tensorrt.build:rows"}
 """Targets that are no ONNX file: name -> "module:function", (bundle folder) -> rows of manifest.json["targets"]."""
@@ -107,7 +109,12 @@ class Target:
     @property
     def key(self) -> str:
         """Its name in the manifest and in ``precision=``."""
-        return ".".join([self.base, *(form + (str(n) if FORMS[form].numbered else "") for form, n in self.forms)])
+        return ".".join(
+            [
+                self.base,
+                *(form + (str(n) if FORMS[form].numbered else "") for form, n in self.forms),
+            ]
+        )
 
     @property
     def is_ort(self) -> bool:
@@ -139,7 +146,9 @@ def parse(name: str, opset: int | None = None, ir: int | None = None) -> Target:
     """
     base = max((b for b in BASES if name == b or name.startswith(f"{b}.")), key=len, default=None)
     if base is None:
-        raise ExportError("unknown export target", got=repr(name), remedy=nearest(name, [*examples(), *BUILDERS]))
+        raise ExportError(
+            "unknown export target", got=repr(name), remedy=nearest(name, [*examples(), *BUILDERS])
+        )
     found: dict[str, int] = {}
     for part in [
         *name[len(base) :].split(".")[1:],
@@ -149,25 +158,41 @@ def parse(name: str, opset: int | None = None, ir: int | None = None) -> Target:
         match = re.fullmatch(r"([a-z]+)(\d+)", part)
         form, number = (match[1], match[2]) if match and part not in FORMS else (part, "")
         if form not in FORMS or FORMS[form].numbered != bool(number):
-            raise ExportError(f"unknown form of target {name!r}", got=repr(part), remedy=nearest(part, shown_forms()))
+            raise ExportError(
+                f"unknown form of target {name!r}",
+                got=repr(part),
+                remedy=nearest(part, shown_forms()),
+            )
         if form in found or FORMS[form].excludes & set(found):
             raise ExportError(
-                f"target {name!r}", got=f"{part} with {', '.join(found)}", expected="forms that go together"
+                f"target {name!r}",
+                got=f"{part} with {', '.join(found)}",
+                expected="forms that go together",
             )
         found[form] = int(number or 0)
     if BASES[base].half is None and not found:
         raise ExportError(
-            f"{base} is in the bundle already", got=repr(name), expected=f"a form of it, e.g. {base}.batch1",
+            f"{base} is in the bundle already",
+            got=repr(name),
+            expected=f"a form of it, e.g. {base}.batch1",
             remedy=f"one of: {', '.join(examples())}",
-        )  # fmt: skip
+        )
     return Target(base, tuple((form, found[form]) for form in FORMS if form in found))
 
 
 def examples() -> list[str]:
     """Names of usual targets."""
     return [
-        "fp16", "bf16", "fp32.batch1", "int8.batch1", "int8.u8in", "int8.image", "int8.ort", "fp32.opset18", "fp32.ir9",
-    ]  # fmt: skip
+        "fp16",
+        "bf16",
+        "fp32.batch1",
+        "int8.batch1",
+        "int8.u8in",
+        "int8.image",
+        "int8.ort",
+        "fp32.opset18",
+        "fp32.ir9",
+    ]
 
 
 def shown_forms() -> list[str]:

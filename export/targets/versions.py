@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx
 from onnx import ModelProto, version_converter
 
-from compress.errors import ExportError
-from export.to_onnx import MAX_IR, MAX_OPSET, MIN_OPSET
+from compress.engine.errors import ExportError
+from export.onnx.convert import MAX_IR, MAX_OPSET, MIN_OPSET
 
 MIN_IR = 8  # of opset 18
 
@@ -18,18 +18,23 @@ def with_opset(model: ModelProto, opset: int) -> ModelProto:
         ExportError: an opset outside 18..22, or an operator that the converter cannot carry over.
     """
     if not MIN_OPSET <= opset <= MAX_OPSET:
-        raise ExportError("opset cannot be exported", got=opset, expected=f"{MIN_OPSET}..{MAX_OPSET}")
+        raise ExportError(
+            "opset cannot be exported", got=opset, expected=f"{MIN_OPSET}..{MAX_OPSET}"
+        )
     foreign = sorted({entry.domain for entry in model.opset_import} - {"", "ai.onnx"})
     try:
         made = version_converter.convert_version(model, opset) if not foreign else None
     except Exception as error:  # the converter raises RuntimeError for all it cannot do
         raise ExportError(
-            f"the graph cannot be written in opset {opset}", got=str(error).strip().splitlines()[0][:300],
+            f"the graph cannot be written in opset {opset}",
+            got=str(error).strip().splitlines()[0][:300],
             expected="operators that ONNX's version converter knows",
             remedy=f"build again with --set export.opset={opset}",
-        ) from error  # fmt: skip
+        ) from error
     if made is None:
-        raise ExportError(f"opset {opset}", got=f"operators of {foreign[0]}", expected="standard operators only")
+        raise ExportError(
+            f"opset {opset}", got=f"operators of {foreign[0]}", expected="standard operators only"
+        )
     twin = ModelProto()
     twin.CopyFrom(model)
     twin.graph.CopyFrom(made.graph)
@@ -49,9 +54,11 @@ def with_ir(model: ModelProto, ir: int) -> ModelProto:
     low = lowest_ir(model)
     if not low <= ir <= MAX_IR:
         raise ExportError(
-            "IR version cannot be written", got=ir, expected=f"{low}..{MAX_IR} for opset {opset_of(model)}",
+            "IR version cannot be written",
+            got=ir,
+            expected=f"{low}..{MAX_IR} for opset {opset_of(model)}",
             remedy="choose an older opset for an older IR version",
-        )  # fmt: skip
+        )
     twin = ModelProto()
     twin.CopyFrom(model)
     twin.ir_version = ir
@@ -60,7 +67,9 @@ def with_ir(model: ModelProto, ir: int) -> ModelProto:
 
 def opset_of(model: ModelProto) -> int:
     """The version of the standard operators."""
-    return int(next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")))
+    return int(
+        next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    )
 
 
 def lowest_ir(model: ModelProto) -> int:

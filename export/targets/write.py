@@ -19,15 +19,15 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
-from compress.errors import ExportError
-from export.bundle import write_json
-from export.huggingface import write_twins
+from compress.engine.errors import ExportError
+from export.bundle.huggingface import write_twins
+from export.bundle.write import write_json
+from export.onnx.convert import save
 from export.targets import half, parity, table
 from export.targets.ort_format import OPERATORS_SUFFIX, required_operators, save_ort
 from export.targets.pictures import Pictures, gather
 from export.targets.scan import TensorRange, scan
 from export.targets.shapes import infer, require_whole
-from export.to_onnx import save
 from runtime import golden
 from runtime.backends import Runner
 from runtime.bundle import GOLDEN, MANIFEST, SCHEMA, TWINS, Bundle, open_bundle, sha256_of
@@ -73,14 +73,25 @@ def export_targets(
     """
     opened = open_bundle(bundle)
     builders = [name for name in names if name in table.BUILDERS]
-    targets = {t.key: t for t in (table.parse(name, opset, ir) for name in names if name not in table.BUILDERS)}
+    targets = {
+        t.key: t
+        for t in (table.parse(name, opset, ir) for name in names if name not in table.BUILDERS)
+    }
     if not names:
-        raise ExportError("no target", expected="at least one --to", remedy=f"one of: {', '.join(table.examples())}")
+        raise ExportError(
+            "no target",
+            expected="at least one --to",
+            remedy=f"one of: {', '.join(table.examples())}",
+        )
     goal = Path(out) if out is not None else opened.path
     if out is not None and goal.exists():
-        raise ExportError(f"{goal} exists already", expected="a new folder", remedy="choose another --out")
+        raise ExportError(
+            f"{goal} exists already", expected="a new folder", remedy="choose another --out"
+        )
     with _beside(goal) as scratch:
-        made, rows = _make_all(opened, list(targets.values()), scratch, Path(images) if images else None)
+        made, rows = _make_all(
+            opened, list(targets.values()), scratch, Path(images) if images else None
+        )
         if out is None:
             _install(opened.path, made)
         else:
@@ -106,9 +117,10 @@ def _make_all(
         source = table.BASES[target.base].source
         if source not in opened.models:
             raise ExportError(
-                f"target {target.key} is made from {source}", got=f"a bundle of {', '.join(opened.models)}",
+                f"target {target.key} is made from {source}",
+                got=f"a bundle of {', '.join(opened.models)}",
                 expected=f"a bundle with {source}",
-            )  # fmt: skip
+            )
         if source not in sources:
             sources[source] = parity.load(opened.model(source))
         made.append(_make(opened, target, pictures, source, sources[source], scratch))
@@ -116,11 +128,18 @@ def _make_all(
 
 
 def _make(
-    opened: Bundle, target: table.Target, pictures: Pictures, source_key: str, source: Runner, scratch: Path
+    opened: Bundle,
+    target: table.Target,
+    pictures: Pictures,
+    source_key: str,
+    source: Runner,
+    scratch: Path,
 ) -> _Made:
     """One target in ``scratch``: written, checked by ONNX, verified."""
     spec = opened.preprocess
-    original = require_whole(onnx.load(str(opened.model(source_key)), load_external_data=False), source_key)
+    original = require_whole(
+        onnx.load(str(opened.model(source_key)), load_external_data=False), source_key
+    )
 
     def ranges(model: ModelProto) -> dict[str, TensorRange]:
         tensor = pictures.normalised(spec)
@@ -137,9 +156,11 @@ def _make(
         files.append(required_operators(file, file.with_name(f"{file.stem}{OPERATORS_SUFFIX}")))
     state, why, found = _verify(target, model, file, pictures, source_key, source, opened, scratch)
     row: dict[str, Any] = {
-        "file": file.name, "state": state, "why": "; ".join([why, *target.notes]),
+        "file": file.name,
+        "state": state,
+        "why": "; ".join([why, *target.notes]),
         "parity": None if found is None else found.to_json(),
-    }  # fmt: skip
+    }
     if report is not None:
         row["half"] = report.to_json()
     if pictures.skipped:
@@ -148,36 +169,59 @@ def _make(
 
 
 def _verify(
-    target: table.Target, model: ModelProto, file: Path, pictures: Pictures, source_key: str, source: Runner,
-    opened: Bundle, scratch: Path,
-) -> tuple[str, str, parity.TargetParity | None]:  # fmt: skip
+    target: table.Target,
+    model: ModelProto,
+    file: Path,
+    pictures: Pictures,
+    source_key: str,
+    source: Runner,
+    opened: Bundle,
+    scratch: Path,
+) -> tuple[str, str, parity.TargetParity | None]:
     """State, reason and parity: by onnxruntime, else by onnx's reference evaluator, else unverified."""
     spec, share = opened.preprocess, table.BASES[target.base].share
     rounding, found = "", None
     if table.BASES[target.base].half and not target.takes_image:
-        found, rounding = _with_rounding(target, model, pictures, source_key, source, opened, scratch)
+        found, rounding = _with_rounding(
+            target, model, pictures, source_key, source, opened, scratch
+        )
     try:
         runner = parity.load(file)
     except BackendError as error:
         refusal = str(error.got or error.what)
-        return _verify_without_engine(target, model, pictures, source_key, source, opened, refusal, rounding, found)
+        return _verify_without_engine(
+            target, model, pictures, source_key, source, opened, refusal, rounding, found
+        )
     engine = f"onnxruntime {runner.versions['onnxruntime']} {runner.provider}"
     if target.takes_image:
-        ran = parity.whole_images(target.key, runner, model, source_key, source, pictures, spec, share, engine)
+        ran = parity.whole_images(
+            target.key, runner, model, source_key, source, pictures, spec, share, engine
+        )
     else:
-        ran = parity.against_source(target.key, runner, source_key, source, pictures, spec, share, engine)
+        ran = parity.against_source(
+            target.key, runner, source_key, source, pictures, spec, share, engine
+        )
     why = f"{_likeness(ran)} {source_key} on {ran.images} images ({ran.images_from}), run by {engine}{rounding}"
     return VERIFIED, why, found or ran
 
 
 def _with_rounding(
-    target: table.Target, model: ModelProto, pictures: Pictures, source_key: str, source: Runner, opened: Bundle,
+    target: table.Target,
+    model: ModelProto,
+    pictures: Pictures,
+    source_key: str,
+    source: Runner,
+    opened: Bundle,
     scratch: Path,
-) -> tuple[parity.TargetParity, str]:  # fmt: skip
+) -> tuple[parity.TargetParity, str]:
     """Parity of the graph with every half tensor rounded: an engine that computes in float32 would hide an overflow."""
     base = table.BASES[target.base]
-    runner = parity.load(save(half.emulated(model), scratch / "rounded" / target.file.replace(".ort", ".onnx")))
-    engine = f"onnxruntime {runner.versions['onnxruntime']} in float32, every {base.half} tensor rounded"
+    runner = parity.load(
+        save(half.emulated(model), scratch / "rounded" / target.file.replace(".ort", ".onnx"))
+    )
+    engine = (
+        f"onnxruntime {runner.versions['onnxruntime']} in float32, every {base.half} tensor rounded"
+    )
     found = parity.against_source(
         target.key, runner, source_key, source, pictures, opened.preprocess, base.share, engine
     )
@@ -185,18 +229,29 @@ def _with_rounding(
 
 
 def _verify_without_engine(
-    target: table.Target, model: ModelProto, pictures: Pictures, source_key: str, source: Runner, opened: Bundle,
-    refusal: str, rounding: str, found: parity.TargetParity | None,
-) -> tuple[str, str, parity.TargetParity | None]:  # fmt: skip
+    target: table.Target,
+    model: ModelProto,
+    pictures: Pictures,
+    source_key: str,
+    source: Runner,
+    opened: Bundle,
+    refusal: str,
+    rounding: str,
+    found: parity.TargetParity | None,
+) -> tuple[str, str, parity.TargetParity | None]:
     spec, share = opened.preprocess, table.BASES[target.base].share
     also = f"; the same as {source_key} in float32{rounding}" if found else ""
     if target.is_ort or target.takes_image:
         return UNVERIFIED, f"unverified here: {refusal}; no other engine reads it{also}", found
     try:
-        ran = parity.with_reference_evaluator(target.key, model, source_key, source, pictures, spec, share)
+        ran = parity.with_reference_evaluator(
+            target.key, model, source_key, source, pictures, spec, share
+        )
     except ExportError:  # it ran, and computes something else
         raise
-    except Exception as error:  # the evaluator has no exception of its own for an operator that it lacks in a type
+    except (
+        Exception
+    ) as error:  # the evaluator has no exception of its own for an operator that it lacks in a type
         reason = f"{refusal}; onnx's reference evaluator: {type(error).__name__} {str(error)[:100]}".rstrip()
         return UNVERIFIED, f"unverified here: {reason}{also}", found
     why = f"the same as {source_key} on {ran.images} images ({ran.images_from}), run by {ran.engine}{rounding}"
@@ -221,7 +276,11 @@ def _describe(model: ModelProto, key: str) -> None:
 def _install(folder: Path, made: list[_Made]) -> None:
     """Moves the files of ``made`` into the bundle; the manifest lists a file only when it is complete."""
     opened = open_bundle(folder, verify=False)
-    manifest = {**opened.manifest, "targets": opened.targets, "files": dict(opened.manifest["files"])}
+    manifest = {
+        **opened.manifest,
+        "targets": opened.targets,
+        "files": dict(opened.manifest["files"]),
+    }
     manifest["schema"] = max(int(manifest["schema"]), SCHEMA)
     twins = _twins(opened, made)
     gone = [name for one in made for name in _files_of(one.target.file)] + [
@@ -270,7 +329,9 @@ def _write_golden(folder: Path, opened: Bundle, targets: dict[str, dict[str, Any
     arrays = {}
     for key, row in sorted(targets.items()):
         with contextlib.suppress(BackendError):  # an unverified target: its row says why
-            arrays[f"logits.{key}"] = golden.logits_of(parity.load(folder / row["file"]), vectors, opened.preprocess)
+            arrays[f"logits.{key}"] = golden.logits_of(
+                parity.load(folder / row["file"]), vectors, opened.preprocess
+            )
     temporary = folder / f".{TARGETS_GOLDEN}.part"
     golden.write(temporary, arrays)
     os.replace(temporary, folder / TARGETS_GOLDEN)
@@ -287,7 +348,9 @@ def _copy(opened: Bundle, target: Path) -> None:
 def _beside(goal: Path) -> Iterator[Path]:
     """A scratch folder on the same file system as ``goal``, removed afterwards."""
     goal.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{goal.resolve().name}.export-", dir=goal.resolve().parent))
+    scratch = Path(
+        tempfile.mkdtemp(prefix=f".{goal.resolve().name}.export-", dir=goal.resolve().parent)
+    )
     try:
         yield scratch
     finally:

@@ -10,21 +10,62 @@ from collections.abc import Iterator
 
 from onnx import NodeProto, TensorProto
 
-from export.qdq import GraphView
+from export.onnx.qdq import GraphView
 
-UNSUPPORTED = frozenset({
-    "AffineGrid", "Bernoulli", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CenterCropPad",
-    "Col2Im", "Compress", "ConcatFromSequence", "ConvInteger", "DFT", "Det", "DynamicQuantizeLinear", "ImageDecoder",
-    "MatMulInteger", "MaxRoiPool", "MaxUnpool", "MelWeightMatrix", "Multinomial", "NegativeLogLikelihoodLoss",
-    "Optional", "OptionalGetElement", "OptionalHasElement", "QLinearConv", "QLinearMatMul", "RegexFullMatch",
-    "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength",
-    "SequenceMap", "SoftmaxCrossEntropyLoss", "SplitToSequence", "StringNormalizer", "TfIdfVectorizer", "Unique",
-})  # fmt: skip
+UNSUPPORTED = frozenset(
+    {
+        "AffineGrid",
+        "Bernoulli",
+        "BitShift",
+        "BitwiseAnd",
+        "BitwiseNot",
+        "BitwiseOr",
+        "BitwiseXor",
+        "CenterCropPad",
+        "Col2Im",
+        "Compress",
+        "ConcatFromSequence",
+        "ConvInteger",
+        "DFT",
+        "Det",
+        "DynamicQuantizeLinear",
+        "ImageDecoder",
+        "MatMulInteger",
+        "MaxRoiPool",
+        "MaxUnpool",
+        "MelWeightMatrix",
+        "Multinomial",
+        "NegativeLogLikelihoodLoss",
+        "Optional",
+        "OptionalGetElement",
+        "OptionalHasElement",
+        "QLinearConv",
+        "QLinearMatMul",
+        "RegexFullMatch",
+        "SequenceAt",
+        "SequenceConstruct",
+        "SequenceEmpty",
+        "SequenceErase",
+        "SequenceInsert",
+        "SequenceLength",
+        "SequenceMap",
+        "SoftmaxCrossEntropyLoss",
+        "SplitToSequence",
+        "StringNormalizer",
+        "TfIdfVectorizer",
+        "Unique",
+    }
+)
 POOLS = frozenset({"AveragePool", "MaxPool", "LpPool"})
 INPUT_TYPES = {
-    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64,
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.BFLOAT16,
+    TensorProto.UINT8,
+    TensorProto.INT32,
+    TensorProto.INT64,
     TensorProto.BOOL,
-}  # fmt: skip
+}
 RESIZE_MODES = frozenset({"nearest", "linear"})
 
 
@@ -74,7 +115,9 @@ def resizes(view: GraphView) -> Iterator[str]:
         if mode not in RESIZE_MODES:
             yield f"{name_of(node)} is {mode}; the parser knows {' and '.join(sorted(RESIZE_MODES))}"
         policy = (
-            attributes["keep_aspect_ratio_policy"].s.decode() if "keep_aspect_ratio_policy" in attributes else "stretch"
+            attributes["keep_aspect_ratio_policy"].s.decode()
+            if "keep_aspect_ratio_policy" in attributes
+            else "stretch"
         )
         if policy != "stretch":
             yield f"{name_of(node)} has the aspect ratio policy {policy}; the parser knows stretch"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
-from export.qdq import GraphView
+from export.onnx.qdq import GraphView
 from export.tensorrt import operators as tensorrt_operators
 from export.tensorrt.operators import name_of as _name
 
@@ -33,11 +33,17 @@ def tensorrt_ready(model: ModelProto, left_float: Collection[str] = ()) -> list[
         left_float: names of additions that are in float on purpose (``quantize.float_blocks``).
     """
     view = GraphView(model)
-    return [violation for rule in RULES for violation in rule(view)] + list(_additions(view, left_float))
+    return [violation for rule in RULES for violation in rule(view)] + list(
+        _additions(view, left_float)
+    )
 
 
 def _pairs(view: GraphView) -> list[NodeProto]:
-    return [node for node in view.model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    return [
+        node
+        for node in view.model.graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+    ]
 
 
 def _versions(view: GraphView) -> Iterator[str]:
@@ -73,12 +79,20 @@ def _weights(view: GraphView) -> Iterator[str]:
         source, weight = (view.producer.get(name) for name in node.input[:2])
         quantized = weight is not None and weight.op_type == "DequantizeLinear"
         if quantized != (source is not None and source.op_type == "DequantizeLinear"):
-            halves = "quantized weights and a float input" if quantized else "a quantized input and float weights"
+            halves = (
+                "quantized weights and a float input"
+                if quantized
+                else "a quantized input and float weights"
+            )
             yield f"{_name(node)} has {halves}"
         if not quantized or weight is None:
             continue
         values, scale = view.constant(weight.input[0]), view.constant(weight.input[1])
-        zero = view.constant(weight.input[2]) if len(weight.input) > 2 and weight.input[2] else np.zeros(1, np.int8)
+        zero = (
+            view.constant(weight.input[2])
+            if len(weight.input) > 2 and weight.input[2]
+            else np.zeros(1, np.int8)
+        )
         if values is None or values.dtype != _INT8:
             yield f"{_name(node)} has weights of type {None if values is None else values.dtype}, not stored int8"
             continue
@@ -117,7 +131,9 @@ def _additions(view: GraphView, left_float: Collection[str]) -> Iterator[str]:
         ):
             continue
         makers = [view.producer.get(name) for name in node.input]
-        float_sides = [maker for maker in makers if maker is None or maker.op_type != "DequantizeLinear"]
+        float_sides = [
+            maker for maker in makers if maker is None or maker.op_type != "DequantizeLinear"
+        ]
         if float_sides:
             yield f"{_name(node)} has {len(float_sides)} input(s) that are not dequantized: the residual runs in float"
 
@@ -130,5 +146,10 @@ def _shapes(view: GraphView) -> Iterator[str]:
 
 
 RULES: tuple[Callable[[GraphView], Iterator[str]], ...] = (
-    _versions, _activations, _weights, _biases, _shapes, *tensorrt_operators.RULES,
-)  # fmt: skip
+    _versions,
+    _activations,
+    _weights,
+    _biases,
+    _shapes,
+    *tensorrt_operators.RULES,
+)

@@ -27,9 +27,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from compress.errors import Clip2EdgeError, ExportError, MissingExtraError
+from compress.engine.errors import Clip2EdgeError, ExportError, MissingExtraError
+from runtime.bench import latency
 from runtime.errors import BackendError, EdgeError
-from runtime.measure import latency
 
 OUTPUT = "logits"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
@@ -42,7 +42,9 @@ class TorchTensorRTRunner:
     threads = 1
     outputs = (OUTPUT,)
 
-    def __init__(self, compiled: Any, size: int, max_batch: int, precision: str, device: str, version: str) -> None:
+    def __init__(
+        self, compiled: Any, size: int, max_batch: int, precision: str, device: str, version: str
+    ) -> None:
         self._compiled, self._device, self._dtype = compiled, device, DTYPES[precision]
         self.input_size: int | None = size
         self.max_batch, self.precision = max_batch, precision
@@ -61,11 +63,15 @@ class TorchTensorRTRunner:
         if list(outputs) != [OUTPUT]:
             raise BackendError("no such output", got=", ".join(outputs), expected=OUTPUT)
         if images.ndim != 4 or images.shape[1:] != (3, self.input_size, self.input_size):
-            raise BackendError("images", got=images.shape, expected=f"(B, 3, {self.input_size}, {self.input_size})")
+            raise BackendError(
+                "images", got=images.shape, expected=f"(B, 3, {self.input_size}, {self.input_size})"
+            )
         parts = []
         with torch.no_grad():
             for start in range(0, len(images), self.max_batch):
-                part = torch.from_numpy(np.ascontiguousarray(images[start : start + self.max_batch]))
+                part = torch.from_numpy(
+                    np.ascontiguousarray(images[start : start + self.max_batch])
+                )
                 made = self._compiled(part.to(self._device, self._dtype))
                 made = made[0] if isinstance(made, (tuple, list)) else made
                 parts.append(made.float().cpu().numpy())  # waits for the device
@@ -73,7 +79,12 @@ class TorchTensorRTRunner:
 
 
 def compile_student(
-    module: nn.Module, size: int, *, precision: str = "fp32", max_batch: int = 8, device: str = "cuda"
+    module: nn.Module,
+    size: int,
+    *,
+    precision: str = "fp32",
+    max_batch: int = 8,
+    device: str = "cuda",
 ) -> TorchTensorRTRunner:
     """Compiles a float network, wholly: an operator that would stay in torch is an error.
 
@@ -88,18 +99,29 @@ def compile_student(
     """
     if precision not in DTYPES:
         raise ExportError(
-            "torch-tensorrt column", got=precision, expected=", ".join(DTYPES),
+            "torch-tensorrt column",
+            got=precision,
+            expected=", ".join(DTYPES),
             remedy="int8: use the engine of model.int8.trt.onnx (compress export BUNDLE --to tensorrt)",
-        )  # fmt: skip
+        )
     library = _import(device)
     dtype = DTYPES[precision]
     program = exported(module, size, dtype, max_batch, device)
-    shapes = {f"{name}_shape": (batch, 3, size, size) for name, batch in (("min", 1), ("opt", 1), ("max", max_batch))}
+    shapes = {
+        f"{name}_shape": (batch, 3, size, size)
+        for name, batch in (("min", 1), ("opt", 1), ("max", max_batch))
+    }
     known = inspect.signature(library.dynamo.compile).parameters
-    typed = {"use_explicit_typing": True} if "use_explicit_typing" in known else {}  # always so since 2.13
+    typed = (
+        {"use_explicit_typing": True} if "use_explicit_typing" in known else {}
+    )  # always so since 2.13
     try:
         compiled = library.dynamo.compile(
-            program, [library.Input(**shapes, dtype=dtype)], require_full_compilation=True, min_block_size=1, **typed
+            program,
+            [library.Input(**shapes, dtype=dtype)],
+            require_full_compilation=True,
+            min_block_size=1,
+            **typed,
         )
     except Exception as error:  # torch-tensorrt's errors share no base class of their own
         raise ExportError(
@@ -107,7 +129,9 @@ def compile_student(
             got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
             remedy="use the engine of the bundle's ONNX file (compress export BUNDLE --to tensorrt)",
         ) from error
-    return TorchTensorRTRunner(compiled, size, max_batch, precision, device, str(library.__version__))
+    return TorchTensorRTRunner(
+        compiled, size, max_batch, precision, device, str(library.__version__)
+    )
 
 
 def exported(
@@ -132,21 +156,37 @@ def bench(
     from compress.distill.students import load_student
 
     if not (run / "distill").exists():
-        raise ExportError("not a finished run", got=run, expected="a folder with a student in distill/")
+        raise ExportError(
+            "not a finished run", got=run, expected="a folder with a student in distill/"
+        )
     student = load_student(run / "distill")
     size = student.spec.input_size
     runners = {
-        name: compile_student(student, size, precision=name, max_batch=batch, device=device) for name in precisions
+        name: compile_student(student, size, precision=name, max_batch=batch, device=device)
+        for name in precisions
     }
-    images = np.random.Generator(np.random.Philox(0)).normal(0, 1, (batch, 3, size, size)).astype(np.float32)
-    series = latency.measure({name: partial(runner.run, images) for name, runner in runners.items()}, seconds)
+    images = (
+        np.random.Generator(np.random.Philox(0))
+        .normal(0, 1, (batch, 3, size, size))
+        .astype(np.float32)
+    )
+    series = latency.measure(
+        {name: partial(runner.run, images) for name, runner in runners.items()}, seconds
+    )
     return [
         latency.row(
-            series[name], model=run.resolve().name, precision=name, backend="torch-tensorrt", batch=batch, threads=1,
-            provider=runner.provider, includes="copies + compute", versions=runner.versions,
+            series[name],
+            model=run.resolve().name,
+            precision=name,
+            backend="torch-tensorrt",
+            batch=batch,
+            threads=1,
+            provider=runner.provider,
+            includes="copies + compute",
+            versions=runner.versions,
         ).to_json()
         for name, runner in runners.items()
-    ]  # fmt: skip
+    ]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -169,16 +209,19 @@ def main(argv: list[str] | None = None) -> int:
 
 def _import(device: str) -> Any:
     wanted = "torch-tensorrt 2.5 or newer, its own torch, and an NVIDIA GPU"
-    remedy = (
-        "pip install 'clip2edge[torch-trt]' in an environment of its own: it pins torch; on Jetson take NVIDIA's wheels"
-    )
+    remedy = "pip install 'clip2edge[torch-trt]' in an environment of its own: it pins torch; on Jetson take NVIDIA's wheels"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise MissingExtraError("torch-tensorrt needs a GPU", got="no CUDA device", expected=wanted, remedy=remedy)
+        raise MissingExtraError(
+            "torch-tensorrt needs a GPU", got="no CUDA device", expected=wanted, remedy=remedy
+        )
     try:
         return import_module("torch_tensorrt")
     except Exception as error:  # also OSError of missing libraries
         raise MissingExtraError(
-            "torch-tensorrt is not usable here", got=f"{type(error).__name__}: {error}", expected=wanted, remedy=remedy
+            "torch-tensorrt is not usable here",
+            got=f"{type(error).__name__}: {error}",
+            expected=wanted,
+            remedy=remedy,
         ) from error
 
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from runtime import onnx_file, ort_file
 from runtime.backends import IMAGE, PIXELS, TENSOR
 from runtime.backends.ort_providers import CPU, Provider
 from runtime.backends.ort_providers import provider as provider_row
 from runtime.errors import BackendError
+from runtime.files import onnx as onnx_file
+from runtime.files import ort as ort_file
 from runtime.host.telemetry import usable_cores
 
 OUTPUT = "logits"
@@ -32,12 +33,37 @@ MIN_VERSION = (1, 17)  # QDQ with opset 20
 # Names that ORT's profile gives to executed kernels.
 QUANTIZED_OPS = frozenset(
     {
-        "QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul", "QLinearConcat", "QLinearGlobalAveragePool",
-        "QLinearAveragePool", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax", "QLinearReduceMean", "QGemm",
-        "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QAttention",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QLinearAdd",
+        "QLinearMul",
+        "QLinearConcat",
+        "QLinearGlobalAveragePool",
+        "QLinearAveragePool",
+        "QLinearLeakyRelu",
+        "QLinearSigmoid",
+        "QLinearSoftmax",
+        "QLinearReduceMean",
+        "QGemm",
+        "ConvInteger",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "DynamicQuantizeMatMul",
+        "QAttention",
     }
-)  # fmt: skip
-FLOAT_OPS = frozenset({"Conv", "FusedConv", "NhwcFusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Attention"})
+)
+FLOAT_OPS = frozenset(
+    {
+        "Conv",
+        "FusedConv",
+        "NhwcFusedConv",
+        "Gemm",
+        "FusedGemm",
+        "MatMul",
+        "FusedMatMul",
+        "Attention",
+    }
+)
 
 
 RECORD_NODES = "session.record_ep_graph_assignment_info"  # onnxruntime 1.24 and later
@@ -69,7 +95,13 @@ class OrtRunner:
         nodes: dict[str, int] | None = None,
         unit: str = "cpu",
     ) -> None:
-        self.provider, self.threads, self.versions, self.nodes, self.unit = provider, threads, versions, nodes, unit
+        self.provider, self.threads, self.versions, self.nodes, self.unit = (
+            provider,
+            threads,
+            versions,
+            nodes,
+            unit,
+        )
         self._session = session
         inputs = session.get_inputs()
         self.outputs = tuple(output.name for output in session.get_outputs())
@@ -82,7 +114,9 @@ class OrtRunner:
                 "or 'image' (1, H, W, 3)",
             )
         self.input = inputs[0].name
-        batch, _, size, _ = inputs[0].shape if self.takes == TENSOR else [inputs[0].shape[i] for i in (0, 3, 1, 2)]
+        batch, _, size, _ = (
+            inputs[0].shape if self.takes == TENSOR else [inputs[0].shape[i] for i in (0, 3, 1, 2)]
+        )
         self.input_size = size if isinstance(size, int) else None
         self._fixed_batch = batch if isinstance(batch, int) else None
 
@@ -105,10 +139,14 @@ class OrtRunner:
         """Several outputs of one pass, each (B, K) float32; errors as ``run``."""
         for output in outputs:
             if output not in self.outputs:
-                raise BackendError(f"no output {output!r}", got=output, expected=", ".join(self.outputs))
+                raise BackendError(
+                    f"no output {output!r}", got=output, expected=", ".join(self.outputs)
+                )
         step = self._fixed_batch or len(images)
         if len(images) % max(step, 1):
-            raise BackendError("batch", got=len(images), expected=f"a multiple of {step}, which the model fixes")
+            raise BackendError(
+                "batch", got=len(images), expected=f"a multiple of {step}, which the model fixes"
+            )
         try:
             parts = [
                 self._session.run(list(outputs), {self.input: images[start : start + step]})
@@ -116,7 +154,11 @@ class OrtRunner:
             ]
         except Exception as error:  # ORT's exceptions share no base class of their own
             raise BackendError("onnxruntime refused the batch", got=_first_line(error)) from error
-        made = parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
+        made = (
+            parts[0]
+            if len(parts) == 1
+            else [np.concatenate(column) for column in zip(*parts, strict=True)]
+        )
         return dict(zip(outputs, made, strict=True))
 
 
@@ -146,7 +188,9 @@ def load(
     facts = (ort_file if Path(model).suffix == ort_file.SUFFIX else onnx_file).check(Path(model))
     row, present = provider_row(provider), ort.get_available_providers()
     if row.name not in present:
-        raise BackendError(f"provider {row.name} is absent", got=f"{', '.join(present)} present", remedy=row.remedy)
+        raise BackendError(
+            f"provider {row.name} is absent", got=f"{', '.join(present)} present", remedy=row.remedy
+        )
     count = usable_cores() if threads is None else threads
     if not 1 <= count <= 1024:
         raise BackendError("threads", got=count, expected="1..1024")
@@ -160,7 +204,9 @@ def load(
     if row.name != CPU:
         options.add_session_config_entry(RECORD_NODES, "1")
     elif facts is not None and facts.metadata.get(PRECISION_KEY, "").startswith("fp16"):
-        options.add_session_config_entry(DISABLED, "NchwcTransformer")  # 1.31 crashes in it on float16 transformers
+        options.add_session_config_entry(
+            DISABLED, "NchwcTransformer"
+        )  # 1.31 crashes in it on float16 transformers
     wanted = [(row.name, {**row.defaults(count), **(provider_options or {})})]
     wanted += [(name, {}) for name in row.after if name in present]
     try:
@@ -169,8 +215,17 @@ def load(
         raise BackendError(f"onnxruntime cannot load {model}", got=_first_line(error)) from error
     session.disable_fallback()
     if session.get_providers()[0] != row.name:
-        raise BackendError(f"onnxruntime fell back from {row.name}", got=session.get_providers(), expected=row.name)
-    return OrtRunner(session, row.name, count, {"onnxruntime": ort.__version__}, _assigned(session, row), row.unit)
+        raise BackendError(
+            f"onnxruntime fell back from {row.name}", got=session.get_providers(), expected=row.name
+        )
+    return OrtRunner(
+        session,
+        row.name,
+        count,
+        {"onnxruntime": ort.__version__},
+        _assigned(session, row),
+        row.unit,
+    )
 
 
 def _assigned(session: Any, row: Provider) -> dict[str, int] | None:
@@ -186,13 +241,18 @@ def _assigned(session: Any, row: Provider) -> dict[str, int] | None:
         counts[part.ep_name] += len(part.get_nodes())
     if not counts[row.name]:
         raise BackendError(
-            f"{row.name} runs no node of this model", got=dict(counts), remedy="choose another provider or model"
+            f"{row.name} runs no node of this model",
+            got=dict(counts),
+            remedy="choose another provider or model",
         )
     return dict(sorted(counts.items()))
 
 
 def executed(
-    model: str | Path, size: int | None = None, provider: str = CPU, provider_options: Mapping[str, str] | None = None
+    model: str | Path,
+    size: int | None = None,
+    provider: str = CPU,
+    provider_options: Mapping[str, str] | None = None,
 ) -> list[Executed]:
     """What really ran, from ORT's own profile of one inference. A provider that compiles nodes shows them as one.
 
@@ -208,21 +268,31 @@ def executed(
         options = ort.SessionOptions()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        runner = load(Path(model), threads=1, provider=provider, provider_options=provider_options, options=options)
+        runner = load(
+            Path(model),
+            threads=1,
+            provider=provider,
+            provider_options=provider_options,
+            options=options,
+        )
         edge = runner.input_size or size
         if edge is None:
             raise BackendError("input size of the model is open", expected="the size argument")
         runner.run(runner.blank(edge), runner.outputs[0])
         events = json.loads(Path(runner._session.end_profiling()).read_text())
     nodes = {
-        event["name"]: Executed(event["name"], event["args"]["op_name"], event["args"].get("provider", ""))
+        event["name"]: Executed(
+            event["name"], event["args"]["op_name"], event["args"].get("provider", "")
+        )
         for event in events
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
     }
     return list(nodes.values())
 
 
-def quantized_kernels(model: str | Path, size: int | None = None, provider: str = CPU) -> dict[str, int]:
+def quantized_kernels(
+    model: str | Path, size: int | None = None, provider: str = CPU
+) -> dict[str, int]:
     """Kernel name -> how many nodes ran with it, from ORT's own profile of one inference.
 
     The QDQ nodes in a file are a wish; ``QLinearConv`` here is a fact. See ``is_quantized``.
@@ -249,12 +319,16 @@ def _import() -> Any:
         import onnxruntime as ort
     except ImportError as error:
         raise BackendError(
-            "onnxruntime is not installed", got=error, remedy="pip install 'clip2edge[ort]' (or onnxruntime-gpu)"
+            "onnxruntime is not installed",
+            got=error,
+            remedy="pip install 'clip2edge[ort]' (or onnxruntime-gpu)",
         ) from error
     version = tuple(int(part) for part in ort.__version__.split(".")[:2])
     if version < MIN_VERSION:
         needed = ".".join(map(str, MIN_VERSION))
-        raise BackendError("onnxruntime is too old", got=ort.__version__, expected=f"{needed} or newer")
+        raise BackendError(
+            "onnxruntime is too old", got=ort.__version__, expected=f"{needed} or newer"
+        )
     return ort
 
 

@@ -47,7 +47,9 @@ PROVIDERS: dict[str, Provider] = {
     "cuda": Provider(
         "CUDAExecutionProvider",
         "pip install onnxruntime-gpu (on a Jetson: the wheel of its JetPack)",
-        lambda threads: {"use_tf32": "0"},  # else fp32 convolutions round to 10 bits and parity fails
+        lambda threads: {
+            "use_tf32": "0"
+        },  # else fp32 convolutions round to 10 bits and parity fails
         unit=ON_GPU,
     ),
     "tensorrt": Provider(

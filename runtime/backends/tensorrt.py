@@ -40,7 +40,11 @@ class TrtRunner:
     def __init__(self, prepared: Prepared, cuda_graph: bool = True) -> None:
         self._execution = Execution(prepared, cuda_graph)
         self._states, self._lock = prepared.states, threading.Lock()
-        self.identity, self.layers, self.engine_file = prepared.identity, prepared.layers, prepared.path
+        self.identity, self.layers, self.engine_file = (
+            prepared.identity,
+            prepared.layers,
+            prepared.path,
+        )
         gpu = prepared.identity.gpu
         self.versions = {
             "tensorrt": prepared.identity.tensorrt,
@@ -54,9 +58,10 @@ class TrtRunner:
         self.takes = INPUTS.get(image.name, "")
         if self.takes in ("", IMAGE) or len(image.shape) != 3:
             raise BackendError(
-                "engine input", got=f"{image.name} {image.shape}",
+                "engine input",
+                got=f"{image.name} {image.shape}",
                 expected="'images' (B, 3, S, S) float, or 'pixels' (B, S, S, 3) uint8",
-            )  # fmt: skip
+            )
         self.input_size: int | None = image.shape[1]
 
     @property
@@ -76,12 +81,15 @@ class TrtRunner:
         """Several outputs of one pass, each (B, K) float32; a batch above the profile's is split. Errors as ``run``."""
         for output in outputs:
             if output not in self.outputs:
-                raise BackendError(f"no output {output!r}", got=output, expected=", ".join(self.outputs))
+                raise BackendError(
+                    f"no output {output!r}", got=output, expected=", ".join(self.outputs)
+                )
         self._check(images)
         step = self._execution.max_batch
         with self._lock:
             parts = [
-                self._execution.run(images[start : start + step], outputs) for start in range(0, len(images), step)
+                self._execution.run(images[start : start + step], outputs)
+                for start in range(0, len(images), step)
             ]
         if not parts:
             empty = {name: self._execution.outputs[name].shape for name in outputs}
@@ -101,7 +109,10 @@ class TrtRunner:
             raise BackendError("batch", got=0, expected="1 or more images")
         step = self.max_batch
         with self._lock:
-            parts = [self._execution.device_ms(images[at : at + step], calls) for at in range(0, len(images), step)]
+            parts = [
+                self._execution.device_ms(images[at : at + step], calls)
+                for at in range(0, len(images), step)
+            ]
         return [sum(durations) for durations in zip(*parts, strict=True)]
 
     def blank(self, size: int) -> np.ndarray:
@@ -119,10 +130,14 @@ class TrtRunner:
     def _check(self, images: np.ndarray) -> None:
         wanted = self._execution.input.shape
         if images.ndim != 4 or images.shape[1:] != wanted:
-            raise BackendError("images", got=images.shape, expected=f"(B, {', '.join(map(str, wanted))})")
+            raise BackendError(
+                "images", got=images.shape, expected=f"(B, {', '.join(map(str, wanted))})"
+            )
         fixed = self._execution.batch
         if fixed and len(images) % fixed:
-            raise BackendError("batch", got=len(images), expected=f"a multiple of {fixed}, which the model fixes")
+            raise BackendError(
+                "batch", got=len(images), expected=f"a multiple of {fixed}, which the model fixes"
+            )
 
 
 def load(
@@ -150,6 +165,8 @@ def load(
     unknown = sorted(set(options) - known)
     if unknown:
         expected = ", ".join(["cache", "cuda_graph", *sorted(known)])
-        raise BackendError("unknown option of backend 'tensorrt'", got=", ".join(unknown), expected=expected)
+        raise BackendError(
+            "unknown option of backend 'tensorrt'", got=", ".join(unknown), expected=expected
+        )
     prepared = prepare(Path(model), EngineSettings(**options), Path(cache) if cache else None)
     return TrtRunner(prepared, cuda_graph)

@@ -14,7 +14,9 @@ from typing import Any
 
 from runtime.host.sensors import Sensor, counted_j, energy_j
 
-INTERVAL_S = 0.05  # between two looks at a rail; an INA3221 on a Jetson renews its value about that often
+INTERVAL_S = (
+    0.05  # between two looks at a rail; an INA3221 on a Jetson renews its value about that often
+)
 LEAST_SECONDS = 1.0  # below it the ends of the series weigh too much
 IDLE_SECONDS = 1.0
 
@@ -85,7 +87,11 @@ class Meter:
 
 
 def measure_energy(
-    call: Callable[[], object], seconds: float, sensor: Sensor, images: int = 1, idle: float | None = None
+    call: Callable[[], object],
+    seconds: float,
+    sensor: Sensor,
+    images: int = 1,
+    idle: float | None = None,
 ) -> Energy | None:
     """Calls for ``seconds`` (at least ``LEAST_SECONDS``); None where the sensor gave nothing.
 
@@ -103,7 +109,9 @@ def measure_energy(
     joules, spent = meter.stop(), time.perf_counter() - start
     if joules is None:
         return None
-    return Energy(joules * 1e3 / (calls * images), joules / spent, sensor.source, idle, spent, calls)
+    return Energy(
+        joules * 1e3 / (calls * images), joules / spent, sensor.source, idle, spent, calls
+    )
 
 
 def idle_watts(sensor: Sensor, seconds: float = IDLE_SECONDS) -> float | None:

@@ -46,7 +46,9 @@ class TegraStats:
 
 def release(root: Path = ROOT) -> str | None:
     """Jetson Linux, e.g. "R36.4.3"."""
-    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", text(root / "etc/nv_tegra_release") or "")
+    match = re.search(
+        r"R(\d+) \(release\), REVISION: ([\d.]+)", text(root / "etc/nv_tegra_release") or ""
+    )
     return f"R{match[1]}.{match[2]}" if match else None
 
 
@@ -64,7 +66,9 @@ def power_mode(root: Path = ROOT) -> str | None:
 def integrated_gpu(root: Path = ROOT) -> IntegratedGpu | None:
     """The GPU's clock and load; None on a machine without one."""
     for folder in found(root, "sys/class/devfreq/*"):
-        name = (text(folder / "device/of_node/name") or "").rstrip("\x00") or folder.name.rpartition(".")[2]
+        name = (text(folder / "device/of_node/name") or "").rstrip(
+            "\x00"
+        ) or folder.name.rpartition(".")[2]
         if name in GPU_NODES:
             load = number(folder / "device/load", 1e-3)
             files = ("cur_freq", "min_freq", "max_freq")
@@ -87,8 +91,12 @@ def clocks_locked(root: Path = ROOT) -> bool | None:
 
 def tegrastats(line: str) -> TegraStats:
     """Reads one line, of any Jetson Linux: ``VDD_IN 4654mW/4640mW`` as well as ``POM_5V_IN 2012/2012``."""
-    line = line[:4096]  # a line is below 1000 characters; the patterns need n² steps in the worst case
-    rails = re.findall(r"\b([A-Z][A-Z0-9_]{2,}) (\d+(?:\.\d+)?)(mW|W)?/\d+(?:\.\d+)?(?:mW|W)?(?=\s|$)", line)
+    line = line[
+        :4096
+    ]  # a line is below 1000 characters; the patterns need n² steps in the worst case
+    rails = re.findall(
+        r"\b([A-Z][A-Z0-9_]{2,}) (\d+(?:\.\d+)?)(mW|W)?/\d+(?:\.\d+)?(?:mW|W)?(?=\s|$)", line
+    )
     heats = re.findall(r"\b([A-Za-z][\w-]*)@(-?\d+(?:\.\d+)?)C\b", line)
     gpu = re.search(r"GR3D_FREQ (\d+)%(?:@\[?(\d+))?", line)
     ram = re.search(r"\bRAM (\d+)/\d+MB", line)
@@ -112,11 +120,16 @@ class TegrastatsStream:
 
     def __init__(self, program: str = "tegrastats", interval_ms: int = INTERVAL_MS) -> None:
         self._process = subprocess.Popen(
-            [program, "--interval", str(interval_ms)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [program, "--interval", str(interval_ms)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         self._newest: TegraStats | None = None
         self._begun = threading.Event()
-        self._thread = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._read, args=(self._process.stdout,), daemon=True
+        )
         self._thread.start()
 
     def newest(self) -> TegraStats | None:

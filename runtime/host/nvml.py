@@ -13,8 +13,11 @@ from typing import Any
 # nvmlClocksEventReasons, bits that slow a kernel down (NVML API, "Clocks Event Reasons"). Idle and set clocks do not,
 # and the software power cap (0x4) is a large card's steady state.
 REASONS = {
-    0x8: "hardware slowdown", 0x20: "thermal slowdown", 0x40: "hardware thermal slowdown", 0x80: "power brake",
-}  # fmt: skip
+    0x8: "hardware slowdown",
+    0x20: "thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ def first_gpu() -> Gpu | None:
         handle = pynvml.nvmlDeviceGetHandleByIndex(0)
         name, driver = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlSystemGetDriverVersion()
         return Gpu(_string(name), _string(driver), pynvml, handle)
-    except Exception:  # NVMLError, or whatever a half-installed driver raises: the sensor is simply absent
+    except (
+        Exception
+    ):  # NVMLError, or whatever a half-installed driver raises: the sensor is simply absent
         return None
 
 

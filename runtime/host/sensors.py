@@ -28,7 +28,9 @@ BOTH = frozenset({CPU, GPU})
 MILLI, MICRO = 1e-3, 1e-6
 
 INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")  # what the module takes in: nothing is added to it
-PART_OF_ANOTHER = frozenset({"VDDQ_VDD2_1V8AO"})  # Orin: fed from VIN_SYS_5V0, so it would be counted twice
+PART_OF_ANOTHER = frozenset(
+    {"VDDQ_VDD2_1V8AO"}
+)  # Orin: fed from VIN_SYS_5V0, so it would be counted twice
 NOT_CONNECTED = frozenset({"NC", ""})
 SHUNT_SUM = "sum of shunt voltages"
 
@@ -72,7 +74,9 @@ def obstacles(root: Path = ROOT) -> list[str]:
     """Sensors that exist but cannot be read, with the remedy."""
     counters = [zone / "energy_uj" for zone in _packages(root)]
     if counters and not all(os.access(counter, os.R_OK) for counter in counters):
-        files = "/" + str((counters[0].parent.parent / "intel-rapl:*" / "energy_uj").relative_to(root))
+        files = "/" + str(
+            (counters[0].parent.parent / "intel-rapl:*" / "energy_uj").relative_to(root)
+        )
         return [f"RAPL counts energy but only for root: sudo chmod a+r {files}"]
     return []
 
@@ -86,8 +90,16 @@ def rails(root: Path = ROOT) -> list[Rail]:
         *found(root, "sys/class/hwmon/hwmon*/in*_label"),
     ]:
         name, channel = text(label) or "", label.name.removeprefix("in").removesuffix("_label")
-        volts, amperes = label.with_name(f"in{channel}_input"), label.with_name(f"curr{channel}_input")
-        if name not in NOT_CONNECTED and name != SHUNT_SUM and _is_ina3221(label.parent) and amperes.exists():
+        volts, amperes = (
+            label.with_name(f"in{channel}_input"),
+            label.with_name(f"curr{channel}_input"),
+        )
+        if (
+            name not in NOT_CONNECTED
+            and name != SHUNT_SUM
+            and _is_ina3221(label.parent)
+            and amperes.exists()
+        ):
             out.setdefault(name, Rail(name, _product(volts, amperes, MILLI)))
     for label in found(root, "sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*"):
         power = label.with_name(f"in_power{label.name.removeprefix('rail_name_')}_input")
@@ -106,7 +118,9 @@ def ina3221(root: Path = ROOT) -> Sensor | None:
     names = _added_up(present)
     if not names:
         return None
-    return Sensor(f"INA3221 {' + '.join(names)}", BOTH, lambda: _sum([present[name].watts for name in names]))
+    return Sensor(
+        f"INA3221 {' + '.join(names)}", BOTH, lambda: _sum([present[name].watts for name in names])
+    )
 
 
 def tegrastats(root: Path = ROOT) -> Sensor | None:
@@ -136,7 +150,9 @@ def rapl(root: Path = ROOT) -> Sensor | None:
     limits = [number(zone / "max_energy_range_uj", MICRO) for zone in zones]
     # Counters of several zones wrap one by one: only a single zone's wrap can be undone.
     wraps_at_j = limits[0] if len(zones) == 1 else None
-    return Sensor(f"RAPL {names}", frozenset({CPU}), lambda: None, lambda: _sum(readers), wraps_at_j)
+    return Sensor(
+        f"RAPL {names}", frozenset({CPU}), lambda: None, lambda: _sum(readers), wraps_at_j
+    )
 
 
 def card(root: Path = ROOT) -> Sensor | None:
@@ -144,7 +160,12 @@ def card(root: Path = ROOT) -> Sensor | None:
     gpu = nvml.first_gpu()
     if gpu is None or (gpu.watts() is None and gpu.joules() is None):
         return None
-    return Sensor(f"NVML {gpu.name}", frozenset({GPU}), gpu.watts, gpu.joules if gpu.joules() is not None else None)
+    return Sensor(
+        f"NVML {gpu.name}",
+        frozenset({GPU}),
+        gpu.watts,
+        gpu.joules if gpu.joules() is not None else None,
+    )
 
 
 def battery(root: Path = ROOT) -> Sensor | None:
@@ -167,7 +188,9 @@ def energy_j(readings: list[tuple[float, float]]) -> float | None:
     """Joules under watts over seconds, (t_s, watts) in order of time, by trapezoids; None below two readings."""
     if len(readings) < 2:
         return None
-    return sum((after[0] - before[0]) * (before[1] + after[1]) / 2 for before, after in pairwise(readings))
+    return sum(
+        (after[0] - before[0]) * (before[1] + after[1]) / 2 for before, after in pairwise(readings)
+    )
 
 
 def counted_j(before: float | None, after: float | None, wraps_at_j: float | None) -> float | None:
@@ -197,12 +220,18 @@ def _named(line: jetson.TegraStats | None, names: list[str]) -> float | None:
 
 
 def _answers(candidate: Sensor) -> bool:
-    return candidate.watts() is not None or (candidate.joules is not None and candidate.joules() is not None)
+    return candidate.watts() is not None or (
+        candidate.joules is not None and candidate.joules() is not None
+    )
 
 
 def _packages(root: Path) -> list[Path]:
     zones = found(root, "sys/class/powercap/*-rapl:[0-9]*")
-    return [zone for zone in zones if zone.name.count(":") == 1 and (text(zone / "name") or "").startswith("package")]
+    return [
+        zone
+        for zone in zones
+        if zone.name.count(":") == 1 and (text(zone / "name") or "").startswith("package")
+    ]
 
 
 def _is_ina3221(folder: Path) -> bool:
@@ -218,7 +247,9 @@ def _product(volts: Path, amperes: Path, unit: float) -> Callable[[], float | No
 
 
 def _multiplied(volts: float | None, amperes: float | None) -> float | None:
-    return None if volts is None or amperes is None else volts * abs(amperes)  # some batteries count discharge below 0
+    return (
+        None if volts is None or amperes is None else volts * abs(amperes)
+    )  # some batteries count discharge below 0
 
 
 def _sum(readers: Any) -> float | None:

@@ -23,12 +23,22 @@ PI_FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft 
 
 # Flag in /proc/cpuinfo -> what it means for inference.
 ISA = {
-    "avx2": "avx2", "avx512f": "avx512", "avx_vnni": "avx-vnni",
-    "avx512_vnni": "avx512-vnni", "avx512_bf16": "avx512-bf16",
-    "amx_tile": "amx", "amx_int8": "amx-int8", "amx_bf16": "amx-bf16",
-    "asimd": "neon", "neon": "neon", "asimdhp": "fp16", "asimddp": "dotprod",
-    "i8mm": "i8mm", "bf16": "bf16", "sve": "sve",
-}  # fmt: skip
+    "avx2": "avx2",
+    "avx512f": "avx512",
+    "avx_vnni": "avx-vnni",
+    "avx512_vnni": "avx512-vnni",
+    "avx512_bf16": "avx512-bf16",
+    "amx_tile": "amx",
+    "amx_int8": "amx-int8",
+    "amx_bf16": "amx-bf16",
+    "asimd": "neon",
+    "neon": "neon",
+    "asimdhp": "fp16",
+    "asimddp": "dotprod",
+    "i8mm": "i8mm",
+    "bf16": "bf16",
+    "sve": "sve",
+}
 
 
 @dataclass(frozen=True)
@@ -124,9 +134,13 @@ def reading(root: Path = ROOT) -> Reading:
     return Reading(
         clock_mhz=clock_mhz(root),
         temperature_c=temperature_c(root),
-        throttle_events=total(map(text, found(root, f"{CPUS}/cpu[0-9]*/thermal_throttle/core_throttle_count"))),
+        throttle_events=total(
+            map(text, found(root, f"{CPUS}/cpu[0-9]*/thermal_throttle/core_throttle_count"))
+        ),
         total_jiffies=all_time,
-        busy_jiffies=None if all_time is None else all_time - stat[3] - stat[4],  # without idle and iowait
+        busy_jiffies=None
+        if all_time is None
+        else all_time - stat[3] - stat[4],  # without idle and iowait
         steal_jiffies=stat[7] if len(stat) >= 8 else None,
         own_jiffies=total(own[11:15]),  # utime, stime, and those of waited-for children
         gpu_clock_mhz=_gpu_clock_mhz(root),
@@ -139,20 +153,29 @@ def reading(root: Path = ROOT) -> Reading:
 
 def clock_mhz(root: Path = ROOT) -> float | None:
     """The fastest core's clock now."""
-    clocks = [number(file, KHZ) for file in found(root, f"{CPUS}/cpu[0-9]*/cpufreq/scaling_cur_freq")]
-    return max((mhz for mhz in clocks if mhz), default=None) or as_number(_cpuinfo(root).get("cpu MHz"))
+    clocks = [
+        number(file, KHZ) for file in found(root, f"{CPUS}/cpu[0-9]*/cpufreq/scaling_cur_freq")
+    ]
+    return max((mhz for mhz in clocks if mhz), default=None) or as_number(
+        _cpuinfo(root).get("cpu MHz")
+    )
 
 
 def temperature_c(root: Path = ROOT) -> float | None:
     """The hottest sensor; implausible ones (disconnected) are left out."""
-    zones = [*found(root, "sys/class/thermal/thermal_zone*/temp"), *found(root, "sys/class/hwmon/hwmon*/temp*_input")]
+    zones = [
+        *found(root, "sys/class/thermal/thermal_zone*/temp"),
+        *found(root, "sys/class/hwmon/hwmon*/temp*_input"),
+    ]
     values = [degrees for degrees in (number(zone, 1e-3) for zone in zones) if degrees is not None]
     return max((value for value in values if -40 < value < 150 and value != 0), default=None)
 
 
 def usable_cores(root: Path = ROOT) -> int:
     """Physical cores that this process may run on; logical ones where the kernel does not tell."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     physical = _physical_cores(root)
     return max(1, min(allowed, physical) if physical else allowed)
 

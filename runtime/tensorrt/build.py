@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import BackendError
-from runtime.tensorrt.api import MAX_REASONS, Config, Network, TensorRT, TimingCache, generation, logger, reasons
+from runtime.tensorrt.api import (
+    MAX_REASONS,
+    Config,
+    Network,
+    TensorRT,
+    TimingCache,
+    generation,
+    logger,
+    reasons,
+)
 from runtime.tensorrt.settings import EngineSettings
 
 
@@ -28,7 +37,9 @@ class Built:
     warnings: tuple[str, ...]
 
 
-def build(trt: TensorRT, model: bytes, settings: EngineSettings, timing_cache: bytes = b"") -> Built:
+def build(
+    trt: TensorRT, model: bytes, settings: EngineSettings, timing_cache: bytes = b""
+) -> Built:
     """Builds an engine for the GPU of this machine.
 
     Precision is the file's: int8 where it holds Q/DQ pairs, float16 where it holds float16. No flag changes it.
@@ -43,14 +54,20 @@ def build(trt: TensorRT, model: bytes, settings: EngineSettings, timing_cache: b
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):
         errors = [parser.get_error(index) for index in range(min(parser.num_errors, MAX_REASONS))]
-        found = "; ".join(f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors)
+        found = "; ".join(
+            f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors
+        )
         raise BackendError(
-            "TensorRT's parser refuses the model", got=found or reasons(log), expected="an ONNX file that TensorRT takes",
+            "TensorRT's parser refuses the model",
+            got=found or reasons(log),
+            expected="an ONNX file that TensorRT takes",
             remedy="use the bundle's int8.trt, fp16 or fp32 model; compress export checks a file with tensorrt_rules",
-        )  # fmt: skip
+        )
     config = builder.create_builder_config()
     config.builder_optimization_level = settings.optimization_level
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # so that the inspector can prove what runs in int8
+    config.profiling_verbosity = (
+        trt.ProfilingVerbosity.DETAILED
+    )  # so that the inspector can prove what runs in int8
     if settings.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mib * 2**20)
     if not settings.tf32:
@@ -60,13 +77,16 @@ def build(trt: TensorRT, model: bytes, settings: EngineSettings, timing_cache: b
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise BackendError(
-            "TensorRT cannot build the engine", got=reasons(log),
+            "TensorRT cannot build the engine",
+            got=reasons(log),
             remedy="free GPU memory, or lower max_batch or workspace_mib",
-        )  # fmt: skip
+        )
     return Built(
-        bytes(plan), bytes(timings.serialize()), time.perf_counter() - start,
+        bytes(plan),
+        bytes(timings.serialize()),
+        time.perf_counter() - start,
         (*warnings, *dict.fromkeys(log.kept)),
-    )  # fmt: skip
+    )
 
 
 def _use_timing_cache(config: Config, kept: bytes) -> tuple[TimingCache, tuple[str, ...]]:

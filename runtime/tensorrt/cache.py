@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import BackendError, BundleError
-from runtime.strict_json import MAX_JSON_BYTES, parse_json
+from runtime.files.strict_json import MAX_JSON_BYTES, parse_json
 from runtime.tensorrt.cuda import Gpu
 from runtime.tensorrt.settings import EngineSettings
 
@@ -55,7 +55,12 @@ class Identity:
 
     def timing(self) -> dict[str, Any]:
         """The identity of the timing cache, which serves every model on this GPU with this TensorRT."""
-        return {"schema": SCHEMA, "timing_cache": True, "tensorrt": self.tensorrt, "gpu": self.gpu.identity()}
+        return {
+            "schema": SCHEMA,
+            "timing_cache": True,
+            "tensorrt": self.tensorrt,
+            "gpu": self.gpu.identity(),
+        }
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,11 @@ class EngineCache:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             facts = os.lstat(self.folder)
         except OSError as error:
-            raise BackendError("the engine cache cannot be used", got=f"{self.folder}: {error.strerror}",
-                               remedy="set CLIP2EDGE_CACHE to a folder of your own") from error  # fmt: skip
+            raise BackendError(
+                "the engine cache cannot be used",
+                got=f"{self.folder}: {error.strerror}",
+                remedy="set CLIP2EDGE_CACHE to a folder of your own",
+            ) from error
         if not stat.S_ISDIR(facts.st_mode):
             raise _untrusted(self.folder, "it is not a folder (links are not followed)")
         _check_owner(self.folder, facts)
@@ -125,8 +133,11 @@ class EngineCache:
                     break
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
-                        raise BackendError("another process is building this engine", got=f"waited {seconds:g} s",
-                                           remedy=f"if none is, remove {path}") from None  # fmt: skip
+                        raise BackendError(
+                            "another process is building this engine",
+                            got=f"waited {seconds:g} s",
+                            remedy=f"if none is, remove {path}",
+                        ) from None
                     time.sleep(0.1)
             yield
         finally:
@@ -147,11 +158,22 @@ class EngineCache:
             return None, "it is not the file that its sidecar describes"
         return Entry(data, sidecar), "from the cache"
 
-    def _write(self, key: str, suffix: str, data: bytes, identity: dict[str, Any], facts: dict[str, Any]) -> Path:
+    def _write(
+        self, key: str, suffix: str, data: bytes, identity: dict[str, Any], facts: dict[str, Any]
+    ) -> Path:
         target = self.folder / f"{key}{suffix}"
-        sidecar = {"identity": identity, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), **facts}
-        _replace(target, data)  # a sidecar without its file, or with an older one, is never taken for whole
-        _replace(self.folder / f"{key}.json", json.dumps(sidecar, indent=1, sort_keys=True).encode())
+        sidecar = {
+            "identity": identity,
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            **facts,
+        }
+        _replace(
+            target, data
+        )  # a sidecar without its file, or with an older one, is never taken for whole
+        _replace(
+            self.folder / f"{key}.json", json.dumps(sidecar, indent=1, sort_keys=True).encode()
+        )
         return target
 
 
@@ -162,7 +184,9 @@ def default_folder() -> Path:
         return Path(own).expanduser() / "tensorrt"
     home = os.environ.get("XDG_CACHE_HOME")
     return (
-        (Path(home) if home and Path(home).is_absolute() else Path("~/.cache").expanduser()) / "clip2edge" / "tensorrt"
+        (Path(home) if home and Path(home).is_absolute() else Path("~/.cache").expanduser())
+        / "clip2edge"
+        / "tensorrt"
     )
 
 
@@ -184,30 +208,37 @@ def _read_own(path: Path, max_bytes: int) -> bytes | None:
             raise _untrusted(path, "it is no regular file")
         _check_owner(path, facts)
         if facts.st_size > max_bytes:
-            raise _untrusted(path, f"it has {facts.st_size:,} bytes, at most {max_bytes:,} are expected")
+            raise _untrusted(
+                path, f"it has {facts.st_size:,} bytes, at most {max_bytes:,} are expected"
+            )
         return stream.read(max_bytes)
 
 
 def _check_owner(path: Path, facts: os.stat_result) -> None:
     if facts.st_uid != os.getuid():
-        raise _untrusted(path, f"it belongs to user {facts.st_uid}, this process runs as {os.getuid()}")
+        raise _untrusted(
+            path, f"it belongs to user {facts.st_uid}, this process runs as {os.getuid()}"
+        )
     if facts.st_mode & OTHERS_MAY_WRITE:
         raise _untrusted(path, f"others may write it (mode {stat.S_IMODE(facts.st_mode):o})")
 
 
 def _untrusted(path: Path, why: str) -> BackendError:
     return BackendError(
-        f"the engine cache is not trusted: {path}", got=why,
+        f"the engine cache is not trusted: {path}",
+        got=why,
         expected="written by this user, and writable by nobody else",
         remedy="an engine is machine code; look who wrote it, then remove it, or set CLIP2EDGE_CACHE to a folder of your own",
-    )  # fmt: skip
+    )
 
 
 def _replace(path: Path, data: bytes) -> None:
     """Writes a file as a whole: another process sees the old one or the new one."""
     partial = None
     try:
-        descriptor, partial = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)  # for this user alone
+        descriptor, partial = tempfile.mkstemp(
+            ".partial", f".{path.name}.", path.parent
+        )  # for this user alone
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
@@ -217,8 +248,12 @@ def _replace(path: Path, data: bytes) -> None:
         if partial is not None:
             with contextlib.suppress(OSError):
                 os.unlink(partial)
-        raise BackendError(f"cannot write {path}", got=error.strerror or error, remedy="free some space") from error
+        raise BackendError(
+            f"cannot write {path}", got=error.strerror or error, remedy="free some space"
+        ) from error
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()[:32]

@@ -13,8 +13,8 @@ from runtime import golden
 from runtime.backends.tensorrt import TrtRunner, load
 from runtime.bundle import GOLDEN, Bundle, open_bundle
 from runtime.errors import BackendError, BundleError
+from runtime.files.onnx import graph_inputs
 from runtime.golden import TARGETS_GOLDEN
-from runtime.onnx_file import graph_inputs
 from runtime.tensorrt.api import GENERATIONS
 from runtime.tensorrt.settings import EngineSettings, polygraphy, trtexec
 
@@ -48,7 +48,10 @@ class EngineRow:
 
 
 def build_engines(
-    path: str | Path, models: Sequence[str] = (), settings: EngineSettings | None = None, cache: Path | None = None
+    path: str | Path,
+    models: Sequence[str] = (),
+    settings: EngineSettings | None = None,
+    cache: Path | None = None,
 ) -> list[EngineRow]:
     """Builds (or finds) the engine of each of ``models``; default: those of ``PREFERRED`` that the bundle has.
 
@@ -63,12 +66,16 @@ def build_engines(
         runner = load(bundle.model(name), cache=cache, **options)
         state, why = _compare(bundle, name, runner)
         report = runner.layers.to_json()
-        rows.append(EngineRow(name, state, why, runner.engine_file, runner.kernels, runner.states, report))
+        rows.append(
+            EngineRow(name, state, why, runner.engine_file, runner.kernels, runner.states, report)
+        )
         runner.close()
     return rows
 
 
-def command_lines(path: str | Path, models: Sequence[str] = (), settings: EngineSettings | None = None) -> list[str]:
+def command_lines(
+    path: str | Path, models: Sequence[str] = (), settings: EngineSettings | None = None
+) -> list[str]:
     """trtexec and polygraphy lines that build and compare the same engines, for both generations. Needs no GPU.
 
     Raises:
@@ -80,7 +87,10 @@ def command_lines(path: str | Path, models: Sequence[str] = (), settings: Engine
         model = bundle.model(name)
         inputs = graph_inputs(model)
         for major in sorted(GENERATIONS):
-            lines += [f"# {name}, TensorRT {major}", trtexec(model, inputs, used, major, f"{name}.engine")]
+            lines += [
+                f"# {name}, TensorRT {major}",
+                trtexec(model, inputs, used, major, f"{name}.engine"),
+            ]
             lines += [polygraphy(model, inputs, used, major)]
     return lines
 
@@ -94,7 +104,11 @@ def chosen(bundle: Bundle, models: Sequence[str]) -> list[str]:
     present = {**bundle.models, **bundle.targets}
     names = list(models) or [name for name in PREFERRED if name in present]
     if not names:
-        raise BundleError("no model for TensorRT in the bundle", got=", ".join(present), expected=", ".join(PREFERRED))
+        raise BundleError(
+            "no model for TensorRT in the bundle",
+            got=", ".join(present),
+            expected=", ".join(PREFERRED),
+        )
     for name in names:
         bundle.model(name)
     return names
@@ -102,21 +116,39 @@ def chosen(bundle: Bundle, models: Sequence[str]) -> list[str]:
 
 def add_parser(commands: Any) -> None:
     """Adds the command to a parser's commands."""
-    parser = commands.add_parser("engine", help="build and cache TensorRT engines of a bundle on this machine")
+    parser = commands.add_parser(
+        "engine", help="build and cache TensorRT engines of a bundle on this machine"
+    )
     parser.add_argument("bundle", type=Path, help="bundle folder")
     parser.add_argument(
-        "--models", nargs="+", default=[], help=f"models of the bundle (default: {', '.join(PREFERRED)})"
+        "--models",
+        nargs="+",
+        default=[],
+        help=f"models of the bundle (default: {', '.join(PREFERRED)})",
     )
-    parser.add_argument("--opt-batch", type=int, default=1, help="the batch that tactics are chosen for (default: 1)")
-    parser.add_argument("--max-batch", type=int, default=8, help="largest batch of one call (default: 8)")
-    parser.add_argument("--level", type=int, default=3, help="builder optimisation level, 0..5 (default: 3)")
+    parser.add_argument(
+        "--opt-batch",
+        type=int,
+        default=1,
+        help="the batch that tactics are chosen for (default: 1)",
+    )
+    parser.add_argument(
+        "--max-batch", type=int, default=8, help="largest batch of one call (default: 8)"
+    )
+    parser.add_argument(
+        "--level", type=int, default=3, help="builder optimisation level, 0..5 (default: 3)"
+    )
     parser.add_argument("--workspace", type=int, metavar="MIB", help="bound of the scratch memory")
     parser.add_argument("--tf32", action="store_true", help="let float32 layers multiply in TF32")
     parser.add_argument(
-        "--cache", type=Path, help="folder of engines (default: $CLIP2EDGE_CACHE or ~/.cache/clip2edge)"
+        "--cache",
+        type=Path,
+        help="folder of engines (default: $CLIP2EDGE_CACHE or ~/.cache/clip2edge)",
     )
     parser.add_argument(
-        "--print-commands", action="store_true", help="print trtexec and polygraphy lines; needs no GPU"
+        "--print-commands",
+        action="store_true",
+        help="print trtexec and polygraphy lines; needs no GPU",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with every layer")
     parser.set_defaults(command=run)
@@ -125,14 +157,21 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Builds, or prints; exit code 1 where an engine's logits differ from the golden ones."""
     settings = EngineSettings(
-        opt_batch=args.opt_batch, max_batch=args.max_batch, optimization_level=args.level, workspace_mib=args.workspace,
+        opt_batch=args.opt_batch,
+        max_batch=args.max_batch,
+        optimization_level=args.level,
+        workspace_mib=args.workspace,
         tf32=args.tf32,
-    )  # fmt: skip
+    )
     if args.print_commands:
         print("\n".join(command_lines(args.bundle, args.models, settings)))
         return 0
     rows = build_engines(args.bundle, args.models, settings, args.cache)
-    print(json.dumps([row.to_json() for row in rows], indent=1) if args.json else "\n".join(text_of(rows)))
+    print(
+        json.dumps([row.to_json() for row in rows], indent=1)
+        if args.json
+        else "\n".join(text_of(rows))
+    )
     return int(any(row.state == DIFFERS for row in rows))
 
 
@@ -141,14 +180,17 @@ def text_of(rows: Sequence[EngineRow]) -> Iterator[str]:
     for row in rows:
         yield f"{row.state:11} {row.model:10} {row.file}"
         yield from (
-            f"{'':11} {line}" for line in (row.why, *row.states, f"every layer: {row.file.with_suffix('.json')}")
+            f"{'':11} {line}"
+            for line in (row.why, *row.states, f"every layer: {row.file.with_suffix('.json')}")
         )
 
 
 def _compare(bundle: Bundle, name: str, runner: TrtRunner) -> tuple[str, str]:
     """The engine's logits against the golden ones of the same file."""
     listed = [file for file in (TARGETS_GOLDEN, GOLDEN) if file in bundle.manifest["files"]]
-    arrays = {key: value for file in listed for key, value in golden.read(bundle.path / file).items()}
+    arrays = {
+        key: value for file in listed for key, value in golden.read(bundle.path / file).items()
+    }
     want = arrays.get(f"logits.{name}")
     if want is None or GOLDEN not in listed:
         return UNVERIFIED, f"the bundle has no golden logits of {name}"
@@ -165,9 +207,16 @@ def rows_for_export(bundle: Path) -> dict[str, dict[str, Any]]:
     rows = build_engines(bundle)
     wrong = [row for row in rows if row.state == DIFFERS]
     if wrong:
-        raise BackendError(f"the engine of {wrong[0].model} computes something else", got=wrong[0].why,
-                           remedy="use another model of the bundle; say --models fp32 to python -m runtime engine")  # fmt: skip
+        raise BackendError(
+            f"the engine of {wrong[0].model} computes something else",
+            got=wrong[0].why,
+            remedy="use another model of the bundle; say --models fp32 to python -m runtime engine",
+        )
     return {
-        f"{row.model} engine": {"state": row.state, "file": str(row.file), "why": "; ".join((row.why, *row.states))}
+        f"{row.model} engine": {
+            "state": row.state,
+            "file": str(row.file),
+            "why": "; ".join((row.why, *row.states)),
+        }
         for row in rows
     }

@@ -20,9 +20,13 @@ from runtime.errors import BackendError
 
 TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost
 NON_BLOCKING = 1  # cudaStreamNonBlocking: not ordered with the legacy default stream
-THREAD_LOCAL = 1  # cudaStreamCaptureModeThreadLocal: another thread's cudaMalloc does not break a capture
+THREAD_LOCAL = (
+    1  # cudaStreamCaptureModeThreadLocal: another thread's cudaMalloc does not break a capture
+)
 MULTIPROCESSORS, INTEGRATED, MAJOR, MINOR = 16, 18, 75, 76  # cudaDeviceAttr
-PROPERTIES_BYTES = 16 * 1024  # cudaDeviceProp is about 1 KiB and begins with char name[256] in every version
+PROPERTIES_BYTES = (
+    16 * 1024
+)  # cudaDeviceProp is about 1 KiB and begins with char name[256] in every version
 
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cudaRuntimeGetVersion": (POINTER(c_int),),
@@ -88,12 +92,17 @@ class Cuda:
             for name, arguments in _SIGNATURES.items():
                 function = getattr(self._cdll, name)
                 function.argtypes, function.restype = list(arguments), c_int
-            self._cdll.cudaGetErrorString.argtypes, self._cdll.cudaGetErrorString.restype = [c_int], c_char_p
+            self._cdll.cudaGetErrorString.argtypes, self._cdll.cudaGetErrorString.restype = (
+                [c_int],
+                c_char_p,
+            )
         except (OSError, AttributeError) as error:
             raise BackendError(
-                "the CUDA runtime cannot be loaded", got=error, expected="libcudart of CUDA 11.4 or newer",
+                "the CUDA runtime cannot be loaded",
+                got=error,
+                expected="libcudart of CUDA 11.4 or newer",
                 remedy="on Jetson: sudo apt install nvidia-jetpack; elsewhere: pip install nvidia-cuda-runtime-cu12",
-            ) from error  # fmt: skip
+            ) from error
 
     def runtime_version(self) -> str:
         """For example "12.6"."""
@@ -110,15 +119,21 @@ class Cuda:
         except BackendError as error:  # no driver, or one that is older than the runtime
             count, why = 0, str(error.got)
         if not count:
-            raise BackendError("no NVIDIA GPU is usable here", got=why, expected="an NVIDIA GPU with its driver",
-                               remedy="install or update the driver (Jetson: sudo apt install nvidia-jetpack), or use "
-                               "backend 'onnxruntime'")  # fmt: skip
+            raise BackendError(
+                "no NVIDIA GPU is usable here",
+                got=why,
+                expected="an NVIDIA GPU with its driver",
+                remedy="install or update the driver (Jetson: sudo apt install nvidia-jetpack), or use "
+                "backend 'onnxruntime'",
+            )
         device = self._int("cudaGetDevice")
         properties = ctypes.create_string_buffer(PROPERTIES_BYTES)
         self._call("cudaGetDeviceProperties", properties, device)
         free, total = c_size_t(), c_size_t()
         self._call("cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
-        attribute = {key: self._attribute(key, device) for key in (MULTIPROCESSORS, INTEGRATED, MAJOR, MINOR)}
+        attribute = {
+            key: self._attribute(key, device) for key in (MULTIPROCESSORS, INTEGRATED, MAJOR, MINOR)
+        }
         return Gpu(
             name=properties.raw[:256].split(b"\0")[0].decode(errors="replace"),
             compute_capability=f"{attribute[MAJOR]}.{attribute[MINOR]}",
@@ -228,7 +243,9 @@ class Cuda:
         if code:
             text = self._cdll.cudaGetErrorString(code) or b"unknown error"
             self._cdll.cudaGetLastError()
-            raise BackendError(f"{name} failed", got=f"{text.decode(errors='replace')} (CUDA error {code})")
+            raise BackendError(
+                f"{name} failed", got=f"{text.decode(errors='replace')} (CUDA error {code})"
+            )
 
 
 def open_cuda(root: Path = Path("/")) -> Cuda:
@@ -251,12 +268,17 @@ def candidates(root: Path = Path("/")) -> list[str]:
     """Where libcudart may lie, in the order to try: the loader's path, CUDA's own folders, pip's."""
     names = [f"libcudart.so.{major}" for major in (12, 13)] + ["libcudart.so"]
     folders = [*sorted((root / "usr/local").glob("cuda*/lib64")), *_pip_folders()]
-    return [*names, *(str(folder / name) for folder in folders for name in names if (folder / name).exists())]
+    return [
+        *names,
+        *(str(folder / name) for folder in folders for name in names if (folder / name).exists()),
+    ]
 
 
 def _pip_folders() -> list[Path]:
     found = find_spec("nvidia")
-    roots = [Path(location) for location in (found.submodule_search_locations or [])] if found else []
+    roots = (
+        [Path(location) for location in (found.submodule_search_locations or [])] if found else []
+    )
     return [folder for root in roots for folder in sorted(root.glob("cu*/lib"))]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import BackendError
-from runtime.onnx_file import check
-from runtime.regular_file import read_regular
+from runtime.files.onnx import check
+from runtime.files.regular import read_regular
 from runtime.tensorrt.api import MAX_REASONS, Engine, TensorRT, import_tensorrt, logger, reasons
 from runtime.tensorrt.build import build
 from runtime.tensorrt.cache import EngineCache, Identity
@@ -53,17 +53,22 @@ def prepare(model: Path, settings: EngineSettings, cache_folder: Path | None = N
     """
     if model.suffix in ENGINE_SUFFIXES:
         raise BackendError(
-            "an engine is not loaded from elsewhere", got=model, expected="the .onnx file that it was built from",
+            "an engine is not loaded from elsewhere",
+            got=model,
+            expected="the .onnx file that it was built from",
             remedy="an engine is machine code for one GPU and one TensorRT: it is built here and cached",
-        )  # fmt: skip
+        )
     facts = check(model)
     trt = import_tensorrt()
     cuda = open_cuda()
     data = read_regular(model, MAX_MODEL_BYTES)
     identity = Identity(
-        model_sha256=hashlib.sha256(data).hexdigest(), tensorrt=trt.__version__, cuda=cuda.runtime_version(),
-        gpu=cuda.gpu(), settings=settings,
-    )  # fmt: skip
+        model_sha256=hashlib.sha256(data).hexdigest(),
+        tensorrt=trt.__version__,
+        cuda=cuda.runtime_version(),
+        gpu=cuda.gpu(),
+        settings=settings,
+    )
     cache = EngineCache(cache_folder)
     log = logger(trt)
     runtime = trt.Runtime(log)
@@ -98,15 +103,27 @@ def prepare(model: Path, settings: EngineSettings, cache_folder: Path | None = N
 
 
 def _build(
-    trt: TensorRT, runtime: Any, log: Any, data: bytes, identity: Identity, cache: EngineCache, states: list[str]
+    trt: TensorRT,
+    runtime: Any,
+    log: Any,
+    data: bytes,
+    identity: Identity,
+    cache: EngineCache,
+    states: list[str],
 ) -> tuple[Engine, dict[str, Any]]:
     built = build(trt, data, identity.settings, cache.load_timing(identity))
     engine = runtime.deserialize_cuda_engine(built.engine)
     if engine is None:
         raise BackendError("TensorRT does not accept the engine that it built", got=reasons(log))
-    information = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    information = engine.create_engine_inspector().get_engine_information(
+        trt.LayerInformationFormat.JSON
+    )
     layers = parse_layers(information)
-    facts = {"layers": layers.to_json(), "build_seconds": round(built.seconds, 3), "warnings": list(built.warnings)}
+    facts = {
+        "layers": layers.to_json(),
+        "build_seconds": round(built.seconds, 3),
+        "warnings": list(built.warnings),
+    }
     cache.save(identity, built.engine, facts)
     cache.save_timing(identity, built.timing_cache)
     states.append(f"engine built in {built.seconds:.1f} s")

@@ -68,7 +68,9 @@ class Execution:
         self.max_batch = self.batch or int(engine.get_tensor_profile_shape(inputs[0], 0)[2][0])
         owned = _Owned(self._cuda)
         self._release = weakref.finalize(self, owned.release)
-        self._release.atexit = False  # the driver may be gone by then, and the process's memory goes with it
+        self._release.atexit = (
+            False  # the driver may be gone by then, and the process's memory goes with it
+        )
         self._owned = owned
         self._stream = owned.keep(self._cuda.stream(), self._cuda.destroy_stream)
         self.input = self._bind(inputs[0])
@@ -119,12 +121,16 @@ class Execution:
         dtype = _numpy_type(self._prepared.trt, engine.get_tensor_dtype(name), name)
         shape = tuple(int(size) for size in engine.get_tensor_shape(name)[1:])
         if any(size < 0 for size in shape):
-            raise BackendError(f"engine tensor {name}", got=shape, expected="only the batch is dynamic")
+            raise BackendError(
+                f"engine tensor {name}", got=shape, expected="only the batch is dynamic"
+            )
         size = max(1, self.max_batch * int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
         host = self._owned.keep(self._cuda.allocate_host(size), self._cuda.free_host)
         device = self._owned.keep(self._cuda.allocate(size), self._cuda.free)
         raw = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host))
-        return Binding(name, dtype, shape, host, device, raw.view(dtype).reshape(self.max_batch, *shape))
+        return Binding(
+            name, dtype, shape, host, device, raw.view(dtype).reshape(self.max_batch, *shape)
+        )
 
     def _plan(self, batch: int) -> Plan:
         if batch in self._plans:
@@ -134,7 +140,9 @@ class Execution:
         context = self._prepared.engine.create_execution_context()
         if context is None:
             raise BackendError(
-                "TensorRT cannot make an execution context", got=self._reason(), remedy="free GPU memory"
+                "TensorRT cannot make an execution context",
+                got=self._reason(),
+                remedy="free GPU memory",
             )
         # Built with detailed verbosity for the layer report, an engine would otherwise annotate every layer it launches.
         context.nvtx_verbosity = self._prepared.trt.ProfilingVerbosity.NONE
@@ -142,15 +150,23 @@ class Execution:
             self._shape(context, batch)
         for binding in (self.input, *self.outputs.values()):
             if not context.set_tensor_address(binding.name, binding.device):
-                raise BackendError(f"TensorRT refuses the buffer of {binding.name}", got=self._reason())
+                raise BackendError(
+                    f"TensorRT refuses the buffer of {binding.name}", got=self._reason()
+                )
         self._plans[batch] = Plan(context, self._capture(context, batch))
         return self._plans[batch]
 
     def _shape(self, context: Context, batch: int) -> None:
-        if not context.set_optimization_profile_async(0, self._stream):  # only the first context has it by itself
+        if not context.set_optimization_profile_async(
+            0, self._stream
+        ):  # only the first context has it by itself
             raise BackendError("TensorRT refuses the optimisation profile", got=self._reason())
         if not context.set_input_shape(self.input.name, (batch, *self.input.shape)):
-            raise BackendError("batch", got=batch, expected=f"within the engine's profile, at most {self.max_batch}")
+            raise BackendError(
+                "batch",
+                got=batch,
+                expected=f"within the engine's profile, at most {self.max_batch}",
+            )
 
     def _capture(self, context: Context, batch: int) -> int | None:
         """The graph of one inference; None, and a recorded state, where the engine cannot be captured."""
@@ -164,7 +180,9 @@ class Execution:
             graph = self._cuda.end_capture(self._stream)
         except BackendError as error:
             self._cuda.abandon_capture(self._stream)
-            self.states.append(f"CUDA graph: none for batch {batch}, each layer is launched by itself: {error}")
+            self.states.append(
+                f"CUDA graph: none for batch {batch}, each layer is launched by itself: {error}"
+            )
             return None
         self.states.append(f"CUDA graph: captured for batch {batch}")
         self._owned.graphs.add(graph)
@@ -181,7 +199,9 @@ class Execution:
             raise BackendError("TensorRT cannot run the engine", got=self._reason())
 
     def _copy(self, binding: Binding, batch: int, kind: int) -> None:
-        ends = (binding.device, binding.host) if kind == TO_DEVICE else (binding.host, binding.device)
+        ends = (
+            (binding.device, binding.host) if kind == TO_DEVICE else (binding.host, binding.device)
+        )
         self._cuda.copy(*ends, binding.bytes_of(batch), kind, self._stream)
 
     def _drop(self, keep: int) -> None:
@@ -215,8 +235,16 @@ class _Owned:
 
 
 def _numpy_type(trt: Any, dtype: Any, name: str) -> np.dtype[Any]:
-    types = {trt.DataType.FLOAT: np.float32, trt.DataType.HALF: np.float16, trt.DataType.UINT8: np.uint8}
+    types = {
+        trt.DataType.FLOAT: np.float32,
+        trt.DataType.HALF: np.float16,
+        trt.DataType.UINT8: np.uint8,
+    }
     if dtype not in types:
-        raise BackendError(f"engine tensor {name}", got=dtype, expected="float32, float16 or uint8",
-                           remedy="use the bundle's int8.trt, fp16 or fp32 model")  # fmt: skip
+        raise BackendError(
+            f"engine tensor {name}",
+            got=dtype,
+            expected="float32, float16 or uint8",
+            remedy="use the bundle's int8.trt, fp16 or fp32 model",
+        )
     return np.dtype(types[dtype])

@@ -18,11 +18,24 @@ from runtime.errors import BackendError
 
 # Words for a type, in the inspector's several spellings; the longer word first: "UInt8" holds "Int8", "BFloat16" "Float".
 _TYPES = (
-    ("uint8", r"uint8"), ("int8", r"int8"), ("bf16", r"bfloat16|bf16"), ("fp8", r"fp8|float8"), ("fp16", r"half|fp16"),
-    ("fp32", r"fp32|float"), ("int64", r"int64"), ("int32", r"int32"), ("bool", r"bool"),
-)  # fmt: skip
-_TACTICS = (("int8", r"i8i8|i8f|int8|imma|s8s8"), ("fp16", r"f16f16|h16816|hmma|fp16"), ("fp32", r"f32f32|sgemm|_tf32"))
-_COMPUTE = re.compile(r"conv|gemm|matmul|matrix_?multiply|fullyconnected|fully_connected", re.IGNORECASE)
+    ("uint8", r"uint8"),
+    ("int8", r"int8"),
+    ("bf16", r"bfloat16|bf16"),
+    ("fp8", r"fp8|float8"),
+    ("fp16", r"half|fp16"),
+    ("fp32", r"fp32|float"),
+    ("int64", r"int64"),
+    ("int32", r"int32"),
+    ("bool", r"bool"),
+)
+_TACTICS = (
+    ("int8", r"i8i8|i8f|int8|imma|s8s8"),
+    ("fp16", r"f16f16|h16816|hmma|fp16"),
+    ("fp32", r"f32f32|sgemm|_tf32"),
+)
+_COMPUTE = re.compile(
+    r"conv|gemm|matmul|matrix_?multiply|fullyconnected|fully_connected", re.IGNORECASE
+)
 _REFORMAT = re.compile(r"reformat|copynode", re.IGNORECASE)
 _QDQ = re.compile(r"quantizelinear|quantize_linear|dequantize|^quantize", re.IGNORECASE)
 FLOATS = ("fp32", "fp16", "bf16", "fp8")
@@ -60,7 +73,9 @@ class LayerReport:
 
     def count(self, role: str, precision: str | None = None) -> int:
         """Layers of a role, and of a precision."""
-        return sum(layer.role == role and precision in (None, layer.precision) for layer in self.layers)
+        return sum(
+            layer.role == role and precision in (None, layer.precision) for layer in self.layers
+        )
 
     def unfused_qdq(self) -> list[str]:
         """Quantize and Dequantize nodes that became layers of their own: each costs a pass over memory."""
@@ -68,7 +83,11 @@ class LayerReport:
 
     def float_compute(self) -> list[str]:
         """Convolutions and products that do not run in int8."""
-        return [layer.name for layer in self.layers if layer.role == "compute" and layer.precision != "int8"]
+        return [
+            layer.name
+            for layer in self.layers
+            if layer.role == "compute" and layer.precision != "int8"
+        ]
 
     def verdict(self, qdq_nodes: int) -> str:
         """One sentence: did the quantized file become a quantized engine?
@@ -129,12 +148,15 @@ def parse_layers(text: str) -> LayerReport:
     rows = value.get("Layers") if isinstance(value, dict) else value
     if not isinstance(rows, list):
         raise BackendError(
-            "the engine inspector's answer has no layers", got=str(text)[:80], expected='"Layers": [...]'
+            "the engine inspector's answer has no layers",
+            got=str(text)[:80],
+            expected='"Layers": [...]',
         )
     named = [row for row in rows if isinstance(row, str)]  # verbosity LAYER_NAMES_ONLY
     if named:
         return LayerReport(
-            tuple(Layer(name, "unknown", _role(name, "", {}), "unknown", "none") for name in named), False
+            tuple(Layer(name, "unknown", _role(name, "", {}), "unknown", "none") for name in named),
+            False,
         )
     return LayerReport(tuple(_layer(row) for row in rows if isinstance(row, dict)), True)
 
@@ -169,7 +191,9 @@ def _role(name: str, kind: str, row: dict[str, Any]) -> str:
         return "qdq"
     if _REFORMAT.search(words) or name.startswith("Reformatting CopyNode"):
         return "reformat"
-    if _COMPUTE.search(words) or (kind.lower() in ("fusion", "myelin", "kgen") and _COMPUTE.search(tactic)):
+    if _COMPUTE.search(words) or (
+        kind.lower() in ("fusion", "myelin", "kgen") and _COMPUTE.search(tactic)
+    ):
         return "compute"
     only_qdq = name and all(_QDQ.search(part.rpartition("/")[2]) for part in name.split(" + "))
     return "qdq" if only_qdq and not tactic else "other"

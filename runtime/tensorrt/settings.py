@@ -38,13 +38,18 @@ class EngineSettings:
     def __post_init__(self) -> None:
         if not 1 <= self.min_batch <= self.opt_batch <= self.max_batch <= MAX_BATCH:
             raise BackendError(
-                "batch profile", got=f"min {self.min_batch}, opt {self.opt_batch}, max {self.max_batch}",
+                "batch profile",
+                got=f"min {self.min_batch}, opt {self.opt_batch}, max {self.max_batch}",
                 expected=f"1 <= min <= opt <= max <= {MAX_BATCH}",
-            )  # fmt: skip
+            )
         if not 0 <= self.optimization_level <= MAX_LEVEL:
-            raise BackendError("optimization_level", got=self.optimization_level, expected=f"0..{MAX_LEVEL}")
+            raise BackendError(
+                "optimization_level", got=self.optimization_level, expected=f"0..{MAX_LEVEL}"
+            )
         if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise BackendError("workspace_mib", got=self.workspace_mib, expected="1 or more, or None")
+            raise BackendError(
+                "workspace_mib", got=self.workspace_mib, expected="1 or more, or None"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; a part of the engine's identity."""
@@ -61,8 +66,12 @@ class EngineSettings:
         """
         dynamic = [axis for axis, size in enumerate(shape) if not isinstance(size, int) or size < 0]
         if any(axis > 0 for axis in dynamic):
-            raise BackendError("the model's input is dynamic in more than its batch", got=tuple(shape),
-                               expected="(batch, 3, S, S)", remedy="export it again with a fixed size")  # fmt: skip
+            raise BackendError(
+                "the model's input is dynamic in more than its batch",
+                got=tuple(shape),
+                expected="(batch, 3, S, S)",
+                remedy="export it again with a fixed size",
+            )
         if not dynamic:
             return None
         rest = tuple(int(size) for size in shape[1:])
@@ -70,7 +79,11 @@ class EngineSettings:
 
 
 def trtexec(
-    model: Path, inputs: Mapping[str, Shape], settings: EngineSettings, major: int, engine: str = "model.engine"
+    model: Path,
+    inputs: Mapping[str, Shape],
+    settings: EngineSettings,
+    major: int,
+    engine: str = "model.engine",
 ) -> str:
     """The command line that builds, inspects and times the same engine with NVIDIA's own tool.
 
@@ -98,7 +111,9 @@ def trtexec(
     return shlex.join([*words, "--warmUp=500", "--duration=10"])
 
 
-def polygraphy(model: Path, inputs: Mapping[str, Shape], settings: EngineSettings, major: int) -> str:
+def polygraphy(
+    model: Path, inputs: Mapping[str, Shape], settings: EngineSettings, major: int
+) -> str:
     """The command line that compares TensorRT with onnxruntime on the same model and random inputs, layer output by output.
 
     ``inputs`` and ``major`` as for ``trtexec``.
@@ -108,7 +123,9 @@ def polygraphy(model: Path, inputs: Mapping[str, Shape], settings: EngineSetting
     profiles = {name: settings.shapes(shape) for name, shape in inputs.items()}
     for flag, index in (("--trt-min-shapes", 0), ("--trt-opt-shapes", 1), ("--trt-max-shapes", 2)):
         parts = [
-            f"{name}:[{','.join(map(str, shapes[index]))}]" for name, shapes in profiles.items() if shapes is not None
+            f"{name}:[{','.join(map(str, shapes[index]))}]"
+            for name, shapes in profiles.items()
+            if shapes is not None
         ]
         words += [flag, *parts] if parts else []
     words += [f"--builder-optimization-level={settings.optimization_level}"]

@@ -1,6 +1,6 @@
 """The readers that meet files from strangers, each as a function of bytes: a valid object or an EdgeError, nothing else.
 
-``tests/test_runtime_fuzz.py`` feeds them with hypothesis, ``run.py`` beside this file with atheris.
+``tests/runtime/files/test_fuzz.py`` feeds them with hypothesis, ``run.py`` beside this file with atheris.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from runtime import EdgeError, PreprocessSpec
 from runtime.bundle import labels_from_json
-from runtime.golden_file import read as read_golden
-from runtime.manifest import check_manifest
-from runtime.onnx_file import check as check_onnx
-from runtime.ort_file import check as check_ort
+from runtime.files.golden_npz import read as read_golden
+from runtime.files.manifest import check_manifest
+from runtime.files.onnx import check as check_onnx
+from runtime.files.ort import check as check_ort
+from runtime.files.strict_json import parse_json
 from runtime.preprocess import decode
-from runtime.strict_json import parse_json
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="clip2edge-fuzz-"))
 
@@ -50,7 +50,8 @@ def image(data: bytes) -> object:
 
 
 READERS: dict[str, Callable[[bytes], object]] = {
-    function.__name__: function for function in (manifest, preprocess, labels, golden, onnx, ort, image)
+    function.__name__: function
+    for function in (manifest, preprocess, labels, golden, onnx, ort, image)
 }
 
 

@@ -31,13 +31,19 @@ def main(bundle: str, file_name: str, *images: str) -> None:
         opened = [Image.open(name).convert("RGB") for name in names]
         logits = model(**processor(opened, return_tensors="pt")).logits
         for name, row in zip(names, torch.as_tensor(logits).tolist(), strict=True):
-            rows[name] = {"label": model.config.id2label[max(range(len(row)), key=row.__getitem__)], "logits": row}
+            rows[name] = {
+                "label": model.config.id2label[max(range(len(row)), key=row.__getitem__)],
+                "logits": row,
+            }
     first = classify(images[0])[0]["label"]
     assert first == rows[images[0]]["label"], (first, rows[images[0]]["label"])
     print(
         json.dumps(
             {
-                "versions": {"optimum": optimum.version.__version__, "transformers": transformers.__version__},
+                "versions": {
+                    "optimum": optimum.version.__version__,
+                    "transformers": transformers.__version__,
+                },
                 "file": Path(model.path if hasattr(model, "path") else "").name,
                 "processor": type(processor).__name__,
                 "images": rows,

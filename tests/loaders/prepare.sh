@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Environments for tests/test_loaders.py: eval "$(tests/loaders/prepare.sh NEW_FOLDER [PYTHON])", then pytest -m slow tests/test_loaders.py
+# Environments for tests/export/bundle/test_loaders.py: eval "$(tests/loaders/prepare.sh NEW_FOLDER [PYTHON])", then pytest -m slow tests/export/bundle/test_loaders.py
 # PYTHON has the project's own environment (default: python); torch, numpy, Pillow and onnxruntime are shared with it.
 set -euo pipefail
 mkdir -p "$1"

@@ -1,0 +1,205 @@
+"""Phase ``evaluate``: measures the shipped files on the 32 held-out species, and the gates they must pass.
+
+All accuracies are top-1 shares of the 1,280 test pictures (40 a species), so one standard error is about 1.3 points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from compress.engine.errors import TrainingError
+from compress.engine.seeds import derive, numpy_rng
+from compress.petals import attributes as at
+from compress.petals.captions import TEMPLATES, noun_phrase
+from compress.petals.generator import PetalsGenerator
+from compress.petals.nets import EMBED_DIM, PetalCNN
+from compress.petals.rendering import pixels
+from compress.petals.weights import WEIGHTS, load_student_clip, load_teacher
+from compress.petals.world import GENUS_SIZE, SPECIES, class_prompts, render_split
+
+PROTOTYPE_DRAWS = 5
+GENERATED_PER_SPECIES = 6
+MAX_BYTES = 15_000_000
+
+#: metric path -> (least, most); train.py refuses weights outside, and a test holds the shipped ones to it
+GATES: dict[str, tuple[float, float]] = {
+    "teacher.zero_shot_names": (0.55, 0.85),
+    "teacher.attributes_from_prompts.count": (0.60, 1.0),
+    "teacher_minus_student.zero_shot_names": (0.001, 1.0),
+    "teacher_minus_student.zero_shot_captions": (0.001, 1.0),
+    "prototypes.gain_from_1_to_8_shots": (0.001, 1.0),
+    "student.share_of_teacher_parameters": (0.0, 0.10),
+    "bytes": (1, MAX_BYTES),
+}
+
+
+@torch.no_grad()
+def measure(folder: Path = WEIGHTS) -> dict[str, Any]:
+    """Every figure of metrics.json, from the files in ``folder``."""
+    teacher, tokenizer = load_teacher(folder)
+    student, projection = _student(folder)
+
+    def see(images: np.ndarray) -> Tensor:
+        return _embed(teacher.encode_image, images)
+
+    def see_small(images: np.ndarray) -> Tensor:
+        return _embed(lambda x: student(x) @ projection.T, images)
+
+    def read(texts: list[str]) -> Tensor:
+        return functional.normalize(teacher.encode_text(tokenizer(texts)), dim=-1)
+
+    tests = {style: render_split("test", style) for style in at.STYLES}
+    images, labels = tests["photo"][0], torch.from_numpy(tests["photo"][1])
+    seen, seen_small = see(images), see_small(images)
+    names, captions = read(class_prompts()), read(class_prompts(complete=True))
+    image_parameters = sum(p.numel() for p in teacher.visual.parameters())
+    teacher_facts = {
+        "parameters": sum(p.numel() for p in teacher.parameters()),
+        "image_parameters": image_parameters,
+        "zero_shot_names": top1(seen @ names.T, labels),
+        "zero_shot_captions": top1(seen @ captions.T, labels),
+        "attributes_from_prompts": _attributes_from_prompts(seen, labels, read),
+        "logit_scale": teacher.logit_scale.exp().item(),
+    }
+    student_facts = {
+        "parameters": (size := sum(p.numel() for p in student.parameters()) + projection.numel()),
+        "share_of_teacher_parameters": size / image_parameters,
+        "zero_shot_names": top1(seen_small @ names.T, labels),
+        "zero_shot_captions": top1(seen_small @ captions.T, labels),
+    }
+    return _rounded(
+        {
+            "teacher": teacher_facts,
+            "student": student_facts,
+            "teacher_minus_student": {
+                name: teacher_facts[name] - student_facts[name]
+                for name in ("zero_shot_names", "zero_shot_captions")
+            },
+            "prototypes": _prototypes(see, seen, labels),
+            "styles": {
+                style: _style(style, see(pictures), labels, read)
+                for style, (pictures, _) in tests.items()
+            },
+            "generator": _generated(folder, see, read),
+            "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        }
+    )
+
+
+def require(metrics: Mapping[str, Any]) -> None:
+    """Raises TrainingError, naming every gate that ``metrics`` do not pass."""
+    missed = []
+    for path, (least, most) in GATES.items():
+        value: Any = metrics
+        for part in path.split("."):
+            value = value[part]
+        if not least <= value <= most:
+            missed.append(f"{path} = {value}, not in [{least}, {most}]")
+    if missed:
+        raise TrainingError(
+            "the weights do not pass their gates",
+            got="; ".join(missed),
+            remedy="train the phase concerned for longer",
+        )
+
+
+def top1(scores: Tensor, labels: Tensor) -> float:
+    """The share of rows of ``scores`` (N, K) whose largest entry is at ``labels`` (N,)."""
+    return (scores.argmax(1) == labels).float().mean().item()
+
+
+def _student(folder: Path) -> tuple[PetalCNN, Tensor]:
+    state = load_student_clip(folder)
+    trunk = PetalCNN()
+    trunk.load_state_dict(
+        {name.removeprefix("trunk."): t for name, t in state.items() if name.startswith("trunk.")}
+    )
+    return trunk.eval(), state["proj.weight"]
+
+
+def _embed(tower: Any, images: np.ndarray) -> Tensor:
+    parts = [pixels(images[start : start + 256]) for start in range(0, len(images), 256)]
+    return functional.normalize(torch.cat([tower(part) for part in parts]), dim=-1)
+
+
+def _attributes_from_prompts(seen: Tensor, labels: Tensor, read: Any) -> dict[str, float]:
+    """For each attribute: how often the right complete caption wins among those that differ from it in that one."""
+    shares = {}
+    for column, name in enumerate(at.NAMES):
+        right = 0
+        for number, species in enumerate(SPECIES):
+            rows = [list(species.attributes) for _ in range(at.CARDINALITIES[column])]
+            for value, row in enumerate(rows):
+                row[column] = value
+            texts = read([TEMPLATES["photo"][0].format(noun_phrase(row)) for row in rows])
+            scores = seen[labels == number] @ texts.T
+            right += int((scores.argmax(1) == species.attributes[column]).sum())
+        shares[name] = right / len(labels)
+    return shares
+
+
+def _prototypes(see: Any, seen: Tensor, labels: Tensor) -> dict[str, float]:
+    """Nearest mean of k training embeddings, over draws of the k shots."""
+    images, _ = render_split("train")
+    train = see(images).view(len(SPECIES), -1, EMBED_DIM)
+    shares: dict[str, float] = {}
+    for shots in (1, 4, 8):
+        scores = []
+        for draw in range(PROTOTYPE_DRAWS):
+            chosen = numpy_rng(0, "embedded", "prototypes", shots, draw).permutation(
+                train.shape[1]
+            )[:shots]
+            means = functional.normalize(train[:, torch.from_numpy(chosen)].mean(1), dim=-1)
+            scores.append(top1(seen @ means.T, labels))
+        shares[f"shots_{shots}"] = float(np.mean(scores))
+    shares["gain_from_1_to_8_shots"] = shares["shots_8"] - shares["shots_1"]
+    return shares
+
+
+def _style(style: str, seen: Tensor, labels: Tensor, read: Any) -> dict[str, float]:
+    """Zero-shot in one style, asked with that style's own template."""
+    names, captions = read(class_prompts(style)), read(class_prompts(style, complete=True))
+    genus = ((seen @ names.T).argmax(1) // GENUS_SIZE == labels // GENUS_SIZE).float().mean().item()
+    return {
+        "names": top1(seen @ names.T, labels),
+        "captions": top1(seen @ captions.T, labels),
+        "genus": genus,
+    }
+
+
+def _generated(folder: Path, see: Any, read: Any) -> dict[str, float]:
+    """How true generated images are to what they were asked for, judged by the teacher and by 64-shot prototypes."""
+    generator = PetalsGenerator(folder)
+    images, _ = render_split("train")
+    seen = see(images).view(len(SPECIES), -1, EMBED_DIM)
+    prototypes = functional.normalize(seen.mean(1), dim=-1)
+    owners = torch.arange(len(SPECIES)).repeat_interleave(GENERATED_PER_SPECIES)
+    seeds = [derive(0, "embedded", "evaluate", i) for i in range(len(owners))]
+    wanted = seen[:, 0].repeat_interleave(GENERATED_PER_SPECIES, 0)
+    made = see(generator.decode(wanted, seeds))
+    drawn = generator.embed_texts(
+        [prompt for prompt in class_prompts() for _ in range(GENERATED_PER_SPECIES)], seeds
+    )
+    from_text = see(generator.decode(drawn, seeds))
+    return {
+        "cosine_to_condition": (made * wanted).sum(1).mean().item(),
+        "agreement_image": top1(made @ prototypes.T, owners),
+        "agreement_text": top1(from_text @ prototypes.T, owners),
+        "agreement_of_conditions_image": top1(wanted @ prototypes.T, owners),
+        "agreement_of_conditions_text": top1(drawn @ prototypes.T, owners),
+        "cosine_text_to_image": (read(class_prompts()) * prototypes).sum(1).mean().item(),
+        "cosine_prior_to_image": (drawn * prototypes[owners]).sum(1).mean().item(),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    return round(value, 4) if isinstance(value, float) else value

@@ -1,0 +1,269 @@
+"""Makes every weight of the world `petals`: ``python -m benchmarks.petals_training.train``.
+
+    phase             makes                                    samples    2 CPU cores    size
+    render            the training flowers (work folder)         120,000    2.8 min
+    teacher           teacher/                                 1,100,000   29.4 min    4.2 MB
+    student_clip      student_clip.safetensors                   600,000    2.5 min    0.3 MB
+    student_generic   student_generic.safetensors                300,000    1.1 min    0.3 MB
+    prior             prior/                                     800,000    1.5 min    0.5 MB
+    generator         unet/, scheduler/                          420,000   38.4 min    7.8 MB
+    vq                vq/                                        100,000   29.2 min    1.1 MB
+    evaluate          metrics.json, and the gates                           0.7 min
+
+The times are of the run that made the shipped weights (its log is weights/train_log.jsonl), on cores that other work
+shared (vq's on a third of one core). A finished phase leaves a receipt in the work folder and is not run again; ``--redo``
+names phases to run anyway. Each phase starts from the files (fp16) that the earlier ones wrote, so what is measured is what
+ships. The same command on the same machine, thread count and library versions gives the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.petals.weights import (
+    STUDENT_CLIP,
+    STUDENT_GENERIC,
+    TEACHER,
+    WEIGHTS,
+    Tokenizer,
+    load_teacher,
+    write_tensors,
+)
+
+SAMPLES = {
+    "render": 120_000,
+    "teacher": 1_100_000,
+    "student_clip": 600_000,
+    "student_generic": 300_000,
+    "prior": 800_000,
+    "generator": 420_000,
+    "vq": 100_000,
+    "evaluate": 0,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where a training run reads and writes, and on what."""
+
+    out: Path
+    work: Path
+    seed: int
+    device: str
+    samples: dict[str, int]
+
+    def run(self, phase: str) -> Any:
+        """The logged run of one phase."""
+        from compress.petals.runs import Run
+
+        return Run(phase, self.seed, self.device, self.out / "train_log.jsonl")
+
+    def facts(self, phase: str) -> dict[str, Any]:
+        """What the receipt of a phase must say for its work to count as done."""
+        return {"seed": self.seed, "samples": self.samples[phase]}
+
+    def pictures(self) -> Any:
+        """What to learn from."""
+        from compress.petals.rendering import load_flowers
+
+        return load_flowers(self.work)
+
+    def teacher(self) -> Any:
+        """The teacher as saved, on the run's device, and its tokenizer."""
+        import torch
+
+        model, tokenizer = load_teacher(self.out)
+        return model.to(self.device, memory_format=torch.channels_last), tokenizer
+
+
+def _render(job: Job) -> None:
+    from compress.petals.rendering import draw_flowers
+
+    draw_flowers(job.samples["render"], job.seed, job.work)
+
+
+def _teacher(job: Job) -> None:
+    from benchmarks.petals_training.train_clip import train_teacher
+    from compress.petals.nets import INPUT_SIZE, MEAN, STD, clip_config
+
+    tokenizer = Tokenizer.of_captions()
+    model = train_teacher(job.run("teacher"), job.pictures(), tokenizer, job.samples["teacher"])
+    folder = job.out / TEACHER
+    write_tensors(folder / "open_clip_model.safetensors", model.state_dict())
+    preprocess = {
+        "size": INPUT_SIZE,
+        "mean": MEAN,
+        "std": STD,
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
+    _write_json(
+        folder / "open_clip_config.json",
+        {"model_cfg": clip_config(len(tokenizer.ids)), "preprocess_cfg": preprocess},
+    )
+    _write_json(folder / "vocabulary.json", {"ids": tokenizer.ids})
+
+
+def _student_clip(job: Job) -> None:
+    from benchmarks.petals_training.train_clip import train_student_clip
+
+    teacher, tokenizer = job.teacher()
+    run = job.run("student_clip")
+    state = train_student_clip(run, job.pictures(), tokenizer, teacher, job.samples["student_clip"])
+    write_tensors(job.out / STUDENT_CLIP, state)
+
+
+def _student_generic(job: Job) -> None:
+    from benchmarks.petals_training.train_clip import train_student_generic
+
+    run = job.run("student_generic")
+    write_tensors(
+        job.out / STUDENT_GENERIC,
+        train_student_generic(run, job.pictures(), job.samples["student_generic"]),
+    )
+
+
+def _generator(job: Job) -> None:
+    from benchmarks.petals_training.train_generator import save_decoder, train_decoder
+
+    teacher, _ = job.teacher()
+    run = job.run("generator")
+    save_decoder(train_decoder(run, job.pictures(), teacher, job.samples["generator"]), job.out)
+
+
+def _prior(job: Job) -> None:
+    from benchmarks.petals_training.train_generator import save_prior, train_prior
+
+    teacher, tokenizer = job.teacher()
+    save_prior(
+        train_prior(job.run("prior"), job.pictures(), tokenizer, teacher, job.samples["prior"]),
+        job.out,
+    )
+
+
+def _vq(job: Job) -> None:
+    from benchmarks.petals_training.train_vq import train_vq
+    from compress.petals.decoder import save_vq
+
+    teacher, _ = job.teacher()
+    save_vq(train_vq(job.run("vq"), job.pictures(), teacher, job.samples["vq"]), job.out)
+
+
+def _evaluate(job: Job) -> None:
+    from benchmarks.petals_training.evaluate import measure, require
+    from compress.petals.decoder import measure_vq
+
+    metrics = {**measure(job.out), "decoder": measure_vq(job.out)}
+    _write_json(job.out / "metrics.json", metrics)
+    require(metrics)
+
+
+PHASES: dict[str, Callable[[Job], None]] = {
+    "render": _render,
+    "teacher": _teacher,
+    "student_clip": _student_clip,
+    "student_generic": _student_generic,
+    "prior": _prior,
+    "generator": _generator,
+    "vq": _vq,
+    "evaluate": _evaluate,
+}
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _environment(job: Job) -> dict[str, Any]:
+    import diffusers
+    import open_clip
+    import timm
+    import torch
+
+    libraries = {
+        module.__name__: module.__version__ for module in (torch, timm, open_clip, diffusers)
+    }
+    return {
+        "python": platform.python_version(),
+        **libraries,
+        "device": job.device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def train(
+    job: Job,
+    until: str | None = None,
+    redo: tuple[str, ...] = (),
+    phases: Mapping[str, Callable[[Any], None]] = PHASES,
+) -> None:
+    """Runs the phases that have no receipt yet, in order; raises TrainingError when a gate is not met."""
+    job.out.mkdir(parents=True, exist_ok=True)
+    job.work.mkdir(parents=True, exist_ok=True)
+    for phase, work in phases.items():
+        receipt = job.work / f"{phase}.done.json"
+        facts = job.facts(phase)
+        done = json.loads(receipt.read_text()) if receipt.is_file() and phase not in redo else {}
+        if {name: done.get(name) for name in facts} == facts and phase != "evaluate":
+            print(f"{phase}: done before in {done['seconds']} s")
+        else:
+            began = time.perf_counter()
+            work(job)
+            seconds = round(time.perf_counter() - began, 1)
+            _write_json(receipt, {**facts, "seconds": seconds})
+            job.run(phase).tell(
+                {"done": True, "seconds": seconds, **facts, "environment": _environment(job)}
+            )
+        if phase == until:
+            return
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.petals_training.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=WEIGHTS,
+        help="folder of the weights (default: the package's own)",
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path("petals_training"), help="folder of flowers and receipts"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--threads", type=int, help="torch CPU threads (default: torch's choice)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--until", choices=PHASES, help="stop after this phase")
+    parser.add_argument(
+        "--redo", choices=PHASES, nargs="*", default=(), help="phases to run although they are done"
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="multiplies sample counts; 0.002 tries it all"
+    )
+    options = parser.parse_args(arguments)
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    samples = {phase: int(count * options.scale) for phase, count in SAMPLES.items()}
+    train(
+        Job(options.out, options.work, options.seed, options.device, samples),
+        options.until,
+        tuple(options.redo),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Phases ``prior`` and ``generator``: from text embedding to image embedding, from image embedding to image.
+
+Both learn from the teacher's embeddings of the training flowers, as the two halves of unCLIP do (Ramesh et al. 2022).
+The decoder predicts v (Salimans & Ho 2022) on 2 x 2 pixel-unshuffled images, sees a zero condition in 10 % of the
+samples for classifier-free guidance, and a slightly noisy one otherwise, because at use it gets mixtures and prior
+draws. Time steps are logit-normal (Esser et al. 2024): the middle noise levels are where petals take shape.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from open_clip import CLIP
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.petals_training.train_clip import Pictures, encode_captions, optimise, turned
+from compress.engine.seeds import manual_seed, numpy_rng
+from compress.petals.nets import EMBED_SCALE, PetalPrior, new_scheduler, new_unet
+from compress.petals.rendering import pixels
+from compress.petals.runs import Run
+from compress.petals.weights import Tokenizer
+
+CONDITION_DROPPED = 0.1
+CONDITION_NOISE = 0.1  # standard deviation, where the condition itself has 1
+CAPTIONS_PER_IMAGE = 2  # for the prior
+
+
+@torch.no_grad()
+def embed_all(run: Run, teacher: CLIP, images: np.ndarray) -> Tensor:
+    """Unit image embeddings (N, D) of uint8 (N, 32, 32, 3), on the CPU."""
+    out = []
+    for start in range(0, len(images), 500):
+        with run.autocast():
+            embedding = teacher.encode_image(
+                run.laid_out(pixels(images[start : start + 500], run.device))
+            )
+        out.append(functional.normalize(embedding.float(), dim=-1).cpu())
+    return torch.cat(out)
+
+
+def train_prior(
+    run: Run, pictures: Pictures, tokenizer: Tokenizer, teacher: CLIP, samples: int
+) -> PetalPrior:
+    """Regression of the image embedding on the text embedding (1 - cosine), then the covariance of what is left."""
+    manual_seed(run.seed, "embedded", run.phase)
+    rng = numpy_rng(run.seed, "embedded", run.phase, "captions")
+    image = embed_all(run, teacher, pictures.images).repeat(CAPTIONS_PER_IMAGE, 1)
+    text = torch.cat(
+        [
+            encode_captions(run, pictures, tokenizer, teacher, rng).cpu()
+            for _ in range(CAPTIONS_PER_IMAGE)
+        ]
+    )
+    prior = PetalPrior().to(run.device)
+
+    def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
+        chosen = torch.from_numpy(rows)
+        cosine = (prior(text[chosen].to(run.device)) * image[chosen].to(run.device)).sum(1).mean()
+        return 1 - cosine, {"cosine": cosine.item()}
+
+    optimise(
+        run,
+        list(prior.parameters()),
+        loss_of,
+        rows=len(text),
+        batch=512,
+        samples=samples,
+        lr=2e-3,
+        weight_decay=0.01,
+    )
+    with torch.no_grad():
+        left = image - prior.cpu()(text)
+        covariance = torch.cov(left.T) + 1e-5 * torch.eye(left.shape[1])
+        prior.spread.copy_(torch.linalg.cholesky(covariance))
+    return prior.eval()
+
+
+def train_decoder(
+    run: Run,
+    pictures: Pictures,
+    teacher: CLIP,
+    samples: int,
+    *,
+    turn: Callable[[Tensor], Tensor] = turned,
+    batch: int = 64,
+) -> Any:
+    """The decoder (UNet2DConditionModel)'s exponential moving average; ``turn`` moves the pictures at random."""
+    manual_seed(run.seed, "embedded", run.phase)
+    embeddings = embed_all(run, teacher, pictures.images)
+    unet = run.place(new_unet())
+    average = copy.deepcopy(unet).requires_grad_(False)
+    signal = new_scheduler().alphas_cumprod.to(run.device)
+
+    def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
+        image = functional.pixel_unshuffle(turn(pixels(pictures.images[rows], run.device)), 2)
+        condition = embeddings[torch.from_numpy(rows)].to(run.device) * EMBED_SCALE
+        condition = condition + CONDITION_NOISE * torch.randn_like(condition)
+        condition = condition * (torch.rand(len(rows), 1, device=run.device) >= CONDITION_DROPPED)
+        time = (torch.sigmoid(1.2 * torch.randn(len(rows), device=run.device)) * len(signal)).long()
+        level = signal[time][:, None, None, None]
+        noise = torch.randn_like(image)
+        noisy = level.sqrt() * image + (1 - level).sqrt() * noise
+        velocity = level.sqrt() * noise - (1 - level).sqrt() * image
+        with run.autocast():
+            guess = unet(
+                run.laid_out(noisy), time, None, added_cond_kwargs={"image_embeds": condition}
+            ).sample
+        return functional.mse_loss(guess.float(), velocity), {}
+
+    def follow(step: int) -> None:
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(average.parameters()),
+                list(unet.parameters()),
+                max(0.001, 1 / (1 + 0.1 * step)),
+            )
+
+    optimise(
+        run,
+        list(unet.parameters()),
+        loss_of,
+        rows=len(pictures.images),
+        batch=batch,
+        samples=samples,
+        lr=1e-3,
+        weight_decay=0.01,
+        betas=(0.9, 0.99),
+        after=follow,
+        schedule=lambda part: min(1.0, (1 - part) / 0.4),
+    )
+    return average.eval()
+
+
+def save_prior(prior: Any, folder: Path) -> None:
+    """prior/ in diffusers' folder layout, fp16."""
+    prior.half().save_pretrained(folder / "prior")
+
+
+def save_decoder(unet: Any, folder: Path) -> None:
+    """unet/ and scheduler/ in diffusers' folder layout, fp16."""
+    unet.half().save_pretrained(folder / "unet")
+    new_scheduler().save_pretrained(folder / "scheduler")

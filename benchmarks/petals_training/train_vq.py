@@ -1,0 +1,122 @@
+"""Phase ``vq``: the discrete autoencoder whose decoder images are optimised through (VQ-VAE, van den Oord et al. 2017).
+
+Two parts. First a plain autoencoder; then its outputs become the codebook and everything learns with it: squared error
+in pixels, the codebook and commitment terms, and a little of what the teacher sees (1 - cosine of its features), so that
+the petals that tell species apart are not smoothed away. Codes that nobody uses are moved onto encoder outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from open_clip import CLIP
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.petals_training.train_clip import Pictures, optimise, turned
+from compress.engine.seeds import manual_seed
+from compress.petals.decoder import CODES, new_vq
+from compress.petals.rendering import pixels
+from compress.petals.runs import Run
+
+BATCH = 64
+PICTURES = 40_000  # the first of the training flowers: a patch of 4 px needs no more
+PLAIN_PART = 0.1  # of the steps, without a codebook
+TEACHER_WEIGHT = 0.1
+TEACHER_SHARE = (
+    4  # the teacher looks at every fourth image of a batch: it costs as much as the decoder
+)
+COMMITMENT = 0.25  # beta of the paper
+RESTART_EVERY = 100  # steps; the last fifth of the run has none
+
+
+def train_vq(run: Run, pictures: Pictures, teacher: CLIP, samples: int) -> Any:
+    """The trained VQModel, its codebook scaled to standard deviation 1 (see `rescale`)."""
+    manual_seed(run.seed, "embedded", run.phase)
+    model = new_vq().to(
+        run.device
+    )  # group norm is slower in channels-last memory than its convolutions gain
+    steps = max(samples // BATCH, 1)
+    plain = int(steps * PLAIN_PART)
+    codebook = model.quantize.embedding
+    used = torch.zeros(CODES, device=run.device)
+    state: dict[str, Any] = {"step": 0}
+
+    def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
+        images = turned(pixels(pictures.images[rows], run.device))
+        with run.autocast():
+            latents = model.encode(images).latents
+        latents = latents.float()
+        flat = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
+        state["flat"] = flat.detach()
+        if quantised := state["step"] >= plain:
+            codes = torch.cdist(flat.detach(), codebook.weight.detach()).argmin(1)
+            used.add_(torch.bincount(codes, minlength=CODES))
+            chosen = codebook(codes)
+            pull = functional.mse_loss(chosen, flat.detach()) + COMMITMENT * functional.mse_loss(
+                flat, chosen.detach()
+            )
+            pull = pull / flat.detach().var()  # the latents have no scale of their own
+            entry = chosen.view_as(latents.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            latents = latents + (entry - latents).detach()
+        with run.autocast():
+            decoded = model.decode(latents, force_not_quantize=True).sample
+            with torch.no_grad():
+                wanted = teacher.encode_image(run.laid_out(images[::TEACHER_SHARE]))
+            seen = teacher.encode_image(run.laid_out(decoded[::TEACHER_SHARE]))
+        error = functional.mse_loss(decoded.float(), images)
+        cosine = functional.cosine_similarity(seen.float(), wanted.float()).mean()
+        loss = error + TEACHER_WEIGHT * (1 - cosine)
+        if quantised:
+            loss = loss + 0.1 * pull
+        return loss, {"mse": error.item(), "teacher_cosine": cosine.item()}
+
+    def tend(step: int) -> None:
+        state["step"] = step + 1
+        first = step + 1 == plain
+        if first:
+            used.zero_()
+        if first or (
+            step >= plain
+            and (step - plain) % RESTART_EVERY == RESTART_EVERY - 1
+            and step < 0.8 * steps
+        ):
+            restart(codebook.weight, used, state["flat"])
+            used.zero_()
+
+    optimise(
+        run,
+        list(model.parameters()),
+        loss_of,
+        rows=min(PICTURES, len(pictures.images)),
+        batch=BATCH,
+        samples=samples,
+        lr=2e-3,
+        weight_decay=0.0,
+        after=tend,
+    )
+    rescale(model)
+    return model.eval()
+
+
+@torch.no_grad()
+def restart(codebook: Tensor, used: Tensor, latents: Tensor) -> None:
+    """Moves every row of ``codebook`` (C, E) with ``used`` (C,) == 0 onto a random row of ``latents`` (N, E)."""
+    idle = (used == 0).nonzero()[:, 0]
+    rows = torch.randint(len(latents), (len(idle),), device=latents.device)
+    codebook[idle] = latents[rows]
+
+
+@torch.no_grad()
+def rescale(model: Any) -> None:
+    """Scales the latent space so that the codebook's entries have standard deviation 1; images stay as they are.
+
+    One Adam step of 0.1 is then a tenth of that, whatever scale training ended at.
+    """
+    scale = 1 / model.quantize.embedding.weight.std()
+    model.quant_conv.weight.mul_(scale)
+    model.quant_conv.bias.mul_(scale)
+    model.quantize.embedding.weight.mul_(scale)
+    model.post_quant_conv.weight.div_(scale)

@@ -1,0 +1,197 @@
+"""Views: augmented versions of an image, each a pure function of one integer.
+
+A view is crop -> flip -> RandAugment -> ``(S, S, 3)`` uint8, so a target that the teacher computed for view ``v`` of
+image ``i`` last week can be paired with exactly the same pixels today, in any order, in any thread.
+
+The operations, their strengths and the magnitude scale 0..30 are those of RandAugment (arXiv 1909.13719) as torchvision
+implements it for PIL images; a test compares every one with torchvision, pixel for pixel. The library itself is not
+called because it draws from the process-wide generator, which threads share.
+
+The paper's "six augmentations per image" has two readings: six operations per view (``randaug_num_ops=6``, the default)
+or six augmented copies (``views=6, randaug_num_ops=1``). ``randaug_num_ops=0`` is its ablation: flip and crop only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+import runtime
+from compress.engine.config import ImageSettings, LabelSettings
+from compress.engine.seeds import numpy_rng
+
+MAX_MAGNITUDE = 30  # torchvision's num_magnitude_bins - 1
+LOG_RATIO = math.log(4 / 3)  # aspect ratios 3/4 .. 4/3, as in RandomResizedCrop
+FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+@dataclass(frozen=True)
+class ViewRecipe:
+    """How views are made.
+
+    Attributes:
+        size: edge S of a view in pixels.
+        resize: edge that the shorter side gets before the center crop of ``eval_view``.
+        interpolation: of the crop's resize.
+        crop_scale_min: smallest share of the image's area that a crop keeps.
+        flip: whether half of the views are mirrored.
+        num_ops: RandAugment operations per view.
+        magnitude: strength of the operations, 0..30.
+        rotate: largest rotation either way, in degrees, before the crop; 180 for what has no up, such as flowers from above.
+        noise: largest standard deviation of the Gaussian noise added last, in units of the full range 0..1; each view
+            draws its own between 0 and this. Diffusion images lack a camera's grain, and batch statistics notice.
+    """
+
+    size: int
+    resize: int
+    interpolation: str = "bicubic"
+    crop_scale_min: float = 0.5
+    flip: bool = True
+    num_ops: int = 6
+    magnitude: int = 9
+    noise: float = 0.0
+    rotate: float = 0.0
+
+    @classmethod
+    def from_settings(cls, label: LabelSettings, image: ImageSettings) -> ViewRecipe:
+        """The recipe that the settings ask for."""
+        return cls(
+            size=image.size,
+            resize=image.resize,
+            interpolation=image.interpolation,
+            crop_scale_min=label.crop_scale_min,
+            flip=label.flip,
+            num_ops=label.randaug_num_ops,
+            magnitude=label.randaug_magnitude,
+            noise=label.noise,
+            rotate=label.rotate,
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """The recipe as JSON-able values."""
+        return asdict(self)
+
+
+def render_view(image: np.ndarray, recipe: ViewRecipe, seed: int) -> np.ndarray:
+    """One view of an image, ``(H, W, 3)`` -> ``(S, S, 3)``, both uint8; the same seed gives the same bytes.
+
+    All randomness but rotation and noise is one vector of uniforms read by position: four for the crop, one for the flip, two per
+    operation. Changing ``num_ops`` therefore changes neither crop nor flip.
+    """
+    u = numpy_rng(seed, "view").random(5 + 2 * recipe.num_ops)
+    turned = _turn(image, recipe.rotate, seed) if recipe.rotate else Image.fromarray(image)
+    view = _crop(turned, recipe, *u[:4])
+    if recipe.flip and u[4] < 0.5:
+        view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    level = recipe.magnitude / MAX_MAGNITUDE
+    for which, sign in u[5:].reshape(-1, 2):
+        operation = OPERATIONS[int(which * len(OPERATIONS))]
+        view = operation(view, level, 1.0 if sign < 0.5 else -1.0)
+    return (
+        _grain(np.asarray(view, dtype=np.uint8), recipe.noise, seed)
+        if recipe.noise
+        else np.asarray(view, np.uint8)
+    )
+
+
+def _turn(image: np.ndarray, most: float, seed: int) -> Image.Image:
+    """The image turned about its center by up to ``most`` degrees either way; corners are filled with its mirror image."""
+    angle = most * (2 * numpy_rng(seed, "turn").random() - 1)
+    height, width = image.shape[:2]
+    border = math.ceil(0.21 * max(height, width))  # half a diagonal minus half a side
+    wide = Image.fromarray(
+        np.pad(image, ((border, border), (border, border), (0, 0)), mode="reflect")
+    )
+    turned = wide.rotate(angle, Image.Resampling.BICUBIC)
+    return turned.crop((border, border, border + width, border + height))
+
+
+def _grain(view: np.ndarray, most: float, seed: int) -> np.ndarray:
+    """The view with Gaussian noise of a random strength up to ``most`` of the full range."""
+    rng = numpy_rng(seed, "grain")
+    strength = 255 * most * rng.random()
+    noisy = view + strength * rng.standard_normal(view.shape, np.float32)
+    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+
+
+def eval_view(image: np.ndarray, recipe: ViewRecipe) -> np.ndarray:
+    """The image without augmentation, ``(H, W, 3)`` -> ``(S, S, 3)``: the resize and center crop of the test images."""
+    spec = runtime.PreprocessSpec(
+        size=recipe.size,
+        resize=recipe.resize,
+        interpolation=recipe.interpolation,
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+    )
+    return runtime.geometry(Image.fromarray(image), spec)
+
+
+def _crop(
+    image: Image.Image, recipe: ViewRecipe, area: float, ratio: float, left: float, top: float
+) -> Image.Image:
+    """RandomResizedCrop from four uniforms; a side that would leave the image is cut to it instead of drawn again."""
+    width, height = image.size
+    target = (recipe.crop_scale_min + area * (1 - recipe.crop_scale_min)) * width * height
+    aspect = math.exp((2 * ratio - 1) * LOG_RATIO)
+    w, h = min(math.sqrt(target * aspect), width), min(math.sqrt(target / aspect), height)
+    x, y = left * (width - w), top * (height - h)
+    return image.resize((recipe.size,) * 2, FILTERS[recipe.interpolation], box=(x, y, x + w, y + h))
+
+
+Operation = Callable[
+    [Image.Image, float, float], Image.Image
+]  # (image, level in 0..1, sign +1 or -1) -> image
+
+
+def _affine(image: Image.Image, *matrix: float) -> Image.Image:
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST)
+
+
+def _shear_x(image: Image.Image, level: float, sign: float) -> Image.Image:
+    shear = sign * 0.3 * level
+    return _affine(image, 1, shear, 0, 0, 1, 0)  # about the top left corner
+
+
+def _shear_y(image: Image.Image, level: float, sign: float) -> Image.Image:
+    shear = sign * 0.3 * level
+    return _affine(image, 1, 0, 0, shear, 1, 0)
+
+
+def _translate_x(image: Image.Image, level: float, sign: float) -> Image.Image:
+    return _affine(image, 1, 0, -int(sign * level * 150 / 331 * image.width), 0, 1, 0)
+
+
+def _translate_y(image: Image.Image, level: float, sign: float) -> Image.Image:
+    return _affine(image, 1, 0, 0, 0, 1, -int(sign * level * 150 / 331 * image.height))
+
+
+def _rotate(image: Image.Image, level: float, sign: float) -> Image.Image:
+    return image.rotate(sign * 30 * level, Image.Resampling.NEAREST)
+
+
+def _enhance(kind: type[Any]) -> Operation:
+    return lambda image, level, sign: kind(image).enhance(1 + sign * 0.9 * level)
+
+
+# Rows in torchvision's order; the table is what RandAugment draws from.
+OPERATIONS: tuple[Operation, ...] = (
+    lambda image, level, sign: image,
+    _shear_x,
+    _shear_y,
+    _translate_x,
+    _translate_y,
+    _rotate,
+    _enhance(ImageEnhance.Brightness),
+    _enhance(ImageEnhance.Color),
+    _enhance(ImageEnhance.Contrast),
+    _enhance(ImageEnhance.Sharpness),
+    lambda image, level, sign: ImageOps.posterize(image, 8 - round(4 * level)),
+    lambda image, level, sign: ImageOps.solarize(image, 255 * (1 - level)),  # type: ignore[arg-type]
+    lambda image, level, sign: ImageOps.autocontrast(image),
+    lambda image, level, sign: ImageOps.equalize(image),
+)

@@ -1,0 +1,169 @@
+"""Kandinsky 2.2 (diffusers): a CLIP ViT-bigG image space, a diffusion prior into it and a decoder out of it.
+
+Semantics of the library that matter here: a text becomes an image embedding through the *prior*, an image through the
+prior pipeline's own CLIP vision tower, both un-normalised; the unconditional branch of guidance is the image embedding
+of an all-zero image. Every image has generators of its own, so it depends on its seed and not on its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.engine.config import GenerateSettings
+from compress.engine.errors import ConfigError
+from compress.generate.base import draw_embedded
+from compress.generate.generators.pipelines import (
+    checked_edge,
+    checked_embeds,
+    encode_images,
+    fingerprint_pipelines,
+    generators,
+    load_pipelines,
+    set_scheduler,
+    to_numpy,
+    to_uint8,
+)
+from compress.generate.generators.table import IMAGE, TEXT, Place
+
+PRIOR_GUIDANCE = 4.0  # the library's default, as in its interpolate()
+# The decoder pipeline passes a generator to step() and never calls scale_model_input(): only these schedulers fit.
+SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler")
+LEARNED_VARIANCE = ("DDPMScheduler",)
+
+
+class Kandinsky:
+    """The generator; see the head of this file and ``base.Generator``.
+
+    Args:
+        prior: a loaded ``KandinskyV22PriorPipeline``.
+        decoder: a loaded ``KandinskyV22Pipeline``.
+        settings: ``generator`` (its name), ``height``, ``prior_steps``, ``text_via_prior``.
+        license: of the weights.
+
+    Raises:
+        ConfigError: a height that its autoencoder cannot make.
+    """
+
+    takes = TEXT | IMAGE
+
+    def __init__(
+        self, prior: Any, decoder: Any, settings: GenerateSettings, license: str = "unknown"
+    ) -> None:
+        self.prior, self.decoder, self.settings = prior, decoder, settings
+        self.name, self.license = settings.generator, license
+        self.embed_dim = int(prior.image_encoder.config.projection_dim)
+        # the pipeline rounds other sizes up without saying so
+        self.image_size = checked_edge(settings.height or 512, decoder.movq_scale_factor**2)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the tensors of every network."""
+        return fingerprint_pipelines({"prior": self.prior, "decoder": self.decoder})
+
+    def embed_images(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """``(N, C, C, 3)`` uint8 -> raw ``image_embeds`` ``(N, E)``."""
+        return encode_images(self.prior.image_processor, self.prior.image_encoder, images)
+
+    def embed_texts(self, texts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.float32]:
+        """One draw of the diffusion prior per text and seed; with ``text_via_prior=False`` the raw text embedding."""
+        return TEXT_ROUTES[self.settings.text_via_prior](self, list(texts), seeds)
+
+    def decode(
+        self,
+        embeds: NDArray[np.float32],
+        seeds: Sequence[int],
+        steps: int,
+        guidance_scale: float,
+        noise_level: int = 0,
+    ) -> NDArray[np.uint8]:
+        """``(N, E)`` -> ``(N, S, S, 3)`` uint8.
+
+        Raises:
+            ConfigError: embeddings of another width, or a noise level: it was not trained on noised embeddings.
+        """
+        import torch
+
+        if noise_level:
+            raise ConfigError(
+                f"generator {self.name} cannot add noise to an image embedding",
+                got=f"noise_level={noise_level}",
+                expected=0,
+            )
+        unet = self.decoder.unet
+        wanted = torch.from_numpy(checked_embeds(embeds, self.embed_dim, self.name)).to(
+            unet.device, unet.dtype
+        )
+        with torch.inference_mode():
+            zero = self.prior.get_zero_embed(len(wanted)).to(unet.device, unet.dtype)
+        made = self.decoder(
+            image_embeds=wanted,
+            negative_image_embeds=zero,
+            height=self.image_size,
+            width=self.image_size,
+            num_inference_steps=steps,
+            guidance_scale=guidance_scale,
+            generator=generators(seeds),
+            output_type="np",
+        )
+        return to_uint8(made.images)
+
+    def draw(
+        self, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float
+    ) -> NDArray[np.uint8]:
+        """Texts -> ``(N, S, S, 3)`` uint8, through the prior."""
+        return draw_embedded(self, texts, seeds, steps, guidance_scale)
+
+    def _draw_prior(self, texts: list[str], seeds: Sequence[int]) -> NDArray[np.float32]:
+        made = self.prior(
+            texts,
+            num_inference_steps=self.settings.prior_steps,
+            guidance_scale=PRIOR_GUIDANCE,
+            generator=generators(seeds),
+        )
+        return to_numpy(made.image_embeds)
+
+    def _raw_text(self, texts: list[str], seeds: Sequence[int]) -> NDArray[np.float32]:
+        import torch
+
+        tokenizer, encoder = self.prior.tokenizer, self.prior.text_encoder
+        tokens = tokenizer(
+            texts,
+            padding="max_length",
+            max_length=tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        with torch.inference_mode():
+            return to_numpy(encoder(tokens.input_ids.to(encoder.device)).text_embeds)
+
+
+# text_via_prior -> how a text becomes an embedding.
+TEXT_ROUTES: dict[bool, Callable[[Kandinsky, list[str], Sequence[int]], NDArray[np.float32]]] = {
+    True: Kandinsky._draw_prior,
+    False: Kandinsky._raw_text,
+}
+
+
+def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -> Kandinsky:
+    """A prior and a decoder, each a hub id or a folder.
+
+    Raises:
+        DownloadError: neither on disk nor reachable.
+        ConfigError: an unknown scheduler or a size that does not fit.
+        MissingExtraError: diffusers is not installed.
+    """
+    prior, decoder = place.parts
+    by_hand = (
+        f"put {prior} and {decoder} into FOLDER/prior and FOLDER/decoder (as diffusers' save_pretrained writes them) "
+        "and say --generator FOLDER, or go without with --set generate.strategy=none"
+    )
+    kinds = {prior: "KandinskyV22PriorPipeline", decoder: "KandinskyV22Pipeline"}
+    loaded = load_pipelines(settings, device, offline, kinds, by_hand)
+    # The UNet also predicts a variance. Only DDPM uses it; the others must not inherit ``variance_type``, or the pipeline
+    # would hand them both halves (and DPM-Solver++ would cut a channel off).
+    drop = () if settings.scheduler in LEARNED_VARIANCE else ("variance_type",)
+    set_scheduler(loaded[1], settings.scheduler, SCHEDULERS, drop)
+    return Kandinsky(loaded[0], loaded[1], settings, place.license)

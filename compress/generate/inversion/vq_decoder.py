@@ -1,0 +1,156 @@
+"""Decoders that are diffusers VQModels: codebook and decoder of a VQGAN (methods.md C.2, values of VQGAN-CLIP [C])."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from compress.engine.config import GenerateSettings
+from compress.engine.errors import ConfigError, MissingExtraError
+from compress.engine.hub import fingerprint_tensors, hub, not_available
+from compress.engine.seeds import torch_rng
+from compress.generate.inversion.decoders import HAND, Place
+from compress.petals.runs import bf16_pays
+
+ROWS = 4096  # latent positions compared with the codebook at once: 16,384 codes make that 268 MB
+
+
+class ReplaceGradient(torch.autograd.Function):
+    """The first argument forwards, the gradient to the second: straight through, exactly."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, shown: Tensor, moved: Tensor) -> Tensor:  # type: ignore[override]
+        return shown.view_as(shown)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+        return None, gradient
+
+
+class ClampWithGradient(torch.autograd.Function):
+    """Clamp to [0, 1] whose gradient passes inside, and outside where descent leads back in."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(values)
+        return values.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        (values,) = ctx.saved_tensors
+        kept: Tensor = gradient * (gradient * (values - values.clamp(0, 1)) >= 0)
+        return kept
+
+
+class VqDecoder:
+    """A frozen VQModel; latents are ``(N, E, S/f, S/f)``.
+
+    The network runs in bf16 where that is faster, the latents and the codebook stay float32.
+    """
+
+    def __init__(
+        self, model: Any, image_size: int, name: str, license: str = "unknown", device: str = "cpu"
+    ) -> None:
+        self.name, self.license, self.image_size, self.device = (
+            name,
+            license,
+            image_size,
+            torch.device(device),
+        )
+        self.factor = 2 ** (len(model.config.block_out_channels) - 1)
+        if image_size % self.factor:
+            raise ConfigError(
+                f"decoder {name} makes images of whole codes",
+                got=f"generate.inversion.image_size={image_size}",
+                expected=f"a multiple of {self.factor}",
+            )
+        self.model = model.to(self.device).eval().requires_grad_(False)
+        self.codebook: Tensor = model.quantize.embedding.weight.detach().float()
+        self.mixed = bf16_pays(self.device)
+
+    def fingerprint(self) -> str:
+        """Digest over its weights and what else decides its pixels."""
+        weights = fingerprint_tensors(dict(self.model.state_dict()))
+        return hashlib.sha256(
+            f"{weights} {self.image_size} {self.mixed} {self.device.type}".encode()
+        ).hexdigest()
+
+    def start(self, seeds: Sequence[int]) -> Tensor:
+        """Random codebook rows at every place."""
+        edge = self.image_size // self.factor
+        codes = [
+            torch.randint(len(self.codebook), (edge, edge), generator=torch_rng(seed, "vq"))
+            for seed in seeds
+        ]
+        return self.codebook[torch.stack(codes).to(self.device)].permute(0, 3, 1, 2).contiguous()
+
+    def quantise(self, latents: Tensor) -> Tensor:
+        """The nearest codebook row at every place, with the gradient straight through; same shape."""
+        flat = latents.detach().permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
+        codes = torch.cat([torch.cdist(part, self.codebook).argmin(1) for part in flat.split(ROWS)])
+        batch, _, height, width = latents.shape
+        nearest = (
+            self.codebook[codes].view(batch, height, width, -1).permute(0, 3, 1, 2).contiguous()
+        )
+        shown: Tensor = ReplaceGradient.apply(nearest, latents)
+        return shown
+
+    def render(self, latents: Tensor) -> Tensor:
+        """``(N, 3, S, S)`` in [0, 1]."""
+        codes = self.quantise(latents)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            decoded = self.model.decode(codes, force_not_quantize=True).sample
+        images: Tensor = ClampWithGradient.apply((decoded.float() + 1) / 2)
+        return images
+
+    @torch.no_grad()
+    def clip_(self, latents: Tensor) -> None:
+        """To the codebook's least and largest value, channel by channel."""
+        low, high = (
+            bound[:, None, None] for bound in (self.codebook.amin(0), self.codebook.amax(0))
+        )
+        latents.copy_(latents.maximum(low).minimum(high))
+
+
+def load(place: Place, settings: GenerateSettings, device: str, offline: bool) -> VqDecoder:
+    """A VQModel from a folder or from the hub; safetensors only.
+
+    Raises:
+        ConfigError: files that are no VQModel, or a size that does not fit.
+        DownloadError: neither on disk nor reachable.
+        MissingExtraError: diffusers is not installed.
+    """
+    try:
+        from diffusers import VQModel
+    except ImportError as error:
+        raise MissingExtraError(
+            "a decoder needs diffusers", remedy="pip install 'clip2edge[build]'"
+        ) from error
+    name = settings.inversion.decoder
+    arguments: dict[str, Any] = {"torch_dtype": torch.float32, "use_safetensors": True}
+    if place.folder:
+        try:
+            model = VQModel.from_pretrained(place.folder, **arguments)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                "the decoder cannot be loaded",
+                got=f"{place.folder}: {str(error).splitlines()[0]}",
+                expected="a diffusers VQModel whose weights fit its config.json",
+            ) from error
+    else:
+        with hub(offline) as online:
+            try:
+                model = VQModel.from_pretrained(
+                    place.repository,
+                    subfolder=place.subfolder,
+                    local_files_only=not online,
+                    **arguments,
+                )
+            except (OSError, ValueError) as error:
+                raise not_available(f"decoder {name}", error, place=HAND) from error
+    return VqDecoder(model, settings.inversion.image_size, name, place.license, device)

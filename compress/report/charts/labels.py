@@ -1,0 +1,51 @@
+"""Where a label may stand beside its mark without covering another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compress.report.charts.svg import Frame
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def free(
+    x: float,
+    y: float,
+    radius: float,
+    wide: float,
+    taken: Sequence[Box],
+    frame: Frame,
+    tall: float = 34.0,
+    far: int = 180,
+) -> Box:
+    """The box nearest to a disc that covers no other box; where there is none, the one that covers least.
+
+    Args:
+        far: how much higher or lower than its disc a box may stand.
+    """
+    sides = [x + radius + 8, x - radius - wide - 8]
+    shifts = [0.0, *(sign * step for step in range(12, far + 1, 12) for sign in (1, -1))]
+    options = [
+        (left, y - tall / 2 + shift, left + wide, y + tall / 2 + shift)
+        for shift in shifts
+        for left in sides
+    ]
+    inside = [
+        box
+        for box in options
+        if box[0] >= frame.left
+        and box[2] <= frame.right + 12
+        and box[1] >= frame.top
+        and box[3] <= frame.bottom
+    ]
+    return min(inside or options, key=lambda box: covered(box, taken))
+
+
+def covered(box: Box, taken: Sequence[Box]) -> float:
+    """The area of other boxes that a box covers."""
+    return sum(_overlap(box, other) for other in taken)
+
+
+def _overlap(a: Box, b: Box) -> float:
+    return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)

@@ -1,0 +1,194 @@
+"""Pictures of time: how the calls of a series spread, where one image's time goes, and what the first one costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from compress.report.charts.svg import Frame, log_ticks, picture, tag, text, ticks, title
+from compress.report.wording import form, milliseconds, percent
+from runtime.bench.latency import FLOORS
+
+#: parts of one image's way, in order, and their words; keys of report.json "breakdown" without "_ms"
+PARTS: Mapping[str, str] = {
+    "decode": "decode",
+    "geometry": "resize and crop",
+    "normalise": "normalise",
+    "compute": "compute",
+    "post": "softmax",
+}
+MARKED = (50, 90, 99)  # percentiles with a dot on the curve
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The 101 quantiles of a series in ms, and how many calls they come from."""
+
+    name: str
+    quantiles_ms: Sequence[float]
+    n: int
+
+    @property
+    def supported(self) -> int:
+        """The highest percentile with enough calls behind it (100: all of the curve)."""
+        kept = [percentile for percentile, floor in FLOORS.items() if self.n >= floor]
+        return min(100, round(max(kept, default=0.0)))
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a form costs before it is warm, in ms; None where it was not measured."""
+
+    name: str
+    warm: float | None
+    first: float | None
+    load: float | None
+    process: float | None
+
+    def values(self) -> dict[str, float]:
+        """What was measured, by the name of its marker."""
+        told = {"warm": self.warm, "first": self.first, "load": self.load, "process": self.process}
+        return {name: value for name, value in told.items() if value}
+
+
+def ecdf(curves: Sequence[Curve], width: int = 960, height: int = 330) -> str:
+    """Share of calls that took at most so long, over time (log): steep is steady, a long way to the right is a tail."""
+    frame = Frame(54, 18, width - 18, height - 44)
+    low, high = min(c.quantiles_ms[0] for c in curves), max(c.quantiles_ms[-1] for c in curves)
+    high = max(high, low * 1.3)
+    x, y = frame.x(low * 0.94, high * 1.06, log=True), frame.y(0, 1)
+    parts = [
+        frame.grid_y(y, [0.0, 0.25, 0.5, 0.75, 0.9, 1.0], lambda v: f"{100 * v:.0f}"),
+        frame.grid_x(x, log_ticks(low * 0.94, high * 1.06) or [low], lambda v: f"{v:g}"),
+        text(
+            "latency, ms (log): one image, compute only",
+            (frame.left + frame.right) / 2,
+            height - 6,
+            "axis",
+        ),
+        text("share of calls, %", frame.left + 6, frame.top + 12, "axis", anchor="start"),
+    ]
+    for curve in curves:
+        points = [(x(value), y(i / 100)) for i, value in enumerate(curve.quantiles_ms)]
+        cut = curve.supported
+        told = ", ".join(f"p{i} {milliseconds(curve.quantiles_ms[i])}" for i in MARKED if i <= cut)
+        drawn = [tag("polyline", points=_path(points[: cut + 1]), class_=f"ecdf {curve.name}")]
+        if cut < 100:
+            drawn.append(
+                tag("polyline", points=_path(points[cut:]), class_=f"ecdf faint {curve.name}")
+            )
+        drawn += [
+            tag("circle", cx=points[i][0], cy=points[i][1], r=3.5, class_=f"disc {curve.name}")
+            for i in MARKED
+            if i <= cut
+        ]
+        parts.append(tag("g", title(f"{form(curve.name)}: {told} of {curve.n:,} calls"), *drawn))
+    spoken = "; ".join(
+        f"{form(c.name)} {', '.join(f'p{i} {milliseconds(c.quantiles_ms[i])}' for i in MARKED if i <= c.supported)}"
+        for c in curves
+    )
+    return picture(width, height, f"Share of calls by latency: {spoken}", *parts)
+
+
+def breakdown(bars: Mapping[str, Mapping[str, float]], width: int = 960) -> str:
+    """One bar per form, cut into the parts of an image's way.
+
+    Args:
+        bars: form -> part (a key of ``PARTS``) -> ms.
+    """
+    row, left = 74, 12
+    height = row * len(bars) + 34
+    frame = Frame(left, 0, width - 74, height - 34)
+    totals = {name: sum(parts.values()) for name, parts in bars.items()}
+    most = max(totals.values()) or 1.0
+    x = frame.x(0, most)
+    shapes = [frame.grid_x(x, ticks(0, most, 5 if width > 500 else 3), lambda v: f"{v:g}")]
+    for i, (name, parts) in enumerate(bars.items()):
+        top, at = i * row + 8, 0.0
+        shapes.append(text(form(name), left, top + 10, "name", "start"))
+        for part, words in PARTS.items():
+            spent = parts[part]
+            wide = x(at + spent) - x(at)
+            tip = title(
+                f"{form(name)}, {words}: {milliseconds(spent)}, {percent(spent / (totals[name] or 1.0), 0)}"
+            )
+            class_ = f"part {part} {name}"
+            shapes.append(
+                tag(
+                    "rect",
+                    tip,
+                    x=x(at),
+                    y=top + 18,
+                    width=max(wide - 1, 0.5),
+                    height=24,
+                    class_=class_,
+                )
+            )
+            label = next(
+                (t for t in (f"{words} {milliseconds(spent)}", words) if 6.6 * len(t) < wide - 8),
+                None,
+            )
+            if label:
+                shapes.append(text(label, x(at) + wide / 2, top + 34, f"inside {part}"))
+            at += spent
+        shapes.append(text(milliseconds(totals[name]), x(at) + 8, top + 34, "tick", "start"))
+    shapes.append(text("ms", width - 40, height - 16, "axis", "start"))
+    spoken = "; ".join(
+        f"{form(name)}: {', '.join(f'{words} {milliseconds(parts[part])}' for part, words in PARTS.items())}"
+        for name, parts in bars.items()
+    )
+    return picture(width, height, f"Where the time of one image goes: {spoken}", *shapes)
+
+
+#: marker -> (words, path around the origin)
+MARKERS: Mapping[str, tuple[str, str]] = {
+    "warm": ("warm, p50", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z"),
+    "first": ("first image", "M0 -6.5L6.5 0L0 6.5L-6.5 0Z"),
+    "load": ("load", "M0 -6.5L6 5H-6Z"),
+    "process": ("whole process", "M-5 -5H5V5H-5Z"),
+}
+
+
+def starts(rows: Sequence[Start], width: int = 960) -> str:
+    """Cold against warm: one line per form over time (log), a marker for each stage of getting warm."""
+    step, left = 46, 150 if width > 500 else 12
+    name_row = 0 if width > 500 else 18
+    step += name_row
+    values = [value for row in rows for value in row.values().values()]
+    low, high = min(values) / 1.6, max(values) * 1.6
+    height = step * len(rows) + 66
+    frame = Frame(left, 34, width - 18, height - 40)
+    x = frame.x(low, high, log=True)
+    shapes = [
+        frame.grid_x(x, log_ticks(low, high), lambda v: f"{v:g}"),
+        text("ms (log)", (frame.left + frame.right) / 2, height - 4, "axis"),
+    ]
+    shown = [marker for marker in MARKERS if any(marker in row.values() for row in rows)]
+    gap = (frame.right - frame.left) / max(len(shown), 1)
+    for i, marker in enumerate(shown):
+        words, path = MARKERS[marker]
+        at = frame.left + i * gap + 8
+        shapes.append(tag("path", d=path, transform=f"translate({at:.1f} 13)", class_="marker"))
+        shapes.append(text(words, at + 12, 17, "tick", "start"))
+    for i, row in enumerate(rows):
+        told, at = row.values(), frame.top + i * step + step / 2 + name_row / 2
+        place = (left - 14, at + 4, "end") if not name_row else (left, at - 16, "start")
+        shapes.append(text(form(row.name), place[0], place[1], "name", place[2]))
+        spots = [x(value) for value in told.values()]
+        shapes.append(
+            tag("line", x1=min(spots), x2=max(spots), y1=at, y2=at, class_=f"span {row.name}")
+        )
+        for marker, value in told.items():
+            words, path = MARKERS[marker]
+            tip = title(f"{form(row.name)}, {words}: {milliseconds(value)}")
+            where = f"translate({x(value):.1f} {at:.1f})"
+            shapes.append(tag("path", tip, d=path, transform=where, class_=f"disc {row.name}"))
+    spoken = "; ".join(
+        f"{form(row.name)}: {', '.join(f'{MARKERS[m][0]} {milliseconds(v)}' for m, v in row.values().items())}"
+        for row in rows
+    )
+    return picture(width, height, f"Cold against warm: {spoken}", *shapes)
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -1,0 +1,169 @@
+"""The bundle's README.md: a model card with Hugging Face front matter, made from provenance alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from export.onnx.parity import Parity
+
+SHOWN_CLASSES = 40
+
+# Licences as compress.teacher.clip records them -> the hub's identifiers (huggingface.co/docs/hub/repositories-licenses).
+HUB_LICENCES = {
+    "MIT": "mit",
+    "Apache-2.0": "apache-2.0",
+    "apple-amlr": "apple-amlr",
+    "unknown": "unknown",
+}
+
+
+def model_card(
+    provenance: Mapping[str, Any], classes: Sequence[str], parity: Sequence[Parity]
+) -> str:
+    """Markdown: what the model is, where it came from, how to run it; accuracy stands in the run's report."""
+    settings, stages = provenance["settings"], provenance["stages"]
+    data, teacher, student = (stages[name]["facts"] for name in ("data", "teacher", "distill"))
+    dataset = data.get("name") or settings["data"]["dataset"] or "own images"
+    shown = ", ".join(classes[:SHOWN_CLASSES]) + (
+        f", and {len(classes) - SHOWN_CLASSES} more" if len(classes) > SHOWN_CLASSES else ""
+    )
+    licence = teacher.get("license", "unknown")
+    rows = "\n".join(
+        f"| `{row.file}` | {row.agreement:.1%} | {row.max_abs_diff:.3g} of {row.logit_range:.3g} "
+        f"| {row.noise_floor:.2g} |"
+        for row in parity
+    )
+    tags = ["clip", "knowledge-distillation", "int8", "transformers.js"]
+    return f"""{front_matter(licence, settings["teacher"]["name"], "image-classification", tags, metrics=["accuracy"])}
+# {settings["distill"]["student"]} for {dataset} ({len(classes)} classes)
+
+A small classifier distilled from {settings["teacher"]["name"]} with {_shots(settings["data"]["shots"])} and
+{stages["generate"]["facts"].get("per_class", 0)} synthetic images per class, then quantized to int8
+({stages["quantize"]["facts"]["mode"]}).
+{student.get("params", 0):,} parameters, input {settings["image"]["size"]} x {settings["image"]["size"]}.
+
+Classes: {shown}.
+
+## Use
+
+```python
+from runtime import Classifier
+
+print(Classifier.load("path/to/this/folder").predict("photo.jpg"))
+```
+
+Hugging Face optimum (`file_name="model_quantized.onnx"` loads the int8 model):
+
+```python
+from optimum.onnxruntime import ORTModelForImageClassification
+from transformers import AutoImageProcessor, pipeline
+
+model = ORTModelForImageClassification.from_pretrained("path/to/this/folder")
+processor = AutoImageProcessor.from_pretrained("path/to/this/folder")
+print(pipeline("image-classification", model=model, image_processor=processor)("photo.jpg"))
+```
+
+transformers.js (`{{ dtype: 'q8' }}` as the third argument loads the int8 model):
+
+```js
+import {{ env, pipeline }} from '@huggingface/transformers';
+
+env.allowRemoteModels = false;
+const classify = await pipeline('image-classification', '/path/to/this/folder');
+console.log(await classify('photo.jpg'));
+```
+
+## Which file an app needs
+
+One model file is enough. Each `model.*.onnx` holds its labels and its preprocessing; sizes are in `manifest.json`.
+
+| app | files |
+|---|---|
+| onnxruntime on a CPU | `model.int8.onnx`, or `model.fp32.onnx`: see "default" in `manifest.json` |
+| TensorRT | `model.int8.trt.onnx` |
+| anything else that reads ONNX | `model.fp32.onnx` |
+| optimum, transformers.js | the `*config.json` and `onnx/model.onnx`, or `onnx/model_quantized.onnx` |
+
+The models in `onnx/` are those above with their input called `pixel_values` instead of `images`: leave the folder out where
+Hugging Face's loaders are not used. `compress verify` repeats the golden vectors of every file on a device.
+
+## Parity with the torch model
+
+| file | same class | largest logit difference | noise floor |
+|---|---|---|---|
+{rows}
+
+## Limits
+
+The images it learned from are few or generated: measure it on images of the place where it will run. It always answers
+with one of its classes, also for an image that shows none of them. Sources, seeds and settings: provenance.json.
+"""
+
+
+def front_matter(
+    licence: str, teacher: str, task: str, tags: Sequence[str], metrics: Sequence[str] = ()
+) -> str:
+    """Hugging Face's metadata block (huggingface.co/docs/hub/model-cards), with its closing line.
+
+    ``base_model`` is left out where the teacher has no page there.
+    """
+    values: dict[str, Any] = {"license": HUB_LICENCES.get(licence, "other")}
+    if values["license"] == "other":
+        values["license_name"] = licence
+    base = hub_name(teacher)
+    if base is not None:
+        values["base_model"] = base
+    values |= {"pipeline_tag": task, "library_name": "onnx"}
+    values |= {"metrics": list(metrics)} if metrics else {}
+    return f"---\n{yaml.safe_dump({**values, 'tags': list(tags)}, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def hub_name(teacher: str) -> str | None:
+    """The Hugging Face repository of an open_clip "model/tag"; None for other teachers."""
+    from open_clip.pretrained import get_pretrained_cfg  # slow to import
+
+    model, _, tag = teacher.partition("/")
+    return str(get_pretrained_cfg(model, tag).get("hf_hub", "")).strip("/") or None
+
+
+def _shots(shots: int | str) -> str:
+    """How many labelled images of a class were used, in words."""
+    return (
+        "every labelled image"
+        if shots == "all"
+        else f"{shots} labelled image{'' if shots == 1 else 's'} per class"
+    )
+
+
+def teacher_card(
+    provenance: Mapping[str, Any], classes: Sequence[str], parity: Parity, precision: str
+) -> str:
+    """Markdown for a teacher's bundle; random weights are said first."""
+    about = provenance["teacher"]
+    licence = about["license"]
+    random = about["weights"] == "random"
+    warning = (
+        "\n**The weights are random.** This bundle is for latency, memory and size alone: its answers mean nothing.\n"
+        if random
+        else ""
+    )
+    head = (
+        "the linear probe of a run"
+        if provenance["head"] == "probe"
+        else f"its texts, from {len(provenance['templates'])} template(s): `{provenance['templates'][0]}` ..."
+    )
+    shown = ", ".join(classes[:SHOWN_CLASSES]) + (", ..." if len(classes) > SHOWN_CLASSES else "")
+    return f"""{front_matter(licence, about["name"], "zero-shot-image-classification", ["clip", "teacher"])}
+# {about["name"]} as a classifier of {len(classes)} classes
+{warning}
+The image tower of a CLIP ({about["image_params"]:,} parameters) and a class head ({head}) in one
+{precision} ONNX file: the teacher that students are compared with, measured by the same commands as they are.
+
+Classes: {shown}.
+
+The float32 file and its torch model name the same class on {parity.agreement:.1%} of {parity.images} images; logits differ by at
+most {parity.max_abs_diff:.3g} of {parity.logit_range:.3g}.
+"""

@@ -1,0 +1,163 @@
+"""The part of a bundle that Hugging Face's loaders read unchanged: optimum (Python) and transformers.js (Node, browser).
+
+    config.json               the classes
+    processor_config.json     the preprocessing, in the words of transformers' image processors (5 and later)
+    preprocessor_config.json  the same for transformers 4 and transformers.js
+    onnx/model.onnx           the fp32 model with its input called "pixel_values"; model_quantized.onnx is the int8 one
+
+Both loaders choose their code by ``model_type`` and know no plain "classifier". "resnet" is the one whose code adds nothing:
+``pixel_values`` in, ``logits`` out. The processor is named apart from it; CLIP's does what ours does: the shorter side
+resized, the centre cut out, standardised. Where it differs: ``image_processor``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto
+
+from compress.engine.errors import ExportError
+from runtime.bundle import INPUT, TWIN_INPUT, TWINS
+from runtime.files.onnx import check
+from runtime.preprocess import PreprocessSpec
+
+CONFIG, PROCESSOR, PREPROCESSOR = "config.json", "processor_config.json", "preprocessor_config.json"
+MODEL_TYPE, ARCHITECTURE = "resnet", "ResNetForImageClassification"
+PROCESSOR_TYPE = "CLIPImageProcessor"
+RESAMPLE = {"bicubic": 3, "bilinear": 2}  # PIL.Image.Resampling
+LANCZOS = 1
+
+
+def config(names: Sequence[str], spec: PreprocessSpec) -> dict[str, Any]:
+    """config.json of a classifier of ``names``."""
+    return {
+        "architectures": [ARCHITECTURE],
+        "model_type": MODEL_TYPE,
+        "num_channels": 3,
+        "image_size": spec.size,
+        "num_labels": len(names),
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": "single_label_classification",
+    }
+
+
+def image_processor(spec: PreprocessSpec, resample: int | None = None) -> dict[str, Any]:
+    """The image processor nearest to ``spec``, in transformers' words.
+
+    Mean and standard deviation are those of bytes, so that a pixel is rounded once, as in ``runtime.normalise``; with a
+    rescaling before it, an int8 model sees every second pixel on the other side of a rounding edge.
+
+    It differs from ``runtime.preprocess`` in what no setting reaches: an odd number of left-over pixels is halved
+    downwards (there: half to even, as torchvision), EXIF orientation is left to the caller (transformers.js: ignored), and
+    transparency is dropped (there: put on white).
+    """
+    return {
+        "image_processor_type": PROCESSOR_TYPE,
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"shortest_edge": spec.resize},
+        "resample": RESAMPLE[spec.interpolation] if resample is None else resample,
+        "do_center_crop": True,
+        "crop_size": {"height": spec.size, "width": spec.size},
+        "do_rescale": False,
+        "do_normalize": True,
+        "image_mean": [value * 255 for value in spec.mean],
+        "image_std": [value * 255 for value in spec.std],
+    }
+
+
+def preprocessor_config(spec: PreprocessSpec) -> dict[str, Any]:
+    """preprocessor_config.json: for transformers 4.57 what stands under "image_processor", for transformers.js the rest.
+
+    transformers.js in Node antialiases with Lanczos alone: its "bilinear" and "bicubic" are sharp's affine, which takes
+    single pixels of a large photo. Reduced, Lanczos is near Pillow's antialiased bicubic; enlarged, sharp moves the image by
+    a part of a pixel, and photos smaller than ``resize`` come out worse than with bicubic. Photos are larger as a rule.
+    """
+    return {**image_processor(spec, LANCZOS), "image_processor": image_processor(spec)}
+
+
+def documents(names: Sequence[str], spec: PreprocessSpec) -> dict[str, dict[str, Any]]:
+    """File name -> content of the JSON files."""
+    return {
+        CONFIG: config(names, spec),
+        PROCESSOR: {"image_processor": image_processor(spec)},
+        PREPROCESSOR: preprocessor_config(spec),
+    }
+
+
+def write_twins(folder: Path, models: Mapping[str, Path]) -> dict[str, Path]:
+    """Writes the renamed copies of those ``models`` (key -> file) that have a name in ``TWINS``; key -> copy.
+
+    Raises:
+        ExportError: a model without the input "images", or one that already uses the name "pixel_values".
+        BundleError: a file that reaches outside itself.
+    """
+    written = {}
+    for key, name in TWINS.items():
+        if key in models:
+            written[key] = folder / name
+            written[key].parent.mkdir(exist_ok=True)
+            rename_input(models[key], written[key])
+    return written
+
+
+def rename_input(source: Path, target: Path, old: str = INPUT, new: str = TWIN_INPUT) -> None:
+    """Copies a model with its input ``old`` called ``new`` wherever the graph and its branches name it.
+
+    The same model gives the same bytes.
+
+    Raises:
+        ExportError: no input ``old``, or a value called ``new`` is already there.
+        BundleError: a file that reaches outside itself.
+    """
+    check(source)
+    model: ModelProto = onnx.load(str(source), load_external_data=False)
+    if old not in [value.name for value in model.graph.input]:
+        raise ExportError(
+            f"{source} has no input {old!r}",
+            got=[value.name for value in model.graph.input],
+            expected=old,
+        )
+    if new in _names(model.graph):
+        raise ExportError(f"{source} already has a value called {new!r}", expected="a free name")
+    _rename(model.graph, old, new)
+    target.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _rename(graph: GraphProto, old: str, new: str) -> None:
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.name == old:
+            value.name = new
+    for annotation in graph.quantization_annotation:
+        if annotation.tensor_name == old:
+            annotation.tensor_name = new
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == old:
+                    names[index] = new
+        for inner in _branches(node.attribute):
+            _rename(inner, old, new)
+
+
+def _names(graph: GraphProto) -> set[str]:
+    """Every value that ``graph`` and its branches name."""
+    found = {value.name for value in (*graph.input, *graph.output, *graph.value_info)}
+    found |= {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        found.update(node.input, node.output)
+        for inner in _branches(node.attribute):
+            found |= _names(inner)
+    return found
+
+
+def _branches(attributes: Iterable[AttributeProto]) -> list[GraphProto]:
+    return [
+        graph
+        for attribute in attributes
+        for graph in ([attribute.g] if attribute.HasField("g") else attribute.graphs)
+    ]

@@ -1,0 +1,221 @@
+"""Writes the bundle: what ships. The same inputs give the same bytes; the runtime must open the result."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.engine.errors import ExportError
+from export.bundle import huggingface
+from runtime import golden as golden_vectors
+from runtime.backends import load as load_model
+from runtime.bundle import (
+    GOLDEN,
+    LABELS,
+    MANIFEST,
+    PREPROCESS,
+    SCHEMA,
+    labels_from_json,
+    open_bundle,
+    sha256_of,
+)
+from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
+from runtime.files.manifest import check_manifest
+from runtime.files.onnx import check
+from runtime.preprocess import PreprocessSpec
+
+# Precision -> file. "int8" is what onnxruntime runs fast, "int8.trt" what TensorRT's parser takes (see export/onnx/qdq.py).
+MODELS = {
+    "int8": "model.int8.onnx",
+    "int8.trt": "model.int8.trt.onnx",
+    "fp16": "model.fp16.onnx",
+    "fp32": "model.fp32.onnx",
+}
+LABELS_TEXT, CARD, PROVENANCE = "labels.txt", "README.md", "provenance.json"
+
+
+def write_bundle(
+    folder: Path,
+    models: Mapping[str, Path],
+    preprocess: PreprocessSpec,
+    labels: Sequence[Mapping[str, Any]],
+    provenance: Mapping[str, Any],
+    golden: Sequence[bytes | np.ndarray],
+    card: str,
+    default: str,
+    hugging_face: bool = True,
+) -> dict[str, Any]:
+    """Fills the new or empty ``folder`` and returns its manifest, which is written last.
+
+    Args:
+        models: a key of ``MODELS`` -> ONNX file; each copy carries labels and preprocessing in its metadata.
+        preprocess: the one spec of training and device.
+        labels: a row per class in index order: name, and where known prompt and synonyms.
+        provenance: sources, revisions, licences, seeds, the recipe.
+        golden: a few encoded images (or uint8 (H, W, 3)) for golden.npz.
+        card: the model card, Markdown.
+        default: the model that ``precision="auto"`` means.
+        hugging_face: add what optimum and transformers.js read; it doubles the files of a large model.
+
+    Raises:
+        ExportError: an unknown model name, no model, or a default that is not among them.
+        BundleError, BackendError: a model that the runtime would refuse.
+    """
+    _check_names(models, default)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ExportError(
+            f"{folder} is not empty",
+            expected="a new folder",
+            remedy="remove it or choose another name",
+        )
+    rows = [{**row, "index": index} for index, row in enumerate(labels)]
+    names = [label.name for label in labels_from_json(rows)]
+    described = {
+        META_LABELS: json.dumps(names),
+        META_PREPROCESS: json.dumps(preprocess.to_json(), sort_keys=True),
+    }
+    for precision, source in models.items():
+        copy_with_metadata(
+            source, folder / MODELS[precision], {**described, META_PRECISION: precision}
+        )
+    write_json(folder / LABELS, rows)
+    (folder / LABELS_TEXT).write_bytes("".join(f"{name}\n" for name in names).encode())
+    write_json(folder / PREPROCESS, preprocess.to_json())
+    write_json(folder / PROVENANCE, provenance)
+    (folder / CARD).write_bytes(card.encode())
+    if hugging_face:
+        for name, document in huggingface.documents(names, preprocess).items():
+            write_json(folder / name, document)
+        huggingface.write_twins(folder, {name: folder / MODELS[name] for name in models})
+    runners = {
+        name: load_model("onnxruntime", folder / MODELS[name], threads=1).run
+        for name in sorted(models)
+    }
+    golden_vectors.write(folder / GOLDEN, golden_vectors.make(list(golden), preprocess, runners))
+    return seal(folder, {name: MODELS[name] for name in models}, default)
+
+
+def seal(
+    folder: Path,
+    models: Mapping[str, str],
+    default: str,
+    targets: Mapping[str, Mapping[str, Any]] | None = None,
+    default_reason: str | None = None,
+) -> dict[str, Any]:
+    """Writes the manifest of whatever lies in ``folder`` and opens the result; for every change of a bundle's files.
+
+    Args:
+        models: model key -> file name in ``folder``.
+        default: a key of ``models``.
+        targets: export target -> "file", "state" ("verified" or "unverified"), "why", "parity".
+        default_reason: why that default, in words.
+
+    Raises:
+        BundleError: a folder that the runtime would refuse; it keeps the manifest it had.
+    """
+    manifest: dict[str, Any] = {
+        "schema": SCHEMA,
+        "default": default,
+        "models": dict(models),
+        "files": {
+            file.relative_to(folder).as_posix(): {
+                "bytes": file.stat().st_size,
+                "sha256": sha256_of(file),
+            }
+            for file in sorted(folder.rglob("*"))
+            if file.is_file() and file != folder / MANIFEST
+        },
+    }
+    if targets is not None:
+        manifest["targets"] = {key: dict(row) for key, row in targets.items()}
+    if default_reason is not None:
+        manifest["default_reason"] = default_reason
+    check_manifest(manifest, folder)
+    write_json(folder / MANIFEST, manifest)
+    open_bundle(folder)
+    return manifest
+
+
+def update_default(bundle: Path, default: str, reason: str | None = None) -> dict[str, Any]:
+    """Makes ``default`` the model of ``precision="auto"``; only the manifest changes, atomically.
+
+    Args:
+        reason: why, in words; kept in the manifest as "default_reason".
+
+    Raises:
+        ExportError: the bundle holds no such model.
+        BundleError: the bundle is damaged.
+    """
+    manifest = dict(open_bundle(bundle).manifest)
+    if default not in manifest["models"]:
+        raise ExportError(
+            "default model", got=repr(default), expected=" or ".join(manifest["models"])
+        )
+    manifest["default"] = default
+    manifest.pop("default_reason", None)
+    if reason is not None:
+        manifest["default_reason"] = reason
+    write_json(bundle / MANIFEST, manifest)
+    return manifest
+
+
+def copy_with_metadata(source: Path, target: Path, metadata: Mapping[str, str]) -> None:
+    """Copies an ONNX file and adds ``metadata`` to its metadata_props, without parsing its weights.
+
+    In protobuf's wire format, entries of a repeated field that are appended to a message belong to it.
+
+    Raises:
+        ExportError: the file already says something else under one of the keys.
+        BundleError: the file is no ONNX model, or reaches outside itself.
+    """
+    present = check(source).metadata
+    for key, value in metadata.items():
+        if present.get(key, value) != value:
+            raise ExportError(
+                f"{source} has another {key}", got=present[key][:200], expected=value[:200]
+            )
+    shutil.copyfile(source, target)
+    with open(target, "ab") as stream:
+        for key in sorted(set(metadata) - set(present)):
+            entry = _delimited(1, key.encode()) + _delimited(
+                2, metadata[key].encode()
+            )  # StringStringEntryProto
+            stream.write(_delimited(14, entry))  # ModelProto.metadata_props
+
+
+def write_json(file: Path, value: object) -> None:
+    """Canonical JSON (sorted, UTF-8, no NaN), put in place atomically."""
+    temporary = file.with_name(f".{file.name}.part")
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    temporary.write_bytes(f"{text}\n".encode())
+    os.replace(temporary, file)
+
+
+def _check_names(models: Mapping[str, Path], default: str) -> None:
+    unknown = sorted(set(models) - set(MODELS))
+    if unknown or not models:
+        raise ExportError(
+            "models of the bundle", got=", ".join(unknown) or "none", expected=", ".join(MODELS)
+        )
+    if default not in models:
+        raise ExportError("default model", got=repr(default), expected=" or ".join(sorted(models)))
+
+
+def _delimited(number: int, payload: bytes) -> bytes:
+    """A length-delimited protobuf field."""
+    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])

@@ -1,0 +1,71 @@
+"""The teacher as one ONNX file, image tower and both heads: it is measured exactly as the student is."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from onnx import ModelProto
+from torch import Tensor, nn
+
+from export.onnx.convert import to_onnx
+
+OUTPUTS = ("logits", "zero_shot_logits")
+
+
+class TeacherClassifier(nn.Module):
+    """``images (B, 3, S, S) -> (logits (B, K), zero_shot_logits (B, K))``, both ``logit_scale * cosine``.
+
+    Args:
+        tower: ``(B, 3, S, S) -> (B, D)``, not normalised.
+        probe: ``(K, D)`` unit rows of the linear probe.
+        zero_shot: ``(K, D)`` unit rows of the class texts.
+        logit_scale: the scale of the cosines (after exp).
+    """
+
+    probe: Tensor
+    zero_shot: Tensor
+
+    def __init__(
+        self, tower: nn.Module, probe: Tensor, zero_shot: Tensor, logit_scale: float
+    ) -> None:
+        super().__init__()
+        self.tower = tower
+        self.register_buffer("probe", logit_scale * probe.float())
+        self.register_buffer("zero_shot", logit_scale * zero_shot.float())
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = F.normalize(self.tower(images), dim=-1)
+        return F.linear(features, self.probe), F.linear(features, self.zero_shot)
+
+
+class ZeroShotClassifier(nn.Module):
+    """``images (B, 3, S, S) -> logits (B, K)``: ``logit_scale * cosine`` with the class texts; as above, without a probe."""
+
+    zero_shot: Tensor
+
+    def __init__(self, tower: nn.Module, zero_shot: Tensor, logit_scale: float) -> None:
+        super().__init__()
+        self.tower = tower
+        self.register_buffer("zero_shot", logit_scale * zero_shot.float())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.linear(F.normalize(self.tower(images), dim=-1), self.zero_shot)
+
+
+def teacher_to_onnx(
+    classifier: TeacherClassifier | ZeroShotClassifier, size: int, *, opset: int = 20
+) -> ModelProto:
+    """The float32 ONNX form of a teacher with output ``logits``, and ``zero_shot_logits`` beside a probe's.
+
+    torch's fused attention path is switched off while exporting: its operator has no ONNX form.
+
+    Raises:
+        ExportError: the tower does not export, or is above 2 GB.
+    """
+    outputs = OUTPUTS if isinstance(classifier, TeacherClassifier) else OUTPUTS[:1]
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        return to_onnx(classifier.float().eval(), size, opset=opset, outputs=outputs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -1,0 +1,137 @@
+"""Where the time of ``predict`` goes, from an encoded image to labels, and how far it is from the bare engine."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import cycle, pairwise
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from runtime.backends import IMAGE
+from runtime.bench import latency
+from runtime.classifier import Classifier
+from runtime.preprocess import decode, geometry
+
+STAGES = ("decode", "geometry", "normalise", "compute", "post")
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Medians, milliseconds per image. Stages are timed one by one, ``end_to_end_ms`` around ``predict``.
+
+    Attributes:
+        decode_ms: file to upright RGB.
+        geometry_ms: resize and crop; 0 where the model does it.
+        normalise_ms: bytes to the model's input; 0 where the model does it.
+        compute_ms: the engine.
+        post_ms: softmax, ranking, labels.
+        end_to_end_ms: ``Classifier.predict`` of the encoded image.
+        bare_ms: Pillow's own decoding and the engine on a ready input: what cannot be saved.
+        over_bare: end_to_end over bare, with its 95 % interval.
+        n: images of the end-to-end series.
+    """
+
+    decode_ms: float
+    geometry_ms: float
+    normalise_ms: float
+    compute_ms: float
+    post_ms: float
+    end_to_end_ms: float
+    bare_ms: float
+    over_bare: float
+    over_bare_ci95: tuple[float, float]
+    n: int
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return asdict(self)
+
+
+def break_down(
+    classifiers: Mapping[str, Classifier], photos: Sequence[bytes], seconds: float
+) -> tuple[dict[str, Breakdown], dict[str, latency.Samples]]:
+    """Times every classifier on encoded images in turn, all interleaved: by stages, as a whole, and bare.
+
+    Returns:
+        Name -> its breakdown; name -> the samples of ``predict``.
+    """
+    staged: dict[str, list[list[int]]] = {name: [] for name in classifiers}
+    calls: dict[str, Callable[[], object]] = {}
+    for name, classifier in classifiers.items():
+        ready = [_input(classifier, photo) for photo in photos]
+        calls[f"whole {name}"] = _whole(classifier, cycle(photos))
+        calls[f"stages {name}"] = _staged(classifier, cycle(photos), staged[name])
+        calls[f"bare {name}"] = _bare(classifier, cycle(zip(photos, ready, strict=True)))
+    series = latency.measure(calls, seconds)
+    return (
+        {name: _breakdown(series, name, staged[name]) for name in classifiers},
+        {name: series[f"whole {name}"] for name in classifiers},
+    )
+
+
+def _whole(classifier: Classifier, photos: Iterator[bytes]) -> Callable[[], object]:
+    return lambda: classifier.predict(next(photos))
+
+
+def _staged(
+    classifier: Classifier, photos: Iterator[bytes], rows: list[list[int]]
+) -> Callable[[], object]:
+    """The steps of ``predict``, a clock between them."""
+    whole, now = classifier.takes == IMAGE, time.perf_counter_ns
+
+    def call() -> None:
+        photo, marks = next(photos), [now()]
+        image = decode(photo)
+        marks.append(now())
+        pixels = np.asarray(image)[None] if whole else geometry(image, classifier.spec)[None]
+        marks.append(now())
+        batch = pixels if whole else classifier.feed(pixels)
+        marks.append(now())
+        logits = classifier.runner.run(batch)
+        marks.append(now())
+        classifier.ranked(logits)
+        marks.append(now())
+        rows.append([after - before for before, after in pairwise(marks)])
+
+    return call
+
+
+def _bare(
+    classifier: Classifier, photos: Iterator[tuple[bytes, np.ndarray]]
+) -> Callable[[], object]:
+    def call() -> None:
+        photo, ready = next(photos)
+        with Image.open(io.BytesIO(photo)) as image:
+            image.convert("RGB")
+        classifier.runner.run(ready)
+
+    return call
+
+
+def _input(classifier: Classifier, photo: bytes) -> np.ndarray:
+    image = decode(photo)
+    if classifier.takes == IMAGE:
+        return np.asarray(image)[None]
+    return classifier.feed(geometry(image, classifier.spec)[None])
+
+
+def _breakdown(
+    series: Mapping[str, latency.Samples], name: str, rows: list[list[int]]
+) -> Breakdown:
+    whole, bare = series[f"whole {name}"], series[f"bare {name}"]
+    timed = np.array(rows[series[f"stages {name}"].warmup :], np.int64)  # (n, 5)
+    medians = np.median(timed, axis=0) / 1e6
+    over = latency.ratio(whole, bare)
+    return Breakdown(
+        **{f"{stage}_ms": float(value) for stage, value in zip(STAGES, medians, strict=True)},
+        end_to_end_ms=float(np.median(whole.ns)) / 1e6,
+        bare_ms=float(np.median(bare.ns)) / 1e6,
+        over_bare=over.value,
+        over_bare_ci95=(over.low, over.high),
+        n=whole.n,
+    )

@@ -1,0 +1,107 @@
+"""Cold start: what the first image costs in a process that did not exist before.
+
+The child imports the runtime, loads the bundle, classifies one image, and reports times, peak memory and the modules it
+loaded. The page cache stays as it is: dropping it needs root and is the caller's business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.classifier import Classifier
+from runtime.errors import BackendError
+from runtime.host.telemetry import peak_rss_bytes
+
+PROGRAM = (
+    "import time; start = time.perf_counter(); from runtime.bench.cold import child; child(start)"
+)
+HEAVY = (
+    "torch",
+    "torchvision",
+    "timm",
+    "typer",
+    "pydantic",
+    "onnx",
+    "compress",
+    "export",
+)  # must not be loaded
+
+
+@dataclass(frozen=True)
+class Cold:
+    """Milliseconds of each part, peak memory in bytes, and heavy modules that were loaded (none is right)."""
+
+    import_ms: float
+    load_ms: float
+    first_ms: float
+    process_ms: float  # from the start of the process to its end, interpreter included
+    peak_rss_bytes: int | None
+    heavy_modules: tuple[str, ...]
+
+
+def measure_cold(
+    bundle: str | Path,
+    precision: str = "auto",
+    threads: int | None = None,
+    image: str | Path | None = None,
+    backend: str = "onnxruntime",
+    **options: Any,
+) -> Cold:
+    """Classifies one image (``image``, or a gray one) in a new process; ``options`` are the engine's.
+
+    Raises:
+        BackendError: the process failed; the message is its last line.
+    """
+    order = {
+        "bundle": str(bundle),
+        "image": image and str(image),
+        "load": {"precision": precision, "threads": threads, "backend": backend, **options},
+    }
+    package_root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(part for part in (package_root, os.environ.get("PYTHONPATH")) if part)
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps(order),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    process_ms = (time.perf_counter() - start) * 1e3
+    if done.returncode != 0:
+        raise BackendError(
+            "the cold process failed", got=(done.stderr.strip().splitlines() or ["no output"])[-1]
+        )
+    facts = json.loads(done.stdout.splitlines()[-1])
+    heavy = tuple(facts.pop("heavy_modules"))
+    return Cold(process_ms=process_ms, heavy_modules=heavy, **facts)
+
+
+def child(start: float) -> None:
+    """Runs in the new process; ``start`` is when it began to import."""
+    imported = time.perf_counter()
+    order = json.loads(sys.stdin.read())
+    classifier = Classifier.load(order["bundle"], **order["load"])
+    loaded = time.perf_counter()
+    image = order["image"] or np.full(
+        (classifier.spec.size, classifier.spec.size, 3), 128, np.uint8
+    )
+    classifier.predict(image)
+    done = time.perf_counter()
+    facts = {
+        "import_ms": (imported - start) * 1e3,
+        "load_ms": (loaded - imported) * 1e3,
+        "first_ms": (done - loaded) * 1e3,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "heavy_modules": [name for name in HEAVY if name in sys.modules],
+    }
+    print(json.dumps(facts))

@@ -1,0 +1,111 @@
+"""``bench`` on the command line: measure a bundle, keep bench.json, or lay several devices' files side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from runtime.backends import BACKENDS
+from runtime.backends.ort_providers import PROVIDERS
+from runtime.bench import file as bench_file
+from runtime.bench.affinity import parse_cpus
+from runtime.bench.run import MODES
+from runtime.bench.run import bench as run_bench
+from runtime.bench.text import lines, merged
+from runtime.errors import BackendError
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to a parser's commands."""
+    parser = commands.add_parser(
+        "bench", help="load, first, warm and end-to-end latency of every model, beside its teacher"
+    )
+    parser.add_argument("bundle", type=Path, nargs="?", help="bundle folder")
+    parser.add_argument(
+        "--teacher", type=Path, help="bundle folder or .onnx file to interleave and compare with"
+    )
+    parser.add_argument(
+        "--models", nargs="+", help="models of the bundle (default: every plain precision)"
+    )
+    parser.add_argument("--backend", default="onnxruntime", help=", ".join(BACKENDS))
+    parser.add_argument(
+        "--provider", help=f"where onnxruntime computes: {', '.join(PROVIDERS)} (default: cpu)"
+    )
+    parser.add_argument(
+        "--provider-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="may be repeated",
+    )
+    parser.add_argument(
+        "--batch", type=int, nargs="+", default=[1], help="images per call (default: 1)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="+",
+        help="compute threads (default: the usable physical cores)",
+    )
+    parser.add_argument("--affinity", help="processors to stay on, e.g. 0,1 or 4-7")
+    parser.add_argument(
+        "--seconds", type=float, help="per series (default: 5, or 600 for each model with mlperf)"
+    )
+    parser.add_argument("--mode", default="quick", help=f"{' or '.join(MODES)} (default: quick)")
+    parser.add_argument(
+        "--sustained", type=float, metavar="SECONDS", help="then the default model without a pause"
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR_OR_FILE", help="for the end-to-end rows"
+    )
+    parser.add_argument("--out", type=Path, help="write bench.json")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--merge", type=Path, nargs="+", metavar="BENCH_JSON", help="print these files as one table"
+    )
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, or merges.
+
+    Raises:
+        EdgeError: as ``runtime.bench.run.bench`` and ``runtime.bench.file.read``.
+    """
+    if args.merge:
+        contents = [bench_file.read(file) for file in args.merge]
+        print(json.dumps(contents, indent=2) if args.json else "\n".join(merged(contents)))
+        return 0
+    if args.bundle is None:
+        raise BackendError("bench", got="no bundle", expected="BUNDLE, or --merge BENCH_JSON...")
+    report = run_bench(
+        args.bundle,
+        args.models,
+        seconds=args.seconds,
+        batch=args.batch,
+        threads=args.threads,
+        teacher=args.teacher,
+        backend=args.backend,
+        provider=args.provider,
+        provider_options=_options(args.provider_option),
+        affinity=parse_cpus(args.affinity) if args.affinity is not None else None,
+        mode=args.mode,
+        sustained=args.sustained,
+        images=args.images,
+        note=lambda told: print(f"{told} ...", file=sys.stderr, flush=True),
+    )
+    content = report.to_json()
+    if args.out:
+        bench_file.write(args.out, content)
+    print(json.dumps(content, indent=2) if args.json else "\n".join(lines(content)))
+    return 0
+
+
+def _options(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if not pair.partition("=")[0] or "=" not in pair:
+            raise BackendError("provider option", got=repr(pair), expected="KEY=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)

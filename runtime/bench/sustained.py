@@ -1,0 +1,89 @@
+"""One model without a pause, in windows: what heat does to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from runtime.host.energy import Meter
+from runtime.host.sensors import Sensor
+from runtime.host.telemetry import Reading, reading
+
+WINDOWS = 60  # of a run, as many points as a plot shows
+LEAST_WINDOW_S = 1.0
+LONGEST_WINDOW_S = 30.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a sustained run. ``t_s`` is its end, counted from the start; the rest is of that part, or at its end."""
+
+    t_s: float
+    p50_ms: float
+    n: int
+    clock_mhz: float | None
+    temperature_c: float | None
+    watts: float | None
+    throttled: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {**asdict(self), "throttled": list(self.throttled)}
+
+
+def sustain(
+    call: Callable[[], object],
+    seconds: float,
+    sensor: Sensor | None = None,
+    *,
+    on_gpu: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+    look: Callable[[], Reading] = reading,
+) -> list[Window]:
+    """Calls for ``seconds`` and looks at the host after each of about ``WINDOWS`` windows.
+
+    Args:
+        on_gpu: whose clock a window tells.
+        clock: seconds, for tests.
+        look: reads the host's clocks and temperatures, for tests.
+    """
+    length = min(max(seconds / WINDOWS, LEAST_WINDOW_S), LONGEST_WINDOW_S)
+    start = clock()
+    windows: list[Window] = []
+    while not windows or clock() - start < seconds:
+        begun = clock()
+        durations: list[float] = []
+        meter = Meter(sensor) if sensor else None
+        if meter:
+            meter.start()
+        while not durations or clock() - begun < length:
+            before = clock()
+            call()
+            durations.append(clock() - before)
+        joules, spent = meter.stop() if meter else None, clock() - begun
+        seen = look()
+        windows.append(
+            Window(
+                t_s=clock() - start,
+                p50_ms=float(np.median(durations)) * 1e3,
+                n=len(durations),
+                clock_mhz=seen.gpu_clock_mhz if on_gpu else seen.clock_mhz,
+                temperature_c=seen.temperature_c,
+                watts=None if joules is None else joules / spent,
+                throttled=seen.throttled_now,
+            )
+        )
+    return windows
+
+
+def slowdown(windows: list[Window]) -> float:
+    """Median of the last tenth of the windows over that of the first tenth, minus 1."""
+    tenth = max(1, len(windows) // 10)
+    first, last = (
+        np.median([w.p50_ms for w in part]) for part in (windows[:tenth], windows[-tenth:])
+    )
+    return float(last / first) - 1.0

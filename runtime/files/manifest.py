@@ -1,0 +1,161 @@
+"""manifest.json: the list of a bundle's files with their sizes and hashes, and which of them is which model.
+
+::
+
+    {"schema": 2, "default": "int8", "default_reason": "int8 is 1.9x as fast here", "models": {"int8": "model.int8.onnx"},
+     "files": {"model.int8.onnx": {"bytes": 2712345, "sha256": "..."}, "onnx/model_quantized.onnx": {...}, ...},
+     "targets": {"fp16": {"file": "model.fp16.onnx", "state": "verified", "why": "...", "parity": {...}}}}
+
+Schema 2 is schema 1 and one subfolder, ``onnx/``, files ending in ``.ort``, and the optional "targets". Keys that are
+not known are ignored, so that a schema grows without a new number; a number is raised when old readers must not go on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import BundleError
+from runtime.files.regular import COPY_AGAIN
+from runtime.files.strict_json import read_json
+
+SCHEMA = 2  # what is written; every schema from 1 on is read
+MANIFEST, LABELS, PREPROCESS, GOLDEN = (
+    "manifest.json",
+    "labels.json",
+    "preprocess.json",
+    "golden.npz",
+)
+REQUIRED = (LABELS, PREPROCESS)
+SUBFOLDER = "onnx/"  # where Hugging Face's loaders look for models
+MAX_FILES = 256
+MAX_FILE_BYTES = 2**31  # protobuf's own limit on a model
+MAX_TOTAL_BYTES = 2**34  # a sparse file costs nobody's disk, but reading it costs time
+SAFE_NAME = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+)  # no folder, drive, hidden file or '..' can be written so
+MODEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+
+# Data only: no pickle, library, engine or script.
+SUFFIXES_1 = (".onnx", ".json", ".txt", ".npz", ".md", ".svg", ".png")
+SUFFIXES = {1: SUFFIXES_1, 2: (*SUFFIXES_1, ".ort")}
+FOLDERS = {1: ("",), 2: ("", SUBFOLDER)}
+STATES = ("verified", "unverified")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of the bundle in ``folder``; of its files only the names have been looked at.
+
+    Raises:
+        BundleError: absent, damaged, unsafe or of a future schema.
+    """
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise BundleError(
+            f"{folder} is not a bundle", got=f"no {MANIFEST}", remedy="compress build makes one"
+        )
+    return check_manifest(read_json(file), folder)
+
+
+def check_manifest(manifest: object, folder: Path) -> dict[str, Any]:
+    """``manifest``, if it may stand in ``folder``; errors as ``read_manifest``."""
+    file = folder / MANIFEST
+    if not isinstance(manifest, dict):
+        raise BundleError(
+            f"{file} is not a manifest", got=type(manifest).__name__, expected="an object"
+        )
+    schema = manifest.get("schema")
+    if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
+        raise BundleError(
+            f"{file} has no schema version", got=repr(schema)[:40], expected=f"1..{SCHEMA}"
+        )
+    if schema > SCHEMA:
+        raise BundleError(
+            f"{folder} was made by a newer clip2edge",
+            got=f"schema {str(schema)[:40]}",
+            expected=f"at most {SCHEMA}",
+            remedy="pip install --upgrade clip2edge",
+        )
+    for problem in _problems(manifest, schema):
+        raise BundleError(f"{file} is not usable", got=problem[:400], remedy=COPY_AGAIN)
+    return manifest
+
+
+def _problems(manifest: dict[str, Any], schema: int) -> Iterator[str]:
+    files, models = manifest.get("files"), manifest.get("models")
+    if not isinstance(files, dict) or not isinstance(models, dict) or not models:
+        yield "no table of files or of models"
+        return
+    yield from _file_problems(files, schema)
+    for name in REQUIRED:
+        if name not in files:
+            yield f"{name} is not listed"
+    if len(models) > MAX_FILES:
+        yield f"{len(models)} models, at most {MAX_FILES} are accepted"
+    for key, name in models.items():
+        if not MODEL_KEY.fullmatch(key):
+            yield f"model name {key[:80]!r}, expected letters, digits and . _ + -"
+        if not isinstance(name, str) or not name.endswith(".onnx") or name not in files:
+            yield f"model {key!r} is {name!r}, which is not a listed .onnx file"
+    default, reason = manifest.get("default"), manifest.get("default_reason", "")
+    if not isinstance(default, str) or default not in models:
+        yield f"default {default!r} is not one of {', '.join(models)}"
+    if not isinstance(reason, str):
+        yield f"default_reason {reason!r} is not text"
+    yield from _target_problems(manifest.get("targets", {}), files)
+
+
+def _file_problems(files: Mapping[str, Any], schema: int) -> Iterator[str]:
+    if len(files) > MAX_FILES:
+        yield f"{len(files)} files, at most {MAX_FILES} are accepted"
+    for name, want in files.items():
+        if not _is_safe(name, schema):
+            places = " or in ".join(folder or "the bundle itself" for folder in FOLDERS[schema])
+            yield f"file name {name[:160]!r}, expected a plain name in {places} that ends in {', '.join(SUFFIXES[schema])}"
+        elif (
+            not isinstance(want, dict)
+            or not _is_size(want.get("bytes"))
+            or not _is_sha256(want.get("sha256"))
+        ):
+            yield f"entry {name!r} without bytes (0..{MAX_FILE_BYTES:,}) and sha256"
+    total = sum(want["bytes"] for want in files.values())
+    if total > MAX_TOTAL_BYTES:
+        yield f"files of {total:,} bytes together, at most {MAX_TOTAL_BYTES:,} are accepted"
+    if len({name.lower() for name in files}) < len(files):
+        yield "two file names that differ in case only: some file systems take them for one"
+
+
+def _target_problems(targets: object, files: Mapping[str, Any]) -> Iterator[str]:
+    if not isinstance(targets, dict) or len(targets) > MAX_FILES:
+        yield "targets that are not a table of models"
+        return
+    for key, row in targets.items():
+        if not MODEL_KEY.fullmatch(key) or not isinstance(row, dict):
+            yield f"target {key[:80]!r} is not a named row"
+        elif not isinstance(row.get("file"), str) or row["file"] not in files:
+            yield f"target {key!r} has a file that is not listed"
+        elif not row["file"].endswith((".onnx", ".ort")):
+            yield f"target {key!r} is {row['file']!r}, which is no model"
+        elif row.get("state") not in STATES or not isinstance(row.get("why"), str):
+            yield f"target {key!r} without a state ({' or '.join(STATES)}) and a reason"
+        elif not isinstance(row.get("parity"), (dict, type(None))):
+            yield f"target {key!r} has a parity that is no table"
+
+
+def _is_safe(name: str, schema: int) -> bool:
+    inside = any(
+        SAFE_NAME.fullmatch(name.removeprefix(folder))
+        for folder in FOLDERS[schema]
+        if name.startswith(folder)
+    )
+    return inside and name.endswith(SUFFIXES[schema]) and name.lower() != MANIFEST
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_FILE_BYTES
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None

@@ -1,0 +1,276 @@
+"""Reads what must be known about an ONNX file before an engine may open it, without the onnx package.
+
+An ONNX file is a protobuf message; a model may point to other files (external tensors, compiled engine contexts) and so
+make an engine read what no manifest lists. This walks the wire format (protobuf.dev/programming-guides/encoding) and
+skips all payloads, in milliseconds. Field numbers are those of onnx.proto3, frozen by its compatibility rules.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runtime.errors import BundleError
+from runtime.files.manifest import MAX_FILE_BYTES
+from runtime.files.regular import open_regular
+
+SAFE_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"})
+UNSAFE_OPS = frozenset({"EPContext", "PyOp", "PythonOp"})  # load another file, or run code
+MAX_METADATA_BYTES = 16 * 2**20  # of all entries together
+MAX_DEPTH = 16  # of graphs inside attributes (If, Loop)
+MAX_FIELDS = (
+    500_000  # that are looked at: a ViT-L/14 has tens of thousands, and this many take a second
+)
+MAX_NAME_BYTES = 1024  # of an operator or a domain
+MAX_TAG = 2**32 - 1  # protobuf's own limit
+
+# message -> {field number: message inside}; what is not named here is skipped unread.
+SCHEMA: dict[str, dict[int, str]] = {
+    "Model": {7: "Graph", 8: "Opset", 14: "Entry", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Function": {7: "Node", 11: "Attribute"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Node": {5: "Attribute"},
+    "Attribute": {
+        5: "Tensor",
+        6: "Graph",
+        10: "Tensor",
+        11: "Graph",
+        22: "SparseTensor",
+        23: "SparseTensor",
+    },
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+}
+OP_TYPE, DOMAIN, LOCATION, EXTERNAL = (
+    4,
+    7,
+    14,
+    1,
+)  # Node.op_type, Node.domain, Tensor.data_location and its value
+
+
+@dataclass
+class OnnxFacts:
+    """What a model file says about itself."""
+
+    ir_version: int = 0
+    opsets: dict[str, int] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    ops: Counter[str] = field(default_factory=Counter)
+    domains: set[str] = field(default_factory=set)
+    external_tensors: int = 0
+    functions: int = 0  # operators that the model defines itself
+    metadata_bytes: int = 0
+
+
+def inspect(path: Path) -> OnnxFacts:
+    """Facts about the model in ``path``.
+
+    Raises:
+        BundleError: not an ONNX file, or damaged.
+    """
+    facts = OnnxFacts()
+    try:
+        with open_regular(path, MAX_FILE_BYTES) as stream:
+            mapped = mmap.mmap(
+                stream.fileno(), 0, access=mmap.ACCESS_READ
+            )  # closed when the last view of it goes
+        _Walk(facts).message(memoryview(mapped), "Model", 0)
+    except OSError as error:
+        raise BundleError(f"cannot read {path}", got=error.strerror or error) from error
+    except (
+        ValueError,
+        IndexError,
+    ) as error:  # an empty file cannot be mapped; a broken varint runs off the end
+        raise BundleError(
+            f"{path} is not an ONNX model", got=error, remedy="copy the bundle again"
+        ) from error
+    if not facts.ops or not facts.opsets:
+        raise BundleError(
+            f"{path} is not an ONNX model", got="no graph", remedy="copy the bundle again"
+        )
+    return facts
+
+
+def check(path: Path) -> OnnxFacts:
+    """``inspect`` that refuses whatever reaches outside the file.
+
+    Raises:
+        BundleError: external tensor data, an operator that loads files, or an unknown operator domain.
+    """
+    facts = inspect(path)
+    if facts.external_tensors:
+        raise BundleError(
+            f"{path} keeps weights in another file",
+            got=f"{facts.external_tensors} external tensors",
+            expected="all weights inside",
+            remedy="export with external_data=False",
+        )
+    unsafe = sorted(UNSAFE_OPS & set(facts.ops)) + sorted(facts.domains - SAFE_DOMAINS)
+    if facts.functions:  # they may call themselves, or give a standard operator another meaning
+        unsafe.append(f"{facts.functions} operators that the model defines itself")
+    if unsafe:
+        found = ", ".join(unsafe)[:400]
+        raise BundleError(
+            f"{path} asks for code outside the engine", got=found, expected="standard operators"
+        )
+    return facts
+
+
+class _Walk:
+    """One pass over a model; it gives up after ``MAX_FIELDS``, so that a hostile file costs seconds at most."""
+
+    def __init__(self, facts: OnnxFacts) -> None:
+        self.facts, self.left = facts, MAX_FIELDS
+
+    def message(self, view: memoryview, name: str, depth: int) -> None:
+        if depth > 4 * MAX_DEPTH:
+            raise ValueError("nested too deeply")
+        inside = SCHEMA.get(name, {})
+        for number, value in self.fields(view):
+            if number in inside and isinstance(value, memoryview):
+                below = inside[number]
+                self.facts.functions += below == "Function"
+                leaf = _LEAVES.get(below)
+                if leaf is not None:
+                    leaf(self, value)
+                else:
+                    self.message(value, below, depth + 1)
+            elif name == "Model" and number == 1 and isinstance(value, int):
+                self.facts.ir_version = value
+            elif name == "Node" and number == OP_TYPE:
+                self.facts.ops[_name(value)] += 1
+            elif name == "Node" and number == DOMAIN:
+                self.facts.domains.add(_name(value))
+
+    def fields(self, view: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+        for field_ in _fields(view):
+            self.left -= 1
+            if self.left < 0:
+                raise ValueError(f"more than {MAX_FIELDS:,} fields")
+            yield field_
+
+    def tensor(self, view: memoryview) -> None:
+        for number, value in self.fields(view):
+            if (
+                number == LOCATION and isinstance(value, int) and value & MAX_TAG == EXTERNAL
+            ):  # engines keep 32 bits
+                self.facts.external_tensors += 1
+
+    def opset(self, view: memoryview) -> None:
+        values = dict(self.fields(view))
+        version = values.get(2, 0)
+        self.facts.opsets[_name(values.get(1, b""))] = version if isinstance(version, int) else 0
+
+    def entry(self, view: memoryview) -> None:
+        self.facts.metadata_bytes += len(view)
+        if self.facts.metadata_bytes > MAX_METADATA_BYTES:
+            raise ValueError(f"metadata of more than {MAX_METADATA_BYTES:,} bytes")
+        values = dict(self.fields(view))
+        key = _text(values.get(1, b""))
+        if key in self.facts.metadata:
+            raise ValueError(f"metadata names {key[:80]!r} twice")
+        self.facts.metadata[key] = _text(values.get(2, b""))
+
+
+_LEAVES = {"Tensor": _Walk.tensor, "Opset": _Walk.opset, "Entry": _Walk.entry}
+
+
+def _name(value: memoryview | bytes | int) -> str:
+    if not isinstance(value, int) and len(value) > MAX_NAME_BYTES:
+        raise ValueError(f"a name of {len(value):,} bytes")
+    return _text(value)
+
+
+def _text(value: memoryview | bytes | int) -> str:
+    if isinstance(value, int):
+        raise ValueError("a number where text belongs")
+    return str(bytes(value), "utf-8")
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    """Field numbers and values of one message; fixed-width numbers are skipped."""
+    at, end = 0, len(view)
+    while at < end:
+        key, at = _varint(view, at)
+        number, wire = key >> 3, key & 7
+        if not 8 <= key <= MAX_TAG:
+            raise ValueError(f"field {number}")
+        if wire == 0:
+            value, at = _varint(view, at)
+            yield number, value
+        elif wire == 2:
+            size, at = _varint(view, at)
+            if size > end - at:
+                raise ValueError("truncated")
+            yield number, view[at : at + size]
+            at += size
+        elif wire in (1, 5):
+            at += 8 if wire == 1 else 4
+        else:
+            raise ValueError(f"wire type {wire}")
+    if at > end:
+        raise ValueError("truncated")
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = view[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("number too long")
+
+
+def graph_inputs(path: Path) -> dict[str, tuple[int | str, ...]]:
+    """Name -> shape of the graph's inputs; a dimension that is open is text, its name or "?".
+
+    Raises:
+        BundleError: not an ONNX file, or damaged.
+    """
+    found: dict[str, tuple[int | str, ...]] = {}
+    try:
+        with open_regular(path, MAX_FILE_BYTES) as stream:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        for graph in _messages(memoryview(mapped), 7):  # Model.graph
+            stored = {
+                _text(name) for tensor in _messages(graph, 5) for name in _messages(tensor, 8)
+            }
+            for value in _messages(
+                graph, 11
+            ):  # Graph.input: ValueInfo name 1, type 2 -> tensor_type 1 -> shape 2 -> dim 1
+                name = "".join(_text(part) for part in _messages(value, 1))
+                if name not in stored:  # up to IR 3 initializers are listed as inputs too
+                    found[name] = tuple(_dimension(dim) for dim in _below(value, 2, 1, 2, 1))
+    except OSError as error:
+        raise BundleError(f"cannot read {path}", got=error.strerror or error) from error
+    except (ValueError, IndexError) as error:
+        raise BundleError(
+            f"{path} is not an ONNX model", got=error, remedy="copy the bundle again"
+        ) from error
+    return found
+
+
+def _messages(view: memoryview, field_number: int) -> Iterator[memoryview]:
+    for number, value in _fields(view):
+        if number == field_number and isinstance(value, memoryview):
+            yield value
+
+
+def _below(view: memoryview, first: int, *rest: int) -> Iterator[memoryview]:
+    """The messages at the end of a path of field numbers."""
+    for inside in _messages(view, first):
+        yield from _below(inside, *rest) if rest else iter((inside,))
+
+
+def _dimension(view: memoryview) -> int | str:
+    values = dict(_fields(view))
+    size = values.get(1)  # dim_value, else dim_param
+    return size if isinstance(size, int) else _text(values.get(2, b"?"))

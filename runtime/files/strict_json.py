@@ -1,0 +1,86 @@
+"""JSON from strangers: bounded in size and depth, no repeated keys, no NaN or infinity, no half surrogates."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import BundleError
+from runtime.files.regular import COPY_AGAIN, read_regular
+
+MAX_JSON_BYTES = 16 * 2**20  # labels.json of 22 000 classes is about 3 MB
+MAX_DEPTH = 32  # a manifest needs 4; provenance.json about 8
+
+
+def read_json(file: Path) -> Any:
+    """The value in a UTF-8 JSON file.
+
+    Raises:
+        BundleError: absent, no regular file, too large, or not such JSON.
+    """
+    return parse_json(read_regular(file, MAX_JSON_BYTES), file)
+
+
+def parse_json(text: bytes | str, name: object) -> Any:
+    """``read_json`` for text that is already in memory; ``name`` is for the message."""
+    if len(text) > MAX_JSON_BYTES:
+        raise BundleError(
+            f"{name} is too large",
+            got=f"{len(text):,} bytes",
+            expected=f"at most {MAX_JSON_BYTES:,}",
+        )
+    try:
+        decoded = (
+            text.decode("utf-8") if isinstance(text, bytes) else text
+        )  # json.loads would let surrogates through
+        value = json.loads(
+            decoded,
+            object_pairs_hook=_no_repeats,
+            parse_constant=_no_constants,
+            parse_float=_finite,
+        )
+        _check(value)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(
+            f"{name} is not valid JSON", got=str(error)[:200], remedy=COPY_AGAIN
+        ) from error
+    return value
+
+
+def _check(value: Any) -> None:
+    """Every string can be written as UTF-8, and nothing lies deeper than ``MAX_DEPTH``; without recursion."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                item.encode("utf-8")  # UnicodeEncodeError is a ValueError
+            elif isinstance(item, dict):
+                below += item.keys()
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+        level = below
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("a key is repeated")
+    return result
+
+
+def _no_constants(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"number {text[:40]} is too large")
+    return value

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from image_folders import encoded, fill, image_folder, photo
+
+from compress.data.sources import open_source
+from compress.engine.config import DataSettings
+from compress.engine.errors import DataError
+
+
+def settings(path, **changes) -> DataSettings:
+    return DataSettings(dataset=None, path=path, **{"shots": 2, **changes})
+
+
+def test_train_and_test_folders(tmp_path):
+    source = open_source(settings(image_folder(tmp_path), category="flower"))
+    assert source.names == ("rose", "water lily")
+    assert source.classes[1].prompt == "water lily" and source.classes[1].category == "flower"
+    assert (len(source.train), len(source.test)) == (8, 6)
+    assert source.train.key(0) == "train/rose/000.jpg" and source.test.labels.tolist() == [
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+    ]
+    assert source.train.image(0).size == (20, 14)
+
+
+@pytest.mark.parametrize("train", ["train", "Train", "TRAINING"])
+@pytest.mark.parametrize("test", ["Test", "val", "valid", "Validation"])
+def test_split_folders_are_found_under_their_usual_names(tmp_path, train, test):
+    image_folder(tmp_path)
+    (tmp_path / "train").rename(tmp_path / train)
+    (tmp_path / "test").rename(tmp_path / test)
+    source = open_source(settings(tmp_path))
+    assert (len(source.train), len(source.test)) == (8, 6)
+
+
+def test_validation_is_not_used_beside_test_and_said(tmp_path):
+    image_folder(tmp_path)
+    fill(tmp_path / "val" / "rose", 5)
+    source = open_source(settings(tmp_path))
+    assert len(source.test) == 6 and "val/ is not used" in source.notes[0]
+
+
+def test_one_folder_is_split_with_a_fixed_seed(tmp_path):
+    fill(tmp_path / "rose", 10)
+    fill(tmp_path / "tulip", 5)
+    first, again = (open_source(settings(tmp_path)) for _ in range(2))
+    assert (len(first.train), len(first.test)) == (12, 3)
+    assert first.test.keys == again.test.keys and not set(first.test.keys) & set(first.train.keys)
+    assert "20% of every class is held out" in first.notes[0]
+
+
+def test_train_without_test_is_split(tmp_path):
+    image_folder(tmp_path, train=5)
+    shutil.rmtree(tmp_path / "test")
+    source = open_source(settings(tmp_path))
+    assert (len(source.train), len(source.test)) == (8, 2)
+
+
+def test_train_can_be_a_class(tmp_path):
+    for name in ("train", "bus", "car"):
+        fill(tmp_path / name, 3)
+    assert open_source(settings(tmp_path)).names == ("bus", "car", "train")
+
+
+def test_a_folder_around_the_folder_is_stepped_into(tmp_path):
+    image_folder(tmp_path / "flowers")
+    source = open_source(settings(tmp_path))
+    assert len(source.train) == 8 and "holds only flowers/" in source.notes[0]
+
+
+def test_nested_files_and_hidden_files(tmp_path):
+    image_folder(tmp_path)
+    fill(tmp_path / "train" / "rose" / "garden" / "south", 2)
+    for name in (".DS_Store", ".hidden.jpg", "Thumbs.db", "desktop.ini"):
+        (tmp_path / "train" / "rose" / name).write_bytes(encoded())
+    fill(tmp_path / "train" / ".cache", 2)
+    source = open_source(settings(tmp_path))
+    assert source.names == ("rose", "water lily") and len(source.train) == 10
+    assert "train/rose/garden/south/001.jpg" in source.train.keys
+
+
+def test_zero_shots_need_names_and_test_images_only(tmp_path):
+    image_folder(tmp_path)
+    shutil.rmtree(tmp_path / "train")
+    source = open_source(settings(tmp_path, shots=0))
+    assert (
+        len(source.train) == 0 and len(source.test) == 6 and source.names == ("rose", "water lily")
+    )
+    assert any(note.startswith("0 shots") for note in source.notes)
+    with pytest.raises(DataError, match="no train/.*--shots 0"):
+        open_source(settings(tmp_path, shots=1))
+
+
+def test_zero_shots_ignore_training_images(tmp_path):
+    source = open_source(settings(image_folder(tmp_path), shots=0))
+    assert len(source.train) == 0 and len(source.test) == 6
+
+
+def test_archive_is_refused_with_the_remedy(tmp_path):
+    archive = shutil.make_archive(
+        str(tmp_path / "flowers"), "zip", image_folder(tmp_path / "flowers")
+    )
+    with pytest.raises(DataError, match=r"is an archive.*unzip flowers.zip -d DIR"):
+        open_source(settings(archive))
+
+
+def test_missing_folder_names_the_nearest(tmp_path):
+    image_folder(tmp_path / "flowers12")
+    with pytest.raises(DataError, match="does not exist.*did you mean 'flowers12'"):
+        open_source(settings(tmp_path / "flower12"))
+
+
+def test_single_file_is_refused(tmp_path):
+    photo().save(tmp_path / "rose.png")
+    with pytest.raises(DataError, match="is a file.*the folder around it"):
+        open_source(settings(tmp_path / "rose.png"))
+
+
+def test_loose_images_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no class folders.*got 3 files"):
+        open_source(settings(fill(tmp_path, 3)))
+
+
+def test_one_class_is_refused(tmp_path):
+    with pytest.raises(DataError, match="a single class.*got rose"):
+        open_source(settings(image_folder(tmp_path, classes=("rose",))))
+
+
+@pytest.mark.parametrize("where", ["train", "test"])
+def test_empty_class_is_refused(tmp_path, where):
+    image_folder(tmp_path)
+    (tmp_path / where / "tulip").mkdir()
+    (tmp_path / where / "tulip" / ".keep").touch()
+    with pytest.raises(DataError, match="empty classes.*got tulip"):
+        open_source(settings(tmp_path))
+
+
+@pytest.mark.parametrize("where, what", [("train", "is missing"), ("test", "is unknown to train/")])
+def test_classes_must_agree(tmp_path, where, what):
+    fill(image_folder(tmp_path) / where / "tulip", 2)
+    with pytest.raises(DataError, match=f"{what}.*got tulip"):
+        open_source(settings(tmp_path))
+
+
+def test_two_folders_of_one_name_are_refused(tmp_path):
+    image_folder(tmp_path, classes=("water_lily", "water lily", "rose"))
+    with pytest.raises(DataError, match="the same class name 'water lily'"):
+        open_source(settings(tmp_path))
+
+
+@pytest.mark.parametrize("target", [".", "itself"])
+def test_loop_of_links_is_refused(tmp_path, target):
+    rose = image_folder(tmp_path) / "train" / "rose"
+    os.symlink(rose if target == "." else rose / "itself", rose / "itself")
+    with pytest.raises(DataError, match="loop of symbolic links"):
+        open_source(settings(tmp_path))
+
+
+def test_links_that_do_not_loop_are_followed(tmp_path):
+    fill(tmp_path / "elsewhere", 3)
+    image_folder(tmp_path / "images")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "images" / "train" / "rose" / "more")
+    assert len(open_source(settings(tmp_path / "images")).train) == 11
+
+
+def test_names_that_are_not_utf8_get_printable_keys(tmp_path):
+    image_folder(tmp_path)
+    with open(os.path.join(os.fsencode(tmp_path), b"train", b"rose", b"\xff.jpg"), "wb") as file:
+        file.write(encoded())
+    source = open_source(settings(tmp_path))
+    odd = next(index for index, key in enumerate(source.train.keys) if "\\xff" in key)
+    source.train.key(odd).encode()
+    assert source.train.image(odd).size == (20, 14)
+
+
+def test_identity_follows_names_and_content_only(tmp_path):
+    def identity(path):
+        return open_source(settings(path)).identity()["folder"]
+
+    before = identity(image_folder(tmp_path / "a"))
+    assert identity(image_folder(tmp_path / "b")) == before  # another place, other times
+    (tmp_path / "b" / "train" / ".DS_Store").touch()
+    assert identity(tmp_path / "b") == before
+    (tmp_path / "b" / "train" / "rose" / "000.jpg").write_bytes(encoded(999))
+    changed = identity(tmp_path / "b")
+    (tmp_path / "a" / "train" / "rose" / "000.jpg").rename(
+        tmp_path / "a" / "train" / "rose" / "999.jpg"
+    )
+    assert len({before, changed, identity(tmp_path / "a")}) == 3

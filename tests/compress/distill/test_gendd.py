@@ -1,0 +1,328 @@
+"""Oracles of GenDD: the contraction identity, chunks, the zero-initialised loss, what sampling returns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_models import perturbed
+from torch import Tensor
+
+from compress.distill.diffusion import Denoiser, NoiseSchedule, ancestral_sample
+from compress.distill.gendd import (
+    CENTERS,
+    ContractionTerm,
+    GenddTerm,
+    Standardiser,
+    centers,
+    class_centers,
+    contract,
+    draw_features,
+    drop_condition,
+    feature_logits,
+    merge,
+    mixup,
+    repeat_condition,
+    sample_features,
+    sampled_logits,
+    split,
+)
+from compress.engine.config import DistillSettings, GenddSettings
+from compress.engine.errors import ConfigError
+from compress.engine.seeds import torch_rng
+
+K, D, WIDTH = 5, 8, 6  # classes, teacher's feature, student's feature
+SMALL = GenddSettings(
+    token_dim=2,
+    width=32,
+    depth=2,
+    diffusion_steps=50,
+    repeats=4,
+    condition_drop=0.1,
+    sampling_steps=20,
+    guidance_scale=1.0,
+)
+
+
+def unit(*shape: int, what: str) -> Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch_rng(0, "test", what)), dim=-1)
+
+
+@dataclass
+class Lesson:
+    settings: DistillSettings = DistillSettings(gendd=SMALL, smooth=0.0)
+    zero_shot: Tensor = field(default_factory=lambda: unit(K, D, what="text"))
+    probe: Tensor = field(default_factory=lambda: unit(K, D, what="probe"))
+    class_means: Tensor = field(default_factory=lambda: unit(K, D, what="means"))
+    feature_mean: Tensor = field(default_factory=lambda: torch.linspace(-0.5, 0.5, D))
+    feature_std: Tensor = field(default_factory=lambda: torch.linspace(0.1, 0.4, D))
+    logit_scale: float = 10.0
+
+
+@dataclass
+class Targets:
+    teacher_features: Tensor
+    labels: Tensor
+
+
+def lesson(smooth: float = 0.0, center: str = "probe_row", **gendd: object) -> Lesson:
+    options = SMALL.model_copy(update=gendd)
+    return Lesson(DistillSettings(gendd=options, smooth=smooth, center=center))  # type: ignore[arg-type]
+
+
+def batch(count: int = 64) -> Targets:
+    return Targets(unit(count, D, what="teacher"), torch.arange(count) % K)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+# contraction
+
+
+@pytest.mark.parametrize("s", [0.0, 0.3, 0.9, 1.0])
+def test_the_contracted_loss_is_the_multi_task_loss_up_to_a_constant(s: float) -> None:
+    x, f, c = (torch.randn(7, D, dtype=torch.float64) for _ in range(3))
+    squared = lambda a: a.square().sum(-1)  # noqa: E731
+    expected = (1 - s) * squared(x - f) + s * squared(x - c) - s * (1 - s) * squared(f - c)
+    assert torch.allclose(squared(x - contract(f, c, s)), expected, atol=1e-6)
+
+
+def test_contraction_shrinks_the_variance_within_a_class_and_keeps_the_centre() -> None:
+    features, center = torch.randn(500, D), torch.randn(D)
+    moved = contract(features, center.expand(500, D), 0.9)
+    assert torch.allclose(moved.var(0), 0.1**2 * features.var(0), rtol=1e-3)
+    assert torch.equal(contract(features, center.expand(500, D), 1.0), center.expand(500, D))
+    assert torch.equal(contract(features, center.expand(500, D), 0.0), features)
+
+
+def test_at_s_1_the_head_answers_the_class_exactly_where_its_row_wins_over_the_others() -> None:
+    rows = (
+        torch.randn(40, 3) * torch.linspace(0.3, 2, 40)[:, None]
+    )  # of unequal length: some rows lose at home
+    labels = torch.arange(40)
+    moved = contract(torch.randn(40, 3), class_centers(rows, labels), 1.0)
+    wins = (rows @ rows.T).argmax(1) == labels
+    assert torch.equal((moved @ rows.T).argmax(1) == labels, wins)
+    assert 0 < int(wins.sum()) < 40
+
+
+def test_soft_labels_give_the_mean_centre_and_one_hot_ones_the_row() -> None:
+    table, labels = torch.randn(K, D), torch.arange(K)
+    assert torch.allclose(class_centers(table, F.one_hot(labels, K)), table[labels])
+    assert torch.allclose(class_centers(table, torch.full((1, K), 1 / K)), table.mean(0), atol=1e-6)
+
+
+def test_the_three_centres_are_three_tables_and_an_unknown_one_is_an_error() -> None:
+    found = [centers(lesson(center=name)) for name in CENTERS]
+    assert all(table.shape == (K, D) for table in found)
+    assert not torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
+    wrong = Lesson(DistillSettings().model_copy(update={"center": "txt"}))
+    with pytest.raises(ConfigError, match="did you mean 'text'"):
+        centers(wrong)
+
+
+def test_without_contraction_no_label_is_looked_at() -> None:
+    unlabelled = Targets(batch().teacher_features, torch.full((64,), 10**6))
+    assert torch.isfinite(ContractionTerm(WIDTH, lesson(0.0))(torch.randn(64, WIDTH), unlabelled))
+    with pytest.raises(IndexError):
+        ContractionTerm(WIDTH, lesson(0.9))(torch.randn(64, WIDTH), unlabelled)
+
+
+# tokens
+
+
+def test_merge_is_the_inverse_of_split() -> None:
+    features = torch.randn(3, D)
+    assert split(features, 2).shape == (3, 4, 2)
+    assert torch.equal(split(features, 2)[1, 3], features[1, 6:8])
+    assert torch.equal(merge(split(features, 2)), features)
+
+
+def test_a_width_that_does_not_divide_names_one_that_does() -> None:
+    with pytest.raises(
+        ConfigError, match=r"token_dim=3 for D=8 .* --set distill.gendd.token_dim=[24]"
+    ):
+        GenddTerm(WIDTH, lesson(token_dim=3))
+
+
+def test_more_sampling_than_diffusion_steps_is_an_error_before_any_training() -> None:
+    with pytest.raises(ConfigError, match=r"sampling_steps=60 .* 2\.\.50"):
+        GenddTerm(WIDTH, lesson(sampling_steps=60))
+
+
+# loss
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+def test_before_training_no_noise_is_predicted_so_the_mse_is_one_for_any_target(
+    scale: float,
+) -> None:
+    term = GenddTerm(WIDTH, lesson(repeats=50))
+    many = Targets(scale * torch.randn(200, D), torch.zeros(200))
+    mse, _ = term.terms(torch.randn(200, WIDTH), many)
+    assert len(mse) == 200 * 4 * 50
+    assert float(mse.detach().mean()) == pytest.approx(1, abs=0.02)
+    epsilon, logits = term.denoiser(
+        torch.randn(3, 2), torch.arange(3), torch.randn(3, WIDTH), torch.arange(3)
+    )
+    assert not epsilon.any() and not logits.any()
+
+
+def test_the_condition_is_dropped_with_its_probability_and_as_a_whole_row() -> None:
+    dropped = drop_condition(torch.ones(20_000, 3), 0.2)
+    assert float((dropped == 0).all(1).float().mean()) == pytest.approx(0.2, abs=0.01)
+    assert set(dropped.sum(1).unique().tolist()) == {0.0, 3.0}
+    assert (
+        bool((drop_condition(torch.ones(50, 3), 0.0) == 1).all())
+        and not drop_condition(torch.ones(50, 3), 1.0).any()
+    )
+
+
+def test_mixup_mixes_condition_and_target_alike() -> None:
+    rows = torch.randn(30, 4)
+    condition, target = mixup(rows, 2 * rows, 1.0)
+    assert torch.allclose(target, 2 * condition, atol=1e-5) and not torch.allclose(condition, rows)
+    assert torch.allclose(condition.mean(0), rows.mean(0), atol=1e-5)
+    first, second = (
+        float(GenddTerm(WIDTH, lesson(mixup_beta=b))(torch.randn(64, WIDTH), batch()))
+        for b in (0.0, 1.0)
+    )
+    assert math.isfinite(first) and math.isfinite(second)
+
+
+def test_the_loss_depends_on_the_global_seed_alone_and_reaches_the_student() -> None:
+    term, pooled = GenddTerm(WIDTH, lesson()), torch.randn(64, WIDTH)
+    perturbed(term)
+
+    def loss(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return term(pooled, batch())
+
+    pooled.requires_grad_()
+    assert torch.equal(loss(3), loss(3)) and not torch.equal(loss(3), loss(4))
+    loss(3).backward()
+    assert pooled.grad is not None and float(pooled.grad.abs().max()) > 0
+
+
+def test_the_control_is_the_mean_square_of_a_bias_free_projection() -> None:
+    given = lesson(0.9)
+    term, pooled, targets = ContractionTerm(WIDTH, given), torch.randn(64, WIDTH), batch()
+    contracted = 0.1 * targets.teacher_features + 0.9 * given.probe[targets.labels]
+    expected = (
+        (term.proj(pooled) - (contracted - given.feature_mean) / given.feature_std).square().mean()
+    )
+    assert float(term(pooled, targets)) == pytest.approx(float(expected), rel=1e-5)
+    assert term.proj.bias is None
+    assert torch.allclose(
+        term.target.standardise(term.features(pooled)), term.proj(pooled), atol=1e-5
+    )
+
+
+def test_standardising_is_undone_and_a_dead_dimension_stays_finite() -> None:
+    features = 0.03 * torch.randn(300, D) + torch.randn(D)
+    both = Standardiser(features.mean(0), features.std(0))
+    assert torch.allclose(both(features).std(0), torch.ones(D), atol=1e-4)
+    assert torch.allclose(both.invert(both(features)), features, atol=1e-5)
+    dead = Standardiser(torch.zeros(D), torch.cat([torch.zeros(1), torch.ones(D - 1)]))
+    assert torch.isfinite(dead(features)).all() and torch.allclose(
+        dead.invert(dead(features)), features, atol=1e-6
+    )
+
+
+# sampling
+
+
+def test_repeats_are_outermost_so_the_mean_is_over_one_image() -> None:
+    rows, chunk = repeat_condition(torch.arange(3.0)[:, None], 2, 4)
+    assert rows[:, 0].tolist() == [0, 0, 1, 1, 2, 2] * 4 and chunk.tolist() == [0, 1] * 12
+    assert torch.equal(rows.view(4, 3, 2).mean(0)[:, 0], torch.arange(3.0))
+
+
+def test_sampling_repeats_with_its_generator_and_ends_without_noise() -> None:
+    term, pooled = GenddTerm(WIDTH, lesson(guidance_scale=2.0)), torch.randn(6, WIDTH)
+    perturbed(term, 0.02)
+
+    def drawn(seed: int, **options: float) -> Tensor:
+        return sample_features(term, pooled, generator=torch_rng(seed, "sample"), **options)
+
+    before = torch.get_rng_state()
+    assert torch.equal(drawn(1), drawn(1)) and not torch.equal(drawn(1), drawn(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert drawn(1).shape == (6, D) and sampled_logits(term, pooled).shape == (6, K)
+    assert not torch.equal(drawn(1, temperature=0.5), drawn(1))
+
+
+def test_logits_are_scaled_cosines() -> None:
+    head, features = unit(K, D, what="head"), 7 * unit(3, D, what="rows")
+    assert torch.allclose(
+        feature_logits(features, head, 10.0),
+        10 * F.cosine_similarity(features[:, None], head, dim=-1),
+    )
+    assert torch.equal(feature_logits(3 * head, head, 10.0).argmax(1), torch.arange(K))
+
+
+def test_it_learns_to_generate_an_affine_target_and_averaging_n_samples_divides_the_variance_by_n() -> (
+    None
+):
+    given = replace(
+        lesson(width=64, repeats=4), feature_mean=torch.zeros(4), feature_std=torch.ones(4)
+    )
+    given = replace(given, probe=unit(K, 4, what="probe4"))
+    term = GenddTerm(WIDTH, given)
+    slope, shift = (
+        torch.randn(WIDTH, 4, generator=torch_rng(0, "toy")) / WIDTH**0.5,
+        torch.tensor([0.5, -0.5, 0.0, 1.0]),
+    )
+    optimizer = torch.optim.AdamW(term.parameters(), lr=3e-3)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 500)
+
+    def pooled(count: int) -> Tensor:
+        rows = torch.randn(count, WIDTH)
+        return F.layer_norm(rows, (WIDTH,))  # the term's own norm then keeps the map affine
+
+    for _ in range(500):
+        z = pooled(32)
+        loss = term(z, Targets(z @ slope + shift, torch.zeros(32)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rate.step()
+    z = pooled(100)
+    target = z @ slope + shift
+
+    def explained(draws: Tensor) -> float:
+        return float(1 - (draws.mean(0) - target).square().mean() / target.var(0).mean())
+
+    draws = draw_features(term, z, samples=16)
+    assert explained(draws) > 0.95
+    single, averaged = draws.var(0).mean(), draws.view(4, 4, 100, 4).mean(1).var(0).mean()
+    assert float(single) > 0 and float(averaged / single) == pytest.approx(1 / 4, rel=0.15)
+    # why the guess of x0 has a limit: at the last index it divides by hardly any signal
+    term.options = term.options.model_copy(update={"sample_clip": None})
+    assert explained(draw_features(term, z, samples=1)) < 0
+
+
+def test_the_samples_of_an_image_are_distinguishable_from_its_neighbours() -> None:
+    """After averaging, row i must belong to image i: with a denoiser that answers the condition, rows keep their order."""
+
+    class Echo(Denoiser):
+        def forward(
+            self, x_t: Tensor, t: Tensor, condition: Tensor, chunk: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            index = int(t)
+            wanted = condition[:, :1] + 10 * chunk[:, None]
+            schedule = NoiseSchedule.cosine(50)
+            epsilon = (x_t - schedule.signal[index] * wanted) / schedule.noise[index]
+            return epsilon, -torch.ones_like(epsilon)
+
+    rows, chunk = repeat_condition(torch.arange(3.0)[:, None], 2, 4)
+    drawn = ancestral_sample(Echo(2, 2, 1, 4, 0), NoiseSchedule.cosine(50), rows, chunk)
+    features = merge(drawn.view(4 * 3, 2, -1)).view(4, 3, -1).mean(0)
+    expected = torch.tensor([[c, c, 10 + c, 10 + c] for c in (0.0, 1.0, 2.0)])
+    assert torch.allclose(features, expected, atol=1e-2)

@@ -1,0 +1,79 @@
+"""A published small CLIP as the student's start: a tiny open_clip model with a timm tower, loaded from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_models import stage_context
+from tiny_sources import MODEL, save_folder
+
+from compress.distill import stage
+from compress.distill.small_clip import read_small_clip
+from compress.distill.students import initialise, load_student, spec_for
+from compress.engine.config import DistillSettings, ImageSettings
+from compress.engine.errors import ConfigError
+
+TOWER = {
+    "image_size": 32,
+    "timm_model_name": "test_resnet",
+    "timm_pool": "avg",
+    "timm_proj": "linear",
+}
+PROMPTS = [["a photo of a rose"], ["a photo of an oak"], ["a photo of a daisy"]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small")
+    save_folder(path, {**MODEL, "vision_cfg": TOWER})
+    return path
+
+
+def test_before_training_it_is_the_small_clips_own_zero_shot_classifier(folder: Path) -> None:
+    from compress.engine.config import TeacherSettings
+    from compress.teacher.clip import load_teacher
+
+    small = read_small_clip(folder, "test_resnet", PROMPTS)
+    settings = DistillSettings(student="test_resnet", init="clip", init_path=folder)
+    spec = spec_for(settings, ImageSettings(size=32, crop_pct=1.0), 3, 99, small)
+    student = initialise(settings, spec, torch.zeros(3, 99), small).eval()
+    assert spec.own_space and spec.embed_dim == 24 and spec.mean == small.mean
+    clip = load_teacher(TeacherSettings(name=str(folder)))
+    images = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        features = F.normalize(clip.model.encode_image(images), dim=-1)
+        expected = clip.logit_scale * features @ torch.from_numpy(clip.class_head(PROMPTS)).T
+        assert torch.allclose(student(images), expected, atol=1e-4)
+        assert student.outputs(images).features is None, "its space is not the teacher's"
+
+
+def test_the_stage_trains_it_with_feature_distillation_and_it_loads_again(
+    folder: Path, tmp_path: Path
+) -> None:
+    distill = {"init": "clip", "init_path": str(folder), "objective": "fd_kd", "steps": 3}
+    ctx = stage_context(tmp_path, "small", distill=distill)
+    facts = stage.run(ctx)
+    assert facts["init"] == "clip" and load_student(ctx.folder).spec.own_space
+    assert (ctx.folder / stage.OBJECTIVE_FILE).exists(), "the projector into the teacher's space"
+
+
+def test_another_network_or_no_timm_tower_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="another network than the student"):
+        read_small_clip(folder, "resnet18", PROMPTS)
+    save_folder(tmp_path / "vit", MODEL)
+    with pytest.raises(ConfigError, match="cannot start a student"):
+        read_small_clip(tmp_path / "vit", "test_resnet", PROMPTS)
+
+
+def test_a_file_of_another_network_is_refused_not_half_loaded(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"conv.weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    settings = DistillSettings(
+        student="test_resnet", init="timm", init_path=tmp_path / "other.safetensors"
+    )
+    with pytest.raises(ConfigError, match="not the weights of test_resnet"):
+        initialise(settings, spec_for(settings, ImageSettings(size=32), 3, 8), torch.zeros(3, 8))

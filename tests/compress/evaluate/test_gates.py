@@ -1,0 +1,67 @@
+"""The verdict: which file ships, and the sentence that says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compress.evaluate.gates import decide
+
+INT8, FLOAT = (
+    {"ran": {"QLinearConv": 9}, "is_quantized": True},
+    {"ran": {"Conv": 9}, "is_quantized": False},
+)
+
+
+def metrics(fp32: int, int8: int, n: int = 1000) -> dict[str, Any]:
+    return {"student_fp32": {"n": n, "correct": fp32}, "student_int8": {"n": n, "correct": int8}}
+
+
+def speed(ratio: float) -> dict[str, Any]:
+    return {"p50": ratio, "ci95": [ratio - 0.1, ratio + 0.1]}
+
+
+@pytest.mark.parametrize(
+    ("fp32", "int8", "ratio", "kernels", "precision", "words"),
+    [
+        (900, 898, 2.1, INT8, "int8", "int8 is 2.10× as fast as fp32 here and loses 0.20 points"),
+        (900, 900, 1.5, INT8, "int8", "costs no accuracy"),
+        (900, 903, 1.9, INT8, "int8", "gains 0.30 points"),
+        (900, 895, 1.9, INT8, "int8", "loses 0.50 points"),  # the limit itself passes
+        (900, 894, 1.9, INT8, "fp32", "int8 loses 0.60 points of top-1, more than 0.5"),
+        (900, 900, 1.45, INT8, "int8", "costs no accuracy"),  # the limit lies within the interval
+        (900, 900, 1.30, INT8, "int8", "costs no accuracy"),  # within what two runs differ by
+        (900, 900, 1.24, INT8, "fp32", "only 1.24× as fast"),
+        (
+            900,
+            900,
+            1.08,
+            INT8,
+            "fp32",
+            "only 1.08× as fast, less than 1.5×",
+        ),  # EfficientNet-B0 on a CPU
+        (900, 900, 0.9, INT8, "fp32", "int8 is slower (0.90× the speed of fp32)"),
+        (900, 900, 2.0, FLOAT, "fp32", "still ran in floating point"),
+        (900, 800, 0.5, INT8, "fp32", "more than 0.5, and int8 is slower"),
+    ],
+)
+def test_every_gate_decides(
+    fp32: int, int8: int, ratio: float, kernels: dict[str, Any], precision: str, words: str
+) -> None:
+    gates, ship = decide(metrics(fp32, int8), speed(ratio), kernels)
+    assert (ship.precision, ship.file) == (precision, f"model.{precision}.onnx")
+    assert words in ship.reason
+    assert all(gate.passed for gate in gates) == (precision == "int8")
+
+
+def test_without_test_images_accuracy_is_open_and_said_so() -> None:
+    gates, ship = decide({}, speed(2.0), INT8)
+    assert gates[0].passed is None and gates[0].value is None
+    assert ship.precision == "int8" and "not known without test images" in ship.reason
+
+
+def test_without_a_measured_speed_fp32_ships() -> None:
+    gates, ship = decide(metrics(900, 900), None, INT8)
+    assert gates[1].passed is None
+    assert ship.precision == "fp32" and "not measured" in ship.reason

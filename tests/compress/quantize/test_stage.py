@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_models import images, stage_context, tiny_cnn
+
+from compress.distill.batches import Batches
+from compress.engine.errors import TrainingError
+from compress.engine.stage import StageContext
+from compress.quantize import stage
+from compress.quantize.graph import fake_quantizers, load_prepared, prepare
+
+
+def test_calibration_takes_the_mean_of_the_batches_ranges() -> None:
+    prepared = prepare(tiny_cnn(), images(2))
+    pictures = images(64)
+    stage.calibrate(prepared, pictures)
+    first = next(module for module in fake_quantizers(prepared) if not module.is_per_channel)
+    halves = [pictures[0::2], pictures[1::2]]
+    wanted = sum(float(half.max()) for half in halves) / 2
+    assert float(first.activation_post_process.max_val) == pytest.approx(wanted, rel=1e-5)
+    assert first.activation_post_process.averaging_constant == stage.TRAINING_AVERAGING
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("quantize")
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path) -> tuple[StageContext, dict[str, Any]]:
+    ctx = stage_context(root, "trained")
+    return ctx, stage.run(ctx)
+
+
+@pytest.fixture(scope="module")
+def calibrated(root: Path) -> tuple[StageContext, dict[str, Any]]:
+    ctx = stage_context(root, "calibrated", quantize={"mode": "ptq"})
+    return ctx, stage.run(ctx)
+
+
+def test_qat_writes_what_export_needs(trained: tuple[StageContext, dict[str, Any]]) -> None:
+    ctx, facts = trained
+    assert (
+        facts["mode"] == "qat"
+        and facts["steps"] == 6
+        and set(facts["loss"]) == {"fp32", "calibrated", "qat"}
+    )
+    stored = json.loads((ctx.folder / "quantize.json").read_text())
+    assert len(stored["calibration"]) == 48 and {row[0] for row in stored["calibration"]} == {
+        "real",
+        "synthetic",
+    }
+    student = stage.load_student(ctx.inputs["distill"].path)
+    prepared = load_prepared(student, ctx.folder)
+    with torch.no_grad():
+        assert prepared(images(4)).shape == (4, 5)
+    assert not any(
+        int(module.observer_enabled[0]) for module in fake_quantizers(prepared)
+    )  # nothing moves after this
+
+
+def test_ptq_only_calibrates(calibrated: tuple[StageContext, dict[str, Any]]) -> None:
+    _, facts = calibrated
+    assert facts["kept"] == "calibrated" and facts["steps"] == 0 and "qat" not in facts["loss"]
+
+
+def test_training_that_hurts_is_said_and_not_kept(
+    root: Path, calibrated: tuple[StageContext, dict[str, Any]]
+) -> None:
+    ctx = stage_context(root, "hurt", quantize={"lr": 3.0})
+    facts = stage.run(ctx)
+    assert facts["kept"] == "calibrated" and facts["loss"]["qat"] > facts["loss"]["calibrated"]
+    kept, before = (
+        load_file(folder / "prepared.safetensors") for folder in (ctx.folder, calibrated[0].folder)
+    )
+    assert all(torch.equal(kept[name], before[name]) for name in before)
+
+
+def test_killed_and_resumed_gives_the_same_bytes(
+    root: Path, trained: tuple[StageContext, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, killed, at = trained[0], stage_context(root, "killed"), Batches.at
+
+    def broken(self: Batches, step: int) -> object:
+        if step == 5:
+            raise KeyboardInterrupt
+        return at(self, step)
+
+    monkeypatch.setattr(Batches, "at", broken)
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(killed)
+    assert (killed.folder / "partial" / "checkpoint.safetensors").exists()
+    monkeypatch.setattr(Batches, "at", at)
+    stage.run(killed)
+    for name in ("prepared.safetensors", "quantize.json", "history.json"):
+        same = (whole.folder / name).read_bytes() == (killed.folder / name).read_bytes()
+        assert same, name
+
+
+def test_a_loss_that_is_not_finite_stops(root: Path) -> None:
+    ctx = stage_context(root, "nan", quantize={"lr": 1e30})
+    with pytest.raises(TrainingError):
+        stage.run(ctx)

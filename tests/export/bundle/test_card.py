@@ -1,0 +1,77 @@
+"""The model card is one that Hugging Face reads, and what it shows is what the bundle holds."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard, ModelCardData
+from provenance import provenance
+
+from compress.teacher.clip import LICENSES
+from export.bundle.card import HUB_LICENCES, front_matter, hub_name, model_card
+from export.bundle.write import MODELS
+from runtime.bundle import MANIFEST, TWINS
+
+
+@pytest.fixture
+def card() -> str:
+    return model_card(provenance(), ["rose", "iris"], [])
+
+
+def test_the_hub_reads_the_front_matter(card: str) -> None:
+    data = ModelCard(card).data.to_dict()
+    assert (
+        data["license"] == "mit"
+        and data["pipeline_tag"] == "image-classification"
+        and data["library_name"] == "onnx"
+    )
+    assert data["base_model"] == "timm/vit_large_patch14_clip_224.openai"
+    again = ModelCardData(**data)  # refuses what the hub's own types refuse
+    assert again.to_dict() == data and isinstance(again.tags, list)
+
+
+def test_every_licence_of_the_teachers_has_a_name_on_the_hub() -> None:
+    assert set(LICENSES.values()) | {"unknown", "Apache-2.0"} <= set(HUB_LICENCES)
+    other = yaml.safe_load(
+        front_matter("cc-of-my-own: yes", "petals", "image-classification", ["a"]).strip("-\n")
+    )
+    assert other["license"] == "other" and other["license_name"] == "cc-of-my-own: yes"
+
+
+@pytest.mark.parametrize("teacher", ["petals", "folder/of/mine", "ViT-L-14/no-such-weights", ""])
+def test_a_teacher_without_a_page_is_no_base_model(teacher: str) -> None:
+    assert hub_name(teacher) is None
+    assert (
+        "base_model"
+        not in ModelCard(model_card(provenance(teacher), ["a", "b"], [])).data.to_dict()
+    )
+
+
+def test_every_file_that_is_named_can_be_in_a_bundle(card: str) -> None:
+    named = set(re.findall(r"`([\w./]+\.(?:onnx|json))`", card))
+    assert named <= {*MODELS.values(), *TWINS.values(), MANIFEST, "provenance.json"}
+    assert {"onnx/model.onnx", "onnx/model_quantized.onnx", "model.int8.trt.onnx"} <= named
+
+
+def test_the_python_that_is_shown_is_python(card: str) -> None:
+    shown = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert len(shown) == 2
+    for code in shown:
+        ast.parse(code)
+
+
+@pytest.mark.parametrize(
+    ("shots", "words"),
+    [(1, "1 labelled image per"), (4, "4 labelled images per"), ("all", "every labelled")],
+)
+def test_the_number_of_shots_is_told(shots: int | str, words: str) -> None:
+    assert words in model_card(provenance(shots=shots), ["a", "b"], [])
+
+
+def test_many_classes_are_cut() -> None:
+    assert "class 39, and 60 more." in model_card(
+        provenance(), [f"class {index}" for index in range(100)], []
+    )

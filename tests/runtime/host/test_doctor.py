@@ -1,0 +1,416 @@
+"""What ``doctor`` says of this machine, of recorded ones, and of broken ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paths import ROOT
+from typer.testing import CliRunner
+
+from compress.cli import doctor as build_doctor
+from compress.cli.app import app
+from runtime.__main__ import main
+from runtime.host import doctor, telemetry
+from runtime.host.doctor import (
+    MISSING,
+    NOTE,
+    OK,
+    PARTLY,
+    Finding,
+    at_least,
+    int8_words,
+    lines,
+    works,
+)
+from runtime.host.support import MATRIX, platform_of, release_of, table
+
+
+def by_name(findings: Any, group: str | None = None) -> dict[str, Finding]:
+    return {f.name: f for f in findings if group in (None, f.group)}
+
+
+def write(root: Path, path: str, text: str) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
+
+
+@pytest.fixture
+def orin(tmp_path: Path) -> Path:
+    """A Jetson Orin Nano with JetPack 6.2, clocks not locked."""
+    write(
+        tmp_path,
+        "etc/nv_tegra_release",
+        "# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic, EABI: aarch64",
+    )
+    write(tmp_path, "proc/device-tree/model", "NVIDIA Jetson Orin Nano Developer Kit\0")
+    write(
+        tmp_path,
+        "proc/cpuinfo",
+        "processor\t: 0\nFeatures\t: fp asimd asimdhp asimddp\n\nprocessor\t: 1\n",
+    )
+    write(tmp_path, "proc/meminfo", "MemTotal: 7802000 kB\nMemAvailable: 5000000 kB\n")
+    for cpu in (0, 1):
+        base = f"sys/devices/system/cpu/cpu{cpu}/cpufreq"
+        for name, value in (
+            ("scaling_cur_freq", 729600),
+            ("scaling_min_freq", 729600),
+            ("scaling_max_freq", 1728000),
+        ):
+            write(tmp_path, f"{base}/{name}", str(value))
+    return tmp_path
+
+
+def test_this_machine_runs_bundles(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert out.rstrip().endswith("This machine runs bundles.")
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert f"onnxruntime    {metadata.version('onnxruntime')}" in out
+
+
+def test_json_has_the_same_findings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["schema"], made["kind"]) == (1, "clip2edge-doctor")
+    assert made["can"] == {"run": True, "measure": True}
+    assert {row["name"] for row in made["support"]} == {row.name for row in MATRIX}
+    assert {"group", "name", "state", "detail", "remedy", "needed"} == set(made["findings"][0])
+
+
+def test_a_jetson_is_told_its_row_and_its_clocks(orin: Path) -> None:
+    found = by_name(doctor.device_findings(orin))
+    assert found["board"].detail == "NVIDIA Jetson Orin Nano Developer Kit"
+    assert found["file to use"].detail.startswith(
+        "JetPack 6.1, 6.2: model.int8.trt.onnx or model.fp16.onnx"
+    )
+    assert (found["clocks"].state, found["clocks"].remedy) == (PARTLY, "sudo jetson_clocks")
+    assert "dotprod" in found["int8"].detail
+    assert found["TensorRT"].state == MISSING and "python3-libnvinfer" in (
+        found["TensorRT"].remedy or ""
+    )
+
+
+def test_a_raspberry_pi_4_is_told_not_to_hope(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry.platform, "machine", lambda: "aarch64")
+    write(
+        tmp_path,
+        "proc/cpuinfo",
+        "processor\t: 0\nFeatures\t: fp asimd evtstrm crc32\nModel\t: Raspberry Pi 4\n",
+    )
+    found = by_name(doctor.device_findings(tmp_path))
+    assert "no int8 dot products (dotprod)" in found["int8"].detail
+    assert found["file to use"].detail.startswith("64-bit ARM: model.int8.onnx")
+    assert found["TensorRT"].state == NOTE
+
+
+@pytest.mark.parametrize(
+    ("isa", "word"),
+    [
+        (("avx2", "avx512-vnni", "amx-int8"), "AMX"),
+        (("avx-vnni",), "VNNI"),
+        (("dotprod", "i8mm"), "i8mm"),
+        (("avx2",), "no int8"),
+    ],
+)
+def test_int8_is_promised_in_words_only(isa: tuple[str, ...], word: str) -> None:
+    words = int8_words(isa, "x86_64")
+    assert word in words
+    assert not any(
+        character.isdigit() for character in words.replace("int8", "").replace("i8mm", "")
+    )
+
+
+@pytest.mark.parametrize(
+    ("linux", "arch", "nvidia", "name"),
+    [
+        ("R35.4.1", "aarch64", True, "JetPack 5"),
+        ("R36.3.0", "aarch64", True, "JetPack 6.0"),
+        ("R36.4.7", "aarch64", True, "JetPack 6.1, 6.2"),
+        ("R38.2.1", "aarch64", True, "JetPack 7.0, 7.1"),
+        ("R39.2.0", "aarch64", True, "JetPack 7.2"),
+        ("R41.0", "aarch64", True, "JetPack 7.2"),
+        ("R32.7.1", "aarch64", True, "JetPack 5"),
+        (None, "aarch64", False, "64-bit ARM"),
+        (None, "x86_64", True, "x86-64 + NVIDIA"),
+        (None, "x86_64", False, "x86-64"),
+    ],
+)
+def test_every_machine_has_a_row(linux: str | None, arch: str, nvidia: bool, name: str) -> None:
+    assert platform_of(linux, arch, nvidia).name == name
+
+
+def test_releases_of_jetson_linux_do_not_overlap() -> None:
+    spans = [row.linux for row in MATRIX if row.linux]
+    assert spans == sorted(spans) and all(low <= high for low, high in spans)
+    assert all(before[1] < after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert (
+        release_of("R36.4.3") == (36, 4) and release_of("36.x") is None and release_of(None) is None
+    )
+
+
+def test_the_matrix_fits_a_terminal() -> None:
+    assert all(len(row) <= 78 for row in table())
+
+
+@pytest.mark.parametrize(
+    ("version", "floor", "enough"),
+    [
+        ("2.15.0", "2.13", True),
+        ("2.9.1", "2.13", False),
+        ("2.15.0+cpu", "2.15", True),
+        ("10.0", "10.0", True),
+        ("9.5", "10.0", False),
+        ("1.20.0rc1", "1.20", True),
+        ("0.9.2", "1", False),
+    ],
+)
+def test_versions_are_compared_by_number(version: str, floor: str, enough: bool) -> None:
+    assert at_least(version, floor) is enough
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str | None]) -> None:
+    real = metadata.version
+
+    def version(package: str) -> str:
+        if package in versions:
+            found = versions[package]
+            if found is None:
+                raise metadata.PackageNotFoundError(package)
+            return found
+        return real(package)
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+def test_two_onnxruntimes_are_a_gap_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, {"onnxruntime-gpu": "1.31.0"})
+    found = by_name(doctor.device_findings())["onnxruntime"]
+    assert found.state == PARTLY and "pip uninstall -y onnxruntime onnxruntime-gpu" in (
+        found.remedy or ""
+    )
+
+
+def test_without_an_engine_no_bundle_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(monkeypatch, {"onnxruntime": None})
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "-> pip install 'clip2edge[ort]'" in out
+    assert out.rstrip().endswith("This machine cannot yet: runs bundles. See 'missing' above.")
+
+
+@pytest.mark.parametrize(
+    ("version", "nvidia", "state", "detail"),
+    [
+        ("8.6.1", True, MISSING, "10.x or 11.x is needed"),
+        ("10.3.0", False, MISSING, "no NVIDIA GPU"),
+        ("10.3.0", True, MISSING, "the CUDA runtime cannot be loaded"),
+    ],
+)
+def test_a_tensorrt_that_cannot_be_used_says_why_logic_without_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    version: str,
+    nvidia: bool,
+    state: str,
+    detail: str,
+) -> None:
+    from runtime.tensorrt import cuda
+
+    pretend(monkeypatch, {"tensorrt": version})
+    monkeypatch.setattr(cuda, "candidates", lambda root: ["libcudart-that-is-nowhere.so"])
+    if nvidia:
+        write(tmp_path, "proc/driver/nvidia/version", "NVRM version: 580")
+    found = by_name(doctor.device_findings(tmp_path))["TensorRT"]
+    assert found.state == state and detail in found.detail and found.remedy
+
+
+def test_a_tensorrt_without_package_data_states_its_own_version_logic_without_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(
+        tmp_path,
+        "lib/tensorrt/__init__.py",
+        '__version__ = "10.3.0"\nraise ImportError("libnvinfer is not loaded")\n',
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    found = by_name(doctor.device_findings(tmp_path))["TensorRT"]
+    assert found.detail == "10.3.0, but no NVIDIA GPU to run it"
+
+
+def test_power_that_only_root_may_read_has_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        doctor.sensors,
+        "obstacles",
+        lambda root: ["RAPL counts energy but only for root: sudo chmod a+r X"],
+    )
+    found = by_name(doctor.device_findings(tmp_path))["energy"]
+    assert (found.state, found.remedy) == (PARTLY, "sudo chmod a+r X")
+
+
+def test_a_gap_that_is_not_needed_does_not_forbid() -> None:
+    assert works([Finding("run", "a", MISSING, "x")], "run")
+    assert not works([Finding("run", "a", MISSING, "x", needed=True)], "run")
+    assert works([Finding("run", "a", MISSING, "x", needed=True)], "build")
+
+
+def test_long_details_wrap_and_commands_stay_whole() -> None:
+    command = "pip install " + "x" * 70
+    out = lines(
+        [Finding("run", "thing", MISSING, "word " * 40, command)], [("run", "Run")], matrix=False
+    )
+    assert out[0] == "Run" and all(len(line) <= 80 for line in out if "xxx" not in line)
+    assert "x" * 70 in "\n".join(out)
+
+
+# the build's part
+
+
+def test_compress_doctor_says_that_this_machine_builds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CLIP2EDGE_WORK", str(tmp_path))
+    monkeypatch.setattr(build_doctor, "_ask_hub", lambda: False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exit_code == 0, done.output
+    assert (
+        "This machine builds students." in done.output
+        and f"torch {metadata.version('torch')}" in done.output
+    )
+    assert "partly   model hub" in done.output
+    made = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).output)
+    assert made["can"] == {"run": True, "measure": True, "build": True, "apps": True}
+
+
+def test_the_extra_is_read_from_the_package_itself() -> None:
+    wanted = dict(build_doctor.requirements())
+    assert wanted["torch"] and "onnx" in wanted and "ruff" not in wanted and "numpy" not in wanted
+
+
+@pytest.mark.parametrize(("version", "words"), [(None, "not installed"), ("2.1.0", "2.1.0, ")])
+def test_a_missing_or_old_package_forbids_building(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str | None, words: str
+) -> None:
+    monkeypatch.setenv("CLIP2EDGE_WORK", str(tmp_path))
+    pretend(monkeypatch, {"torch": version})
+    found = build_doctor.findings(hub=lambda: True)
+    torch = by_name(found, "build")["torch"]
+    assert (
+        torch.state == MISSING
+        and words in torch.detail
+        and torch.remedy == "pip install 'clip2edge[build]'"
+    )
+    assert build_doctor.doctor(look=lambda: found) == 1
+
+
+def test_the_hub_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(build_doctor, "HUB_SECONDS", 0.05)
+    start = time.monotonic()
+    found = build_doctor._hub(build_doctor._Asked(lambda: bool(time.sleep(5)) or True))
+    assert time.monotonic() - start < 4
+    assert found.state == PARTLY and "--teacher PATH" in (found.remedy or "")
+    assert build_doctor._hub(build_doctor._Asked(lambda: True)).state in (OK, PARTLY)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert build_doctor._hub(build_doctor._Asked(lambda: True)).state == NOTE
+
+
+def test_a_missing_program_is_named_with_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_doctor.shutil, "which", lambda name: None)
+    found = by_name(build_doctor._apps())
+    assert found["cmake"].state == MISSING and found["cmake"].remedy == "sudo apt install cmake"
+    assert works(found.values(), "apps")
+
+
+def test_a_work_folder_that_cannot_be_written_forbids_building(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CLIP2EDGE_WORK", str(tmp_path / "file"))
+    found = by_name(build_doctor.findings(hub=lambda: True), "build")
+    assert found["work folder"].state == MISSING and "CLIP2EDGE_WORK" in (
+        found["work folder"].remedy or ""
+    )
+
+
+def test_doctor_works_where_nothing_but_the_base_is_installed(tmp_path: Path) -> None:
+    blocked = [
+        "typer",
+        "rich",
+        "torch",
+        "yaml",
+        "onnx",
+        "timm",
+        "jinja2",
+        "scipy",
+        "huggingface_hub",
+        "transformers",
+    ]
+    code = f"""
+import sys
+for name in {blocked!r}:
+    sys.modules[name] = None
+from importlib import metadata
+real = metadata.version
+def version(name):
+    if name.lower() in {blocked!r}:
+        raise metadata.PackageNotFoundError(name)
+    return real(name)
+metadata.version = version
+sys.argv = ["compress", "doctor"]
+from compress.__main__ import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HF_HUB_OFFLINE": "1",
+            "CLIP2EDGE_WORK": str(tmp_path),
+            "HOME": str(tmp_path),
+        },
+    )
+    assert done.returncode == 1, done.stderr
+    assert "missing  torch" in done.stdout and "This machine runs bundles." in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_neither_doctor_imports_torch() -> None:
+    for code in (
+        "from runtime.__main__ import main; main(['doctor'])",
+        "from compress.cli.doctor import doctor; doctor()",
+    ):
+        script = f"import sys\n{code}\nprint('LOADED', 'torch' in sys.modules, 'pydantic' in sys.modules)"
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"},
+        )
+        assert done.stdout.splitlines()[-1] == "LOADED False False"
+
+
+def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+    command = f"{sys.executable} -m runtime doctor | true"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr == ""

@@ -1,0 +1,189 @@
+"""What a Jetson and a Raspberry Pi tell, from recorded trees and recorded lines."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from recorded_machines import (
+    AGX_ORIN,
+    JETSON_NANO,
+    LAPTOP,
+    NANO_LINE,
+    ORIN_NANO,
+    ORIN_NANO_LINE,
+    ORIN_NX_LINE,
+    RASPBERRY_PI,
+    SERVER,
+    plant,
+)
+
+from runtime.bench.latency import Samples, verdict
+from runtime.host.jetson import clocks_locked, integrated_gpu, power_mode, release, tegrastats
+from runtime.host.sensors import sensor
+from runtime.host.telemetry import Reading, host, reading
+
+
+def test_orin_nano(tmp_path: Path) -> None:
+    found = host(plant(tmp_path, ORIN_NANO))
+    assert found.power_mode == "MAXN_SUPER (pmode:0002)" and found.jetson_linux == "R36.4.3"
+    assert found.device == "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
+    assert (found.gpu, found.gpu_clock_mhz, found.gpu_clock_max_mhz) == ("gpu", 612.0, 1020.0)
+    gpu = integrated_gpu(tmp_path)
+    assert gpu is not None and gpu.load == pytest.approx(0.62)
+    assert reading(tmp_path).gpu_clock_mhz == 612.0 and found.temperature_c == pytest.approx(47.875)
+
+
+def test_clocks_are_locked_only_if_every_one_is(tmp_path: Path) -> None:
+    plant(tmp_path, ORIN_NANO)
+    assert clocks_locked(tmp_path) is False, "the processor's is, the GPU's is not"
+    (tmp_path / "sys/class/devfreq/17000000.gpu/min_freq").write_text("1020000000\n")
+    assert clocks_locked(tmp_path) is True and host(tmp_path).clocks_locked is True
+
+
+def test_a_device_that_is_no_gpu_is_left_out(tmp_path: Path) -> None:
+    tree = {"device/of_node/name": "nvdec\x00", "cur_freq": "500000000\n"}
+    plant(
+        tmp_path, {f"sys/class/devfreq/15480000.nvdec/{name}": text for name, text in tree.items()}
+    )
+    assert integrated_gpu(tmp_path) is None
+
+
+def test_a_mode_without_its_table_keeps_its_number(tmp_path: Path) -> None:
+    assert power_mode(plant(tmp_path, {"var/lib/nvpmodel/status": "pmode:0007"})) == "pmode:0007"
+    assert (
+        power_mode(tmp_path / "empty") is None
+        and release(tmp_path) is None
+        and clocks_locked(tmp_path) is None
+    )
+
+
+def test_tegrastats_of_an_orin_nano() -> None:
+    found = tegrastats(ORIN_NANO_LINE)
+    assert found.watts == {"VDD_IN": 4.541, "VDD_CPU_GPU_CV": 0.521, "VDD_SOC": 1.446}, (
+        "now, not the average"
+    )
+    assert found.temperatures_c["tj"] == 50.0 and found.temperatures_c["soc2"] == 46.718
+    assert (found.gpu_load, found.gpu_clock_mhz, found.ram_bytes) == (0.62, 612.0, 1483 << 20)
+
+
+def test_tegrastats_of_other_releases() -> None:
+    bracketed = tegrastats(ORIN_NX_LINE)
+    assert bracketed.gpu_clock_mhz == 305.0 and "CV0" not in bracketed.temperatures_c, (
+        "-256 is a sensor that is off"
+    )
+    old = tegrastats(NANO_LINE)
+    assert old.watts == {"POM_5V_IN": 4.532, "POM_5V_GPU": 1.2} and old.gpu_load == 0.99
+
+
+@pytest.mark.parametrize(
+    "line", ["", "garbage", "VDD_IN", "RAM x/yMB", "VDD_IN 1mW", "@" * 100_000, "A " * 50_000]
+)
+def test_a_line_of_something_else_is_empty(line: str) -> None:
+    found = tegrastats(line)
+    assert found.watts == {} and found.gpu_load is None and found.ram_bytes is None
+
+
+def test_a_raspberry_pi_tells_what_holds_it_back(tmp_path: Path) -> None:
+    found = reading(plant(tmp_path, RASPBERRY_PI))
+    assert found.throttled_now == ("under-voltage", "throttled") == found.throttled_since_boot
+    assert found.temperature_c == 81.5 and host(tmp_path).cpu == "Raspberry Pi 5 Model B Rev 1.0"
+    (tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled").write_text("garbage")
+    assert reading(tmp_path).throttled_now == ()
+
+
+def test_what_the_firmware_held_back_during_a_series_is_throttled() -> None:
+    calm = np.full((50, 4), 5_000_000, np.int64)
+    before = Reading(throttled_since_boot=("under-voltage",))
+    same = Samples("x", calm, before=before, after=before)
+    assert verdict(same).stamp == "VALID", "what happened before the series is not its fault"
+    later = Reading(throttled_since_boot=("under-voltage", "soft temperature limit"))
+    assert (
+        "soft temperature limit" in verdict(Samples("x", calm, before=before, after=later)).reason
+    )
+    held = verdict(Samples("x", calm, after=Reading(throttled_now=("frequency capped",))))
+    assert held.stamp == "THROTTLED" and "frequency capped" in held.reason
+
+
+def test_a_falling_gpu_clock_is_throttled() -> None:
+    slower = (np.linspace(1, 1.3, 300)[:, None] * np.full((300, 4), 5e6)).astype(np.int64)
+    hot = Samples("x", slower, before=Reading(gpu_clock_mhz=1020), after=Reading(gpu_clock_mhz=612))
+    assert verdict(hot).reason.startswith("GPU clock fell from 1020 to 612 MHz")
+
+
+@pytest.mark.parametrize(
+    ("tree", "quota"),
+    [
+        ({"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
+        ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+        (
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            0.5,
+        ),
+        (
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            None,
+        ),
+    ],
+)
+def test_a_container_says_how_much_of_the_processors_it_may_use(
+    tmp_path: Path, tree: dict[str, str], quota: float | None
+) -> None:
+    assert host(plant(tmp_path, tree)).cpu_quota == quota
+
+
+@pytest.mark.parametrize("file", ["cpu.stat", "cpu/cpu.stat"])
+def test_a_container_that_used_up_its_quota_is_throttled(tmp_path: Path, file: str) -> None:
+    stat = "usage_usec 99\nnr_periods 40\nnr_throttled {}\nthrottled_usec 7\n"
+    before = reading(plant(tmp_path, {f"sys/fs/cgroup/{file}": stat.format(3)}))
+    after = reading(plant(tmp_path, {f"sys/fs/cgroup/{file}": stat.format(8)}))
+    assert (before.quota_stops, after.quota_stops) == (3, 8)
+    calm = np.full((50, 4), 5_000_000, np.int64)
+    before, after = Reading(quota_stops=before.quota_stops), Reading(quota_stops=after.quota_stops)
+    stopped = verdict(Samples("x", calm, before=before, after=after))
+    assert stopped.stamp == "THROTTLED" and "in 5 periods" in stopped.reason
+    assert verdict(Samples("x", calm, before=after, after=after)).stamp == "VALID"
+
+
+MACHINES = (ORIN_NANO, AGX_ORIN, JETSON_NANO, LAPTOP, SERVER, RASPBERRY_PI)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_whatever_a_kernel_file_holds_nothing_raises(tmp_path: Path, data: st.DataObject) -> None:
+    """Any bytes, or a folder, in the place of any file: the figure is missing or finite, the rest is still told."""
+    tree = data.draw(st.sampled_from(MACHINES))
+    name = data.draw(st.sampled_from(sorted(tree)))
+    with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+        root = plant(Path(folder), tree)
+        junk = data.draw(st.binary(max_size=40) | st.none())
+        (root / name).unlink()
+        if junk is None:
+            (root / name).mkdir()
+        else:
+            (root / name).write_bytes(junk)
+        json.dumps(host(root).to_json(), allow_nan=False)
+        reading(root)
+        clocks_locked(root)
+        found = sensor("cpu", root)
+        watts = found.watts() if found else None
+        assert watts is None or math.isfinite(watts)
+
+
+@given(st.text(max_size=300))
+def test_whatever_tegrastats_prints_is_read(line: str) -> None:
+    assert all(value >= 0 for value in tegrastats(line).watts.values())

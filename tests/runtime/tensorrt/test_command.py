@@ -1,0 +1,186 @@
+"""``python -m runtime engine`` and ``compress export --to tensorrt``: printed commands run here, engines are stand-ins."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from tensorrt_stand_in import FakeCuda, tensorrt
+from tiny_bundles import SIZE, float_model, make_bundle
+
+from compress.cli import bundle as device_cli
+from export.targets import table
+from runtime import BackendError, BundleError
+from runtime.__main__ import main
+from runtime.bundle import sha256_of
+from runtime.files.onnx import graph_inputs
+from runtime.tensorrt import command
+from runtime.tensorrt import engine as engine_module
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return make_bundle(tmp_path / "bundle", tmp_path)
+
+
+def use_stand_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, major: int = 10, **quirks: Any
+) -> None:
+    cuda = FakeCuda()
+    trt = tensorrt(major, cuda, **quirks)
+    monkeypatch.setattr(engine_module, "import_tensorrt", lambda: trt)
+    monkeypatch.setattr(engine_module, "open_cuda", lambda: cuda)
+    monkeypatch.setenv("CLIP2EDGE_CACHE", str(tmp_path / "cache"))
+
+
+def without_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+
+
+def test_commands_are_printed_without_a_gpu(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without_tensorrt(monkeypatch)
+    assert main(["engine", str(bundle), "--print-commands", "--max-batch", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("#")] == [
+        "# fp32, TensorRT 10",
+        "# fp32, TensorRT 11",
+    ]
+    words = shlex.split(lines[1])
+    assert (
+        f"--onnx={bundle / 'model.fp32.onnx'}" in words
+        and f"--maxShapes=images:4x3x{SIZE}x{SIZE}" in words
+    )
+    assert shlex.split(lines[2])[0] == "polygraphy"
+
+
+def test_without_tensorrt_the_command_says_so_once(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without_tensorrt(monkeypatch)
+    assert main(["engine", str(bundle)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and captured.err.startswith(
+        "error: TensorRT is not usable here"
+    )
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("major", [10, 11])
+def test_engines_are_built_compared_and_told_logic_without_gpu(
+    bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    major: int,
+) -> None:
+    use_stand_in(monkeypatch, tmp_path, major)
+    before = {file.name: sha256_of(file) for file in bundle.iterdir() if file.is_file()}
+    assert main(["engine", str(bundle), "--models", "fp32", "int8"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("verified") == 2 and "2 of 2 labels agree" in out
+    assert "3 of 3 convolutions and products run in int8" in out
+    assert {file.name: sha256_of(file) for file in bundle.iterdir() if file.is_file()} == before
+    assert main(["engine", str(bundle), "--models", "int8", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["kernels"]["int8 compute"] == 3 and len(row["layers"]["layers"]) == 4
+    assert "engine from the cache" in row["states"]
+
+
+def test_an_engine_that_computes_something_else_is_a_failure_logic_without_gpu(
+    bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    use_stand_in(monkeypatch, tmp_path)
+    from runtime.backends.tensorrt import TrtRunner
+
+    honest = TrtRunner.run
+    monkeypatch.setattr(
+        TrtRunner,
+        "run",
+        lambda self, images, output="logits": honest(self, images, output)[:, ::-1],
+    )
+    assert main(["engine", str(bundle)]) == 1
+    assert "differs" in capsys.readouterr().out
+    with pytest.raises(BackendError, match="the engine of fp32 computes something else"):
+        command.rows_for_export(bundle)
+
+
+def test_the_export_row_writes_nothing_into_the_bundle_logic_without_gpu(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_stand_in(monkeypatch, tmp_path)
+    module, _, function = table.BUILDERS["tensorrt"].partition(":")
+    rows = getattr(__import__(module, fromlist=[function]), function)(bundle)
+    assert (
+        rows["fp32 engine"]["state"] == "verified"
+        and str(tmp_path / "cache") in rows["fp32 engine"]["file"]
+    )
+    assert "targets" not in json.loads((bundle / "manifest.json").read_text())
+
+
+def test_compress_export_to_tensorrt_is_the_same_command(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from typer.testing import CliRunner
+
+    without_tensorrt(monkeypatch)
+    done = CliRunner().invoke(
+        device_cli.commands, ["export", str(bundle), "--to", "tensorrt", "--print-commands"]
+    )
+    assert done.exit_code == 0 and "trtexec --onnx=" in done.output
+    assert (
+        CliRunner()
+        .invoke(device_cli.commands, ["export", str(bundle), "--to", "tensorrt"])
+        .exit_code
+        == 2
+    )
+
+
+def test_a_model_that_is_not_there_is_named(bundle: Path) -> None:
+    with pytest.raises(BundleError, match="no int4 model"):
+        command.command_lines(bundle, ["int4"])
+
+
+def test_inputs_of_a_graph_are_read_without_the_onnx_package(tmp_path: Path) -> None:
+    assert graph_inputs(float_model(tmp_path / "a.onnx")) == {"images": ("batch", 3, SIZE, SIZE)}
+    model = onnx.load(tmp_path / "a.onnx")
+    model.graph.input.append(
+        helper.make_tensor_value_info("w1", TensorProto.FLOAT, [16, 3, 3, 3])
+    )  # as up to IR 3
+    model.graph.input[0].type.tensor_type.shape.dim[0].Clear()
+    onnx.save(model, tmp_path / "b.onnx")
+    assert graph_inputs(tmp_path / "b.onnx") == {"images": ("?", 3, SIZE, SIZE)}
+    (tmp_path / "c.onnx").write_bytes((tmp_path / "a.onnx").read_bytes()[:-40])
+    with pytest.raises(BundleError, match="is not an ONNX model"):
+        graph_inputs(tmp_path / "c.onnx")
+
+
+def test_bench_tells_where_the_engine_came_from_and_what_runs_logic_without_gpu(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from runtime.bench import run as bench_module
+    from runtime.bench.cold import measure_cold
+
+    use_stand_in(monkeypatch, tmp_path, 11)
+    monkeypatch.setattr(  # another process has no stand-in
+        bench_module,
+        "measure_cold",
+        lambda source, precision, *others, **more: measure_cold(source, precision, 1),
+    )
+    content = bench_module.bench(bundle, ["fp32"], backend="tensorrt", seconds=0.2).to_json()
+    (row,) = [row for row in content["rows"] if row["includes"] == "compute"]
+    assert (row["backend"], row["provider"], row["threads"]) == ("tensorrt", "TensorRT", 1)
+    assert content["kernels"]["fp32"] == {"fp32 compute": 3, "fp32 reformat": 1}
+    assert row["device_p50_ms"] == 0.25
+    assert any("engine built in" in state for state in content["states"])
