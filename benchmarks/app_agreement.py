@@ -2,8 +2,9 @@
 
     python -m benchmarks.app_agreement BUNDLE IMAGES --onnxruntime FOLDER --ort FOLDER
 
-``--onnxruntime`` is an unpacked release of onnxruntime (include/, lib/), ``--ort`` the npm package onnxruntime-web; Chromium and
-CMake are looked for on PATH. The apps are made by ``compress app`` and used as they are.
+``--onnxruntime`` is an unpacked release of onnxruntime (include/, lib/), ``--ort`` the npm package
+onnxruntime-web; Chromium and CMake are looked for on PATH. The apps are made by ``compress app``
+and used as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class Answers:
-    """What an app said about N images: class indices, top-1 probabilities, and hashes of the crops where it tells them."""
+    """What an app said about N images: class indices, top-1 probabilities, and hashes of the crops
+    where it tells them.
+    """
 
     indices: list[int]
     probabilities: list[float]
@@ -144,7 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _rows(options: argparse.Namespace, images: list[Path]) -> list[str]:
     want = python_answers(options.bundle, images, options.precision)
     rows = [
-        "| app | same top-1 as Python | share | largest difference of its probability | identical crops |",
+        "| app | same top-1 as Python | share | largest difference of its probability | "
+        "identical crops |",
         "|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as scratch:

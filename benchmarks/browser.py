@@ -1,4 +1,6 @@
-"""Pages in a headless Chromium: a folder is served on localhost, and a page in it posts its result back as JSON."""
+"""Pages in a headless Chromium: a folder is served on localhost, and a page in it posts its result
+back as JSON.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from typing import Any
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 RESULT = "/result"  # where a page posts JSON
 
-# root has no sandbox; drawing on a GPU may round colours otherwise than the CPU; /dev/shm is small in containers
+# root has no sandbox; drawing on a GPU may round colours otherwise than the CPU; /dev/shm is small
+# in containers
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -76,7 +79,8 @@ def run_page(folder: Path, page: str, flags: Sequence[str] = (), timeout_s: floa
     """Opens ``page`` of ``folder`` and returns the JSON that it posts to ``RESULT``.
 
     Raises:
-        RuntimeError: no browser, or nothing was posted in time; the message holds the last requests and console lines.
+        RuntimeError: no browser, or nothing was posted in time; the message holds the last requests
+            and console lines.
     """
     program = find_chromium()
     if program is None:

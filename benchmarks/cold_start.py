@@ -2,8 +2,9 @@
 
     python -m benchmarks.cold_start BUNDLE IMAGE
 
-Every repetition is a new process that imports ``runtime``, loads the bundle, classifies one image and ends. It fails if such a
-process has loaded torch, typer or anything else that is not needed on a device.
+Every repetition is a new process that imports ``runtime``, loads the bundle, classifies one image
+and ends. It fails if such a process has loaded torch, typer or anything else that is not needed on
+a device.
 """
 
 from __future__ import annotations

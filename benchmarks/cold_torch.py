@@ -1,10 +1,13 @@
-"""What the runtime saves an app that only classifies: cold process to first label, against the same network in torch and timm.
+"""What the runtime saves an app that only classifies: cold process to first label, against the same
+network in torch and timm.
 
     python -m benchmarks.cold_torch IMAGE [--model mobilenetv4_conv_small]
 
-The torch side is the script that one would write: import torch and timm, create the model, load safetensors, timm's own
-transform, softmax. The runtime side loads the same weights as one self-describing ONNX file. The processes alternate; every
-repetition is a new process on both sides, with the files in the page cache.
+The torch side is the script that one would write: import torch and timm, create the model, load
+    safetensors, timm's own
+transform, softmax. The runtime side loads the same weights as one self-describing ONNX file. The
+processes alternate; every repetition is a new process on both sides, with the files in the page
+cache.
 """
 
 from __future__ import annotations
@@ -140,8 +143,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 runs[name].append(side())
     text = (
         f"# Cold process to first label, against torch and timm\n\n"
-        f"`python -m benchmarks.cold_torch {options.image.name} --model {options.model} -n {options.n}`\n\n{table(runs)}\n\n"
-        f"Medians of {options.n} processes each, alternating, one thread, the same {options.model} weights at {SIZE} px; "
+        f"`python -m benchmarks.cold_torch {options.image.name} --model {options.model} -n "
+        f"{options.n}`\n\n{table(runs)}\n\n"
+        f"Medians of {options.n} processes each, alternating, one thread, the same "
+        f"{options.model} weights at {SIZE} px; "
         f"{telemetry.host().cpu}, numpy {np.__version__}.\n"
     )
     options.out.write_text(text)

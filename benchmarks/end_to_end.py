@@ -2,8 +2,9 @@
 
     python -m benchmarks.end_to_end IMAGE BUNDLE...
 
-``Classifier.predict`` on the encoded image, against Pillow's decoding plus one bare session run on a tensor that is ready:
-both interleaved, one thread. What lies between the two is resize, crop, normalisation, softmax and our own code.
+``Classifier.predict`` on the encoded image, against Pillow's decoding plus one bare session run on
+a tensor that is ready: both interleaved, one thread. What lies between the two is resize, crop,
+    normalisation, softmax and our own code.
 """
 
 from __future__ import annotations
@@ -56,13 +57,15 @@ def measure(bundle: Path, photo: bytes, precision: str, seconds: float) -> dict[
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """One row a model."""
     lines = [
-        "| model | file | input, px | predict p50, ms | decode + run p50, ms | run alone, ms | ratio (95 % CI) | stamp |",
+        "| model | file | input, px | predict p50, ms | decode + run p50, ms | run alone, ms "
+        "| ratio (95 % CI) | stamp |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         ms, ratio = row["p50_ms"], row["ratio"]
         lines.append(
-            f"| {row['model']} | {row['precision']} | {row['size']} | {ms['whole']:.3f} | {ms['bare']:.3f} | {ms['run']:.3f} "
+            f"| {row['model']} | {row['precision']} | {row['size']} | {ms['whole']:.3f} | "
+            f"{ms['bare']:.3f} | {ms['run']:.3f} "
             f"| {ratio.value:.2f}× ({ratio.low:.2f}–{ratio.high:.2f}) | {row['verdict']} |"
         )
     return "\n".join(lines)
@@ -88,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     above = [f"{row['model']} {row['precision']}" for row in rows if row["ratio"].value > LIMIT]
     names = " ".join(str(bundle.name) for bundle in options.bundles)
     text = (
-        f"# From an encoded image to labels\n\n`python -m benchmarks.end_to_end {options.image.name} {names}`\n\n"
+        "# From an encoded image to labels\n\n`python -m benchmarks.end_to_end "
+        f"{options.image.name} {names}`\n\n"
         f"{table(rows)}\n\n"
         f"{about}, one thread, interleaved; {telemetry.host().cpu}. Limit {LIMIT}×: "
         f"{'missed by ' + ', '.join(above) if above else 'kept by every model'}.\n"

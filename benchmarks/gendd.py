@@ -1,10 +1,13 @@
-"""Does generating the teacher's feature teach a student more than regressing it? GenDD on cached embeddings.
+"""Does generating the teacher's feature teach a student more than regressing it? GenDD on cached
+embeddings.
 
     python -m benchmarks.gendd                          # 5 seeds, about 5 minutes on one core
-    python -m benchmarks.gendd --seeds 2 --validation   # scored on training pictures kept apart: where settings were chosen
+    python -m benchmarks.gendd --seeds 2 --validation   # scored on training pictures kept apart:
+                                                        where settings were chosen
 
-Cached features of the embedded teacher only; what the rows and readouts are is said on the page this writes
-(``results/gendd.md``). Every row of a seed has the same batches, noise and number of updates, so differences are paired.
+Cached features of the embedded teacher only; what the rows and readouts are is said on the page
+this writes (``results/gendd.md``). Every row of a seed has the same batches, noise and number of
+updates, so differences are paired.
 """
 
 from __future__ import annotations
@@ -51,7 +54,9 @@ MARGIN = 2.0  # points within which two readouts count as equal
 
 @dataclass(frozen=True)
 class Row:
-    """One way to train: ``kind`` of term, contraction ``smooth``, ``center``, and changes to the denoiser."""
+    """One way to train: ``kind`` of term, contraction ``smooth``, ``center``, and changes to the
+    denoiser.
+    """
 
     kind: str
     smooth: float = 0.0
@@ -154,7 +159,9 @@ def embed() -> Embeddings:
 
 
 def labelled(data: Embeddings, seed: int) -> Lesson:
-    """16 of the first 48 training pictures of each species, their labels, and the teacher's probe on them."""
+    """16 of the first 48 training pictures of each species, their labels, and the teacher's probe
+    on them.
+    """
     from compress.teacher.stage import fit_probe
 
     classes = len(data.train)
@@ -191,7 +198,9 @@ WORLDS: dict[str, Callable[[Embeddings, int], Lesson]] = {
 
 
 class Sight:
-    """What a seed's students see of a feature: a random projection to ``SEEN`` unit-variance dimensions, and noise."""
+    """What a seed's students see of a feature: a random projection to ``SEEN`` unit-variance
+    dimensions, and noise.
+    """
 
     def __init__(self, lesson: Lesson, seed: int) -> None:
         mixing = torch.randn(
@@ -227,7 +236,9 @@ TERMS: dict[str, Callable[[Lesson], nn.Module | None]] = {
 
 
 def loss_of(row: Row, model: Model, lesson: Lesson, batch: Batch) -> Tensor:
-    """The loss of a step. CE and KL go through the probe into the trunk; beside a term the probe learns on its own."""
+    """The loss of a step. CE and KL go through the probe into the trunk; beside a term the probe
+    learns on its own.
+    """
     pooled = model.trunk(batch.inputs)
     logits = model.probe(pooled if model.term is None else pooled.detach())
     entropy = F.cross_entropy(logits, batch.labels)
@@ -238,7 +249,9 @@ def loss_of(row: Row, model: Model, lesson: Lesson, batch: Batch) -> Tensor:
 
 
 def train(row: Row, lesson: Lesson, sight: Sight, seed: int) -> Model:
-    """A student after ``STEPS`` updates; batches and noise depend on the seed and the step alone."""
+    """A student after ``STEPS`` updates; batches and noise depend on the seed and the step
+    alone.
+    """
     manual_seed(seed, "student")
     model = Model(row, lesson).train()
 
@@ -377,7 +390,9 @@ def interval(better: Sequence[float], worse: Sequence[float]) -> tuple[float, fl
 
 
 def verdicts(found: Found, world: str) -> str:
-    """Every sign of a world with its verdict, by the rule of `compress.papers.statistics.Paired.verdict`."""
+    """Every sign of a world with its verdict, by the rule of
+    `compress.papers.statistics.Paired.verdict`.
+    """
     lines = []
     for claim, where, better, worse in GREATER:
         if where == world:

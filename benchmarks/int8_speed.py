@@ -2,10 +2,10 @@
 
     python -m benchmarks.int8_speed --out benchmarks/results/int8_speed.json
 
-Each timm student (random weights at 224, batch statistics settled and ranges calibrated on noise: accuracy is
-meaningless here, kernels and times are not) goes through the same capture, preparation, conversion and rewrite as a
-build. fp32 and int8 then alternate in one process. Quantized kernels are counted from onnxruntime's profile. Rows
-that miss their goal are kept and marked.
+Each timm student (random weights at 224, batch statistics settled and ranges calibrated on noise:
+accuracy is meaningless here, kernels and times are not) goes through the same capture, preparation,
+conversion and rewrite as a build. fp32 and int8 then alternate in one process. Quantized kernels
+are counted from onnxruntime's profile. Rows that miss their goal are kept and marked.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def pictures(count: int) -> Tensor:
 
 
 def make_files(name: str, folder: Path, **options: Any) -> dict[str, Any]:
-    """Writes fp32 and uint8 ONNX files of a timm student; returns their paths and how long each step took.
+    """Writes fp32 and uint8 ONNX files of a timm student; returns their paths and how long each
+    step took.
 
     ``options`` are for timm, e.g. ``act_layer=nn.ReLU``.
     """
@@ -156,7 +157,8 @@ def markdown(record: dict[str, Any]) -> str:
     """The record for people: one table."""
     lines = [
         f"# int8 against fp32 in onnxruntime at {SIZE} px\n\n`{record['command']}`\n",
-        "| student | threads | fp32 p50, ms | int8 p50, ms | speed-up (95 % CI) | better file | stamp | integer kernels |",
+        "| student | threads | fp32 p50, ms | int8 p50, ms | speed-up (95 % CI) | better "
+        "file | stamp | integer kernels |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in record["rows"]:
@@ -167,11 +169,14 @@ def markdown(record: dict[str, Any]) -> str:
             if kernel.startswith(("QLinear", "QGemm"))
         )
         lines.append(
-            f"| {row['model']} | {row['threads']} | {row['p50_ms']['fp32']:.2f} | {row['p50_ms']['int8']:.2f} | "
-            f"{row['speedup']['p50']:.2f}× ({low:.2f}–{high:.2f}) | {row['verdict']} | {row['stamp']['int8']} | {ran} |"
+            f"| {row['model']} | {row['threads']} | {row['p50_ms']['fp32']:.2f} | "
+            f"{row['p50_ms']['int8']:.2f} | "
+            f"{row['speedup']['p50']:.2f}× ({low:.2f}–{high:.2f}) | {row['verdict']} | "
+            f"{row['stamp']['int8']} | {ran} |"
         )
     lines.append(
-        f"\nBatch 1, interleaved, random weights (time does not depend on them); {record['host']['cpu']}.\n"
+        "\nBatch 1, interleaved, random weights (time does not depend on them); "
+        f"{record['host']['cpu']}.\n"
     )
     return "\n".join(lines)
 
@@ -187,7 +192,8 @@ def table_row(row: dict[str, Any]) -> str:
     fp32, int8 = (row["p50_ms"][precision] or float("nan") for precision in ("fp32", "int8"))
     return (
         f"{row['model']:<26} {row['threads']} thread(s)  fp32 {fp32:7.2f} ms  int8 {int8:7.2f} ms  "
-        f"{row['speedup']['p50']:.2f}x [{low:.2f}, {high:.2f}]  ship {row['verdict']}  {row['stamp']['int8']}{goal}"
+        f"{row['speedup']['p50']:.2f}x [{low:.2f}, {high:.2f}]  ship {row['verdict']}  "
+        f"{row['stamp']['int8']}{goal}"
     )
 
 

@@ -1,7 +1,9 @@
-"""Copies measured tables into the README, so that it cannot drift from ``results/``: ``python -m benchmarks.readme``.
+"""Copies measured tables into the README, so that it cannot drift from ``results/``: ``python -m
+benchmarks.readme``.
 
-A block between ``<!-- begin FILE -->`` and ``<!-- end -->`` is replaced by that file, or with ``FILE table`` by its first
-Markdown table. A test fails when the README differs from what this would write.
+A block between ``<!-- begin FILE -->`` and ``<!-- end -->`` is replaced by that file, or with
+``FILE table`` by its first Markdown table. A test fails when the README differs from what this
+would write.
 """
 
 from __future__ import annotations

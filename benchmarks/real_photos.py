@@ -1,15 +1,21 @@
-"""The methods on real photos: teacher and generator trained here, students that see k photos per class.
+"""The methods on real photos: teacher and generator trained here, students that see k photos per
+class.
 
-    python -m benchmarks.real_photos --data CIFAR10                     # 2 cores: the world 20 to 45 min, then the ladder
-    python -m benchmarks.real_photos --data CIFAR10 --scale gpu         # sized for one GPU and 25 min of training
+    python -m benchmarks.real_photos --data CIFAR10                     # 2 cores: the world 20 to
+                                                                        45 min, then the ladder
+    python -m benchmarks.real_photos --data CIFAR10 --scale gpu         # sized for one GPU and 25
+                                                                        min of training
     python -m benchmarks.real_photos --data CIFAR10 --shots 4 --seeds 1 --rungs SUP +D
 
-CIFAR10 is a folder with train/<class>/ and test/<class>/. Teacher and generator (``real_photos_world``) stand in for
-foundation models: they see the whole train split, so the teacher has seen the shots too, as a model pretrained on the web
-may have. The student sees k photos per class and generated images. Its first weights "I'" come from feature distillation
-on generated images alone (no photo, no label); they stand in for the small CLIP of the embedded world, and are made once,
-as a pretrained model is. Every rung has the same number of updates and the same batch, and every strategy makes the same
-number of images. Accuracy is that of the exported file in the runtime, on a fixed part of the test split.
+CIFAR10 is a folder with train/<class>/ and test/<class>/. Teacher and generator
+(``real_photos_world``) stand in for
+foundation models: they see the whole train split, so the teacher has seen the shots too, as a model
+    pretrained on the web
+may have. The student sees k photos per class and generated images. Its first weights "I'" come from
+feature distillation on generated images alone (no photo, no label); they stand in for the small
+CLIP of the embedded world, and are made once, as a pretrained model is. Every rung has the same
+number of updates and the same batch, and every strategy makes the same number of images. Accuracy
+is that of the exported file in the runtime, on a fixed part of the test split.
 
 Work that is finished is kept in the work folder: an interrupted run goes on.
 """
@@ -71,7 +77,9 @@ FROM_TRUNK = {"init": "clip", "lr": 5e-4, "head_lr": 5e-4, "freeze_batch_norm": 
 
 @dataclass(frozen=True)
 class Rung:
-    """What one rung differs in: the images, the objective, and whether it starts from the trunk I'."""
+    """What one rung differs in: the images, the objective, and whether it starts from the trunk
+    I'.
+    """
 
     strategy: str
     objective: str
@@ -99,7 +107,8 @@ RUNGS = {
     "img2img LD": Rung("img2img", "ld"),
     "img2img CP": Rung("img2img", "cp"),
 }
-SHIPPED = "+I'+D+S"  # the whole system: the rung that is quantized, said beforehand and not the best on the test split
+# the whole system: the rung that is quantized, said beforehand and not the best on the test split
+SHIPPED = "+I'+D+S"
 TABLES = {
     "SIDCLIP": ("zero-shot", "SUP", "+D", "+I'+D", "+I'+D+S", "int8", "PTQ", "probe"),
     "Feature, logit and condition distillation": (
@@ -280,7 +289,8 @@ def photo_folder(data: Path | None) -> Path:
         raise DataError(
             "the real-photo benchmark needs photos",
             got="no --data" if data is None else str(data),
-            expected="a folder with train/<class>/ and test/<class>/, such as CIFAR-10 as image files",
+            expected="a folder with train/<class>/ and test/<class>/, such as CIFAR-10 as "
+            "image files",
             remedy="python -m benchmarks.real_photos --data FOLDER",
         )
     return data.resolve()
@@ -324,7 +334,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 flush=True,
             )
     given = " ".join(map(str, options.shots))
-    command = f"python -m benchmarks.real_photos --data CIFAR10 --scale {options.scale} --shots {given} --seeds {options.seeds}"
+    command = (
+        f"python -m benchmarks.real_photos --data CIFAR10 --scale {options.scale} "
+        f"--shots {given} --seeds {options.seeds}"
+    )
     text = report(hits, facts, command, time.perf_counter() - start)
     options.out.write_text(text)
     shutil.copy(folder / "world" / "sheet.png", options.out.with_suffix(".png"))

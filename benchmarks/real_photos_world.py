@@ -1,10 +1,13 @@
-"""Stand-ins for foundation models, trained on real photos: a CLIP-style teacher and a generator of its embeddings.
+"""Stand-ins for foundation models, trained on real photos: a CLIP-style teacher and a generator of
+its embeddings.
 
-They play the part that models pretrained on the web play elsewhere, so they see the whole train split of the data set,
-with captions that tell the class name and nothing more. The networks and training loops are those of the embedded world
-(``compress.petals``); three things differ. Every caption of a class matches every photo of it, because such captions
-tell no more (UniCL, Yang et al. 2022). A linear layer has to tell the photo's 4 x 4 thumbnail from its embedding, which
-keeps there what captions on the web tell and a class name does not: what is around, and in which colours. Photos have
+They play the part that models pretrained on the web play elsewhere, so they see the whole train
+split of the data set, with captions that tell the class name and nothing more. The networks and
+training loops are those of the embedded world (``compress.petals``); three things differ. Every
+caption of a class matches every photo of it, because such captions tell no more (UniCL, Yang et al.
+2022). A linear layer has to tell the photo's 4 x 4 thumbnail from its embedding, which
+keeps there what captions on the web tell and a class name does not: what is around, and in which
+    colours. Photos have
 an up: they are mirrored, not turned.
 
     phase        makes                                    samples, cpu    gpu
@@ -14,8 +17,8 @@ an up: they are mirrored, not turned.
     generator    unet/, scheduler/                        220,000         6,000,000
     evaluate     metrics.json, a contact sheet            -               -
 
-The folder is a generator (``--generator FOLDER``) and ``FOLDER/teacher`` its teacher (``--teacher FOLDER/teacher``): both
-embed photos with the same network, which condition prediction needs.
+The folder is a generator (``--generator FOLDER``) and ``FOLDER/teacher`` its teacher (``--teacher
+FOLDER/teacher``): both embed photos with the same network, which condition prediction needs.
 """
 
 from __future__ import annotations
@@ -205,7 +208,9 @@ def train_photo_teacher(
 
 
 def save_teacher(model: CLIP, tokenizer: Tokenizer, folder: Path) -> None:
-    """The teacher in open_clip's folder format, its few words spread over CLIP's whole vocabulary; others are zero."""
+    """The teacher in open_clip's folder format, its few words spread over CLIP's whole vocabulary;
+    others are zero.
+    """
     state = dict(model.state_dict())
     few = state["token_embedding.weight"].cpu()
     table = torch.zeros(CLIP_VOCABULARY, few.shape[1])
@@ -263,7 +268,9 @@ PHASES: dict[str, Callable[[Any], None]] = {
 
 @torch.no_grad()
 def measure(job: PhotoJob) -> tuple[dict[str, float], Image.Image]:
-    """How good both are, on the test split, and a contact sheet: photos, images from texts, images from embeddings."""
+    """How good both are, on the test split, and a contact sheet: photos, images from texts, images
+    from embeddings.
+    """
     teacher, tokenizer = job.teacher()
     source, run = job.source(), job.run("evaluate")
     texts = [texts[0] for texts in prompts_for(source.classes, TEMPLATES)]
@@ -310,13 +317,17 @@ def measure(job: PhotoJob) -> tuple[dict[str, float], Image.Image]:
 
 
 def spread(features: Tensor, owners: Tensor) -> float:
-    """Mean 1 - cosine between two rows of unit ``features`` (N, D) of one class: 0 where a class has one image only."""
+    """Mean 1 - cosine between two rows of unit ``features`` (N, D) of one class: 0 where a class
+    has one image only.
+    """
     same = (owners[:, None] == owners[None, :]) & ~torch.eye(len(owners), dtype=torch.bool)
     return float((1 - features @ features.T)[same].mean()) if same.any() else 0.0
 
 
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], gap: int = 8) -> Image.Image:
-    """One row a class, a white gap after every ``SHOWN`` images; 128 colours, which is a third of the bytes."""
+    """One row a class, a white gap after every ``SHOWN`` images; 128 colours, which is a third of
+    the bytes.
+    """
     size = INPUT_SIZE
     width = max(len(row) for row in rows)
     sheet = Image.new(

@@ -1,10 +1,11 @@
-"""Claim: a SiLU network and its ReLU twin, distilled alike, differ by less than one point; the twin is the faster one in int8.
+"""Claim: a SiLU network and its ReLU twin, distilled alike, differ by less than one point; the twin
+is the faster one in int8.
 
     python -m benchmarks.relu_twin
 
-EfficientNet-B0 at 32 px in the embedded world, random first weights, with its own SiLU and with ``distill.activation=relu``: the
-same images, cached answers and steps. Accuracy of the exported files on the test split; what the twin saves in time is measured
-by ``benchmarks.silu_nets``.
+EfficientNet-B0 at 32 px in the embedded world, random first weights, with its own SiLU and with
+``distill.activation=relu``: the same images, cached answers and steps. Accuracy of the exported
+files on the test split; what the twin saves in time is measured by ``benchmarks.silu_nets``.
 """
 
 from __future__ import annotations
@@ -66,7 +67,10 @@ def said(gap: Paired, precision: str) -> str:
         verdict = "**FAILS**" if gap.gain < 0 else "holds, the twin is better"
     else:
         verdict = "holds" if abs(gap.gain) + gap.half_width <= LIMIT else "not shown"
-    return f"- {verdict}: {precision}, ReLU twin within {LIMIT:g} point of SiLU ({gap.gain:+.2f} {gap.within} points)"
+    return (
+        f"- {verdict}: {precision}, ReLU twin within {LIMIT:g} point of SiLU "
+        f"({gap.gain:+.2f} {gap.within} points)"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,7 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         said(paired(hits, f"ReLU {precision}", f"SiLU {precision}", options.shots), precision)
         for precision in ("fp32", "int8")
     ]
-    command = f"python -m benchmarks.relu_twin --shots {options.shots} --seeds {options.seeds} --steps {options.steps}"
+    command = (
+        f"python -m benchmarks.relu_twin --shots {options.shots} --seeds "
+        f"{options.seeds} --steps {options.steps}"
+    )
     lines = [
         "# EfficientNet-B0 and its ReLU twin on `petals`",
         f"\n`{command}`\n",
@@ -106,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "",
         *gaps,
         f"\nTop-1 in % on the test split, {shot(options.shots)}, {options.seeds} seed(s), 32 px, "
-        f"random first weights, {options.steps} + {QAT_STEPS} steps. Made in {(time.perf_counter() - start) / 60:.0f} minutes; "
+        f"random first weights, {options.steps} + {QAT_STEPS} steps. Made in "
+        f"{(time.perf_counter() - start) / 60:.0f} minutes; "
         f"{telemetry.host().cpu}.\n",
     ]
     options.out.write_text("\n".join(lines))

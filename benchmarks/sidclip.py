@@ -1,12 +1,15 @@
 """The ladder of SIDCLIP on the embedded world: what each component is worth, at 1, 4 and 8 shots.
 
-    python -m benchmarks.sidclip                              # 5 seeds each, about an hour on 2 cores
+    python -m benchmarks.sidclip                              # 5 seeds each, about an hour on 2
+                                                              cores
     python -m benchmarks.sidclip --shots 1 8 --seeds 5 2      # 5 seeds at 1 shot, 2 at 8
 
-Rungs: ``fine-tune`` a generically pretrained student on the shots; ``+D`` adds the teacher's targets; ``+I+D`` starts from the
-small CLIP; ``+I+D+S`` adds synthetic images; ``int8`` is the exported file after quantization-aware training. ``probe`` is the
-teacher. Every rung has the same number of updates and the same batch. Accuracy is measured on the test split with the
-exported file in the runtime. Finished stages are kept in the work folder, so an interrupted run goes on.
+Rungs: ``fine-tune`` a generically pretrained student on the shots; ``+D`` adds the teacher's
+    targets; ``+I+D`` starts from the
+small CLIP; ``+I+D+S`` adds synthetic images; ``int8`` is the exported file after quantization-aware
+training. ``probe`` is the teacher. Every rung has the same number of updates and the same batch.
+Accuracy is measured on the test split with the exported file in the runtime. Finished stages are
+kept in the work folder, so an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -43,7 +46,9 @@ RUNGS: dict[str, dict[str, Any]] = {
 
 
 def cell(seed: int, shots: int, work: Path) -> Cell:
-    """Hits of every rung, of the teacher and of both exported files for one seed and number of shots."""
+    """Hits of every rung, of the teacher and of both exported files for one seed and number of
+    shots.
+    """
     hits: Cell = {}
     for rung, overrides in RUNGS.items():
         settings = settings_for("petals", shots=shots, seed=seed, overrides=merge(PLAIN, overrides))
@@ -59,7 +64,9 @@ COLUMNS = ("zero-shot", "fine-tune", "+D", "+I+D", "+I+D+S", "int8", "PTQ", "pro
 
 
 def checks(hits: Hits) -> list[str]:
-    """The claims of the paper as signs, each with its verdict; those that fail are listed as failing."""
+    """The claims of the paper as signs, each with its verdict; those that fail are listed as
+    failing.
+    """
     shots = sorted({k for _, k in hits})
     low, high, out = shots[0], shots[-1], []
 

@@ -1,6 +1,7 @@
 """Every claim that was checked, in one table: ``python -m benchmarks.signs``.
 
-Reads the verdict lines of the pages in ``results/`` and writes ``results/signs.md``: what holds, what is not shown, what fails.
+Reads the verdict lines of the pages in ``results/`` and writes ``results/signs.md``: what holds,
+    what is not shown, what fails.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""Question: what makes a SiLU or squeeze-excite network fast on this CPU: int8, its ReLU twin, or another engine?
+"""Question: what makes a SiLU or squeeze-excite network fast on this CPU: int8, its ReLU twin, or
+another engine?
 
     python -m benchmarks.silu_nets [--openvino PYTHON]
 
-Each network with its own activations and as its ReLU twin (timm's ``act_layer``), in fp32 and int8, alternates in one process,
-one thread. ``--openvino`` names the Python of an environment with numpy, Pillow and onnxruntime-openvino (it cannot live beside
-onnxruntime): the same files are then timed there too, in a run of its own, with fp32 on onnxruntime's CPU kernels as the link
-between the two. Random weights. What is fastest is what the page recommends, whichever it is.
+Each network with its own activations and as its ReLU twin (timm's ``act_layer``), in fp32 and int8,
+alternates in one process, one thread. ``--openvino`` names the Python of an environment with numpy,
+Pillow and onnxruntime-openvino (it cannot live beside onnxruntime): the same files are then timed
+there too, in a run of its own, with fp32 on onnxruntime's CPU kernels as the link between the two.
+Random weights. What is fastest is what the page recommends, whichever it is.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ def make(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def race(files: Mapping[str, str], provider: str, seconds: float) -> list[dict[str, Any]]:
-    """One network's variants interleaved on ``provider``; elsewhere than on the CPU kernels the link runs beside them."""
+    """One network's variants interleaved on ``provider``; elsewhere than on the CPU kernels the
+    link runs beside them.
+    """
     runs = {(variant, provider): file for variant, file in files.items()}
     runs[LINK, CPU] = files[LINK]
     image = np.random.default_rng(0).normal(size=(1, 3, SIZE, SIZE)).astype(np.float32)
@@ -111,7 +115,8 @@ def markdown(record: Mapping[str, Any]) -> str:
             twin, precision = row["variant"].split()
             low, high = row["speedup"]["ci95"]
             lines.append(
-                f"| {net} | {twin} | {precision} | {row['provider'].removesuffix('ExecutionProvider')} | {row['p50_ms']:.2f} "
+                f"| {net} | {twin} | {precision} | "
+                f"{row['provider'].removesuffix('ExecutionProvider')} | {row['p50_ms']:.2f} "
                 f"| {row['speedup']['p50']:.2f}× ({low:.2f}–{high:.2f}) | {row['verdict']} |"
             )
         top = max(rows, key=lambda row: row["speedup"]["p50"])
@@ -119,8 +124,10 @@ def markdown(record: Mapping[str, Any]) -> str:
             f"{net}: {top['variant']} on {top['provider'].removesuffix('ExecutionProvider')}"
         )
     lines.append(
-        f"\nFastest: {'; '.join(best)}. Batch 1, {SIZE} px, 1 thread, random weights; {record['host']['cpu']}. Rows of OpenVINO "
-        "were timed in a process of their own; each is compared with onnxruntime's fp32 of its own run.\n"
+        f"\nFastest: {'; '.join(best)}. Batch 1, {SIZE} px, 1 thread, random weights; "
+        f"{record['host']['cpu']}. Rows of OpenVINO "
+        "were timed in a process of their own; each is compared with onnxruntime's fp32 of "
+        "its own run.\n"
     )
     return "\n".join(lines)
 

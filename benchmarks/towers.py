@@ -1,10 +1,15 @@
-"""Claim: the students are hundreds of times faster than the teacher, and faster than the small CLIPs one could take instead.
+"""Claim: the students are hundreds of times faster than the teacher, and faster than the small
+CLIPs one could take instead.
 
-    python -m benchmarks.towers                     (about ten minutes, 6 GB of memory for ViT-L/14's export)
+    python -m benchmarks.towers                     (about ten minutes, 6 GB of memory for
+                                                    ViT-L/14's export)
 
-Image towers with a head of 100 classes, all through the same runtime and settings in one interleaved run: our students in the
-file that this machine is best served with, TinyCLIP-8M- and MobileCLIP-S0-class towers, CLIP ViT-B/32 and the teacher ViT-L/14.
-Random weights: time, size and memory do not depend on them. Load time and peak memory are those of a process of its own.
+Image towers with a head of 100 classes, all through the same runtime and settings in one
+    interleaved run: our students in the
+file that this machine is best served with, TinyCLIP-8M- and MobileCLIP-S0-class towers, CLIP
+ViT-B/32 and the teacher ViT-L/14.
+Random weights: time, size and memory do not depend on them. Load time and peak memory are those of
+    a process of its own.
 """
 
 from __future__ import annotations
@@ -135,7 +140,9 @@ def student_files(name: str, precisions: tuple[str, ...], folder: Path) -> list[
 
 
 def race(entries: list[Entry], seconds: float, threads: int) -> list[dict[str, Any]]:
-    """Every file interleaved, batch 1, compute only; then load time and memory of each in a process of its own."""
+    """Every file interleaved, batch 1, compute only; then load time and memory of each in a process
+    of its own.
+    """
     image = pictures(1).numpy().astype(np.float32)
     runners = {
         entry.file.name: load("onnxruntime", entry.file, threads=threads, spinning=False)
@@ -179,7 +186,8 @@ def markdown(record: dict[str, Any]) -> str:
     lines = [
         "# Students, small CLIPs and the teacher side by side\n",
         f"`{record['command']}`\n",
-        "| model | what | file | params | MB | p50, ms | times the teacher (95 % CI) | load, ms | peak memory, MiB | stamp |",
+        "| model | what | file | params | MB | p50, ms | times the teacher (95 % CI) | load, "
+        "ms | peak memory, MiB | stamp |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in record["rows"]:
@@ -193,15 +201,19 @@ def markdown(record: dict[str, Any]) -> str:
         )
     host = record["host"]
     lines.append(
-        f"\nBatch 1, {SIZE} px, {record['threads']} thread, one interleaved run, compute only, random weights; {host['cpu']}, "
-        f"onnxruntime {record['onnxruntime']}. Load and memory: a process of its own that classifies one image.\n"
+        f"\nBatch 1, {SIZE} px, {record['threads']} thread, one interleaved run, compute "
+        f"only, random weights; {host['cpu']}, "
+        f"onnxruntime {record['onnxruntime']}. Load and memory: a process of its own that "
+        "classifies one image.\n"
         f"{'; '.join(record['missed']) or 'Every claimed factor is reached'}.\n"
     )
     return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures, writes ``towers.json`` and ``towers.md``; exit code 1 where a claimed factor is missed."""
+    """Measures, writes ``towers.json`` and ``towers.md``; exit code 1 where a claimed factor is
+    missed.
+    """
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=120.0, help="for all together")
     parser.add_argument("--threads", type=int, default=1)

@@ -1,4 +1,5 @@
-"""clip2edge: a large CLIP teacher and a handful of images become a tiny quantized classifier, with the proof.
+"""clip2edge: a large CLIP teacher and a handful of images become a tiny quantized classifier, with
+the proof.
 
 >>> import compress
 >>> run = compress.build(dataset="petals", shots=4)          # doctest: +SKIP

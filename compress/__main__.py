@@ -17,7 +17,8 @@ def main() -> None:
 
             raise SystemExit(doctor("--json" in sys.argv[2:])) from None
         print(
-            f"compress needs {error.name}: pip install 'clip2edge[build]' (on a device: python -m runtime)",
+            f"compress needs {error.name}: pip install 'clip2edge[build]' (on a device: "
+            "python -m runtime)",
             file=sys.stderr,
         )
         raise SystemExit(2) from error

@@ -27,7 +27,8 @@ def settings_for(
     """Resolves what a user names into the settings of a whole run.
 
     Args:
-        budget: limits to search and judge by, e.g. ``["p50<=5ms@orin-nano, size<=6MB"]``, or YAML files of them.
+        budget: limits to search and judge by, e.g. ``["p50<=5ms@orin-nano, size<=6MB"]``, or YAML
+            files of them.
         options: as :func:`compress.engine.options.settings_for` takes them.
 
     Raises:
@@ -74,11 +75,13 @@ def build(
 ) -> Run:
     """Builds an edge classifier and returns the run: its folder, ``bundle``, ``report`` and stages.
 
-    Takes either ``settings``, or the options of :func:`settings_for`. With a budget, the student that keeps it is searched
+    Takes either ``settings``, or the options of :func:`settings_for`. With a budget, the student
+    that keeps it is searched
     first, and the report judges it: ``run.report["budgets"]``.
 
     Args:
-        benches: ``bench.json`` files of this run's bundle from other devices: their limits are judged by measurement.
+        benches: ``bench.json`` files of this run's bundle from other devices: their limits are
+            judged by measurement.
 
     Raises:
         BudgetUnmetError: nothing can keep the budget; said before anything is trained.
@@ -126,7 +129,9 @@ def run_stages(
     progress: Progress = SILENT,
     command: str | None = None,
 ) -> Run:
-    """The stages of resolved settings, up to ``until``: a build without its checks beforehand and without a budget."""
+    """The stages of resolved settings, up to ``until``: a build without its checks beforehand and
+    without a budget.
+    """
     stages = up_to(STAGES, until)
     return run(
         stages, settings, work, name, publish=publish, host=host, progress=progress, command=command

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from compress.engine.stage import Stage
 
-#: what of the data settings can change the images; where they lie (path, root, offline) cannot: their content is external
+#: what of the data settings can change the images; where they lie (path, root, offline) cannot:
+#: their content is external
 DATA_FIELDS = tuple(
     f"data.{f}"
     for f in [

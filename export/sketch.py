@@ -1,6 +1,8 @@
-"""A student before any training, as the files that it would become: for what its size and time are, not for what it knows.
+"""A student before any training, as the files that it would become: for what its size and time are,
+not for what it knows.
 
-    model.fp32.onnx  model.int8.onnx  model.int8.trt.onnx     weights are random, ranges those of random pixels
+    model.fp32.onnx  model.int8.onnx  model.int8.trt.onnx     weights are random, ranges those of
+                     random pixels
 
 Labels and preprocessing are inside, as in a bundle, so that sizes are those of the shipped files.
 """
@@ -74,7 +76,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def embed_dim(settings: TeacherSettings) -> int:
-    """Width D of the teacher's space, from its published configuration; 512 where it publishes none."""
+    """Width D of the teacher's space, from its published configuration; 512 where it publishes
+    none.
+    """
     from compress.teacher.clip import EMBEDDED
 
     if settings.name == EMBEDDED:

@@ -1,6 +1,8 @@
-"""Stage "export": the bundle that ships, the teacher's file and the post-training baseline, each with measured parity.
+"""Stage "export": the bundle that ships, the teacher's file and the post-training baseline, each
+with measured parity.
 
-bundle/               model.fp32.onnx  model.int8.onnx (uint8, onnxruntime)  model.int8.trt.onnx (int8, TensorRT)  ...
+bundle/               model.fp32.onnx  model.int8.onnx (uint8, onnxruntime)  model.int8.trt.onnx
+                      (int8, TensorRT)  ...
 teacher/              model.fp32.onnx: what the student is compared with
 ptq/model.ptq.onnx    onnxruntime's own quantization of the same student: what training has to beat
 parity.json           every file against the torch model it came from
@@ -98,7 +100,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
 def export_student(
     ctx: StageContext, student: Student, spec: runtime.PreprocessSpec, images: Logits, folder: Path
 ) -> StudentFiles:
-    """Exports fp32 and both int8 files into ``folder`` and compares each on ``images (n, 3, S, S)``."""
+    """Exports fp32 and both int8 files into ``folder`` and compares each on ``images (n, 3, S,
+    S)``.
+    """
     prepared = load_prepared(student, ctx.inputs["quantize"].path)
     set_observers(prepared, observe=False, quantize=True)
     opset = ctx.settings.export.opset
@@ -143,7 +147,8 @@ def _precision(name: str) -> str:
 
 
 def _parity_pixels(ctx: StageContext) -> tuple[NDArray[np.uint8], str]:
-    """Up to ``export.parity_images`` images ``(n, S, S, 3)``, spread over the test set; else synthetic ones.
+    """Up to ``export.parity_images`` images ``(n, S, S, 3)``, spread over the test set; else
+    synthetic ones.
 
     Parity compares two computations of one model, so looking at test images here chooses nothing.
     """
@@ -239,7 +244,9 @@ def _write(
     files: StudentFiles,
     pixels: NDArray[np.uint8],
 ) -> None:
-    """Writes bundle/: the models, their preprocessing and labels, golden vectors, provenance and the model card."""
+    """Writes bundle/: the models, their preprocessing and labels, golden vectors, provenance and
+    the model card.
+    """
     provenance = provenance_of(ctx)
     write_bundle(
         ctx.folder / "bundle",

@@ -1,4 +1,6 @@
-"""``python -m runtime classify|bench|verify|engine|doctor``: the device commands, on argparse alone."""
+"""``python -m runtime classify|bench|verify|engine|doctor``: the device commands, on argparse
+alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The bundle: what ships. Nothing of it is used before its manifest, its sizes and its hashes are verified."""
+"""The bundle: what ships. Nothing of it is used before its manifest, its sizes and its hashes are
+verified.
+"""
 
 from __future__ import annotations
 
@@ -87,18 +89,23 @@ class Bundle:
 
     @property
     def targets(self) -> dict[str, Mapping[str, Any]]:
-        """Export target -> its row: "file", "state" ("verified" or "unverified"), "why", "parity"."""
+        """Export target -> its row: "file", "state" ("verified" or "unverified"), "why",
+        "parity".
+        """
         return dict(self.manifest.get("targets", {}))
 
     @property
     def twins(self) -> dict[str, Path]:
-        """Precision -> the copy of its model that Hugging Face's loaders read (input "pixel_values")."""
+        """Precision -> the copy of its model that Hugging Face's loaders read (input
+        "pixel_values").
+        """
         return {
             name: self.path / file for name, file in TWINS.items() if file in self.manifest["files"]
         }
 
     def model(self, precision: str) -> Path:
-        """The model file of ``precision``, which may be an export target; "auto" is the bundle's default.
+        """The model file of ``precision``, which may be an export target; "auto" is the bundle's
+        default.
 
         Raises:
             BundleError: no such model in the bundle.
@@ -116,7 +123,8 @@ class Bundle:
 
 
 def open_bundle(path: str | Path, verify: bool = True) -> Bundle:
-    """The bundle in folder ``path``, after every file's size and (``verify``) SHA-256 were compared with the manifest.
+    """The bundle in folder ``path``, after every file's size and (``verify``) SHA-256 were compared
+    with the manifest.
 
     Raises:
         BundleError: missing, damaged, unsafe or of a future schema; the message names the file.
@@ -186,12 +194,14 @@ def _require_inside(folder: Path, file: Path) -> None:
         raise BundleError(
             f"{file} is a link that leaves the bundle",
             expected="a file inside it",
-            remedy="copy the bundle with its links followed (cp -rL), or download it with local_dir=",
+            remedy="copy the bundle with its links followed (cp -rL), or download it with "
+            "local_dir=",
         )
 
 
 def labels_from_json(rows: object, name: object = LABELS) -> tuple[Label, ...]:
-    """Labels in index order from a list of names or of ``{"name", "prompt", "synonyms"}``; further keys are ignored.
+    """Labels in index order from a list of names or of ``{"name", "prompt", "synonyms"}``; further
+    keys are ignored.
 
     Raises:
         BundleError: not such a list, an empty name or a repeated one.

@@ -1,4 +1,6 @@
-"""The classifier: a bundle (or one self-describing model file) in, labels with probabilities out."""
+"""The classifier: a bundle (or one self-describing model file) in, labels with probabilities
+out.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,8 @@ class Classifier:
             precision: "auto" (the bundle's default) or a model it holds: "int8", "fp32", ...
             backend: a row of ``runtime.backends.BACKENDS``.
             threads: compute threads; default: the usable physical cores.
-            verify: compare every file with the manifest's SHA-256 (their sizes are always compared).
+            verify: compare every file with the manifest's SHA-256 (their sizes are always
+                compared).
             options: for the engine, e.g. ``provider="CUDAExecutionProvider"``, ``spinning=False``.
 
         Raises:
@@ -108,7 +111,8 @@ class Classifier:
         return classifier
 
     def predict(self, images: OneOrMany, top_k: int = 5) -> Any:
-        """The ``top_k`` likeliest labels of an image (a list), or of each image of a sequence (a list of lists).
+        """The ``top_k`` likeliest labels of an image (a list), or of each image of a sequence (a
+        list of lists).
 
         Raises:
             ImageError: an image that cannot be decoded; the message names it.
@@ -154,11 +158,15 @@ class Classifier:
         return self._in_batches(pixels, lambda part: part, output)
 
     def feed(self, pixels: np.ndarray) -> np.ndarray:
-        """What ``runner.run`` takes of images that ``geometry`` has been applied to, uint8 (B, S, S, 3)."""
+        """What ``runner.run`` takes of images that ``geometry`` has been applied to, uint8 (B, S,
+        S, 3).
+        """
         return normalise(pixels, self.spec) if self.takes == TENSOR else pixels
 
     def pixels(self, images: Iterable[ImageLike]) -> np.ndarray:
-        """Decoded and cropped images, uint8 (B, S, S, 3): what the model sees, before normalisation."""
+        """Decoded and cropped images, uint8 (B, S, S, 3): what the model sees, before
+        normalisation.
+        """
         rows = [geometry(decode(image), self.spec) for image in images]
         return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
@@ -192,7 +200,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def is_single(images: object) -> bool:
-    """Whether ``images`` is one image: a path, bytes, a PIL image, or an array of up to three dimensions."""
+    """Whether ``images`` is one image: a path, bytes, a PIL image, or an array of up to three
+    dimensions.
+    """
     if isinstance(images, np.ndarray):
         return images.ndim <= 3
     return isinstance(images, (str, Path, bytes, bytearray, memoryview, Image.Image))

@@ -1,4 +1,5 @@
-"""The runtime's own errors. A message says what happened, what was got, what was expected and the remedy.
+"""The runtime's own errors. A message says what happened, what was got, what was expected and the
+remedy.
 
 EdgeError
 ├─ BundleError    a bundle or model file that is damaged, unsafe, or from another version

@@ -1,7 +1,9 @@
-"""Golden vectors: what every step made of a few images, so that a device can name the first step that differs.
+"""Golden vectors: what every step made of a few images, so that a device can name the first step
+that differs.
 
-golden.npz holds ``img_0 ...`` (encoded bytes, uint8 1-d), the SHA-256 of each decoded image, crop and input tensor
-(``decoded``, ``cropped``, ``normalised``: text (N,)) and per model ``logits.<name>`` float32 (N, K).
+golden.npz holds ``img_0 ...`` (encoded bytes, uint8 1-d), the SHA-256 of each decoded image, crop
+and input tensor (``decoded``, ``cropped``, ``normalised``: text (N,)) and per model
+``logits.<name>`` float32 (N, K).
 """
 
 from __future__ import annotations
@@ -49,8 +51,10 @@ TARGETS_GOLDEN = (
 )
 OK, DIFFERS, SKIPPED = "ok", "differs", "skipped"
 
-# Largest difference of a logit, as a share of the golden logits' spread (max - min). Float kernels add up in another
-# order on another processor; an int8 activation at a rounding edge moves one step of 255 and others with it.
+# Largest difference of a logit, as a share of the golden logits' spread (max - min). Float kernels
+# add up in another
+# order on another processor; an int8 activation at a rounding edge moves one step of 255 and others
+# with it.
 TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2, "int8": 5e-2}
 OTHER_TOLERANCE = 5e-2
 
@@ -58,19 +62,26 @@ OTHER_TOLERANCE = 5e-2
 REMEDIES = {
     "files": "copy the bundle again, or rebuild it with compress build",
     "golden": "rebuild the bundle with compress build",
-    "decoded": "this Pillow decodes otherwise: pip install --upgrade pillow; if it stays, expect small differences",
-    "cropped": "this Pillow resizes otherwise, or preprocess.json is another build's: pip install --upgrade pillow",
-    "normalised": "preprocess.json is another build's, or this runtime another version: copy the bundle again, "
+    "decoded": "this Pillow decodes otherwise: pip install --upgrade pillow; if it stays, "
+    "expect small differences",
+    "cropped": "this Pillow resizes otherwise, or preprocess.json is another build's: pip "
+    "install --upgrade pillow",
+    "normalised": "preprocess.json is another build's, or this runtime another version: copy "
+    "the bundle again, "
     "pip install --upgrade clip2edge",
-    CONFIG: "the classes for other loaders are another build's: copy the bundle again, or rebuild it",
-    "logits": "this engine or processor computes otherwise: pip install --upgrade onnxruntime, compare with fp32, and "
+    CONFIG: "the classes for other loaders are another build's: copy the bundle again, or "
+    "rebuild it",
+    "logits": "this engine or processor computes otherwise: pip install --upgrade "
+    "onnxruntime, compare with fp32, and "
     "measure the accuracy here if the labels agree",
 }
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the check: its name, "ok", "differs" or "skipped", what was seen, and what to do where it differs."""
+    """One step of the check: its name, "ok", "differs" or "skipped", what was seen, and what to do
+    where it differs.
+    """
 
     name: str
     state: str
@@ -127,9 +138,11 @@ def make(
 def verify(
     path: str | Path, backend: str = "onnxruntime", threads: int | None = None
 ) -> list[Step]:
-    """Repeats every golden step on this machine, in order; a damaged bundle ends the list at "files".
+    """Repeats every golden step on this machine, in order; a damaged bundle ends the list at
+    "files".
 
-    A step is "skipped" where this machine lacks what it needs: an unverified step is never called ok.
+    A step is "skipped" where this machine lacks what it needs: an unverified step is never called
+    ok.
     """
     try:
         bundle = open_bundle(path)
@@ -240,7 +253,9 @@ def first_difference(steps: Sequence[Step]) -> Step | None:
 def _preprocess(
     encoded: Sequence[bytes], spec: PreprocessSpec
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Decoded images, crops (N, S, S, 3) and tensors (N, 3, S, S); together the images hold ``MAX_PIXELS`` at most."""
+    """Decoded images, crops (N, S, S, 3) and tensors (N, 3, S, S); together the images hold
+    ``MAX_PIXELS`` at most.
+    """
     decoded, left = [], MAX_PIXELS
     for data in encoded:
         decoded.append(decode(data, max_pixels=left))
@@ -263,7 +278,9 @@ def _compare_hashes(
 
 
 def logits_of(runner: Runner, golden: Mapping[str, np.ndarray], spec: PreprocessSpec) -> np.ndarray:
-    """Logits (N, K) of the images in golden.npz, by a model that takes tensors, pixels or whole images."""
+    """Logits (N, K) of the images in golden.npz, by a model that takes tensors, pixels or whole
+    images.
+    """
     return _run(runner, _preprocess(_encoded(golden), spec))
 
 
@@ -307,7 +324,10 @@ def compare(precision: str, got: np.ndarray, want: np.ndarray, name: str | None 
     tolerance = TOLERANCE.get(precision.split(".")[0], OTHER_TOLERANCE)
     worst = float(np.abs(got - want).max() / max(float(np.ptp(want)), 1e-6))
     agree = int((got.argmax(1) == want.argmax(1)).sum())
-    seen = f"largest difference {worst:.2g} of the spread, tolerance {tolerance:g}; {agree} of {len(want)} labels agree"
+    seen = (
+        f"largest difference {worst:.2g} of the spread, tolerance {tolerance:g}; {agree} "
+        f"of {len(want)} labels agree"
+    )
     return Step(name, OK if worst <= tolerance else DIFFERS, seen)
 
 

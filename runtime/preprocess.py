@@ -4,8 +4,10 @@
     geometry(image, spec)   -> resize shorter side, crop      uint8   (S, S, 3)
     normalise(pixels, spec) -> standardise, channels first    float32 (B, 3, S, S)
 
-Every step is reproducible bit for bit: sizes and offsets are integer arithmetic, and normalisation is a table of 256
-values per channel computed in float64, so no compiler's fused multiply-add can change it between two machines.
+Every step is reproducible bit for bit: sizes and offsets are integer arithmetic, and normalisation
+    is a table of 256
+values per channel computed in float64, so no compiler's fused multiply-add can change it between
+two machines.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ MAX_SIDE = 4096  # of the resized image, in pixels
 SHOWN = 200  # characters of a wrong value that a message repeats
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
-# Rasters only. Pillow would run Ghostscript for EPS; formats that nobody photographs in are attack surface.
+# Rasters only. Pillow would run Ghostscript for EPS; formats that nobody photographs in are attack
+# surface.
 COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # what Pillow loads first
 FORMATS = (*COMMON_FORMATS, "WEBP", "TIFF", "AVIF", "MPO", "JPEG2000", "TGA", "QOI", "ICO")
 
@@ -52,7 +55,8 @@ class PreprocessSpec:
 
     Attributes:
         size: edge S of the square input, in pixels.
-        resize: edge that the shorter side is resized to before the crop, in pixels; at least ``size``.
+        resize: edge that the shorter side is resized to before the crop, in pixels; at least
+            ``size``.
         interpolation: "bicubic" or "bilinear", both with Pillow's antialiasing.
         mean: per channel (R, G, B), of values in [0, 1].
         std: per channel (R, G, B), of values in [0, 1].
@@ -132,12 +136,13 @@ def _triple(name: str, values: object, low: float) -> tuple[float, float, float]
 def decode(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """An upright RGB image from a path, encoded bytes, a PIL image or an array.
 
-    EXIF orientation is applied; transparency is composited on white; 16-bit gray is scaled to 8 bit; the first frame of
-    an animation is taken; colour profiles are ignored. Arrays are (H, W), (H, W, 1),
-    (H, W, 3) or (H, W, 4), uint8 or uint16.
+    EXIF orientation is applied; transparency is composited on white; 16-bit gray is scaled to 8
+    bit; the first frame of an animation is taken; colour profiles are ignored. Arrays are (H, W),
+    (H, W, 1), (H, W, 3) or (H, W, 4), uint8 or uint16.
 
     Raises:
-        ImageError: not an image, truncated, larger than ``max_pixels``, or an array of another shape or type.
+        ImageError: not an image, truncated, larger than ``max_pixels``, or an array of another
+            shape or type.
     """
     if isinstance(image, np.ndarray):
         return _to_rgb(_from_array(image, max_pixels))
@@ -162,13 +167,15 @@ def decode(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
 def geometry(image: Image.Image, spec: PreprocessSpec) -> np.ndarray:
     """The central square of an RGB image, uint8 (S, S, 3).
 
-    The shorter side becomes ``resize`` and the longer one ``long * resize // short`` (smaller images are enlarged); the
-    crop starts at half of what is left over, rounded half to even, as torchvision does, but in integers.
+    The shorter side becomes ``resize`` and the longer one ``long * resize // short`` (smaller
+    images are enlarged); the crop starts at half of what is left over, rounded half to even, as
+    torchvision does, but in integers.
     """
     width, height = image.size
     short = min(width, height)
     target = (width * spec.resize // short, height * spec.resize // short)
-    # Rows first, always: since Pillow 13 one call begins with the columns of tall images, and rounds elsewhere.
+    # Rows first, always: since Pillow 13 one call begins with the columns of tall images, and
+    # rounds elsewhere.
     for step in ((target[0], height), target):
         if step != image.size:
             image = image.resize(step, INTERPOLATIONS[spec.interpolation])
@@ -179,7 +186,8 @@ def geometry(image: Image.Image, spec: PreprocessSpec) -> np.ndarray:
 
 
 def normalise(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
-    """float32 (B, 3, S, S) from uint8 (B, S, S, 3) or (S, S, 3): (pixel / 255 - mean) / std, rounded once.
+    """float32 (B, 3, S, S) from uint8 (B, S, S, 3) or (S, S, 3): (pixel / 255 - mean) / std,
+    rounded once.
 
     Raises:
         ImageError: another shape or type.
@@ -251,7 +259,9 @@ def _upright(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation; 1 where the tag is absent or the EXIF block is damaged, as every viewer does."""
+    """EXIF orientation; 1 where the tag is absent or the EXIF block is damaged, as every viewer
+    does.
+    """
     try:
         value = image.getexif().get(0x0112, 1)
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):

@@ -27,5 +27,7 @@ def smoke_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def smoke(smoke_work: Path) -> Path:
-    """The folder of the finished run ``smoke``: config.yaml, bundle/, report.json, and a link per stage."""
+    """The folder of the finished run ``smoke``: config.yaml, bundle/, report.json, and a link per
+    stage.
+    """
     return smoke_work / "runs" / "smoke"

@@ -1,4 +1,6 @@
-"""Who may import whom, and what may not be loaded: each guard is shown to fail when its rule is broken."""
+"""Who may import whom, and what may not be loaded: each guard is shown to fail when its rule is
+broken.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +112,10 @@ def test_import_runtime_loads_nothing_heavy() -> None:
 
 
 def test_help_and_planning_load_no_torch() -> None:
-    help_code = "import contextlib\nwith contextlib.suppress(SystemExit):\n    from compress.cli.app import app\n    app(['--help'])"
+    help_code = (
+        "import contextlib\nwith contextlib.suppress(SystemExit):\n    from "
+        "compress.cli.app import app\n    app(['--help'])"
+    )
     assert loaded(help_code, HEAVY) == ""
     assert loaded("import compress.api; compress.api.settings_for('petals')", HEAVY) == ""
 

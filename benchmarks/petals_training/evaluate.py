@@ -1,6 +1,8 @@
-"""Phase ``evaluate``: measures the shipped files on the 32 held-out species, and the gates they must pass.
+"""Phase ``evaluate``: measures the shipped files on the 32 held-out species, and the gates they
+must pass.
 
-All accuracies are top-1 shares of the 1,280 test pictures (40 a species), so one standard error is about 1.3 points.
+All accuracies are top-1 shares of the 1,280 test pictures (40 a species), so one standard error is
+about 1.3 points.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ PROTOTYPE_DRAWS = 5
 GENERATED_PER_SPECIES = 6
 MAX_BYTES = 15_000_000
 
-#: metric path -> (least, most); train.py refuses weights outside, and a test holds the shipped ones to it
+#: metric path -> (least, most); train.py refuses weights outside, and a test holds the shipped ones
+#: to it
 GATES: dict[str, tuple[float, float]] = {
     "teacher.zero_shot_names": (0.55, 0.85),
     "teacher.attributes_from_prompts.count": (0.60, 1.0),
@@ -130,7 +133,9 @@ def _embed(tower: Any, images: np.ndarray) -> Tensor:
 
 
 def _attributes_from_prompts(seen: Tensor, labels: Tensor, read: Any) -> dict[str, float]:
-    """For each attribute: how often the right complete caption wins among those that differ from it in that one."""
+    """For each attribute: how often the right complete caption wins among those that differ from it
+    in that one.
+    """
     shares = {}
     for column, name in enumerate(at.NAMES):
         right = 0
@@ -175,7 +180,9 @@ def _style(style: str, seen: Tensor, labels: Tensor, read: Any) -> dict[str, flo
 
 
 def _generated(folder: Path, see: Any, read: Any) -> dict[str, float]:
-    """How true generated images are to what they were asked for, judged by the teacher and by 64-shot prototypes."""
+    """How true generated images are to what they were asked for, judged by the teacher and by
+    64-shot prototypes.
+    """
     generator = PetalsGenerator(folder)
     images, _ = render_split("train")
     seen = see(images).view(len(SPECIES), -1, EMBED_DIM)

@@ -10,10 +10,11 @@
     vq                vq/                                        100,000   29.2 min    1.1 MB
     evaluate          metrics.json, and the gates                           0.7 min
 
-The times are of the run that made the shipped weights (its log is weights/train_log.jsonl), on cores that other work
-shared (vq's on a third of one core). A finished phase leaves a receipt in the work folder and is not run again; ``--redo``
-names phases to run anyway. Each phase starts from the files (fp16) that the earlier ones wrote, so what is measured is what
-ships. The same command on the same machine, thread count and library versions gives the same weights.
+The times are of the run that made the shipped weights (its log is weights/train_log.jsonl), on
+cores that other work shared (vq's on a third of one core). A finished phase leaves a receipt in the
+work folder and is not run again; ``--redo`` names phases to run anyway. Each phase starts from the
+files (fp16) that the earlier ones wrote, so what is measured is what ships. The same command on the
+same machine, thread count and library versions gives the same weights.
 """
 
 from __future__ import annotations
@@ -205,7 +206,9 @@ def train(
     redo: tuple[str, ...] = (),
     phases: Mapping[str, Callable[[Any], None]] = PHASES,
 ) -> None:
-    """Runs the phases that have no receipt yet, in order; raises TrainingError when a gate is not met."""
+    """Runs the phases that have no receipt yet, in order; raises TrainingError when a gate is not
+    met.
+    """
     job.out.mkdir(parents=True, exist_ok=True)
     job.work.mkdir(parents=True, exist_ok=True)
     for phase, work in phases.items():

@@ -1,11 +1,13 @@
-"""Phases ``teacher``, ``student_clip`` and ``student_generic``: the contrastive networks and the generic trunk.
+"""Phases ``teacher``, ``student_clip`` and ``student_generic``: the contrastive networks and the
+generic trunk.
 
-The teacher is trained as CLIP is (symmetric cross-entropy over a batch, Radford et al. 2021, figure 3) plus an
-auxiliary linear head that names the seven attributes, dropped afterwards. Petal count is the attribute that contrast
-alone learns last, so it weighs most in that head.
+The teacher is trained as CLIP is (symmetric cross-entropy over a batch, Radford et al. 2021, figure
+3) plus an auxiliary linear head that names the seven attributes, dropped afterwards. Petal count is
+the attribute that contrast alone learns last, so it weighs most in that head.
 
-The student "I" is a small CLIP of its own (locked-text tuning, Zhai et al. 2022): its trunk meets the teacher's frozen
-text tower and never sees the teacher's image tower. The generic trunk learns colour x shape only.
+The student "I" is a small CLIP of its own (locked-text tuning, Zhai et al. 2022): its trunk meets
+the teacher's frozen text tower and never sees the teacher's image tower. The generic trunk learns
+colour x shape only.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class Pictures(Protocol):
 
 
 def batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """``steps`` batches of row numbers: whole shuffled epochs, the incomplete last batch of an epoch left out."""
+    """``steps`` batches of row numbers: whole shuffled epochs, the incomplete last batch of an
+    epoch left out.
+    """
     order, place = rng.permutation(count), 0
     for _ in range(steps):
         if place + batch > count:
@@ -57,7 +61,9 @@ def batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Ite
 
 
 def turned(images: Tensor) -> Tensor:
-    """Random mirror, flip and transpose of each image (B, C, S, S); the world has no up, so all eight are as likely."""
+    """Random mirror, flip and transpose of each image (B, C, S, S); the world has no up, so all
+    eight are as likely.
+    """
     coins = torch.rand(3, len(images), 1, 1, 1, device=images.device) < 0.5
     images = torch.where(coins[0], images.flip(3), images)
     images = torch.where(coins[1], images.flip(2), images)
@@ -65,7 +71,9 @@ def turned(images: Tensor) -> Tensor:
 
 
 def mirrored(images: Tensor) -> Tensor:
-    """Random mirror of each image (B, C, S, S), left to right: what photos of things with an up allow."""
+    """Random mirror of each image (B, C, S, S), left to right: what photos of things with an up
+    allow.
+    """
     return torch.where(
         torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5, images.flip(3), images
     )
@@ -83,10 +91,12 @@ def shifted(images: Tensor, reach: int = 3) -> Tensor:
 def contrastive_loss(
     images: Tensor, texts: Tensor, log_scale: Tensor, labels: Tensor | None = None
 ) -> Tensor:
-    """CLIP's loss for matching rows of unit ``images`` and ``texts`` (B, D): mean over B, mean of both directions.
+    """CLIP's loss for matching rows of unit ``images`` and ``texts`` (B, D): mean over B, mean of
+    both directions.
 
-    With ``labels`` (B,) every pair of one label matches, each with the same share of the target (UniCL, Yang et al.
-    2022): where captions tell little more than the class, the others of a batch are no negatives.
+    With ``labels`` (B,) every pair of one label matches, each with the same share of the target
+    (UniCL, Yang et al. 2022): where captions tell little more than the class, the others of a batch
+    are no negatives.
     """
     logits = log_scale.exp() * images @ texts.T
     target = torch.arange(len(logits), device=logits.device)
@@ -112,10 +122,11 @@ def optimise(
     after: Callable[[int], None] = lambda step: None,
     betas: tuple[float, float] = (0.9, 0.98),
 ) -> None:
-    """The one training loop of this package: AdamW, warm-up of 100 steps, ``schedule`` over the run, gradient norm 1.
+    """The one training loop of this package: AdamW, warm-up of 100 steps, ``schedule`` over the
+    run, gradient norm 1.
 
-    ``loss_of(rows)`` gives the loss and numbers to log; ``after(step)`` runs behind each update. Raises TrainingError
-    when the loss is not finite.
+    ``loss_of(rows)`` gives the loss and numbers to log; ``after(step)`` runs behind each update.
+    Raises TrainingError when the loss is not finite.
     """
     matrices = [p for p in parameters if p.ndim > 1]
     vectors = [p for p in parameters if p.ndim <= 1]
@@ -199,7 +210,9 @@ def train_teacher(run: Run, flowers: TrainingFlowers, tokenizer: Tokenizer, samp
 def train_student_clip(
     run: Run, flowers: TrainingFlowers, tokenizer: Tokenizer, teacher: CLIP, samples: int
 ) -> dict[str, Tensor]:
-    """The student "I": trunk, projection and logit scale, against the teacher's frozen text tower."""
+    """The student "I": trunk, projection and logit scale, against the teacher's frozen text
+    tower.
+    """
     manual_seed(run.seed, "embedded", run.phase)
     trunk = run.place(PetalCNN())
     projection = nn.Linear(trunk.num_features, EMBED_DIM, bias=False).to(run.device)

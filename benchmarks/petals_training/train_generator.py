@@ -1,9 +1,11 @@
-"""Phases ``prior`` and ``generator``: from text embedding to image embedding, from image embedding to image.
+"""Phases ``prior`` and ``generator``: from text embedding to image embedding, from image embedding
+to image.
 
-Both learn from the teacher's embeddings of the training flowers, as the two halves of unCLIP do (Ramesh et al. 2022).
-The decoder predicts v (Salimans & Ho 2022) on 2 x 2 pixel-unshuffled images, sees a zero condition in 10 % of the
-samples for classifier-free guidance, and a slightly noisy one otherwise, because at use it gets mixtures and prior
-draws. Time steps are logit-normal (Esser et al. 2024): the middle noise levels are where petals take shape.
+Both learn from the teacher's embeddings of the training flowers, as the two halves of unCLIP do
+(Ramesh et al. 2022). The decoder predicts v (Salimans & Ho 2022) on 2 x 2 pixel-unshuffled images,
+sees a zero condition in 10 % of the samples for classifier-free guidance, and a slightly noisy one
+otherwise, because at use it gets mixtures and prior draws. Time steps are logit-normal (Esser et
+al. 2024): the middle noise levels are where petals take shape.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ def embed_all(run: Run, teacher: CLIP, images: np.ndarray) -> Tensor:
 def train_prior(
     run: Run, pictures: Pictures, tokenizer: Tokenizer, teacher: CLIP, samples: int
 ) -> PetalPrior:
-    """Regression of the image embedding on the text embedding (1 - cosine), then the covariance of what is left."""
+    """Regression of the image embedding on the text embedding (1 - cosine), then the covariance of
+    what is left.
+    """
     manual_seed(run.seed, "embedded", run.phase)
     rng = numpy_rng(run.seed, "embedded", run.phase, "captions")
     image = embed_all(run, teacher, pictures.images).repeat(CAPTIONS_PER_IMAGE, 1)
@@ -90,7 +94,9 @@ def train_decoder(
     turn: Callable[[Tensor], Tensor] = turned,
     batch: int = 64,
 ) -> Any:
-    """The decoder (UNet2DConditionModel)'s exponential moving average; ``turn`` moves the pictures at random."""
+    """The decoder (UNet2DConditionModel)'s exponential moving average; ``turn`` moves the pictures
+    at random.
+    """
     manual_seed(run.seed, "embedded", run.phase)
     embeddings = embed_all(run, teacher, pictures.images)
     unet = run.place(new_unet())

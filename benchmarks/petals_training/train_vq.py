@@ -1,8 +1,11 @@
-"""Phase ``vq``: the discrete autoencoder whose decoder images are optimised through (VQ-VAE, van den Oord et al. 2017).
+"""Phase ``vq``: the discrete autoencoder whose decoder images are optimised through (VQ-VAE, van
+den Oord et al. 2017).
 
-Two parts. First a plain autoencoder; then its outputs become the codebook and everything learns with it: squared error
-in pixels, the codebook and commitment terms, and a little of what the teacher sees (1 - cosine of its features), so that
-the petals that tell species apart are not smoothed away. Codes that nobody uses are moved onto encoder outputs.
+Two parts. First a plain autoencoder; then its outputs become the codebook and everything learns
+with it: squared error in pixels, the codebook and commitment terms, and a little of what the
+    teacher sees (1 - cosine of its features), so that
+the petals that tell species apart are not smoothed away. Codes that nobody uses are moved onto
+encoder outputs.
 """
 
 from __future__ import annotations
@@ -103,7 +106,9 @@ def train_vq(run: Run, pictures: Pictures, teacher: CLIP, samples: int) -> Any:
 
 @torch.no_grad()
 def restart(codebook: Tensor, used: Tensor, latents: Tensor) -> None:
-    """Moves every row of ``codebook`` (C, E) with ``used`` (C,) == 0 onto a random row of ``latents`` (N, E)."""
+    """Moves every row of ``codebook`` (C, E) with ``used`` (C,) == 0 onto a random row of
+    ``latents`` (N, E).
+    """
     idle = (used == 0).nonzero()[:, 0]
     rows = torch.randint(len(latents), (len(idle),), device=latents.device)
     codebook[idle] = latents[rows]
@@ -111,7 +116,8 @@ def restart(codebook: Tensor, used: Tensor, latents: Tensor) -> None:
 
 @torch.no_grad()
 def rescale(model: Any) -> None:
-    """Scales the latent space so that the codebook's entries have standard deviation 1; images stay as they are.
+    """Scales the latent space so that the codebook's entries have standard deviation 1; images stay
+    as they are.
 
     One Adam step of 0.1 is then a tenth of that, whatever scale training ended at.
     """

@@ -1,13 +1,16 @@
-"""Stage "bench": the exported files on this machine. What they know, how fast they are, and which one ships here.
+"""Stage "bench": the exported files on this machine. What they know, how fast they are, and which
+one ships here.
 
-    accuracy.json     per form: top-1, interval, macro-F1, ECE, per class, confusion, reliability; paired comparisons;
-                      what changed between two forms, by class and by image; top-1 and interval per domain, and their
-                      mean, where further domains are tested
+    accuracy.json     per form: top-1, interval, macro-F1, ECE, per class, confusion, reliability;
+                      paired comparisons; what changed between two forms, by class and by image;
+                      top-1 and interval per domain, and their mean, where further domains are
+                      tested
     predictions.npz   labels (N,) and the logits (N, K) of every form, float32
-    latency.json      rows with quantiles and energy, speed-ups with intervals, where an image's time goes, cold starts,
-                      the kernels that ran, the host
+    latency.json      rows with quantiles and energy, speed-ups with intervals, where an image's
+                      time goes, cold starts, the kernels that ran, the host
 
-A *form* is a model in one precision: ``teacher``, ``teacher_zero_shot``, ``student_fp32``, ``student_int8``, ...
+A *form* is a model in one precision: ``teacher``, ``teacher_zero_shot``, ``student_fp32``,
+    ``student_int8``, ...
 Nothing here touches torch: accuracy is what the files give in the runtime that ships.
 """
 
@@ -44,7 +47,8 @@ from runtime.bench.run import COMPUTE, END_TO_END, NO_SENSOR
 from runtime.host import sensors, telemetry
 from runtime.host.energy import idle_watts, measure_energy
 
-CHUNK = 512  # images between two saved parts of a form's logits: a killed bench of a large teacher resumes there
+# images between two saved parts of a form's logits: a killed bench of a large teacher resumes there
+CHUNK = 512
 BATCH = 32  # images in one call
 CHECKED_IMAGES = 8  # test images that go through predict() as encoded files
 NOT_TIMED = frozenset(
@@ -68,7 +72,10 @@ CHANGES = (
     "int8_vs_teacher",
 )  # pairs that are followed down to the classes
 FLIPS = frozenset({"int8_vs_fp32"})  # pairs whose changed images are listed
-NO_TENSORRT = "TensorRT did not run here: onnxruntime ran model.int8.trt.onnx for its accuracy, and it was not timed"
+NO_TENSORRT = (
+    "TensorRT did not run here: onnxruntime ran model.int8.trt.onnx for its "
+    "accuracy, and it was not timed"
+)
 NO_TEST_IMAGES = "no test images: accuracy was not measured"
 
 Logits = NDArray[np.float32]
@@ -167,7 +174,9 @@ def _student(export: Artifact, threads: int, precision: str = "fp32") -> Classif
 def logits_of(
     ctx: StageContext, forms: list[Form], student: PreprocessSpec, sets: TestSets
 ) -> dict[str, dict[str, Logits]]:
-    """Logits (N, K) of every form over every test set: set -> form -> logits; nothing for a set without images."""
+    """Logits (N, K) of every form over every test set: set -> form -> logits; nothing for a set
+    without images.
+    """
     out: dict[str, dict[str, Logits]] = {name: {} for name in sets.names}
     for _, group in groupby(forms, key=lambda form: form.file):
         outputs = list(group)
@@ -187,7 +196,9 @@ def _logits(
     sets: TestSets,
     name: str,
 ) -> dict[str, Logits]:
-    """Logits over a test set of all forms of one file, from one pass each image, in parts that survive a kill."""
+    """Logits over a test set of all forms of one file, from one pass each image, in parts that
+    survive a kill.
+    """
     count, outputs = len(sets.rows(name)), [form.output for form in forms]
     starts = range(0, count, CHUNK)
     parts = [ctx.partial / f"{name}.{forms[0].name}.{start:08d}.npy" for start in starts]
@@ -218,7 +229,8 @@ def _logits(
 
 
 def changed(data: Path, logits: Mapping[str, Logits]) -> dict[str, Any]:
-    """What changed between the forms of ``CHANGES``, by class and, for ``FLIPS``, by image; JSON-able.
+    """What changed between the forms of ``CHANGES``, by class and, for ``FLIPS``, by image;
+    JSON-able.
 
     Args:
         data: the data stage's folder. logits: form -> (N, K) over its test images.
@@ -246,15 +258,17 @@ def by_domain(
     metrics: Mapping[str, Mapping[str, Any]],
     logits: Mapping[str, Mapping[str, Logits]],
 ) -> dict[str, Any]:
-    """Top-1 of every form on every domain, the run's own first, and the means over domains (methods.md C.4).
+    """Top-1 of every form on every domain, the run's own first, and the means over domains
+    (methods.md C.4).
 
     Args:
         metrics: of the run's own test split. logits: set -> form -> (N, K).
 
     Returns:
-        ``domains`` {domain: {form: n, top1, ci95}}, empty without further domains; ``domain_mean`` with ``own``, the
-        ``domains`` it covers, ``top1`` {form: mean over all of them} and ``top1_others`` {form: mean without the own
-        one}, every domain with the same weight whatever its size; None without further domains.
+        ``domains`` {domain: {form: n, top1, ci95}}, empty without further domains; ``domain_mean``
+        with ``own``, the ``domains`` it covers, ``top1`` {form: mean over all of them} and
+        ``top1_others`` {form: mean without the own one}, every domain with the same weight whatever
+        its size; None without further domains.
     """
     if not sets.domains or sets.own is None:
         return {"domains": {}, "domain_mean": None}
@@ -286,7 +300,8 @@ def by_domain(
 
 
 def check_predict(ctx: StageContext, spec: PreprocessSpec, expected: Logits) -> dict[str, Any]:
-    """Sends a few test images as PNG files through the shipped path, decoding included, and compares with the test set.
+    """Sends a few test images as PNG files through the shipped path, decoding included, and
+    compares with the test set.
 
     Args:
         expected: logits (N, K) of the fp32 student over test.npy.
@@ -306,15 +321,18 @@ def check_predict(ctx: StageContext, spec: PreprocessSpec, expected: Logits) -> 
             "predict() does not see what the test set holds",
             got=f"pixels that differ by up to {pixels.max()}/255, logits by up to {difference:.3g}",
             expected=f"equal pixels, logits within {allowed:.3g}",
-            remedy="bundle and data stage no longer share their preprocessing: compress clean, then build again",
+            remedy="bundle and data stage no longer share their preprocessing: compress "
+            "clean, then build again",
         )
     return {"images": len(rows), "pixels_equal": True, "max_abs_logit_difference": difference}
 
 
 def measure(ctx: StageContext, forms: list[Form], spec: PreprocessSpec) -> dict[str, Any]:
-    """Latency of every timed form, interleaved: one image, each number of threads; then end to end from a JPEG.
+    """Latency of every timed form, interleaved: one image, each number of threads; then end to end
+    from a JPEG.
 
-    The first number of threads gets ``bench.seconds``, each further one half, as does the way of an encoded image: as a
+    The first number of threads gets ``bench.seconds``, each further one half, as does the way of an
+        encoded image: as a
     whole, step by step, and bare.
     """
     settings, export = ctx.settings.bench, ctx.inputs["export"]
@@ -374,7 +392,9 @@ def measure(ctx: StageContext, forms: list[Form], spec: PreprocessSpec) -> dict[
 def energy(
     calls: Mapping[str, Callable[[], Any]], seconds: float
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """What an inference of each form costs, one form after the other; nothing, and why, where no sensor can be read."""
+    """What an inference of each form costs, one form after the other; nothing, and why, where no
+    sensor can be read.
+    """
     sensor = sensors.sensor()
     if sensor is None:
         return {}, sensors.obstacles() or [NO_SENSOR]
@@ -436,7 +456,9 @@ def _cold(form: Form, export: Artifact, threads: int) -> dict[str, Any]:
 
 
 def _noise(spec: PreprocessSpec) -> NDArray[np.float32]:
-    """One normalised image (1, 3, S, S) of random pixels: the time does not depend on what is in it."""
+    """One normalised image (1, 3, S, S) of random pixels: the time does not depend on what is in
+    it.
+    """
     pixels = np.random.Generator(np.random.Philox(0)).integers(
         0, 256, (1, spec.size, spec.size, 3), dtype=np.uint8
     )
@@ -444,7 +466,9 @@ def _noise(spec: PreprocessSpec) -> NDArray[np.float32]:
 
 
 def _photo(ctx: StageContext, spec: PreprocessSpec) -> tuple[bytes, str]:
-    """The image that end-to-end rows decode: the first test image as JPEG, or a random one of the student's size."""
+    """The image that end-to-end rows decode: the first test image as JPEG, or a random one of the
+    student's size.
+    """
     sets = TestSets(ctx)
     image = (
         sets.originals(TEST).image(0)

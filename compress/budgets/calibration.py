@@ -1,7 +1,9 @@
-"""Estimates corrected by measurements: one factor per precision, fitted to a ``bench.json`` of the device.
+"""Estimates corrected by measurements: one factor per precision, fitted to a ``bench.json`` of the
+device.
 
-The factor is measured / estimated p50 of the very files that were measured, known by their SHA-256; the geometric mean where
-there are several. A precision that was not measured takes the geometric mean of those that were, and says so.
+The factor is measured / estimated p50 of the very files that were measured, known by their SHA-256;
+the geometric mean where there are several. A precision that was not measured takes the geometric
+mean of those that were, and says so.
 """
 
 from __future__ import annotations
@@ -98,7 +100,8 @@ def read_bench(path: Path) -> dict[str, Any]:
 
 
 def device_of(bench: Mapping[str, Any], path: Path, wanted: str | None = None) -> str:
-    """The profile that a bench belongs to: as its board calls itself, or ``wanted`` where that is one of them.
+    """The profile that a bench belongs to: as its board calls itself, or ``wanted`` where that is
+    one of them.
 
     Raises:
         BudgetError: the board is another one than ``wanted``, or fits no profile.

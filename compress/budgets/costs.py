@@ -1,7 +1,8 @@
 """Operations and bytes of an ONNX graph, kernel by kernel, for one image.
 
-Shapes come from ONNX's own shape inference with batch 1. Nodes are put together as inference engines do it: an elementwise
-node runs inside the kernel that made its latest input, Q/DQ pairs and reshapes cost nothing, and what only one kernel sees
+Shapes come from ONNX's own shape inference with batch 1. Nodes are put together as inference
+engines do it: an elementwise node runs inside the kernel that made its latest input, Q/DQ pairs and
+    reshapes cost nothing, and what only one kernel sees
 never reaches memory. One multiply-accumulate is 2 operations.
 """
 
@@ -128,11 +129,15 @@ class Kernel:
     """What an engine runs in one launch.
 
     Attributes:
-        op: the ONNX type of its first node. name: that node's name. block: the part of the network, from the weights' names.
+        op: the ONNX type of its first node. name: that node's name. block: the part of the network,
+            from the weights' names.
         kind: dense, depthwise or elementwise (which share of the peak it reaches).
-        precision: int8 where both operands come from DequantizeLinear, else what the file computes in.
-        macs: multiply-accumulates of the first node. ops: all operations, 2 per multiply-accumulate.
-        weight_bytes, read_bytes, write_bytes: parameters, and activations that come from or go to other kernels.
+        precision: int8 where both operands come from DequantizeLinear, else what the file computes
+            in.
+        macs: multiply-accumulates of the first node. ops: all operations, 2 per
+            multiply-accumulate.
+        weight_bytes, read_bytes, write_bytes: parameters, and activations that come from or go to
+            other kernels.
         nodes: how many nodes of the file it holds.
     """
 
@@ -376,7 +381,9 @@ class _Reader:
         return math.prod(self.shapes[name])
 
     def _item_bytes(self, name: str) -> float:
-        """Bytes per element as it lies in memory: 1 where everyone reads it through QuantizeLinear."""
+        """Bytes per element as it lies in memory: 1 where everyone reads it through
+        QuantizeLinear.
+        """
         root = self._root(name)
         users = self.users.get(root, [])
         if users and all(user.op_type == "QuantizeLinear" for user in users):
@@ -409,7 +416,9 @@ class _Reader:
         return max(alive, default=0.0)
 
     def _block(self, node: NodeProto) -> str | None:
-        """``blocks.1.0`` from a weight called ``trunk.blocks.1.0.conv.weight``; None where no weight has such a name."""
+        """``blocks.1.0`` from a weight called ``trunk.blocks.1.0.conv.weight``; None where no
+        weight has such a name.
+        """
         names = [self._stored(name) for name in node.input if name in self.constant]
         dotted = next((name for name in names if "." in name and name in self.weights), None)
         if dotted is None:

@@ -1,7 +1,10 @@
-"""Profiles of hardware: what a roofline needs to know of a device, each number with its source, one YAML file a device.
+"""Profiles of hardware: what a roofline needs to know of a device, each number with its source, one
+YAML file a device.
 
-Peaks are what the maker states, dense (never the sparse figure that advertisements quote). How much of a peak a network of
-batch 1 reaches is ours: ``utilisation`` and ``overhead_us`` are typical values, marked as such, and what a calibration with a
+Peaks are what the maker states, dense (never the sparse figure that advertisements quote). How much
+of a peak a network of
+batch 1 reaches is ours: ``utilisation`` and ``overhead_us`` are typical values, marked as such, and
+    what a calibration with a
 ``bench.json`` corrects.
 """
 
@@ -44,10 +47,12 @@ class Device:
         name: as it is written after the ``@``.
         title: the maker's name.
         mode: the power mode that the numbers are for.
-        peak: precision -> operations per second (2 per multiply-accumulate), dense. A precision that is not there is not
+        peak: precision -> operations per second (2 per multiply-accumulate), dense. A precision
+            that is not there is not
             accelerated: such a model runs as the widest one that is.
         bandwidth: bytes per second of main memory.
-        cache_bytes: the last level of cache; weights and activations that fit are read at ``cache_bandwidth``.
+        cache_bytes: the last level of cache; weights and activations that fit are read at
+            ``cache_bandwidth``.
         cache_bandwidth: bytes per second.
         overhead_s: seconds per kernel (launch, dispatch).
         fixed_s: seconds per inference, whatever it computes.
@@ -87,7 +92,8 @@ class Device:
     def rate(self, precision: str, kind: str = "dense") -> float:
         """Operations per second of a kind of kernel whose model has this precision.
 
-        Only dense products reach matrix units; others run on the vector units, which do two halves or four bytes at a time.
+        Only dense products reach matrix units; others run on the vector units, which do two halves
+        or four bytes at a time.
         """
         computed = self.computes(precision)
         peak = self.peak[computed]
@@ -117,7 +123,9 @@ def device(name: str) -> Device:
 
 
 def matching(board: str | None) -> list[str]:
-    """Names of the profiles whose board calls itself ``board`` (``host.device`` of a bench.json)."""
+    """Names of the profiles whose board calls itself ``board`` (``host.device`` of a
+    bench.json).
+    """
     told = (board or "").casefold()
     return [
         name
@@ -150,7 +158,8 @@ def from_plain(name: str, plain: Mapping[str, Any]) -> Device:
     """A profile from the values of its file, in the file's units (TOPS, GB/s, MB, µs).
 
     Raises:
-        ConfigError: a missing or unknown field, a number without a source, a peak that is not positive.
+        ConfigError: a missing or unknown field, a number without a source, a peak that is not
+            positive.
     """
     wanted = {
         "title",
@@ -216,7 +225,9 @@ def from_plain(name: str, plain: Mapping[str, Any]) -> Device:
 
 
 def _host() -> Device:
-    """This machine, one thread: the profile ``host.yaml`` scaled by its clock and its widest vector instructions."""
+    """This machine, one thread: the profile ``host.yaml`` scaled by its clock and its widest vector
+    instructions.
+    """
     import yaml
 
     from runtime.host import telemetry

@@ -2,8 +2,8 @@
 
     p50<=5ms@orin-nano, size<=6MB, energy<=5mJ@orin-nano, drop<=2pt, top1>=90%
 
-A limit on time, energy or memory without a device is about the one device that the budget names, and about the host where it
-names none or several.
+A limit on time, energy or memory without a device is about the one device that the budget names,
+and about the host where it names none or several.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class Limit:
         return METRICS[self.metric].unit
 
     def holds(self, value: float) -> bool:
-        """Whether a value in the canonical unit keeps the limit; a last digit of rounding is forgiven."""
+        """Whether a value in the canonical unit keeps the limit; a last digit of rounding is
+        forgiven.
+        """
         slack = 1e-9 * max(1.0, abs(self.value))
         strict = {
             "<=": value <= self.value + slack,
@@ -104,7 +106,9 @@ class Limit:
         return strict.get(self.op, value > self.value)
 
     def excess(self, value: float) -> float:
-        """How far a value is on the wrong side: 0.5 = by half of the limit; 0 where the limit holds."""
+        """How far a value is on the wrong side: 0.5 = by half of the limit; 0 where the limit
+        holds.
+        """
         if self.holds(value):
             return 0.0
         return max(abs(value - self.value) / max(abs(self.value), 1e-12), 1e-9)
@@ -114,7 +118,8 @@ def parse_budget(*texts: str) -> tuple[Limit, ...]:
     """The limits of one or several expressions.
 
     Raises:
-        BudgetError: what cannot be read, with the nearest name of a metric, unit or device; a limit given twice.
+        BudgetError: what cannot be read, with the nearest name of a metric, unit or device; a limit
+            given twice.
     """
     parts = [part for text in texts for part in text.split(",")]
     read = [_limit(part.strip()) for part in parts if part.strip()]
@@ -141,7 +146,8 @@ def parse_budget(*texts: str) -> tuple[Limit, ...]:
 
 
 def read_budget(texts: Iterable[str]) -> tuple[str, ...]:
-    """What ``--budget`` was given, several times if need be: expressions, or YAML files of them -> one text a limit.
+    """What ``--budget`` was given, several times if need be: expressions, or YAML files of them ->
+    one text a limit.
 
     A file holds a list of expressions, or a mapping such as ``p50@orin-nano: "<=5ms"``.
 
@@ -233,7 +239,8 @@ def _file(path: Path) -> list[str]:
     raise BudgetError(
         "the budget file holds no limits",
         got=f"{path}: {type(loaded).__name__}",
-        expected='a list such as ["p50<=5ms@orin-nano"], or a mapping such as {p50@orin-nano: "<=5ms"}',
+        expected='a list such as ["p50<=5ms@orin-nano"], or a mapping such as '
+        '{p50@orin-nano: "<=5ms"}',
     )
 
 

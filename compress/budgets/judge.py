@@ -1,7 +1,8 @@
 """Limits against a finished run: PASS, FAIL or not known, each with what its value rests on.
 
-This machine's values are measured by the build; another device's are measured where a ``bench.json`` of it and of this very
-bundle was given, and estimates otherwise. An estimate never stands where a measurement was asked for and is missing.
+This machine's values are measured by the build; another device's are measured where a
+``bench.json`` of it and of this very bundle was given, and estimates otherwise. An estimate never
+stands where a measurement was asked for and is missing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from compress.budgets.roofline import Estimate
 from compress.budgets.variants import FILES, estimates, models_of
 
 COMPUTE, TEACHER = "compute", "teacher"
-NO_TAIL = "a roofline knows no tail: measure there (compress bench BUNDLE --out bench.json), then compress report --bench"
+NO_TAIL = (
+    "a roofline knows no tail: measure there (compress bench BUNDLE --out bench.json), "
+    "then compress report --bench"
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class Value:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that limits are judged by: the run's report and estimates of its files on other devices."""
+    """All that limits are judged by: the run's report and estimates of its files on other
+    devices.
+    """
 
     report: Mapping[str, Any]
     estimates: Mapping[str, Mapping[str, Estimate]]
@@ -163,7 +169,9 @@ def evidence(
     limits: Iterable[Limit],
     known: Sequence[Calibration] = (),
 ) -> Evidence:
-    """The evidence of a run: its report, and estimates of its bundle's files on the devices that the limits name."""
+    """The evidence of a run: its report, and estimates of its bundle's files on the devices that
+    the limits name.
+    """
     models = models_of(bundle)
     foreign = [name for name in devices_of(limits) if name != HOST]
     told = {name: estimates(models, device(name), known) for name in foreign}
@@ -173,8 +181,8 @@ def evidence(
 def judge(limits: Sequence[Limit], told: Evidence) -> list[dict[str, Any]]:
     """report.json["budgets"]: a row per limit, for the file that the budget is judged with.
 
-    That is the file that ships here where the host is among the budget's devices. For other devices it is the precision that
-    breaks the fewest limits there, the faster one of equals.
+    That is the file that ships here where the host is among the budget's devices. For other devices
+    it is the precision that breaks the fewest limits there, the faster one of equals.
     """
     precision = judged_precision(limits, told)
     return [_row(limit, told.value(limit, precision), precision) for limit in limits]
@@ -218,7 +226,9 @@ def _row(limit: Limit, found: Value, precision: str) -> dict[str, Any]:
 
 
 def rejudged(report: dict[str, Any], bundle: Path) -> dict[str, Any]:
-    """A report whose budget is judged again, e.g. after the measurements of another device were merged into it."""
+    """A report whose budget is judged again, e.g. after the measurements of another device were
+    merged into it.
+    """
     if not report.get("budgets") or not (bundle / "manifest.json").is_file():
         return report
     limits = parse_budget(*map(written, report["budgets"]))

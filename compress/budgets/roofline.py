@@ -1,9 +1,12 @@
-"""A roofline estimate: each kernel takes the longer of computing and moving bytes, plus what its launch costs.
+"""A roofline estimate: each kernel takes the longer of computing and moving bytes, plus what its
+launch costs.
 
-    seconds = fixed + Σ kernels  max(ops / (peak · utilisation), bytes / (bandwidth · utilisation)) + overhead
+    seconds = fixed + Σ kernels  max(ops / (peak · utilisation), bytes / (bandwidth · utilisation))
+                                 + overhead
 
-(Williams, Waterman, Patterson 2009.) It is an estimate and says so everywhere; without a calibration it is easily off by a
-factor of two. It knows nothing of the tail, so it gives a median only.
+(Williams, Waterman, Patterson 2009.) It is an estimate and says so everywhere; without a
+calibration it is easily off by a factor of two. It knows nothing of the tail, so it gives a median
+only.
 """
 
 from __future__ import annotations
@@ -60,7 +63,9 @@ class Estimate:
 
     @property
     def energy_mj(self) -> float | None:
-        """Energy of one image if the module drew its mode's power throughout: an upper bound; None where none is stated."""
+        """Energy of one image if the module drew its mode's power throughout: an upper bound; None
+        where none is stated.
+        """
         return None if self.device.watts is None else self.device.watts * self.p50_ms
 
     @property
@@ -88,7 +93,9 @@ class Estimate:
         return {name: value / total for name, value in out.items()}
 
     def value(self, metric: str) -> float | None:
-        """The estimate of a metric of the budget's grammar in its canonical unit; None where a roofline knows nothing."""
+        """The estimate of a metric of the budget's grammar in its canonical unit; None where a
+        roofline knows nothing.
+        """
         known = {"p50": self.p50_ms, "energy": self.energy_mj, "memory": self.memory_bytes}
         return known.get(metric)
 
@@ -124,8 +131,9 @@ def estimate(
     """The roofline of a graph on a device.
 
     Args:
-        precision: what float kernels compute in, "fp32" or "fp16"; kernels between Q/DQ pairs are int8 by themselves.
-            "int8" leaves the rest of such a file in the narrowest float precision that the device accelerates.
+        precision: what float kernels compute in, "fp32" or "fp16"; kernels between Q/DQ pairs are
+            int8 by themselves. "int8" leaves the rest of such a file in the narrowest float
+            precision that the device accelerates.
     """
     cached = (
         costs.weight_bytes <= device.cache_bytes
@@ -148,12 +156,16 @@ def _row(kernel: Kernel, device: Device, precision: str, cached: bool) -> Kernel
 
 
 def _float(device: Device, precision: str, kernel: Kernel) -> str:
-    """The precision of a float kernel: as asked for, and inside an int8 file the narrowest that is accelerated."""
+    """The precision of a float kernel: as asked for, and inside an int8 file the narrowest that is
+    accelerated.
+    """
     if precision == "int8":
         return "fp16" if "fp16" in device.peak and device.engine != "onnxruntime" else "fp32"
     return "fp16" if kernel.precision == "fp16" else device.computes(precision)
 
 
 def _narrowed(kernel: Kernel, precision: str) -> float:
-    """Bytes of a float kernel's tensors against the file's: half where an fp32 file runs as fp16."""
+    """Bytes of a float kernel's tensors against the file's: half where an fp32 file runs as
+    fp16.
+    """
     return 0.5 if precision == "fp16" and kernel.precision == "fp32" else 1.0

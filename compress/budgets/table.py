@@ -1,4 +1,6 @@
-"""What ``compress estimate`` prints: a row per precision, then the blocks of one of them and what limits each."""
+"""What ``compress estimate`` prints: a row per precision, then the blocks of one of them and what
+limits each.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Block:
 
 
 def blocks(told: Estimate) -> list[Block]:
-    """An estimate by part of the network, in the network's order; ``bound`` is what limits most of its time."""
+    """An estimate by part of the network, in the network's order; ``bound`` is what limits most of
+    its time.
+    """
     order: dict[str, list] = {}
     for row in told.rows:
         order.setdefault(row.kernel.block, []).append(row)
@@ -59,7 +63,8 @@ def head(where: Device, found: Mapping[str, Estimate]) -> list[str]:
     lines = [f"ESTIMATE for {where.name}: {where.title}, {where.mode}."]
     if first.calibration is None:
         lines.append(
-            f"Nothing was measured there. {UNCALIBRATED[0].upper()}{UNCALIBRATED[1:]}; --calibrate corrects it."
+            f"Nothing was measured there. {UNCALIBRATED[0].upper()}{UNCALIBRATED[1:]}; "
+            "--calibrate corrects it."
         )
     else:
         told = first.calibration

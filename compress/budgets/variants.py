@@ -1,4 +1,6 @@
-"""Which file of a bundle computes which precision on a device: the int8 file made for its engine, the float file as fp16."""
+"""Which file of a bundle computes which precision on a device: the int8 file made for its engine,
+the float file as fp16.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ FILES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 
 def models_of(path: Path) -> dict[str, Path]:
-    """Model key -> ONNX file: of a bundle, or of a single file ("int8" where it holds Q/DQ pairs, else "fp32").
+    """Model key -> ONNX file: of a bundle, or of a single file ("int8" where it holds Q/DQ pairs,
+    else "fp32").
 
     Raises:
         BundleError: a bundle that is damaged. BudgetError: neither a bundle nor an ONNX file.

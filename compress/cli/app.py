@@ -1,4 +1,6 @@
-"""The command line: parse, call, print. One line per error, exit code 2; nothing here needs torch before it is used."""
+"""The command line: parse, call, print. One line per error, exit code 2; nothing here needs torch
+before it is used.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Turn a CLIP teacher and a handful of images into a tiny quantized classifier, and prove what was lost and gained.",
+    help="Turn a CLIP teacher and a handful of images into a tiny quantized classifier, and "
+    "prove what was lost and gained.",
 )
 app.add_typer(device_cli.commands)
 
@@ -68,7 +71,8 @@ Workers = Annotated[int, typer.Option(min=1, help="Threads that read and augment
 Budget = Annotated[
     list[str] | None,
     typer.Option(
-        help='Limits: "p50<=5ms@orin-nano, size<=6MB, drop<=2pt", or a YAML file; exit code 1 where one is not kept'
+        help='Limits: "p50<=5ms@orin-nano, size<=6MB, drop<=2pt", or a YAML file; exit code '
+        "1 where one is not kept"
     ),
 ]
 Benches = Annotated[
@@ -191,7 +195,9 @@ def build(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars")] = False,
 ) -> None:
-    """Build a classifier: data, teacher, generate, label, distill, quantize, export, bench, report."""
+    """Build a classifier: data, teacher, generate, label, distill, quantize, export, bench,
+    report.
+    """
     from compress import api
     from compress.engine.progress import SILENT, RichProgress
 
@@ -216,7 +222,8 @@ def build(
             from compress.search.zoo import students
 
             typer.echo(
-                f"{'search':10} {', '.join(students(settings))} for {', '.join(settings.budget.limits)}"
+                f"{'search':10} {', '.join(students(settings))} for "
+                f"{', '.join(settings.budget.limits)}"
             )
         _print_plan(api.plan(settings, work_dir=work_dir, until=until))
         return
@@ -295,7 +302,9 @@ def show(
         for run in runs:
             record = json.loads((run / "run.json").read_text())
             typer.echo(
-                f"{run.name:32} {'finished ' + record['end'] if 'end' in record else 'unfinished':34} {record['command']}"
+                f"{run.name:32} "
+                f"{'finished ' + record['end'] if 'end' in record else 'unfinished':34} "
+                f"{record['command']}"
             )
         return
     folder = next((run for run in runs if run.name == name), None)
@@ -320,7 +329,8 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            help="datasets, teachers, students, generators, decoders, strategies, prompts, objectives, presets, methods, devices"
+            help="datasets, teachers, students, generators, decoders, strategies, prompts, "
+            "objectives, presets, methods, devices"
         ),
     ],
     match: Annotated[str, typer.Argument(help="Only names that contain this")] = "",
@@ -381,7 +391,8 @@ def reproduce(
         for name in plan.rows:
             typer.echo(name)
         typer.echo(
-            f"{plan.cells} builds: {len(plan.rows)} rows, datasets {', '.join(plan.datasets)}, {plan.seeds} seeds"
+            f"{plan.cells} builds: {len(plan.rows)} rows, datasets "
+            f"{', '.join(plan.datasets)}, {plan.seeds} seeds"
         )
         return
     work, start = api.work_folder(work_dir), time.perf_counter()

@@ -1,4 +1,6 @@
-"""Commands about a finished bundle: use it, measure it, export it, put it into an app. The other half of ``cli.py``."""
+"""Commands about a finished bundle: use it, measure it, export it, put it into an app. The other
+half of ``cli.py``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def classify(arguments: Annotated[list[str], typer.Argument(help="BUNDLE IMAGE..
 def bench(
     arguments: Annotated[list[str], typer.Argument(help="BUNDLE [--teacher PATH] [--out FILE]")],
 ) -> None:
-    """Measure a bundle on this machine, beside its teacher (the same as python -m runtime bench)."""
+    """Measure a bundle on this machine, beside its teacher (the same as python -m runtime
+    bench).
+    """
     _runtime("bench", arguments)
 
 
@@ -85,7 +89,9 @@ def export(
         bool, typer.Option("--offline", help="Look for the teacher's weights on this machine only")
     ] = False,
 ) -> None:
-    """Make further files from a bundle, each verified on real images; or a teacher's bundle, with --teacher."""
+    """Make further files from a bundle, each verified on real images; or a teacher's bundle, with
+    --teacher.
+    """
     if teacher is not None:
         from compress.cli.app import _class_names
         from export.teacher.bundle import export_teacher
@@ -103,7 +109,8 @@ def export(
         )
         for key, file in made["models"].items():
             typer.echo(
-                f"{key:11} {made['files'][file]['bytes'] / 1e6:10,.1f} MB  weights: {made['weights']}  {bundle}"
+                f"{key:11} {made['files'][file]['bytes'] / 1e6:10,.1f} MB  weights: "
+                f"{made['weights']}  {bundle}"
             )
         return
     if (
@@ -133,7 +140,9 @@ def report(
         Path | None, typer.Option(help="Default: $CLIP2EDGE_WORK, else ./work")
     ] = None,
 ) -> None:
-    """Render a finished run's report again, with what other devices measured (compress bench BUNDLE --out bench.json)."""
+    """Render a finished run's report again, with what other devices measured (compress bench BUNDLE
+    --out bench.json).
+    """
     from compress import api
     from compress.report.rerender import rerender
     from compress.report.sections.devices import device_sentence
@@ -160,7 +169,9 @@ def app_(
         typer.Option(help="web: folder of the npm package onnxruntime-web, copied into the app"),
     ] = None,
 ) -> None:
-    """Write an app that embeds the student: a script, a web page, a C++ project, a Triton repository, a Jetson container."""
+    """Write an app that embeds the student: a script, a web page, a C++ project, a Triton
+    repository, a Jetson container.
+    """
     from compress.engine.errors import MissingExtraError
 
     try:
@@ -190,7 +201,9 @@ def estimate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
-    """Estimate a model on a device that is not here: a roofline from its graph, marked as an estimate everywhere."""
+    """Estimate a model on a device that is not here: a roofline from its graph, marked as an
+    estimate everywhere.
+    """
     from compress.budgets.command import estimate_command
 
     estimate_command(model, device, precision, calibrate, calibration or [], save, as_json)
@@ -216,7 +229,9 @@ def sensitivity(
         Path | None, typer.Option(help="Default: $CLIP2EDGE_WORK, else ./work")
     ] = None,
 ) -> None:
-    """Should I quantize? What int8 costs and saves in every block of a student, and the mixture to ship here."""
+    """Should I quantize? What int8 costs and saves in every block of a student, and the mixture to
+    ship here.
+    """
     from compress import api
     from compress.engine.progress import SILENT, RichProgress
     from compress.engine.runs import find_run, open_run

@@ -1,4 +1,5 @@
-"""What this machine can build, run and measure: ``compress doctor``. The device's part is ``runtime.host.doctor``.
+"""What this machine can build, run and measure: ``compress doctor``. The device's part is
+``runtime.host.doctor``.
 
 Packages are asked for their versions, not imported: torch alone would take seconds.
 """
@@ -51,7 +52,8 @@ class Tool:
 
     Attributes:
         names: what it may be called; the first found counts.
-        version: the words that make it print its version in few milliseconds; empty: it is not asked.
+        version: the words that make it print its version in few milliseconds; empty: it is not
+            asked.
         serves: what it is needed for.
         remedy: how to get it.
     """
@@ -251,7 +253,9 @@ def _version(path: str, words: tuple[str, ...]) -> str | None:
 
 
 class _Asked:
-    """A question that is answered in the background: looking a name up can take longer than any time-out."""
+    """A question that is answered in the background: looking a name up can take longer than any
+    time-out.
+    """
 
     def __init__(self, ask: Callable[[], bool]) -> None:
         self.answer: bool | None = None

@@ -1,4 +1,6 @@
-"""What ``compress list`` prints: one table row per kind of name, each read from the table that the code itself uses."""
+"""What ``compress list`` prints: one table row per kind of name, each read from the table that the
+code itself uses.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,8 @@ def _methods() -> Iterable[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     for paper, preset, row, strategy, objective in rows:
         yield (
-            f"{paper:{widths[0]}}  --preset {preset:{widths[1]}}  {row:{widths[2]}}  {strategy:{widths[3]}}  x  {objective}"
+            f"{paper:{widths[0]}}  --preset {preset:{widths[1]}}  {row:{widths[2]}}  "
+            f"{strategy:{widths[3]}}  x  {objective}"
         )
 
 

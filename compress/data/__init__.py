@@ -1,1 +1,3 @@
-"""Where images come from: named datasets, folders, class names; few-shot sampling; the decoded cache."""
+"""Where images come from: named datasets, folders, class names; few-shot sampling; the decoded
+cache.
+"""

@@ -1,14 +1,17 @@
 """Views: augmented versions of an image, each a pure function of one integer.
 
-A view is crop -> flip -> RandAugment -> ``(S, S, 3)`` uint8, so a target that the teacher computed for view ``v`` of
-image ``i`` last week can be paired with exactly the same pixels today, in any order, in any thread.
+A view is crop -> flip -> RandAugment -> ``(S, S, 3)`` uint8, so a target that the teacher computed
+for view ``v`` of image ``i`` last week can be paired with exactly the same pixels today, in any
+order, in any thread.
 
-The operations, their strengths and the magnitude scale 0..30 are those of RandAugment (arXiv 1909.13719) as torchvision
-implements it for PIL images; a test compares every one with torchvision, pixel for pixel. The library itself is not
-called because it draws from the process-wide generator, which threads share.
+The operations, their strengths and the magnitude scale 0..30 are those of RandAugment (arXiv
+1909.13719) as torchvision implements it for PIL images; a test compares every one with torchvision,
+pixel for pixel. The library itself is not called because it draws from the process-wide generator,
+which threads share.
 
-The paper's "six augmentations per image" has two readings: six operations per view (``randaug_num_ops=6``, the default)
-or six augmented copies (``views=6, randaug_num_ops=1``). ``randaug_num_ops=0`` is its ablation: flip and crop only.
+The paper's "six augmentations per image" has two readings: six operations per view
+(``randaug_num_ops=6``, the default) or six augmented copies (``views=6, randaug_num_ops=1``).
+``randaug_num_ops=0`` is its ablation: flip and crop only.
 """
 
 from __future__ import annotations
@@ -42,9 +45,11 @@ class ViewRecipe:
         flip: whether half of the views are mirrored.
         num_ops: RandAugment operations per view.
         magnitude: strength of the operations, 0..30.
-        rotate: largest rotation either way, in degrees, before the crop; 180 for what has no up, such as flowers from above.
-        noise: largest standard deviation of the Gaussian noise added last, in units of the full range 0..1; each view
-            draws its own between 0 and this. Diffusion images lack a camera's grain, and batch statistics notice.
+        rotate: largest rotation either way, in degrees, before the crop; 180 for what has no up,
+            such as flowers from above.
+        noise: largest standard deviation of the Gaussian noise added last, in units of the full
+            range 0..1; each view draws its own between 0 and this. Diffusion images lack a camera's
+            grain, and batch statistics notice.
     """
 
     size: int
@@ -78,9 +83,11 @@ class ViewRecipe:
 
 
 def render_view(image: np.ndarray, recipe: ViewRecipe, seed: int) -> np.ndarray:
-    """One view of an image, ``(H, W, 3)`` -> ``(S, S, 3)``, both uint8; the same seed gives the same bytes.
+    """One view of an image, ``(H, W, 3)`` -> ``(S, S, 3)``, both uint8; the same seed gives the
+    same bytes.
 
-    All randomness but rotation and noise is one vector of uniforms read by position: four for the crop, one for the flip, two per
+    All randomness but rotation and noise is one vector of uniforms read by position: four for the
+        crop, one for the flip, two per
     operation. Changing ``num_ops`` therefore changes neither crop nor flip.
     """
     u = numpy_rng(seed, "view").random(5 + 2 * recipe.num_ops)
@@ -100,7 +107,9 @@ def render_view(image: np.ndarray, recipe: ViewRecipe, seed: int) -> np.ndarray:
 
 
 def _turn(image: np.ndarray, most: float, seed: int) -> Image.Image:
-    """The image turned about its center by up to ``most`` degrees either way; corners are filled with its mirror image."""
+    """The image turned about its center by up to ``most`` degrees either way; corners are filled
+    with its mirror image.
+    """
     angle = most * (2 * numpy_rng(seed, "turn").random() - 1)
     height, width = image.shape[:2]
     border = math.ceil(0.21 * max(height, width))  # half a diagonal minus half a side
@@ -120,7 +129,9 @@ def _grain(view: np.ndarray, most: float, seed: int) -> np.ndarray:
 
 
 def eval_view(image: np.ndarray, recipe: ViewRecipe) -> np.ndarray:
-    """The image without augmentation, ``(H, W, 3)`` -> ``(S, S, 3)``: the resize and center crop of the test images."""
+    """The image without augmentation, ``(H, W, 3)`` -> ``(S, S, 3)``: the resize and center crop of
+    the test images.
+    """
     spec = runtime.PreprocessSpec(
         size=recipe.size,
         resize=recipe.resize,
@@ -134,7 +145,9 @@ def eval_view(image: np.ndarray, recipe: ViewRecipe) -> np.ndarray:
 def _crop(
     image: Image.Image, recipe: ViewRecipe, area: float, ratio: float, left: float, top: float
 ) -> Image.Image:
-    """RandomResizedCrop from four uniforms; a side that would leave the image is cut to it instead of drawn again."""
+    """RandomResizedCrop from four uniforms; a side that would leave the image is cut to it instead
+    of drawn again.
+    """
     width, height = image.size
     target = (recipe.crop_scale_min + area * (1 - recipe.crop_scale_min)) * width * height
     aspect = math.exp((2 * ratio - 1) * LOG_RATIO)

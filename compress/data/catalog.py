@@ -1,4 +1,6 @@
-"""The named datasets, one row each. To add one: a row, and names in ``names.py`` if its files do not tell them."""
+"""The named datasets, one row each. To add one: a row, and names in ``names.py`` if its files do
+not tell them.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ class Dataset:
     Attributes:
         title: what it is called in full.
         classes: number of classes K.
-        category: what kind of thing the classes are, for prompts such as "a photo of a rose, a type of flower."
+        category: what kind of thing the classes are, for prompts such as "a photo of a rose, a type
+            of flower."
         license: of the images, as far as their authors state it.
         home: where its files can be had by hand.
         files: what must lie below the datasets folder.
@@ -42,7 +45,8 @@ class Dataset:
         prompt: what stands for a class in a prompt; ``{}`` is its name.
         downloadable: whether torchvision can still fetch it.
         domains: what ``data.domain`` and ``data.test_domains`` may name; the first is the default.
-        there: whether it is on disk, for layouts with variants; default: every file of ``files`` is.
+        there: whether it is on disk, for layouts with variants; default: every file of ``files``
+            is.
     """
 
     title: str
@@ -58,7 +62,9 @@ class Dataset:
     there: Callable[[Path], bool] | None = None
 
     def on_disk(self, root: Path) -> bool:
-        """Whether every file of ``files`` is there ("..." stands for a folder of them); nothing is opened."""
+        """Whether every file of ``files`` is there ("..." stands for a folder of them); nothing is
+        opened.
+        """
         if self.there is not None:
             return self.there(root)
         paths = (
@@ -119,7 +125,8 @@ CATALOG: dict[str, Dataset] = {
         196,
         "car",
         "not stated (non-commercial research)",
-        "a mirror, since the original https://ai.stanford.edu/~jkrause/cars/car_dataset.html is gone",
+        "a mirror, since the original https://ai.stanford.edu/~jkrause/cars/car_dataset.html "
+        "is gone",
         (
             "stanford_cars/cars_train/00001.jpg ...",
             "stanford_cars/cars_test/00001.jpg ...",
@@ -266,7 +273,8 @@ def root_of(settings: DataSettings) -> Path:
 
 
 def missing_dataset(settings: DataSettings, reachable: bool) -> str | None:
-    """What a person must place by hand before the dataset can be opened; None if nothing. Cheap: looks, opens nothing.
+    """What a person must place by hand before the dataset can be opened; None if nothing. Cheap:
+    looks, opens nothing.
 
     Raises:
         ConfigError: no such dataset.
@@ -354,7 +362,8 @@ def _read(row: Dataset, settings: DataSettings, root: Path) -> Images:
         f"{row.title} could not be had",
         got=reason,
         expected=f"by hand, {row.by_hand(root)}",
-        remedy="without a network: compress build --dataset petals, or your own images with --data DIR",
+        remedy="without a network: compress build --dataset petals, or your own images with "
+        "--data DIR",
     )
 
 
@@ -369,4 +378,7 @@ def _timeout(seconds: float) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"
+    return (
+        f"{type(error).__name__}: "
+        f"{str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"
+    )

@@ -1,9 +1,11 @@
-"""Datasets of several domains: the same classes as photographs, paintings, drawings; laid out by hand.
+"""Datasets of several domains: the same classes as photographs, paintings, drawings; laid out by
+hand.
 
     ROOT/<base>/<domain>/<class>/...       e.g. PACS/art_painting/dog/pic_001.jpg
 
-Shots and the test split come from one domain (``data.domain``), every further domain (``data.test_domains``) is a test
-set as a whole. None of them has an official split, so 20 % of every class of the own domain is held out with seed 0.
+Shots and the test split come from one domain (``data.domain``), every further domain
+(``data.test_domains``) is a test set as a whole. None of them has an official split, so 20 % of
+every class of the own domain is held out with seed 0.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class DomainFolders:
     Attributes:
         title: what error messages call it.
         bases: folders below the root that may hold the domain folders, the usual one first.
-        domains: domain -> the names its folder goes by, the usual one first; the first domain is the default.
+        domains: domain -> the names its folder goes by, the usual one first; the first domain is
+            the default.
         names: folder -> class name; every domain must have exactly these folders.
     """
 
@@ -49,7 +52,10 @@ class DomainFolders:
         train_rows, test_rows = hold_out(whole[own], folders, HELD_OUT, seed=0)
         train, test = whole[own].subset(train_rows), whole[own].subset(test_rows)
         tested = {domain: whole[domain] for domain in others}
-        note = f"no official split: {HELD_OUT:.0%} of every class of {own} is held out for testing (seed 0)"
+        note = (
+            f"no official split: {HELD_OUT:.0%} of every class of {own} is held out for "
+            "testing (seed 0)"
+        )
         return Images(
             tuple(self.names[folder] for folder in folders),
             train,

@@ -1,10 +1,12 @@
 """Folders of images, one folder a class.
 
     DIR/train/<class>/...  DIR/test/<class>/...      as they are; test may be called val
-    DIR/<class>/...                                  split per class with a fixed seed (--set data.test_fraction)
+    DIR/<class>/...                                  split per class with a fixed seed (--set
+                                                     data.test_fraction)
 
-Files are told apart by content, not by suffix; hidden files are not there. Folder names become class names
-("water_lily" -> "water lily"). With 0 shots the training images are not needed: class names and test images are enough.
+Files are told apart by content, not by suffix; hidden files are not there. Folder names become
+class names ("water_lily" -> "water lily"). With 0 shots the training images are not needed: class
+names and test images are enough.
 """
 
 from __future__ import annotations
@@ -43,8 +45,8 @@ def open_folder(settings: DataSettings) -> Source:
     """A source over ``settings.path``.
 
     Raises:
-        DataError: not a folder, no class folders, a single class, an empty class, classes that differ between train and
-            test, a folder that loops through symbolic links.
+        DataError: not a folder, no class folders, a single class, an empty class, classes that
+            differ between train and test, a folder that loops through symbolic links.
     """
     assert settings.path is not None
     root, notes = _descend(_checked(settings.path.expanduser()))
@@ -172,7 +174,9 @@ def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Itera
 
 
 def split_files(base: Path, files: ClassFiles, names: Iterable[str], max_pixels: int) -> Split:
-    """A split over files; class numbers follow the order of ``names``, keys are paths below ``base``."""
+    """A split over files; class numbers follow the order of ``names``, keys are paths below
+    ``base``.
+    """
     listed = [(path, label) for label, name in enumerate(names) for path in files.get(name, ())]
     paths = [path for path, _ in listed]
     keys = tuple(printable(path.relative_to(base).as_posix()) for path in paths)

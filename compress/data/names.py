@@ -1,6 +1,7 @@
 """Class names as CLIP prompts want them, where a dataset's own files do not give them so.
 
-Sources: the class lists in the data notes of the CLIP paper (Radford et al., 2021), corrected where misspelt.
+Sources: the class lists in the data notes of the CLIP paper (Radford et al., 2021), corrected where
+    misspelt.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ EUROSAT = {
     "SeaLake": "lake or sea",
 }
 
-#: the few names of torchvision's Flowers102.classes that are written for a table and not for a sentence
+#: the few names of torchvision's Flowers102.classes that are written for a table and not for a
+#: sentence
 FLOWERS = {
     "globe-flower": "globe flower",
     "pink-yellow dahlia?": "pink and yellow dahlia",

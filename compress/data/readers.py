@@ -1,8 +1,9 @@
-"""Reads the named datasets: torchvision's with an official split, torchvision's folders without one, and petals.
+"""Reads the named datasets: torchvision's with an official split, torchvision's folders without
+one, and petals.
 
-Datasets of several domains are read by ``domains.py``. A reader takes (settings, root, download) and returns ``Images``.
-It opens lists, never images, and raises what torchvision raises if something is not on disk; ``catalog.open_dataset``
-turns that into one message.
+Datasets of several domains are read by ``domains.py``. A reader takes (settings, root, download)
+and returns ``Images``. It opens lists, never images, and raises what torchvision raises if
+something is not on disk; ``catalog.open_dataset`` turns that into one message.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from compress.engine.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class Images:
-    """What a reader gives: class names by class number, both splits, and what identifies their content.
+    """What a reader gives: class names by class number, both splits, and what identifies their
+    content.
 
     ``domain`` and ``others`` are those of ``split.Source``.
     """
@@ -114,8 +116,8 @@ class ClassFolders:
         kind: the class in ``torchvision.datasets`` that downloads it.
         base: the folder below the root that holds the class folders (or the folders of ``splits``).
         names: folder -> class name, where it is not the folder with spaces for underscores.
-        splits: the train and test folders below ``base``; None if there is no official split (20 % of every class is
-            held out with seed 0).
+        splits: the train and test folders below ``base``; None if there is no official split (20 %
+            of every class is held out with seed 0).
         left_out: folders that are not classes.
     """
 
@@ -223,7 +225,8 @@ def own_domain(settings: DataSettings, known: Sequence[str], of: str) -> str:
 def further_domains(
     settings: DataSettings, own: str, known: Sequence[str], of: str
 ) -> tuple[str, ...]:
-    """The domains to be tested besides the own one, whose held-out part is the test split: ``data.test_domains``.
+    """The domains to be tested besides the own one, whose held-out part is the test split:
+    ``data.test_domains``.
 
     Raises:
         ConfigError: no such domain (names the nearest one).

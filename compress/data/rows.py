@@ -1,4 +1,6 @@
-"""A .npy file written row by row, in constant memory, whose number of rows need not be known before."""
+"""A .npy file written row by row, in constant memory, whose number of rows need not be known
+before.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,11 @@ import numpy as np
 
 
 class RowWriter:
-    """Appends arrays of one shape to a .npy file; readable with ``np.load(path, mmap_mode="r")`` after ``with``.
+    """Appends arrays of one shape to a .npy file; readable with ``np.load(path, mmap_mode="r")``
+    after ``with``.
 
-    Plain writes instead of a memory map: a full disk is then an OSError here, and not a SIGBUS that kills the process.
+    Plain writes instead of a memory map: a full disk is then an OSError here, and not a SIGBUS that
+        kills the process.
     """
 
     def __init__(

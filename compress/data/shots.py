@@ -1,8 +1,10 @@
-"""Which images are used: k shots of every class or all, a stratified hold-out, a stratified part of a test split.
+"""Which images are used: k shots of every class or all, a stratified hold-out, a stratified part of
+a test split.
 
-All three rest on one thing, a seeded order of each class's images that depends on nothing but the seed, the class's
-name and the images' keys. The k-shot sets of one seed are therefore nested (the 4 shots contain the 2, "all" contains
-every one of them), and another class in the dataset changes no draw.
+All three rest on one thing, a seeded order of each class's images that depends on nothing but the
+seed, the class's name and the images' keys. The k-shot sets of one seed are therefore nested (the 4
+shots contain the 2, "all" contains every one of them), and another class in the dataset changes no
+draw.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ WINDOW = 64  # images asked for at once
 
 
 def class_orders(split: Split, names: Sequence[str], seed: int, purpose: str) -> list[np.ndarray]:
-    """The seeded order of each class's images, as indices into the split: K arrays of int64 (N_k,)."""
+    """The seeded order of each class's images, as indices into the split: K arrays of int64
+    (N_k,).
+    """
     orders = []
     for label, name in enumerate(names):
         members = np.flatnonzero(split.labels == label)
@@ -41,15 +45,18 @@ def draw_shots(
     seed: int,
     read: Callable[[Sequence[int]], list[T | None]],
 ) -> Iterator[tuple[int, int, T]]:
-    """Draws readable images of every class, class by class: (label, index in the split, what ``read`` gave).
+    """Draws readable images of every class, class by class: (label, index in the split, what
+    ``read`` gave).
 
     Args:
-        shots: how many of each class; "all" gives every one there is, so that classes may differ in size.
-        read: reads the images named by indices; None stands for one that cannot be read, and the next one in the
-            class's order takes its place.
+        shots: how many of each class; "all" gives every one there is, so that classes may differ in
+            size.
+        read: reads the images named by indices; None stands for one that cannot be read, and the
+            next one in the class's order takes its place.
 
     Raises:
-        DataError: a class has fewer readable images than shots, or none. Counted before anything is read, where possible.
+        DataError: a class has fewer readable images than shots, or none. Counted before anything is
+            read, where possible.
     """
     orders = class_orders(split, names, seed, "shots")
     least = 1 if shots == "all" else shots
@@ -82,7 +89,8 @@ def _too_few(name: str, got: str, shots: int, orders: list[np.ndarray]) -> DataE
 def hold_out(
     split: Split, names: Sequence[str], fraction: float, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Splits every class into train and test indices; each side gets at least one image of every class.
+    """Splits every class into train and test indices; each side gets at least one image of every
+    class.
 
     Raises:
         DataError: a class with a single image cannot be on both sides.
@@ -103,7 +111,9 @@ def hold_out(
 
 
 def stratified_part(split: Split, names: Sequence[str], limit: int, seed: int = 0) -> np.ndarray:
-    """Indices of ``limit`` images in which every class keeps its share; the parts of one seed are nested."""
+    """Indices of ``limit`` images in which every class keeps its share; the parts of one seed are
+    nested.
+    """
     orders = [order for order in class_orders(split, names, seed, "part") if len(order)]
     if not orders:
         return np.zeros(0, np.int64)

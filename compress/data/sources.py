@@ -16,10 +16,12 @@ __all__ = ["ClassInfo", "Source", "Split", "missing", "open_names", "open_source
 
 
 def open_names(settings: DataSettings) -> Source:
-    """Class names without a single image: everything the student sees is synthetic, and nothing can be measured.
+    """Class names without a single image: everything the student sees is synthetic, and nothing can
+    be measured.
 
     Raises:
-        DataError: an empty name, a name that is there twice (whatever its case), or fewer than two names.
+        DataError: an empty name, a name that is there twice (whatever its case), or fewer than two
+            names.
     """
     names = tuple(" ".join(name.split()) for name in settings.classes or ())
     if not all(names):
@@ -44,11 +46,15 @@ def open_names(settings: DataSettings) -> Source:
         return {"classes": hashlib.sha256("\n".join(names).encode()).hexdigest()}
 
     classes = tuple(ClassInfo(name, name, settings.category) for name in names)
-    note = "only class names were given: no real image is used, and accuracy on real images is not measured"
+    note = (
+        "only class names were given: no real image is used, and accuracy on real images "
+        "is not measured"
+    )
     return Source("class names", classes, nothing(), nothing(), identity, notes=(note,))
 
 
-#: which field of DataSettings names the source -> what opens it; exactly one field is set (see DataSettings)
+#: which field of DataSettings names the source -> what opens it; exactly one field is set (see
+#: DataSettings)
 OPENERS: dict[str, Callable[[DataSettings], Source]] = {
     "dataset": open_dataset,
     "path": open_folder,
@@ -60,7 +66,8 @@ def open_source(settings: DataSettings) -> Source:
     """The source that the settings name; reads lists of images, but no image.
 
     Raises:
-        ConfigError: an unknown dataset or domain (with the nearest name), or an option that the source does not have.
+        ConfigError: an unknown dataset or domain (with the nearest name), or an option that the
+            source does not have.
         DownloadError: a dataset that is not on disk and cannot be downloaded.
         DataError: a folder or list of names that cannot be used.
     """

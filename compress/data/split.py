@@ -19,7 +19,8 @@ class ClassInfo:
     Attributes:
         name: what reports and labels call it, e.g. "water lily".
         prompt: what stands for it in a prompt template, usually the name.
-        category: what kind of thing it is, e.g. "flower"; None if the classes have nothing in common.
+        category: what kind of thing it is, e.g. "flower"; None if the classes have nothing in
+            common.
     """
 
     name: str
@@ -34,7 +35,8 @@ class Split:
     Attributes:
         labels: class number of each image, int64 (N,).
         keys: a name of each image that is unique within the source, e.g. "train/rose/1.jpg".
-        load: gives image i as anything that ``runtime.decode`` reads (a path, bytes, an array, a PIL image).
+        load: gives image i as anything that ``runtime.decode`` reads (a path, bytes, an array, a
+            PIL image).
         max_pixels: larger images are refused.
     """
 
@@ -51,7 +53,9 @@ class Split:
         return self.keys[index]
 
     def image(self, index: int) -> Image.Image:
-        """Image ``index`` as upright RGB; raises whatever the decoder raises if it cannot be read."""
+        """Image ``index`` as upright RGB; raises whatever the decoder raises if it cannot be
+        read.
+        """
         from runtime.preprocess import decode
 
         return decode(self.load(index), max_pixels=self.max_pixels)
@@ -82,10 +86,13 @@ class Source:
     """Classes and their images.
 
     Attributes:
-        identity: gives what makes the source's content what it is, as {what: fingerprint}; may read every file.
+        identity: gives what makes the source's content what it is, as {what: fingerprint}; may read
+            every file.
         notes: what a person should know about how the source was read.
-        domain: where ``train`` and ``test`` come from, in a dataset of several domains; None in every other.
-        others: further test sets that the settings ask for, by domain; none of their images is in ``train``.
+        domain: where ``train`` and ``test`` come from, in a dataset of several domains; None in
+            every other.
+        others: further test sets that the settings ask for, by domain; none of their images is in
+            ``train``.
     """
 
     name: str

@@ -1,11 +1,14 @@
 """The data stage: draws the shots, decodes every image once, and lists what could not be read.
 
 classes.json   [{"name", "prompt", "category"}]      the order is the class number
-shots.npy      uint8 (K * k, C, C, 3)                shorter side resized to C, central square: the cache that views
-                                                     are cut from; all training images with ``shots: all``
+shots.npy      uint8 (K * k, C, C, 3)                shorter side resized to C, central square: the
+               cache that views
+                                                     are cut from; all training images with ``shots:
+                                                     all``
 test.npy       uint8 (N, S, S, 3)                    the runtime's own geometry, as on the device
 shots.json     test.json  [{"key", "label"}]         skipped.json  [{"key", "reason"}]
-test_<domain>.npy, test_<domain>.json                every further domain that was asked for, like test
+test_<domain>.npy, test_<domain>.json                every further domain that was asked for, like
+                                                     test
 """
 
 from __future__ import annotations
@@ -46,7 +49,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     Raises:
         ConfigError: an unknown dataset, domain or style.
         DownloadError: a dataset that cannot be had.
-        DataError: classes or images that cannot be used, too few of them, or a shot among the test images.
+        DataError: classes or images that cannot be used, too few of them, or a shot among the test
+            images.
     """
     data, image = ctx.settings.data, ctx.settings.image
     source = open_source(data)
@@ -94,7 +98,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def cache_spec(image: ImageSettings) -> PreprocessSpec:
-    """The geometry of shots.npy: a square of the edge that the test images are resized to before their crop."""
+    """The geometry of shots.npy: a square of the edge that the test images are resized to before
+    their crop.
+    """
     return PreprocessSpec(
         image.resize, image.resize, image.interpolation, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     )
@@ -193,7 +199,8 @@ def _write_test(
 
 
 def refuse_leaks(shots: Iterable[str], tests: Iterable[str], name: str) -> None:
-    """No image may be both a shot and a test image; a reader that lists one twice would make every accuracy a lie.
+    """No image may be both a shot and a test image; a reader that lists one twice would make every
+    accuracy a lie.
 
     Raises:
         DataError: names the first images that are.

@@ -1,4 +1,6 @@
-"""The run's test sets as a model wants them: "test", and "test_<domain>" for every further domain."""
+"""The run's test sets as a model wants them: "test", and "test_<domain>" for every further
+domain.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ TEST = "test"  # the run's own test split
 
 
 class TestSets:
-    """Reads what the data stage wrote; the source itself is opened only where a model wants another geometry."""
+    """Reads what the data stage wrote; the source itself is opened only where a model wants another
+    geometry.
+    """
 
     __test__ = False  # pytest: not a test class
 
@@ -46,7 +50,9 @@ class TestSets:
     def pixels(
         self, name: str, start: int, end: int, wanted: PreprocessSpec, student: PreprocessSpec
     ) -> NDArray[np.uint8]:
-        """Images ``start`` to ``end``, (B, S, S, 3), in a model's geometry: as stored where that is the student's."""
+        """Images ``start`` to ``end``, (B, S, S, 3), in a model's geometry: as stored where that is
+        the student's.
+        """
         if same_geometry(wanted, student):
             return np.asarray(self.stored(name)[start:end])
         originals = self.originals(name)

@@ -1,1 +1,3 @@
-"""Distillation: students, batches of views with cached targets, objectives (a table), and the only training loop."""
+"""Distillation: students, batches of views with cached targets, objectives (a table), and the only
+training loop.
+"""

@@ -1,8 +1,10 @@
 """Batches of replayable views with the teacher's cached targets.
 
-A view is image ``i`` augmented with the seed ``derive(run seed, "view", pool, i, v)``. The label stage has asked the teacher
-about exactly these views, so here they are rendered again (and kept in RAM while they fit) beside the cached answers.
-Which views a batch holds depends on the seed and the step alone: a fresh permutation per pass over the pool.
+A view is image ``i`` augmented with the seed ``derive(run seed, "view", pool, i, v)``. The label
+stage has asked the teacher about exactly these views, so here they are rendered again (and kept in
+RAM while they fit) beside the cached answers.
+Which views a batch holds depends on the seed and the step alone: a fresh permutation per pass over
+    the pool.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Batch:
         teacher_features: ``(B, D)`` float32, unit rows.
         labels: ``(B,)`` int64.
         real: ``(B,)`` bool, False for synthetic images.
-        conditions: ``(B, E)`` float32, the embedding each image was generated from; a real image's own.
+        conditions: ``(B, E)`` float32, the embedding each image was generated from; a real image's
+            own.
         group: ``(B,)`` bool, the half of the styles that a meta step trains on.
         wait_s: seconds this batch was waited for.
     """
@@ -78,8 +81,9 @@ class Pool:
     Args:
         images: ``(N, C, C, 3)`` uint8, may be a memory map.
         labels: ``(N,)`` int.
-        targets: what is cached about them: "features" ``(N, V, D)`` and "logits" ``(N, V, K)`` of the teacher,
-            "conditions" ``(N, E)`` of the generator; what is not there was not asked for.
+        targets: what is cached about them: "features" ``(N, V, D)`` and "logits" ``(N, V, K)`` of
+            the teacher, "conditions" ``(N, E)`` of the generator; what is not there was not asked
+            for.
         keep: ``(N,)`` bool; images left out by a filter are never drawn.
         styles: ``(N,)`` int, -1 where an image has none.
         views: V, renderings of each image.
@@ -117,7 +121,9 @@ class Pool:
         self._orders: dict[tuple[str, int], NDArray[np.int64]] = {}
 
     def draw(self, phase: str, position: int, count: int) -> NDArray[np.int64]:
-        """Flat indices at ``position .. position + count`` of the endless sequence of shuffled passes."""
+        """Flat indices at ``position .. position + count`` of the endless sequence of shuffled
+        passes.
+        """
         size, out = len(self.members), []
         for turn in range(position // size, (position + count - 1) // size + 1):
             first, last = max(position, turn * size), min(position + count, (turn + 1) * size)
@@ -144,7 +150,9 @@ class Pool:
         )
 
     def target(self, name: str, indices: NDArray[np.int64]) -> Tensor | None:
-        """The cached targets of flat indices, ``(B, ...)`` float32, or None if there are none of this name."""
+        """The cached targets of flat indices, ``(B, ...)`` float32, or None if there are none of
+        this name.
+        """
         if name not in self.targets:
             return None
         cached = self.targets[name]
@@ -190,7 +198,9 @@ class Batches:
         self.parts = self._split(ctx.settings.distill.real_fraction)
 
     def _split(self, real_fraction: float) -> tuple[tuple[Pool, int], ...]:
-        """How many images of each pool a batch holds; real and synthetic together where there are both."""
+        """How many images of each pool a batch holds; real and synthetic together where there are
+        both.
+        """
         have_real, have_synthetic = len(self.real.members) > 0, len(self.synthetic.members) > 0
         share = real_fraction if have_real and have_synthetic else float(have_real)
         count = round(self.batch * share)
@@ -210,8 +220,9 @@ class Batches:
         return frozenset.intersection(*names) if names else frozenset()
 
     def features(self) -> tuple[Tensor, Tensor]:
-        """Cached teacher features ``(N, D)`` of the kept views and their labels: of real images, or of synthetic ones
-        where there are no shots. Empty if the teacher was asked about neither."""
+        """Cached teacher features ``(N, D)`` of the kept views and their labels: of real images, or
+        of synthetic ones where there are no shots. Empty if the teacher was asked about neither.
+        """
         for pool, _ in self.parts:
             rows = pool.target("features", pool.members)
             if rows is not None:
@@ -226,10 +237,12 @@ class Batches:
         )
 
     def at(self, step: int, *, apart: bool = False) -> Batch:
-        """The batch of a step, rendered ahead in the background; ``wait_s`` says how long it was waited for.
+        """The batch of a step, rendered ahead in the background; ``wait_s`` says how long it was
+        waited for.
 
         Args:
-            apart: deal the styles into two groups, anew for every step, and draw half of the batch from each.
+            apart: deal the styles into two groups, anew for every step, and draw half of the batch
+                from each.
         """
         start = time.perf_counter()
         wanted = (step, apart)
@@ -243,7 +256,9 @@ class Batches:
         return ready
 
     def calibration(self, count: int) -> tuple[Tensor, list[list[int | str]]]:
-        """``count`` training views for calibration: images ``(count, 3, S, S)`` and their [pool, image, view] indices."""
+        """``count`` training views for calibration: images ``(count, 3, S, S)`` and their [pool,
+        image, view] indices.
+        """
         drawn = [
             (pool, index)
             for pool, share in self.parts

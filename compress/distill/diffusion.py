@@ -1,17 +1,24 @@
-"""A small diffusion model of feature chunks: noise schedule, denoiser, hybrid loss and ancestral sampling.
+"""A small diffusion model of feature chunks: noise schedule, denoiser, hybrid loss and ancestral
+sampling.
 
-This is the diffusion of MAR's ``DiffLoss`` (Li et al. 2024, arXiv 2406.11838), which follows improved DDPM (Nichol & Dhariwal
-2021, arXiv 2102.09672): cosine schedule, epsilon prediction, a variance learned between its two bounds, and the loss
+This is the diffusion of MAR's ``DiffLoss`` (Li et al. 2024, arXiv 2406.11838), which follows
+improved DDPM (Nichol & Dhariwal 2021, arXiv 2102.09672): cosine schedule, epsilon prediction, a
+variance learned between its two bounds, and the loss
 
-    MSE(eps, eps_hat) + VLB        (per row, means over the d dimensions; the VLB in bits per dimension)
+    MSE(eps, eps_hat) + VLB        (per row, means over the d dimensions; the VLB in bits per
+                                   dimension)
 
-where the mean is detached inside the VLB, so that it trains the variance alone. The VLB is not rescaled by T.
+where the mean is detached inside the VLB, so that it trains the variance alone. The VLB is not
+rescaled by T.
 
-Two points differ from the reference code, on purpose. At index 0 it scores pixels: a Gaussian in bins of 1/255 whose outer
-bins start at +-0.999. Features are neither 8 bit nor bounded, so here index 0 is the density of a Gaussian. And one row of
-the time embedding serves a whole batch when all of it is at the same index, as in sampling.
+Two points differ from the reference code, on purpose. At index 0 it scores pixels: a Gaussian in
+    bins of 1/255 whose outer
+bins start at +-0.999. Features are neither 8 bit nor bounded, so here index 0 is the density of a
+Gaussian. And one row of the time embedding serves a whole batch when all of it is at the same
+index, as in sampling.
 
-Shapes: N rows (image x chunk x repeat), d dimensions of a chunk, F of the condition, w width, T steps.
+Shapes: N rows (image x chunk x repeat), d dimensions of a chunk, F of the condition, w width, T
+    steps.
 """
 
 from __future__ import annotations
@@ -31,18 +38,22 @@ LN2 = math.log(2.0)
 
 
 def cosine_alpha_bar(steps: int) -> Tensor:
-    """The share of the signal left, ``(steps,)`` float64: ``cos^2((t / T + 0.008) / 1.008 * pi / 2)``, each beta <= 0.999."""
+    """The share of the signal left, ``(steps,)`` float64: ``cos^2((t / T + 0.008) / 1.008 * pi /
+    2)``, each beta <= 0.999.
+    """
     at = torch.arange(steps + 1, dtype=torch.float64) / steps
     curve = ((at + 0.008) / 1.008 * math.pi / 2).cos() ** 2
     return (1 - (1 - curve[1:] / curve[:-1]).clamp(max=MAX_BETA)).cumprod(0)
 
 
 class NoiseSchedule(nn.Module):
-    """Everything that follows from ``alpha_bar``; tensors ``(T,)``, looked up at the indices ``t (N,)`` int64.
+    """Everything that follows from ``alpha_bar``; tensors ``(T,)``, looked up at the indices ``t
+    (N,)`` int64.
 
     Args:
         alpha_bar: ``(T,)`` float64, falling.
-        timesteps: ``(T,)`` int64: what the denoiser is told at each index. Another than the index after respacing.
+        timesteps: ``(T,)`` int64: what the denoiser is told at each index. Another than the index
+            after respacing.
     """
 
     signal: Tensor  # sqrt(alpha_bar)
@@ -81,7 +92,8 @@ class NoiseSchedule(nn.Module):
         return len(self.timesteps)
 
     def respaced(self, steps: int) -> NoiseSchedule:
-        """A schedule of ``steps`` indices, evenly spread from the first to the last, with the betas that belong to them.
+        """A schedule of ``steps`` indices, evenly spread from the first to the last, with the betas
+        that belong to them.
 
         Raises:
             ConfigError: fewer than two, or more than there are.
@@ -103,7 +115,9 @@ class NoiseSchedule(nn.Module):
         return self.signal[t, None] * x0 + self.noise[t, None] * noise
 
     def predict_x0(self, x_t: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
-        """The signal ``(N, d)`` that ``epsilon`` leaves in ``x_t``; the inverse of :meth:`q_sample`."""
+        """The signal ``(N, d)`` that ``epsilon`` leaves in ``x_t``; the inverse of
+        :meth:`q_sample`.
+        """
         return (x_t - self.noise[t, None] * epsilon) / self.signal[t, None]
 
     def posterior_mean(self, x0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
@@ -111,7 +125,9 @@ class NoiseSchedule(nn.Module):
         return self.x0_share[t, None] * x0 + self.xt_share[t, None] * x_t
 
     def log_variance(self, t: Tensor, logits: Tensor) -> Tensor:
-        """The learned log-variance ``(N, d)``: at -1 the posterior's, at +1 beta's, linear in between and beyond."""
+        """The learned log-variance ``(N, d)``: at -1 the posterior's, at +1 beta's, linear in
+        between and beyond.
+        """
         share = (logits + 1) / 2
         return share * self.log_beta[t, None] + (1 - share) * self.posterior_log_variance[t, None]
 
@@ -132,10 +148,11 @@ class _Block(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """``(x_t (N, d), t (N,) or (1,), condition (N, F), chunk (N,)) -> epsilon and variance logits, each (N, d)``.
+    """``(x_t (N, d), t (N,) or (1,), condition (N, F), chunk (N,)) -> epsilon and variance logits,
+    each (N, d)``.
 
-    MAR's SimpleMLPAdaLN with an embedding of the chunk's index. The modulations and the output start at zero, so the
-    first prediction is zero noise and the first MSE is one.
+    MAR's SimpleMLPAdaLN with an embedding of the chunk's index. The modulations and the output
+    start at zero, so the first prediction is zero noise and the first MSE is one.
     """
 
     def __init__(self, token_dim: int, chunks: int, condition: int, width: int, depth: int) -> None:
@@ -178,7 +195,9 @@ class Denoiser(nn.Module):
 
 
 def sinusoid(t: Tensor, width: int = FREQUENCIES, longest: float = 10_000.0) -> Tensor:
-    """The embedding ``(N, width)`` of indices ``(N,)``: cosines, then sines, of frequencies 1 down to 1 / ``longest``."""
+    """The embedding ``(N, width)`` of indices ``(N,)``: cosines, then sines, of frequencies 1 down
+    to 1 / ``longest``.
+    """
     half = width // 2
     frequencies = torch.exp(-math.log(longest) * torch.arange(half, device=t.device) / half)
     angles = t[:, None].float() * frequencies
@@ -194,7 +213,8 @@ def hybrid_loss(
     condition: Tensor,
     chunk: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The two terms of every row, ``mse (N,)`` and ``vlb (N,)`` in bits per dimension; their sum is the loss.
+    """The two terms of every row, ``mse (N,)`` and ``vlb (N,)`` in bits per dimension; their sum is
+    the loss.
 
     Args:
         x0: clean chunks ``(N, d)``.
@@ -219,7 +239,8 @@ def hybrid_loss(
 def guided(
     denoiser: Denoiser, x_t: Tensor, t: Tensor, condition: Tensor, chunk: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Classifier-free guidance on epsilon alone: ``eps_u + scale * (eps_c - eps_u)``, and the conditional variance logits.
+    """Classifier-free guidance on epsilon alone: ``eps_u + scale * (eps_c - eps_u)``, and the
+    conditional variance logits.
 
     At ``scale`` 1 this is the conditional path and the other is not computed.
     """
@@ -242,15 +263,17 @@ def ancestral_sample(
     clip: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Chunks ``(N, d)`` drawn by DDPM's ancestral steps over every index of ``schedule``, from last to first.
+    """Chunks ``(N, d)`` drawn by DDPM's ancestral steps over every index of ``schedule``, from last
+    to first.
 
     Args:
         condition: ``(N, F)``.
         chunk: ``(N,)``.
         temperature: multiplies the noise of every step, but not the first noise (as in MAR).
-        clip: limit of every step's guess of the signal; None = no limit, as in MAR. The last index has hardly any signal, so
-            dividing by it turns a small error of epsilon into a large one (x 500 at 64 of 1000 steps), which a denoiser
-            that was not trained for long does not survive.
+        clip: limit of every step's guess of the signal; None = no limit, as in MAR. The last index
+            has hardly any signal, so dividing by it turns a small error of epsilon into a large one
+            (x 500 at 64 of 1000 steps), which a denoiser that was not trained for long does not
+            survive.
         generator: on the condition's device; None = torch's global one.
     """
 

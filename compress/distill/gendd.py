@@ -1,21 +1,24 @@
-"""GenDD: distillation as generation of the teacher's feature from the student's (arXiv 2507.14503, methods.md D).
+"""GenDD: distillation as generation of the teacher's feature from the student's (arXiv 2507.14503,
+methods.md D).
 
-A small diffusion model, conditioned on the student's pooled feature ``z``, learns to generate the teacher's feature; its loss
-trains the student. Two ideas make that work:
+A small diffusion model, conditioned on the student's pooled feature ``z``, learns to generate the
+teacher's feature; its loss trains the student. Two ideas make that work:
 
-* split tokenization: a feature of D dimensions is generated as D / token_dim independent chunks of ``token_dim``;
+* split tokenization: a feature of D dimensions is generated as D / token_dim independent chunks of
+    ``token_dim``;
 * distribution contraction: the target moves towards its class, ``x' = (1 - s) f_T + s c_y``. Since
 
       |x - x'|^2 = (1 - s) |x - f_T|^2 + s |x - c_y|^2 - s (1 - s) |f_T - c_y|^2,
 
   and the last term does not depend on x, this is a multi-task loss in disguise.
 
-CLIP's unit rows have a deviation of about D^-1/2 per dimension against the diffusion's unit noise, so features and centres
-are standardised with one affine map and sampled features mapped back [I].
+CLIP's unit rows have a deviation of about D^-1/2 per dimension against the diffusion's unit noise,
+so features and centres are standardised with one affine map and sampled features mapped back [I].
 
-Nothing of this ships. The device gets the trunk and a linear probe on it; :func:`sampled_logits` is the reference path, which
-costs D / token_dim x sampling_steps x 2 x samples calls of the denoiser per image. :class:`ContractionTerm` is the control
-that has the contracted target without the diffusion.
+Nothing of this ships. The device gets the trunk and a linear probe on it; :func:`sampled_logits` is
+the reference path, which costs D / token_dim x sampling_steps x 2 x samples calls of the denoiser
+per image. :class:`ContractionTerm` is the control that has the contracted target without the
+diffusion.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ MIN_STD_SHARE = (
 
 
 class Targets(Protocol):
-    """What of a batch is read here: ``teacher_features (B, D)`` unit rows, and ``labels (B,)`` int64 or ``(B, K)`` soft."""
+    """What of a batch is read here: ``teacher_features (B, D)`` unit rows, and ``labels (B,)``
+    int64 or ``(B, K)`` soft.
+    """
 
     @property
     def teacher_features(self) -> Tensor | None: ...
@@ -47,7 +52,9 @@ class Targets(Protocol):
 
 
 class Teaching(Protocol):
-    """What of a run is read here; tables of unit rows ``(K, D)``, statistics ``(D,)`` of the cached features."""
+    """What of a run is read here; tables of unit rows ``(K, D)``, statistics ``(D,)`` of the cached
+    features.
+    """
 
     @property
     def settings(self) -> DistillSettings: ...
@@ -79,7 +86,8 @@ CENTERS: dict[str, Callable[[Teaching], Tensor]] = {
 
 
 def centers(lesson: Teaching) -> Tensor:
-    """Where contraction leads, ``(K, D)``: class texts, mean image features or the rows of the teacher's probe.
+    """Where contraction leads, ``(K, D)``: class texts, mean image features or the rows of the
+    teacher's probe.
 
     Raises:
         ConfigError: unknown name, with the nearest one.
@@ -91,7 +99,8 @@ def centers(lesson: Teaching) -> Tensor:
 
 
 def contract(features: Tensor, targets: Tensor, smooth: float) -> Tensor:
-    """``(1 - s) features + s targets``, ``(B, D)``; the variance within a class falls by ``(1 - s)^2``.
+    """``(1 - s) features + s targets``, ``(B, D)``; the variance within a class falls by ``(1 -
+    s)^2``.
 
     Args:
         features: ``(B, D)``.
@@ -102,12 +111,16 @@ def contract(features: Tensor, targets: Tensor, smooth: float) -> Tensor:
 
 
 def class_centers(table: Tensor, labels: Tensor) -> Tensor:
-    """The centre ``(B, D)`` of every row: ``table[y]`` for labels ``(B,)`` int, ``y @ table`` for soft ones ``(B, K)``."""
+    """The centre ``(B, D)`` of every row: ``table[y]`` for labels ``(B,)`` int, ``y @ table`` for
+    soft ones ``(B, K)``.
+    """
     return labels.to(table.dtype) @ table if labels.ndim == 2 else table[labels]
 
 
 def split(features: Tensor, token_dim: int) -> Tensor:
-    """Chunks ``(B, D / token_dim, token_dim)`` of ``(B, D)``: neighbouring dimensions stay together."""
+    """Chunks ``(B, D / token_dim, token_dim)`` of ``(B, D)``: neighbouring dimensions stay
+    together.
+    """
     return features.reshape(len(features), -1, token_dim)
 
 
@@ -128,13 +141,16 @@ def chunk_count(dim: int, token_dim: int) -> int:
             "the teacher's feature cannot be split into chunks",
             got=f"token_dim={token_dim} for D={dim}",
             expected=f"a divisor of {dim}",
-            remedy=f"--set distill.gendd.token_dim={min(divisors, key=lambda width: abs(width - token_dim))}",
+            remedy="--set "
+            f"distill.gendd.token_dim={min(divisors, key=lambda width: abs(width - token_dim))}",
         )
     return dim // token_dim
 
 
 class Standardiser(nn.Module):
-    """The per-dimension affine map of ``(B, D)`` features to zero mean and unit deviation, and back."""
+    """The per-dimension affine map of ``(B, D)`` features to zero mean and unit deviation, and
+    back.
+    """
 
     mean: Tensor
     std: Tensor
@@ -155,7 +171,9 @@ class Standardiser(nn.Module):
 
 
 class ContractedTarget(nn.Module):
-    """``batch -> x' (B, D)``, contracted and standardised. The map is affine, so which comes first does not matter."""
+    """``batch -> x' (B, D)``, contracted and standardised. The map is affine, so which comes first
+    does not matter.
+    """
 
     centers: Tensor
 
@@ -175,7 +193,8 @@ class ContractedTarget(nn.Module):
 
 
 class ContractionTerm(nn.Module):
-    """Target smoothing without diffusion: ``mean (P(pooled) - x')^2`` with a bias-free ``P: F -> D``. The control of GenDD.
+    """Target smoothing without diffusion: ``mean (P(pooled) - x')^2`` with a bias-free ``P: F ->
+    D``. The control of GenDD.
 
     Call: ``(pooled (B, F), batch) -> loss ()``.
     """
@@ -197,14 +216,16 @@ class ContractionTerm(nn.Module):
 class GenddTerm(nn.Module):
     """The diffusion loss of the contracted teacher feature, given the student's pooled one.
 
-    Call: ``(pooled (B, F), batch) -> loss ()``, MSE + VLB averaged over images, chunks and repeats. Random numbers come from
+    Call: ``(pooled (B, F), batch) -> loss ()``, MSE + VLB averaged over images, chunks and repeats.
+        Random numbers come from
     torch's global generator, which the training loop seeds before every step.
 
     Args:
         width: F of the student's pooled feature.
 
     Raises:
-        ConfigError: ``gendd.token_dim`` does not divide D; unknown ``center``; more sampling steps than diffusion steps.
+        ConfigError: ``gendd.token_dim`` does not divide D; unknown ``center``; more sampling steps
+            than diffusion steps.
     """
 
     head: Tensor
@@ -242,21 +263,27 @@ class GenddTerm(nn.Module):
 
 
 def repeat_condition(condition: Tensor, chunks: int, times: int) -> tuple[Tensor, Tensor]:
-    """Every row for each of its chunks, and all of that ``times`` times: ``(times * B * C, F)``, and chunk indices.
+    """Every row for each of its chunks, and all of that ``times`` times: ``(times * B * C, F)``,
+    and chunk indices.
 
-    Repeats are outermost, so ``.view(times, B, C, -1)`` separates them and ``mean(0)`` averages over one image.
+    Repeats are outermost, so ``.view(times, B, C, -1)`` separates them and ``mean(0)`` averages
+    over one image.
     """
     rows = condition[:, None].expand(-1, chunks, -1).flatten(0, 1).repeat(times, 1)
     return rows, torch.arange(chunks, device=condition.device).repeat(len(condition) * times)
 
 
 def drop_condition(rows: Tensor, share: float) -> Tensor:
-    """Rows ``(N, F)`` of which each is zero with probability ``share``: what guidance later calls "no condition"."""
+    """Rows ``(N, F)`` of which each is zero with probability ``share``: what guidance later calls
+    "no condition".
+    """
     return rows * (torch.rand(len(rows), 1, device=rows.device) >= share)
 
 
 def mixup(condition: Tensor, target: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """Both mixed with the same shuffled partner and one share ``m ~ Beta(beta, beta)`` for the batch."""
+    """Both mixed with the same shuffled partner and one share ``m ~ Beta(beta, beta)`` for the
+    batch.
+    """
     share = torch.distributions.Beta(beta, beta).sample().to(condition)
     partner = torch.randperm(len(condition), device=condition.device)
     return torch.lerp(condition[partner], condition, share), torch.lerp(
@@ -275,10 +302,12 @@ def draw_features(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Teacher features ``(samples, B, D)`` generated from ``pooled (B, F)``, in the teacher's space.
+    """Teacher features ``(samples, B, D)`` generated from ``pooled (B, F)``, in the teacher's
+    space.
 
-    Every step's guess is limited to ``sample_clip`` deviations, see :func:`ancestral_sample`. The centres lie within: the
-    texts of the embedded world are up to 7 deviations from the images' mean.
+    Every step's guess is limited to ``sample_clip`` deviations, see :func:`ancestral_sample`. The
+    centres lie within: the texts of the embedded world are up to 7 deviations from the images'
+        mean.
 
     Args:
         samples, steps, guidance_scale: None = as in the settings of the term.
@@ -311,10 +340,14 @@ def sample_features(term: GenddTerm, pooled: Tensor, **options: Any) -> Tensor:
 
 
 def sampled_logits(term: GenddTerm, pooled: Tensor, **options: Any) -> Tensor:
-    """Logits ``(B, K)`` of the frozen teacher head on sampled features: the reference path, too dear for a device."""
+    """Logits ``(B, K)`` of the frozen teacher head on sampled features: the reference path, too
+    dear for a device.
+    """
     return feature_logits(sample_features(term, pooled, **options), term.head, term.logit_scale)
 
 
 def feature_logits(features: Tensor, head: Tensor, logit_scale: float) -> Tensor:
-    """``logit_scale * cos``, ``(B, K)``, of features ``(B, D)`` of any length and a head ``(K, D)``."""
+    """``logit_scale * cos``, ``(B, K)``, of features ``(B, D)`` of any length and a head ``(K,
+    D)``.
+    """
     return logit_scale * F.normalize(features, dim=-1) @ F.normalize(head, dim=-1).T

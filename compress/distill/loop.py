@@ -1,7 +1,8 @@
-"""The only loop that trains students: distillation and quantization-aware training both go through `fit`.
+"""The only loop that trains students: distillation and quantization-aware training both go through
+`fit`.
 
-Every step depends on nothing but the weights, the optimizer state and the step's number, so a run that was killed and
-resumed from its checkpoint ends with the same bits on CPU as one that was not.
+Every step depends on nothing but the weights, the optimizer state and the step's number, so a run
+that was killed and resumed from its checkpoint ends with the same bits on CPU as one that was not.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class FitPlan:
         warmup: share of the steps with linearly rising rate.
         weight_decay: AdamW's, on tensors with two or more axes only.
         grad_clip: limit of the gradient's global L2 norm.
-        ema: decay of an exponential moving average of the weights that replaces them at the end; 0 = off.
+        ema: decay of an exponential moving average of the weights that replaces them at the end; 0
+            = off.
         checkpoint_every: updates between checkpoints.
         head_lr: learning rate of the parameters named in ``head``; None = ``lr``.
         head: name prefixes of the head's parameters.
@@ -63,8 +65,10 @@ class FitPlan:
 
 @dataclass
 class StepResult:
-    """One evaluated batch: ``loss`` (a scalar with gradient), numbers to log, seconds waited for data, the tensors to
-    keep should the loss be NaN, and how the gradients come about where ``loss.backward()`` is not it."""
+    """One evaluated batch: ``loss`` (a scalar with gradient), numbers to log, seconds waited for
+    data, the tensors to keep should the loss be NaN, and how the gradients come about where
+    ``loss.backward()`` is not it.
+    """
 
     loss: Tensor
     values: dict[str, float] = field(default_factory=dict)
@@ -92,12 +96,13 @@ def fit(
         loss_at: ``step -> StepResult``; must depend on the step's number and the model only.
         folder: where checkpoints are kept (resumed from if present); None = no checkpoints.
         name: the task's name in the progress bar and in seeds.
-        after_step: called after update ``step``, e.g. to freeze observers. On resume it is called again for the last
-            finished step, so it must be a function of the step's number.
+        after_step: called after update ``step``, e.g. to freeze observers. On resume it is called
+            again for the last finished step, so it must be a function of the step's number.
         log_points: how many entries the returned history has at most.
 
     Returns:
-        The history: one ``{"step", "loss", "lr", ...}`` per logged interval (means over the interval).
+        The history: one ``{"step", "loss", "lr", ...}`` per logged interval (means over the
+            interval).
 
     Raises:
         TrainingError: the loss is NaN or infinite; the batch is saved and named.
@@ -145,7 +150,9 @@ def fit(
 
 
 def autocast_pays(model: nn.Module, example: Tensor, repeats: int = 3) -> bool:
-    """Measures whether a forward and backward pass in bfloat16 autocast is faster than in float32 on this CPU."""
+    """Measures whether a forward and backward pass in bfloat16 autocast is faster than in float32
+    on this CPU.
+    """
 
     def seconds(enabled: bool) -> float:
         times = []
@@ -165,7 +172,9 @@ def autocast_pays(model: nn.Module, example: Tensor, repeats: int = 3) -> bool:
 
 
 def _groups(model: nn.Module, plan: FitPlan) -> list[dict[str, object]]:
-    """Parameter groups: trunk or head rate, with or without weight decay; each remembers its peak rate."""
+    """Parameter groups: trunk or head rate, with or without weight decay; each remembers its peak
+    rate.
+    """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter_name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -1,14 +1,19 @@
-"""Meta knowledge distillation over style groups (Wei et al., ICLR 2025, section 3.3; MLDG, Li et al. 2018).
+"""Meta knowledge distillation over style groups (Wei et al., ICLR 2025, section 3.3; MLDG, Li et
+al. 2018).
 
     θ_c = θ − α ∇L(X_tr; θ)          min over θ of  L(X_tr; θ) + L(X_te; θ_c)
 
-with X_tr and X_te of disjoint styles. Expanding, the gradient is ``g_tr + g_te − α ∇(g_tr · g_te) + O(α²)``: the update
-prefers directions that both style groups agree on.
+with X_tr and X_te of disjoint styles. Expanding, the gradient is ``g_tr + g_te − α ∇(g_tr · g_te) +
+O(α²)``: the update prefers directions that both style groups agree on.
 
-    mode          gradient                                     alignment term                    cost
-    exact         g_tr(θ) + (I − α H_tr) g_te(θ_c)             − α (H_tr g_te + H_te g_tr)       a Hessian-vector product more
-    first_order   g_tr(θ) + g_te(θ_c)                          − α H_te g_tr (half, averaged)    one copy of the weights
-    reptile       (θ − θ_2) / α after two SGD steps            as first_order                    one copy of the weights
+    mode          gradient                                     alignment term
+                  cost
+    exact         g_tr(θ) + (I − α H_tr) g_te(θ_c)             − α (H_tr g_te + H_te g_tr)       a
+                  Hessian-vector product more
+    first_order   g_tr(θ) + g_te(θ_c)                          − α H_te g_tr (half, averaged)    one
+                  copy of the weights
+    reptile       (θ − θ_2) / α after two SGD steps            as first_order                    one
+                  copy of the weights
 """
 
 from __future__ import annotations
@@ -102,9 +107,11 @@ MODES: dict[str, Callable[[Loss, Loss, Weights, float], tuple[Gradients, float]]
 class MetaStep:
     """Makes the `StepResult` of one meta step.
 
-    Batch norm: the forward pass at θ is over both groups together and is the only one that updates running statistics,
-    exactly as a plain step would; the pass at θ_c normalises with its own half and leaves them alone. With α = 0 the
-    gradient is therefore plain distillation's only where batch norm is frozen or absent.
+    Batch norm: the forward pass at θ is over both groups together and is the only one that updates
+        running statistics,
+    exactly as a plain step would; the pass at θ_c normalises with its own half and leaves them
+    alone. With α = 0 the gradient is therefore plain distillation's only where batch norm is frozen
+    or absent.
 
     Args:
         model: called with images, gives `Outputs`; its ``objective`` is what both losses are.

@@ -1,4 +1,6 @@
-"""What has to be placed by hand before the student can start, and settings that distillation refuses."""
+"""What has to be placed by hand before the student can start, and settings that distillation
+refuses.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,10 @@ def missing_student(settings: DistillSettings, online: bool) -> str | None:
         and not shipped(settings.init, settings.student)
     ):
         return (
-            f"first weights of student {settings.student}: there is no {settings.init!r} trunk of it in this package; name "
-            "one with --set distill.init_path=FILE.safetensors, or start from --set distill.init=timm"
+            f"first weights of student {settings.student}: there is no {settings.init!r} "
+            "trunk of it in this package; name "
+            "one with --set distill.init_path=FILE.safetensors, or start from --set "
+            "distill.init=timm"
         )
     if (
         settings.init != "timm"
@@ -63,8 +67,11 @@ def missing_student(settings: DistillSettings, online: bool) -> str | None:
     if cached(repository):
         return None
     return (
-        f"first weights of student {settings.student}{f' ({repository})' if repository else ''}: put the safetensors file "
-        "anywhere and say --set distill.init_path=FILE (or start from nothing: --set distill.init=random)"
+        "first weights of student "
+        f"{settings.student}{f' ({repository})' if repository else ''}: put the safetensors "
+        "file "
+        "anywhere and say --set distill.init_path=FILE (or start from nothing: --set "
+        "distill.init=random)"
     )
 
 
@@ -81,7 +88,8 @@ def check_styles(settings: Settings) -> None:
     if settings.distill.meta.mode != "none" and plain:
         raise ConfigError(
             "meta steps compare styles, and these images have none",
-            got=f"generate.strategy={generate.strategy}, generate.prompts.kind={generate.prompts.kind}",
+            got=f"generate.strategy={generate.strategy}, "
+            f"generate.prompts.kind={generate.prompts.kind}",
             expected=f"strategy inversion with a kind of {', '.join(STYLED)}",
             remedy="--set distill.meta.mode=none",
         )

@@ -1,20 +1,31 @@
 """What the student is asked for: two tables, of terms and of objectives made of them.
 
-    objective     system          loss                                                        classifier learns from
-    ce            A "SUP", B      CE(z_S, y)                                                  the labels
-    kd            B, C, E         α T² KL(z_T ‖ z_S) + (1 − α) CE                             the teacher's probe
-    fd            A "FD"          CE + λ (1 − cos(P h, E_img(x)))                             the labels
-    ld            A "LD"          CE + λ T² KL(zero-shot logits ‖ z_S)                        labels and class texts
-    cp            A "CP"          CE + λ (1 − cos(P h, c)), c = what the image was made from  the labels
-    fd_kd         ours            λ (1 − cos) + α T² KL + (1 − α) CE                          the teacher's probe
-    contraction   ours, from D    CE + λ |P h − x'|², x' = (1 − s) f_T + s c_y                the labels
-    gendd         D               denoising loss of x' given h; CE on detached h              the labels
+    objective     system          loss
+                  classifier learns from
+    ce            A "SUP", B      CE(z_S, y)                                                  the
+                  labels
+    kd            B, C, E         α T² KL(z_T ‖ z_S) + (1 − α) CE                             the
+                  teacher's probe
+    fd            A "FD"          CE + λ (1 − cos(P h, E_img(x)))                             the
+                  labels
+    ld            A "LD"          CE + λ T² KL(zero-shot logits ‖ z_S)                        labels
+                  and class texts
+    cp            A "CP"          CE + λ (1 − cos(P h, c)), c = what the image was made from  the
+                  labels
+    fd_kd         ours            λ (1 − cos) + α T² KL + (1 − α) CE                          the
+                  teacher's probe
+    contraction   ours, from D    CE + λ |P h − x'|², x' = (1 − s) f_T + s c_y                the
+                  labels
+    gendd         D               denoising loss of x' given h; CE on detached h              the
+                  labels
 
-A term takes the student's outputs and a batch with the teacher's cached targets and gives a scalar. Losses are summed over
-classes or widths as their formulas say and averaged over the batch, so that weights do not depend on K or B. Terms may have
-parameters of their own (a projector, a denoiser): they are trained beside the student and do not ship.
+A term takes the student's outputs and a batch with the teacher's cached targets and gives a scalar.
+Losses are summed over classes or widths as their formulas say and averaged over the batch, so that
+weights do not depend on K or B. Terms may have parameters of their own (a projector, a denoiser):
+they are trained beside the student and do not ship.
 
-To add an objective: a term if a new one is needed, and a row in ``OBJECTIVES`` (worked example in CONTRIBUTING.md).
+To add an objective: a term if a new one is needed, and a row in ``OBJECTIVES`` (worked example in
+    CONTRIBUTING.md).
 """
 
 from __future__ import annotations
@@ -46,7 +57,8 @@ class Lesson:
         width: F of the student's pooled features.
         zero_shot, probe: ``(K, D)`` unit rows of the teacher's heads.
         logit_scale: of the teacher's cosines.
-        class_means: ``(K, D)`` unit rows, mean teacher feature of each class's real images (synthetic ones without shots).
+        class_means: ``(K, D)`` unit rows, mean teacher feature of each class's real images
+            (synthetic ones without shots).
         feature_mean, feature_std: ``(D,)`` over the cached teacher features.
         condition_dim: E of the generator's conditions, 0 if there are none.
         has: what the cached batches offer.
@@ -77,7 +89,8 @@ class Outputs:
     Attributes:
         pooled: ``(B, F)`` trunk features.
         logits: ``(B, K)``.
-        features: ``(B, D)`` unit rows where the student has a projection into the teacher's space, else None.
+        features: ``(B, D)`` unit rows where the student has a projection into the teacher's space,
+            else None.
     """
 
     pooled: Tensor
@@ -91,7 +104,8 @@ class Outputs:
 
 
 def kl_distill(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """``T² · KL(softmax(z_T / T) ‖ softmax(z_S / T))``, summed over K, mean over B. Hinton et al. 2015.
+    """``T² · KL(softmax(z_T / T) ‖ softmax(z_S / T))``, summed over K, mean over B. Hinton et al.
+    2015.
 
     Args:
         student: logits ``(B, K)``.
@@ -137,7 +151,9 @@ class Term(nn.Module, ABC):
 
 
 class LabelTerm(Term):
-    """Cross-entropy on every image's label; a synthetic image's label is the class it was made for."""
+    """Cross-entropy on every image's label; a synthetic image's label is the class it was made
+    for.
+    """
 
     def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
         return F.cross_entropy(out.logits, batch.labels)
@@ -174,7 +190,9 @@ class ProbeTerm(Term):
 
 
 class ZeroShotTerm(Term):
-    """``T² KL`` to the teacher's zero-shot logits ``scale · cos(E_img(x), E_txt(class))`` (system A, LD)."""
+    """``T² KL`` to the teacher's zero-shot logits ``scale · cos(E_img(x), E_txt(class))`` (system
+    A, LD).
+    """
 
     needs = frozenset({"features"})
 
@@ -192,7 +210,8 @@ class ZeroShotTerm(Term):
 class FeatureTerm(Term):
     """Distance of the projected feature to the teacher's image embedding (system A, FD).
 
-    A student with a projection into the teacher's space of its own uses that; others get a linear one without bias.
+    A student with a projection into the teacher's space of its own uses that; others get a linear
+    one without bias.
     """
 
     needs = frozenset({"features"})
@@ -209,7 +228,8 @@ class FeatureTerm(Term):
 
 
 class ConditionTerm(Term):
-    """``1 − cos`` between the projected feature and the embedding that the image was generated from (system A, CP).
+    """``1 − cos`` between the projected feature and the embedding that the image was generated from
+    (system A, CP).
 
     A real image's condition is its own embedding, so the teacher is asked about real images only.
     """
@@ -226,7 +246,9 @@ class ConditionTerm(Term):
 
 
 class PooledTerm(Term):
-    """A term of another file that looks at pooled features only, ``inner(pooled (B, F), batch) -> scalar``."""
+    """A term of another file that looks at pooled features only, ``inner(pooled (B, F), batch) ->
+    scalar``.
+    """
 
     needs = frozenset({"features"})
 
@@ -259,8 +281,10 @@ class Recipe:
     Attributes:
         weights: the terms' weights under the settings; a term of weight 0 is left out.
         detach_head: the classifier learns from features that it may not change (a linear probe).
-        logits_only: every term is about logits, so quantization-aware training can use the same loss. Otherwise the
-            float student is the teacher of its int8 twin there: no objective gets targets in one stage that it did not
+        logits_only: every term is about logits, so quantization-aware training can use the same
+            loss. Otherwise the
+            float student is the teacher of its int8 twin there: no objective gets targets in one
+                stage that it did not
             have in the other.
     """
 
@@ -305,14 +329,18 @@ class Objective(nn.Module):
                 raise DataError(
                     f"objective {settings.objective} (term {name}) lacks targets",
                     got=f"no {' and no '.join(lacking)}",
-                    expected="the teacher asked about every pool (label.pools) and, for conditions, a strategy that keeps them",
-                    remedy="--set 'label.pools=[real, synthetic]', or --set generate.strategy=img2img for conditions",
+                    expected="the teacher asked about every pool (label.pools) and, for "
+                    "conditions, a strategy that keeps them",
+                    remedy="--set 'label.pools=[real, synthetic]', or --set "
+                    "generate.strategy=img2img for conditions",
                 )
 
     def forward(
         self, out: Outputs, batch: Batch, step: int | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a batch; before ``feature_steps`` (where ``step`` is given) it is the feature term alone."""
+        """The loss of a batch; before ``feature_steps`` (where ``step`` is given) it is the feature
+        term alone.
+        """
         first = step is not None and step < self.feature_steps
         weights = {"feature": 1.0} if first else self.weights
         total, values = torch.zeros((), device=out.logits.device), {}

@@ -1,9 +1,11 @@
-"""A published small CLIP as the student's first weights: SIDCLIP's "I" with what is public (methods.md B.3).
+"""A published small CLIP as the student's first weights: SIDCLIP's "I" with what is public
+(methods.md B.3).
 
-Any open_clip model whose image tower is a timm network, saved in open_clip's folder format, can stand in (MobileCLIP and the
-like; say which in what you publish). The student gets the tower, its projection and its logit scale; its classifier starts
-from the *small CLIP's own* text embeddings, so that before any training it is that model's zero-shot classifier. Its space is
-not the teacher's: feature distillation therefore learns a projector of its own.
+Any open_clip model whose image tower is a timm network, saved in open_clip's folder format, can
+stand in (MobileCLIP and the like; say which in what you publish). The student gets the tower, its
+projection and its logit scale; its classifier starts from the *small CLIP's own* text embeddings,
+so that before any training it is that model's zero-shot classifier. Its space is not the teacher's:
+feature distillation therefore learns a projector of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class SmallClip:
     """What a student takes from a small CLIP.
 
     Attributes:
-        weights: ``trunk.*``, ``proj.weight`` (D, F) and ``logit_scale``, as the embedded small CLIP stores them.
+        weights: ``trunk.*``, ``proj.weight`` (D, F) and ``logit_scale``, as the embedded small CLIP
+            stores them.
         text_head: ``(K, D)`` unit rows, the class texts in its own space.
         mean, std: normalisation of its images.
     """
@@ -40,8 +43,8 @@ def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -
     """The small CLIP in a folder, for a student of this timm architecture.
 
     Raises:
-        ConfigError: no open_clip folder, an image tower that is no timm network with a linear projection, or another network
-            than the student.
+        ConfigError: no open_clip folder, an image tower that is no timm network with a linear
+            projection, or another network than the student.
     """
     small = load_teacher(TeacherSettings(name=str(folder)), offline=True)
     visual = small.model.visual

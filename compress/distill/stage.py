@@ -1,7 +1,10 @@
-"""Stage "distill": the student learns from the teacher's cached answers on real and synthetic views.
+"""Stage "distill": the student learns from the teacher's cached answers on real and synthetic
+views.
 
-A run has up to three phases, all in one loop: feature distillation alone (``feature_steps``), then the objective, on the
-whole student or on its classifier only (``train=head``); with ``meta.mode`` the objective's steps are meta steps.
+A run has up to three phases, all in one loop: feature distillation alone (``feature_steps``), then
+    the objective, on the
+whole student or on its classifier only (``train=head``); with ``meta.mode`` the objective's steps
+are meta steps.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ from compress.engine.store import write_json
 from compress.teacher.prompts import expand_all
 
 OBJECTIVE_FILE = "objective.safetensors"
-# Parameter names: what learns at head_lr, and GenDD's denoiser, which learns as the trunk does and without decay [C].
+# Parameter names: what learns at head_lr, and GenDD's denoiser, which learns as the trunk does and
+# without decay [C].
 HEADS = (
     "student.head.",
     "student.proj.",
@@ -39,7 +43,9 @@ DENOISER = ("objective.terms.gendd.",)
 
 
 class Taught(nn.Module):
-    """The student and the parameters that its objective adds; called as the objective wants its outputs."""
+    """The student and the parameters that its objective adds; called as the objective wants its
+    outputs.
+    """
 
     def __init__(self, student: Student, objective: Objective) -> None:
         super().__init__()
@@ -54,7 +60,9 @@ class Taught(nn.Module):
             ).float()
 
     def settle(self, settings: DistillSettings, step: int) -> None:
-        """Puts the modules into the state of update ``step``: what is frozen, which statistics move."""
+        """Puts the modules into the state of update ``step``: what is frozen, which statistics
+        move.
+        """
         self.train()
         self.frozen = settings.train == "head" and step >= settings.feature_steps
         if self.frozen:
@@ -64,7 +72,9 @@ class Taught(nn.Module):
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Trains the student and writes student.safetensors, student.json, history.json and what the objective learned."""
+    """Trains the student and writes student.safetensors, student.json, history.json and what the
+    objective learned.
+    """
     settings = ctx.settings.distill
     heads = load_file(ctx.inputs["teacher"].path / "heads.safetensors")
     classes, embed_dim = heads["zero_shot"].shape
@@ -111,7 +121,9 @@ def _small_clip(ctx: StageContext) -> SmallClip | None:
 def lesson_for(
     settings: DistillSettings, student: Student, heads: dict[str, Tensor], batches: Batches
 ) -> Lesson:
-    """What the objective may know: heads and statistics of the cached teacher features, never a test image."""
+    """What the objective may know: heads and statistics of the cached teacher features, never a
+    test image.
+    """
     width = int(student.head.in_features if student.proj is None else student.proj.in_features)
     rows, labels = batches.features()
     means = heads["probe"].clone()
@@ -231,14 +243,18 @@ def _facts(
 
 
 def freeze_batch_norm(student: nn.Module) -> None:
-    """Batch-norm layers use and keep their running statistics; their scales and shifts are still trained."""
+    """Batch-norm layers use and keep their running statistics; their scales and shifts are still
+    trained.
+    """
     for module in student.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
 
 
 def _precision(ctx: StageContext, student: nn.Module, batches: Batches) -> bool:
-    """Whether to train in bfloat16. "auto" measures once and remembers, so that a resumed run goes on as it began."""
+    """Whether to train in bfloat16. "auto" measures once and remembers, so that a resumed run goes
+    on as it began.
+    """
     wanted = ctx.settings.distill.precision
     if wanted != "auto":
         return wanted == "bf16"

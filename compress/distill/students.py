@@ -1,9 +1,10 @@
 """Students: a timm trunk with a classifier, and where their first weights come from.
 
-A student that starts as a small CLIP ("I" of SIDCLIP) has a projection into the teacher's text space and a cosine head whose
-first weights are the class texts, so that before any training it is a zero-shot classifier. Other students have a plain
-linear head on their pooled features, unless ``distill.head=cosine`` asks for the same form (with ``distill.feature_steps``
-their trunk can then learn the teacher's space first: I' of methods that have no small CLIP at hand).
+A student that starts as a small CLIP ("I" of SIDCLIP) has a projection into the teacher's text
+space and a cosine head whose first weights are the class texts, so that before any training it is a
+zero-shot classifier. Other students have a plain linear head on their pooled features, unless
+``distill.head=cosine`` asks for the same form (with ``distill.feature_steps`` their trunk can then
+learn the teacher's space first: I' of methods that have no small CLIP at hand).
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class StudentSpec:
         mean, std: normalisation of the trunk, per channel in [0, 1].
         init: where the first weights came from: clip, generic, timm or random.
         own_space: the projection leads into a space of the student's own, not into the teacher's.
-        activation: timm's name of the activation everywhere in the trunk; None = the architecture's own.
+        activation: timm's name of the activation everywhere in the trunk; None = the architecture's
+            own.
     """
 
     arch: str
@@ -61,7 +63,9 @@ class StudentSpec:
     activation: str | None = None
 
     def preprocess(self, image: ImageSettings) -> runtime.PreprocessSpec:
-        """The one description of the input that drives training, calibration, export and the runtime."""
+        """The one description of the input that drives training, calibration, export and the
+        runtime.
+        """
         return runtime.PreprocessSpec(
             self.input_size, image.resize, image.interpolation, self.mean, self.std
         )
@@ -100,7 +104,9 @@ class Student(nn.Module):
         return None if self.proj is None else F.normalize(self.proj(pooled), dim=-1)
 
     def classify(self, features: Tensor) -> Tensor:
-        """Logits ``(B, K)`` of pooled features ``(B, F)``, or of unit rows ``(B, D)`` where there is a projection."""
+        """Logits ``(B, K)`` of pooled features ``(B, F)``, or of unit rows ``(B, D)`` where there
+        is a projection.
+        """
         if self.logit_scale is None:
             out: Tensor = self.head(features)
             return out
@@ -146,7 +152,8 @@ def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
         raise DownloadError(
             f"no pretrained weights for {spec.arch}",
             got=str(error).splitlines()[0][:160],
-            remedy="place a safetensors file by hand with --set distill.init_path=FILE, start from random weights with "
+            remedy="place a safetensors file by hand with --set distill.init_path=FILE, "
+            "start from random weights with "
             "--set distill.init=random, or try the offline world: compress build --dataset petals",
         ) from error
     with torch.no_grad():
@@ -193,7 +200,9 @@ def spec_for(
     embed_dim: int,
     small: SmallClip | None = None,
 ) -> StudentSpec:
-    """The spec of a new student under these settings, or of one that starts as a published small CLIP."""
+    """The spec of a new student under these settings, or of one that starts as a published small
+    CLIP.
+    """
     if settings.student not in architectures():
         raise ConfigError(
             "unknown student",
@@ -233,7 +242,8 @@ def initialise(
     """A new student with the weights that ``distill.init`` names.
 
     Args:
-        text_head: ``(K, D)`` class texts in the teacher's text space; first weights of a cosine head.
+        text_head: ``(K, D)`` class texts in the teacher's text space; first weights of a cosine
+            head.
         small: a published small CLIP, whose tower and texts win.
 
     Raises:
@@ -325,7 +335,9 @@ _INITS: dict[str, Callable[[DistillSettings, StudentSpec], Student]] = {
 
 
 def shipped(init: str, arch: str) -> bool:
-    """Whether this package holds first weights of that kind: the small CLIP's trunk, whole or pruned, or the generic one."""
+    """Whether this package holds first weights of that kind: the small CLIP's trunk, whole or
+    pruned, or the generic one.
+    """
     return arch == EMBEDDED or (init == "clip" and arch.startswith(NARROWER))
 
 
@@ -335,7 +347,8 @@ def _only_embedded(spec: StudentSpec, init: str) -> None:
             f"there is no {init!r} trunk for this student",
             got=repr(spec.arch),
             expected=f"{EMBEDDED}, or a file",
-            remedy="name one with --set distill.init_path=FILE.safetensors, or use --set distill.init=timm",
+            remedy="name one with --set distill.init_path=FILE.safetensors, or use --set "
+            "distill.init=timm",
         )
 
 

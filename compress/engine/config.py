@@ -1,11 +1,12 @@
 """Every knob, in pipeline order: frozen, strict, and free of torch.
 
-Layers, later ones win: the field defaults here < the world (``presets/worlds/``: where teacher, generator and student come
-from) < ``--preset`` < the flags of the command line < ``--set section.field=value``. The fully resolved result is written
-to ``runs/<name>/config.yaml`` and repeats the run.
+Layers, later ones win: the field defaults here < the world (``presets/worlds/``: where teacher,
+    generator and student come
+from) < ``--preset`` < the flags of the command line < ``--set section.field=value``. The fully
+resolved result is written to ``runs/<name>/config.yaml`` and repeats the run.
 
-Fields marked [S] are stated by a paper, [C] read in its official code, those marked [I] are our inference and stay
-configurable.
+Fields marked [S] are stated by a paper, [C] read in its official code, those marked [I] are our
+inference and stay configurable.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class TeacherSettings(Section):
 
 
 class PromptSettings(Section):
-    """What an image is optimised or drawn towards: rows of the table of prompt targets (systems C and E)."""
+    """What an image is optimised or drawn towards: rows of the table of prompt targets (systems C
+    and E).
+    """
 
     kind: str = "fixed"  # fixed, mix, random, contrastive, words, learned, prototypes
     template: str = "a photo of a(n) {}"
@@ -133,7 +136,9 @@ class PromptSettings(Section):
 
 
 class InversionSettings(Section):
-    """Images optimised through a differentiable decoder until the teacher sees their target (systems C and E)."""
+    """Images optimised through a differentiable decoder until the teacher sees their target
+    (systems C and E).
+    """
 
     decoder: str = (
         "movq"  # "movq" (Kandinsky 2.2's), a local diffusers VQModel, "petals-vq", or "pixels"
@@ -291,7 +296,8 @@ class DistillSettings(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     warmup: Fraction = 0.05
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0 = off
-    freeze_batch_norm: bool = False  # keep the statistics of the first weights (random ones have none): a few shots are no sample
+    # keep the statistics of the first weights (random ones have none): a few shots are no sample
+    freeze_batch_norm: bool = False
     grad_clip: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["fp32", "bf16", "auto"] = (
         "fp32"  # auto: bf16 where a measured step is faster
@@ -331,7 +337,9 @@ class BenchSettings(Section):
 
 
 class BudgetSettings(Section):
-    """Limits, and the search for a student that keeps them (successive halving, Jamieson and Talwalkar 2016)."""
+    """Limits, and the search for a student that keeps them (successive halving, Jamieson and
+    Talwalkar 2016).
+    """
 
     limits: tuple[str, ...] = ()  # e.g. "p50<=5ms@orin-nano"; () = no budget
     search: bool = True  # False: only judge the build that the other settings describe
@@ -417,7 +425,9 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def world(name: str) -> dict[str, Any]:
-    """The settings that say where teacher, generator and student come from: ``embedded`` or ``hub``."""
+    """The settings that say where teacher, generator and student come from: ``embedded`` or
+    ``hub``.
+    """
     return read_layer(PRESETS / "worlds" / f"{name}.yaml")
 
 
@@ -425,7 +435,8 @@ def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
     """Turns ``["distill.steps=20"]`` into nested settings; values are read as YAML.
 
     Raises:
-        ConfigError: no ``=`` in an assignment, or a path that names no setting (with the nearest one).
+        ConfigError: no ``=`` in an assignment, or a path that names no setting (with the nearest
+            one).
     """
     import yaml
 

@@ -81,7 +81,9 @@ class BudgetError(Clip2EdgeError):
 
 
 class BudgetUnmetError(BudgetError):
-    """No candidate can keep the limits of a budget: an answer, not a mistake of the user's (exit code 1)."""
+    """No candidate can keep the limits of a budget: an answer, not a mistake of the user's (exit
+    code 1).
+    """
 
 
 class BenchFileError(Clip2EdgeError):
@@ -89,7 +91,9 @@ class BenchFileError(Clip2EdgeError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """A remedy that names the nearest valid choice, e.g. ``did you mean 'flowers'? (one of: cars, flowers)``."""
+    """A remedy that names the nearest valid choice, e.g. ``did you mean 'flowers'? (one of: cars,
+    flowers)``.
+    """
     options = sorted(choices)
     close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     listed = (

@@ -1,7 +1,9 @@
-"""Weights that lie elsewhere: the Hugging Face Hub when it answers, its local cache when it does not, and local files.
+"""Weights that lie elsewhere: the Hugging Face Hub when it answers, its local cache when it does
+not, and local files.
 
-Without a network ``huggingface_hub`` retries for most of a minute before it gives up, so it is first asked once, with a
-short limit, whether the hub answers at all; if not, only the local cache is looked at and a miss is an error at once.
+Without a network ``huggingface_hub`` retries for most of a minute before it gives up, so it is
+first asked once, with a short limit, whether the hub answers at all; if not, only the local cache
+is looked at and a miss is an error at once.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ PATIENCE_S = 5.0
 
 
 def hub_answers(timeout_s: float = PATIENCE_S) -> bool:
-    """Whether the hub (or the mirror named by ``HF_ENDPOINT``) can be reached, proxies of the environment included."""
+    """Whether the hub (or the mirror named by ``HF_ENDPOINT``) can be reached, proxies of the
+    environment included.
+    """
     request = urllib.request.Request(os.environ.get("HF_ENDPOINT", ENDPOINT), method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=timeout_s):
@@ -35,7 +39,9 @@ def hub_answers(timeout_s: float = PATIENCE_S) -> bool:
 
 @contextmanager
 def hub(offline: bool = False) -> Iterator[bool]:
-    """Inside, downloads use the network if it answers and the local cache alone if not; yields whether it is online."""
+    """Inside, downloads use the network if it answers and the local cache alone if not; yields
+    whether it is online.
+    """
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
@@ -47,7 +53,9 @@ def hub(offline: bool = False) -> Iterator[bool]:
 
 
 def not_available(what: str, error: BaseException, *, place: str) -> DownloadError:
-    """The one error for weights that are neither on disk nor reachable: what, where to put it, what works offline."""
+    """The one error for weights that are neither on disk nor reachable: what, where to put it, what
+    works offline.
+    """
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return DownloadError(
         f"{what} is neither on this machine nor could it be downloaded",
@@ -73,7 +81,9 @@ def fingerprint_path(path: Path) -> str:
 
 
 def snapshot_revision(file: Path) -> str | None:
-    """The commit of a file in the hub's cache (``.../snapshots/<commit>/...``), or None for a file elsewhere."""
+    """The commit of a file in the hub's cache (``.../snapshots/<commit>/...``), or None for a file
+    elsewhere.
+    """
     parts = file.parts
     return parts[parts.index("snapshots") + 1] if "snapshots" in parts[:-1] else None
 

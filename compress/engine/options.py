@@ -41,9 +41,11 @@ def settings_for(
         generator: ``kandinsky-2.2``, a local folder, or ``petals``.
         student: a timm model name, or ``petal_cnn``.
         preset: a name of ``compress list presets``; default ``edge``, the recipe to recommend.
-        limits: of a budget, one a text, e.g. ``"p50<=5ms@orin-nano"`` (``compress.budgets.grammar``).
+        limits: of a budget, one a text, e.g. ``"p50<=5ms@orin-nano"``
+            (``compress.budgets.grammar``).
         overrides: nested settings that win over everything, e.g. ``{"distill": {"steps": 20}}``.
-        config_file: a ``config.yaml`` of an earlier run to start from, instead of a world and a preset.
+        config_file: a ``config.yaml`` of an earlier run to start from, instead of a world and a
+            preset.
 
     Raises:
         ConfigError: an unknown name or a wrong value, with the nearest valid one.
@@ -94,8 +96,8 @@ def settings_for(
 def _world(flags: Mapping[str, Any], offline: bool) -> tuple[str, list[str]]:
     """Which world teacher, generator and student come from, and what has to be said about it.
 
-    The embedded world is taken for ``petals``, where it is asked for by name, and, said aloud and recorded, for a folder of
-    images where nothing else is named and no hub can be reached.
+    The embedded world is taken for ``petals``, where it is asked for by name, and, said aloud and
+    recorded, for a folder of images where nothing else is named and no hub can be reached.
     """
     data, teacher = flags["data"], flags.get("teacher", {}).get("name")
     if teacher is not None:
@@ -109,8 +111,10 @@ def _world(flags: Mapping[str, Any], offline: bool) -> tuple[str, list[str]]:
     if data.get("path") and (offline or not hub_answers()):
         why = "--offline was given" if offline else "the model hub cannot be reached"
         return "embedded", [
-            f"CLIP ViT-L/14 and Kandinsky 2.2 were not used because {why}: the embedded miniature teacher, generator and "
-            "student (32 px, trained on drawn flowers) stand in for them. The pipeline is real, the accuracy is not what a "
+            f"CLIP ViT-L/14 and Kandinsky 2.2 were not used because {why}: the embedded "
+            "miniature teacher, generator and "
+            "student (32 px, trained on drawn flowers) stand in for them. The pipeline is "
+            "real, the accuracy is not what a "
             "real teacher gives. Name one with --teacher PATH --generator PATH."
         ]
     return "hub", []

@@ -1,7 +1,7 @@
 """Before any work: is everything that a build needs from elsewhere on this disk or within reach?
 
-Hours of generation must not end in "no weights for the student", so every stage's row says what it would lack, and all of it
-is told in one error. Nothing is downloaded or loaded here.
+Hours of generation must not end in "no weights for the student", so every stage's row says what it
+would lack, and all of it is told in one error. Nothing is downloaded or loaded here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def preflight(stages: Sequence[Stage], settings: Settings) -> None:
 
     Raises:
         ConfigError: an unknown name, with the nearest one, or settings that a stage refuses.
-        DownloadError: one error that names all that is missing and where each can be placed by hand.
+        DownloadError: one error that names all that is missing and where each can be placed by
+            hand.
     """
     online = not settings.data.offline and hub_answers()
     found = [stage.lacks(settings, online) for stage in stages]

@@ -1,4 +1,6 @@
-"""How long work reports itself: a task with rate, ETA and the share of time spent waiting for data."""
+"""How long work reports itself: a task with rate, ETA and the share of time spent waiting for
+data.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ class Task(Protocol):
     """One unit of long work, e.g. the steps of a training run."""
 
     def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
-        """Reports ``amount`` units done, of which ``wait_s`` seconds were spent waiting for data."""
+        """Reports ``amount`` units done, of which ``wait_s`` seconds were spent waiting for
+        data.
+        """
 
 
 class Progress(Protocol):

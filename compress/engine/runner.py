@@ -1,4 +1,6 @@
-"""Runs stages: what the store holds is kept, the rest is made, and a run folder links to all of it."""
+"""Runs stages: what the store holds is kept, the rest is made, and a run folder links to all of
+it.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,8 @@ def run(
 
     Args:
         stages: in order; each needs only earlier ones.
-        publish: copies what a person looks for to the top of the run folder; called while the folder is locked.
+        publish: copies what a person looks for to the top of the run folder; called while the
+            folder is locked.
 
     Raises:
         StoreError: the run folder is in use by another build, or the disk is full.

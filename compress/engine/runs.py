@@ -68,7 +68,8 @@ def require_stages(ctx: StageContext, *names: str) -> None:
 
 
 def clean(work: Path, keep: Iterable[Path], *, dry_run: bool = False) -> tuple[int, int]:
-    """Removes stage folders that are not in ``keep``, and unfinished ones that nobody is at work on.
+    """Removes stage folders that are not in ``keep``, and unfinished ones that nobody is at work
+    on.
 
     Returns:
         (folders removed, bytes freed).

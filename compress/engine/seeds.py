@@ -1,7 +1,8 @@
 """Counter-based randomness: a seed is a function of what it is for, never of what ran before.
 
-``derive(run_seed, "generate", class_id, image_id)`` gives the same number on any machine, in any order and on any number
-of workers, so that a single image or batch can be made again alone and a resumed run equals an uninterrupted one.
+``derive(run_seed, "generate", class_id, image_id)`` gives the same number on any machine, in any
+order and on any number of workers, so that a single image or batch can be made again alone and a
+resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""What a stage is: one row of the table in ``compress/stages.py`` and the context its function is given.
+"""What a stage is: one row of the table in ``compress/stages.py`` and the context its function is
+given.
 
-The *identity* of a stage is everything that can change what it makes; its *key* is the SHA-256 of that. Identities hold the
-content of the inputs, so the key of a stage behind an unfinished one is not known yet.
+The *identity* of a stage is everything that can change what it makes; its *key* is the SHA-256 of
+that. Identities hold the content of the inputs, so the key of a stage behind an unfinished one is
+not known yet.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ class StageContext:
     """What a stage function is given.
 
     Attributes:
-        settings: the whole resolved settings; only the sections named in the stage's row belong to its identity.
+        settings: the whole resolved settings; only the sections named in the stage's row belong to
+            its identity.
         inputs: the finished stages it needs, by name.
-        folder: where to write. ``folder / "partial"`` survives a kill and is removed once the stage is finished.
+        folder: where to write. ``folder / "partial"`` survives a kill and is removed once the stage
+            is finished.
         seed: the run's seed, to be used through ``compress.engine.seeds`` only.
         host: workers, device, memory: how to run, never what comes out.
     """
@@ -53,15 +57,17 @@ class Stage:
     Attributes:
         name: the stage's name, also its folder in the store.
         needs: the stages whose content it reads.
-        sections: the settings that can change its result: sections ("distill") or single fields ("data.max_pixels").
+        sections: the settings that can change its result: sections ("distill") or single fields
+            ("data.max_pixels").
         run: ``"module:function"``, imported when the stage runs, so that planning loads no torch.
         version: raised when the code changes what comes out.
-        external: ``"module:function"`` of ``settings -> {name: fingerprint}`` for inputs that lie outside the store
-            (image folders, checkpoints).
-        missing: ``"module:function"`` of ``settings, online -> text or None``: what has to be placed by hand before the stage
-            can run. It raises ConfigError for settings that the stage would refuse.
-        machine_bound: measures this machine; made again on every build that reaches it with other inputs, and never
-            shared between hosts.
+        external: ``"module:function"`` of ``settings -> {name: fingerprint}`` for inputs that lie
+            outside the store (image folders, checkpoints).
+        missing: ``"module:function"`` of ``settings, online -> text or None``: what has to be
+            placed by hand before the stage can run. It raises ConfigError for settings that the
+            stage would refuse.
+        machine_bound: measures this machine; made again on every build that reaches it with other
+            inputs, and never shared between hosts.
     """
 
     name: str

@@ -1,11 +1,13 @@
 """The store: write-once stage folders named by what they were made from.
 
     store/<stage>/<key>/           finished; stage.json was written last, then one atomic rename
-    store/<stage>/.<key>.part/     being made; survives a kill, so that long stages resume inside themselves
+    store/<stage>/.<key>.part/     being made; survives a kill, so that long stages resume inside
+                                   themselves
 
-The *key* of a stage is the SHA-256 over its name, version, canonical settings and the *content* of its inputs. The
-*content* of a finished stage is the SHA-256 over its files. Two settings that can change a result never share a key, and
-an input that is remade with the same bytes invalidates nothing downstream.
+The *key* of a stage is the SHA-256 over its name, version, canonical settings and the *content* of
+its inputs. The *content* of a finished stage is the SHA-256 over its files. Two settings that can
+change a result never share a key, and an input that is remade with the same bytes invalidates
+nothing downstream.
 """
 
 from __future__ import annotations
@@ -81,7 +83,9 @@ class Store:
         return self.root / stage / key
 
     def get(self, stage: str, key: str) -> Artifact | None:
-        """The finished stage, or None. A folder without a readable manifest, or with a file of another size, does not exist."""
+        """The finished stage, or None. A folder without a readable manifest, or with a file of
+        another size, does not exist.
+        """
         folder = self.folder(stage, key)
         try:
             manifest = json.loads((folder / MANIFEST).read_text())
@@ -116,7 +120,8 @@ class Store:
         """Runs ``fill(folder) -> facts`` and seals the folder.
 
         Raises:
-            StoreError: another process is making the same stage, or the disk is full. What was finished stays.
+            StoreError: another process is making the same stage, or the disk is full. What was
+                finished stays.
         """
         part = self.root / stage / f".{key}.part"
         part.mkdir(parents=True, exist_ok=True)
@@ -196,7 +201,9 @@ def lock(path: Path, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_disk(root: Path) -> Iterator[None]:
-    """Turns "no space left" into an error that says what to do; partial work stays and is resumed."""
+    """Turns "no space left" into an error that says what to do; partial work stays and is
+    resumed.
+    """
     try:
         yield
     except OSError as error:
@@ -205,7 +212,8 @@ def full_disk(root: Path) -> Iterator[None]:
         raise StoreError(
             "the disk is full",
             got=f"{shutil.disk_usage(root).free / 1e6:.0f} MB free at {root}",
-            remedy="free some space (`compress clean`) and run the same command again: finished work is kept",
+            remedy="free some space (`compress clean`) and run the same command again: "
+            "finished work is kept",
         ) from error
 
 

@@ -1,8 +1,10 @@
-"""What changed between two forms of a model on the same images: class by class with a paired test, and image by image.
+"""What changed between two forms of a model on the same images: class by class with a paired test,
+and image by image.
 
-A form that is as good on average may have traded one class for another. Per class the exact McNemar test is made on the
-images of that class alone; with K classes tested at once, p-values are corrected after Holm (Scand. J. Stat. 6, 1979),
-which holds the chance of a single false alarm over all classes at the level, whatever their dependence.
+A form that is as good on average may have traded one class for another. Per class the exact McNemar
+test is made on the images of that class alone; with K classes tested at once, p-values are
+corrected after Holm (Scand. J. Stat. 6, 1979), which holds the chance of a single false alarm over
+all classes at the level, whatever their dependence.
 """
 
 from __future__ import annotations
@@ -23,10 +25,11 @@ LISTED = 200  # images listed per direction; their number is always told
 
 @dataclass(frozen=True)
 class ClassChange:
-    """One class: ``first`` and ``second`` are accuracies (fractions), ``difference`` is first minus second.
+    """One class: ``first`` and ``second`` are accuracies (fractions), ``difference`` is first minus
+    second.
 
-    ``lost`` images are right in the second form alone, ``gained`` ones in the first alone. ``p`` is exact McNemar over
-    the class, ``p_holm`` the same corrected for the number of classes.
+    ``lost`` images are right in the second form alone, ``gained`` ones in the first alone. ``p`` is
+    exact McNemar over the class, ``p_holm`` the same corrected for the number of classes.
     """
 
     name: str
@@ -42,7 +45,9 @@ class ClassChange:
 
 @dataclass(frozen=True)
 class Flip:
-    """An image whose answer turned from right to wrong or back: ``before`` is the second form's answer."""
+    """An image whose answer turned from right to wrong or back: ``before`` is the second form's
+    answer.
+    """
 
     key: str
     true: str
@@ -57,12 +62,17 @@ class Changes:
     """First form against second form.
 
     Attributes:
-        lost: images that the second form gets right and the first wrong; ``gained`` the other way round.
+        lost: images that the second form gets right and the first wrong; ``gained`` the other way
+            round.
         moved: images that are wrong in both, with different answers.
-        needed: images of one class that have to change in one direction for that class to be significant.
-        tested: classes with test images, the number that p-values are corrected for; ``smallest`` has the fewest images.
-        classes: those where an image was lost or gained, the one that lost most first; in all others nothing changed.
-        right_to_wrong: the surest wrong answers first, at most ``LISTED``; ``wrong_to_right`` likewise.
+        needed: images of one class that have to change in one direction for that class to be
+            significant.
+        tested: classes with test images, the number that p-values are corrected for; ``smallest``
+            has the fewest images.
+        classes: those where an image was lost or gained, the one that lost most first; in all
+            others nothing changed.
+        right_to_wrong: the surest wrong answers first, at most ``LISTED``; ``wrong_to_right``
+            likewise.
     """
 
     first: str
@@ -110,7 +120,8 @@ def changes(
         or len(keys) not in (0, len(a))
     ):
         raise ValueError(
-            f"two forms need logits (N, K), N labels, K names and N keys or none, got {a.shape}, {b.shape}, "
+            "two forms need logits (N, K), N labels, K names and N keys or none, got "
+            f"{a.shape}, {b.shape}, "
             f"{labels.shape}, {len(names)} names and {len(keys)} keys"
         )
     said_a, said_b = a.argmax(axis=1), b.argmax(axis=1)
@@ -163,7 +174,9 @@ def changes(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values in the given order: ``max over j <= i of min(1, (m - j + 1) p_(j))``, p sorted ascending."""
+    """Adjusted p-values in the given order: ``max over j <= i of min(1, (m - j + 1) p_(j))``, p
+    sorted ascending.
+    """
     m, out, largest = len(p_values), [0.0] * len(p_values), 0.0
     for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
         largest = max(largest, min(1.0, (m - rank) * p_values[i]))

@@ -1,7 +1,8 @@
-"""Which file ships here: int8 only where it costs next to nothing, pays in time, and really is int8.
+"""Which file ships here: int8 only where it costs next to nothing, pays in time, and really is
+int8.
 
-The limits are those of the project's measuring rules; the decision is per machine, because int8 that is faster on one
-processor is slower on another.
+The limits are those of the project's measuring rules; the decision is per machine, because int8
+that is faster on one processor is slower on another.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from typing import Any
 MAX_DROP_POINTS = 0.5
 MIN_SPEEDUP = 1.5
 RUN_TO_RUN = 0.10
-"""Two measurements of the same files on one machine differ by up to this share, so that it must not decide what ships."""
+"""Two measurements of the same files on one machine differ by up to this share, so that it must not
+decide what ships.
+"""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One condition: its limit, what was measured (None: could not be), and whether it passed (None: not measured)."""
+    """One condition: its limit, what was measured (None: could not be), and whether it passed
+    (None: not measured).
+    """
 
     what: str
     unit: str
@@ -54,10 +59,12 @@ def decide(
 
     Args:
         metrics: form -> metrics with "n" and "correct"; empty without test images.
-        speedup: {"p50", "ci95"}: fp32 over int8, compute only, one thread count. The gate fails only where the whole
-            interval lies ``RUN_TO_RUN`` below the limit, so that noise does not flip the verdict of two identical builds.
+        speedup: {"p50", "ci95"}: fp32 over int8, compute only, one thread count. The gate fails
+            only where the whole interval lies ``RUN_TO_RUN`` below the limit, so that noise does
+            not flip the verdict of two identical builds.
         kernels: {"ran": kernel -> count, "is_quantized"} of the int8 file.
-        wanted: "fp32" or "int8" where a budget or the user leaves no choice; the gates are judged all the same.
+        wanted: "fp32" or "int8" where a budget or the user leaves no choice; the gates are judged
+            all the same.
     """
     fp32, int8 = metrics.get("student_fp32"), metrics.get("student_int8")
     lost = (
@@ -128,7 +135,9 @@ def decide(
 
 
 def _reached(speedup: Mapping[str, Any] | None) -> bool | None:
-    """Whether the limit, less what runs differ by, lies within or below the interval of the measured speed-up."""
+    """Whether the limit, less what runs differ by, lies within or below the interval of the
+    measured speed-up.
+    """
     return None if speedup is None else bool(speedup["ci95"][1] >= MIN_SPEEDUP * (1 - RUN_TO_RUN))
 
 

@@ -1,8 +1,9 @@
 """Accuracy from logits: the same few functions for every form of a model, on NumPy alone.
 
-Everything starts from ``logits`` (N, K) and ``labels`` (N,). Accuracies are fractions in [0, 1]; an interval is a pair
-``(low, high)``. A comparison of two forms is paired: both saw the same N images, so the images they agree on carry no
-information about which is better, and an unpaired interval would be needlessly wide.
+Everything starts from ``logits`` (N, K) and ``labels`` (N,). Accuracies are fractions in [0, 1]; an
+interval is a pair ``(low, high)``. A comparison of two forms is paired: both saw the same N images,
+so the images they agree on carry no information about which is better, and an unpaired interval
+would be needlessly wide.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def per_class_accuracy(matrix: NDArray[np.int64]) -> list[float | None]:
 
 
 def macro_f1(matrix: NDArray[np.int64]) -> float:
-    """Mean over classes of ``2 TP / (2 TP + FP + FN)``; classes neither present nor predicted are left out."""
+    """Mean over classes of ``2 TP / (2 TP + FP + FN)``; classes neither present nor predicted are
+    left out.
+    """
     true_positives = matrix.diagonal().astype(np.float64)
     occurrences = (matrix.sum(axis=0) + matrix.sum(axis=1)).astype(np.float64)  # 2 TP + FP + FN
     seen = occurrences > 0
@@ -123,7 +126,9 @@ def negative_log_likelihood(logits: Floats, labels: Ints) -> float:
 
 
 def reliability(logits: Floats, labels: Ints, bins: int = ECE_BINS) -> list[ReliabilityBin]:
-    """Confidence against accuracy in ``bins`` bins of equal width, right-closed: bin m holds ((m-1)/M, m/M]."""
+    """Confidence against accuracy in ``bins`` bins of equal width, right-closed: bin m holds
+    ((m-1)/M, m/M].
+    """
     _check(logits, labels)
     confidence, right = softmax(logits).max(axis=1), logits.argmax(axis=1) == labels
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
@@ -145,7 +150,9 @@ def reliability(logits: Floats, labels: Ints, bins: int = ECE_BINS) -> list[Reli
 
 
 def ece(table: list[ReliabilityBin]) -> float:
-    """Expected calibration error ``Σ_m n_m/N |accuracy_m - confidence_m|`` (Guo et al. 2017, equation 3)."""
+    """Expected calibration error ``Σ_m n_m/N |accuracy_m - confidence_m|`` (Guo et al. 2017,
+    equation 3).
+    """
     total = sum(row.count for row in table)
     filled = [(row.count, row.accuracy, row.confidence) for row in table]
     return (
@@ -162,11 +169,12 @@ def evaluate(logits: Floats, labels: Ints) -> dict[str, Any]:
     """Everything the report says about one form, JSON-able.
 
     Returns:
-        n, correct, top1, ci95 [low, high] (Wilson), macro_f1, ece, nll, per_class (K values or None),
-        confusion (K rows of K counts, row = true class) and reliability (a list of bins).
+        n, correct, top1, ci95 [low, high] (Wilson), macro_f1, ece, nll, per_class (K values or
+        None), confusion (K rows of K counts, row = true class) and reliability (a list of bins).
 
     Raises:
-        ValueError: shapes that do not fit, no images, labels outside 0..K-1, or logits that are not finite.
+        ValueError: shapes that do not fit, no images, labels outside 0..K-1, or logits that are not
+            finite.
     """
     _check(logits, labels)
     predicted, n = logits.argmax(axis=1), len(labels)
@@ -189,8 +197,9 @@ def evaluate(logits: Floats, labels: Ints) -> dict[str, Any]:
 def mcnemar_exact(only_a: int, only_b: int) -> float:
     """Exact two-sided McNemar p-value from the discordant counts.
 
-    ``min(1, 2 Σ_{i ≤ min(a, b)} C(a+b, i) / 2^(a+b))``: under "neither is better" a discordant image is a fair coin
-    (McNemar, Psychometrika 12, 1947; exact form as in Fagerland et al., BMC Med. Res. Methodol. 13:91, 2013).
+    ``min(1, 2 Σ_{i ≤ min(a, b)} C(a+b, i) / 2^(a+b))``: under "neither is better" a discordant
+    image is a fair coin (McNemar, Psychometrika 12, 1947; exact form as in Fagerland et al., BMC
+    Med. Res. Methodol. 13:91, 2013).
     """
     n, term, total = only_a + only_b, 1, 0
     for i in range(min(only_a, only_b) + 1):
@@ -204,8 +213,9 @@ def bootstrap_difference(
 ) -> tuple[float, float]:
     """95 % percentile bootstrap interval of top-1(A) - top-1(B) over images.
 
-    Resampling N images with replacement draws the counts (only A right, only B right, the rest) from
-    Multinomial(N; a/N, b/N, 1 - (a+b)/N), so the counts are drawn directly: the same distribution, without N·R indices.
+    Resampling N images with replacement draws the counts (only A right, only B right, the rest)
+    from Multinomial(N; a/N, b/N, 1 - (a+b)/N), so the counts are drawn directly: the same
+    distribution, without N·R indices.
     """
     shares = [only_a / n, only_b / n, (n - only_a - only_b) / n]
     counts = numpy_rng(seed, "bootstrap", "difference").multinomial(n, shares, size=resamples)
@@ -241,10 +251,12 @@ def paired(a: Floats, b: Floats, labels: Ints, *, seed: int = 0) -> Paired:
 
 
 def within_class_diversity(features: Floats, labels: Ints) -> float | None:
-    """How different the images of a class look to the teacher: mean over classes of the mean pairwise ``1 - cos``.
+    """How different the images of a class look to the teacher: mean over classes of the mean
+    pairwise ``1 - cos``.
 
-    For n unit rows f the mean over the pairs i < j is ``1 - (|Σ f|² - n) / (n (n - 1))``: exact, without the pairs
-    (the diversity statistic of methods.md C.5; 0 = all the same, about 1 = unrelated).
+    For n unit rows f the mean over the pairs i < j is ``1 - (|Σ f|² - n) / (n (n - 1))``: exact,
+    without the pairs (the diversity statistic of methods.md C.5; 0 = all the same, about 1 =
+    unrelated).
 
     Args:
         features: (N, D), of any length other than zero. labels: (N,).
@@ -264,10 +276,12 @@ def within_class_diversity(features: Floats, labels: Ints) -> float | None:
 def domain_gap(
     synthetic: Floats, synthetic_labels: Ints, real: Floats, real_labels: Ints
 ) -> float | None:
-    """How far generated images lie from real ones: mean over classes of ``1 - cos`` between their class means.
+    """How far generated images lie from real ones: mean over classes of ``1 - cos`` between their
+    class means.
 
     Args:
-        synthetic, real: features (N, D); the means are over unit rows. Classes that have only one kind are left out.
+        synthetic, real: features (N, D); the means are over unit rows. Classes that have only one
+            kind are left out.
 
     Returns:
         None where no class has both.

@@ -28,7 +28,8 @@ Input = Literal["text", "image"]
 class Generator(Protocol):
     """Texts or image embeddings in, images out.
 
-    ``takes`` says which of the two it understands: strategies that need the other one are refused before any work.
+    ``takes`` says which of the two it understands: strategies that need the other one are refused
+        before any work.
     """
 
     @property
@@ -68,9 +69,11 @@ class Generator(Protocol):
         guidance_scale: float,
         noise_level: int = 0,
     ) -> NDArray[np.uint8]:
-        """Embeddings ``(N, E)`` -> images ``(N, S, S, 3)``; image i depends on its embedding and its seed alone.
+        """Embeddings ``(N, E)`` -> images ``(N, S, S, 3)``; image i depends on its embedding and
+        its seed alone.
 
-        ``noise_level`` 0..999 is how much noise the embedding gets first (unCLIP); larger is more diverse.
+        ``noise_level`` 0..999 is how much noise the embedding gets first (unCLIP); larger is more
+        diverse.
         """
 
     def draw(
@@ -80,7 +83,9 @@ class Generator(Protocol):
 
 
 class Decoder(Protocol):
-    """Latents in, images out, with gradients: what images are optimised through (methods.md C.2)."""
+    """Latents in, images out, with gradients: what images are optimised through (methods.md
+    C.2).
+    """
 
     @property
     def name(self) -> str:
@@ -101,7 +106,9 @@ class Decoder(Protocol):
         """First latents ``(N, ...)``, row i from its own seed."""
 
     def render(self, latents: torch.Tensor) -> torch.Tensor:
-        """Images ``(N, 3, S, S)`` in [0, 1] with gradients to the latents (straight through where it quantises)."""
+        """Images ``(N, 3, S, S)`` in [0, 1] with gradients to the latents (straight through where
+        it quantises).
+        """
 
     def clip_(self, latents: torch.Tensor) -> None:
         """Moves latents back into their bounds, in place."""
@@ -115,7 +122,8 @@ class Job:
         index: its row in synthetic.npy.
         class_id: the class it is made for.
         number: j, counting the images of that class.
-        seed: ``derive(run seed, "generate", class_id, j)``: everything random about the image follows from it.
+        seed: ``derive(run seed, "generate", class_id, j)``: everything random about the image
+            follows from it.
     """
 
     index: int
@@ -189,7 +197,8 @@ class Sources:
 
 @dataclass
 class Made:
-    """What a strategy returns for its jobs: images ``(B, S, S, 3)``, conditions ``(B, E)``, one record each.
+    """What a strategy returns for its jobs: images ``(B, S, S, 3)``, conditions ``(B, E)``, one
+    record each.
 
     Strategies that decode no embedding return conditions of width 0.
     """
@@ -205,7 +214,8 @@ class Strategy(Protocol):
     Attributes:
         tool: what its `make` is handed: a generator or a decoder.
         needs: what the generator has to take.
-        asks_teacher: whether the teacher takes part, so that it belongs to the identity of the images.
+        asks_teacher: whether the teacher takes part, so that it belongs to the identity of the
+            images.
     """
 
     tool: ClassVar[Literal["generator", "decoder"]]
@@ -223,7 +233,9 @@ class Strategy(Protocol):
 
 
 def wanted_per_class(settings: GenerateSettings, sources: Sources) -> int:
-    """Images per class: ``per_class``, or ``synth_ratio`` times the mean number of real images of a class."""
+    """Images per class: ``per_class``, or ``synth_ratio`` times the mean number of real images of a
+    class.
+    """
     if settings.synth_ratio is None:
         return settings.per_class
     return round(settings.synth_ratio * len(sources.labels) / max(1, len(sources.classes)))

@@ -14,10 +14,12 @@ def missing(run: Settings, online: bool) -> str | None:
 
 
 def missing_generator(settings: GenerateSettings, online: bool) -> str | None:
-    """What has to be placed by hand before generators and decoders can be loaded, or None; all candidates are looked at.
+    """What has to be placed by hand before generators and decoders can be loaded, or None; all
+    candidates are looked at.
 
     Raises:
-        ConfigError: no such generator, decoder or strategy, or a generator that does not take what the strategy gives it.
+        ConfigError: no such generator, decoder or strategy, or a generator that does not take what
+            the strategy gives it.
     """
     from compress.generate.base import wants_images
     from compress.generate.inversion.decoders import missing as missing_decoder
@@ -41,6 +43,7 @@ def _missing_pipeline(settings: GenerateSettings, online: bool) -> str | None:
         return None
     target = "PATH/prior and PATH/decoder" if len(parts) > 1 else "PATH"
     return (
-        f"generator {settings.generator} ({' and '.join(lost)}): put it into {target}, as diffusers saves pipelines, and "
+        f"generator {settings.generator} ({' and '.join(lost)}): put it into {target}, as "
+        "diffusers saves pipelines, and "
         "say --generator PATH (or do without: --set generate.strategy=none)"
     )

@@ -1,19 +1,26 @@
-"""Which settings to generate with: a few images from each candidate, looked at by the teacher, before the bulk.
+"""Which settings to generate with: a few images from each candidate, looked at by the teacher,
+before the bulk.
 
 Three numbers per candidate, all in the teacher's space, images and shots alike in its own geometry:
 
-    agreement    share of images whose nearest class text (the zero-shot head) is their class, in [0, 1]
+    agreement    share of images whose nearest class text (the zero-shot head) is their class, in
+                 [0, 1]
     diversity    1 - cos, mean over the pairs of a class, then over the classes, in [0, 2]
-    gap          1 - cos between the mean image and the mean shot of a class, mean over the classes; None without shots
+    gap          1 - cos between the mean image and the mean shot of a class, mean over the classes;
+                 None without shots
 
-    score = agreement + diversity_weight * min(1, diversity / diversity of the shots) - gap_weight * gap
+    score = agreement + diversity_weight * min(1, diversity / diversity of the shots) - gap_weight *
+    gap
 
-Agreement alone would choose wrongly: strong guidance makes images the teacher is sure of and all alike, and in the
-embedded world a student gained nothing from the ten points of agreement that more guidance gave. Diversity beyond that
-of the shots is not paid for. With fewer than two shots per class the most diverse candidate is the measure. The score and
-its weights are our choice [I]; it ranks candidates of one run and compares to nothing else.
+Agreement alone would choose wrongly: strong guidance makes images the teacher is sure of and all
+    alike, and in the
+embedded world a student gained nothing from the ten points of agreement that more guidance gave.
+Diversity beyond that of the shots is not paid for. With fewer than two shots per class the most
+diverse candidate is the measure. The score and its weights are our choice [I]; it ranks candidates
+of one run and compares to nothing else.
 
-All candidates draw their images with the same seeds, so that they differ by their settings and not by chance.
+All candidates draw their images with the same seeds, so that they differ by their settings and not
+by chance.
 """
 
 from __future__ import annotations
@@ -54,7 +61,8 @@ def candidates(settings: GenerateSettings) -> list[GenerateSettings]:
     """The settings to choose from, in order: those of ``probing.candidates``, or these alone.
 
     Raises:
-        ConfigError: an override that names no setting of generate, or one that cannot be probed, or a wrong value.
+        ConfigError: an override that names no setting of generate, or one that cannot be probed, or
+            a wrong value.
     """
     made: list[GenerateSettings] = []
     if not wants_images(settings):
@@ -86,8 +94,10 @@ def choose(
     """Probes the candidates, if there are any, and returns the best; of equals the first.
 
     Args:
-        draw: settings and n -> n images of each class ``(n * K, C, C, 3)``, row ``j * K + c`` image j of class c.
-        kept: JSON file with what was measured, the shots first; candidates in it are not made again.
+        draw: settings and n -> n images of each class ``(n * K, C, C, 3)``, row ``j * K + c`` image
+            j of class c.
+        kept: JSON file with what was measured, the shots first; candidates in it are not made
+            again.
     """
     if not settings.probing.candidates or not wants_images(settings):
         return Choice(settings, None)
@@ -118,7 +128,8 @@ def choose(
         "rows": named,
         "chosen": best,
         "per_class": per_class,
-        "score": f"agreement + {weights.diversity_weight:g} * diversity_ratio - {weights.gap_weight:g} * gap",
+        "score": f"agreement + {weights.diversity_weight:g} * diversity_ratio - "
+        f"{weights.gap_weight:g} * gap",
         "shots_diversity": measured[0]["diversity"],
     }
     return Choice(offered[best], facts)
@@ -130,7 +141,9 @@ def _measured(
     candidate: GenerateSettings,
     per_class: int,
 ) -> dict[str, Any]:
-    """What the judge says of a candidate, or why there is nothing to judge (img2img without shots, for one)."""
+    """What the judge says of a candidate, or why there is nothing to judge (img2img without shots,
+    for one).
+    """
     try:
         images = draw(candidate, per_class)
     except ConfigError as error:
@@ -163,7 +176,9 @@ class Judge:
         }
 
     def _features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """``(N, C, C, 3)`` -> unit rows ``(N, D)``; the enlarged images of one chunk at a time are in memory."""
+        """``(N, C, C, 3)`` -> unit rows ``(N, D)``; the enlarged images of one chunk at a time are
+        in memory.
+        """
         from compress.teacher.stage import fit_geometry
 
         out = np.empty((len(images), self.head.shape[1]), np.float32)
@@ -176,7 +191,9 @@ class Judge:
 def scored(
     rows: Sequence[Mapping[str, Any]], shots_diversity: float | None, weights: ProbingSettings
 ) -> list[dict[str, Any]]:
-    """The rows with ``diversity_ratio`` and ``score``, as in the head of this file; refused ones as they are."""
+    """The rows with ``diversity_ratio`` and ``score``, as in the head of this file; refused ones as
+    they are.
+    """
     measure = shots_diversity or max((row.get("diversity") or 0.0 for row in rows), default=0.0)
     out: list[dict[str, Any]] = []
     for row in rows:

@@ -1,8 +1,10 @@
 """The images of a strategy, batch by batch, shard by shard, and the shards joined.
 
-Images are made number by number, not class by class: row ``j * K + c`` is image j of class c. The first 100 images per
-class of a run with 300 are therefore the images of a run with 100, byte for byte, and any prefix is balanced. The last
-batch is filled up with images that are thrown away, because a batch of another size may round differently.
+Images are made number by number, not class by class: row ``j * K + c`` is image j of class c. The
+    first 100 images per
+class of a run with 300 are therefore the images of a run with 100, byte for byte, and any prefix is
+balanced. The last batch is filled up with images that are thrown away, because a batch of another
+size may round differently.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ def job_at(index: int, classes: int, seed: int, purpose: str = "generate") -> Jo
 def batches(
     strategy: Strategy, tool: Callable[[], Any], job: Callable[[int], Job], rows: range, batch: int
 ) -> Iterator[Made]:
-    """Makes the images of ``rows`` in batches of exactly ``batch``; the last one may go beyond the rows."""
+    """Makes the images of ``rows`` in batches of exactly ``batch``; the last one may go beyond the
+    rows.
+    """
     for start in range(rows.start, rows.stop, batch):
         yield strategy.make([job(index) for index in range(start, start + batch)], tool())
 
@@ -85,7 +89,9 @@ def to_edge(image: NDArray[np.uint8], edge: int) -> NDArray[np.uint8]:
 
 
 def assemble(folder: Path, shards: Sequence[Path], edge: int) -> int | None:
-    """Joins the shards, never all of them in memory, and returns the width E of the conditions; None without any."""
+    """Joins the shards, never all of them in memory, and returns the width E of the conditions;
+    None without any.
+    """
     from safetensors import safe_open
 
     conditions: list[NDArray[np.float16]] = []
@@ -109,7 +115,8 @@ def _save(path: Path, made: Sequence[Made], keep: int, edge: int) -> None:
 
     images = np.concatenate([part.images for part in made])[:keep]
     conditions = np.concatenate([part.conditions for part in made])[:keep].astype(np.float16)
-    # safetensors writes the memory as it lies: a transposed array would come back as another picture
+    # safetensors writes the memory as it lies: a transposed array would come back as another
+    # picture
     arrays: dict[str, NDArray[Any]] = {
         "images": np.ascontiguousarray(np.stack([to_edge(image, edge) for image in images])),
         "conditions": np.ascontiguousarray(conditions),

@@ -34,7 +34,9 @@ def contact_sheet(
 
 
 def sheet_names(classes: Sequence[str]) -> list[str]:
-    """``sheet_<class>.png`` with the class reduced to letters and digits; a number tells equal ones apart."""
+    """``sheet_<class>.png`` with the class reduced to letters and digits; a number tells equal ones
+    apart.
+    """
     slugs = [re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_") or "class" for name in classes]
     return [
         f"sheet_{slug}.png" if slugs.count(slug) == 1 else f"sheet_{slug}_{position}.png"

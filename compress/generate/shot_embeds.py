@@ -1,4 +1,6 @@
-"""The generator's raw embeddings of the run's shots: every shot is encoded once, whoever asks and however often."""
+"""The generator's raw embeddings of the run's shots: every shot is encoded once, whoever asks and
+however often.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,13 @@ if TYPE_CHECKING:
 
 
 class ShotEmbeds:
-    """Computes on first use and keeps, in memory and on disk, so that a resumed run does not encode again.
+    """Computes on first use and keeps, in memory and on disk, so that a resumed run does not encode
+    again.
 
     Args:
         shots: ``(n, C, C, 3)`` uint8.
-        folder: where the embeddings are kept, one file per generator; None keeps them in memory only.
+        folder: where the embeddings are kept, one file per generator; None keeps them in memory
+            only.
     """
 
     def __init__(self, shots: NDArray[np.uint8], folder: Path | None) -> None:
@@ -55,7 +59,9 @@ class ShotEmbeds:
         return self._made.get(generator)
 
     def encoder_images(self) -> int:
-        """How many images were given to an image encoder, over all generators and all attempts that were resumed."""
+        """How many images were given to an image encoder, over all generators and all attempts that
+        were resumed.
+        """
         if self.folder is None:
             return sum(len(embeds) for embeds in self._made.values())
         return sum(

@@ -1,6 +1,7 @@
 """Stage "generate": synthetic images by a strategy and a generator (or a decoder).
 
-How they are made, so that a killed run continues and a smaller run is a prefix of a larger one, is in ``shards.py``.
+How they are made, so that a killed run continues and a smaller run is a prefix of a larger one, is
+in ``shards.py``.
 """
 
 from __future__ import annotations
@@ -66,8 +67,9 @@ STRATEGIES = {
 def run(ctx: StageContext) -> dict[str, Any]:
     """Writes the synthetic images and where they come from.
 
-    synthetic.npy (N, C, C, 3), synthetic.jsonl, conditions.npy (N, E) fp16 (E = 0: none), source_conditions.npy (n, E)
-    fp32, the generator's raw embeddings of the shots ((0, 0) where the strategy needs none), a contact sheet per class.
+    synthetic.npy (N, C, C, 3), synthetic.jsonl, conditions.npy (N, E) fp16 (E = 0: none),
+    source_conditions.npy (n, E) fp32, the generator's raw embeddings of the shots ((0, 0) where the
+    strategy needs none), a contact sheet per class.
     """
     check(ctx.settings.generate)
     sources, tools = read_sources(ctx), Tools(ctx)
@@ -113,7 +115,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def _mean_loss(records: Path) -> dict[str, float] | None:
-    """Mean loss of optimised images at their first and last step; None where nothing was optimised."""
+    """Mean loss of optimised images at their first and last step; None where nothing was
+    optimised.
+    """
     rows = [json.loads(line)["loss"] for line in records.read_text().splitlines()]
     losses = [row for row in rows if row is not None]
     return (
@@ -148,7 +152,8 @@ def make_strategy(settings: GenerateSettings, sources: Sources) -> Strategy:
 
 
 def check(settings: GenerateSettings) -> None:
-    """Refuses settings whose generator cannot do what their strategy needs; of several candidates one must do.
+    """Refuses settings whose generator cannot do what their strategy needs; of several candidates
+    one must do.
 
     Raises:
         ConfigError: also for an unknown strategy, generator or override.
@@ -221,7 +226,9 @@ FINGERPRINTS = {"generator": _generator_identity, "decoder": _decoder_identity}
 
 
 def read_sources(ctx: StageContext) -> Sources:
-    """The run's classes and shots. Nothing else of the data stage is opened: test images cannot leak."""
+    """The run's classes and shots. Nothing else of the data stage is opened: test images cannot
+    leak.
+    """
     data = ctx.inputs["data"].path
     rows = json.loads((data / "shots.json").read_text())
 

@@ -1,4 +1,6 @@
-"""Loading what a strategy makes images with: a generator or a decoder, when the first image needs it."""
+"""Loading what a strategy makes images with: a generator or a decoder, when the first image needs
+it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from compress.engine.store import write_json
 from compress.generate.base import Strategy
 from compress.generate.generators.table import check_takes, load_generator
 
-# What images are made with -> the settings that decide what is loaded; all others are given to each call.
+# What images are made with -> the settings that decide what is loaded; all others are given to each
+# call.
 LOADED = {
     "generator": frozenset(
         {"generator", "dtype", "height", "scheduler", "prior_steps", "text_via_prior"}
@@ -24,7 +27,8 @@ LOADED = {
 class Tools:
     """One generator or decoder at a time, for two may not fit into memory.
 
-    ``partial/generator.json`` keeps what the report says about it, for a resumed run that needs it no more.
+    ``partial/generator.json`` keeps what the report says about it, for a resumed run that needs it
+    no more.
     """
 
     def __init__(self, ctx: StageContext) -> None:
@@ -35,7 +39,8 @@ class Tools:
         """What the settings name, of the sort the strategy works with.
 
         Raises:
-            ConfigError: a generator that does not take what the strategy gives it; whatever its loader refuses.
+            ConfigError: a generator that does not take what the strategy gives it; whatever its
+                loader refuses.
         """
         key = strategy.tool, settings.model_dump_json(include=set(LOADED[strategy.tool]))
         if self._loaded is None or self._loaded[0] != key:
@@ -57,7 +62,9 @@ class Tools:
         return tool
 
     def about(self) -> dict[str, Any]:
-        """Name, license, fingerprint and image size of what was loaded last, by this process or one before it."""
+        """Name, license, fingerprint and image size of what was loaded last, by this process or one
+        before it.
+        """
         kept: dict[str, Any] = json.loads(self._file.read_text())
         return kept
 

@@ -1,11 +1,13 @@
 """Stage "label": the teacher's targets, cached once per image view.
 
-A view is image ``i`` of a pool ("real" or "synthetic") rendered with the seed ``derive(run seed, "view", pool, i, v)``,
-see ``augment.py``. The teacher sees every view exactly once, here; training replays the same pixels beside the cached
-answer. Work is kept shard by shard, so a killed run continues where it stopped and ends with the same bytes.
+A view is image ``i`` of a pool ("real" or "synthetic") rendered with the seed ``derive(run seed,
+"view", pool, i, v)``, see ``augment.py``. The teacher sees every view exactly once, here; training
+replays the same pixels beside the cached answer. Work is kept shard by shard, so a killed run
+continues where it stopped and ends with the same bytes.
 
-``label.pools`` says which pools the teacher is asked about. One that is left out costs no teacher call and has no targets:
-condition prediction (methods.md A.3), for instance, needs the real images' features and nothing else.
+``label.pools`` says which pools the teacher is asked about. One that is left out costs no teacher
+call and has no targets: condition prediction (methods.md A.3), for instance, needs the real images'
+    features and nothing else.
 """
 
 from __future__ import annotations
@@ -61,9 +63,11 @@ class Pool:
 def run(ctx: StageContext) -> dict[str, Any]:
     """Writes ``targets.safetensors`` and ``views.json``.
 
-    targets, for every pool of ``label.pools``: ``real_features`` (n, V, D) fp16, ``real_logits`` (n, V, K) fp32, the same
-    for ``synthetic_``; and always ``keep`` (N,) bool, False for synthetic images that the agreement filter left out.
-    views.json: the recipe, and of each pool its images, its views and whether the teacher was asked.
+    targets, for every pool of ``label.pools``: ``real_features`` (n, V, D) fp16, ``real_logits``
+        (n, V, K) fp32, the same
+    for ``synthetic_``; and always ``keep`` (N,) bool, False for synthetic images that the agreement
+    filter left out. views.json: the recipe, and of each pool its images, its views and whether the
+        teacher was asked.
     """
     from safetensors.numpy import save_file
 
@@ -132,7 +136,9 @@ def read_pools(ctx: StageContext) -> tuple[Pool, Pool]:
 
 
 def balanced_views(real: int, synthetic: int, views: int) -> int:
-    """Views per real shot so that both pools have about as many views; at least as many as a synthetic image has."""
+    """Views per real shot so that both pools have about as many views; at least as many as a
+    synthetic image has.
+    """
     return max(views, -(-synthetic * views // real)) if real else views
 
 
@@ -144,7 +150,8 @@ def label_pool(
     head: NDArray[np.float32],
     scale: float,
 ) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-    """Features ``(N, V, D)`` and logits ``(N, V, K) = scale * cos`` of all views of a pool, resumed from its shards.
+    """Features ``(N, V, D)`` and logits ``(N, V, K) = scale * cos`` of all views of a pool, resumed
+    from its shards.
 
     Raises:
         TrainingError: the teacher answered with something that is not a number.
@@ -199,7 +206,9 @@ def _submit(
     recipe: ViewRecipe,
     span: tuple[int, int],
 ) -> list[Future[NDArray[np.uint8]]]:
-    """Starts rendering the views of a range of images; row ``i * V + v`` is view v of the range's i-th image."""
+    """Starts rendering the views of a range of images; row ``i * V + v`` is view v of the range's
+    i-th image.
+    """
     return [
         threads.submit(
             render_view,
@@ -213,14 +222,18 @@ def _submit(
 
 
 def vote(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The teacher's opinion of an image, ``(N, V, K)`` -> ``(N, K)``: the mean of its views' probabilities."""
+    """The teacher's opinion of an image, ``(N, V, K)`` -> ``(N, K)``: the mean of its views'
+    probabilities.
+    """
     shifted = np.exp(logits - logits.max(axis=2, keepdims=True))
     mean: NDArray[np.float32] = (shifted / shifted.sum(axis=2, keepdims=True)).mean(axis=1)
     return mean
 
 
 def agreeing(votes: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which images the teacher assigns to their class, ``(N,)``; a class that would be lost keeps its best image."""
+    """Which images the teacher assigns to their class, ``(N,)``; a class that would be lost keeps
+    its best image.
+    """
     keep = votes.argmax(axis=1) == classes
     for wanted in np.unique(classes):
         members = np.flatnonzero(classes == wanted)
@@ -230,7 +243,9 @@ def agreeing(votes: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[
 
 
 def _agreement(targets: Mapping[str, NDArray[Any]], pool: Pool | None) -> float | None:
-    """Share of a pool's images that the teacher assigns to their class; None if it was not asked, or there are none."""
+    """Share of a pool's images that the teacher assigns to their class; None if it was not asked,
+    or there are none.
+    """
     if pool is None or not len(pool.classes):
         return None
     return float((vote(targets[f"{pool.kind}_logits"]).argmax(axis=1) == pool.classes).mean())
@@ -239,7 +254,9 @@ def _agreement(targets: Mapping[str, NDArray[Any]], pool: Pool | None) -> float 
 def _looks(
     targets: Mapping[str, NDArray[Any]], asked: Mapping[str, Pool]
 ) -> dict[str, float | None]:
-    """Diversity of each pool and the gap between them, from the teacher's features of every image's first view."""
+    """Diversity of each pool and the gap between them, from the teacher's features of every image's
+    first view.
+    """
     first = {kind: targets[f"{kind}_features"][:, 0] for kind in asked}
     out: dict[str, float | None] = {f"diversity_{kind}": None for kind in ("synthetic", "real")}
     out.update(
@@ -257,7 +274,9 @@ def _looks(
 
 
 class _LazyTeacher:
-    """Loads the teacher when the first view needs it: a resumed stage whose shards are complete never does."""
+    """Loads the teacher when the first view needs it: a resumed stage whose shards are complete
+    never does.
+    """
 
     def __init__(self, ctx: StageContext) -> None:
         self._ctx = ctx

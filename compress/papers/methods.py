@@ -1,8 +1,10 @@
-"""The five published systems as data: ``papers/*.yaml`` says what each table row is in terms of this project's settings.
+"""The five published systems as data: ``papers/*.yaml`` says what each table row is in terms of
+this project's settings.
 
-A row is a preset with overrides, so a method is a combination of a generation strategy and an objective, and nothing else.
-Numbers under ``printed`` are the paper's own; settings under ``inferred`` are ours where the paper is silent, and a table made
-with them is a replica with inferred settings, never a reproduction.
+A row is a preset with overrides, so a method is a combination of a generation strategy and an
+objective, and nothing else. Numbers under ``printed`` are the paper's own; settings under
+``inferred`` are ours where the paper is silent, and a table made with them is a replica with
+inferred settings, never a reproduction.
 """
 
 from __future__ import annotations
@@ -44,8 +46,10 @@ class Paper(Section):
     Attributes:
         rows, extra: rows of the paper's table, and further ones of ours.
         signs: ``(better, worse)`` rows, the order that the paper finds.
-        printed: dataset -> row -> top-1 in %, one number or one per number of shots of the scale "full".
-        measured_on: the test split, the test sets of every domain, or training images that are no shots (for choosing).
+        printed: dataset -> row -> top-1 in %, one number or one per number of shots of the scale
+            "full".
+        measured_on: the test split, the test sets of every domain, or training images that are no
+            shots (for choosing).
         inferred: setting -> what we chose where the paper is silent.
     """
 
@@ -72,7 +76,9 @@ class Paper(Section):
         return {**self.rows, **self.extra}
 
     def overrides(self, row: str, scale: Scale) -> Overrides:
-        """The settings of a row at a scale: the scale's, then the row's, then the scale's for that row."""
+        """The settings of a row at a scale: the scale's, then the row's, then the scale's for that
+        row.
+        """
         return config.merge(scale.set, self.all_rows()[row], scale.rows.get(row, {}))
 
     def settings(
@@ -87,8 +93,8 @@ class Paper(Section):
         """The resolved settings of one cell of the table.
 
         Args:
-            source: further arguments of `api.settings_for`: ``data``, ``teacher``, ``generator`` (which win over the
-                scale's), and ``overrides``, which win over everything.
+            source: further arguments of `api.settings_for`: ``data``, ``teacher``, ``generator``
+                (which win over the scale's), and ``overrides``, which win over everything.
         """
         chosen = {**self.overrides(row, scale), "seed": seed}
         for argument, (section, field) in NAMED.items():
@@ -116,7 +122,8 @@ def paper(name: str) -> Paper:
     """The paper of a name.
 
     Raises:
-        ConfigError: there is none (with the nearest name), or its file does not say what a paper's file must.
+        ConfigError: there is none (with the nearest name), or its file does not say what a paper's
+            file must.
     """
     if name not in names():
         raise ConfigError("unknown paper", got=repr(name), remedy=nearest(name, names()))
@@ -141,7 +148,9 @@ def names() -> list[str]:
 
 
 def combinations() -> Iterator[tuple[str, str, str, str, str]]:
-    """Every row of every paper: (paper, preset, row, strategy, objective), read off the resolved settings."""
+    """Every row of every paper: (paper, preset, row, strategy, objective), read off the resolved
+    settings.
+    """
     for name in names():
         made = paper(name)
         for row in made.all_rows():

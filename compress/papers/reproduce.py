@@ -1,12 +1,19 @@
-"""A paper's table, made with this project's methods: ``compress reproduce PAPER [--scale mini|full]``.
+"""A paper's table, made with this project's methods: ``compress reproduce PAPER [--scale
+mini|full]``.
 
-    compress reproduce sasaki                                   # the embedded world, minutes on 2 cores
-    compress reproduce sasaki --scale full                      # the paper's data and models; a GPU, and weights from the hub
-    compress reproduce sasaki --data photos/ --teacher DIR --generator DIR --shots 8      # the same rows on other images
+    compress reproduce sasaki                                   # the embedded world, minutes on 2
+                                                                cores
+    compress reproduce sasaki --scale full                      # the paper's data and models; a
+                                                                GPU, and weights from the hub
+    compress reproduce sasaki --data photos/ --teacher DIR --generator DIR --shots 8      # the same
+                                                                                          rows on
+                                                                                          other
+                                                                                          images
 
-Every cell is a build up to its student; the student is exported and tested with the runtime on the test split. Finished stages
-are kept, so cells share data, teacher, images and targets, and an interrupted table goes on. The claims of the paper become
-paired differences over seeds with a verdict each.
+Every cell is a build up to its student; the student is exported and tested with the runtime on the
+test split. Finished stages are kept, so cells share data, teacher, images and targets, and an
+interrupted table goes on. The claims of the paper become paired differences over seeds with a
+verdict each.
 """
 
 from __future__ import annotations
@@ -77,7 +84,8 @@ def run(plan: Plan, work: Path, host: HostSettings | None = None, say: Any = pri
     """Makes every cell; seeds are the outer loop, so that an early look compares rows fairly.
 
     Raises:
-        DownloadError: before any work, if something a row needs is neither on this disk nor reachable.
+        DownloadError: before any work, if something a row needs is neither on this disk nor
+            reachable.
     """
     for dataset, row in itertools.product(plan.datasets, plan.rows):
         preflight(STAGES, plan.settings(row, dataset, plan.shots[0], 0, work))
@@ -95,13 +103,16 @@ def run(plan: Plan, work: Path, host: HostSettings | None = None, say: Any = pri
                 spent = time.perf_counter() - start
                 say(
                     f"{done}/{plan.cells} {name}: {100 * cell[row].mean():.1f} % "
-                    f"({spent / 60:.1f} min, about {spent / done * (plan.cells - done) / 60:.0f} to go)"
+                    f"({spent / 60:.1f} min, about "
+                    f"{spent / done * (plan.cells - done) / 60:.0f} to go)"
                 )
     return results
 
 
 def table(plan: Plan, results: Mapping[Any, Any], dataset: str) -> str:
-    """Rows x shots: mean top-1 ± standard deviation over seeds, and the printed number where there is one."""
+    """Rows x shots: mean top-1 ± standard deviation over seeds, and the printed number where there
+    is one.
+    """
     printed = bool(plan.paper.printed.get(dataset))
     head = [
         part

@@ -40,7 +40,9 @@ def test_split(run: Run, name: str = "test") -> tuple[np.ndarray, np.ndarray]:
 def measure_rung(
     settings: Settings, work: Path, name: str, host: HostSettings | None = None
 ) -> NDArray[np.bool_]:
-    """Builds a rung up to its student, exports that and gives its hits on the test split, ``(N,)`` bool."""
+    """Builds a rung up to its student, exports that and gives its hits on the test split, ``(N,)``
+    bool.
+    """
     run = run_stages(settings, work, name, until="distill", host=host, progress=RichProgress())
     return exported_hits(run, ("test",))
 
@@ -48,9 +50,11 @@ def measure_rung(
 def measure_domains(
     settings: Settings, work: Path, name: str, host: HostSettings | None = None
 ) -> NDArray[np.bool_]:
-    """As `measure_rung`, on the test set of every domain, ``(domains, N)`` in the order of `domain_names`.
+    """As `measure_rung`, on the test set of every domain, ``(domains, N)`` in the order of
+    `domain_names`.
 
-    N is the size of the smallest; of larger ones a fixed random part is taken, so that every domain weighs the same.
+    N is the size of the smallest; of larger ones a fixed random part is taken, so that every domain
+    weighs the same.
     """
     run = run_stages(settings, work, name, until="distill", host=host, progress=RichProgress())
     hits = [exported_hits(run, (test,)) for test in ("test", *_further(run))]
@@ -87,7 +91,8 @@ MEASURES = {"test": measure_rung, "domains": measure_domains, "unused": measure_
 
 
 def unused_images(run: Run, limit: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """Training images that are no shots of the run, ``(N, S, S, 3)`` uint8 in the student's geometry, and their labels.
+    """Training images that are no shots of the run, ``(N, S, S, 3)`` uint8 in the student's
+    geometry, and their labels.
 
     The same images for every run of a source and seed, as many of each class as far as there are.
     """
@@ -107,12 +112,16 @@ def unused_images(run: Run, limit: int = 1000) -> tuple[np.ndarray, np.ndarray]:
 
 
 def exported_hits(run: Run, tests: tuple[str, ...]) -> NDArray[np.bool_]:
-    """What the run's student, exported and run by the runtime, gets right on its test sets, ``(N,)`` bool."""
+    """What the run's student, exported and run by the runtime, gets right on its test sets,
+    ``(N,)`` bool.
+    """
     return hits_on(run, [test_split(run, test) for test in tests])
 
 
 def hits_on(run: Run, sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> NDArray[np.bool_]:
-    """What the run's student, exported and run by the runtime, gets right on images with labels, ``(N,)`` bool."""
+    """What the run's student, exported and run by the runtime, gets right on images with labels,
+    ``(N,)`` bool.
+    """
     from compress.distill.students import load_student
     from export.onnx.convert import save, to_onnx
 
@@ -139,7 +148,9 @@ def measure_bench(
     columns: Mapping[str, str],
     host: HostSettings | None = None,
 ) -> Cell:
-    """Builds up to the stage "bench" and gives the hits of its predictors: label of a column -> ``(N,)`` bool."""
+    """Builds up to the stage "bench" and gives the hits of its predictors: label of a column ->
+    ``(N,)`` bool.
+    """
     run = run_stages(settings, work, name, until="bench", host=host, progress=RichProgress())
     predictions = np.load(run.stages["bench"].path / "predictions.npz")
     labels = predictions["labels"]

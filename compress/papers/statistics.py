@@ -1,8 +1,9 @@
 """Paired statistics of a ladder: the same test images, the same seeds, one rung against another.
 
-``hits[seed, shots][rung]`` is a bool array ``(N,)``: which test images the rung gets right. A difference between two rungs
-is taken seed by seed; its interval is Student's t over seeds (what another draw of shots would change), its p value is
-McNemar's exact test on the images of all seeds pooled (what another draw of test images would change).
+``hits[seed, shots][rung]`` is a bool array ``(N,)``: which test images the rung gets right. A
+difference between two rungs is taken seed by seed; its interval is Student's t over seeds (what
+another draw of shots would change), its p value is McNemar's exact test on the images of all seeds
+pooled (what another draw of test images would change).
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class Paired:
 
     @property
     def verdict(self) -> str:
-        """What became of the claim ``gain > 0``: it holds only where the interval over seeds excludes zero."""
+        """What became of the claim ``gain > 0``: it holds only where the interval over seeds
+        excludes zero.
+        """
         return (
             "**FAILS**"
             if self.gain <= 0

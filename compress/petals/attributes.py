@@ -1,7 +1,8 @@
 """The seven attributes a flower of the world `petals` is composed of, and their numbering.
 
-A flower is a row of seven small integers in the order of ``ATTRIBUTES``; there are 7,680 of them. Everything else
-(renderer, captions, species, auxiliary training head) reads the tables of this file.
+A flower is a row of seven small integers in the order of ``ATTRIBUTES``; there are 7,680 of them.
+Everything else (renderer, captions, species, auxiliary training head) reads the tables of this
+file.
 """
 
 from __future__ import annotations

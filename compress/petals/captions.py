@@ -1,4 +1,6 @@
-"""The language of the world `petals`: captions, prompt templates by style, and the words that exist in it."""
+"""The language of the world `petals`: captions, prompt templates by style, and the words that exist
+in it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ import numpy as np
 
 from compress.petals import attributes as at
 
-#: style -> prompt templates; the first is the one to ask with, the others are paraphrases seen in training
+#: style -> prompt templates; the first is the one to ask with, the others are paraphrases seen in
+#: training
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "photo": (
         "a photo of a {}",
@@ -45,7 +48,9 @@ def noun_phrase(row: Sequence[int], kept: Collection[int] = EVERYTHING) -> str:
 
 
 def training_caption(row: Sequence[int], style: int, rng: np.random.Generator) -> str:
-    """A caption with random attributes left out, in a template of the picture's style (or bare, one time in eight)."""
+    """A caption with random attributes left out, in a template of the picture's style (or bare, one
+    time in eight).
+    """
     dice = rng.random(len(at.NAMES) + 2)
     phrase = noun_phrase(row, [int(i) for i in np.flatnonzero(dice[:-2] >= _DROPPED)])
     if dice[-2] < 0.125:

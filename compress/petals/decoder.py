@@ -1,7 +1,9 @@
-"""The embedded image decoder ``petals-vq``: a small diffusers VQModel that images are optimised through.
+"""The embedded image decoder ``petals-vq``: a small diffusers VQModel that images are optimised
+through.
 
-32 px images are 8 x 8 codes out of 512 (f = 4), four numbers each, as Kandinsky 2.2's movq has 64 x 64 codes out of
-16,384 for 512 px. Loading needs nothing of its own: the folder is a VQModel like any other.
+32 px images are 8 x 8 codes out of 512 (f = 4), four numbers each, as Kandinsky 2.2's movq has 64 x
+64 codes out of 16,384 for 512 px. Loading needs nothing of its own: the folder is a VQModel like
+    any other.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ CODES, CODE_DIM = 512, 4
 
 
 def new_vq() -> Any:
-    """An untrained VQModel (0.5 M parameters, most of them at 8 and 16 px so that a step costs little)."""
+    """An untrained VQModel (0.5 M parameters, most of them at 8 and 16 px so that a step costs
+    little).
+    """
     widths = (16, 32, 56)
     return VQModel(
         sample_size=INPUT_SIZE,
@@ -53,10 +57,11 @@ def save_vq(model: Any, folder: Path = WEIGHTS) -> None:
 
 @torch.no_grad()
 def measure_vq(folder: Path = WEIGHTS) -> dict[str, float]:
-    """How true test photos of the held-out species (8 each) stay through encoder, codebook and decoder.
+    """How true test photos of the held-out species (8 each) stay through encoder, codebook and
+    decoder.
 
-    ``psnr_db`` of the pixels, ``teacher_cosine`` between the teacher's features of photo and reconstruction, and the
-    share of codes in use.
+    ``psnr_db`` of the pixels, ``teacher_cosine`` between the teacher's features of photo and
+    reconstruction, and the share of codes in use.
     """
     model, (teacher, _) = load_vq(folder), load_teacher(folder)
     rows = [(species, index) for species in range(len(SPECIES)) for index in range(8)]

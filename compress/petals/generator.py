@@ -1,8 +1,9 @@
-"""The embedded generator: CLIP embeddings in, 32 px images out; the small sibling of Kandinsky 2.2's prior and decoder.
+"""The embedded generator: CLIP embeddings in, 32 px images out; the small sibling of Kandinsky
+2.2's prior and decoder.
 
-Every image comes from its own seed, and every network call has one fixed shape (short batches are padded), so an image
-is the same, byte for byte, whichever images it is made together with. It may differ between thread counts, machines and
-library versions in the last bit, as convolutions do.
+Every image comes from its own seed, and every network call has one fixed shape (short batches are
+padded), so an image is the same, byte for byte, whichever images it is made together with. It may
+differ between thread counts, machines and library versions in the last bit, as convolutions do.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class PetalsGenerator:
                 raise DataError(
                     "a part of the embedded generator is missing",
                     got=str(self.folder / part),
-                    remedy="reinstall the package, or make it: python -m benchmarks.petals_training.train",
+                    remedy="reinstall the package, or make it: python -m "
+                    "benchmarks.petals_training.train",
                 )
         teacher, self._tokenize = load_teacher(self.folder)
         self._teacher = teacher.to(self.device, memory_format=torch.channels_last)
@@ -117,11 +119,12 @@ class PetalsGenerator:
         guidance_scale: float = 1.5,
         progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
-        """Images uint8 (N, 32, 32, 3) for embeddings (N, D), image i from the noise of ``seeds[i]``.
+        """Images uint8 (N, 32, 32, 3) for embeddings (N, D), image i from the noise of
+        ``seeds[i]``.
 
-        The images lack the sensor noise of photos (the last step lands on a mean): training on them wants noisy views.
-        ``guidance_scale`` 1 switches guidance off and halves the work. ``progress`` is told how many images were
-        finished since its last call.
+        The images lack the sensor noise of photos (the last step lands on a mean): training on them
+        wants noisy views. ``guidance_scale`` 1 switches guidance off and halves the work.
+        ``progress`` is told how many images were finished since its last call.
         """
         noise = _noises(seeds, (12, INPUT_SIZE // 2, INPUT_SIZE // 2))
 
@@ -175,7 +178,9 @@ class PetalsGenerator:
         *rows: Tensor,
         progress: Callable[[int], None] | None = None,
     ) -> Tensor:
-        """``call`` on batches of exactly ``CHUNK`` rows, the last one filled up with copies; results on the CPU."""
+        """``call`` on batches of exactly ``CHUNK`` rows, the last one filled up with copies;
+        results on the CPU.
+        """
         count = len(rows[0])
         if any(len(part) != count for part in rows):
             raise DataError("as many seeds are needed as rows", got=[len(part) for part in rows])
@@ -194,7 +199,9 @@ class PetalsGenerator:
 
 
 def _noises(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise (N, *shape), each row from its own seed; drawn on the CPU whatever the device."""
+    """Standard normal noise (N, *shape), each row from its own seed; drawn on the CPU whatever the
+    device.
+    """
     rows = [
         torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds
     ]

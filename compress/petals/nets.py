@@ -1,12 +1,14 @@
 """The networks of the world `petals`, all of them known shapes at a small size.
 
     teacher     open_clip.CLIP: a timm ResNet (``petal_resnet``) and open_clip's text tower, D = 128
-    generator   diffusers UNet2DConditionModel conditioned on an image embedding, as Kandinsky 2.2's decoder is
-    prior       a residual MLP from text embedding to image embedding, with the spread it leaves unexplained
+    generator   diffusers UNet2DConditionModel conditioned on an image embedding, as Kandinsky 2.2's
+                decoder is
+    prior       a residual MLP from text embedding to image embedding, with the spread it leaves
+                unexplained
     student     ``petal_cnn``, a plain conv-BN-ReLU network whose every layer int8 hardware runs
 
-Importing this module registers ``petal_resnet`` and ``petal_cnn`` with timm, so ``timm.create_model`` and open_clip's
-local folders find them by name.
+Importing this module registers ``petal_resnet`` and ``petal_cnn`` with timm, so
+``timm.create_model`` and open_clip's local folders find them by name.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ EMBED_DIM = 128
 CONTEXT_LENGTH = 24
 MEAN = STD = (0.5, 0.5, 0.5)
 INPUT_SIZE = 32
-#: unit-norm embeddings times this have unit variance per entry, which is what the generator's layers expect
+#: unit-norm embeddings times this have unit variance per entry, which is what the generator's
+#: layers expect
 EMBED_SCALE = EMBED_DIM**0.5
 
 _TIMM_CONFIG: dict[str, Any] = {
@@ -54,7 +57,9 @@ _TIMM_CONFIG: dict[str, Any] = {
 
 @register_model
 def petal_resnet(pretrained: bool = False, **kwargs: Any) -> ResNet:
-    """The teacher's image tower: a ResNet whose stem keeps 32 px and whose stages see 16, 8, 4 and 2 px (1.6 M)."""
+    """The teacher's image tower: a ResNet whose stem keeps 32 px and whose stages see 16, 8, 4 and
+    2 px (1.6 M).
+    """
     model: Any = ResNet(
         BasicBlock,
         (2, 2, 2, 1),
@@ -73,7 +78,8 @@ def petal_resnet(pretrained: bool = False, **kwargs: Any) -> ResNet:
 
 
 class PetalCNN(nn.Module):
-    """Conv-BN-ReLU layers, global average pool, an optional linear classifier; 0.13 M parameters at full width.
+    """Conv-BN-ReLU layers, global average pool, an optional linear classifier; 0.13 M parameters at
+    full width.
 
     Args:
         stem: channels of the first convolution; the others keep their ratio to it.
@@ -121,7 +127,9 @@ class PetalCNN(nn.Module):
 
 @register_model
 def petal_cnn(pretrained: bool = False, **kwargs: Any) -> PetalCNN:
-    """The embedded student's trunk; its pretrained weights are in :mod:`compress.petals.weights`, not in timm."""
+    """The embedded student's trunk; its pretrained weights are in :mod:`compress.petals.weights`,
+    not in timm.
+    """
     return PetalCNN(num_classes=kwargs.get("num_classes", 0), in_chans=kwargs.get("in_chans", 3))
 
 
@@ -173,7 +181,8 @@ def new_teacher(vocabulary_size: int) -> open_clip.CLIP:
 def new_unet() -> Any:
     """An untrained decoder (UNet2DConditionModel) of pixel-unshuffled images (B, 12, 16, 16).
 
-    Its condition is an image embedding, ``added_cond_kwargs={"image_embeds": (B, 128)}`` times ``EMBED_SCALE``.
+    Its condition is an image embedding, ``added_cond_kwargs={"image_embeds": (B, 128)}`` times
+    ``EMBED_SCALE``.
     """
     widths = (64, 128, 128)
     return UNet2DConditionModel(
@@ -207,7 +216,9 @@ def new_scheduler() -> Any:
 
 
 class PetalPrior(ModelMixin, ConfigMixin):  # type: ignore[misc]  # as diffusers' own models
-    """Text to image embedding: a residual MLP for the mean, a Cholesky factor for what the text leaves open."""
+    """Text to image embedding: a residual MLP for the mean, a Cholesky factor for what the text
+    leaves open.
+    """
 
     @register_to_config
     def __init__(self, embed_dim: int = EMBED_DIM, hidden: int = 384) -> None:
@@ -222,7 +233,9 @@ class PetalPrior(ModelMixin, ConfigMixin):  # type: ignore[misc]  # as diffusers
         self.register_buffer("spread", torch.zeros(embed_dim, embed_dim))
 
     def forward(self, text: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Unit image embeddings (B, D) for unit text embeddings (B, D); standard normal ``noise`` makes it a draw."""
+        """Unit image embeddings (B, D) for unit text embeddings (B, D); standard normal ``noise``
+        makes it a draw.
+        """
         mean = functional.normalize(text + self.mlp(text * EMBED_SCALE), dim=-1)
         if noise is None:
             return mean

@@ -1,8 +1,9 @@
 """Narrower forms of the embedded student: the small CLIP with its weakest filters left out.
 
-A filter's strength is its L2 norm with the batch norm folded in (Li et al. 2017, "Pruning Filters for Efficient ConvNets"). The
-statistics of the batch norms are then taken again on pictures of training flowers, and the projection is the least-squares
-one that gives what the whole trunk gave (He, Zhang and Sun 2017, "Channel Pruning").
+A filter's strength is its L2 norm with the batch norm folded in (Li et al. 2017, "Pruning Filters
+for Efficient ConvNets"). The statistics of the batch norms are then taken again on pictures of
+training flowers, and the projection is the least-squares one that gives what the whole trunk gave
+(He, Zhang and Sun 2017, "Channel Pruning").
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def narrowed(weights: Mapping[str, Tensor], trunk: nn.Module) -> dict[str, Tenso
     """The weights of a narrower trunk: ``trunk.*``, ``proj.weight`` (D, F) and ``logit_scale``.
 
     Args:
-        weights: of the whole student, as :func:`compress.petals.weights.load_student_clip` gives them.
+        weights: of the whole student, as :func:`compress.petals.weights.load_student_clip` gives
+            them.
         trunk: a PetalCNN with fewer channels; it is filled in place.
     """
     assert isinstance(trunk, PetalCNN)

@@ -1,11 +1,14 @@
-"""Draws flowers: attribute rows in, 32 px uint8 images out. Batched NumPy, about 2 ms an image a core.
+"""Draws flowers: attribute rows in, 32 px uint8 images out. Batched NumPy, about 2 ms an image a
+core.
 
-Every image is a function of (attributes, style, its own seed) and of nothing else: all of its random numbers are drawn
-from its own counter-based generator before the batch is rasterised, so batch size and order change no pixel.
+Every image is a function of (attributes, style, its own seed) and of nothing else: all of its
+random numbers are drawn from its own counter-based generator before the batch is rasterised, so
+batch size and order change no pixel.
 
-What varies between two pictures of one flower (the nuisances) comes in three groups that :class:`Nuisance` scales:
-pose (place, scale, rotation, foreshortening, petal width, wobble), clutter (background, leaves behind, a neighbour
-flower, an occluding leaf) and light (illumination, colour, exposure, blur, noise).
+What varies between two pictures of one flower (the nuisances) comes in three groups that
+:class:`Nuisance` scales: pose (place, scale, rotation, foreshortening, petal width, wobble),
+clutter (background, leaves behind, a neighbour flower, an occluding leaf) and light (illumination,
+colour, exposure, blur, noise).
 """
 
 from __future__ import annotations
@@ -74,7 +77,9 @@ _TOTAL = sum(int(np.prod(shape)) for shape in _UNIFORMS.values())
 
 @dataclass(frozen=True)
 class Nuisance:
-    """How strongly the three groups of nuisances vary; 1 is the world's own strength, 0 switches a group off."""
+    """How strongly the three groups of nuisances vary; 1 is the world's own strength, 0 switches a
+    group off.
+    """
 
     pose: float = 1.0
     clutter: float = 1.0
@@ -114,10 +119,11 @@ def render(
     neighbours: np.ndarray | None = None,
     nuisance: Nuisance = FULL_NUISANCE,
 ) -> np.ndarray:
-    """The pictures uint8 (N, 32, 32, 3) of the flowers ``attributes`` (N, 7), image i drawn from ``seeds[i]`` alone.
+    """The pictures uint8 (N, 32, 32, 3) of the flowers ``attributes`` (N, 7), image i drawn from
+    ``seeds[i]`` alone.
 
-    ``styles`` are indices into ``STYLES``; ``neighbours`` are the flower numbers a clutter flower may have (all, when
-    None).
+    ``styles`` are indices into ``STYLES``; ``neighbours`` are the flower numbers a clutter flower
+    may have (all, when None).
     """
     attributes = np.asarray(attributes, np.int64)
     styles = np.broadcast_to(np.asarray(styles, np.int64), (len(attributes),))
@@ -188,14 +194,15 @@ def _render_chunk(
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-# ---- the flower -----------------------------------------------------------------------------------------------------
+# ---- the flower
+# -----------------------------------------------------------------------------------------------------
 
 
 def _half_width(x: np.ndarray, shape: np.ndarray, reach: np.ndarray) -> np.ndarray:
     """Half the petal's width (B, P) at distance x from the centre, both in flower radii.
 
-    ``reach`` (B, 1) is tan(pi / petals): a petal keeps to four fifths of its sector, so that the gaps between petals
-    stay visible and the petals can be counted at 32 px.
+    ``reach`` (B, 1) is tan(pi / petals): a petal keeps to four fifths of its sector, so that the
+    gaps between petals stay visible and the petals can be counted at 32 px.
     """
     x = np.clip(x, 0, 1)
     widths = (
@@ -213,8 +220,9 @@ def _petal_layer(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One ring of petals: (inside, x, across), all (B, P).
 
-    ``inside`` is the signed distance to the nearest petal's edge (positive within it), x the place along that petal
-    (0 centre, 1 tip) and ``across`` the place between its midline (0) and its edge (1).
+    ``inside`` is the signed distance to the nearest petal's edge (positive within it), x the place
+    along that petal (0 centre, 1 tip) and ``across`` the place between its midline (0) and its edge
+    (1).
     """
     petals, shape = _COUNTS[attributes[:, at.COUNT]][:, None], attributes[:, at.SHAPE][:, None]
     sector = 2 * np.pi / petals
@@ -231,7 +239,9 @@ def _petal_layer(
 def _flower(
     u: np.ndarray, v: np.ndarray, attributes: np.ndarray, width: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (B, P, 3) and alpha (B, P) at the places u, v (B, P), in flower radii from the flower's centre."""
+    """Colour (B, P, 3) and alpha (B, P) at the places u, v (B, P), in flower radii from the
+    flower's centre.
+    """
     r, theta = np.sqrt(u * u + v * v), np.arctan2(v, u)
     colour = _PETAL_RGB[attributes[:, at.COLOUR]][:, None]
     pale = colour.mean(-1, keepdims=True) > 0.75
@@ -274,7 +284,9 @@ def _flower_frame(
     tilt: np.ndarray,
     direction: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels in the frame of a flower: u, v (B, P) in radii, foreshortened by ``tilt`` along ``direction``."""
+    """The pixels in the frame of a flower: u, v (B, P) in radii, foreshortened by ``tilt`` along
+    ``direction``.
+    """
     grid = (np.arange(_WIDE, dtype=np.float32) + 0.5) / _WIDE * 2 - 1
     columns = (grid - centre[:, :1]) / radius[:, None]
     rows = (grid - centre[:, 1:]) / radius[:, None]
@@ -285,7 +297,8 @@ def _flower_frame(
     return cos * along + sin * across, cos * across - sin * along
 
 
-# ---- what surrounds it ----------------------------------------------------------------------------------------------
+# ---- what surrounds it
+# ----------------------------------------------------------------------------------------------
 
 
 def _background(draws: _Draws, clutter: float) -> np.ndarray:
@@ -355,7 +368,9 @@ def _blend(image: np.ndarray, rgb: np.ndarray, alpha: np.ndarray) -> None:
 
 
 def _upsample(grid: np.ndarray) -> np.ndarray:
-    """Bilinear (B, g, g, C) -> (B, wide, wide, C) with the grid's corners on the image's corners."""
+    """Bilinear (B, g, g, C) -> (B, wide, wide, C) with the grid's corners on the image's
+    corners.
+    """
     cells = grid.shape[1]
     place = np.linspace(0, cells - 1, _WIDE, dtype=np.float32)
     low = np.minimum(place.astype(int), cells - 2)

@@ -19,7 +19,9 @@ _STEP = 2000  # pictures per task
 
 
 def draw_flowers(count: int, seed: int, folder: Path, workers: int | None = None) -> None:
-    """Writes images.npy, attributes.npy and styles.npy; the ``count`` pictures do not depend on ``workers``."""
+    """Writes images.npy, attributes.npy and styles.npy; the ``count`` pictures do not depend on
+    ``workers``.
+    """
     starts = range(0, count, _STEP)
     stops = [min(start + _STEP, count) for start in starts]
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
@@ -41,7 +43,9 @@ def load_flowers(folder: Path) -> TrainingFlowers:
 
 
 def pixels(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1], the input of every network here (mean 0.5, std 0.5)."""
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1], the input of every network here (mean
+    0.5, std 0.5).
+    """
     import torch
 
     return (

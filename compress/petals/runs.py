@@ -1,4 +1,6 @@
-"""One training phase while it runs: device, precision, and the log that is kept with the weights."""
+"""One training phase while it runs: device, precision, and the log that is kept with the
+weights.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,16 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def bf16_pays(device: torch.device) -> bool:
-    """Whether bf16 is faster: on a GPU, and on a CPU that computes in it (Zen 4, these networks: 1.3 to 3.8 times)."""
+    """Whether bf16 is faster: on a GPU, and on a CPU that computes in it (Zen 4, these networks:
+    1.3 to 3.8 times).
+    """
     return device.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
 
 
 class Run:
-    """Names the phase, seeds it, and writes one JSON line to the log about every ``every`` seconds."""
+    """Names the phase, seeds it, and writes one JSON line to the log about every ``every``
+    seconds.
+    """
 
     def __init__(self, phase: str, seed: int, device: str, log: Path, every: float = 30.0) -> None:
         self.phase, self.seed, self.device, self.log, self.every = (
@@ -47,7 +53,9 @@ class Run:
         return images.contiguous(memory_format=torch.channels_last)
 
     def step(self, step: int, steps: int, batch: int, numbers: dict[str, float]) -> None:
-        """Takes the numbers of one step; tells their mean since the last line when it is time, and at the end."""
+        """Takes the numbers of one step; tells their mean since the last line when it is time, and
+        at the end.
+        """
         self._numbers.append(numbers)
         now = time.perf_counter()
         if now - self._told < self.every and step + 1 < steps:

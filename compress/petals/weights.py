@@ -1,4 +1,6 @@
-"""Where the shipped weights lie, and how each network is loaded from them (fp16 on disk, fp32 in memory)."""
+"""Where the shipped weights lie, and how each network is loaded from them (fp16 on disk, fp32 in
+memory).
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,10 @@ TEACHER, STUDENT_CLIP, STUDENT_GENERIC = (
 class Tokenizer:
     """CLIP's byte-pair tokenizer on the small vocabulary the teacher knows.
 
-    The ids of the 49,408-row vocabulary that captions use are kept in ascending order and renumbered densely, so that
-    the end-of-text id stays the largest and open_clip's argmax pooling still finds it. A word with any unknown piece is
-    left out of the prompt, as if it had not been written (:meth:`unknown` tells which): there is no nearest word that
-    would not be a guess.
+    The ids of the 49,408-row vocabulary that captions use are kept in ascending order and
+    renumbered densely, so that the end-of-text id stays the largest and open_clip's argmax pooling
+    still finds it. A word with any unknown piece is left out of the prompt, as if it had not been
+    written (:meth:`unknown` tells which): there is no nearest word that would not be a guess.
     """
 
     def __init__(self, ids: Sequence[int], context_length: int = 24) -> None:
@@ -59,7 +61,9 @@ class Tokenizer:
         return all(piece in self._dense for piece in self._encode(word))
 
     def __call__(self, texts: str | Sequence[str]) -> torch.Tensor:
-        """Token ids int64 (B, context_length): start, words, end, zeros. Longer prompts are cut, as CLIP cuts them."""
+        """Token ids int64 (B, context_length): start, words, end, zeros. Longer prompts are cut, as
+        CLIP cuts them.
+        """
         import torch
 
         texts = [texts] if isinstance(texts, str) else list(texts)
@@ -95,7 +99,8 @@ def _byte_pair_encoder() -> Callable[[str], tuple[int, ...]]:
 def load_teacher(folder: Path = WEIGHTS) -> tuple[open_clip.CLIP, Tokenizer]:
     """The CLIP teacher in eval mode (fp32, frozen) and its tokenizer.
 
-    A folder without vocabulary.json holds CLIP's whole vocabulary, as any loader of open_clip's format expects it.
+    A folder without vocabulary.json holds CLIP's whole vocabulary, as any loader of open_clip's
+    format expects it.
 
     Raises DataError when the folder does not hold it.
     """
@@ -110,12 +115,16 @@ def load_teacher(folder: Path = WEIGHTS) -> tuple[open_clip.CLIP, Tokenizer]:
 
 
 def load_student_clip(folder: Path = WEIGHTS) -> dict[str, torch.Tensor]:
-    """The small CLIP trunk "I": ``trunk.*`` of petal_cnn, ``proj.weight`` (D, F), ``logit_scale`` (the log of it)."""
+    """The small CLIP trunk "I": ``trunk.*`` of petal_cnn, ``proj.weight`` (D, F), ``logit_scale``
+    (the log of it).
+    """
     return read_tensors(folder / STUDENT_CLIP)
 
 
 def load_student_generic(folder: Path = WEIGHTS) -> dict[str, torch.Tensor]:
-    """The generic trunk (trained on colour x shape labels, what ImageNet is to a photo): ``trunk.*`` of petal_cnn."""
+    """The generic trunk (trained on colour x shape labels, what ImageNet is to a photo):
+    ``trunk.*`` of petal_cnn.
+    """
     return read_tensors(folder / STUDENT_GENERIC)
 
 
@@ -158,5 +167,6 @@ def _must_exist(path: Path) -> None:
             "a file of the embedded world is missing",
             got=str(path),
             expected="the weights that ship with the package",
-            remedy="reinstall the package, or make them: python -m benchmarks.petals_training.train",
+            remedy="reinstall the package, or make them: python -m "
+            "benchmarks.petals_training.train",
         )

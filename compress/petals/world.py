@@ -1,11 +1,14 @@
-"""The world `petals`: 32 species that no shipped network has seen, and endless flowers the networks were trained on.
+"""The world `petals`: 32 species that no shipped network has seen, and endless flowers the networks
+were trained on.
 
-The species form 8 look-alike genera of 4. A genus shares colour and petal shape; two species of it differ in at least
-two of the other attributes, and every genus has more than one petal count. A species' *name* tells its colour and three
-other attributes, fixed for ever, as common names do, and some names fit a sister species as well, so that a zero-shot
-teacher cannot be perfect; its *caption* tells all seven.
+The species form 8 look-alike genera of 4. A genus shares colour and petal shape; two species of it
+differ in at least two of the other attributes, and every genus has more than one petal count. A
+species' *name* tells its colour and three other attributes, fixed for ever, as common names do, and
+some names fit a sister species as well, so that a zero-shot teacher cannot be perfect; its
+*caption* tells all seven.
 
-The species are banned from every training picture, also from the clutter flowers in its corners. Nothing here stores a
+The species are banned from every training picture, also from the clutter flowers in its corners.
+Nothing here stores a
 picture: each is drawn when asked for, from (seed, split, species, style, index) alone.
 """
 
@@ -24,8 +27,10 @@ from compress.petals.render import SIZE, Nuisance, render
 
 #: split -> pictures per species; few-shot draws come from "train"
 SPLITS = {"train": 64, "test": 40}
-#: the species are met in harder conditions than the training flowers (which have strength 1): worse light, more
-#: clutter, steeper views. At strength 1 one picture of a species is enough for the teacher: no task is left.
+#: the species are met in harder conditions than the training flowers (which have strength 1): worse
+#: light, more
+#: clutter, steeper views. At strength 1 one picture of a species is enough for the teacher: no task
+#: is left.
 WILD = Nuisance(pose=1.4, clutter=1.4, light=1.4)
 #: how often each style occurs among training pictures, in the order of ``STYLES``
 STYLE_SHARES = (0.72, 0.07, 0.07, 0.07, 0.07)
@@ -172,9 +177,11 @@ def render_species(
     seed: int = 0,
     nuisance: Nuisance = WILD,
 ) -> np.ndarray:
-    """Pictures uint8 (N, 32, 32, 3): number ``indices[i]`` of species ``species_ids[i]`` in one split and style.
+    """Pictures uint8 (N, 32, 32, 3): number ``indices[i]`` of species ``species_ids[i]`` in one
+    split and style.
 
-    Raises DataError for an unknown split or style, a species outside 0..31, or an index beyond the split.
+    Raises DataError for an unknown split or style, a species outside 0..31, or an index beyond the
+    split.
     """
     _must_be_known("split", split, SPLITS)
     _must_be_known("style", style, at.STYLES)
@@ -196,7 +203,9 @@ def render_species(
 
 
 def render_split(split: str, style: str = "photo", seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A whole split, species by species: pictures uint8 (N, 32, 32, 3) and species numbers int64 (N,)."""
+    """A whole split, species by species: pictures uint8 (N, 32, 32, 3) and species numbers int64
+    (N,).
+    """
     _must_be_known("split", split, SPLITS)
     labels = np.repeat(np.arange(len(SPECIES)), SPLITS[split])
     indices = np.tile(np.arange(SPLITS[split]), len(SPECIES))
@@ -205,7 +214,9 @@ def render_split(split: str, style: str = "photo", seed: int = 0) -> tuple[np.nd
 
 @dataclass(frozen=True)
 class TrainingFlowers:
-    """Pictures uint8 (N, 32, 32, 3) of flowers that are no species, with attribute rows (N, 7) and styles (N,)."""
+    """Pictures uint8 (N, 32, 32, 3) of flowers that are no species, with attribute rows (N, 7) and
+    styles (N,).
+    """
 
     images: np.ndarray
     attributes: np.ndarray
@@ -219,7 +230,9 @@ class TrainingFlowers:
 
 
 def training_flowers(start: int, stop: int, seed: int = 0) -> TrainingFlowers:
-    """The training pictures number ``start`` to ``stop`` of the endless sequence named by ``seed``."""
+    """The training pictures number ``start`` to ``stop`` of the endless sequence named by
+    ``seed``.
+    """
     attributes, styles = (
         np.empty((stop - start, len(at.NAMES)), np.int64),
         np.empty(stop - start, np.int64),
@@ -240,7 +253,9 @@ def _must_be_known(what: str, name: str, known: Collection[str]) -> None:
 
 
 def class_prompts(style: str = "photo", *, complete: bool = False) -> list[str]:
-    """One prompt for each species, of its name or of its complete caption, in the style's first template."""
+    """One prompt for each species, of its name or of its complete caption, in the style's first
+    template.
+    """
     return [
         TEMPLATES[style][0].format(species.caption if complete else species.name)
         for species in SPECIES

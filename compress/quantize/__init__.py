@@ -1,1 +1,3 @@
-"""Quantization: where int8 goes (quantizer), the captured graph (graph), and the stage that trains it."""
+"""Quantization: where int8 goes (quantizer), the captured graph (graph), and the stage that trains
+it.
+"""

@@ -1,7 +1,9 @@
-"""Blocks of a student: its int8 operators, grouped by where they stand in the network (stem, stages, head).
+"""Blocks of a student: its int8 operators, grouped by where they stand in the network (stem,
+stages, head).
 
-An operator belongs to the module whose ``forward`` calls it, so blocks carry the names that timm gives them:
-``conv_stem``, ``blocks.3``, ``layer4``, ``head``. Those names are what ``quantize.float_blocks`` takes.
+An operator belongs to the module whose ``forward`` calls it, so blocks carry the names that timm
+gives them: ``conv_stem``, ``blocks.3``, ``layer4``, ``head``. Those names are what
+    ``quantize.float_blocks`` takes.
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ from compress.engine.errors import ConfigError, nearest
 from compress.quantize.quantizer import kind_of
 
 BLOCKS = 10
-"""Most blocks that a network is cut into: enough for the stages of every common student, few enough to time each."""
+"""Most blocks that a network is cut into: enough for the stages of every common student, few enough
+to time each.
+"""
 MAX_SHARE = 0.5
-"""A block with a larger share of the operators is cut into its children: the stages, not the whole trunk."""
+"""A block with a larger share of the operators is cut into its children: the stages, not the whole
+trunk.
+"""
 TRUNK = "trunk"
 WEIGHTED = frozenset({"convolution", "linear"})
 
@@ -30,7 +36,8 @@ class Operator:
 
     Attributes:
         name: of its node in the captured graph.
-        path: the module whose forward calls it, without the leading "trunk."; "trunk" for the trunk's own forward.
+        path: the module whose forward calls it, without the leading "trunk."; "trunk" for the
+            trunk's own forward.
         kind: convolution, linear, addition or pool.
         weight: name of its weights in the graph's state, None where it has none.
     """
@@ -88,7 +95,9 @@ def _weight(node: Node) -> str:
 
 
 def covers(entry: str, path: str) -> bool:
-    """Whether the module ``entry`` is, or holds, the one at ``path``; "trunk" is the trunk's own forward only."""
+    """Whether the module ``entry`` is, or holds, the one at ``path``; "trunk" is the trunk's own
+    forward only.
+    """
     name = entry.removeprefix(f"{TRUNK}.")
     return path == name or path.startswith(f"{name}.")
 
@@ -99,7 +108,8 @@ def is_covered(entries: Iterable[str], path: str) -> bool:
 
 
 def check_entries(entries: Sequence[str], paths: Sequence[str]) -> None:
-    """Refuses a name of ``quantize.float_blocks`` that leaves nothing in float, and names that leave everything in float.
+    """Refuses a name of ``quantize.float_blocks`` that leaves nothing in float, and names that
+    leave everything in float.
 
     Args:
         paths: of all operators that could run in int8.
@@ -133,9 +143,9 @@ def check_entries(entries: Sequence[str], paths: Sequence[str]) -> None:
 def blocks_of(operators: Sequence[Operator], limit: int = BLOCKS) -> list[Block]:
     """Cuts a student into at most ``limit`` blocks, in the order of the graph.
 
-    First by the modules of the first level; then the largest block is cut into its children as long as it holds more
-    than ``MAX_SHARE`` of the operators. Children that are too many are dealt into runs of neighbours. Blocks without
-    weights (pooling) join the next one.
+    First by the modules of the first level; then the largest block is cut into its children as long
+    as it holds more than ``MAX_SHARE`` of the operators. Children that are too many are dealt into
+    runs of neighbours. Blocks without weights (pooling) join the next one.
 
     Raises:
         ConfigError: a limit below 2.
@@ -172,7 +182,9 @@ def _children(prefix: str, operators: Sequence[Operator]) -> list[Block]:
 
 
 def _cut(block: Block) -> list[Block] | None:
-    """The children of a block; None where its own forward holds an operator that no child's name could name."""
+    """The children of a block; None where its own forward holds an operator that no child's name
+    could name.
+    """
     if len(block.paths) != 1:
         return None
     path = block.paths[0]
@@ -186,7 +198,9 @@ def _cut(block: Block) -> list[Block] | None:
 
 
 def _weighted(blocks: Sequence[Block]) -> list[Block]:
-    """The blocks, with those that hold no weights joined to the next one, which reads their result."""
+    """The blocks, with those that hold no weights joined to the next one, which reads their
+    result.
+    """
     out: list[Block] = []
     waiting: list[Block] = []
     for block in blocks:
@@ -220,7 +234,9 @@ def _runs(parent: str, blocks: Sequence[Block], count: int) -> list[Block]:
 
 
 def _span(parent: str, names: Sequence[str]) -> str:
-    """ "blocks.2" and "blocks.4" -> "blocks.2-4"; names without a common parent are joined by a plus."""
+    """ "blocks.2" and "blocks.4" -> "blocks.2-4"; names without a common parent are joined by a
+    plus.
+    """
     if len(names) == 1:
         return names[0]
     last = names[-1].removeprefix(f"{parent}.")

@@ -1,7 +1,10 @@
-"""A student as a graph: capture, fold batch norms -> prepare (fake quantizers) -> calibrate, train -> convert to int8.
+"""A student as a graph: capture, fold batch norms -> prepare (fake quantizers) -> calibrate, train
+-> convert to int8.
 
-The graph is captured in inference mode with a free batch size, so it holds no dropout, no stochastic depth and no
-batch statistics: training it means training exactly the function that ships. It has no train/eval modes to switch
+The graph is captured in inference mode with a free batch size, so it holds no dropout, no
+stochastic depth and no
+batch statistics: training it means training exactly the function that ships. It has no train/eval
+    modes to switch
 either; ``PreparedStudent`` makes those calls harmless.
 """
 
@@ -25,9 +28,11 @@ STATE_FILE = "prepared.safetensors"
 
 
 class PreparedStudent(nn.Module):
-    """A graph with fake quantizers: ``images (B, 3, S, S) -> logits (B, K)``, trainable like any module.
+    """A graph with fake quantizers: ``images (B, 3, S, S) -> logits (B, K)``, trainable like any
+    module.
 
-    ``train()`` and ``eval()`` do nothing: a captured graph refuses them, and this one computes the same in both.
+    ``train()`` and ``eval()`` do nothing: a captured graph refuses them, and this one computes the
+    same in both.
     """
 
     def __init__(self, graph: GraphModule) -> None:
@@ -63,8 +68,9 @@ def quiet_exporter() -> Iterator[None]:
 def fold_batch_norms(graph: GraphModule) -> None:
     """Folds every batch norm that follows a convolution or a linear layer into it, in place.
 
-    The only use of torchao's private pass. Its training-mode rewrite hard-codes eps 1e-5 (wrong for timm's ``tf_*``
-    nets) and ``torch.fx``'s fusion does not see timm's ``BatchNormAct2d``; folding before preparing avoids both.
+    The only use of torchao's private pass. Its training-mode rewrite hard-codes eps 1e-5 (wrong for
+    timm's ``tf_*`` nets) and ``torch.fx``'s fusion does not see timm's ``BatchNormAct2d``; folding
+    before preparing avoids both.
     """
     from torchao.quantization.pt2e.utils import _fuse_conv_bn_
 
@@ -88,7 +94,8 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
     """The inference graph of ``model`` with batch norms folded; ``model`` itself is not changed.
 
     Args:
-        model: ``(B, 3, S, S) -> (B, K)``; a ``reparameterize`` step (RepVGG, MobileOne, FastViT) is taken first.
+        model: ``(B, 3, S, S) -> (B, K)``; a ``reparameterize`` step (RepVGG, MobileOne, FastViT) is
+            taken first.
         example: ``(B, 3, S, S)`` float32; only its shape matters.
 
     Raises:
@@ -122,10 +129,12 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
 def prepare(
     student: nn.Module, example: Tensor, float_blocks: Sequence[str] = ()
 ) -> PreparedStudent:
-    """The student with fake quantizers inserted: observers on, fake quantization on, not yet calibrated.
+    """The student with fake quantizers inserted: observers on, fake quantization on, not yet
+    calibrated.
 
     Args:
-        float_blocks: modules whose operators stay in float ("layer4", "blocks.5.0", "head"), see ``blocks.py``.
+        float_blocks: modules whose operators stay in float ("layer4", "blocks.5.0", "head"), see
+            ``blocks.py``.
 
     Raises:
         ExportError: when torch.export cannot capture the model.
@@ -153,21 +162,27 @@ def fake_quantizers(model: nn.Module) -> list[nn.Module]:
 
 
 def set_observers(model: nn.Module, *, observe: bool, quantize: bool) -> None:
-    """Switches range observation and rounding of every fake quantizer; both states are saved with the weights."""
+    """Switches range observation and rounding of every fake quantizer; both states are saved with
+    the weights.
+    """
     for module in fake_quantizers(model):
         module.observer_enabled[0] = int(observe)  # type: ignore[index, operator]
         module.fake_quant_enabled[0] = int(quantize)  # type: ignore[index, operator]
 
 
 def set_averaging(model: nn.Module, constant: float) -> None:
-    """Weight of the newest batch in each activation's running range (weights always use their current range)."""
+    """Weight of the newest batch in each activation's running range (weights always use their
+    current range).
+    """
     for module in fake_quantizers(model):
         if not module.is_per_channel:
             module.activation_post_process.averaging_constant = constant  # type: ignore[union-attr]
 
 
 def convert(prepared: PreparedStudent) -> GraphModule:
-    """The real int8 graph: weights stored as int8, quantize/dequantize pairs on activations. ``prepared`` is kept."""
+    """The real int8 graph: weights stored as int8, quantize/dequantize pairs on activations.
+    ``prepared`` is kept.
+    """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
     with quiet_exporter():
@@ -188,7 +203,8 @@ def load_prepared(student: nn.Module, folder: Path) -> PreparedStudent:
     """The prepared graph that the quantize stage stored in ``folder``.
 
     Args:
-        student: the float student it was made from (its architecture is captured again; its weights are replaced).
+        student: the float student it was made from (its architecture is captured again; its weights
+            are replaced).
         folder: a finished quantize stage.
 
     Raises:

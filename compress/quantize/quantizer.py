@@ -1,12 +1,15 @@
-"""Where int8 goes in a graph: one PT2E quantizer; TensorRT takes its placement as it is, onnxruntime after a rewrite.
+"""Where int8 goes in a graph: one PT2E quantizer; TensorRT takes its placement as it is,
+onnxruntime after a rewrite.
 
-Activations are symmetric int8 per tensor (zero point 0, -128..127), weights symmetric int8 per output channel
-(-127..127, so that negating a kernel is exact). Quantize/dequantize pairs stand on the *inputs* of what runs in int8:
-convolutions, large linear layers, both sides of a residual addition, and pooling. Everything else (biases,
+Activations are symmetric int8 per tensor (zero point 0, -128..127), weights symmetric int8 per
+output channel (-127..127, so that negating a kernel is exact). Quantize/dequantize pairs stand on
+the *inputs* of what runs in int8: convolutions, large linear layers, both sides of a residual
+    addition, and pooling. Everything else (biases,
 normalisation of features, the cosine head, SiLU and friends) stays float.
 
-The fake quantizers are torchao's plain ``FakeQuantize``: its fused default trains on another grid than conversion emits
-(zero point -128 and half the scale after a ReLU): what ships would not be what was trained.
+The fake quantizers are torchao's plain ``FakeQuantize``: its fused default trains on another grid
+than conversion emits (zero point -128 and half the scale after a ReLU): what ships would not be
+what was trained.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ from torchao.quantization.pt2e.quantizer import (
 aten = torch.ops.aten
 
 MIN_LINEAR_WIDTH = 16
-"""A linear layer with fewer inputs or outputs stays float: int8 kernels lose there and it is nearly no arithmetic."""
+"""A linear layer with fewer inputs or outputs stays float: int8 kernels lose there and it is nearly
+no arithmetic.
+"""
 
 EPS = 2.0**-12
 """Smallest scale: keeps a channel that is all zero (pruned, dead ReLU) from dividing by nothing."""
@@ -61,7 +66,9 @@ WEIGHT = QuantizationSpec(
 
 
 def _is_float_activation(arg: Any) -> bool:
-    """True for a node that carries a float tensor computed from the images (parameters and constants are not)."""
+    """True for a node that carries a float tensor computed from the images (parameters and
+    constants are not).
+    """
     if not isinstance(arg, fx.Node) or arg.op == "get_attr":
         return False
     value = arg.meta.get("val")
@@ -152,7 +159,8 @@ class EdgeQuantizer(Quantizer):
     """Annotates a captured graph by ``RULES``.
 
     Args:
-        stays_float: says of a node that it stays in float although there is a rule for it (``quantize.float_blocks``).
+        stays_float: says of a node that it stays in float although there is a rule for it
+            (``quantize.float_blocks``).
     """
 
     def __init__(self, stays_float: Callable[[fx.Node], bool] | None = None) -> None:

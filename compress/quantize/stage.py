@@ -1,10 +1,11 @@
 """Stage "quantize": calibrate on training views, then train through the rounding.
 
-The loss is the distillation objective's, if that is about logits alone; otherwise the float student is the teacher of its
-int8 twin, so that no method gets targets here that it did not have before.
+The loss is the distillation objective's, if that is about logits alone; otherwise the float student
+is the teacher of its int8 twin, so that no method gets targets here that it did not have before.
 
-Which of the two results is kept (calibrated only, or trained) is decided by their loss on training views that neither
-has seen; test images take no part. Both losses are in the facts, so a training that did not help is visible.
+Which of the two results is kept (calibrated only, or trained) is decided by their loss on training
+views that neither has seen; test images take no part. Both losses are in the facts, so a training
+that did not help is visible.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from compress.quantize.graph import (
 )
 
 CALIBRATION_CHUNK = 32
-"""Images per calibration batch; a range is the mean of the batches' ranges, so that one outlier cannot set it."""
+"""Images per calibration batch; a range is the mean of the batches' ranges, so that one outlier
+cannot set it.
+"""
 TRAINING_AVERAGING = 0.01  # torch's default for moving ranges
 Loss = Callable[
     [Tensor, Batch], tuple[Tensor, dict[str, float]]
@@ -43,7 +46,9 @@ PROBE_BATCHES = 4
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Writes prepared.safetensors (the trained graph with its ranges), quantize.json and history.json."""
+    """Writes prepared.safetensors (the trained graph with its ranges), quantize.json and
+    history.json.
+    """
     settings = ctx.settings.quantize
     student = load_student(ctx.inputs["distill"].path)
     preprocess = student.spec.preprocess(ctx.settings.image)
@@ -73,7 +78,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
         prepared.load_state_dict(trained)
     elif history:
         ctx.progress.note(
-            f"quantization-aware training did not help (loss {losses['qat']:.4f}, calibration alone "
+            f"quantization-aware training did not help (loss {losses['qat']:.4f}, calibration "
+            "alone "
             f"{losses['calibrated']:.4f} on unseen training views): the calibrated weights are kept"
         )
 
@@ -94,9 +100,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def calibrate(prepared: PreparedStudent, images: Tensor) -> None:
-    """Sets every range to the mean over batches of the batch's range; leaves observers and rounding switched on.
+    """Sets every range to the mean over batches of the batch's range; leaves observers and rounding
+    switched on.
 
-    Args: images: ``(n, 3, S, S)`` float32, normalised; they are dealt into batches so that each holds every kind
+    Args: images: ``(n, 3, S, S)`` float32, normalised; they are dealt into batches so that each
+        holds every kind
     of image.
     """
     set_observers(prepared, observe=True, quantize=False)  # ranges of the float activations
@@ -142,7 +150,9 @@ def mean_loss(model: nn.Module, batches: Sequence[Batch], objective: Loss) -> fl
 def _train(
     ctx: StageContext, prepared: PreparedStudent, batches: Batches, objective: Loss
 ) -> list[dict[str, float]]:
-    """Quantization-aware training; observers stop at ``freeze_at`` so that the last steps train for the final grid."""
+    """Quantization-aware training; observers stop at ``freeze_at`` so that the last steps train for
+    the final grid.
+    """
     settings, distill = ctx.settings.quantize, ctx.settings.distill
     if settings.mode == "ptq" or settings.steps == 0:
         return []

@@ -1,4 +1,6 @@
-"""bench.json files of other devices -> report.json["devices"]. A file is believed only where it measured this very bundle."""
+"""bench.json files of other devices -> report.json["devices"]. A file is believed only where it
+measured this very bundle.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,8 @@ def check(device: Mapping[str, Any], manifest: Path, file: Path) -> None:
             f"{file} measured another bundle",
             got=f"{device['bundle']['name']}, manifest sha256 {told[:16]}…",
             expected=f"{own[:16]}… ({manifest})",
-            remedy="copy this run's bundle folder to the device as it is, and run compress bench there again",
+            remedy="copy this run's bundle folder to the device as it is, and run compress "
+            "bench there again",
         )
     shipped = {entry["sha256"] for entry in json.loads(manifest.read_text())["files"].values()}
     for row in device["rows"]:
@@ -98,7 +101,9 @@ def check(device: Mapping[str, Any], manifest: Path, file: Path) -> None:
 
 
 def shortened(device: Mapping[str, Any]) -> dict[str, Any]:
-    """A bench.json as the report keeps it: rounded quantiles of single images, a thinned sustained run."""
+    """A bench.json as the report keeps it: rounded quantiles of single images, a thinned sustained
+    run.
+    """
     rows = []
     for row in device["rows"]:
         kept = dict(row)

@@ -1,4 +1,6 @@
-"""The report's dict and pictures -> HTML and Markdown. Sentences are made here; the templates only place them."""
+"""The report's dict and pictures -> HTML and Markdown. Sentences are made here; the templates only
+place them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ LONG_NAME = 18  # characters that fit beside a bar or a strip of pictures
 
 @dataclass(frozen=True)
 class Material:
-    """What the page shows besides report.json: pictures and training histories (stage -> entries)."""
+    """What the page shows besides report.json: pictures and training histories (stage ->
+    entries).
+    """
 
     sheets: Sequence[Sheet] = ()
     mistakes: Sequence[Mistake] = ()
@@ -201,7 +205,10 @@ def _curve_caption(history: Sequence[Mapping[str, float]]) -> str:
     first, last = history[0], history[-1]
     told = [f"{key} {significant(last[key])}" for key in last if key not in ("step", "lr", "loss")]
     end = f" At the end: {', '.join(told)}." if told else ""
-    fell = f"Loss from {significant(first['loss'])} to {significant(last['loss'])} in {last['step']:,.0f} steps"
+    fell = (
+        f"Loss from {significant(first['loss'])} to {significant(last['loss'])} in "
+        f"{last['step']:,.0f} steps"
+    )
     return f"{fell}; grey: the learning rate.{end}"
 
 

@@ -1,4 +1,6 @@
-"""The command line that repeats a run: the shortest flags and ``--set`` that resolve to the same settings."""
+"""The command line that repeats a run: the shortest flags and ``--set`` that resolve to the same
+settings.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def preset(settings: Settings) -> tuple[str | None, int]:
 
 
 def _shortest(settings: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of the command line that leave the fewest settings to be changed, and those settings."""
+    """The options of the command line that leave the fewest settings to be changed, and those
+    settings.
+    """
     data, candidates = settings.data, []
     for name in (None, *config.preset_names()):
         options: dict[str, Any] = {"shots": data.shots, "seed": settings.seed, "preset": name}

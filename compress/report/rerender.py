@@ -1,7 +1,7 @@
 """``compress report``: the report of a finished run once more, with what other devices measured.
 
-Everything comes from report.json; only pictures and curves are read from the stages that the run folder links to. What an
-older version did not write yet, and the stages can tell, is filled in.
+Everything comes from report.json; only pictures and curves are read from the stages that the run
+folder links to. What an older version did not write yet, and the stages can tell, is filled in.
 """
 
 from __future__ import annotations
@@ -30,11 +30,15 @@ PICTURED = (
     "quantize",
     "bench",
 )  # stages that the page takes pictures and curves from
-WITHOUT_PICTURES = "the stages of this run are not at hand: this rendering has no pictures of images and no training curves"
+WITHOUT_PICTURES = (
+    "the stages of this run are not at hand: this rendering has no pictures "
+    "of images and no training curves"
+)
 
 
 def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -> dict[str, Any]:
-    """Writes report.json, report.md and report.html to ``out`` (default: the run's folder) and returns the report.
+    """Writes report.json, report.md and report.html to ``out`` (default: the run's folder) and
+    returns the report.
 
     Args:
         run: the run's folder: report.json, bundle/, and links to its stages.
@@ -88,7 +92,9 @@ def load(run: Path) -> dict[str, Any]:
 
 
 def completed(report: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    """The report with the fields that its version did not write yet, from the predictions that the run kept."""
+    """The report with the fields that its version did not write yet, from the predictions that the
+    run kept.
+    """
     out = {
         "candidates": [],
         "devices": [],
@@ -106,7 +112,8 @@ def completed(report: Mapping[str, Any], run: Path) -> dict[str, Any]:
 
 
 def add_sensitivity(run: Path, result: Mapping[str, Any]) -> bool:
-    """Puts the result into the run's report.json and renders its pages again; False where the run has no report.
+    """Puts the result into the run's report.json and renders its pages again; False where the run
+    has no report.
 
     Raises:
         Clip2EdgeError: a report.json that does not keep its contract.

@@ -34,7 +34,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
 def build_report(
     settings: Settings, stages: Mapping[str, Artifact], folder: Path
 ) -> dict[str, Any]:
-    """Collects the finished stages into report.json, report.md and report.html in ``folder``, and returns the report.
+    """Collects the finished stages into report.json, report.md and report.html in ``folder``, and
+    returns the report.
 
     Raises:
         Clip2EdgeError: what was collected does not keep the contract of report.json.

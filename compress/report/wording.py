@@ -112,7 +112,9 @@ def p_value(p: float | None) -> str:
 
 
 def shots(dataset: Mapping[str, Any]) -> str:
-    """How many real training images there were: "4 shots a class", or "all 1,020 training images"."""
+    """How many real training images there were: "4 shots a class", or "all 1,020 training
+    images".
+    """
     if dataset["shots"] == "all":
         return f"all {dataset['train_images']:,} training images"
     return f"{dataset['shots']} {'shot' if dataset['shots'] == 1 else 'shots'} a class"
@@ -136,7 +138,8 @@ def headline(report: Mapping[str, Any]) -> str:
     parts = [f"{report['student']['name']} ({form(shipped).removeprefix('student ')})"]
     if shipped in accuracy:
         parts.append(
-            f"names {percent(accuracy[shipped]['top1'])} of {report['dataset']['test_images']:,} test images right"
+            f"names {percent(accuracy[shipped]['top1'])} of "
+            f"{report['dataset']['test_images']:,} test images right"
         )
     else:
         parts.append("is ready; without test images its accuracy is not known")
@@ -163,7 +166,9 @@ def _gap(difference: float) -> str:
 def p50_of(
     report: Mapping[str, Any], name: str, *, batch: int = 1, threads: int | None = None
 ) -> float | None:
-    """The compute p50 in ms of a form at ``batch`` images and ``threads`` threads (default: the fewest measured)."""
+    """The compute p50 in ms of a form at ``batch`` images and ``threads`` threads (default: the
+    fewest measured).
+    """
     row = compute_row(report, name, batch=batch, threads=threads)
     return row["p50_ms"] if row else None
 
@@ -171,7 +176,9 @@ def p50_of(
 def compute_row(
     report: Mapping[str, Any], name: str, *, batch: int = 1, threads: int | None = None
 ) -> Mapping[str, Any] | None:
-    """The compute row of a form at ``batch`` images and ``threads`` threads (default: the fewest measured)."""
+    """The compute row of a form at ``batch`` images and ``threads`` threads (default: the fewest
+    measured).
+    """
     rows: list[Mapping[str, Any]] = [
         row
         for row in report["latency"]

@@ -1,7 +1,8 @@
-"""What each candidate would cost, before any of them is trained: exported with random weights, timed here, estimated elsewhere.
+"""What each candidate would cost, before any of them is trained: exported with random weights,
+timed here, estimated elsewhere.
 
-Time and size do not depend on what the weights are, so an untrained file tells both. What it tells of this machine is a
-measurement; of any other it is an estimate.
+Time and size do not depend on what the weights are, so an untrained file tells both. What it tells
+of this machine is a measurement; of any other it is an estimate.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Candidate:
         settings: the run's settings with this student.
         sketch: its untrained files; None where it was refused before.
         costs: model key -> operations and bytes of that file.
-        estimated: device -> precision -> estimate as JSON. measured: precision -> what was measured here.
+        estimated: device -> precision -> estimate as JSON. measured: precision -> what was measured
+            here.
         status, why: pruned, trained or chosen, and the reason.
         rungs: steps and held-out agreement, in the order in which they were trained.
     """
@@ -88,7 +90,9 @@ class Candidate:
         return tuple(precision for precision in ("fp32", "fp16", "int8") if precision in offered)
 
     def value(self, limit: Limit, precision: str) -> tuple[float | None, str]:
-        """What is known of a limit's metric before training, and whether it is measured or an estimate."""
+        """What is known of a limit's metric before training, and whether it is measured or an
+        estimate.
+        """
         assert self.sketch is not None
         if limit.metric == "size":
             sizes = self.sketch.facts["bytes"]
@@ -176,7 +180,9 @@ def time_here(
     host: HostSettings,
     progress: Progress,
 ) -> None:
-    """Measures every untrained file on this machine, interleaved; a measurement that is in the store is taken again."""
+    """Measures every untrained file on this machine, interleaved; a measurement that is in the
+    store is taken again.
+    """
     sketches = {c.name: c.sketch for c in candidates if c.sketch is not None}
     stage = Stage(
         "sketch-bench",
@@ -191,7 +197,9 @@ def time_here(
 
 
 def bench_sketches(ctx: StageContext) -> dict[str, Any]:
-    """Stage function of :func:`time_here`: latency of one image, compute only, on the first number of threads."""
+    """Stage function of :func:`time_here`: latency of one image, compute only, on the first number
+    of threads.
+    """
     from runtime.backends import load
     from runtime.bench import latency
 
@@ -232,7 +240,9 @@ def bench_sketches(ctx: StageContext) -> dict[str, Any]:
 def nearest_miss(
     candidates: Iterable[Candidate], limits: Sequence[Limit], devices: Sequence[str]
 ) -> tuple[Candidate, str, list[tuple[Limit, float, str]]] | None:
-    """The candidate and precision whose worst excess over a limit is the least, with the limits it breaks."""
+    """The candidate and precision whose worst excess over a limit is the least, with the limits it
+    breaks.
+    """
     misses = [
         (max(limit.excess(value) for limit, value, _ in broken), candidate, precision, broken)
         for candidate in candidates

@@ -1,7 +1,8 @@
-"""What candidates are compared on: fresh images of the run's own generator, and the teacher's answers to them.
+"""What candidates are compared on: fresh images of the run's own generator, and the teacher's
+answers to them.
 
-No student was trained on them, and test images take no part in any choice. Where nothing is generated, fresh views of the
-shots have to do, and that is said.
+No student was trained on them, and test images take no part in any choice. Where nothing is
+generated, fresh views of the shots have to do, and that is said.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Views (N, S, S, 3) uint8 that no student has seen, and the teacher's logits (N, K) for them."""
+    """Views (N, S, S, 3) uint8 that no student has seen, and the teacher's logits (N, K) for
+    them.
+    """
 
     pixels: NDArray[np.uint8]
     teacher: NDArray[np.float32]
@@ -42,7 +45,9 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Score:
-    """A student on the held-out images: share of the teacher's answers it gives, its standard error, and how many images."""
+    """A student on the held-out images: share of the teacher's answers it gives, its standard
+    error, and how many images.
+    """
 
     agreement: float
     error: float
@@ -98,7 +103,8 @@ def held_out(
 
 
 def fresh_settings(settings: Settings, made: Mapping[str, Any]) -> Settings:
-    """The settings of the held-out images: another seed, few images, as the run's own were made in the end.
+    """The settings of the held-out images: another seed, few images, as the run's own were made in
+    the end.
 
     Args:
         made: the facts of the run's generate stage: what probing chose is not chosen again.

@@ -1,4 +1,6 @@
-"""What a search leaves in the run folder: ``search.jsonl``, one event a line, and ``budget.json`` for the report."""
+"""What a search leaves in the run folder: ``search.jsonl``, one event a line, and ``budget.json``
+for the report.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,16 @@ from compress.search.candidates import Candidate, estimate_of
 
 EVENTS, RESULT = "search.jsonl", "budget.json"
 MEASURED_CHOICE = (
-    "the student was chosen with times measured on this machine: another machine, or another measurement, may choose "
+    "the student was chosen with times measured on this machine: another machine, or another "
+    "measurement, may choose "
     "another one; --config with this run's config.yaml repeats the build without the search"
 )
 
 
 class Record:
-    """Writes the events of one search; a search that goes on after a kill writes them again, from what the store kept."""
+    """Writes the events of one search; a search that goes on after a kill writes them again, from
+    what the store kept.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,8 +46,8 @@ def rows(
 ) -> list[dict[str, Any]]:
     """report.json["candidates"]: a row per student, resolution and precision.
 
-    ``top1`` of a trained one is on the test split, taken after the choice, of the float student as its last rung left it;
-    ``agreement`` is what it was chosen by.
+    ``top1`` of a trained one is on the test split, taken after the choice, of the float student as
+    its last rung left it; ``agreement`` is what it was chosen by.
     """
     out = []
     for candidate in candidates:
@@ -83,9 +88,9 @@ def _why(candidate: Candidate, precision: str, status: str) -> str:
     told = candidate.reasons.get(precision, candidate.why)
     if status != "trained":
         return told
-    return f"after {candidate.rungs[-1]['steps']} of {candidate.settings.distill.steps} steps; {told}".rstrip(
-        "; "
-    )
+    return (
+        f"after {candidate.rungs[-1]['steps']} of {candidate.settings.distill.steps} steps; {told}"
+    ).rstrip("; ")
 
 
 def _size(candidate: Candidate, precision: str) -> float | None:

@@ -1,12 +1,18 @@
-"""The search: which student, resolution and precision keep the budget, and which of those learns best.
+"""The search: which student, resolution and precision keep the budget, and which of those learns
+best.
 
-1. Every candidate is sketched with random weights: its size and its time here are measured, its time elsewhere is estimated.
-2. What breaks a limit is dropped before anything is trained. If nothing is left, that is the answer, at once.
-3. The largest ones that fit are trained for a part of the steps and compared on held-out images; the better part goes on
+1. Every candidate is sketched with random weights: its size and its time here are measured, its
+    time elsewhere is estimated.
+2. What breaks a limit is dropped before anything is trained. If nothing is left, that is the
+answer, at once.
+3. The largest ones that fit are trained for a part of the steps and compared on held-out images;
+the better part goes on
    (successive halving, Jamieson and Talwalkar 2016).
-4. Among those that agree with the teacher as often as the best one, within a standard error, the cheapest is chosen.
+4. Among those that agree with the teacher as often as the best one, within a standard error, the
+cheapest is chosen.
 
-Everything is in the store, measurements too: the same command goes on where it was and chooses the same.
+Everything is in the store, measurements too: the same command goes on where it was and chooses the
+    same.
 """
 
 from __future__ import annotations
@@ -38,7 +44,9 @@ TRAINING = ("data", "teacher", "generate", "label", "distill")
 
 @dataclass(frozen=True)
 class Choice:
-    """What the search ended with: the settings of the build, and the candidate that they describe."""
+    """What the search ended with: the settings of the build, and the candidate that they
+    describe.
+    """
 
     settings: Settings
     candidate: Candidate
@@ -49,7 +57,8 @@ class Choice:
 def search_for_run(
     settings: Settings, work: Path, name: str, host: HostSettings, progress: Progress
 ) -> Settings:
-    """The settings of the student that a run within its budget is built with; one process at a time searches for a run.
+    """The settings of the student that a run within its budget is built with; one process at a time
+    searches for a run.
 
     Raises:
         BudgetUnmetError: nothing can keep the limits.
@@ -109,7 +118,10 @@ def search(
     winner.status = "chosen"
     for other in last:
         if other is not winner:
-            other.why = f"{100 * other.rungs[-1]['agreement']:.1f} % agreement, less than the chosen one or no cheaper"
+            other.why = (
+                f"{100 * other.rungs[-1]['agreement']:.1f} % agreement, less than the "
+                "chosen one or no cheaper"
+            )
     _test(seen, store, host, progress)
     chosen = with_candidate(settings, winner.student, winner.size)
     chosen = chosen.model_copy(
@@ -132,7 +144,9 @@ def search(
 
 
 def prune(candidates: Sequence[Candidate], limits: Sequence[Limit], devices: Sequence[str]) -> None:
-    """Marks which precisions of each candidate break no limit, as far as is known, and why others do."""
+    """Marks which precisions of each candidate break no limit, as far as is known, and why others
+    do.
+    """
     for candidate in candidates:
         for precision in candidate.precisions(devices):
             broken = candidate.broken(limits, precision)
@@ -145,7 +159,9 @@ def prune(candidates: Sequence[Candidate], limits: Sequence[Limit], devices: Seq
 
 
 def pick(candidates: Sequence[Candidate], devices: Sequence[str]) -> tuple[Candidate, str]:
-    """The cheapest of those that agree with the teacher as often as the best one, within its standard error; and why."""
+    """The cheapest of those that agree with the teacher as often as the best one, within its
+    standard error; and why.
+    """
     if len(candidates) == 1 and not candidates[0].rungs:
         return candidates[0], "the only candidate that can fit"
     best = max(candidates, key=lambda c: c.rungs[-1]["agreement"])
@@ -156,10 +172,12 @@ def pick(candidates: Sequence[Candidate], devices: Sequence[str]) -> tuple[Candi
     if chosen is best:
         return (
             chosen,
-            f"agrees with the teacher on {100 * own:.1f} % of the held-out images, no cheaper one is level with it",
+            f"agrees with the teacher on {100 * own:.1f} % of the held-out images, no cheaper "
+            "one is level with it",
         )
     return chosen, (
-        f"agrees with the teacher on {100 * own:.1f} % of the held-out images, within a standard error "
+        f"agrees with the teacher on {100 * own:.1f} % of the held-out images, within a "
+        "standard error "
         f"({100 * error:.1f} points) of the best ({best.name}, {100 * top:.1f} %), and is cheaper"
     )
 
@@ -181,7 +199,9 @@ def latency(candidate: Candidate, precision: str, devices: Sequence[str]) -> flo
 
 
 def precision_of(candidate: Candidate, devices: Sequence[str]) -> tuple[str, str]:
-    """The precision that the budget is judged with, and ``bench.precision``: forced where only one file fits."""
+    """The precision that the budget is judged with, and ``bench.precision``: forced where only one
+    file fits.
+    """
     fastest = min(candidate.fitting, key=lambda precision: latency(candidate, precision, devices))
     files = [precision for precision in candidate.fitting if precision in ("fp32", "int8")]
     return fastest, files[0] if len(candidate.fitting) == 1 and files else "auto"
@@ -269,7 +289,9 @@ def stages_of(
 def _test(
     candidates: Sequence[Candidate], store: Store, host: HostSettings, progress: Progress
 ) -> None:
-    """After the choice, for the picture of the search: top-1 of what was trained, on the test split."""
+    """After the choice, for the picture of the search: top-1 of what was trained, on the test
+    split.
+    """
     for candidate in candidates:
         if candidate.trained is None:
             continue
@@ -286,7 +308,8 @@ def _notes(calibrations: Sequence[Calibration], devices: Sequence[str]) -> list[
     foreign = [name for name in devices if name != HOST]
     if foreign:
         notes.append(
-            f"the student was chosen with estimates for {', '.join(foreign)}: nothing was measured there"
+            f"the student was chosen with estimates for {', '.join(foreign)}: nothing was "
+            "measured there"
         )
     return notes + [
         f"estimates for {c.device} are calibrated by {c.source['bench']}" for c in calibrations
@@ -296,7 +319,9 @@ def _notes(calibrations: Sequence[Calibration], devices: Sequence[str]) -> list[
 def _nothing_fits(
     seen: Sequence[Candidate], limits: Sequence[Limit], devices: Sequence[str], record: Record
 ) -> BudgetUnmetError:
-    """The error that names the nearest candidate and what it breaks; the record is written all the same."""
+    """The error that names the nearest candidate and what it breaks; the record is written all the
+    same.
+    """
     record.result(
         limits=[limit.text for limit in limits],
         candidates=rows(seen, devices, None),

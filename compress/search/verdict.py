@@ -1,4 +1,6 @@
-"""The verdict on a build within a budget: its limits judged, and what the search considered, written into its report."""
+"""The verdict on a build within a budget: its limits judged, and what the search considered,
+written into its report.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def judge_run(built: Run, benches: Sequence[Path] = ()) -> dict[str, Any]:
 
 
 def candidates_of(built: Run) -> list[dict[str, Any]]:
-    """What the search of this run considered, if it was this build that it chose; the chosen one with its measured values."""
+    """What the search of this run considered, if it was this build that it chose; the chosen one
+    with its measured values.
+    """
     file = built.folder / RESULT
     if not file.is_file():
         return []

@@ -27,7 +27,9 @@ def is_embedded(settings: Settings) -> bool:
 
 
 def students(settings: Settings) -> tuple[str, ...]:
-    """Names of the candidates: those of ``budget.students``, or the zoo of the run's world and its own student."""
+    """Names of the candidates: those of ``budget.students``, or the zoo of the run's world and its
+    own student.
+    """
     if settings.budget.students:
         return tuple(dict.fromkeys(settings.budget.students))
     zoo = _table()["embedded" if is_embedded(settings) else "hub"]
@@ -35,9 +37,11 @@ def students(settings: Settings) -> tuple[str, ...]:
 
 
 def sizes(settings: Settings) -> list[tuple[int, ...]]:
-    """Resolutions in the order in which they are looked at; a later group only if nothing of the earlier ones fits.
+    """Resolutions in the order in which they are looked at; a later group only if nothing of the
+    earlier ones fits.
 
-    Another resolution has images of its own to be generated and labelled, so it is not taken without need.
+    Another resolution has images of its own to be generated and labelled, so it is not taken
+    without need.
     """
     if settings.budget.sizes:
         return [tuple(sorted(set(settings.budget.sizes), reverse=True))]
@@ -50,7 +54,8 @@ def sizes(settings: Settings) -> list[tuple[int, ...]]:
 def with_candidate(settings: Settings, student: str, size: int, **distill: Any) -> Settings:
     """The run's settings with another student and resolution.
 
-    A file of first weights belongs to the run's own student; another one starts from what its world has for it.
+    A file of first weights belongs to the run's own student; another one starts from what its world
+    has for it.
     """
     changed: dict[str, Any] = {"student": student, **distill}
     if student != settings.distill.student:

@@ -2,15 +2,18 @@
 
 A teacher's name is one of
 
-    ViT-L-14/openai              an open_clip model and tag (downloaded once, then from the local cache)
+    ViT-L-14/openai              an open_clip model and tag (downloaded once, then from the local
+                                 cache)
     hf-hub:org/repo              a repository on the hub in open_clip's format
-    path/to/folder               a folder in open_clip's format: open_clip_config.json + open_clip_model.safetensors
-    ViT-L-14/path/to/weights     a checkpoint file for a named architecture: .safetensors, or a pickle (.pt, .bin) asked
-                                 for by its name, which is only ever read with weights_only=True
+    path/to/folder               a folder in open_clip's format: open_clip_config.json +
+                                 open_clip_model.safetensors
+    ViT-L-14/path/to/weights     a checkpoint file for a named architecture: .safetensors, or a
+                                 pickle (.pt, .bin) asked for by its name, which is only ever read
+                                 with weights_only=True
     petals                       the small teacher of the embedded world
 
-Teachers with a sigmoid loss (SigLIP) are used like all others, ``z = scale * cos``: their bias is the same for every
-class and cancels under a softmax over classes.
+Teachers with a sigmoid loss (SigLIP) are used like all others, ``z = scale * cos``: their bias is
+the same for every class and cancels under a softmax over classes.
 """
 
 from __future__ import annotations
@@ -42,7 +45,8 @@ if TYPE_CHECKING:
 EMBEDDED = "petals"
 CONFIG_FILE = "open_clip_config.json"
 INSTALL = "pip install 'clip2edge[build]'"
-# What the authors of the weights state, by the beginning of open_clip's tag; everything else is recorded as unknown.
+# What the authors of the weights state, by the beginning of open_clip's tag; everything else is
+# recorded as unknown.
 LICENSES = {
     "openai": "MIT",
     "laion": "MIT",
@@ -96,10 +100,12 @@ class Teacher:
 
     Attributes:
         name: as asked for.
-        model: the open_clip model (``encode_image``, ``encode_text``, ``logit_scale``), in eval mode and frozen.
+        model: the open_clip model (``encode_image``, ``encode_text``, ``logit_scale``), in eval
+            mode and frozen.
         tokenize: texts -> ``(N, L)`` token ids.
         spec: the geometry and normalisation of its images.
-        precision: "fp32", or "bf16" for mixed precision forward passes; outputs are float32 either way.
+        precision: "fp32", or "bf16" for mixed precision forward passes; outputs are float32 either
+            way.
         license, revision: of the weights, as far as known.
         images_encoded: how many images `encode_images` has been given.
     """
@@ -140,7 +146,9 @@ class Teacher:
 
     @property
     def image_tower(self) -> nn.Module:
-        """``(B, 3, S, S)`` normalised float images -> ``(B, D)`` embeddings before L2 normalisation."""
+        """``(B, 3, S, S)`` normalised float images -> ``(B, D)`` embeddings before L2
+        normalisation.
+        """
         if "image" not in self._towers:
             from compress.teacher.image_tower import ImageTower
 
@@ -149,7 +157,8 @@ class Teacher:
         return tower
 
     def encode_images(self, images: NDArray[np.uint8], batch: int = 256) -> NDArray[np.float32]:
-        """Unit features ``(N, D)`` of uint8 images ``(N, S, S, 3)`` that already have the teacher's geometry.
+        """Unit features ``(N, D)`` of uint8 images ``(N, S, S, 3)`` that already have the teacher's
+        geometry.
 
         Raises:
             ValueError: the images have another size.
@@ -171,10 +180,12 @@ class Teacher:
         return out
 
     def embed_pixels(self, images: Tensor, *, mixed: bool = False) -> Tensor:
-        """Unit features ``(B, D)`` of images ``(B, 3, S, S)`` in [0, 1], with gradients to them; float32.
+        """Unit features ``(B, D)`` of images ``(B, 3, S, S)`` in [0, 1], with gradients to them;
+        float32.
 
-        Images of another size are resized to the tower's (antialiased bilinear). ``mixed`` asks for bf16 where the
-        teacher's own precision is fp32. Images go to the tower in channels-last memory, where convolutions are faster.
+        Images of another size are resized to the tower's (antialiased bilinear). ``mixed`` asks for
+        bf16 where the teacher's own precision is fp32. Images go to the tower in channels-last
+        memory, where convolutions are faster.
         """
         import torch
 
@@ -201,7 +212,9 @@ class Teacher:
         return np.concatenate(parts)
 
     def class_head(self, prompts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
-        """The text head ``(K, D)``: per class the mean of its prompts' unit embeddings, normalised again."""
+        """The text head ``(K, D)``: per class the mean of its prompts' unit embeddings, normalised
+        again.
+        """
         flat = self.encode_texts([prompt for row in prompts for prompt in row])
         ends = np.cumsum([len(row) for row in prompts])
         means = np.stack([part.mean(axis=0) for part in np.split(flat, ends[:-1])])
@@ -232,7 +245,8 @@ def load_teacher(
     """Loads the teacher that ``settings.name`` names (see the head of this file).
 
     Raises:
-        ConfigError: no such model, tag, folder or file, or weights that do not fit the architecture.
+        ConfigError: no such model, tag, folder or file, or weights that do not fit the
+            architecture.
         DownloadError: the weights are neither in the local cache nor reachable.
         MissingExtraError: open_clip is not installed.
     """
@@ -274,7 +288,9 @@ def locate(name: str) -> Source:
 
 
 def fingerprint(settings: Settings) -> dict[str, str]:
-    """What identifies the teacher's weights before they are loaded: local ones' content, published ones' name."""
+    """What identifies the teacher's weights before they are loaded: local ones' content, published
+    ones' name.
+    """
     source = locate(settings.teacher.name)
     if isinstance(source, (Folder, Checkpoint)):
         return {"teacher": fingerprint_path(source.path)}
@@ -345,8 +361,8 @@ def _load_tag(source: Tag, settings: TeacherSettings, device: str, offline: bool
 def published_arguments(published: dict[str, Any]) -> dict[str, Any]:
     """open_clip arguments that make a model as its weights were trained.
 
-    Some tags (openai's among them) were trained with QuickGELU although their model's config says GELU; open_clip 3
-    only warns about it, and the teacher would quietly be worse.
+    Some tags (openai's among them) were trained with QuickGELU although their model's config says
+    GELU; open_clip 3 only warns about it, and the teacher would quietly be worse.
     """
     kept = {
         key: published[key]
@@ -358,7 +374,10 @@ def published_arguments(published: dict[str, Any]) -> dict[str, Any]:
 
 def _by_hand(model: str, published: dict[str, Any]) -> str:
     where = published.get("hf_hub", "").strip("/") or published.get("url", "its publisher")
-    return f"get it from {where} and say --teacher {model}/PATH/TO/FILE.safetensors (or a folder with {CONFIG_FILE})"
+    return (
+        f"get it from {where} and say --teacher {model}/PATH/TO/FILE.safetensors (or a "
+        f"folder with {CONFIG_FILE})"
+    )
 
 
 def _load_hub(
@@ -418,7 +437,9 @@ def _load_checkpoint(
 
 
 def _create(model: str, asked: str, **arguments: Any) -> nn.Module:
-    """An open_clip model with its weights; weights that do not fit are an error, never a random initialisation."""
+    """An open_clip model with its weights; weights that do not fit are an error, never a random
+    initialisation.
+    """
     from open_clip import create_model
 
     try:
@@ -435,7 +456,8 @@ def _create(model: str, asked: str, **arguments: Any) -> nn.Module:
         raise ConfigError(
             "the teacher's weights cannot be used",
             got=f"{asked}: {first[:200]}",
-            expected="tensors of that architecture, as safetensors or a pickle that loads with weights_only=True",
+            expected="tensors of that architecture, as safetensors or a pickle that loads "
+            "with weights_only=True",
         ) from error
 
 

@@ -43,6 +43,7 @@ def missing(run: Settings, online: bool) -> str | None:
     if online or cached(repository):
         return None
     return (
-        f"teacher {settings.name}: put its files into a folder (open_clip_config.json, open_clip_model.safetensors"
+        f"teacher {settings.name}: put its files into a folder (open_clip_config.json, "
+        "open_clip_model.safetensors"
         f"{f'; published as {repository}' if repository else ''}) and say --teacher PATH"
     )

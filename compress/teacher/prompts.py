@@ -1,10 +1,14 @@
 """Prompts: templates filled with classes.
 
-A template is text with ``{}`` where the class goes, taken word for word as CLIP's own templates are, plus three signs:
+A template is text with ``{}`` where the class goes, taken word for word as CLIP's own templates
+are, plus three signs:
 
-    {category}    what kind of thing the class is ("flower"); a template that needs it is left out where there is none
-    [ ... ]       a part that is left out where there is no category:  "a photo of a {}[, a type of {category}]."
-    a(n) {}       the article that fits: "an orange", "a rose", and none in "french fries" (food) or "the number 3"
+    {category}    what kind of thing the class is ("flower"); a template that needs it is left out
+                  where there is none
+    [ ... ]       a part that is left out where there is no category:  "a photo of a {}[, a type of
+                  {category}]."
+    a(n) {}       the article that fits: "an orange", "a rose", and none in "french fries" (food) or
+                  "the number 3"
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from compress.data.split import ClassInfo
 from compress.engine.errors import ConfigError, nearest
 
 FIELDS = ("", "category")
-#: categories whose members take no article: CLIP asks Food-101 with "a photo of {}, a type of food."
+#: categories whose members take no article: CLIP asks Food-101 with "a photo of {}, a type of
+#: food."
 WITHOUT_ARTICLE = frozenset({"food"})
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*\{category\}[^\[\]]*)\]")
@@ -33,8 +38,8 @@ def prompts_for(classes: Iterable[ClassInfo], templates: Sequence[str]) -> list[
     """The prompts of every class, in the order of the templates and without repetitions.
 
     Raises:
-        ConfigError: no templates, a template without ``{}`` or with an unknown field, or only templates that need a
-            category for a class that has none.
+        ConfigError: no templates, a template without ``{}`` or with an unknown field, or only
+            templates that need a category for a class that has none.
     """
     check_templates(templates)
     return [_prompts(entry, templates) for entry in classes]

@@ -1,8 +1,10 @@
-"""Words that are vectors: prompts in which one token's embedding is replaced, with gradients to it (systems C and E).
+"""Words that are vectors: prompts in which one token's embedding is replaced, with gradients to it
+(systems C and E).
 
-A prompt says where with ``{style}``. It is tokenised with an ordinary word in that place, and while the text tower reads
-it, a hook on the tower's token embedding puts the given vectors there. The tower's own forward runs, so this holds for
-open_clip's CLIP, its CustomTextCLIP and the Hugging Face text towers inside it alike.
+A prompt says where with ``{style}``. It is tokenised with an ordinary word in that place, and while
+the text tower reads it, a hook on the tower's token embedding puts the given vectors there. The
+tower's own forward runs, so this holds for open_clip's CLIP, its CustomTextCLIP and the Hugging
+Face text towers inside it alike.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from compress.teacher.clip import Teacher
 
 SLOT = "{style}"
-#: ordinary words to hold the place; the first that is one token of the teacher's and does not occur in the prompt is used
+#: ordinary words to hold the place; the first that is one token of the teacher's and does not occur
+#: in the prompt is used
 FILLERS = (
     "photo",
     "picture",
@@ -37,7 +40,9 @@ FILLERS = (
 
 @dataclass(frozen=True)
 class Slots:
-    """Tokenised prompts ``(N, L)`` and, for each, the position ``(N,)`` whose embedding is to be given."""
+    """Tokenised prompts ``(N, L)`` and, for each, the position ``(N,)`` whose embedding is to be
+    given.
+    """
 
     tokens: Tensor
     positions: Tensor
@@ -100,8 +105,8 @@ def slots(teacher: Teacher, prompts: Sequence[str]) -> Slots:
     """Tokenises prompts that say ``{style}`` once each.
 
     Raises:
-        ConfigError: a prompt without (or with two) ``{style}``, or one whose place cannot be found: too long, or the
-            tokenizer has none of the ordinary words that could hold it.
+        ConfigError: a prompt without (or with two) ``{style}``, or one whose place cannot be found:
+            too long, or the tokenizer has none of the ordinary words that could hold it.
     """
     import torch
 
@@ -122,7 +127,9 @@ def slots(teacher: Teacher, prompts: Sequence[str]) -> Slots:
 
 
 def encode(teacher: Teacher, prompts: Slots, vectors: Tensor) -> Tensor:
-    """Unit text features ``(N, D)`` of prompts with ``vectors`` ``(N, d)`` in their places, with gradients to them."""
+    """Unit text features ``(N, D)`` of prompts with ``vectors`` ``(N, d)`` in their places, with
+    gradients to them.
+    """
     import torch
 
     rows = torch.arange(len(prompts.tokens), device=prompts.tokens.device)
@@ -139,9 +146,11 @@ def encode(teacher: Teacher, prompts: Slots, vectors: Tensor) -> Tensor:
 
 
 def inserted(longer: Sequence[int], shorter: Sequence[int]) -> tuple[int, int]:
-    """Where and how many tokens were put into ``shorter`` to make ``longer`` (two padded rows of one length).
+    """Where and how many tokens were put into ``shorter`` to make ``longer`` (two padded rows of
+    one length).
 
-    The last entry is left out of the comparison: tokenizers that cut a prompt overwrite it with their end token. A count
+    The last entry is left out of the comparison: tokenizers that cut a prompt overwrite it with
+        their end token. A count
     of 0 says that nothing was put in, or that the rows do not match.
     """
     length = len(longer) - 1

@@ -1,6 +1,8 @@
-"""A teacher of a published architecture with random weights: it knows nothing, and takes exactly as long.
+"""A teacher of a published architecture with random weights: it knows nothing, and takes exactly as
+long.
 
-For latency, memory and size where the published weights cannot be had. Everything made from it says so.
+For latency, memory and size where the published weights cannot be had. Everything made from it says
+so.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ RANDOM = "random"  # the revision and licence of such weights
 
 
 def random_teacher(settings: TeacherSettings, seed: int = 0) -> Teacher:
-    """The architecture that ``settings.name`` names (``ViT-L-14``, with a tag for its details, or a folder's config).
+    """The architecture that ``settings.name`` names (``ViT-L-14``, with a tag for its details, or a
+    folder's config).
 
     The same name and seed give the same weights. Nothing is downloaded.
 

@@ -1,16 +1,21 @@
 """Stage "teacher": the text head, and the linear probe that starts from it.
 
-SIDCLIP fine-tunes the teacher's head on the k shots before distillation and freezes it. It has to start from the text
-embeddings: with one shot per class a randomly initialised probe is far below zero-shot, the paper's is above it
+SIDCLIP fine-tunes the teacher's head on the k shots before distillation and freezes it. It has to
+start from the text
+embeddings: with one shot per class a randomly initialised probe is far below zero-shot, the paper's
+    is above it
 (methods.md B.4).
 
-The probe minimises, over augmented views of the shots with features ``f`` (unit rows) and rows ``w`` of the head,
+The probe minimises, over augmented views of the shots with features ``f`` (unit rows) and rows
+``w`` of the head,
 
-    mean CE(softmax(scale * f @ u(w).T), y)  +  anchor * mean over classes c of  a_c * |u(w_c) - t_c|^2
+    mean CE(softmax(scale * f @ u(w).T), y)  +  anchor * mean over classes c of  a_c * |u(w_c) -
+                                             t_c|^2
 
-The second term is the class-adaptive anchor of CLAP (arXiv 2312.12730): ``t_c`` is the class's text embedding and
-``a_c`` the probability that zero-shot gives to class c on its own shots, so a class that the text already explains
-stays where it is, one that it does not is free to move, and neither needs a validation set.
+The second term is the class-adaptive anchor of CLAP (arXiv 2312.12730): ``t_c`` is the class's text
+embedding and ``a_c`` the probability that zero-shot gives to class c on its own shots, so a class
+that the text already explains stays where it is, one that it does not is free to move, and neither
+needs a validation set.
 """
 
 from __future__ import annotations
@@ -36,14 +41,19 @@ if TYPE_CHECKING:
     from compress.engine.progress import Progress
 
 LR_WIDTH = 128  # the width that probe_lr is meant for, see fit_probe
-# Multiplies the anchors. In simulated spaces with one shot per class (zero-shot / 0 / 1 / 10, top-1 in %): scattered
-# images and good names 82 / 71 / 79 / 82, mixed 86 / 82 / 87 / 87, poor names 73 / 94 / 89 / 85. 1 is the compromise.
-# The embedded teacher hardly minds (384 images, zero-shot 71; 0 / 1 / 3: 91 / 92 / 92 at 1 shot, 96 / 96 / 97 at 4).
+# Multiplies the anchors. In simulated spaces with one shot per class (zero-shot / 0 / 1 / 10, top-1
+# in %): scattered
+# images and good names 82 / 71 / 79 / 82, mixed 86 / 82 / 87 / 87, poor names 73 / 94 / 89 / 85. 1
+# is the compromise.
+# The embedded teacher hardly minds (384 images, zero-shot 71; 0 / 1 / 3: 91 / 92 / 92 at 1 shot, 96
+# / 96 / 97 at 4).
 ANCHOR = 1.0
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Writes ``heads.safetensors``: ``zero_shot`` (K, D), ``probe`` (K, D), both unit rows, and ``logit_scale`` ()."""
+    """Writes ``heads.safetensors``: ``zero_shot`` (K, D), ``probe`` (K, D), both unit rows, and
+    ``logit_scale`` ().
+    """
     import torch
     from safetensors.torch import save_file
 
@@ -107,7 +117,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
 def probe_features(
     teacher: Teacher, shots: NDArray[np.uint8], recipe: ViewRecipe, views: int, ctx: StageContext
 ) -> NDArray[np.float32]:
-    """Unit features ``(n * views, D)`` of augmented views of the shots; row ``i * views + v`` is view v of shot i."""
+    """Unit features ``(n * views, D)`` of augmented views of the shots; row ``i * views + v`` is
+    view v of shot i.
+    """
     per_block = max(1, ctx.settings.label.batch // views)
     parts = []
     with (
@@ -132,7 +144,9 @@ def probe_features(
 
 
 def fit_geometry(views: NDArray[np.uint8], spec: runtime.PreprocessSpec) -> NDArray[np.uint8]:
-    """Square views ``(B, S, S, 3)`` in the teacher's geometry; the same array if they already have it."""
+    """Square views ``(B, S, S, 3)`` in the teacher's geometry; the same array if they already have
+    it.
+    """
     if views.shape[1:3] == (spec.size, spec.size):
         return views
     return np.stack([runtime.geometry(Image.fromarray(view), spec) for view in views])
@@ -149,7 +163,8 @@ def fit_probe(
     anchor: float = ANCHOR,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """The probe's head ``(K, D)``, unit rows; full-batch AdamW with a cosine schedule, without randomness.
+    """The probe's head ``(K, D)``, unit rows; full-batch AdamW with a cosine schedule, without
+    randomness.
 
     Args:
         features: ``(n, D)`` unit rows of the shots' views.
@@ -157,8 +172,9 @@ def fit_probe(
         text_head: ``(K, D)`` unit rows, where it starts and what it is anchored to.
         scale: multiplies the cosines.
         steps: of AdamW.
-        lr: per step and coordinate for D = 128. Adam's steps do not shrink with the vector, so at width D the rate is
-            ``lr * sqrt(128 / D)``: a step turns a row by the same angle for every teacher.
+        lr: per step and coordinate for D = 128. Adam's steps do not shrink with the vector, so at
+            width D the rate is ``lr * sqrt(128 / D)``: a step turns a row by the same angle for
+            every teacher.
         anchor: multiplies the pull towards the text head; 0 switches it off.
         progress: where to report, if anywhere.
 
@@ -196,7 +212,9 @@ def fit_probe(
 
 
 def anchor_weights(logits: Any, labels: Any) -> Any:
-    """``(K,)``: the mean probability that zero-shot logits ``(n, K)`` give to a class on its own samples; else 1."""
+    """``(K,)``: the mean probability that zero-shot logits ``(n, K)`` give to a class on its own
+    samples; else 1.
+    """
     import torch
 
     own = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]

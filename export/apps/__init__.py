@@ -1,6 +1,8 @@
-"""Apps that embed the student: one folder per target, made from a bundle and nothing else; the same bundle gives the same bytes.
+"""Apps that embed the student: one folder per target, made from a bundle and nothing else; the same
+bundle gives the same bytes.
 
-A target is a row of ``TARGETS``: a file of this package that fills a folder, and plain files in ``templates/<target>/``.
+A target is a row of ``TARGETS``: a file of this package that fills a folder, and plain files in
+    ``templates/<target>/``.
 """
 
 from __future__ import annotations

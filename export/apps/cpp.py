@@ -35,7 +35,9 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
 
 
 def literal(text: str) -> str:
-    """A C++ string literal of the UTF-8 bytes of ``text``; no label can end it or add to the program."""
+    """A C++ string literal of the UTF-8 bytes of ``text``; no label can end it or add to the
+    program.
+    """
     return (
         '"'
         + "".join(chr(byte) if byte in PLAIN else f"\\{byte:03o}" for byte in text.encode())

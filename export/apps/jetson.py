@@ -1,4 +1,6 @@
-"""A container for Jetson (JetPack 6): the runtime, the bundle, and the TensorRT that the base image brings."""
+"""A container for Jetson (JetPack 6): the runtime, the bundle, and the TensorRT that the base image
+brings.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from export.apps.python import copy_bundle, copy_runtime
 from export.apps.render import markdown_text, render
 from export.apps.source import AppSource, Vendored
 
-BASE = "nvidia/l4t-jetpack:r36.4.0"  # in NVIDIA's NGC catalog; JetPack 6.1: Ubuntu 22.04, Python 3.10, CUDA 12.6, TensorRT 10.3
+# in NVIDIA's NGC catalog; JetPack 6.1: Ubuntu 22.04, Python 3.10, CUDA 12.6, TensorRT 10.3
+BASE = "nvidia/l4t-jetpack:r36.4.0"
 
 
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:

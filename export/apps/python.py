@@ -1,4 +1,6 @@
-"""A folder with ten lines of Python, the bundle, and the device side of clip2edge: numpy, Pillow and onnxruntime."""
+"""A folder with ten lines of Python, the bundle, and the device side of clip2edge: numpy, Pillow
+and onnxruntime.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def copy_bundle(source: AppSource, folder: Path) -> None:
 
 
 def copy_runtime(folder: Path) -> None:
-    """The package ``runtime``: it imports nothing else of clip2edge, so a device needs no more than its files."""
+    """The package ``runtime``: it imports nothing else of clip2edge, so a device needs no more than
+    its files.
+    """
     root = Path(runtime.__file__).parent
     for file in sorted(root.rglob("*.py")):
         target = folder / file.relative_to(root)

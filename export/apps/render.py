@@ -1,4 +1,6 @@
-"""Fills ``templates/<target>/`` into a folder: ``*.j2`` through Jinja, everything else byte for byte."""
+"""Fills ``templates/<target>/`` into a folder: ``*.j2`` through Jinja, everything else byte for
+byte.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,15 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(target: str, folder: Path, values: dict[str, Any]) -> None:
-    """Writes every file of ``templates/<target>/`` into ``folder``, in name order; subfolders are kept.
+    """Writes every file of ``templates/<target>/`` into ``folder``, in name order; subfolders are
+    kept.
 
     Raises:
         jinja2.UndefinedError: a template asks for a value that ``values`` lacks.
     """
     root = TEMPLATES / target
-    # The results are Markdown, C++ and configuration, not HTML: what goes in is escaped by the target's own code.
+    # The results are Markdown, C++ and configuration, not HTML: what goes in is escaped by the
+    # target's own code.
     environment = Environment(
         loader=FileSystemLoader(root),
         undefined=StrictUndefined,
@@ -39,5 +43,7 @@ def render(target: str, folder: Path, values: dict[str, Any]) -> None:
 
 
 def markdown_text(text: str) -> str:
-    """``text`` on one line, with every character that Markdown or HTML may read as markup escaped."""
+    """``text`` on one line, with every character that Markdown or HTML may read as markup
+    escaped.
+    """
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!&~" else c for c in " ".join(text.split()))

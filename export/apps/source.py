@@ -1,4 +1,6 @@
-"""What an app is made from: one model of a verified bundle, its labels, its preprocessing, its golden vectors."""
+"""What an app is made from: one model of a verified bundle, its labels, its preprocessing, its
+golden vectors.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ Vendored = Mapping[str, Path]
 
 FLOAT = onnx.TensorProto.FLOAT
 OUTPUT = "logits"
-# Names end up in programs, scripts and configuration: of a hostile bundle they may not be more than names.
+# Names end up in programs, scripts and configuration: of a hostile bundle they may not be more than
+# names.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PLAIN_SUFFIXES = {
     b"\x89PNG": ".png",
@@ -33,7 +36,9 @@ PLAIN_SUFFIXES = {
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """One golden image: encoded as PNG or JPEG, its crop uint8 (S, S, 3), the model's logits float32 (K,)."""
+    """One golden image: encoded as PNG or JPEG, its crop uint8 (S, S, 3), the model's logits
+    float32 (K,).
+    """
 
     image: bytes
     suffix: str
@@ -71,7 +76,9 @@ class AppSource:
 
     @property
     def tolerance(self) -> float:
-        """Largest difference of a golden logit that another machine may show, as a share of the logits' spread."""
+        """Largest difference of a golden logit that another machine may show, as a share of the
+        logits' spread.
+        """
         return golden_vectors.TOLERANCE.get(
             self.precision.split(".")[0], golden_vectors.OTHER_TOLERANCE
         )
@@ -85,7 +92,8 @@ class AppSource:
         """Golden images with their crops, each crop proved by the bundle's own hash.
 
         Raises:
-            ExportError: the bundle has none for this model, or this machine does not make the golden pixels.
+            ExportError: the bundle has none for this model, or this machine does not make the
+                golden pixels.
         """
         if GOLDEN not in self.bundle.manifest["files"]:
             raise ExportError(
@@ -117,7 +125,8 @@ def read_source(bundle: str | Path, precision: str = "auto") -> AppSource:
 
     Raises:
         BundleError: a damaged bundle, or no such model.
-        ExportError: a model whose input is not float32 (B, 3, S, S), or names that are no plain words.
+        ExportError: a model whose input is not float32 (B, 3, S, S), or names that are no plain
+            words.
     """
     opened = open_bundle(bundle)
     chosen = opened.default if precision == "auto" else precision
@@ -130,7 +139,8 @@ def read_source(bundle: str | Path, precision: str = "auto") -> AppSource:
 
 
 def write_golden(source: AppSource, folder: Path) -> list[str]:
-    """Writes per golden image ``<i>.png`` or ``.jpg``, ``<i>.rgb`` (uint8 S x S x 3) and ``<i>.f32`` (K little-endian).
+    """Writes per golden image ``<i>.png`` or ``.jpg``, ``<i>.rgb`` (uint8 S x S x 3) and
+    ``<i>.f32`` (K little-endian).
 
     Returns the image files' names.
     """

@@ -1,4 +1,6 @@
-"""A Triton model repository: the model for the onnxruntime backend, and a second one whose plan is built on the device."""
+"""A Triton model repository: the model for the onnxruntime backend, and a second one whose plan is
+built on the device.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The bundle's README.md: a model card with Hugging Face front matter, made from provenance alone."""
+"""The bundle's README.md: a model card with Hugging Face front matter, made from provenance
+alone.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from export.onnx.parity import Parity
 
 SHOWN_CLASSES = 40
 
-# Licences as compress.teacher.clip records them -> the hub's identifiers (huggingface.co/docs/hub/repositories-licenses).
+# Licences as compress.teacher.clip records them -> the hub's identifiers
+# (huggingface.co/docs/hub/repositories-licenses).
 HUB_LICENCES = {
     "MIT": "mit",
     "Apache-2.0": "apache-2.0",
@@ -23,7 +26,9 @@ HUB_LICENCES = {
 def model_card(
     provenance: Mapping[str, Any], classes: Sequence[str], parity: Sequence[Parity]
 ) -> str:
-    """Markdown: what the model is, where it came from, how to run it; accuracy stands in the run's report."""
+    """Markdown: what the model is, where it came from, how to run it; accuracy stands in the run's
+    report.
+    """
     settings, stages = provenance["settings"], provenance["stages"]
     data, teacher, student = (stages[name]["facts"] for name in ("data", "teacher", "distill"))
     dataset = data.get("name") or settings["data"]["dataset"] or "own images"
@@ -146,14 +151,16 @@ def teacher_card(
     licence = about["license"]
     random = about["weights"] == "random"
     warning = (
-        "\n**The weights are random.** This bundle is for latency, memory and size alone: its answers mean nothing.\n"
+        "\n**The weights are random.** This bundle is for latency, memory and size alone: "
+        "its answers mean nothing.\n"
         if random
         else ""
     )
     head = (
         "the linear probe of a run"
         if provenance["head"] == "probe"
-        else f"its texts, from {len(provenance['templates'])} template(s): `{provenance['templates'][0]}` ..."
+        else f"its texts, from {len(provenance['templates'])} template(s): "
+        f"`{provenance['templates'][0]}` ..."
     )
     shown = ", ".join(classes[:SHOWN_CLASSES]) + (", ..." if len(classes) > SHOWN_CLASSES else "")
     return f"""{front_matter(licence, about["name"], "zero-shot-image-classification", ["clip", "teacher"])}

@@ -1,12 +1,16 @@
-"""The part of a bundle that Hugging Face's loaders read unchanged: optimum (Python) and transformers.js (Node, browser).
+"""The part of a bundle that Hugging Face's loaders read unchanged: optimum (Python) and
+transformers.js (Node, browser).
 
     config.json               the classes
-    processor_config.json     the preprocessing, in the words of transformers' image processors (5 and later)
+    processor_config.json     the preprocessing, in the words of transformers' image processors (5
+                              and later)
     preprocessor_config.json  the same for transformers 4 and transformers.js
-    onnx/model.onnx           the fp32 model with its input called "pixel_values"; model_quantized.onnx is the int8 one
+    onnx/model.onnx           the fp32 model with its input called "pixel_values";
+                              model_quantized.onnx is the int8 one
 
-Both loaders choose their code by ``model_type`` and know no plain "classifier". "resnet" is the one whose code adds nothing:
-``pixel_values`` in, ``logits`` out. The processor is named apart from it; CLIP's does what ours does: the shorter side
+Both loaders choose their code by ``model_type`` and know no plain "classifier". "resnet" is the one
+whose code adds nothing: ``pixel_values`` in, ``logits`` out. The processor is named apart from it;
+    CLIP's does what ours does: the shorter side
 resized, the centre cut out, standardised. Where it differs: ``image_processor``.
 """
 
@@ -48,12 +52,14 @@ def config(names: Sequence[str], spec: PreprocessSpec) -> dict[str, Any]:
 def image_processor(spec: PreprocessSpec, resample: int | None = None) -> dict[str, Any]:
     """The image processor nearest to ``spec``, in transformers' words.
 
-    Mean and standard deviation are those of bytes, so that a pixel is rounded once, as in ``runtime.normalise``; with a
-    rescaling before it, an int8 model sees every second pixel on the other side of a rounding edge.
+    Mean and standard deviation are those of bytes, so that a pixel is rounded once, as in
+    ``runtime.normalise``; with a rescaling before it, an int8 model sees every second pixel on the
+    other side of a rounding edge.
 
-    It differs from ``runtime.preprocess`` in what no setting reaches: an odd number of left-over pixels is halved
-    downwards (there: half to even, as torchvision), EXIF orientation is left to the caller (transformers.js: ignored), and
-    transparency is dropped (there: put on white).
+    It differs from ``runtime.preprocess`` in what no setting reaches: an odd number of left-over
+        pixels is halved
+    downwards (there: half to even, as torchvision), EXIF orientation is left to the caller
+    (transformers.js: ignored), and transparency is dropped (there: put on white).
     """
     return {
         "image_processor_type": PROCESSOR_TYPE,
@@ -71,11 +77,14 @@ def image_processor(spec: PreprocessSpec, resample: int | None = None) -> dict[s
 
 
 def preprocessor_config(spec: PreprocessSpec) -> dict[str, Any]:
-    """preprocessor_config.json: for transformers 4.57 what stands under "image_processor", for transformers.js the rest.
+    """preprocessor_config.json: for transformers 4.57 what stands under "image_processor", for
+    transformers.js the rest.
 
-    transformers.js in Node antialiases with Lanczos alone: its "bilinear" and "bicubic" are sharp's affine, which takes
-    single pixels of a large photo. Reduced, Lanczos is near Pillow's antialiased bicubic; enlarged, sharp moves the image by
-    a part of a pixel, and photos smaller than ``resize`` come out worse than with bicubic. Photos are larger as a rule.
+    transformers.js in Node antialiases with Lanczos alone: its "bilinear" and "bicubic" are sharp's
+        affine, which takes
+    single pixels of a large photo. Reduced, Lanczos is near Pillow's antialiased bicubic; enlarged,
+    sharp moves the image by a part of a pixel, and photos smaller than ``resize`` come out worse
+    than with bicubic. Photos are larger as a rule.
     """
     return {**image_processor(spec, LANCZOS), "image_processor": image_processor(spec)}
 
@@ -90,10 +99,12 @@ def documents(names: Sequence[str], spec: PreprocessSpec) -> dict[str, dict[str,
 
 
 def write_twins(folder: Path, models: Mapping[str, Path]) -> dict[str, Path]:
-    """Writes the renamed copies of those ``models`` (key -> file) that have a name in ``TWINS``; key -> copy.
+    """Writes the renamed copies of those ``models`` (key -> file) that have a name in ``TWINS``;
+    key -> copy.
 
     Raises:
-        ExportError: a model without the input "images", or one that already uses the name "pixel_values".
+        ExportError: a model without the input "images", or one that already uses the name
+            "pixel_values".
         BundleError: a file that reaches outside itself.
     """
     written = {}
@@ -106,7 +117,8 @@ def write_twins(folder: Path, models: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def rename_input(source: Path, target: Path, old: str = INPUT, new: str = TWIN_INPUT) -> None:
-    """Copies a model with its input ``old`` called ``new`` wherever the graph and its branches name it.
+    """Copies a model with its input ``old`` called ``new`` wherever the graph and its branches name
+    it.
 
     The same model gives the same bytes.
 

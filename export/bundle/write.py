@@ -1,4 +1,6 @@
-"""Writes the bundle: what ships. The same inputs give the same bytes; the runtime must open the result."""
+"""Writes the bundle: what ships. The same inputs give the same bytes; the runtime must open the
+result.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ from runtime.files.manifest import check_manifest
 from runtime.files.onnx import check
 from runtime.preprocess import PreprocessSpec
 
-# Precision -> file. "int8" is what onnxruntime runs fast, "int8.trt" what TensorRT's parser takes (see export/onnx/qdq.py).
+# Precision -> file. "int8" is what onnxruntime runs fast, "int8.trt" what TensorRT's parser takes
+# (see export/onnx/qdq.py).
 MODELS = {
     "int8": "model.int8.onnx",
     "int8.trt": "model.int8.trt.onnx",
@@ -54,14 +57,16 @@ def write_bundle(
     """Fills the new or empty ``folder`` and returns its manifest, which is written last.
 
     Args:
-        models: a key of ``MODELS`` -> ONNX file; each copy carries labels and preprocessing in its metadata.
+        models: a key of ``MODELS`` -> ONNX file; each copy carries labels and preprocessing in its
+            metadata.
         preprocess: the one spec of training and device.
         labels: a row per class in index order: name, and where known prompt and synonyms.
         provenance: sources, revisions, licences, seeds, the recipe.
         golden: a few encoded images (or uint8 (H, W, 3)) for golden.npz.
         card: the model card, Markdown.
         default: the model that ``precision="auto"`` means.
-        hugging_face: add what optimum and transformers.js read; it doubles the files of a large model.
+        hugging_face: add what optimum and transformers.js read; it doubles the files of a large
+            model.
 
     Raises:
         ExportError: an unknown model name, no model, or a default that is not among them.
@@ -109,7 +114,8 @@ def seal(
     targets: Mapping[str, Mapping[str, Any]] | None = None,
     default_reason: str | None = None,
 ) -> dict[str, Any]:
-    """Writes the manifest of whatever lies in ``folder`` and opens the result; for every change of a bundle's files.
+    """Writes the manifest of whatever lies in ``folder`` and opens the result; for every change of
+    a bundle's files.
 
     Args:
         models: model key -> file name in ``folder``.
@@ -169,7 +175,8 @@ def update_default(bundle: Path, default: str, reason: str | None = None) -> dic
 def copy_with_metadata(source: Path, target: Path, metadata: Mapping[str, str]) -> None:
     """Copies an ONNX file and adds ``metadata`` to its metadata_props, without parsing its weights.
 
-    In protobuf's wire format, entries of a repeated field that are appended to a message belong to it.
+    In protobuf's wire format, entries of a repeated field that are appended to a message belong to
+    it.
 
     Raises:
         ExportError: the file already says something else under one of the keys.

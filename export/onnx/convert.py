@@ -1,8 +1,9 @@
-"""Graphs to ONNX files: one float32 input ``images (batch, 3, S, S)``, batch 1..64, output(s) named; bytes that repeat.
+"""Graphs to ONNX files: one float32 input ``images (batch, 3, S, S)``, batch 1..64, output(s)
+named; bytes that repeat.
 
-Everything that differs between two runs of the exporter (producer version, stack traces, doc strings) is removed, so
-that the same weights give the same bytes. Labels and preprocessing are added when the file goes into a bundle
-(bundle.py).
+Everything that differs between two runs of the exporter (producer version, stack traces, doc
+strings) is removed, so that the same weights give the same bytes. Labels and preprocessing are
+added when the file goes into a bundle (bundle.py).
 """
 
 from __future__ import annotations
@@ -24,17 +25,24 @@ INPUT = "images"
 OUTPUT = "logits"
 MIN_BATCH, MAX_BATCH = 1, 64
 MIN_OPSET, MAX_OPSET = 18, 22
-"""18 is the oldest the exporter writes (asked for 17 it silently writes 18); 22 is the newest of IR 10."""
+"""18 is the oldest the exporter writes (asked for 17 it silently writes 18); 22 is the newest of IR
+10.
+"""
 MAX_IR = 10
-"""onnxruntime 1.18+ and the onnx parser of TensorRT 10 read IR 10; exporters write newer ones without need."""
+"""onnxruntime 1.18+ and the onnx parser of TensorRT 10 read IR 10; exporters write newer ones
+without need.
+"""
 MAX_BYTES = 2**31 - 1
-"""Protobuf's limit for one file: a larger model would need external data, which a bundle does not have."""
+"""Protobuf's limit for one file: a larger model would need external data, which a bundle does not
+have.
+"""
 
 
 def to_onnx(
     model: nn.Module, size: int, *, opset: int = 20, outputs: Sequence[str] = (OUTPUT,)
 ) -> ModelProto:
-    """The ONNX form of ``model``: ``(B, 3, size, size) float32 -> (B, K)`` for each name in ``outputs``.
+    """The ONNX form of ``model``: ``(B, 3, size, size) float32 -> (B, K)`` for each name in
+    ``outputs``.
 
     Args:
         model: a float module in eval mode, a captured graph, or a converted int8 graph.
@@ -92,7 +100,9 @@ def to_onnx(
 
 
 def _drop_expand(model: ModelProto) -> None:
-    """Removes the Expand and its shape arithmetic in ``x / norm(x).expand_as(x)``, in place: Div broadcasts."""
+    """Removes the Expand and its shape arithmetic in ``x / norm(x).expand_as(x)``, in place: Div
+    broadcasts.
+    """
     makers = {name: node for node in model.graph.node for name in node.output}
     for node in model.graph.node:
         norm = makers.get(node.input[1]) if node.op_type == "Div" else None
@@ -125,7 +135,9 @@ def drop_dead(model: ModelProto) -> None:
 
 
 def normalise_bytes(model: ModelProto) -> ModelProto:
-    """Removes what the exporter adds for debugging, bounds the IR version and names the batch axis, in place."""
+    """Removes what the exporter adds for debugging, bounds the IR version and names the batch axis,
+    in place.
+    """
     graph = model.graph
     model.ir_version = min(model.ir_version, MAX_IR)
     model.producer_name, model.producer_version = "clip2edge", ""

@@ -1,11 +1,15 @@
-"""Mixed precision by removal: an int8 model with the quantizers of some blocks taken out, and their float weights back.
+"""Mixed precision by removal: an int8 model with the quantizers of some blocks taken out, and their
+float weights back.
 
-The int8 file of TensorRT (int8, zero point 0) is rewritten, and ``qdq.to_uint8`` makes onnxruntime's file from the result
-as it does from the whole model. No exporter runs, so dozens of mixtures cost seconds, and the rest of the graph keeps its
-bytes. Every removal is edge by edge: a tensor that an int8 operator reads too keeps its quantizer for that one.
+The int8 file of TensorRT (int8, zero point 0) is rewritten, and ``qdq.to_uint8`` makes
+onnxruntime's file from the result as it does from the whole model. No exporter runs, so dozens of
+mixtures cost seconds, and the rest of the graph keeps its bytes. Every removal is edge by edge: a
+    tensor that an int8 operator reads too keeps its quantizer for that one.
 
-What is removed is known by position: the n-th convolution (linear layer, addition, pooling) of the captured graph is the
-n-th one that reads quantized data in the file. Counts and weights are compared, so another model's graph is an error.
+What is removed is known by position: the n-th convolution (linear layer, addition, pooling) of the
+    captured graph is the
+n-th one that reads quantized data in the file. Counts and weights are compared, so another model's
+graph is an error.
 """
 
 from __future__ import annotations
@@ -125,8 +129,9 @@ def float_weights(
 
 
 def left_float(prepared: PreparedStudent, names: Collection[str]) -> PreparedStudent:
-    """A copy of a prepared student without the fake quantizers in front of the operators ``names``: the reference of
-    ``leave_float``'s file."""
+    """A copy of a prepared student without the fake quantizers in front of the operators ``names``:
+    the reference of ``leave_float``'s file.
+    """
     twin = copy.deepcopy(prepared)
     graph = twin.graph.graph
 
@@ -156,7 +161,8 @@ def additions_left_float(
 ) -> list[str]:
     """Names of the residual additions in ``model`` that ``float_blocks`` keep in float.
 
-    By position among the additions of two computed tensors; none where the exporter made other ones.
+    By position among the additions of two computed tensors; none where the exporter made other
+    ones.
     """
     if not float_blocks:
         return []
@@ -189,7 +195,9 @@ def _activation(view: GraphView, name: str) -> NodeProto | None:
 
 
 def _read_float(view: GraphView, node: NodeProto, makers: Collection[str] | None = None) -> None:
-    """Lets ``node`` read what its quantizers read; with ``makers`` only where one of these tensors is behind them."""
+    """Lets ``node`` read what its quantizers read; with ``makers`` only where one of these tensors
+    is behind them.
+    """
     for index, name in enumerate(node.input):
         source = name
         while (quantize := _activation(view, source)) is not None:

@@ -1,4 +1,5 @@
-"""Names a person can follow: nodes and tensors called after the modules they come from, as Netron and trtexec show them.
+"""Names a person can follow: nodes and tensors called after the modules they come from, as Netron
+and trtexec show them.
 
     blocks.0.conv_dw/Conv                    the node; its output is blocks.0.conv_dw/Conv_output
     blocks.0.conv_dw.weight                  its weights, in an int8 file too
@@ -23,7 +24,8 @@ WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def name_after_modules(model: ModelProto) -> ModelProto:
-    """Renames nodes, their outputs and int8 weights, in place; must see the exporter's metadata. Inputs and outputs stay.
+    """Renames nodes, their outputs and int8 weights, in place; must see the exporter's metadata.
+    Inputs and outputs stay.
 
     Names are distinct, and the same graph gets the same names.
     """

@@ -1,14 +1,17 @@
-"""Does the exported file compute what was trained? Measured on real images, judged against the file's own noise.
+"""Does the exported file compute what was trained? Measured on real images, judged against the
+file's own noise.
 
-A rounding to int8 can flip when its input moves by one float ulp, and a flip travels. So no fixed tolerance is right:
-the noise floor is what the same file does when every input pixel moves by 1e-6, and a difference is an error only
-beyond a share of the logits' range plus three times that floor. Real mistakes (a channel order, a scale, a missing
-ReLU) move logits by a good part of their range.
+A rounding to int8 can flip when its input moves by one float ulp, and a flip travels. So no fixed
+tolerance is right: the noise floor is what the same file does when every input pixel moves by 1e-6,
+    and a difference is an error only
+beyond a share of the logits' range plus three times that floor. Real mistakes (a channel order, a
+scale, a missing ReLU) move logits by a good part of their range.
 
-An int8 file is judged operator by operator as it is written, without the engine's fusions. These round at other places, and
-in a fragile network (a hardly trained EfficientNet at 32 px) such flips grow until labels change although nothing is wrong
-with the file. So what fusions change (``kernel_diff``) is noise too; ``agreement`` is that of the kernels that ship, and
-whether it is good enough is decided by accuracy on the test set.
+An int8 file is judged operator by operator as it is written, without the engine's fusions. These
+round at other places, and in a fragile network (a hardly trained EfficientNet at 32 px) such flips
+grow until labels change although nothing is wrong with the file. So what fusions change
+(``kernel_diff``) is noise too; ``agreement`` is that of the kernels that ship, and whether it is
+good enough is decided by accuracy on the test set.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ NUDGE = 1e-6
 """How far the inputs are moved for the noise floor, in units of the normalised image."""
 FLOORS = 3.0
 SHARE_OF_RANGE = {"fp32": 1e-3, "int8": 0.10}
-"""Tolerance beyond the noise: float kernels reorder sums; an int8 file may sit on a finer grid (qdq.py)."""
+"""Tolerance beyond the noise: float kernels reorder sums; an int8 file may sit on a finer grid
+(qdq.py).
+"""
 EXPECTED_AGREEMENT = 0.995
 """Share of images on which a trained student's file and its torch model name the same class."""
 
@@ -43,13 +48,16 @@ class Parity:
         images: how many images were compared.
         max_abs_diff, mean_abs_diff: over all images and classes.
         worst_image: index of the image with the largest difference.
-        noise_floor: largest change of the file's own logits when every input moves by ``NUDGE``, or by ``kernel_diff``.
-        kernel_diff: largest difference between the engine's fused kernels and the same file without fusions; int8 only.
+        noise_floor: largest change of the file's own logits when every input moves by ``NUDGE``, or
+            by ``kernel_diff``.
+        kernel_diff: largest difference between the engine's fused kernels and the same file without
+            fusions; int8 only.
         batch_diff: largest difference between batch 1 and a full batch, on a few images.
         logit_range: largest minus smallest logit of the torch model.
         tolerance: what ``max_abs_diff`` and ``batch_diff`` were allowed to be.
         agreement: share of images with the same first class, with the kernels that ship.
-        as_expected: agreement reached ``EXPECTED_AGREEMENT`` (at least all images but one, when there are few).
+        as_expected: agreement reached ``EXPECTED_AGREEMENT`` (at least all images but one, when
+            there are few).
     """
 
     file: str
@@ -73,7 +81,8 @@ class Parity:
 def onnx_logits(
     path: Path, output: str = "logits", *, fused: bool = True
 ) -> Callable[[Logits], Logits]:
-    """``images (B, 3, S, S) -> logits (B, K)`` by onnxruntime on one CPU thread, for any number of images.
+    """``images (B, 3, S, S) -> logits (B, K)`` by onnxruntime on one CPU thread, for any number of
+    images.
 
     Without ``fused`` every operator runs as it is written.
     """
@@ -150,8 +159,10 @@ def require(parity: Parity) -> Parity:
         if not value <= parity.tolerance:
             raise ParityError(
                 f"{parity.file} disagrees with {what} on image {parity.worst_image}",
-                got=f"a logit difference of {value:.4g}, the same class on {parity.agreement:.1%} of {parity.images}",
+                got=f"a logit difference of {value:.4g}, the same class on "
+                f"{parity.agreement:.1%} of {parity.images}",
                 expected=f"at most {parity.tolerance:.4g} (noise floor {parity.noise_floor:.4g})",
-                remedy="the file must not ship; report the student's architecture, and ship another one",
+                remedy="the file must not ship; report the student's architecture, and ship "
+                "another one",
             )
     return parity

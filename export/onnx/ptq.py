@@ -1,7 +1,10 @@
-"""The baseline that quantization-aware training has to beat: onnxruntime's own static quantization of the same student.
+"""The baseline that quantization-aware training has to beat: onnxruntime's own static quantization
+of the same student.
 
-Same float weights, same calibration images, the settings onnxruntime recommends for x86: uint8 activations, int8
-weights per channel, ranges from the minimum and maximum (entropy gave the same here, percentiles nothing better).
+Same float weights, same calibration images, the settings onnxruntime recommends for x86: uint8
+    activations, int8
+weights per channel, ranges from the minimum and maximum (entropy gave the same here, percentiles
+nothing better).
 """
 
 from __future__ import annotations

@@ -1,16 +1,21 @@
-"""From the int8 file that TensorRT wants to the uint8 file that onnxruntime's CPU kernels want: new zero points.
+"""From the int8 file that TensorRT wants to the uint8 file that onnxruntime's CPU kernels want: new
+zero points.
 
-TensorRT takes int8 activations with zero point 0. onnxruntime's fast x86 kernels take uint8 activations with int8
-weights (resnet18, one thread: 7.8 ms against 22 ms for the int8 file, which is no faster than fp32). The weights, the
-graph and what was trained stay the same:
+TensorRT takes int8 activations with zero point 0. onnxruntime's fast x86 kernels take uint8
+activations with int8 weights (resnet18, one thread: 7.8 ms against 22 ms for the int8 file, which
+is no faster than fp32). The weights, the graph and what was trained stay the same:
 
-* an ordinary activation ``q = round(x / s) in -128..127`` becomes ``q + 128 in 0..255``: the same values, exactly;
-* a tensor that provably is >= 0 uses only 0..127 of int8. It becomes uint8 with zero point 0 and scale
-  ``s * 127 / 255``: it clips at the same value (127 s) and is twice as fine, and the ReLU before it becomes part of the
-  clipping, which lets onnxruntime fuse it away. (With the same scale it would clip at 255 s: another function.)
+* an ordinary activation ``q = round(x / s) in -128..127`` becomes ``q + 128 in 0..255``: the same
+values, exactly; * a tensor that provably is >= 0 uses only 0..127 of int8. It becomes uint8 with
+zero point 0 and scale
+  ``s * 127 / 255``: it clips at the same value (127 s) and is twice as fine, and the ReLU before it
+      becomes part of the
+  clipping, which lets onnxruntime fuse it away. (With the same scale it would clip at 255 s:
+  another function.)
 
-One change is for onnxruntime's pattern matching only: a linear layer's float bias moves out of its Gemm into an Add, as
-a Gemm with a float bias and a float output is left unfused (dequantizing its weights on every call).
+One change is for onnxruntime's pattern matching only: a linear layer's float bias moves out of its
+Gemm into an Add, as a Gemm with a float bias and a float output is left unfused (dequantizing its
+weights on every call).
 """
 
 from __future__ import annotations
@@ -114,7 +119,8 @@ def to_uint8(model: ModelProto) -> ModelProto:
     """A copy of an int8 zero-point-0 QDQ model with uint8 activations; weights keep their int8.
 
     Raises:
-        ExportError: when an activation is not symmetric int8, so that the rewrite would not be exact.
+        ExportError: when an activation is not symmetric int8, so that the rewrite would not be
+            exact.
     """
     twin = ModelProto()
     twin.CopyFrom(model)

@@ -1,4 +1,6 @@
-"""Adds the chosen mixture of int8 and float blocks to a run's bundle, if it deserves a place there."""
+"""Adds the chosen mixture of int8 and float blocks to a run's bundle, if it deserves a place
+there.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ PARITY_IMAGES = 64
 def reason_against(
     front: list[Mapping[str, Any]], chosen: int, result: Mapping[str, Any]
 ) -> str | None:
-    """Why the choice is not added to the bundle; None for a mixture that beats int8 and fp32 beyond the noise."""
+    """Why the choice is not added to the bundle; None for a mixture that beats int8 and fp32 beyond
+    the noise.
+    """
     names = front[chosen]["float_blocks"]
     if not names or len(names) == len(result["blocks"]):
         return f"the choice is {'fp32' if names else 'int8'}, which the bundle holds already"
@@ -45,13 +49,15 @@ def reason_against(
 def add_mixed(
     ctx: StageContext, mixtures: Mixtures, names: frozenset[str], result: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Writes ``model.mixed.onnx`` with golden logits and a manifest row, and makes it the bundle's default.
+    """Writes ``model.mixed.onnx`` with golden logits and a manifest row, and makes it the bundle's
+    default.
 
     Returns:
         {"added": bool, "why": str} and, where it was added, "file", "bytes" and "parity".
 
     Raises:
-        ExportError: the run has no bundle. ParityError: the file does not compute what its torch model does.
+        ExportError: the run has no bundle. ParityError: the file does not compute what its torch
+            model does.
     """
     against = reason_against(result["front"], result["chosen"], result)
     if against is not None:
@@ -84,7 +90,8 @@ def add_mixed(
         {**manifest["models"], KEY: FILE},
         KEY,
         {**manifest.get("targets", {}), KEY: row},
-        default_reason=f"{what}: faster than all in int8 and all in float where compress sensitivity ran",
+        default_reason=f"{what}: faster than all in int8 and all in float where compress "
+        "sensitivity ran",
     )
     return {
         "added": True,

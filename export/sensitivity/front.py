@@ -1,7 +1,9 @@
-"""Which blocks to quantize: candidates with their accuracy, time and size -> Pareto front, choice, sentence.
+"""Which blocks to quantize: candidates with their accuracy, time and size -> Pareto front, choice,
+sentence.
 
-Nothing is measured here. Accuracy is counted in points of top-1 lost against fp32 on held-out views; time in ms of one
-image, and whether two candidates differ in it at all is for the measurement to say.
+Nothing is measured here. Accuracy is counted in points of top-1 lost against fp32 on held-out
+views; time in ms of one image, and whether two candidates differ in it at all is for the
+measurement to say.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ class Candidate:
     """One mixture.
 
     Attributes:
-        float_blocks: names of the blocks that stay in float, in the order of the network; all of them: the fp32 file.
+        float_blocks: names of the blocks that stay in float, in the order of the network; all of
+            them: the fp32 file.
         top1: share of the held-out views with the right class.
         drop_points: fp32's top-1 minus this one's, in points.
         p50_ms: None where it was not measured.
@@ -44,8 +47,9 @@ Slower = Callable[
 
 
 def pareto(candidates: Sequence[Candidate]) -> list[int]:
-    """Indices of the candidates that no other one beats in one of accuracy, time and size without losing in another,
-    fastest first. Of equal ones the first stays."""
+    """Indices of the candidates that no other one beats in one of accuracy, time and size without
+    losing in another, fastest first. Of equal ones the first stays.
+    """
 
     def place(candidate: Candidate) -> tuple[float, float, float]:
         return (
@@ -68,14 +72,16 @@ def pareto(candidates: Sequence[Candidate]) -> list[int]:
 
 
 def choose(candidates: Sequence[Candidate], slower: Slower) -> int:
-    """Index of the fastest candidate whose accuracy may ship. A mixture has to win: among those that are not slower beyond
-    doubt, int8 comes first, then fp32, then the mixture with the fewest float blocks and the smallest file.
+    """Index of the fastest candidate whose accuracy may ship. A mixture has to win: among those
+    that are not slower beyond doubt, int8 comes first, then fp32, then the mixture with the fewest
+    float blocks and the smallest file.
 
     Args:
         candidates: fp32 is the one with the most float blocks.
 
     Raises:
-        ValueError: no candidate with a measured time passes (fp32 loses nothing, so it always does).
+        ValueError: no candidate with a measured time passes (fp32 loses nothing, so it always
+            does).
     """
     able = [
         i
@@ -100,7 +106,9 @@ def choose(candidates: Sequence[Candidate], slower: Slower) -> int:
 
 
 def nested(order: Sequence[str]) -> list[tuple[str, ...]]:
-    """The first one, two, ... of ``order``, without all of them: what greedy removal from int8 visits."""
+    """The first one, two, ... of ``order``, without all of them: what greedy removal from int8
+    visits.
+    """
     return [tuple(order[:count]) for count in range(1, len(order))]
 
 
@@ -112,17 +120,29 @@ def verdict(blocks: Sequence[str], chosen: Candidate, int8: Candidate, fp32: Can
     """
     if chosen.float_blocks == fp32.float_blocks:
         if not int8.passes:
-            why = f"int8 costs {int8.drop_points:.2f} points here, and no mixture that may ship beats fp32"
+            why = (
+                f"int8 costs {int8.drop_points:.2f} points here, and no mixture that may "
+                "ship beats fp32"
+            )
         else:
-            why = f"int8 takes {_ms(int8)}, fp32 {_ms(fp32)}, and no mixture of the two is faster beyond the noise"
+            why = (
+                f"int8 takes {_ms(int8)}, fp32 {_ms(fp32)}, and no mixture of the two is "
+                "faster beyond the noise"
+            )
         return f"Do not quantize: {why}."
     against = f"{_ms(chosen)} against {_ms(fp32)} of fp32"
     if (chosen.p50_ms or 0.0) >= (
         fp32.p50_ms or float("inf")
     ):  # a tie, which int8 wins by its size
-        against = f"as fast as fp32 within the noise, {100 * chosen.size_bytes / fp32.size_bytes:.0f} % of its size"
+        against = (
+            "as fast as fp32 within the noise, "
+            f"{100 * chosen.size_bytes / fp32.size_bytes:.0f} % of its size"
+        )
     if not chosen.float_blocks:
-        return f"Quantize everything: {against}, {_cost(chosen)}, and no block is worth keeping in float."
+        return (
+            f"Quantize everything: {against}, {_cost(chosen)}, and no block is worth "
+            "keeping in float."
+        )
     float_names, int8_names = (
         chosen.float_blocks,
         [name for name in blocks if name not in chosen.float_blocks],

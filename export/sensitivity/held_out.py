@@ -1,8 +1,9 @@
-"""Images for decisions about quantization: training images in views that nothing has been trained or calibrated on.
+"""Images for decisions about quantization: training images in views that nothing has been trained
+or calibrated on.
 
-The test split takes no part in any choice. A view is an augmentation by one seed (``augment.py``); these seeds are
-derived under a name of their own, so that the pixels are new although the pictures are known. Half of the views are of
-real shots, half of synthetic images, where a run has both.
+The test split takes no part in any choice. A view is an augmentation by one seed (``augment.py``);
+these seeds are derived under a name of their own, so that the pixels are new although the pictures
+are known. Half of the views are of real shots, half of synthetic images, where a run has both.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ def held_out_views(ctx: StageContext, count: int) -> HeldOut:
 
 
 def drawn(rows: NDArray[np.int64], count: int) -> list[tuple[int, int]]:
-    """``count`` pairs (image, view): images spread evenly over ``rows``, further views only once all were taken."""
+    """``count`` pairs (image, view): images spread evenly over ``rows``, further views only once
+    all were taken.
+    """
     out: list[tuple[int, int]] = []
     for view in range(-(-count // len(rows))):
         left = min(len(rows), count - len(out))

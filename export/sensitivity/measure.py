@@ -1,14 +1,20 @@
-"""Should I quantize? What int8 costs and saves in each block of a finished run, and the mixture to ship here.
+"""Should I quantize? What int8 costs and saves in each block of a finished run, and the mixture to
+ship here.
 
-1. Cost: each block alone in int8, everything else in float, against everything in float (points of top-1, KL).
-2. Gain: each block alone in float against everything in int8, timed interleaved (ms, with an interval). A block that
+1. Cost: each block alone in int8, everything else in float, against everything in float (points of
+    top-1, KL).
+2. Gain: each block alone in float against everything in int8, timed interleaved (ms, with an
+    interval). A block that
    int8 slows down has a negative gain: nothing has to be known about the engine's kernels.
 3. Candidates: blocks leave int8 one after the other, by cost, by gain, and by cost per ms gained.
-4. All candidates are timed together; those that could win are timed once more alone, and that decides.
+4. All candidates are timed together; those that could win are timed once more alone, and that
+decides.
 
-Accuracy is counted on held-out views of training images (export/sensitivity/held_out.py) with the files in the runtime
-that ships; it repeats bit by bit. Time belongs to this machine. The sentence and the files follow from both, so a build
-does not do this by itself: what ships must not depend on a clock. ``quantize.float_blocks`` makes the choice repeatable.
+Accuracy is counted on held-out views of training images (export/sensitivity/held_out.py) with the
+files in the runtime that ships; it repeats bit by bit. Time belongs to this machine. The sentence
+and the files follow from both, so a build
+does not do this by itself: what ships must not depend on a clock. ``quantize.float_blocks`` makes
+    the choice repeatable.
 """
 
 from __future__ import annotations
@@ -70,7 +76,8 @@ def run(ctx: StageContext, options: Options, *, write: bool = False) -> dict[str
         write: add the mixture to the run's bundle if it beats int8 and fp32 beyond the noise.
 
     Raises:
-        ConfigError: the run is not finished. ExportError: its int8 file is not the one of its student.
+        ConfigError: the run is not finished. ExportError: its int8 file is not the one of its
+            student.
         ParityError: with ``write``, a mixture that does not compute what its torch model does.
     """
     require_stages(ctx, *NEEDED)
@@ -138,8 +145,9 @@ def singles(mixtures: Mixtures) -> list[frozenset[str]]:
 
 
 def greedy(blocks: Sequence[Mapping[str, Any]]) -> list[frozenset[str]]:
-    """Mixtures in the order in which blocks are worth leaving int8: where it costs most, where it gains least, and where
-    its cost per ms gained is highest (blocks that it slows down first)."""
+    """Mixtures in the order in which blocks are worth leaving int8: where it costs most, where it
+    gains least, and where its cost per ms gained is highest (blocks that it slows down first).
+    """
 
     def worth(row: Mapping[str, Any]) -> tuple[int, float]:
         if row["saved_ms"] <= 0:
@@ -159,14 +167,18 @@ def greedy(blocks: Sequence[Mapping[str, Any]]) -> list[frozenset[str]]:
 
 
 def gain(int8: latency.Samples, without: latency.Samples, seed: int) -> dict[str, Any]:
-    """What int8 saves in a block: ms of the model with that block in float, minus all in int8, with its interval."""
+    """What int8 saves in a block: ms of the model with that block in float, minus all in int8, with
+    its interval.
+    """
     low, high = difference_ms(without, int8, seed)
     a, b = without.percentile_ms(50.0), int8.percentile_ms(50.0)
     return {"saved_ms": float(a or 0) - float(b or 0), "saved_ci95_ms": [low, high]}
 
 
 def difference_ms(slow: latency.Samples, fast: latency.Samples, seed: int) -> tuple[float, float]:
-    """95 % interval of p50(slow) - p50(fast) in ms, bootstrapped over whole rounds as ``latency.ratio`` is."""
+    """95 % interval of p50(slow) - p50(fast) in ms, bootstrapped over whole rounds as
+    ``latency.ratio`` is.
+    """
     rounds = min(len(slow.ns), len(fast.ns))
     draws = np.random.Generator(np.random.Philox(seed)).integers(0, rounds, (RESAMPLES, rounds))
     medians = [
@@ -177,7 +189,9 @@ def difference_ms(slow: latency.Samples, fast: latency.Samples, seed: int) -> tu
 
 
 def slower(a: latency.Samples, b: latency.Samples, seed: int) -> bool:
-    """Whether ``a`` is slower than ``b`` by more than the noise: the whole interval of their ratio is above 1."""
+    """Whether ``a`` is slower than ``b`` by more than the noise: the whole interval of their ratio
+    is above 1.
+    """
     return latency.ratio(a, b, seed=seed).low > 1.0
 
 
@@ -192,7 +206,9 @@ def candidate(mixtures: Mixtures, names: frozenset[str], times: Times, seed: int
 def finalists(
     points: Sequence[Candidate], sets: Sequence[frozenset[str]], fp32: frozenset[str]
 ) -> list[frozenset[str]]:
-    """int8, fp32, the fastest mixtures that may ship, and the front: all that one table will show beside each other."""
+    """int8, fp32, the fastest mixtures that may ship, and the front: all that one table will show
+    beside each other.
+    """
     able = sorted(
         (i for i in range(len(points)) if points[i].passes),
         key=lambda i: points[i].p50_ms or float("inf"),
@@ -235,7 +251,9 @@ def _result(
     times: Times,
     final: Sequence[frozenset[str]],
 ) -> dict[str, Any]:
-    """sensitivity.json; its front is of the finalists, so that one timing decides what one table shows."""
+    """sensitivity.json; its front is of the finalists, so that one timing decides what one table
+    shows.
+    """
     best = closing[chosen]
     beaten_by_none = [closing[i] for i in pareto(closing)]
     # the pure ones as landmarks, and the choice, which may be a tie that a pure one wins
@@ -256,7 +274,10 @@ def _result(
     if already:
         told += f" {', '.join(already)} stayed in float already (quantize.float_blocks)."
     if disturbed:
-        told += f" The machine was disturbed while this was timed ({', '.join(disturbed)}): repeat it before you rely on it."
+        told += (
+            f" The machine was disturbed while this was timed ({', '.join(disturbed)}): "
+            "repeat it before you rely on it."
+        )
     return {
         "schema": 1,
         "kind": "clip2edge-sensitivity",
@@ -278,7 +299,8 @@ def _result(
         },
         "stamps": stamps,
         "verdict": told,
-        "repeat": f"--set 'quantize.float_blocks={json.dumps(already + mixtures.paths(final[chosen]))}'"
+        "repeat": "--set "
+        f"'quantize.float_blocks={json.dumps(already + mixtures.paths(final[chosen]))}'"
         if mixed
         else None,
         "float_already": already,
@@ -287,7 +309,9 @@ def _result(
 
 
 def lines(result: Mapping[str, Any]) -> list[str]:
-    """The result for a terminal: a row per block, a row per mixture of the front, the sentence, how to repeat it."""
+    """The result for a terminal: a row per block, a row per mixture of the front, the sentence, how
+    to repeat it.
+    """
     out = [f"{'block':20} {'operators':>9} {'int8 costs':>13} {'KL':>9} {'int8 saves':>12}   kept"]
     for row in result["blocks"]:
         low, high = row["saved_ci95_ms"]
@@ -307,8 +331,10 @@ def lines(result: Mapping[str, Any]) -> list[str]:
         )
         p50 = "not timed" if point["p50_ms"] is None else f"{point['p50_ms']:.4g} ms"
         out.append(
-            f"{'* ' if place == result['chosen'] else '  '}{what:40} {point['top1']:7.1%} {point['drop_points']:7.2f} "
-            f"{p50:>11} {point['size_bytes'] / 1e6:7.2f} MB{'' if point['pareto'] else '   beaten by another'}"
+            f"{'* ' if place == result['chosen'] else '  '}{what:40} {point['top1']:7.1%} "
+            f"{point['drop_points']:7.2f} "
+            f"{p50:>11} {point['size_bytes'] / 1e6:7.2f} "
+            f"MB{'' if point['pareto'] else '   beaten by another'}"
         )
     views = result["held_out"]["views"]
     out += [

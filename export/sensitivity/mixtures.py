@@ -1,4 +1,6 @@
-"""Every mixture of int8 and float blocks of one finished run: its file, its accuracy on held-out views, its time."""
+"""Every mixture of int8 and float blocks of one finished run: its file, its accuracy on held-out
+views, its time.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,11 @@ INT8: frozenset[str] = frozenset()
 
 
 class Mixtures:
-    """Mixtures by the set of their float blocks; each file is made once and each is run on the views once.
+    """Mixtures by the set of their float blocks; each file is made once and each is run on the
+    views once.
 
-    The full set means the bundle's fp32 file; ``unrounded`` is the student of the quantize stage with every quantizer
-    taken out, whose weights may have moved in training.
+    The full set means the bundle's fp32 file; ``unrounded`` is the student of the quantize stage
+    with every quantizer taken out, whose weights may have moved in training.
 
     Args:
         ctx: a finished run.
@@ -136,7 +139,9 @@ class Mixtures:
         return 100 * found.difference, (100 * low, 100 * high)
 
     def divergence(self, before: Path, after: Path) -> float:
-        """Mean KL divergence of ``after``'s answers from ``before``'s, in nats: differences too small to turn a label."""
+        """Mean KL divergence of ``after``'s answers from ``before``'s, in nats: differences too
+        small to turn a label.
+        """
         p, q = softmax(self.logits(before)), softmax(self.logits(after))
         tiny = np.finfo(np.float64).tiny
         return float(

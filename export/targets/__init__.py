@@ -1,1 +1,3 @@
-"""Further files from one bundle: half precision, fixed batch, preprocessing in the graph, ORT format, other versions."""
+"""Further files from one bundle: half precision, fixed batch, preprocessing in the graph, ORT
+format, other versions.
+"""

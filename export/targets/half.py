@@ -1,8 +1,10 @@
-"""Half precision as data: weights and activations are stored and computed in float16 (or bfloat16), inputs and outputs
-stay float32.
+"""Half precision as data: weights and activations are stored and computed in float16 (or bfloat16),
+inputs and outputs stay float32.
 
-TensorRT 11 and strongly typed networks of TensorRT 10 take the types of the file as they are: a float32 file is a
-float32 network. So the casts are in the graph, and a node stays in float32 where half precision would break it:
+TensorRT 11 and strongly typed networks of TensorRT 10 take the types of the file as they are: a
+    float32 file is a
+float32 network. So the casts are in the graph, and a node stays in float32 where half precision
+would break it:
 
 * it touches a tensor that overflows on real images (export/targets/scan.py), or sums up to one;
 * its operator needs float32: squares, exponentials of large values, the scales of quantizers;
@@ -49,10 +51,14 @@ FLOAT32_OPS = frozenset(
         "BatchNormalization",
     }
 )
-"""Operators that square, exponentiate or accumulate, have inputs that ONNX fixes to float32, or choose their own type."""
+"""Operators that square, exponentiate or accumulate, have inputs that ONNX fixes to float32, or
+choose their own type.
+"""
 
 SUMMING = frozenset({"ReduceMean", "ReduceSum", "GlobalAveragePool", "AveragePool"})
-"""Operators whose kernels may add up in the type of their input: the sum must fit too, not only the mean."""
+"""Operators whose kernels may add up in the type of their input: the sum must fit too, not only the
+mean.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ class HalfReport:
     """What half precision was given, and what not.
 
     Attributes:
-        half, kept: how many nodes compute in half precision and in float32, of those that compute on floats.
+        half, kept: how many nodes compute in half precision and in float32, of those that compute
+            on floats.
         reasons: node name -> why it stays in float32.
         ranges: the scan, largest magnitude first (at most ``SHOWN`` rows).
     """
@@ -98,12 +105,14 @@ KINDS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 def in_half(
     model: ModelProto, ranges: Mapping[str, TensorRange], kind: str = "fp16"
 ) -> tuple[ModelProto, HalfReport]:
-    """A copy of a float32 model that computes in half precision between a float32 input and float32 outputs.
+    """A copy of a float32 model that computes in half precision between a float32 input and float32
+    outputs.
 
     Args:
         model: float32, quantizers are not changed.
         ranges: the scan of ``model``.
-        kind: "fp16" or "bf16"; bfloat16 has float32's range, so its nodes stay for their operator only.
+        kind: "fp16" or "bf16"; bfloat16 has float32's range, so its nodes stay for their operator
+            only.
 
     Raises:
         ExportError: no node can be computed in half precision.
@@ -213,9 +222,11 @@ def _batch_one(made: onnx.TypeProto.Tensor | None) -> onnx.TypeProto.Tensor | No
 
 
 def _underflows(view: GraphView, name: str, kind: str) -> bool:
-    """Whether a constant changes its meaning: a scalar that becomes zero or subnormal, any value that overflows.
+    """Whether a constant changes its meaning: a scalar that becomes zero or subnormal, any value
+    that overflows.
 
-    Single weights that vanish among thousands change a result by less than half precision itself does.
+    Single weights that vanish among thousands change a result by less than half precision itself
+    does.
     """
     values = np.asarray(view.constant(name), np.float64)
     size = np.abs(values[values != 0])
@@ -235,9 +246,11 @@ def _constants_to_initializers(model: ModelProto) -> None:
 
 
 def _insert_casts(model: ModelProto, chosen: set[int], floats: set[str], half: int) -> None:
-    """Gives the chosen nodes half inputs and outputs, with a Cast wherever the two types meet, in place.
+    """Gives the chosen nodes half inputs and outputs, with a Cast wherever the two types meet, in
+    place.
 
-    A tensor keeps its name in the type in which it is made; its cast twin is ``name_half`` or ``name_float``.
+    A tensor keeps its name in the type in which it is made; its cast twin is ``name_half`` or
+    ``name_float``.
     """
     graph = model.graph
     outputs = {value.name for value in graph.output}
@@ -309,9 +322,11 @@ def _half_tensor(tensor: TensorProto, name: str, half: int) -> TensorProto:
 
 
 def emulated(model: ModelProto) -> ModelProto:
-    """A float32 twin of a half precision model that rounds every half tensor, weights too, and sums in float32.
+    """A float32 twin of a half precision model that rounds every half tensor, weights too, and sums
+    in float32.
 
-    That is what GPU kernels do. An engine without half kernels does not: onnxruntime's CPU computes whole chains of
+    That is what GPU kernels do. An engine without half kernels does not: onnxruntime's CPU computes
+        whole chains of
     float16 operators in float32 and drops the casts between them, so that nothing overflows there.
     """
     twin = ModelProto()

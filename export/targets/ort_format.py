@@ -1,14 +1,18 @@
-"""ORT format (.ort): what onnxruntime's mobile and reduced builds load, and the list of operators such a build needs.
+"""ORT format (.ort): what onnxruntime's mobile and reduced builds load, and the list of operators
+such a build needs.
 
-A file in this format is saved after graph optimisation, and onnxruntime does not optimise it again when it loads it.
-So the level decides: "basic" leaves an int8 graph unfused (float convolutions between quantizers), "all" lays out
-weights for the processor that saved it. "extended" fuses to the integer kernels that onnxruntime has on x86 and on ARM
-alike, and is what is written here. (Its "runtime optimisation" style, fusions recorded and replayed by the loading
-engine, fails in onnxruntime 1.31 on biases that it quantized itself.)
+A file in this format is saved after graph optimisation, and onnxruntime does not optimise it again
+when it loads it.
+So the level decides: "basic" leaves an int8 graph unfused (float convolutions between quantizers),
+    "all" lays out
+weights for the processor that saved it. "extended" fuses to the integer kernels that onnxruntime
+has on x86 and on ARM alike, and is what is written here. (Its "runtime optimisation" style, fusions
+recorded and replayed by the loading engine, fails in onnxruntime 1.31 on biases that it quantized
+itself.)
 
-onnxruntime writes its tables in the order of hash maps that are seeded by addresses. So the file is written by a
-process of its own with address randomisation off; where a sandbox forbids that, the same model may give files of
-other bytes and the same content.
+onnxruntime writes its tables in the order of hash maps that are seeded by addresses. So the file is
+written by a process of its own with address randomisation off; where a sandbox forbids that, the
+same model may give files of other bytes and the same content.
 """
 
 from __future__ import annotations
@@ -63,7 +67,9 @@ def save_ort(source: Path, target: Path) -> Path:
 
 
 def required_operators(ort_file: Path, target: Path) -> Path:
-    """Writes the operators that ``ort_file`` needs, in the form that onnxruntime's reduced build reads."""
+    """Writes the operators that ``ort_file`` needs, in the form that onnxruntime's reduced build
+    reads.
+    """
     from onnxruntime.tools.ort_format_model import create_config_from_models
 
     logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)
@@ -77,13 +83,17 @@ def required_operators(ort_file: Path, target: Path) -> Path:
 
 
 def repeatable() -> bool:
-    """Whether address randomisation can be switched off here, so that the same model gives the same bytes."""
+    """Whether address randomisation can be switched off here, so that the same model gives the same
+    bytes.
+    """
     script = "import ctypes, sys; sys.exit(ctypes.CDLL(None).personality(0x0040000) == -1)"
     return subprocess.run([sys.executable, "-I", "-c", script], capture_output=True).returncode == 0
 
 
 def _in_child() -> None:
-    """Starts itself again without address randomisation, then converts ``IN`` to ``OUT`` in the current folder."""
+    """Starts itself again without address randomisation, then converts ``IN`` to ``OUT`` in the
+    current folder.
+    """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
         before = libc.personality(ctypes.c_ulong(UNCHANGED))

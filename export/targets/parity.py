@@ -1,7 +1,9 @@
-"""Does a target compute what the file it came from computes? Measured on real images, by an engine that runs it here.
+"""Does a target compute what the file it came from computes? Measured on real images, by an engine
+that runs it here.
 
-The tolerance is a share of the logits' range, by what the target changes, plus three times the noise floor: what the
-source file does when every input moves by 1e-6 (export/onnx/parity.py says why).
+The tolerance is a share of the logits' range, by what the target changes, plus three times the
+noise floor: what the source file does when every input moves by 1e-6 (export/onnx/parity.py says
+    why).
 """
 
 from __future__ import annotations
@@ -46,9 +48,11 @@ class TargetParity:
         max_abs_diff, mean_abs_diff: over all images and classes.
         logit_range: largest minus smallest logit of the source.
         noise_floor: largest change of the source's logits when every input moves by 1e-6.
-        tolerance: what ``max_abs_diff`` was allowed to be; None where preprocessing differs, and agreement decides.
+        tolerance: what ``max_abs_diff`` was allowed to be; None where preprocessing differs, and
+            agreement decides.
         agreement: share of images with the same first class.
-        pixel_max, pixel_mean: difference of the preprocessed pixels, in 1/255; None where preprocessing is the reference.
+        pixel_max, pixel_mean: difference of the preprocessed pixels, in 1/255; None where
+            preprocessing is the reference.
     """
 
     against: str
@@ -107,7 +111,8 @@ def with_reference_evaluator(
     spec: PreprocessSpec,
     share: float,
 ) -> TargetParity:
-    """``against_source`` on the first few pictures, by onnx's reference evaluator: for types that no engine here runs.
+    """``against_source`` on the first few pictures, by onnx's reference evaluator: for types that
+    no engine here runs.
 
     Raises:
         ParityError: as ``against_source``.
@@ -138,12 +143,12 @@ def whole_images(
 ) -> TargetParity:
     """Compares a target that resizes and crops by itself, in two parts.
 
-    Its network with the source, on the very pixels that the graph cut out; and all of it with the reference
-    preprocessing and the source, which is what is returned.
+    Its network with the source, on the very pixels that the graph cut out; and all of it with the
+    reference preprocessing and the source, which is what is returned.
 
     Raises:
-        ParityError: the network computes something else, pixels differ by more than a quarter of a step of 255 on
-            average, or labels differ.
+        ParityError: the network computes something else, pixels differ by more than a quarter of a
+            step of 255 on average, or labels differ.
     """
     images = pictures.many_sizes(spec)
     arrays = [np.asarray(image)[None] for image in images]
@@ -231,11 +236,13 @@ def _judged(
     if not finite or not close or int((~same).sum()) > allowed:
         raise ParityError(
             f"{key} disagrees with {against}",
-            got=f"a logit difference of {parity.max_abs_diff:.4g}, the same class on {parity.agreement:.1%} of "
+            got=f"a logit difference of {parity.max_abs_diff:.4g}, the same class on "
+            f"{parity.agreement:.1%} of "
             f"{parity.images} images"
             if finite
             else "logits that are not finite",
-            expected=f"at most {tolerance:.4g} (noise floor {floor:.4g}), and the same class on all but {allowed}"
+            expected=f"at most {tolerance:.4g} (noise floor {floor:.4g}), and the same class "
+            f"on all but {allowed}"
             if tolerance is not None
             else f"the same class on all but {allowed}",
             remedy="this target must not ship; nothing was written",

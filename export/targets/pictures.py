@@ -1,4 +1,6 @@
-"""The real images that a target is verified on: the bundle's golden ones, its run's test images, a folder."""
+"""The real images that a target is verified on: the bundle's golden ones, its run's test images, a
+folder.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from runtime.preprocess import PreprocessSpec, decode, geometry
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 MAX_IMAGES = 64
 TEST_IMAGES = Path("data") / "test.npy"  # in a run's folder, beside the bundle
-# Width and height as multiples of S: a bundle's golden images may have the model's own size, at which nothing is resized.
+# Width and height as multiples of S: a bundle's golden images may have the model's own size, at
+# which nothing is resized.
 OTHER_SIZES = ((2.6, 1.7), (1.3, 3.1), (0.8, 1.1))
 
 MADE_LARGER = 36  # images of which such copies are made
@@ -47,7 +50,9 @@ class Pictures:
         return runtime.normalise(self.pixels, spec)
 
     def many_sizes(self, spec: PreprocessSpec) -> list[Image.Image]:
-        """Images of several sizes: the given ones, and enlarged or reduced copies of the first few."""
+        """Images of several sizes: the given ones, and enlarged or reduced copies of the first
+        few.
+        """
         out = [image for image in self.whole if min(image.size) != spec.resize]
         for index, image in enumerate(self.whole[:MADE_LARGER]):
             wide, high = OTHER_SIZES[index % len(OTHER_SIZES)]
@@ -60,7 +65,8 @@ class Pictures:
 
 
 def gather(bundle: Bundle, folder: Path | None = None) -> Pictures:
-    """The golden images, up to 64 of the run's test images where the bundle lies in a run, and those in ``folder``.
+    """The golden images, up to 64 of the run's test images where the bundle lies in a run, and
+    those in ``folder``.
 
     Raises:
         ExportError: no image at all, or a folder without readable images.
@@ -105,7 +111,8 @@ def _test_images(bundle: Bundle) -> list[Image.Image]:
 
 
 def from_folder(folder: Path) -> tuple[list[Image.Image], list[str]]:
-    """Up to 64 images spread over a folder and those below it, and the names of files that are no readable images.
+    """Up to 64 images spread over a folder and those below it, and the names of files that are no
+    readable images.
 
     Raises:
         ExportError: no readable image.

@@ -1,10 +1,12 @@
-"""Preprocessing inside the graph: the model takes uint8 pixels, so that an app in any language cannot get it wrong.
+"""Preprocessing inside the graph: the model takes uint8 pixels, so that an app in any language
+cannot get it wrong.
 
-``u8in`` takes cropped pixels (B, S, S, 3) and normalises them. ``image`` takes whole images (1, H, W, 3) and does all
-of ``runtime.preprocess.geometry`` as well: the antialiased resize of the shorter side, the central crop, the
-normalisation. Sizes and offsets are the same integers as there, and the resize goes as Pillow's does: the width first,
-rounded to 8 bit, then the height. What is left are Pillow's fixed-point weights: a pixel in a thousand is one step of 255
-off (of an enlarged image up to one in ten), which is measured (export/targets/parity.py).
+``u8in`` takes cropped pixels (B, S, S, 3) and normalises them. ``image`` takes whole images (1, H,
+W, 3) and does all of ``runtime.preprocess.geometry`` as well: the antialiased resize of the shorter
+side, the central crop, the normalisation. Sizes and offsets are the same integers as there, and the
+resize goes as Pillow's does: the width first, rounded to 8 bit, then the height. What is left are
+Pillow's fixed-point weights: a pixel in a thousand is one step of 255 off (of an enlarged image up
+to one in ten), which is measured (export/targets/parity.py).
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ def takes_pixels(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
 
 
 def takes_image(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
-    """A copy with input ``image`` uint8 (1, H, W, 3): one upright RGB image of any size; its batch is 1.
+    """A copy with input ``image`` uint8 (1, H, W, 3): one upright RGB image of any size; its batch
+    is 1.
 
     Raises:
         ExportError: an interpolation that ONNX's Resize does not have.
@@ -132,7 +135,9 @@ def takes_image(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
 
 
 def cropped_pixels(model: ModelProto) -> ModelProto:
-    """The preprocessing of a ``takes_image`` model alone: ``image`` -> ``preprocess/cropped`` float32 (1, 3, S, S)."""
+    """The preprocessing of a ``takes_image`` model alone: ``image`` -> ``preprocess/cropped``
+    float32 (1, 3, S, S).
+    """
     twin = ModelProto()
     twin.CopyFrom(model)
     front = [node for node in twin.graph.node if node.name.startswith(f"{PREFIX}/")]

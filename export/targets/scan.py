@@ -1,7 +1,9 @@
-"""The overflow scan: the float32 graph runs on real images, and every tensor's range is held against half precision's.
+"""The overflow scan: the float32 graph runs on real images, and every tensor's range is held
+against half precision's.
 
-float16 holds magnitudes up to 65504 and, with full precision, down to 2^-14; what is smaller loses bits (subnormal)
-and below 2^-25 becomes zero. bfloat16 has float32's range and 8 bits of precision: nothing overflows there.
+float16 holds magnitudes up to 65504 and, with full precision, down to 2^-14; what is smaller loses
+bits (subnormal) and below 2^-25 becomes zero. bfloat16 has float32's range and 8 bits of precision:
+nothing overflows there.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from export.targets.shapes import element_types
 
 MAX_HALF = 65504.0
 HEADROOM = 4.0
-"""Images that were not scanned may drive an activation further: a tensor is near overflow above MAX_HALF / HEADROOM."""
+"""Images that were not scanned may drive an activation further: a tensor is near overflow above
+MAX_HALF / HEADROOM.
+"""
 NORMAL_HALF = 2.0**-14
 TENSORS_AT_ONCE = (
     256  # outputs of one session; a ViT-L/14 has thousands of tensors of about a megabyte
@@ -34,7 +38,8 @@ class TensorRange:
     Attributes:
         name: of the tensor.
         max_abs: its largest magnitude; infinite where it is not finite.
-        subnormal_share: share of its non-zero values that float16 holds with fewer bits, or not at all.
+        subnormal_share: share of its non-zero values that float16 holds with fewer bits, or not at
+            all.
     """
 
     name: str
@@ -97,7 +102,9 @@ def scan(model: ModelProto, batches: Iterable[NDArray[np.float32]]) -> dict[str,
 
 
 def _session_with(model: ModelProto, names: list[str]) -> Any:
-    """A session that gives every tensor in ``names``; optimisations stay off, or some would not exist."""
+    """A session that gives every tensor in ``names``; optimisations stay off, or some would not
+    exist.
+    """
     import onnxruntime
 
     probe = ModelProto()

@@ -1,4 +1,6 @@
-"""What is known of a graph without running it: types, shapes, and constants that a fixed batch makes computable."""
+"""What is known of a graph without running it: types, shapes, and constants that a fixed batch
+makes computable.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,11 @@ NEVER_FOLDED = frozenset(
 
 
 def infer(model: ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
-    """Tensor name -> element type and shape, for every tensor of the graph, by ONNX's strict shape inference.
+    """Tensor name -> element type and shape, for every tensor of the graph, by ONNX's strict shape
+    inference.
 
-    Large weights take part as inputs without values, so that a 2 GB model is inferred in little memory.
+    Large weights take part as inputs without values, so that a 2 GB model is inferred in little
+    memory.
 
     Raises:
         ExportError: the graph's types or shapes contradict each other.
@@ -121,7 +125,9 @@ def _fold(model: ModelProto) -> None:
 def _constant_result(
     node: NodeProto, types: Mapping[str, onnx.TypeProto.Tensor], value: Value, model: ModelProto
 ) -> NDArray[np.generic] | None:
-    """What the node makes if that is constant and small, else None; ``value`` gives a constant by its name."""
+    """What the node makes if that is constant and small, else None; ``value`` gives a constant by
+    its name.
+    """
     if len(node.output) != 1 or node.op_type in NEVER_FOLDED or node.domain not in ("", "ai.onnx"):
         return None
     if node.op_type == "Shape":
@@ -169,7 +175,8 @@ def require_whole(model: ModelProto, name: str) -> ModelProto:
     """Returns ``model`` if it holds all of its weights.
 
     Raises:
-        ExportError: external data, or a graph inside a node (If, Loop), which no target here rewrites.
+        ExportError: external data, or a graph inside a node (If, Loop), which no target here
+            rewrites.
     """
     outside = [
         tensor.name

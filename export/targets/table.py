@@ -1,4 +1,5 @@
-"""What a target is: a base, and forms of it, each a row of a table. ``int8.u8in.batch1`` is a base and two forms.
+"""What a target is: a base, and forms of it, each a row of a table. ``int8.u8in.batch1`` is a base
+and two forms.
 
     base   fp32  int8  int8.trt      as in the bundle
            fp16  bf16                made from fp32 (export/targets/half.py)
@@ -30,11 +31,13 @@ ANTIALIAS_OPSET = 18  # the first whose Resize can antialias
 
 @dataclass(frozen=True)
 class Base:
-    """A precision: the model of the bundle that it comes from, and how far its logits may move from that model's.
+    """A precision: the model of the bundle that it comes from, and how far its logits may move from
+    that model's.
 
     Attributes:
         source: key in the bundle.
-        share: tolerance as a share of the logits' range, beyond the noise floor (golden.py has the same for devices).
+        share: tolerance as a share of the logits' range, beyond the noise floor (golden.py has the
+            same for devices).
         half: a row of ``half.KINDS`` where the precision is made here.
         opset: the oldest that has its operators in that precision.
     """
@@ -84,7 +87,8 @@ FORMS = {  # in the order in which they are applied
         lambda model, spec, n: pixels.takes_image(model, spec),
         excludes=frozenset({"u8in"}),
         opset=ANTIALIAS_OPSET,
-        note="takes one upright RGB image, uint8 (1, H, W, 3); TensorRT's parser has no antialiased Resize",
+        note="takes one upright RGB image, uint8 (1, H, W, 3); TensorRT's parser has no "
+        "antialiased Resize",
     ),
     "batch1": Form(lambda model, spec, n: shapes.with_batch(model, 1)),
     "ir": Form(lambda model, spec, n: versions.with_ir(model, n), numbered=True),
@@ -96,12 +100,16 @@ FORMS = {  # in the order in which they are applied
 }
 
 BUILDERS: dict[str, str] = {"tensorrt": "export.tensorrt.build:rows"}
-"""Targets that are no ONNX file: name -> "module:function", (bundle folder) -> rows of manifest.json["targets"]."""
+"""Targets that are no ONNX file: name -> "module:function", (bundle folder) -> rows of
+manifest.json["targets"].
+"""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A target as asked for: its base, and its forms with their numbers, in the order in which they are applied."""
+    """A target as asked for: its base, and its forms with their numbers, in the order in which they
+    are applied.
+    """
 
     base: str
     forms: tuple[tuple[str, int], ...]
@@ -139,10 +147,12 @@ class Target:
 
 
 def parse(name: str, opset: int | None = None, ir: int | None = None) -> Target:
-    """The target that ``name`` means, e.g. ``int8.u8in`` or ``fp32.batch1``; ``opset`` and ``ir`` are further forms.
+    """The target that ``name`` means, e.g. ``int8.u8in`` or ``fp32.batch1``; ``opset`` and ``ir``
+    are further forms.
 
     Raises:
-        ExportError: an unknown base or form, one twice, two that exclude each other, or a file that is there already.
+        ExportError: an unknown base or form, one twice, two that exclude each other, or a file that
+            is there already.
     """
     base = max((b for b in BASES if name == b or name.startswith(f"{b}.")), key=len, default=None)
     if base is None:

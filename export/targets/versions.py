@@ -12,7 +12,8 @@ MIN_IR = 8  # of opset 18
 
 
 def with_opset(model: ModelProto, opset: int) -> ModelProto:
-    """A copy in another opset, by ONNX's version converter; the IR version is the lowest that the opset allows.
+    """A copy in another opset, by ONNX's version converter; the IR version is the lowest that the
+    opset allows.
 
     Raises:
         ExportError: an opset outside 18..22, or an operator that the converter cannot carry over.

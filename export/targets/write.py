@@ -1,7 +1,8 @@
-"""Adds targets to a bundle: made, checked, verified in a folder of their own, then moved in; the manifest goes last.
+"""Adds targets to a bundle: made, checked, verified in a folder of their own, then moved in; the
+manifest goes last.
 
-A killed export leaves a valid bundle. New files are not in the manifest until it is replaced; a target that is made
-again is taken out of the manifest before its file changes.
+A killed export leaves a valid bundle. New files are not in the manifest until it is replaced; a
+target that is made again is taken out of the manifest before its file changes.
 """
 
 from __future__ import annotations
@@ -178,7 +179,9 @@ def _verify(
     opened: Bundle,
     scratch: Path,
 ) -> tuple[str, str, parity.TargetParity | None]:
-    """State, reason and parity: by onnxruntime, else by onnx's reference evaluator, else unverified."""
+    """State, reason and parity: by onnxruntime, else by onnx's reference evaluator, else
+    unverified.
+    """
     spec, share = opened.preprocess, table.BASES[target.base].share
     rounding, found = "", None
     if table.BASES[target.base].half and not target.takes_image:
@@ -201,7 +204,10 @@ def _verify(
         ran = parity.against_source(
             target.key, runner, source_key, source, pictures, spec, share, engine
         )
-    why = f"{_likeness(ran)} {source_key} on {ran.images} images ({ran.images_from}), run by {engine}{rounding}"
+    why = (
+        f"{_likeness(ran)} {source_key} on {ran.images} images ({ran.images_from}), run by "
+        f"{engine}{rounding}"
+    )
     return VERIFIED, why, found or ran
 
 
@@ -214,7 +220,9 @@ def _with_rounding(
     opened: Bundle,
     scratch: Path,
 ) -> tuple[parity.TargetParity, str]:
-    """Parity of the graph with every half tensor rounded: an engine that computes in float32 would hide an overflow."""
+    """Parity of the graph with every half tensor rounded: an engine that computes in float32 would
+    hide an overflow.
+    """
     base = table.BASES[target.base]
     runner = parity.load(
         save(half.emulated(model), scratch / "rounded" / target.file.replace(".ort", ".onnx"))
@@ -252,9 +260,14 @@ def _verify_without_engine(
     except (
         Exception
     ) as error:  # the evaluator has no exception of its own for an operator that it lacks in a type
-        reason = f"{refusal}; onnx's reference evaluator: {type(error).__name__} {str(error)[:100]}".rstrip()
+        reason = (
+            f"{refusal}; onnx's reference evaluator: {type(error).__name__} {str(error)[:100]}"
+        ).rstrip()
         return UNVERIFIED, f"unverified here: {reason}{also}", found
-    why = f"the same as {source_key} on {ran.images} images ({ran.images_from}), run by {ran.engine}{rounding}"
+    why = (
+        f"the same as {source_key} on {ran.images} images ({ran.images_from}), run by "
+        f"{ran.engine}{rounding}"
+    )
     return VERIFIED, f"{why}; no engine here runs it: {refusal}", found or ran
 
 
@@ -274,7 +287,9 @@ def _describe(model: ModelProto, key: str) -> None:
 
 
 def _install(folder: Path, made: list[_Made]) -> None:
-    """Moves the files of ``made`` into the bundle; the manifest lists a file only when it is complete."""
+    """Moves the files of ``made`` into the bundle; the manifest lists a file only when it is
+    complete.
+    """
     opened = open_bundle(folder, verify=False)
     manifest = {
         **opened.manifest,
@@ -305,7 +320,9 @@ def _install(folder: Path, made: list[_Made]) -> None:
 
 
 def _twins(opened: Bundle, made: list[_Made]) -> dict[str, str]:
-    """Target key -> file, of those that Hugging Face's loaders have a name for, where the bundle serves them at all."""
+    """Target key -> file, of those that Hugging Face's loaders have a name for, where the bundle
+    serves them at all.
+    """
     if not opened.twins:
         return {}
     files = {one.target.key: one.target.file for one in made}
@@ -322,7 +339,9 @@ def _entry(file: Path) -> dict[str, Any]:
 
 
 def _write_golden(folder: Path, opened: Bundle, targets: dict[str, dict[str, Any]]) -> bool:
-    """Golden logits of every target that onnxruntime runs, on the bundle's golden images; False where there are none."""
+    """Golden logits of every target that onnxruntime runs, on the bundle's golden images; False
+    where there are none.
+    """
     if GOLDEN not in opened.manifest["files"]:
         return False
     vectors = golden.read(folder / GOLDEN)

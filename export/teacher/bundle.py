@@ -1,4 +1,5 @@
-"""A teacher as a bundle: image tower and class head in one ONNX file, so that whatever measures a student measures it too.
+"""A teacher as a bundle: image tower and class head in one ONNX file, so that whatever measures a
+student measures it too.
 
 The head is zero-shot (the class texts, from templates), or the linear probe of a run.
 """
@@ -81,9 +82,11 @@ def export_teacher(
     """Writes a teacher's bundle to the new folder ``out`` and returns its manifest.
 
     Args:
-        name: an open_clip ``model/tag``, a folder, ``petals``, or the folder of a run, whose probe is then its head.
+        name: an open_clip ``model/tag``, a folder, ``petals``, or the folder of a run, whose probe
+            is then its head.
         classes: class names; or
-        student: a bundle whose classes, prompts, templates and golden images are taken. A run needs neither.
+        student: a bundle whose classes, prompts, templates and golden images are taken. A run needs
+            neither.
         precision: "fp32", or "fp16": half the size, cast in the file (export/targets/half.py).
         random_weights: initialise the architecture at random: for time, memory and size only.
         images: a folder of images for the golden vectors and for parity.
@@ -91,7 +94,8 @@ def export_teacher(
     Raises:
         ConfigError: no class names, an unknown teacher or precision.
         DownloadError: weights that are neither here nor reachable.
-        ExportError, ParityError: a tower that does not export, or whose file computes something else.
+        ExportError, ParityError: a tower that does not export, or whose file computes something
+            else.
     """
     if precision not in PRECISIONS:
         raise ConfigError(
@@ -178,7 +182,8 @@ def _classes(names: Sequence[str] | None, student: Path | None, run: Path | None
         raise ConfigError(
             "a teacher's classes",
             got=" and ".join(given) or "none",
-            expected='one of --classes "rose,iris", --classes-file FILE, --bundle STUDENT, or the folder of a run',
+            expected='one of --classes "rose,iris", --classes-file FILE, --bundle STUDENT, '
+            "or the folder of a run",
         )
     if run is not None:
         if len(given) == 2 and names is not None:
@@ -214,7 +219,9 @@ def _classes(names: Sequence[str] | None, student: Path | None, run: Path | None
 
 
 def _templates_of(student: Path) -> tuple[str, ...]:
-    """The templates that the student's own teacher was asked with; the default ones where its provenance has none."""
+    """The templates that the student's own teacher was asked with; the default ones where its
+    provenance has none.
+    """
     file = student / "provenance.json"
     settings = json.loads(file.read_text()).get("settings", {}) if file.is_file() else {}
     templates = settings.get("teacher", {}).get("templates")

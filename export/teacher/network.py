@@ -1,4 +1,6 @@
-"""The teacher as one ONNX file, image tower and both heads: it is measured exactly as the student is."""
+"""The teacher as one ONNX file, image tower and both heads: it is measured exactly as the student
+is.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ OUTPUTS = ("logits", "zero_shot_logits")
 
 
 class TeacherClassifier(nn.Module):
-    """``images (B, 3, S, S) -> (logits (B, K), zero_shot_logits (B, K))``, both ``logit_scale * cosine``.
+    """``images (B, 3, S, S) -> (logits (B, K), zero_shot_logits (B, K))``, both ``logit_scale *
+    cosine``.
 
     Args:
         tower: ``(B, 3, S, S) -> (B, D)``, not normalised.
@@ -39,7 +42,9 @@ class TeacherClassifier(nn.Module):
 
 
 class ZeroShotClassifier(nn.Module):
-    """``images (B, 3, S, S) -> logits (B, K)``: ``logit_scale * cosine`` with the class texts; as above, without a probe."""
+    """``images (B, 3, S, S) -> logits (B, K)``: ``logit_scale * cosine`` with the class texts; as
+    above, without a probe.
+    """
 
     zero_shot: Tensor
 
@@ -55,7 +60,8 @@ class ZeroShotClassifier(nn.Module):
 def teacher_to_onnx(
     classifier: TeacherClassifier | ZeroShotClassifier, size: int, *, opset: int = 20
 ) -> ModelProto:
-    """The float32 ONNX form of a teacher with output ``logits``, and ``zero_shot_logits`` beside a probe's.
+    """The float32 ONNX form of a teacher with output ``logits``, and ``zero_shot_logits`` beside a
+    probe's.
 
     torch's fused attention path is switched off while exporting: its operator has no ONNX form.
 

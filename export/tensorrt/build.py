@@ -1,6 +1,8 @@
-"""``compress export BUNDLE --to tensorrt`` beside other targets: engines built on this machine, kept in the user's cache.
+"""``compress export BUNDLE --to tensorrt`` beside other targets: engines built on this machine,
+kept in the user's cache.
 
-An engine belongs to one GPU and one TensorRT, so nothing of it goes into the bundle or its manifest.
+An engine belongs to one GPU and one TensorRT, so nothing of it goes into the bundle or its
+manifest.
 """
 
 from __future__ import annotations

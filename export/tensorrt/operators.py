@@ -1,6 +1,8 @@
-"""Operators and types that TensorRT's ONNX parser does not take, whatever the precision: the other half of the rules.
+"""Operators and types that TensorRT's ONNX parser does not take, whatever the precision: the other
+half of the rules.
 
-Source: onnx-tensorrt, docs/operators.md of TensorRT 10.15 (opset 9 to 24) and NVIDIA's ONNX opset guide of 11.x (to 25).
+Source: onnx-tensorrt, docs/operators.md of TensorRT 10.15 (opset 9 to 24) and NVIDIA's ONNX opset
+    guide of 11.x (to 25).
 What JetPack 6's older 10.3 lacks beyond that is none of what our exporters write.
 """
 
@@ -91,7 +93,10 @@ def input_types(view: GraphView) -> Iterator[str]:
             continue
         for node in view.consumers.get(value.name, []):
             if node.op_type not in ("Cast", "CastLike"):
-                yield f"input {value.name} is uint8 and goes into {name_of(node)}: only a Cast may take it"
+                yield (
+                    f"input {value.name} is uint8 and goes into {name_of(node)}: only a "
+                    "Cast may take it"
+                )
 
 
 def stored_types(view: GraphView) -> Iterator[str]:
@@ -110,10 +115,15 @@ def resizes(view: GraphView) -> Iterator[str]:
             continue
         attributes = {a.name: a for a in node.attribute}
         if "antialias" in attributes and attributes["antialias"].i:
-            yield f"{name_of(node)} is antialiased, which the parser does not have (NVIDIA/TensorRT#3560)"
+            yield (
+                f"{name_of(node)} is antialiased, which the parser does not have "
+                "(NVIDIA/TensorRT#3560)"
+            )
         mode = attributes["mode"].s.decode() if "mode" in attributes else "nearest"
         if mode not in RESIZE_MODES:
-            yield f"{name_of(node)} is {mode}; the parser knows {' and '.join(sorted(RESIZE_MODES))}"
+            yield (
+                f"{name_of(node)} is {mode}; the parser knows {' and '.join(sorted(RESIZE_MODES))}"
+            )
         policy = (
             attributes["keep_aspect_ratio_policy"].s.decode()
             if "keep_aspect_ratio_policy" in attributes

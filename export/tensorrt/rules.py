@@ -1,8 +1,8 @@
 """What TensorRT's ONNX parser asks of an explicitly quantized model, checked without TensorRT.
 
-TensorRT is not installable on every machine that builds bundles, and its parser either refuses a model on the device
-or, worse, silently runs layers in float. Each rule here names what it found; an empty list means that the file is
-ready.
+TensorRT is not installable on every machine that builds bundles, and its parser either refuses a
+model on the device or, worse, silently runs layers in float. Each rule here names what it found; an
+empty list means that the file is ready.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from export.tensorrt import operators as tensorrt_operators
 from export.tensorrt.operators import name_of as _name
 
 MIN_OPSET, MAX_OPSET = 17, 20
-"""TensorRT 10.0's parser reads opsets 9..20, 10.15's to 24, 11.x's to 25; 17 is the project's floor. A target that is asked for
-in opset 21 or 22 is therefore for newer TensorRT than JetPack 6's 10.3."""
+"""TensorRT 10.0's parser reads opsets 9..20, 10.15's to 24, 11.x's to 25; 17 is the project's
+floor. A target that is asked for in opset 21 or 22 is therefore for newer TensorRT than JetPack 6's
+10.3.
+"""
 MAX_IR = 10
 
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
@@ -27,7 +29,8 @@ _INT8 = np.dtype(np.int8)
 
 
 def tensorrt_ready(model: ModelProto, left_float: Collection[str] = ()) -> list[str]:
-    """Every way in which ``model`` breaks a rule; empty for a model that TensorRT 10 and 11 take in int8.
+    """Every way in which ``model`` breaks a rule; empty for a model that TensorRT 10 and 11 take in
+    int8.
 
     Args:
         left_float: names of additions that are in float on purpose (``quantize.float_blocks``).
@@ -94,7 +97,10 @@ def _weights(view: GraphView) -> Iterator[str]:
             else np.zeros(1, np.int8)
         )
         if values is None or values.dtype != _INT8:
-            yield f"{_name(node)} has weights of type {None if values is None else values.dtype}, not stored int8"
+            yield (
+                f"{_name(node)} has weights of type "
+                f"{None if values is None else values.dtype}, not stored int8"
+            )
             continue
         if zero is None or zero.any() or zero.dtype != _INT8:
             yield f"{_name(node)} has weights with a zero point other than int8 0"
@@ -115,9 +121,15 @@ def _biases(view: GraphView) -> Iterator[str]:
         if node.op_type in WEIGHTED and len(node.input) > 2 and node.input[2]:
             bias = view.initializers.get(node.input[2])
             if bias is None:
-                yield f"{_name(node)} has a bias that is computed (or dequantized), not a stored float"
+                yield (
+                    f"{_name(node)} has a bias that is computed (or dequantized), not a "
+                    "stored float"
+                )
             elif bias.data_type != TensorProto.FLOAT:
-                yield f"{_name(node)} has a bias of type {TensorProto.DataType.Name(bias.data_type)}, not FLOAT"
+                yield (
+                    f"{_name(node)} has a bias of type "
+                    f"{TensorProto.DataType.Name(bias.data_type)}, not FLOAT"
+                )
 
 
 def _additions(view: GraphView, left_float: Collection[str]) -> Iterator[str]:
@@ -135,7 +147,10 @@ def _additions(view: GraphView, left_float: Collection[str]) -> Iterator[str]:
             maker for maker in makers if maker is None or maker.op_type != "DequantizeLinear"
         ]
         if float_sides:
-            yield f"{_name(node)} has {len(float_sides)} input(s) that are not dequantized: the residual runs in float"
+            yield (
+                f"{_name(node)} has {len(float_sides)} input(s) that are not dequantized: "
+                "the residual runs in float"
+            )
 
 
 def _shapes(view: GraphView) -> Iterator[str]:

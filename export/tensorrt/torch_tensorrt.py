@@ -1,11 +1,15 @@
-"""The student's float network through torch-tensorrt: a column of the benchmark, beside our own engines.
+"""The student's float network through torch-tensorrt: a column of the benchmark, beside our own
+engines.
 
-``torch_tensorrt.dynamo.compile`` (2.14) takes an exported program on a CUDA device; the layers' types are the module's, so
-float16 is a module that was cast. int8 is no column of it: it reads NVIDIA modelopt's quantizers, not torchao's. The
-compiled network has the shape of a runner (runtime.backends.Runner), and torch stays out of ``runtime/``.
+``torch_tensorrt.dynamo.compile`` (2.14) takes an exported program on a CUDA device; the layers'
+types are the module's, so float16 is a module that was cast. int8 is no column of it: it reads
+NVIDIA modelopt's quantizers, not torchao's. The compiled network has the shape of a runner
+(runtime.backends.Runner), and torch stays out of ``runtime/``.
 
-Not run by this project: torch-tensorrt 2.14 wants an older torch and NVIDIA's libraries, and no GPU was at hand. The calls
-follow the published signature; the logic is tested with a stand-in (tests named ``..._logic_without_gpu``).
+Not run by this project: torch-tensorrt 2.14 wants an older torch and NVIDIA's libraries, and no GPU
+    was at hand. The calls
+follow the published signature; the logic is tested with a stand-in (tests named
+``..._logic_without_gpu``).
 
     python -m export.tensorrt.torch_tensorrt work/runs/NAME --precision fp16 --seconds 5
 """
@@ -51,7 +55,9 @@ class TorchTensorRTRunner:
         self.versions = {"torch": torch.__version__, "torch_tensorrt": version}
 
     def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
-        """``logits`` (B, K) float32 of normalised images (B, 3, S, S) float32; copies to and from the GPU included."""
+        """``logits`` (B, K) float32 of normalised images (B, 3, S, S) float32; copies to and from
+        the GPU included.
+        """
         return self.run_all(images, (output,))[output]
 
     def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
@@ -102,7 +108,8 @@ def compile_student(
             "torch-tensorrt column",
             got=precision,
             expected=", ".join(DTYPES),
-            remedy="int8: use the engine of model.int8.trt.onnx (compress export BUNDLE --to tensorrt)",
+            remedy="int8: use the engine of model.int8.trt.onnx (compress export BUNDLE --to "
+            "tensorrt)",
         )
     library = _import(device)
     dtype = DTYPES[precision]
@@ -127,7 +134,8 @@ def compile_student(
         raise ExportError(
             f"torch-tensorrt cannot compile {type(module).__name__}",
             got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            remedy="use the engine of the bundle's ONNX file (compress export BUNDLE --to tensorrt)",
+            remedy="use the engine of the bundle's ONNX file (compress export BUNDLE --to "
+            "tensorrt)",
         ) from error
     return TorchTensorRTRunner(
         compiled, size, max_batch, precision, device, str(library.__version__)
@@ -137,7 +145,9 @@ def compile_student(
 def exported(
     module: nn.Module, size: int, dtype: torch.dtype, max_batch: int, device: str
 ) -> torch.export.ExportedProgram:
-    """The exported program of a copy of ``module`` in ``dtype`` on ``device``; batch 1..``max_batch`` is dynamic."""
+    """The exported program of a copy of ``module`` in ``dtype`` on ``device``; batch
+    1..``max_batch`` is dynamic.
+    """
     moved = copy.deepcopy(module).to(device, dtype).eval()
     example = torch.zeros((2, 3, size, size), dtype=dtype, device=device)
     batch = torch.export.Dim("batch", min=1, max=max(2, max_batch))
@@ -148,7 +158,8 @@ def exported(
 def bench(
     run: Path, precisions: Sequence[str], seconds: float, batch: int, device: str = "cuda"
 ) -> list[dict[str, Any]]:
-    """Rows (``LatencyRow.to_json``) of a finished run's student, each precision, interleaved; compute with its copies.
+    """Rows (``LatencyRow.to_json``) of a finished run's student, each precision, interleaved;
+    compute with its copies.
 
     Raises:
         ExportError, MissingExtraError: as ``compile_student``.
@@ -209,7 +220,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _import(device: str) -> Any:
     wanted = "torch-tensorrt 2.5 or newer, its own torch, and an NVIDIA GPU"
-    remedy = "pip install 'clip2edge[torch-trt]' in an environment of its own: it pins torch; on Jetson take NVIDIA's wheels"
+    remedy = (
+        "pip install 'clip2edge[torch-trt]' in an environment of its own: it pins "
+        "torch; on Jetson take NVIDIA's wheels"
+    )
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise MissingExtraError(
             "torch-tensorrt needs a GPU", got="no CUDA device", expected=wanted, remedy=remedy

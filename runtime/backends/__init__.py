@@ -1,4 +1,6 @@
-"""Engines by name. Each is one file; its engine is imported when a model is loaded, never before."""
+"""Engines by name. Each is one file; its engine is imported when a model is loaded, never
+before.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,15 @@ import numpy as np
 from runtime.errors import BackendError
 
 TENSOR, PIXELS, IMAGE = "tensor", "pixels", "image"
-"""What a model takes: normalised float32 (B, 3, S, S); cropped uint8 (B, S, S, 3); whole images, uint8 (1, H, W, 3)."""
+"""What a model takes: normalised float32 (B, 3, S, S); cropped uint8 (B, S, S, 3); whole images,
+uint8 (1, H, W, 3).
+"""
 
 
 class Runner(Protocol):
-    """One loaded model: the shape that every engine has. An engine without ``takes`` takes ``TENSOR``."""
+    """One loaded model: the shape that every engine has. An engine without ``takes`` takes
+    ``TENSOR``.
+    """
 
     provider: str
     threads: int

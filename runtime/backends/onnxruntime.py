@@ -1,4 +1,6 @@
-"""ONNX Runtime: explicit provider and threads, no silent fallback, and proof of which kernels ran."""
+"""ONNX Runtime: explicit provider and threads, no silent fallback, and proof of which kernels
+ran.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +112,8 @@ class OrtRunner:
             raise BackendError(
                 "model inputs",
                 got=[(value.name, value.type, value.shape) for value in inputs],
-                expected="one float32 input 'images' (B, 3, S, S), or one uint8 input 'pixels' (B, S, S, 3) "
+                expected="one float32 input 'images' (B, 3, S, S), or one uint8 input "
+                "'pixels' (B, S, S, 3) "
                 "or 'image' (1, H, W, 3)",
             )
         self.input = inputs[0].name
@@ -121,7 +124,8 @@ class OrtRunner:
         self._fixed_batch = batch if isinstance(batch, int) else None
 
     def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
-        """``output`` (B, K) float32 of normalised images (B, 3, S, S) float32, or of what else the model ``takes``.
+        """``output`` (B, K) float32 of normalised images (B, 3, S, S) float32, or of what else the
+        model ``takes``.
 
         Raises:
             BackendError: no such output, or the engine refuses the batch.
@@ -171,17 +175,21 @@ def load(
     spinning: bool = True,
     options: Any = None,
 ) -> OrtRunner:
-    """A session on exactly ``provider`` with ``threads`` compute threads (default: the usable cores).
+    """A session on exactly ``provider`` with ``threads`` compute threads (default: the usable
+    cores).
 
-    Threads spin only while a call runs, so that interleaved sessions do not take cores from each other. Nodes that
+    Threads spin only while a call runs, so that interleaved sessions do not take cores from each
+    other. Nodes that
     another provider leaves are run by the CPU: ``OrtRunner.nodes`` counts them.
 
     Args:
-        provider: a row of ``ort_providers.PROVIDERS``: "cpu", "cuda", "openvino", ..., or onnxruntime's spelling.
+        provider: a row of ``ort_providers.PROVIDERS``: "cpu", "cuda", "openvino", ..., or
+            onnxruntime's spelling.
         provider_options: added to the row's own, e.g. ``{"device_type": "GPU"}``.
 
     Raises:
-        BackendError: onnxruntime or the provider is absent, it runs no node of the model, or the model cannot be loaded.
+        BackendError: onnxruntime or the provider is absent, it runs no node of the model, or the
+            model cannot be loaded.
         BundleError: the file is no ONNX or ORT format model, or reaches outside itself.
     """
     ort = _import()
@@ -229,10 +237,12 @@ def load(
 
 
 def _assigned(session: Any, row: Provider) -> dict[str, int] | None:
-    """Provider -> nodes that it was given; None for the CPU alone, and where onnxruntime does not tell.
+    """Provider -> nodes that it was given; None for the CPU alone, and where onnxruntime does not
+    tell.
 
     Raises:
-        BackendError: the provider was given none, so that the CPU would do all the work in its name.
+        BackendError: the provider was given none, so that the CPU would do all the work in its
+            name.
     """
     if row.name == CPU or not hasattr(session, "get_provider_graph_assignment_info"):
         return None
@@ -254,7 +264,8 @@ def executed(
     provider: str = CPU,
     provider_options: Mapping[str, str] | None = None,
 ) -> list[Executed]:
-    """What really ran, from ORT's own profile of one inference. A provider that compiles nodes shows them as one.
+    """What really ran, from ORT's own profile of one inference. A provider that compiles nodes
+    shows them as one.
 
     Args:
         model: an ONNX file with input "images".

@@ -1,7 +1,8 @@
 """Where ONNX Runtime can compute: one row per execution provider, with its package and its options.
 
-Option names are those of the providers' pages (onnxruntime.ai/docs/execution-providers). Run here: CPU and OpenVINO on a
-CPU. The other rows are typed against the documentation and have not been run on their hardware.
+Option names are those of the providers' pages (onnxruntime.ai/docs/execution-providers). Run here:
+CPU and OpenVINO on a CPU. The other rows are typed against the documentation and have not been run
+on their hardware.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ PROVIDERS: dict[str, Provider] = {
 
 
 def provider(name: str) -> Provider:
-    """The row of ``name``: a key of the table, or onnxruntime's own spelling, which may be of one without a row.
+    """The row of ``name``: a key of the table, or onnxruntime's own spelling, which may be of one
+    without a row.
 
     Raises:
         BackendError: neither.

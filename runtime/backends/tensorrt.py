@@ -1,6 +1,8 @@
-"""TensorRT 10 and 11: an engine built on this machine from a bundle's ONNX file. See ``runtime.tensorrt``.
+"""TensorRT 10 and 11: an engine built on this machine from a bundle's ONNX file. See
+``runtime.tensorrt``.
 
-Not run by this project: no GPU was at hand. The logic is tested with strict stand-ins for the published API.
+Not run by this project: no GPU was at hand. The logic is tested with strict stand-ins for the
+    published API.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ class TrtRunner:
         self.versions = {
             "tensorrt": prepared.identity.tensorrt,
             "cuda": prepared.identity.cuda,
-            "gpu": f"{gpu.name}, compute capability {gpu.compute_capability}, {gpu.multiprocessors} multiprocessors",
+            "gpu": f"{gpu.name}, compute capability {gpu.compute_capability}, "
+            f"{gpu.multiprocessors} multiprocessors",
         }
         self.kernels = prepared.layers.kernels()
         self.max_batch = self._execution.max_batch
@@ -66,11 +69,14 @@ class TrtRunner:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Where the engine came from, what its layers are, and what became of CUDA graphs, one sentence each."""
+        """Where the engine came from, what its layers are, and what became of CUDA graphs, one
+        sentence each.
+        """
         return (*self._states, *self._execution.states)
 
     def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
-        """``output`` (B, K) float32 of normalised images (B, 3, S, S) float32, or of what else the model ``takes``.
+        """``output`` (B, K) float32 of normalised images (B, 3, S, S) float32, or of what else the
+        model ``takes``.
 
         Raises:
             BackendError: no such output, another shape, or TensorRT or CUDA fails.
@@ -78,7 +84,9 @@ class TrtRunner:
         return self.run_all(images, (output,))[output]
 
     def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """Several outputs of one pass, each (B, K) float32; a batch above the profile's is split. Errors as ``run``."""
+        """Several outputs of one pass, each (B, K) float32; a batch above the profile's is split.
+        Errors as ``run``.
+        """
         for output in outputs:
             if output not in self.outputs:
                 raise BackendError(
@@ -97,7 +105,8 @@ class TrtRunner:
         return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
 
     def device_ms(self, images: np.ndarray, calls: int = 1) -> list[float]:
-        """Milliseconds on the GPU alone (CUDA events, no copies, no host) of each of ``calls`` passes.
+        """Milliseconds on the GPU alone (CUDA events, no copies, no host) of each of ``calls``
+        passes.
 
         A batch above the profile's is split, and its parts are added up.
 
@@ -158,7 +167,8 @@ def load(
         options: fields of ``EngineSettings``, e.g. ``max_batch=32``.
 
     Raises:
-        BackendError: TensorRT, CUDA or the GPU is absent, an unknown option, or a model that cannot be built.
+        BackendError: TensorRT, CUDA or the GPU is absent, an unknown option, or a model that cannot
+            be built.
         BundleError: the file is no ONNX model or reaches outside itself.
     """
     known = {field.name for field in fields(EngineSettings)}

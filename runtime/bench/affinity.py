@@ -32,7 +32,8 @@ def parse_cpus(text: str) -> tuple[int, ...]:
 
 @contextmanager
 def pinned(cpus: Sequence[int] | None) -> Iterator[None]:
-    """Runs every thread of this process on ``cpus`` alone, those made inside included; None changes nothing.
+    """Runs every thread of this process on ``cpus`` alone, those made inside included; None changes
+    nothing.
 
     Raises:
         BackendError: no such processor here, or a system that cannot pin.

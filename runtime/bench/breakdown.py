@@ -1,4 +1,6 @@
-"""Where the time of ``predict`` goes, from an encoded image to labels, and how far it is from the bare engine."""
+"""Where the time of ``predict`` goes, from an encoded image to labels, and how far it is from the
+bare engine.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ STAGES = ("decode", "geometry", "normalise", "compute", "post")
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Medians, milliseconds per image. Stages are timed one by one, ``end_to_end_ms`` around ``predict``.
+    """Medians, milliseconds per image. Stages are timed one by one, ``end_to_end_ms`` around
+    ``predict``.
 
     Attributes:
         decode_ms: file to upright RGB.
@@ -55,7 +58,8 @@ class Breakdown:
 def break_down(
     classifiers: Mapping[str, Classifier], photos: Sequence[bytes], seconds: float
 ) -> tuple[dict[str, Breakdown], dict[str, latency.Samples]]:
-    """Times every classifier on encoded images in turn, all interleaved: by stages, as a whole, and bare.
+    """Times every classifier on encoded images in turn, all interleaved: by stages, as a whole, and
+    bare.
 
     Returns:
         Name -> its breakdown; name -> the samples of ``predict``.

@@ -1,7 +1,8 @@
 """Cold start: what the first image costs in a process that did not exist before.
 
-The child imports the runtime, loads the bundle, classifies one image, and reports times, peak memory and the modules it
-loaded. The page cache stays as it is: dropping it needs root and is the caller's business.
+The child imports the runtime, loads the bundle, classifies one image, and reports times, peak
+memory and the modules it loaded. The page cache stays as it is: dropping it needs root and is the
+    caller's business.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ HEAVY = (
 
 @dataclass(frozen=True)
 class Cold:
-    """Milliseconds of each part, peak memory in bytes, and heavy modules that were loaded (none is right)."""
+    """Milliseconds of each part, peak memory in bytes, and heavy modules that were loaded (none is
+    right).
+    """
 
     import_ms: float
     load_ms: float
@@ -56,7 +59,8 @@ def measure_cold(
     backend: str = "onnxruntime",
     **options: Any,
 ) -> Cold:
-    """Classifies one image (``image``, or a gray one) in a new process; ``options`` are the engine's.
+    """Classifies one image (``image``, or a gray one) in a new process; ``options`` are the
+    engine's.
 
     Raises:
         BackendError: the process failed; the message is its last line.

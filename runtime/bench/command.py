@@ -1,4 +1,6 @@
-"""``bench`` on the command line: measure a bundle, keep bench.json, or lay several devices' files side by side."""
+"""``bench`` on the command line: measure a bundle, keep bench.json, or lay several devices' files
+side by side.
+"""
 
 from __future__ import annotations
 

@@ -97,10 +97,12 @@ def contenders(
 ) -> list[Contender]:
     """The bundle's ``models`` in their order, and the teacher last.
 
-    Without ``models`` every plain precision is taken: variants such as "fp32.batch1" only where they are named.
+    Without ``models`` every plain precision is taken: variants such as "fp32.batch1" only where
+        they are named.
 
     Raises:
-        BundleError: no such model, or a teacher that is neither a bundle nor a self-describing file.
+        BundleError: no such model, or a teacher that is neither a bundle nor a self-describing
+            file.
     """
     names = list(models) if models else [name for name in bundle.models if "." not in name]
     aliases = backend_row(backend).models
@@ -193,7 +195,8 @@ def photos(bundle: Bundle, images: str | Path | None = None) -> tuple[list[bytes
     """Encoded images for the end-to-end rows, and what they are.
 
     Args:
-        images: a file or a folder (its first ``MAX_PHOTOS`` by name); default: the first golden image, as JPEG.
+        images: a file or a folder (its first ``MAX_PHOTOS`` by name); default: the first golden
+            image, as JPEG.
 
     Raises:
         ImageError: no image there, or one that cannot be decoded.

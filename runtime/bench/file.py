@@ -1,9 +1,12 @@
 """bench.json: one device, one run. Written in one piece, read as the work of a stranger.
 
-    {"schema": 1, "kind": "clip2edge-bench", "mode", "command", "started", "host": {}, "bundle": {}, "teacher": {} | null,
-     "rows": [{LatencyRow}], "speedups": {}, "cold": {}, "breakdown": {}, "sustained": [] | null, "kernels": {}, "states": []}
+    {"schema": 1, "kind": "clip2edge-bench", "mode", "command", "started", "host": {}, "bundle": {},
+    "teacher": {} | null,
+     "rows": [{LatencyRow}], "speedups": {}, "cold": {}, "breakdown": {}, "sustained": [] | null,
+     "kernels": {}, "states": []}
 
-Fields are only added within a schema, so unknown ones are kept; known ones must have their type and a possible value.
+Fields are only added within a schema, so unknown ones are kept; known ones must have their type and
+a possible value.
 """
 
 from __future__ import annotations
@@ -65,8 +68,8 @@ def read(path: str | Path) -> dict[str, Any]:
     """The content of a bench.json.
 
     Raises:
-        BundleError: absent, too large, no such JSON (NaN, repeated keys), of a newer schema, or with a value that no
-            measurement can have; the message names the field.
+        BundleError: absent, too large, no such JSON (NaN, repeated keys), of a newer schema, or
+            with a value that no measurement can have; the message names the field.
     """
     file = Path(path)
     content = read_json(file)
@@ -159,7 +162,8 @@ def _object(value: Any) -> bool:
     return isinstance(value, dict) and len(value) <= MAX_NAMES
 
 
-# Field -> (is it required, what it may be). What is not named here may be anything that strict JSON can hold.
+# Field -> (is it required, what it may be). What is not named here may be anything that strict JSON
+# can hold.
 ROW: dict[str, tuple[bool, Check]] = {
     **dict.fromkeys(
         ("model", "precision", "backend", "provider", "includes", "reason"), (True, _text)
@@ -306,5 +310,7 @@ def _fields(
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as the lists that JSON makes of them, so that what is written can be checked before."""
+    """Tuples as the lists that JSON makes of them, so that what is written can be checked
+    before.
+    """
     return list(value) if isinstance(value, tuple) else value

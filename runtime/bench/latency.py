@@ -1,9 +1,11 @@
 """Latency that another person can reproduce.
 
-* Warm up until the rolling median is stable (bounded), then time each call with ``perf_counter_ns``.
-* Competitors are interleaved A B A B in blocks; a ratio is bootstrapped over whole rounds: drift hits both sides.
-* A percentile is printed only above its floor of samples (MLPerf early stopping, c = 0.99). No outlier is removed.
-* Every series is stamped VALID, DRIFTING, THROTTLED or NOISY_HOST, with the reason; TOO_FEW below 11 samples.
+* Warm up until the rolling median is stable (bounded), then time each call with
+``perf_counter_ns``. * Competitors are interleaved A B A B in blocks; a ratio is bootstrapped over
+whole rounds: drift hits both sides. * A percentile is printed only above its floor of samples
+    (MLPerf early stopping, c = 0.99). No outlier is removed.
+* Every series is stamped VALID, DRIFTING, THROTTLED or NOISY_HOST, with the reason; TOO_FEW below
+11 samples.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import numpy as np
 
 from runtime.host.telemetry import Reading, reading
 
-# Samples below which a percentile would be a guess: arXiv 1911.02549 (MLPerf inference), early stopping at c = 0.99.
+# Samples below which a percentile would be a guess: arXiv 1911.02549 (MLPerf inference), early
+# stopping at c = 0.99.
 FLOORS = {50.0: 11, 90.0: 64, 95.0: 130, 99.0: 662, 99.9: 6636}
 
-BLOCK_MS = 100.0  # one competitor's turn: its first call, with cold caches, is one of several; short against drift
+# one competitor's turn: its first call, with cold caches, is one of several; short against drift
+BLOCK_MS = 100.0
 MAX_BLOCK = 64  # calls in a turn
 BOOTSTRAP_ROUNDS, BOOTSTRAP_CALLS = 512, 64  # of a long series, what its interval is resampled from
 WINDOW = 5  # calls in the rolling median of the warm-up
@@ -63,7 +67,9 @@ class Samples:
         return float(self.ns.sum()) / 1e9
 
     def quantiles_ms(self) -> list[float] | None:
-        """p0, p1 ... p100, durations that really occurred: the empirical distribution, drawn; None below 11 samples."""
+        """p0, p1 ... p100, durations that really occurred: the empirical distribution, drawn; None
+        below 11 samples.
+        """
         if self.n < FLOORS[50.0]:
             return None
         return [
@@ -72,7 +78,9 @@ class Samples:
         ]
 
     def percentile_ms(self, percent: float) -> float | None:
-        """A percentile in milliseconds, a duration that really occurred; None below its floor (a key of ``FLOORS``)."""
+        """A percentile in milliseconds, a duration that really occurred; None below its floor (a
+        key of ``FLOORS``).
+        """
         if self.n < FLOORS[percent]:
             return None
         return float(np.percentile(self.ns, percent, method="inverted_cdf")) / 1e6
@@ -102,7 +110,9 @@ class Ratio:
 
 @dataclass(frozen=True)
 class LatencyRow:
-    """One line of a report: what was timed, on what, and how far it can be trusted. Milliseconds per call."""
+    """One line of a report: what was timed, on what, and how far it can be trusted. Milliseconds
+    per call.
+    """
 
     model: str
     precision: str
@@ -161,18 +171,21 @@ def measure(
 
     Args:
         calls: name -> one inference. Equal threads and affinity are the caller's part.
-        seconds: for all together, after the warm-up; at least ``min_rounds`` rounds are run whatever they take.
-        warmup_seconds: bound of each competitor's warm-up; default a quarter of ``seconds``, at least 0.5.
+        seconds: for all together, after the warm-up; at least ``min_rounds`` rounds are run
+            whatever they take.
+        warmup_seconds: bound of each competitor's warm-up; default a quarter of ``seconds``, at
+            least 0.5.
         min_rounds: rounds; 11 is the floor of the median.
         max_rounds: rounds at which measuring ends before ``seconds``.
         min_samples: of every competitor, whatever they take.
-        seconds_each: that every competitor spends in its own calls, at least; a turn then lasts as long as the
-            slowest one's call, so that all get the same time.
+        seconds_each: that every competitor spends in its own calls, at least; a turn then lasts as
+            long as the slowest one's call, so that all get the same time.
         clock_ns: the clock, for tests.
         look: reads the host's clocks and temperatures, for tests.
 
     Returns:
-        Name -> its samples; each round holds the same number of calls, more of a fast competitor than of a slow one.
+        Name -> its samples; each round holds the same number of calls, more of a fast competitor
+        than of a slow one.
     """
     bound = max(0.5, seconds / 4) if warmup_seconds is None else warmup_seconds
     warm = {name: warm_up(call, bound, clock_ns) for name, call in calls.items()}
@@ -222,10 +235,12 @@ def warm_up(
 
 
 def ratio(slow: Samples, fast: Samples, seed: int = 0, resamples: int = 2000) -> Ratio:
-    """How many times faster ``fast`` is: p50(slow) / p50(fast), with a paired bootstrap's 95 % interval.
+    """How many times faster ``fast`` is: p50(slow) / p50(fast), with a paired bootstrap's 95 %
+    interval.
 
-    A round's calls stay together and both sides draw the same rounds, so the host's drift cancels out. The ratio is
-    of all samples; the interval of a long series is resampled from ``BOOTSTRAP_ROUNDS`` blocks of it.
+    A round's calls stay together and both sides draw the same rounds, so the host's drift cancels
+    out. The ratio is of all samples; the interval of a long series is resampled from
+    ``BOOTSTRAP_ROUNDS`` blocks of it.
     """
     rounds = min(len(slow.ns), len(fast.ns))
     rng = np.random.Generator(np.random.Philox(seed))
@@ -302,7 +317,9 @@ def _turn(median_ns: float, block_ms: float, most: int) -> int:
 
 
 def _resampled_from(ns: np.ndarray, rounds: int) -> np.ndarray:
-    """What a long series (R, C) is resampled from: neighbouring rounds as one, and evenly spaced calls of each."""
+    """What a long series (R, C) is resampled from: neighbouring rounds as one, and evenly spaced
+    calls of each.
+    """
     together = -(-rounds // BOOTSTRAP_ROUNDS)
     blocks = ns[: rounds // together * together].reshape(rounds // together, -1)
     calls = blocks.shape[1]

@@ -1,6 +1,7 @@
 """Rules of MLPerf inference that ``bench --mode mlperf`` keeps, and those that it does not.
 
-The result is no MLPerf result: LoadGen does not issue the queries and nobody audits. Rules: MLPerf inference policies,
+The result is no MLPerf result: LoadGen does not issue the queries and nobody audits. Rules: MLPerf
+    inference policies,
 "Scenarios" (SingleStream, Offline) and "Early stopping"; arXiv 1911.02549.
 """
 
@@ -19,13 +20,17 @@ SINGLE_STREAM, OFFLINE = "SingleStream", "Offline"
 
 FOLLOWS = (
     "SingleStream: one image per query, the next query when the last one is done",
-    f"at least {MIN_SECONDS:.0f} s of each model's own time (a shorter run says so in states), and {MIN_SAMPLES} samples",
+    f"at least {MIN_SECONDS:.0f} s of each model's own time (a shorter run says so in "
+    f"states), and {MIN_SAMPLES} samples",
     "p90 and p99 as early-stopping estimates at confidence 0.99; no sample is removed",
-    f"Offline: throughput of batches; below {MIN_SECONDS:.0f} s or {OFFLINE_SAMPLES:,} images states says so",
+    f"Offline: throughput of batches; below {MIN_SECONDS:.0f} s or {OFFLINE_SAMPLES:,} images "
+    "states says so",
 )
 DOES_NOT_FOLLOW = (
-    "LoadGen: queries are issued by this process, competitors interleaved in a fixed order, A B A B",
-    "data set: one input is repeated (the compute of a convolutional network does not depend on its pixels)",
+    "LoadGen: queries are issued by this process, competitors interleaved in a fixed order, "
+    "A B A B",
+    "data set: one input is repeated (the compute of a convolutional network does not depend "
+    "on its pixels)",
     "accuracy is not measured in the same run; the report of the build has it",
     "no audit, no compliance tests, no MLPerf Power methodology",
 )
@@ -34,9 +39,9 @@ DOES_NOT_FOLLOW = (
 def estimate_ms(ns: np.ndarray, percent: float) -> float | None:
     """Early-stopping estimate of a percentile, as LoadGen's SingleStream reports it.
 
-    With n samples the t slowest may be set aside for which a true percentile above the estimate would be seen with
-    probability 1 - ``CONFIDENCE`` at most; the estimate is the fastest of those t. It never lies below the percentile
-    of the samples.
+    With n samples the t slowest may be set aside for which a true percentile above the estimate
+    would be seen with probability 1 - ``CONFIDENCE`` at most; the estimate is the fastest of those
+    t. It never lies below the percentile of the samples.
 
     Args:
         ns: durations, any shape.
@@ -51,7 +56,9 @@ def estimate_ms(ns: np.ndarray, percent: float) -> float | None:
 
 @lru_cache(maxsize=64)
 def set_aside(n: int, share: float) -> int:
-    """Largest t with P(X <= t) <= 1 - ``CONFIDENCE``, X binomial of n trials at 1 - share; 0 where even t = 1 fails."""
+    """Largest t with P(X <= t) <= 1 - ``CONFIDENCE``, X binomial of n trials at 1 - share; 0 where
+    even t = 1 fails.
+    """
     limit, over = 1 - CONFIDENCE, 1 - share
     log_choose, below, t = 0.0, 0.0, -1
     while t < n:

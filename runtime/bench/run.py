@@ -1,7 +1,8 @@
-"""A bundle timed in one call: cold, first, warm, sustained and end to end, against its teacher where one is given.
+"""A bundle timed in one call: cold, first, warm, sustained and end to end, against its teacher
+where one is given.
 
-Everything that is compared runs interleaved in this process, on the same threads and processors. Nothing is estimated:
-what could not be measured is null, and ``states`` says why.
+Everything that is compared runs interleaved in this process, on the same threads and processors.
+Nothing is estimated: what could not be measured is null, and ``states`` says why.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ NO_SENSOR = "no power sensor that can be read here: energy was not measured"
 
 @dataclass(frozen=True)
 class Mode:
-    """How long a series is: ``seconds`` for all competitors together, or for each one, and its least samples."""
+    """How long a series is: ``seconds`` for all competitors together, or for each one, and its
+    least samples.
+    """
 
     seconds: float
     each: bool = False
@@ -71,8 +74,9 @@ class BenchReport:
         rows: compute rows of every number of threads and batch size, then end-to-end rows.
         cold: contender -> its first image in a new process.
         slowest: the contender that the speed-ups without a teacher are against.
-        speedups: "int8_vs_teacher" -> how many times faster, compute of the first batch size and number of threads;
-            others have "@batch8", "@threads2", "@batch8,threads2" or "@end_to_end" behind the name.
+        speedups: "int8_vs_teacher" -> how many times faster, compute of the first batch size and
+            number of threads; others have "@batch8", "@threads2", "@batch8,threads2" or
+            "@end_to_end" behind the name.
         kernels: contender -> kernel -> nodes that ran with it.
         states: what was not measured or not met, and why.
         affinity: processors that everything ran on, where the user chose them.
@@ -152,9 +156,11 @@ def bench(
     Args:
         path: bundle folder.
         models: keys of its manifest; default: every plain precision that this engine loads.
-        seconds: quick: for the compute rows of each combination of batch and threads together; mlperf: for each row.
-            As much again goes to the end-to-end rows (at most 5 s in mlperf mode).
-        batch: images per call of the compute rows; end to end is one image per call, on the first number of threads.
+        seconds: quick: for the compute rows of each combination of batch and threads together;
+            mlperf: for each row. As much again goes to the end-to-end rows (at most 5 s in mlperf
+                mode).
+        batch: images per call of the compute rows; end to end is one image per call, on the first
+            number of threads.
         threads: compute threads; default: the usable physical cores.
         teacher: a bundle folder or a self-describing .onnx file; its default model is timed.
         backend: a row of ``runtime.backends.BACKENDS``.
@@ -162,7 +168,8 @@ def bench(
         affinity: processors that everything here runs on.
         mode: "quick" or "mlperf" (``runtime.bench.mlperf`` says which rules that is).
         sustained: seconds that the default model then runs without a pause.
-        images: a file, or a folder of images, for the end-to-end rows; default: the first golden image as JPEG.
+        images: a file, or a folder of images, for the end-to-end rows; default: the first golden
+            image as JPEG.
         command: what the user typed; default: this process's command line.
         note: is told what comes next, before each part.
 
@@ -249,14 +256,17 @@ class _Run:
         if not batches_ok or not counts or not 0 < self.mode.seconds <= LONGEST_S:
             raise BackendError(
                 "bench",
-                got=f"batch {', '.join(map(str, self.batches))}, {len(counts)} thread counts, {self.mode.seconds} s",
+                got=f"batch {', '.join(map(str, self.batches))}, {len(counts)} thread counts, "
+                f"{self.mode.seconds} s",
                 expected=f"1..{LARGEST_BATCH} images and some time",
             )
         if sustained is not None and not 0 < sustained <= LONGEST_S:
             raise BackendError("bench --sustained", got=f"{sustained} s", expected="some time")
 
     def load(self, entries: Sequence[Contender], threads: int | None) -> dict[str, Loaded]:
-        """Everyone in memory; one that nobody named and that does not load is left out, which is recorded."""
+        """Everyone in memory; one that nobody named and that does not load is left out, which is
+        recorded.
+        """
         out, failures = {}, []
         for entry in entries:
             try:
@@ -281,7 +291,8 @@ class _Run:
         for images in self.batches:
             length = f"{self.mode.seconds:g} s{' each' if self.mode.each else ''}"
             note(
-                f"{' against '.join(loaded)}, batch {images}{suffix.replace('@threads', ', threads ')}, {length}"
+                f"{' against '.join(loaded)}, batch "
+                f"{images}{suffix.replace('@threads', ', threads ')}, {length}"
             )
             calls = {
                 key: partial(item.classifier.runner.run, item.batches[images])
@@ -318,7 +329,9 @@ class _Run:
             )
 
     def cold(self, loaded: Mapping[str, Loaded], threads: int | None) -> dict[str, Cold]:
-        """First images in new processes; one that fails there costs nobody the other figures, and is recorded."""
+        """First images in new processes; one that fails there costs nobody the other figures, and
+        is recorded.
+        """
         out = {}
         for key, item in loaded.items():
             source, precision = item.contender.source, item.contender.precision
@@ -393,7 +406,9 @@ class _Run:
 
 
 def _device_p50_ms(item: Loaded, images: int) -> float | None:
-    """The engine's own clock on the device, without copies and host; None where it has none, or splits the batch."""
+    """The engine's own clock on the device, without copies and host; None where it has none, or
+    splits the batch.
+    """
     runner: Any = item.classifier.runner
     if not hasattr(runner, "device_ms") or images > runner.max_batch:
         return None

@@ -20,7 +20,9 @@ LONGEST_WINDOW_S = 30.0
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a sustained run. ``t_s`` is its end, counted from the start; the rest is of that part, or at its end."""
+    """A part of a sustained run. ``t_s`` is its end, counted from the start; the rest is of that
+    part, or at its end.
+    """
 
     t_s: float
     p50_ms: float

@@ -29,7 +29,9 @@ def lines(content: Content) -> list[str]:
 
 
 def merged(contents: Sequence[Content]) -> list[str]:
-    """The rows of several devices' files in one table, the fastest of the same kind first; nothing is averaged."""
+    """The rows of several devices' files in one table, the fastest of the same kind first; nothing
+    is averaged.
+    """
     cells = [
         (
             "device",
@@ -103,7 +105,10 @@ def _device(host: Content) -> str:
 
 
 def _rows(rows: Iterable[Content]) -> list[str]:
-    head = f"{'model':12} {'batch':>5} {'thr':>3} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} {'n':>7} {'img/s':>9}"
+    head = (
+        f"{'model':12} {'batch':>5} {'thr':>3} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} "
+        f"{'n':>7} {'img/s':>9}"
+    )
     out = [f"{head}  includes · verdict"]
     for row in rows:
         name = _contender(row)
@@ -124,7 +129,10 @@ def _rows(rows: Iterable[Content]) -> list[str]:
         if row.get("energy"):
             cost = row["energy"]
             idle = "" if cost.get("idle_watts") is None else f", idle {cost['idle_watts']:.2f} W"
-            told = f"{cost['mj_per_inference']:.3f} mJ per inference at {cost['watts']:.2f} W{idle}, idle included"
+            told = (
+                f"{cost['mj_per_inference']:.3f} mJ per inference at {cost['watts']:.2f} "
+                f"W{idle}, idle included"
+            )
             out.append(f"{'':12} {told}, {cost['source']}")
     return out
 
@@ -141,7 +149,8 @@ def _speedups(content: Content) -> list[str]:
             else ", ".join(filter(None, ["compute only", where]))
         )
         out.append(
-            f"{fast} is {times['p50']:.2f}x as fast as {slow} (95 % interval {low:.2f} to {high:.2f}), {what}"
+            f"{fast} is {times['p50']:.2f}x as fast as {slow} (95 % interval {low:.2f} to "
+            f"{high:.2f}), {what}"
         )
     return out
 
@@ -151,9 +160,13 @@ def _cold(content: Content) -> list[str]:
     for name, cold in content["cold"].items():
         peak = cold["peak_rss_bytes"]
         memory = "unknown" if peak is None else f"{peak / 2**20:.0f} MiB"
-        parts = f"import {cold['import_ms']:.0f} + load {cold['load_ms']:.0f} + first image {cold['first_ms']:.1f} ms"
+        parts = (
+            f"import {cold['import_ms']:.0f} + load {cold['load_ms']:.0f} + first image "
+            f"{cold['first_ms']:.1f} ms"
+        )
         out.append(
-            f"{name} cold process: {parts}, {cold['process_ms']:.0f} ms in all, peak memory {memory}"
+            f"{name} cold process: {parts}, {cold['process_ms']:.0f} ms in all, peak memory "
+            f"{memory}"
         )
     return out
 
@@ -193,7 +206,8 @@ def _sustained(content: Content) -> list[str]:
     )
     if first:
         out.append(
-            f"  an inference of the last tenth took {last / first - 1:+.1%} longer than one of the first"
+            f"  an inference of the last tenth took {last / first - 1:+.1%} longer than one "
+            "of the first"
         )
     return out
 

@@ -1,6 +1,8 @@
-"""golden.npz on disk: an uncompressed zip of .npy arrays, written with bytes that repeat and read with nothing evaluated.
+"""golden.npz on disk: an uncompressed zip of .npy arrays, written with bytes that repeat and read
+with nothing evaluated.
 
-``numpy.load`` would unpack what a zip claims to hold, allocate what a header claims, and evaluate the header as Python.
+``numpy.load`` would unpack what a zip claims to hold, allocate what a header claims, and evaluate
+the header as Python.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ MAX_ARRAYS = 512
 MAX_TEXT = 64  # characters: a SHA-256 in hex
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.npy")
 
-# What numpy writes for a C-ordered array in format 1.0 (numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
+# What numpy writes for a C-ordered array in format 1.0
+# (numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
 MAGIC = b"\x93NUMPY\x01\x00"
 HEADER = re.compile(
     rb"\{'descr': '(\|u1|[<>]f[48]|[<>]U[0-9]{1,4})', 'fortran_order': False, "

@@ -1,13 +1,17 @@
-"""manifest.json: the list of a bundle's files with their sizes and hashes, and which of them is which model.
+"""manifest.json: the list of a bundle's files with their sizes and hashes, and which of them is
+which model.
 
 ::
 
-    {"schema": 2, "default": "int8", "default_reason": "int8 is 1.9x as fast here", "models": {"int8": "model.int8.onnx"},
-     "files": {"model.int8.onnx": {"bytes": 2712345, "sha256": "..."}, "onnx/model_quantized.onnx": {...}, ...},
-     "targets": {"fp16": {"file": "model.fp16.onnx", "state": "verified", "why": "...", "parity": {...}}}}
+    {"schema": 2, "default": "int8", "default_reason": "int8 is 1.9x as fast here", "models":
+    {"int8": "model.int8.onnx"},
+     "files": {"model.int8.onnx": {"bytes": 2712345, "sha256": "..."}, "onnx/model_quantized.onnx":
+     {...}, ...}, "targets": {"fp16": {"file": "model.fp16.onnx", "state": "verified", "why": "...",
+     "parity": {...}}}}
 
-Schema 2 is schema 1 and one subfolder, ``onnx/``, files ending in ``.ort``, and the optional "targets". Keys that are
-not known are ignored, so that a schema grows without a new number; a number is raised when old readers must not go on.
+Schema 2 is schema 1 and one subfolder, ``onnx/``, files ending in ``.ort``, and the optional
+"targets". Keys that are not known are ignored, so that a schema grows without a new number; a
+number is raised when old readers must not go on.
 """
 
 from __future__ import annotations
@@ -113,7 +117,10 @@ def _file_problems(files: Mapping[str, Any], schema: int) -> Iterator[str]:
     for name, want in files.items():
         if not _is_safe(name, schema):
             places = " or in ".join(folder or "the bundle itself" for folder in FOLDERS[schema])
-            yield f"file name {name[:160]!r}, expected a plain name in {places} that ends in {', '.join(SUFFIXES[schema])}"
+            yield (
+                f"file name {name[:160]!r}, expected a plain name in {places} that ends in "
+                f"{', '.join(SUFFIXES[schema])}"
+            )
         elif (
             not isinstance(want, dict)
             or not _is_size(want.get("bytes"))

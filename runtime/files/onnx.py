@@ -1,8 +1,10 @@
-"""Reads what must be known about an ONNX file before an engine may open it, without the onnx package.
+"""Reads what must be known about an ONNX file before an engine may open it, without the onnx
+package.
 
-An ONNX file is a protobuf message; a model may point to other files (external tensors, compiled engine contexts) and so
-make an engine read what no manifest lists. This walks the wire format (protobuf.dev/programming-guides/encoding) and
-skips all payloads, in milliseconds. Field numbers are those of onnx.proto3, frozen by its compatibility rules.
+An ONNX file is a protobuf message; a model may point to other files (external tensors, compiled
+engine contexts) and so make an engine read what no manifest lists. This walks the wire format
+(protobuf.dev/programming-guides/encoding) and skips all payloads, in milliseconds. Field numbers
+are those of onnx.proto3, frozen by its compatibility rules.
 """
 
 from __future__ import annotations
@@ -99,7 +101,8 @@ def check(path: Path) -> OnnxFacts:
     """``inspect`` that refuses whatever reaches outside the file.
 
     Raises:
-        BundleError: external tensor data, an operator that loads files, or an unknown operator domain.
+        BundleError: external tensor data, an operator that loads files, or an unknown operator
+            domain.
     """
     facts = inspect(path)
     if facts.external_tensors:
@@ -121,7 +124,9 @@ def check(path: Path) -> OnnxFacts:
 
 
 class _Walk:
-    """One pass over a model; it gives up after ``MAX_FIELDS``, so that a hostile file costs seconds at most."""
+    """One pass over a model; it gives up after ``MAX_FIELDS``, so that a hostile file costs seconds
+    at most.
+    """
 
     def __init__(self, facts: OnnxFacts) -> None:
         self.facts, self.left = facts, MAX_FIELDS

@@ -1,7 +1,9 @@
-"""Reads what must be known about an .ort file (ONNX Runtime's flatbuffer) before the engine may open it.
+"""Reads what must be known about an .ort file (ONNX Runtime's flatbuffer) before the engine may
+open it.
 
-The format is onnxruntime's ``ort.fbs``: a file identifier at byte 4, and strings stored as plain bytes. The engine
-verifies the flatbuffer itself; what it would not refuse is an operator that loads another file or runs code.
+The format is onnxruntime's ``ort.fbs``: a file identifier at byte 4, and strings stored as plain
+bytes. The engine verifies the flatbuffer itself; what it would not refuse is an operator that loads
+another file or runs code.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ SUFFIX = ".ort"
 def check(path: Path) -> None:
     """Refuses a file that is not in ORT format, or names an operator that reaches outside it.
 
-    A flatbuffer string is its length (uint32), its bytes and a zero, so that names are found without a schema.
+    A flatbuffer string is its length (uint32), its bytes and a zero, so that names are found
+    without a schema.
 
     Raises:
         BundleError: says which.

@@ -1,4 +1,6 @@
-"""Opens files of unknown origin: regular files of a bounded size only, never a device, a pipe or a folder."""
+"""Opens files of unknown origin: regular files of a bounded size only, never a device, a pipe or a
+folder.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ _BINARY = getattr(os, "O_BINARY", 0)
 
 
 def open_regular(file: Path, max_bytes: int) -> BinaryIO:
-    """``file`` opened for reading; what was checked is what is read, whatever happens to the name meanwhile.
+    """``file`` opened for reading; what was checked is what is read, whatever happens to the name
+    meanwhile.
 
     Raises:
         BundleError: absent, not a regular file, or larger than ``max_bytes``.
@@ -49,7 +52,9 @@ def open_regular(file: Path, max_bytes: int) -> BinaryIO:
 
 
 def read_regular(file: Path, max_bytes: int) -> bytes:
-    """The whole of a regular file; errors as ``open_regular``, and when it cannot be read to its end."""
+    """The whole of a regular file; errors as ``open_regular``, and when it cannot be read to its
+    end.
+    """
     with open_regular(file, max_bytes) as stream:
         try:
             data = stream.read(max_bytes + 1)

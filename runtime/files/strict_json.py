@@ -1,4 +1,6 @@
-"""JSON from strangers: bounded in size and depth, no repeated keys, no NaN or infinity, no half surrogates."""
+"""JSON from strangers: bounded in size and depth, no repeated keys, no NaN or infinity, no half
+surrogates.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def parse_json(text: bytes | str, name: object) -> Any:
 
 
 def _check(value: Any) -> None:
-    """Every string can be written as UTF-8, and nothing lies deeper than ``MAX_DEPTH``; without recursion."""
+    """Every string can be written as UTF-8, and nothing lies deeper than ``MAX_DEPTH``; without
+    recursion.
+    """
     level, depth = [value], 0
     while level:
         depth += 1

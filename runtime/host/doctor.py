@@ -1,6 +1,8 @@
-"""What this machine can run and measure, what is missing, and the command that mends it: ``python -m runtime doctor``.
+"""What this machine can run and measure, what is missing, and the command that mends it: ``python
+-m runtime doctor``.
 
-Nothing is timed, built or downloaded here; a gain is stated in words, for only a measurement gives a figure.
+Nothing is timed, built or downloaded here; a gain is stated in words, for only a measurement gives
+a figure.
 """
 
 from __future__ import annotations
@@ -291,7 +293,8 @@ def _stated(origin: str | None) -> tuple[str, str] | None:
 _INT8 = (
     (
         ("amx-int8",),
-        "the processor multiplies int8 tiles (AMX): int8 pays for ReLU networks, hardly for SiLU and "
+        "the processor multiplies int8 tiles (AMX): int8 pays for ReLU networks, hardly for "
+        "SiLU and "
         "squeeze-and-excite",
     ),
     (
@@ -310,7 +313,10 @@ def int8_words(isa: Sequence[str], arch: str) -> str:
         if set(names) & set(isa):
             return f"{words}; compress bench measures it"
     lacks = "dotprod" if arch in ("aarch64", "arm64", "armv7l") else "VNNI"
-    return f"no int8 dot products ({lacks}) are shown: int8 makes the file smaller, and gains little time or none"
+    return (
+        f"no int8 dot products ({lacks}) are shown: int8 makes the file smaller, and gains "
+        "little time or none"
+    )
 
 
 def _measure(host: telemetry.Host, root: Path) -> list[Finding]:
@@ -473,7 +479,9 @@ def verdict(what: str, possible: bool) -> str:
 
 
 def to_json(findings: Sequence[Finding]) -> dict[str, Any]:
-    """The public form: ``{"schema": 1, "kind": "clip2edge-doctor", "can": {...}, "findings": [...], "support": [...]}``."""
+    """The public form: ``{"schema": 1, "kind": "clip2edge-doctor", "can": {...}, "findings": [...],
+    "support": [...]}``.
+    """
     groups = {finding.group for finding in findings}
     return {
         "schema": 1,

@@ -1,7 +1,8 @@
 """Energy per inference: power integrated over a series of calls, divided by their number.
 
-What the machine takes while it does nothing is inside the figure (idle is reported beside it, never subtracted): a
-battery pays for it too. Each model runs alone here, because sensors are too slow for interleaved turns.
+What the machine takes while it does nothing is inside the figure (idle is reported beside it, never
+subtracted): a battery pays for it too. Each model runs alone here, because sensors are too slow for
+interleaved turns.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Energy:
 
 
 class Meter:
-    """Joules of a sensor between ``start`` and ``stop``: from its counter, else from its watts in a thread of its own."""
+    """Joules of a sensor between ``start`` and ``stop``: from its counter, else from its watts in a
+    thread of its own.
+    """
 
     def __init__(self, sensor: Sensor, interval_s: float = INTERVAL_S) -> None:
         self.sensor, self.interval_s = sensor, interval_s

@@ -1,6 +1,7 @@
 """What a Jetson tells about itself: power mode, clocks, GPU, and the lines of ``tegrastats``.
 
-File names are those of Jetson Linux 32 to 36 (JetPack 4.6 to 6). Everything is optional, as on any other machine.
+File names are those of Jetson Linux 32 to 36 (JetPack 4.6 to 6). Everything is optional, as on any
+other machine.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class IntegratedGpu:
 
 @dataclass(frozen=True)
 class TegraStats:
-    """One line of ``tegrastats``. Rails hold the momentary power, not the average behind the slash."""
+    """One line of ``tegrastats``. Rails hold the momentary power, not the average behind the
+    slash.
+    """
 
     watts: dict[str, float]
     temperatures_c: dict[str, float]
@@ -78,7 +81,9 @@ def integrated_gpu(root: Path = ROOT) -> IntegratedGpu | None:
 
 
 def clocks_locked(root: Path = ROOT) -> bool | None:
-    """Whether every clock's lower limit is its upper one, which is what ``jetson_clocks`` does; None if unknown."""
+    """Whether every clock's lower limit is its upper one, which is what ``jetson_clocks`` does;
+    None if unknown.
+    """
     limits = [
         (number(policy / "scaling_min_freq"), number(policy / "scaling_max_freq"))
         for policy in found(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq")
@@ -90,7 +95,9 @@ def clocks_locked(root: Path = ROOT) -> bool | None:
 
 
 def tegrastats(line: str) -> TegraStats:
-    """Reads one line, of any Jetson Linux: ``VDD_IN 4654mW/4640mW`` as well as ``POM_5V_IN 2012/2012``."""
+    """Reads one line, of any Jetson Linux: ``VDD_IN 4654mW/4640mW`` as well as ``POM_5V_IN
+    2012/2012``.
+    """
     line = line[
         :4096
     ]  # a line is below 1000 characters; the patterns need n² steps in the worst case

@@ -1,6 +1,7 @@
 """NVIDIA's management library through ``pynvml`` (pip install nvidia-ml-py), where it is installed.
 
-Typed against the published NVML API; the logic is tested with a stand-in for the library, no GPU is needed for it.
+Typed against the published NVML API; the logic is tested with a stand-in for the library, no GPU is
+needed for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-# nvmlClocksEventReasons, bits that slow a kernel down (NVML API, "Clocks Event Reasons"). Idle and set clocks do not,
+# nvmlClocksEventReasons, bits that slow a kernel down (NVML API, "Clocks Event Reasons"). Idle and
+# set clocks do not,
 # and the software power cap (0x4) is a large card's steady state.
 REASONS = {
     0x8: "hardware slowdown",

@@ -1,8 +1,10 @@
 """Power sensors of a machine, and what an inference costs by them.
 
-    INA3221    Jetson: rails of the board, mV and mA behind hwmon (JetPack 5 and 6) or iio (JetPack 4)
+    INA3221    Jetson: rails of the board, mV and mA behind hwmon (JetPack 5 and 6) or iio (JetPack
+               4)
     tegrastats the same rails by NVIDIA's program, where they cannot be read as files
-    RAPL       x86: a counter of microjoules per processor package (and its DRAM, where it is counted)
+    RAPL       x86: a counter of microjoules per processor package (and its DRAM, where it is
+               counted)
     NVML       an NVIDIA card: a counter of millijoules, or watts now
     battery    whatever is discharged into the whole machine
 
@@ -43,7 +45,8 @@ class Sensor:
         source: which one, e.g. "INA3221 VDD_IN".
         covers: "cpu", "gpu" or both: whose work is inside the figure.
         watts: power now; None where it cannot be read.
-        joules: a counter that only rises (until ``wraps_at_j``), better than watts; None where there is none.
+        joules: a counter that only rises (until ``wraps_at_j``), better than watts; None where
+            there is none.
     """
 
     source: str
@@ -110,7 +113,9 @@ def rails(root: Path = ROOT) -> list[Rail]:
 
 
 def ina3221(root: Path = ROOT) -> Sensor | None:
-    """The rail that feeds a Jetson module, or the sum of all where none does (AGX Orin, AGX Xavier)."""
+    """The rail that feeds a Jetson module, or the sum of all where none does (AGX Orin, AGX
+    Xavier).
+    """
     present = {rail.name: rail for rail in rails(root)}
     for name in INPUT_RAILS:
         if name in present:
@@ -124,7 +129,9 @@ def ina3221(root: Path = ROOT) -> Sensor | None:
 
 
 def tegrastats(root: Path = ROOT) -> Sensor | None:
-    """The same rails by ``tegrastats``, which goes on running until this process ends; only of this machine."""
+    """The same rails by ``tegrastats``, which goes on running until this process ends; only of this
+    machine.
+    """
     lines = _tegrastats() if root == ROOT else None
     first = lines.newest() if lines else None
     if lines is None or first is None or not first.watts:
@@ -169,7 +176,9 @@ def card(root: Path = ROOT) -> Sensor | None:
 
 
 def battery(root: Path = ROOT) -> Sensor | None:
-    """The first battery that is being discharged: on mains its current says nothing about the load."""
+    """The first battery that is being discharged: on mains its current says nothing about the
+    load.
+    """
     for supply in found(root, "sys/class/power_supply/*"):
         if text(supply / "type") != "Battery" or text(supply / "status") != "Discharging":
             continue
@@ -185,7 +194,9 @@ FINDERS: tuple[Callable[[Path], Sensor | None], ...] = (ina3221, tegrastats, rap
 
 
 def energy_j(readings: list[tuple[float, float]]) -> float | None:
-    """Joules under watts over seconds, (t_s, watts) in order of time, by trapezoids; None below two readings."""
+    """Joules under watts over seconds, (t_s, watts) in order of time, by trapezoids; None below two
+    readings.
+    """
     if len(readings) < 2:
         return None
     return sum(
@@ -194,7 +205,9 @@ def energy_j(readings: list[tuple[float, float]]) -> float | None:
 
 
 def counted_j(before: float | None, after: float | None, wraps_at_j: float | None) -> float | None:
-    """Joules between two looks at a counter; None where it began again and its range is not known."""
+    """Joules between two looks at a counter; None where it began again and its range is not
+    known.
+    """
     if before is None or after is None:
         return None
     if after >= before:

@@ -1,6 +1,7 @@
 """Which file of a bundle runs where: the support matrix.
 
-Versions are those that each platform ships (NVIDIA's JetPack release pages; JetPack 7.2: its users' reports; TensorRT 11
+Versions are those that each platform ships (NVIDIA's JetPack release pages; JetPack 7.2: its users'
+reports; TensorRT 11
 on Jetson: NVIDIA's migration guide of 11.4.1). We have run none of the NVIDIA rows.
 """
 
@@ -20,7 +21,8 @@ class Platform:
     Attributes:
         name: e.g. "JetPack 6.1, 6.2".
         devices: where it runs.
-        linux: Jetson Linux (L4T) versions from and up to which it is this row, (major, minor); empty elsewhere.
+        linux: Jetson Linux (L4T) versions from and up to which it is this row, (major, minor);
+            empty elsewhere.
         python, cuda, tensorrt: as shipped; "-" where there is none.
         files: of a bundle, the best first.
         how: how to run them.
@@ -50,7 +52,8 @@ MATRIX: tuple[Platform, ...] = (
         "11.4",
         "8.5",
         (INT8_ORT,),
-        "onnxruntime on the CPU, with a Python of 3.10 or newer beside the system's; its TensorRT 8 is too old",
+        "onnxruntime on the CPU, with a Python of 3.10 or newer beside the system's; its "
+        "TensorRT 8 is too old",
     ),
     Platform(
         "JetPack 6.0",
@@ -130,7 +133,8 @@ def platform_of(jetson_linux: str | None, arch: str, nvidia: bool) -> Platform:
     """The row of a machine.
 
     Args:
-        jetson_linux: e.g. "R36.4.3"; None elsewhere. A release that no row names counts as the last one before it.
+        jetson_linux: e.g. "R36.4.3"; None elsewhere. A release that no row names counts as the last
+            one before it.
         arch: as ``platform.machine()``.
         nvidia: whether it shows an NVIDIA GPU.
     """

@@ -1,4 +1,6 @@
-"""What the kernel tells in /proc and /sys: one value per file, None where it is absent, unreadable or damaged."""
+"""What the kernel tells in /proc and /sys: one value per file, None where it is absent, unreadable
+or damaged.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def text(file: Path) -> str | None:
 
 
 def number(file: Path, unit: float = 1.0) -> float | None:
-    """A file's number times ``unit``, e.g. 1e-3 for kHz to MHz. Words after it (``32760 ma``) are left out."""
+    """A file's number times ``unit``, e.g. 1e-3 for kHz to MHz. Words after it (``32760 ma``) are
+    left out.
+    """
     return as_number(text(file), unit)
 
 

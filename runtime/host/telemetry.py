@@ -1,4 +1,5 @@
-"""Facts about the host from /proc and /sys. Every one is optional: None where the kernel does not tell.
+"""Facts about the host from /proc and /sys. Every one is optional: None where the kernel does not
+tell.
 
 All functions take the root of the tree, so that they are tested on recorded machines.
 """
@@ -17,7 +18,8 @@ from runtime.host.sysfs import ROOT, as_number, found, number, text, total
 CPUS = "sys/devices/system/cpu"
 KHZ = 1e-3  # to MHz
 
-# Bits of the Raspberry Pi firmware's get_throttled: these say "now", the same ones 16 higher "since boot".
+# Bits of the Raspberry Pi firmware's get_throttled: these say "now", the same ones 16 higher "since
+# boot".
 PI_THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 PI_FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
@@ -181,7 +183,9 @@ def usable_cores(root: Path = ROOT) -> int:
 
 
 def peak_rss_bytes(root: Path = ROOT) -> int | None:
-    """The most memory this process ever held (VmHWM; unlike getrusage it does not inherit the parent's peak)."""
+    """The most memory this process ever held (VmHWM; unlike getrusage it does not inherit the
+    parent's peak).
+    """
     return _sizes(root / "proc/self/status").get("VmHWM")
 
 

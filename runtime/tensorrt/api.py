@@ -1,8 +1,11 @@
-"""The part of TensorRT's Python API that is used, as protocols, and the import with its one clear message.
+"""The part of TensorRT's Python API that is used, as protocols, and the import with its one clear
+message.
 
-Sources: the published bindings' own member lists, 10.3.0 and 11.4.0 (tests/data/tensorrt_api.json); NVIDIA's migration
-guide from 10.x to 11.x. TensorRT 11 has no FP16 or INT8 flags, no calibrators and no weak typing; a network is
-strongly typed there without a flag. On 10.x the flag asks for the same, so one ONNX file means the same on both.
+Sources: the published bindings' own member lists, 10.3.0 and 11.4.0 (tests/data/tensorrt_api.json);
+    NVIDIA's migration
+guide from 10.x to 11.x. TensorRT 11 has no FP16 or INT8 flags, no calibrators and no weak typing; a
+network is strongly typed there without a flag. On 10.x the flag asks for the same, so one ONNX file
+means the same on both.
 """
 
 from __future__ import annotations
@@ -103,7 +106,9 @@ class Inspector(Protocol):
 
 
 class Context(Protocol):
-    """One execution state of an engine. All of one context's calls belong to one thread at a time."""
+    """One execution state of an engine. All of one context's calls belong to one thread at a
+    time.
+    """
 
     nvtx_verbosity: Any
 
@@ -184,11 +189,13 @@ def import_tensorrt() -> TensorRT:
     """The module, of a version that is known.
 
     Raises:
-        BackendError: absent, its libraries are absent, or another major version; with the remedy for this platform.
+        BackendError: absent, its libraries are absent, or another major version; with the remedy
+            for this platform.
     """
     try:
         module: Any = import_module("tensorrt")
-    except Exception as error:  # ImportError, OSError of a missing libnvinfer, or whatever a damaged install raises
+    # ImportError, OSError of a missing libnvinfer, or whatever a damaged install raises
+    except Exception as error:
         raise BackendError(
             "TensorRT is not usable here",
             got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else error!r}",
@@ -212,7 +219,8 @@ def generation(trt: TensorRT) -> Generation:
             "this version of TensorRT is not supported",
             got=version,
             expected="10.x or 11.x",
-            remedy="JetPack 5 and 6.0 carry TensorRT 8: upgrade to JetPack 6.1 or later, or use backend 'onnxruntime'"
+            remedy="JetPack 5 and 6.0 carry TensorRT 8: upgrade to JetPack 6.1 or later, or "
+            "use backend 'onnxruntime'"
             if major in ("7", "8")
             else "pip install --upgrade clip2edge, or use backend 'onnxruntime'",
         )
@@ -223,12 +231,16 @@ def install_hint(root: Path = Path("/")) -> str:
     """What to install on this platform."""
     if (root / "etc/nv_tegra_release").exists():
         return (
-            "on Jetson: sudo apt install tensorrt python3-libnvinfer, then a virtual environment that sees it: "
+            "on Jetson: sudo apt install tensorrt python3-libnvinfer, then a virtual "
+            "environment that sees it: "
             "python3 -m venv --system-site-packages .venv"
         )
     if (root / "proc/driver/nvidia/version").exists():
         return "pip install 'clip2edge[trt]' (CUDA 12 drivers: pip install tensorrt-cu12)"
-    return "this machine shows no NVIDIA GPU: use backend 'onnxruntime', or run this command on the device"
+    return (
+        "this machine shows no NVIDIA GPU: use backend 'onnxruntime', or run this command "
+        "on the device"
+    )
 
 
 def logger(trt: TensorRT) -> Any:

@@ -1,4 +1,6 @@
-"""From the bytes of an ONNX file to the bytes of an engine: one strongly typed network on TensorRT 10 and on 11."""
+"""From the bytes of an ONNX file to the bytes of an engine: one strongly typed network on TensorRT
+10 and on 11.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +44,12 @@ def build(
 ) -> Built:
     """Builds an engine for the GPU of this machine.
 
-    Precision is the file's: int8 where it holds Q/DQ pairs, float16 where it holds float16. No flag changes it.
+    Precision is the file's: int8 where it holds Q/DQ pairs, float16 where it holds float16. No flag
+    changes it.
 
     Raises:
-        BackendError: the parser refuses the file, naming the node; the profile does not fit; or the builder fails.
+        BackendError: the parser refuses the file, naming the node; the profile does not fit; or the
+            builder fails.
     """
     start = time.perf_counter()
     log = logger(trt)
@@ -61,7 +65,8 @@ def build(
             "TensorRT's parser refuses the model",
             got=found or reasons(log),
             expected="an ONNX file that TensorRT takes",
-            remedy="use the bundle's int8.trt, fp16 or fp32 model; compress export checks a file with tensorrt_rules",
+            remedy="use the bundle's int8.trt, fp16 or fp32 model; compress export checks a "
+            "file with tensorrt_rules",
         )
     config = builder.create_builder_config()
     config.builder_optimization_level = settings.optimization_level
@@ -92,7 +97,8 @@ def build(
 def _use_timing_cache(config: Config, kept: bytes) -> tuple[TimingCache, tuple[str, ...]]:
     """Sets the kept measurements; those of another TensorRT or GPU are left, and said so.
 
-    The cache is returned because it has to live until the engine is built: the configuration does not keep it.
+    The cache is returned because it has to live until the engine is built: the configuration does
+        not keep it.
     """
     cache = config.create_timing_cache(kept)
     if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):

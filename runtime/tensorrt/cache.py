@@ -1,9 +1,13 @@
-"""Built engines, kept under the identity of all that they depend on, and trusted only where this user wrote them.
+"""Built engines, kept under the identity of all that they depend on, and trusted only where this
+user wrote them.
 
-An engine is machine code: deserialising one that somebody else wrote runs their code. So none is ever read from a bundle
-or from a path that was handed over; only from this user's cache folder, only if folder and files belong to the user and
-nobody else can write them, and only if the sidecar beside it holds the expected identity and the engine's SHA-256. What
-was hashed is what is used: a file is opened once, without following a link, checked and read through that descriptor.
+An engine is machine code: deserialising one that somebody else wrote runs their code. So none is
+    ever read from a bundle
+or from a path that was handed over; only from this user's cache folder, only if folder and files
+belong to the user and nobody else can write them, and only if the sidecar beside it holds the
+expected identity and the engine's SHA-256. What
+was hashed is what is used: a file is opened once, without following a link, checked and read
+    through that descriptor.
 
     <cache>/<key>.engine   <cache>/<key>.json   <cache>/<key>.lock   and the same for timing caches
 """
@@ -54,7 +58,9 @@ class Identity:
         return _digest(self.to_json())
 
     def timing(self) -> dict[str, Any]:
-        """The identity of the timing cache, which serves every model on this GPU with this TensorRT."""
+        """The identity of the timing cache, which serves every model on this GPU with this
+        TensorRT.
+        """
         return {
             "schema": SCHEMA,
             "timing_cache": True,
@@ -72,10 +78,12 @@ class Entry:
 
 
 class EngineCache:
-    """The cache in ``folder`` (default: ``default_folder()``), made with permissions for this user alone.
+    """The cache in ``folder`` (default: ``default_folder()``), made with permissions for this user
+    alone.
 
     Raises:
-        BackendError: the folder, or one of its files, belongs to or can be written by somebody else.
+        BackendError: the folder, or one of its files, belongs to or can be written by somebody
+            else.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -96,12 +104,15 @@ class EngineCache:
     def load(self, identity: Identity) -> tuple[Entry | None, str]:
         """The engine of ``identity``, or None, and in one sentence why.
 
-        A damaged or mismatched entry counts as absent; one that others could have written is an error.
+        A damaged or mismatched entry counts as absent; one that others could have written is an
+        error.
         """
         return self._read(identity.key, ".engine", identity.to_json())
 
     def save(self, identity: Identity, engine: bytes, facts: dict[str, Any]) -> Path:
-        """Keeps an engine with its sidecar: identity, size, SHA-256 and ``facts`` (the layer report, build time, ...)."""
+        """Keeps an engine with its sidecar: identity, size, SHA-256 and ``facts`` (the layer
+        report, build time, ...).
+        """
         return self._write(identity.key, ".engine", engine, identity.to_json(), facts)
 
     def load_timing(self, identity: Identity) -> bytes:
@@ -115,7 +126,8 @@ class EngineCache:
 
     @contextlib.contextmanager
     def lock(self, identity: Identity, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-        """Held by the one process that builds this engine; a second waits, and then finds it in the cache.
+        """Held by the one process that builds this engine; a second waits, and then finds it in the
+        cache.
 
         Raises:
             BackendError: still held after ``seconds``.
@@ -178,7 +190,9 @@ class EngineCache:
 
 
 def default_folder() -> Path:
-    """$CLIP2EDGE_CACHE/tensorrt, else $XDG_CACHE_HOME/clip2edge/tensorrt, else ~/.cache/clip2edge/tensorrt."""
+    """$CLIP2EDGE_CACHE/tensorrt, else $XDG_CACHE_HOME/clip2edge/tensorrt, else
+    ~/.cache/clip2edge/tensorrt.
+    """
     own = os.environ.get("CLIP2EDGE_CACHE")
     if own:
         return Path(own).expanduser() / "tensorrt"
@@ -228,7 +242,8 @@ def _untrusted(path: Path, why: str) -> BackendError:
         f"the engine cache is not trusted: {path}",
         got=why,
         expected="written by this user, and writable by nobody else",
-        remedy="an engine is machine code; look who wrote it, then remove it, or set CLIP2EDGE_CACHE to a folder of your own",
+        remedy="an engine is machine code; look who wrote it, then remove it, or set "
+        "CLIP2EDGE_CACHE to a folder of your own",
     )
 
 

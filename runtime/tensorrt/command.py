@@ -1,4 +1,6 @@
-"""``engine`` on the command line: build a bundle's engines on this machine, or print the commands of NVIDIA's own tools."""
+"""``engine`` on the command line: build a bundle's engines on this machine, or print the commands
+of NVIDIA's own tools.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,8 @@ def build_engines(
     settings: EngineSettings | None = None,
     cache: Path | None = None,
 ) -> list[EngineRow]:
-    """Builds (or finds) the engine of each of ``models``; default: those of ``PREFERRED`` that the bundle has.
+    """Builds (or finds) the engine of each of ``models``; default: those of ``PREFERRED`` that the
+    bundle has.
 
     Raises:
         BundleError: a damaged bundle, or no such model.
@@ -76,7 +79,8 @@ def build_engines(
 def command_lines(
     path: str | Path, models: Sequence[str] = (), settings: EngineSettings | None = None
 ) -> list[str]:
-    """trtexec and polygraphy lines that build and compare the same engines, for both generations. Needs no GPU.
+    """trtexec and polygraphy lines that build and compare the same engines, for both generations.
+    Needs no GPU.
 
     Raises:
         BundleError: a damaged bundle, or no such model.

@@ -1,10 +1,10 @@
 """The CUDA runtime through ctypes: what JetPack always has, in the few calls that inference needs.
 
-ctypes on libcudart rather than cuda-python, PyCUDA or torch: libcudart comes with every JetPack and with every CUDA
-install, while the Python packages are a further download, whose wheels do not exist for all of JetPack's Python
-versions. The entry points used here kept their C signatures from CUDA 11.4 to 13 (cudaGraphInstantiate itself did not:
-``cudaGraphInstantiateWithFlags`` is the stable one). An older runtime works with every newer driver, so the oldest found
-is taken.
+ctypes on libcudart rather than cuda-python, PyCUDA or torch: libcudart comes with every JetPack and
+with every CUDA install, while the Python packages are a further download, whose wheels do not exist
+for all of JetPack's Python versions. The entry points used here kept their C signatures from CUDA
+11.4 to 13 (cudaGraphInstantiate itself did not: ``cudaGraphInstantiateWithFlags`` is the stable
+one). An older runtime works with every newer driver, so the oldest found is taken.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class Gpu:
-    """A device. All Jetson Orin modules have one name: the number of multiprocessors tells them apart."""
+    """A device. All Jetson Orin modules have one name: the number of multiprocessors tells them
+    apart.
+    """
 
     name: str
     compute_capability: str
@@ -74,7 +76,9 @@ class Gpu:
         return asdict(self)
 
     def identity(self) -> dict[str, Any]:
-        """What an engine depends on: all but the memory, which on a Jetson differs a little from boot to boot."""
+        """What an engine depends on: all but the memory, which on a Jetson differs a little from
+        boot to boot.
+        """
         return {name: value for name, value in asdict(self).items() if name != "memory_bytes"}
 
 
@@ -101,7 +105,8 @@ class Cuda:
                 "the CUDA runtime cannot be loaded",
                 got=error,
                 expected="libcudart of CUDA 11.4 or newer",
-                remedy="on Jetson: sudo apt install nvidia-jetpack; elsewhere: pip install nvidia-cuda-runtime-cu12",
+                remedy="on Jetson: sudo apt install nvidia-jetpack; elsewhere: pip install "
+                "nvidia-cuda-runtime-cu12",
             ) from error
 
     def runtime_version(self) -> str:
@@ -123,7 +128,8 @@ class Cuda:
                 "no NVIDIA GPU is usable here",
                 got=why,
                 expected="an NVIDIA GPU with its driver",
-                remedy="install or update the driver (Jetson: sudo apt install nvidia-jetpack), or use "
+                remedy="install or update the driver (Jetson: sudo apt install "
+                "nvidia-jetpack), or use "
                 "backend 'onnxruntime'",
             )
         device = self._int("cudaGetDevice")
@@ -265,7 +271,9 @@ def open_cuda(root: Path = Path("/")) -> Cuda:
 
 
 def candidates(root: Path = Path("/")) -> list[str]:
-    """Where libcudart may lie, in the order to try: the loader's path, CUDA's own folders, pip's."""
+    """Where libcudart may lie, in the order to try: the loader's path, CUDA's own folders,
+    pip's.
+    """
     names = [f"libcudart.so.{major}" for major in (12, 13)] + ["libcudart.so"]
     folders = [*sorted((root / "usr/local").glob("cuda*/lib64")), *_pip_folders()]
     return [

@@ -45,10 +45,12 @@ class Prepared:
 
 
 def prepare(model: Path, settings: EngineSettings, cache_folder: Path | None = None) -> Prepared:
-    """The engine of the ONNX file ``model`` for this machine; built on the first call, which takes minutes.
+    """The engine of the ONNX file ``model`` for this machine; built on the first call, which takes
+    minutes.
 
     Raises:
-        BackendError: no TensorRT, no GPU, a cache that others may write, or a model that cannot be built.
+        BackendError: no TensorRT, no GPU, a cache that others may write, or a model that cannot be
+            built.
         BundleError: no ONNX file, or one that reaches outside itself.
     """
     if model.suffix in ENGINE_SUFFIXES:
@@ -56,7 +58,8 @@ def prepare(model: Path, settings: EngineSettings, cache_folder: Path | None = N
             "an engine is not loaded from elsewhere",
             got=model,
             expected="the .onnx file that it was built from",
-            remedy="an engine is machine code for one GPU and one TensorRT: it is built here and cached",
+            remedy="an engine is machine code for one GPU and one TensorRT: it is built here "
+            "and cached",
         )
     facts = check(model)
     trt = import_tensorrt()

@@ -1,4 +1,6 @@
-"""One engine at work: page-locked and device buffers, a context for each batch size, CUDA graphs."""
+"""One engine at work: page-locked and device buffers, a context for each batch size, CUDA
+graphs.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ MAX_PLANS = 4  # batch sizes kept ready; each has a context with scratch memory 
 
 @dataclass(frozen=True)
 class Binding:
-    """An input or output: its type, its shape without the batch, and its buffers for the largest batch."""
+    """An input or output: its type, its shape without the batch, and its buffers for the largest
+    batch.
+    """
 
     name: str
     dtype: np.dtype[Any]
@@ -37,7 +41,9 @@ class Binding:
 
 @dataclass(frozen=True)
 class Plan:
-    """One batch size: a context whose shapes and addresses are set, and its captured graph, or None."""
+    """One batch size: a context whose shapes and addresses are set, and its captured graph, or
+    None.
+    """
 
     context: Context
     graph: int | None
@@ -93,7 +99,9 @@ class Execution:
         return {name: self.outputs[name].values[:count].astype(np.float32) for name in outputs}
 
     def device_ms(self, images: np.ndarray, calls: int) -> list[float]:
-        """Milliseconds of compute on the device, without copies and host, of each of ``calls``, by CUDA events."""
+        """Milliseconds of compute on the device, without copies and host, of each of ``calls``, by
+        CUDA events.
+        """
         count = len(images)
         plan = self._plan(count)
         self.input.values[:count] = images
@@ -144,7 +152,8 @@ class Execution:
                 got=self._reason(),
                 remedy="free GPU memory",
             )
-        # Built with detailed verbosity for the layer report, an engine would otherwise annotate every layer it launches.
+        # Built with detailed verbosity for the layer report, an engine would otherwise annotate
+        # every layer it launches.
         context.nvtx_verbosity = self._prepared.trt.ProfilingVerbosity.NONE
         if self.batch is None:
             self._shape(context, batch)
@@ -169,7 +178,9 @@ class Execution:
             )
 
     def _capture(self, context: Context, batch: int) -> int | None:
-        """The graph of one inference; None, and a recorded state, where the engine cannot be captured."""
+        """The graph of one inference; None, and a recorded state, where the engine cannot be
+        captured.
+        """
         self._execute(context)  # a shape's first run allocates, which a capture forbids
         self._cuda.synchronize(self._stream)
         if not self._wants_graph:
@@ -216,7 +227,9 @@ class Execution:
 
 
 class _Owned:
-    """Handles with the call that gives each back; released in the reverse order, once. Graphs come and go before that."""
+    """Handles with the call that gives each back; released in the reverse order, once. Graphs come
+    and go before that.
+    """
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda, self._handles = cuda, list[tuple[int, Any]]()

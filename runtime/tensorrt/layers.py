@@ -1,9 +1,10 @@
 """What really runs: the layers of a built engine, from the JSON of TensorRT's engine inspector.
 
-The QDQ nodes in a file are a wish. TensorRT fuses, reformats and picks kernels; the inspector (with detailed profiling
-verbosity) says what came of it. Its JSON differs by version: 10.x names a tensor's type inside "Format/Datatype" and its
-inputs and outputs in "Bindings"; 11.x has "Datatype" (or "DataType") beside "Format", and "I/O Tensors". Source: NVIDIA,
-Migrating IEngineInspector Usage from TensorRT 10.x to 11.x; the layers' fields, engine inspector documentation.
+The QDQ nodes in a file are a wish. TensorRT fuses, reformats and picks kernels; the inspector (with
+detailed profiling verbosity) says what came of it. Its JSON differs by version: 10.x names a
+tensor's type inside "Format/Datatype" and its inputs and outputs in "Bindings"; 11.x has "Datatype"
+(or "DataType") beside "Format", and "I/O Tensors". Source: NVIDIA, Migrating IEngineInspector Usage
+from TensorRT 10.x to 11.x; the layers' fields, engine inspector documentation.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 
 from runtime.errors import BackendError
 
-# Words for a type, in the inspector's several spellings; the longer word first: "UInt8" holds "Int8", "BFloat16" "Float".
+# Words for a type, in the inspector's several spellings; the longer word first: "UInt8" holds
+# "Int8", "BFloat16" "Float".
 _TYPES = (
     ("uint8", r"uint8"),
     ("int8", r"int8"),
@@ -47,7 +49,8 @@ class Layer:
 
     Attributes:
         kind: TensorRT's own word, e.g. "CaskConvolution", "Reformat", "kgen".
-        role: "compute" (convolutions and products), "reformat", "qdq" (a Quantize or Dequantize that was not fused), "other".
+        role: "compute" (convolutions and products), "reformat", "qdq" (a Quantize or Dequantize
+            that was not fused), "other".
         precision: what it computes in: "int8", "fp16", "fp32", ..., "unknown".
         evidence: where that is known from: "weights", "tactic", "input" or "none".
     """
@@ -61,7 +64,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """The layers of an engine. ``detailed`` is False where the engine was built without that verbosity."""
+    """The layers of an engine. ``detailed`` is False where the engine was built without that
+    verbosity.
+    """
 
     layers: tuple[Layer, ...]
     detailed: bool
@@ -78,7 +83,9 @@ class LayerReport:
         )
 
     def unfused_qdq(self) -> list[str]:
-        """Quantize and Dequantize nodes that became layers of their own: each costs a pass over memory."""
+        """Quantize and Dequantize nodes that became layers of their own: each costs a pass over
+        memory.
+        """
         return [layer.name for layer in self.layers if layer.role == "qdq"]
 
     def float_compute(self) -> list[str]:
@@ -104,7 +111,8 @@ class LayerReport:
             listed = ", ".join(f"{count} {name}" for name, count in sorted(types.items())) or "none"
             return f"convolutions and products: {listed}; {reformats} reformats"
         return (
-            f"{integer} of {total} convolutions and products run in int8; {left} of {qdq_nodes} Q/DQ nodes were not fused; "
+            f"{integer} of {total} convolutions and products run in int8; {left} of "
+            f"{qdq_nodes} Q/DQ nodes were not fused; "
             f"{reformats} reformats"
         )
 
@@ -136,7 +144,8 @@ def is_quantized(kernels: dict[str, int]) -> bool:
 
 
 def parse_layers(text: str) -> LayerReport:
-    """The report of an engine inspector's ``get_engine_information(LayerInformationFormat.JSON)``, 10.x or 11.x.
+    """The report of an engine inspector's ``get_engine_information(LayerInformationFormat.JSON)``,
+    10.x or 11.x.
 
     Raises:
         BackendError: no JSON, or no list of layers in it.
@@ -162,7 +171,9 @@ def parse_layers(text: str) -> LayerReport:
 
 
 def type_of(text: str) -> str | None:
-    """The precision that a type or format text names, e.g. "Thirty-two wide channel vectorized row major Int8 format"."""
+    """The precision that a type or format text names, e.g. "Thirty-two wide channel vectorized row
+    major Int8 format".
+    """
     return next((name for name, pattern in _TYPES if re.search(pattern, text, re.IGNORECASE)), None)
 
 
@@ -200,7 +211,9 @@ def _role(name: str, kind: str, row: dict[str, Any]) -> str:
 
 
 def _precision(row: dict[str, Any], role: str) -> tuple[str, str]:
-    """Precision and its evidence. The weights' type is the surest; a kernel's name comes next; then its input."""
+    """Precision and its evidence. The weights' type is the surest; a kernel's name comes next; then
+    its input.
+    """
     weights = row.get("Weights")
     named = type_of(str(weights.get("Type", ""))) if isinstance(weights, dict) else None
     if named:

@@ -1,4 +1,6 @@
-"""What an engine is built with: shapes and builder options, for the API and as trtexec and polygraphy command lines."""
+"""What an engine is built with: shapes and builder options, for the API and as trtexec and
+polygraphy command lines.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,10 @@ class EngineSettings:
         opt_batch: the batch that tactics are chosen for.
         max_batch: largest batch; the runner splits what is larger.
         optimization_level: TensorRT's builder_optimization_level, 0..5; 3 is TensorRT's default.
-        workspace_mib: bound of the scratch memory in MiB; None leaves it to TensorRT (all of the device's memory).
-        tf32: lets float32 layers multiply in TF32 (10 bits of mantissa). Off, so that fp32 means fp32.
+        workspace_mib: bound of the scratch memory in MiB; None leaves it to TensorRT (all of the
+            device's memory).
+        tf32: lets float32 layers multiply in TF32 (10 bits of mantissa). Off, so that fp32 means
+            fp32.
     """
 
     min_batch: int = 1
@@ -56,7 +60,8 @@ class EngineSettings:
         return asdict(self)
 
     def shapes(self, shape: Shape) -> tuple[tuple[int, ...], ...] | None:
-        """Smallest, best and largest shape of an input whose batch is dynamic; None where it is fixed.
+        """Smallest, best and largest shape of an input whose batch is dynamic; None where it is
+        fixed.
 
         Args:
             shape: e.g. ("batch", 3, 224, 224) or (-1, 3, 224, 224).
@@ -114,7 +119,8 @@ def trtexec(
 def polygraphy(
     model: Path, inputs: Mapping[str, Shape], settings: EngineSettings, major: int
 ) -> str:
-    """The command line that compares TensorRT with onnxruntime on the same model and random inputs, layer output by output.
+    """The command line that compares TensorRT with onnxruntime on the same model and random inputs,
+    layer output by output.
 
     ``inputs`` and ``major`` as for ``trtexec``.
     """

@@ -1,4 +1,6 @@
-"""The benchmark that asks three apps the same images: its counting, and what it says of an app that was not run."""
+"""The benchmark that asks three apps the same images: its counting, and what it says of an app that
+was not run.
+"""
 
 from __future__ import annotations
 

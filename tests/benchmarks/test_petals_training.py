@@ -29,7 +29,10 @@ from compress.petals.world import training_flowers
 
 
 def test_help_names_every_phase_and_imports_no_torch() -> None:
-    code = "import sys; from benchmarks.petals_training import train; assert 'torch' not in sys.modules; train.main(['--help'])"
+    code = (
+        "import sys; from benchmarks.petals_training import train; assert 'torch' not in "
+        "sys.modules; train.main(['--help'])"
+    )
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout

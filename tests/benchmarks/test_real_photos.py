@@ -1,4 +1,6 @@
-"""The real-photo benchmark: stand-ins trained at a tiny scale, loaded by the public names; its claims and their statistics."""
+"""The real-photo benchmark: stand-ins trained at a tiny scale, loaded by the public names; its
+claims and their statistics.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ TINY = world.Scale({"photos": 0, "teacher": 60, "prior": 60, "generator": 16, "e
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Batches as small as these are done sooner by one thread than two threads meet, above all on busy cores."""
+    """Batches as small as these are done sooner by one thread than two threads meet, above all on
+    busy cores.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -8,7 +8,10 @@ from benchmarks.signs import PAGES, RESULTS, page, verdicts
 
 
 def test_verdict_lines_are_read_as_they_are_written() -> None:
-    text = "- holds: a > b (+1.0 ± 0.5 points (x))\n- **FAILS**: c (d)\n- not shown: e > f (g)\n- nothing: h (i)\n"
+    text = (
+        "- holds: a > b (+1.0 ± 0.5 points (x))\n- **FAILS**: c (d)\n- not shown: e > f "
+        "(g)\n- nothing: h (i)\n"
+    )
     assert verdicts(text) == [
         ("holds", "a > b", "+1.0 ± 0.5 points (x)"),
         ("FAILS", "c", "d"),

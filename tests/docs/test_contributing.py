@@ -41,9 +41,12 @@ def test_the_strategy_of_the_example_makes_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = (
-        "from __future__ import annotations\nfrom collections.abc import Sequence\nfrom typing import Any\n"
-        "import numpy as np\nfrom compress.engine.config import GenerateSettings\nfrom compress.generate.base import *\n"
-        "from compress.generate.base import Generator, Job, Made, Sources, SynthRecord, wanted_per_class\n"
+        "from __future__ import annotations\nfrom collections.abc import Sequence\nfrom "
+        "typing import Any\n"
+        "import numpy as np\nfrom compress.engine.config import GenerateSettings\nfrom "
+        "compress.generate.base import *\n"
+        "from compress.generate.base import Generator, Job, Made, Sources, SynthRecord, "
+        "wanted_per_class\n"
         "from compress.engine.seeds import derive\n\n\n"
     )
     (tmp_path / "centroid_example.py").write_text(head + example("strategy"))

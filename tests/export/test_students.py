@@ -1,4 +1,6 @@
-"""Real students end to end: capture, calibrate, convert, export, rewrite, run. Minutes, so marked slow."""
+"""Real students end to end: capture, calibrate, convert, export, rewrite, run. Minutes, so marked
+slow.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ SIZE = 96
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(  # EfficientNet: onnxruntime fuses only what no SiLU follows, which is why fp32 ships there
+# EfficientNet: onnxruntime fuses only what no SiLU follows, which is why fp32 ships there
+@pytest.mark.parametrize(
     ("name", "convolutions", "additions"),
     [("resnet18", 20, 8), ("mobilenetv4_conv_small", 46, 10), ("efficientnet_b0", 16, 9)],
 )

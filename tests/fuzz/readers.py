@@ -1,6 +1,8 @@
-"""The readers that meet files from strangers, each as a function of bytes: a valid object or an EdgeError, nothing else.
+"""The readers that meet files from strangers, each as a function of bytes: a valid object or an
+EdgeError, nothing else.
 
-``tests/runtime/files/test_fuzz.py`` feeds them with hypothesis, ``run.py`` beside this file with atheris.
+``tests/runtime/files/test_fuzz.py`` feeds them with hypothesis, ``run.py`` beside this file with
+atheris.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ READERS: dict[str, Callable[[bytes], object]] = {
 
 
 def refused(reader: str, data: bytes) -> EdgeError | None:
-    """Why the reader refuses ``data``; None where it reads it. Every other exception is the bug that is looked for."""
+    """Why the reader refuses ``data``; None where it reads it. Every other exception is the bug
+    that is looked for.
+    """
     try:
         READERS[reader](data)
     except EdgeError as error:

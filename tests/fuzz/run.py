@@ -1,9 +1,11 @@
-"""Coverage-guided fuzzing of one reader, by hand and for as long as one likes (pip install atheris; Linux, CPython).
+"""Coverage-guided fuzzing of one reader, by hand and for as long as one likes (pip install atheris;
+Linux, CPython).
 
     python tests/fuzz/run.py onnx CORPUS_FOLDER -max_total_time=600
 
-The folder may hold valid files to start from; libFuzzer (llvm.org/docs/LibFuzzer.html) adds what reached new code. It stops
-at the first exception that is no EdgeError, after 25 s on one input, or above 2 GB of memory, and keeps the input.
+The folder may hold valid files to start from; libFuzzer (llvm.org/docs/LibFuzzer.html) adds what
+reached new code. It stops at the first exception that is no EdgeError, after 25 s on one input, or
+above 2 GB of memory, and keeps the input.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Labels a bundle's images as a user of Hugging Face optimum does: python optimum_labels.py BUNDLE FILE_NAME IMAGE...
+"""Labels a bundle's images as a user of Hugging Face optimum does: python optimum_labels.py BUNDLE
+FILE_NAME IMAGE...
 
-Prints one JSON object: versions, the file that was loaded, and per image its label and its logits. Nothing of clip2edge is
+Prints one JSON object: versions, the file that was loaded, and per image its label and its logits.
+    Nothing of clip2edge is
 imported: this is somebody else's loader.
 """
 

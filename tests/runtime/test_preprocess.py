@@ -178,7 +178,9 @@ def test_geometry_is_resize_of_the_shorter_side_and_centre_crop(
 
 
 def test_tall_images_have_the_same_pixels_under_every_pillow() -> None:
-    """Hash seen with Pillow 10.0.0, 12.0.0 and 13.0.0; one call of resize gives other pixels from 13 on."""
+    """Hash seen with Pillow 10.0.0, 12.0.0 and 13.0.0; one call of resize gives other pixels from
+    13 on.
+    """
     y, x, c = np.mgrid[0:260, 0:80, 0:3]
     tall = ((x * 37 + y * y * 11 + c * 91 + x * y) % 256).astype(np.uint8)
     pixels = geometry(Image.fromarray(tall), spec(32, 36, "bicubic"))

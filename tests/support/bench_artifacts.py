@@ -1,7 +1,9 @@
-"""Stage artifacts for bench and report: real images, a real data stage, real ONNX files; only training is played.
+"""Stage artifacts for bench and report: real images, a real data stage, real ONNX files; only
+training is played.
 
-The "student" is a random convolution with a fitted head, the "teacher" a wider one at another geometry, so that
-accuracy, latency, kernels and predictions are measured on files that really classify.
+The "student" is a random convolution with a fitted head, the "teacher" a wider one at another
+geometry, so that accuracy, latency, kernels and predictions are measured on files that really
+classify.
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ def image_folder(root: Path, shots: int = 6, tests: int = 12) -> Path:
 def network(
     size: int, width: int, classes: int, seed: int, outputs: tuple[str, ...] = ("logits",)
 ) -> onnx.ModelProto:
-    """conv, relu, conv, relu, mean, gemm with random weights; the gemms are zero until ``fit_head``."""
+    """conv, relu, conv, relu, mean, gemm with random weights; the gemms are zero until
+    ``fit_head``.
+    """
     rng = np.random.default_rng(seed)
 
     def weight(name: str, *shape: int) -> onnx.TensorProto:
@@ -156,7 +160,9 @@ def fit_head(
     output: str,
     ridge: float,
 ) -> None:
-    """Ridge regression of the one-hot labels onto the features; logits are scaled so that confidences look real."""
+    """Ridge regression of the one-hot labels onto the features; logits are scaled so that
+    confidences look real.
+    """
     onnx.save(model, path)
     features = onnx_logits(path, "features")(images)
     centre = features.mean(axis=0)
@@ -182,7 +188,9 @@ def sealed(stage: str, path: Path, facts: Mapping[str, Any], seconds: float) -> 
 
 
 def make(root: Path, settings: Settings, train: int = 40) -> dict[str, Artifact]:
-    """Every stage before "bench". ``train``: images per class that the played training sees, drawn from noisy shots."""
+    """Every stage before "bench". ``train``: images per class that the played training sees, drawn
+    from noisy shots.
+    """
     folders = {
         name: root / name
         for name in ("data", "teacher", "generate", "label", "distill", "quantize", "export")
@@ -292,7 +300,9 @@ def make(root: Path, settings: Settings, train: int = 40) -> dict[str, Artifact]
 def _synthetic(
     shots: np.ndarray, labels: np.ndarray, classes: int, per_class: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Blends of two shots of a class, numbered as the generate stage does: row j * K + c is image j of class c."""
+    """Blends of two shots of a class, numbered as the generate stage does: row j * K + c is image j
+    of class c.
+    """
     images = np.empty((per_class * classes, *shots.shape[1:]), np.uint8)
     made_labels = np.tile(np.arange(classes), per_class)
     for row, k in enumerate(made_labels):
@@ -421,7 +431,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 @pytest.fixture(scope="session")
 def several_domains(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Petals with shots from the photos, tested on the sketches and the night too, 64 images each."""
+    """Petals with shots from the photos, tested on the sketches and the night too, 64 images
+    each.
+    """
     if "domains" not in _FINISHED:
         options = {
             "bench": {"seconds": 0.1, "threads": [1]},

@@ -44,7 +44,9 @@ def image_folder(
 def domain_folders(
     root: Path, folders: tuple[str, ...], classes: Iterable[str], count: int = 5
 ) -> Path:
-    """``ROOT/<folder>/<class>/000.jpg``: ``count`` images of every class in every domain's folder, all different."""
+    """``ROOT/<folder>/<class>/000.jpg``: ``count`` images of every class in every domain's folder,
+    all different.
+    """
     for number, (folder, name) in enumerate(
         (folder, name) for folder in folders for name in classes
     ):

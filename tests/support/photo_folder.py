@@ -1,4 +1,6 @@
-"""A folder of images as cameras and editors write them: sizes, formats, subsampling, rotation, transparency."""
+"""A folder of images as cameras and editors write them: sizes, formats, subsampling, rotation,
+transparency.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ KINDS = ("png", "jpeg", "progressive", "no subsampling", "rotated", "gray", "pal
 
 
 def picture(seed: int) -> Image.Image:
-    """A picture with smooth areas, edges and grain, of a size and shape of its own; some are taller than 2:1."""
+    """A picture with smooth areas, edges and grain, of a size and shape of its own; some are taller
+    than 2:1.
+    """
     rng = np.random.default_rng(seed)
     size = tuple(int(edge) for edge in rng.integers(20, 300, 2))
     pixels = photo(seed, size).astype(np.int16) + rng.normal(0, 6, (size[1], size[0], 3)).astype(

@@ -1,4 +1,6 @@
-"""Files of /proc and /sys as real machines have them: name -> text. Figures are changed, names and forms are not."""
+"""Files of /proc and /sys as real machines have them: name -> text. Figures are changed, names and
+forms are not.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,13 @@ ORIN_NANO = {  # JetPack 6, one INA3221 whose first channel is the module's inpu
     f"{INA}/1-0040/hwmon/hwmon1/curr3_input": "296\n",
     f"{INA}/1-0040/hwmon/hwmon1/in7_label": "sum of shunt voltages\n",
     f"{INA}/1-0040/hwmon/hwmon1/in7_input": "1352\n",
-    "proc/device-tree/model": "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\x00",
+    "proc/device-tree/model": "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit "
+    "Super\x00",
     "var/lib/nvpmodel/status": "pmode:0002",
-    "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\nCPU_ONLINE CORE_0 1\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n",
-    "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed\n",
+    "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\nCPU_ONLINE CORE_0 1\n< POWER_MODEL "
+    "ID=2 NAME=MAXN_SUPER >\n",
+    "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, "
+    "EABI: aarch64, DATE: Wed\n",
     "sys/class/devfreq/17000000.gpu/device/of_node/name": "gpu\x00",
     "sys/class/devfreq/17000000.gpu/device/load": "620\n",
     "sys/class/devfreq/17000000.gpu/cur_freq": "612000000\n",
@@ -90,7 +95,8 @@ SERVER = {  # two packages with DRAM counters
 
 RASPBERRY_PI = {
     "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\x00",
-    "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd asimddp\n\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n",
+    "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd asimddp\n\nModel\t\t: Raspberry Pi "
+    "5 Model B Rev 1.0\n",
     "sys/devices/platform/soc/soc:firmware/get_throttled": "50005\n",
     "sys/class/thermal/thermal_zone0/temp": "81500\n",
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1500000\n",
@@ -98,16 +104,20 @@ RASPBERRY_PI = {
 
 ORIN_NANO_LINE = (
     "09-17-2026 02:10:16 RAM 1483/7620MB (lfb 105x4MB) SWAP 253/12002MB (cached 2MB) "
-    "CPU [0%@729,0%@729,0%@729,off,off,0%@729] GR3D_FREQ 62%@612 cpu@47.75C soc2@46.718C gpu@50C tj@50C "
+    "CPU [0%@729,0%@729,0%@729,off,off,0%@729] GR3D_FREQ 62%@612 cpu@47.75C soc2@46.718C "
+    "gpu@50C tj@50C "
     "VDD_IN 4541mW/4600mW VDD_CPU_GPU_CV 521mW/530mW VDD_SOC 1446mW/1473mW"
 )
 ORIN_NX_LINE = (
-    "RAM 1224/15368MB (lfb 8x4MB) SWAP 0/7684MB (cached 0MB) CPU [1%@729,off] EMC_FREQ 0%@2133 GR3D_FREQ 0%@[305] "
+    "RAM 1224/15368MB (lfb 8x4MB) SWAP 0/7684MB (cached 0MB) CPU [1%@729,off] EMC_FREQ "
+    "0%@2133 GR3D_FREQ 0%@[305] "
     "NVDEC off CPU@43.5C CV0@-256C VDD_IN 4319mW/4319mW"
 )
 NANO_LINE = (
-    "RAM 903/3956MB (lfb 5x1MB) IRAM 0/252kB(lfb 252kB) CPU [10%@1479,8%@1479,5%@1479,4%@1479] EMC_FREQ 2%@1600 "
-    "GR3D_FREQ 99%@921 APE 25 PLL@33C CPU@36.5C PMIC@100C GPU@35C AO@41C POM_5V_IN 4532/3010 POM_5V_GPU 1200/300"
+    "RAM 903/3956MB (lfb 5x1MB) IRAM 0/252kB(lfb 252kB) CPU "
+    "[10%@1479,8%@1479,5%@1479,4%@1479] EMC_FREQ 2%@1600 "
+    "GR3D_FREQ 99%@921 APE 25 PLL@33C CPU@36.5C PMIC@100C GPU@35C AO@41C POM_5V_IN 4532/3010 "
+    "POM_5V_GPU 1200/300"
 )
 
 

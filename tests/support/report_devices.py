@@ -1,6 +1,8 @@
-"""What other engineers' hardware would send: bench.json files, budgets, candidates and a sensitivity front, for the report.
+"""What other engineers' hardware would send: bench.json files, budgets, candidates and a
+sensitivity front, for the report.
 
-The figures are drawn, not measured: they exist so that the page and its contract can be tested without the devices.
+The figures are drawn, not measured: they exist so that the page and its contract can be tested
+    without the devices.
 """
 
 from __future__ import annotations
@@ -100,7 +102,9 @@ def row(
 def bench_json(
     bundle: Path, host: dict[str, Any], scale: float = 1.0, **more: Any
 ) -> dict[str, Any]:
-    """A bench.json of a bundle: teacher, fp32 and int8, ``scale`` times as slow as 0.7, 0.12 and 0.06 ms."""
+    """A bench.json of a bundle: teacher, fp32 and int8, ``scale`` times as slow as 0.7, 0.12 and
+    0.06 ms.
+    """
     manifest = (bundle / "manifest.json").read_bytes()
     files = {name: entry["sha256"] for name, entry in json.loads(manifest)["files"].items()}
     fp32, int8, name = files["model.fp32.onnx"], files["model.int8.onnx"], bundle.name

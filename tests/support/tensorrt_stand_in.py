@@ -1,9 +1,12 @@
 """A stand-in for TensorRT 10 and 11 and for the CUDA runtime, strict where the real ones are.
 
-No class here has a public member that the published bindings lack (tests/data/tensorrt_api.json; ``check_surface``), and
-setting one raises: what is written against 10 and gone in 11 fails here as it would there. Engines compute with
-onnxruntime, so the numbers that come out of the buffers are real. Device memory is host memory behind checked addresses;
-work queued on a stream runs when the stream is synchronised, and while a stream is captured it is only recorded.
+No class here has a public member that the published bindings lack (tests/data/tensorrt_api.json;
+``check_surface``), and
+setting one raises: what is written against 10 and gone in 11 fails here as it would there. Engines
+    compute with
+onnxruntime, so the numbers that come out of the buffers are real. Device memory is host memory
+behind checked addresses; work queued on a stream runs when the stream is synchronised, and while a
+stream is captured it is only recorded.
 """
 
 from __future__ import annotations
@@ -165,8 +168,9 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
     """A module ``tensorrt`` of a major version.
 
     Args:
-        quirks: ``parse_error``, ``build_fails``, ``refuses_timing_cache``, ``uncapturable``, ``float_engine``,
-            ``rejects_engines`` (a set of the SHA-256 of engines that are not accepted), ``rejects_all``, ``warning``.
+        quirks: ``parse_error``, ``build_fails``, ``refuses_timing_cache``, ``uncapturable``,
+            ``float_engine``, ``rejects_engines`` (a set of the SHA-256 of engines that are not
+            accepted), ``rejects_all``, ``warning``.
     """
     version = VERSIONS[major]
     surface = SURFACE[version]
@@ -525,7 +529,9 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
 
 
 def engine_information(model: bytes, major: int, float_engine: bool = False) -> str:
-    """Layer information in the form of a version, one layer for each Conv and Gemm of an ONNX model."""
+    """Layer information in the form of a version, one layer for each Conv and Gemm of an ONNX
+    model.
+    """
     graph = onnx.load_from_string(model).graph
     quantized = not float_engine and any(node.op_type == "QuantizeLinear" for node in graph.node)
     layers = [

@@ -22,7 +22,9 @@ SIZE, CLASSES = 32, 20
 
 
 class TinyCNN(nn.Module):
-    """All that the quantizer knows: conv-bn-relu, max pool, a residual, depthwise ReLU6, pooling, cosine head."""
+    """All that the quantizer knows: conv-bn-relu, max pool, a residual, depthwise ReLU6, pooling,
+    cosine head.
+    """
 
     def __init__(
         self, width: int = 24, embed: int = 32, classes: int = CLASSES, eps: float = 1e-3
@@ -64,7 +66,9 @@ def images(count: int, size: int = SIZE, seed: int = 1) -> Tensor:
 
 
 def settled(model: nn.Module, size: int = SIZE) -> nn.Module:
-    """``model`` in eval mode with batch statistics of real inputs, so that activations have sane ranges."""
+    """``model`` in eval mode with batch statistics of real inputs, so that activations have sane
+    ranges.
+    """
     model.train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -98,7 +102,9 @@ def quantized(model: nn.Module, size: int = SIZE) -> PreparedStudent:
 
 
 def stage_context(tmp_path: Path, stage: str, **sections: dict[str, Any]) -> StageContext:
-    """A context for ``stage`` behind small finished stages (made once per ``tmp_path``): real files, random content."""
+    """A context for ``stage`` behind small finished stages (made once per ``tmp_path``): real
+    files, random content.
+    """
     root = tmp_path / "inputs"
     if not root.exists():
         _make_inputs(root)

@@ -44,7 +44,9 @@ def save_stable_diffusion(folder: Path) -> None:
 
 
 def save_unclip(folder: Path, *, label: int = 2 * WIDTH) -> None:
-    """A ``StableUnCLIPImg2ImgPipeline`` with random weights; ``label`` is the width its UNet takes as class label."""
+    """A ``StableUnCLIPImg2ImgPipeline`` with random weights; ``label`` is the width its UNet takes
+    as class label.
+    """
     from diffusers import DDIMScheduler, DDPMScheduler, StableUnCLIPImg2ImgPipeline
     from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import (
         StableUnCLIPImageNormalizer,

@@ -1,4 +1,6 @@
-"""Stand-ins shared by the tests of teacher, generate and label: a saved CLIP, a data stage, an exact generator."""
+"""Stand-ins shared by the tests of teacher, generate and label: a saved CLIP, a data stage, an
+exact generator.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ def jobs(classes: int = 3, numbers: int = 6, seed: int = 5) -> list[Job]:
 
 
 class Echo:
-    """A generator whose image is a picture of its embedding: cheap, and exact enough to see leaks."""
+    """A generator whose image is a picture of its embedding: cheap, and exact enough to see
+    leaks.
+    """
 
     name, image_size, embed_dim, license = "echo", 4, 6, "none"
     takes = generators.TEXT | generators.IMAGE

@@ -1,8 +1,11 @@
-"""Kandinsky 2.2 (diffusers): a CLIP ViT-bigG image space, a diffusion prior into it and a decoder out of it.
+"""Kandinsky 2.2 (diffusers): a CLIP ViT-bigG image space, a diffusion prior into it and a decoder
+out of it.
 
-Semantics of the library that matter here: a text becomes an image embedding through the *prior*, an image through the
-prior pipeline's own CLIP vision tower, both un-normalised; the unconditional branch of guidance is the image embedding
-of an all-zero image. Every image has generators of its own, so it depends on its seed and not on its batch.
+Semantics of the library that matter here: a text becomes an image embedding through the *prior*, an
+    image through the
+prior pipeline's own CLIP vision tower, both un-normalised; the unconditional branch of guidance is
+the image embedding of an all-zero image. Every image has generators of its own, so it depends on
+its seed and not on its batch.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ from compress.generate.generators.pipelines import (
 from compress.generate.generators.table import IMAGE, TEXT, Place
 
 PRIOR_GUIDANCE = 4.0  # the library's default, as in its interpolate()
-# The decoder pipeline passes a generator to step() and never calls scale_model_input(): only these schedulers fit.
+# The decoder pipeline passes a generator to step() and never calls scale_model_input(): only these
+# schedulers fit.
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler")
 LEARNED_VARIANCE = ("DDPMScheduler",)
 
@@ -68,7 +72,9 @@ class Kandinsky:
         return encode_images(self.prior.image_processor, self.prior.image_encoder, images)
 
     def embed_texts(self, texts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.float32]:
-        """One draw of the diffusion prior per text and seed; with ``text_via_prior=False`` the raw text embedding."""
+        """One draw of the diffusion prior per text and seed; with ``text_via_prior=False`` the raw
+        text embedding.
+        """
         return TEXT_ROUTES[self.settings.text_via_prior](self, list(texts), seeds)
 
     def decode(
@@ -82,7 +88,8 @@ class Kandinsky:
         """``(N, E)`` -> ``(N, S, S, 3)`` uint8.
 
         Raises:
-            ConfigError: embeddings of another width, or a noise level: it was not trained on noised embeddings.
+            ConfigError: embeddings of another width, or a noise level: it was not trained on noised
+                embeddings.
         """
         import torch
 
@@ -157,12 +164,14 @@ def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -
     """
     prior, decoder = place.parts
     by_hand = (
-        f"put {prior} and {decoder} into FOLDER/prior and FOLDER/decoder (as diffusers' save_pretrained writes them) "
+        f"put {prior} and {decoder} into FOLDER/prior and FOLDER/decoder (as diffusers' "
+        "save_pretrained writes them) "
         "and say --generator FOLDER, or go without with --set generate.strategy=none"
     )
     kinds = {prior: "KandinskyV22PriorPipeline", decoder: "KandinskyV22Pipeline"}
     loaded = load_pipelines(settings, device, offline, kinds, by_hand)
-    # The UNet also predicts a variance. Only DDPM uses it; the others must not inherit ``variance_type``, or the pipeline
+    # The UNet also predicts a variance. Only DDPM uses it; the others must not inherit
+    # ``variance_type``, or the pipeline
     # would hand them both halves (and DPM-Solver++ would cut a channel off).
     drop = () if settings.scheduler in LEARNED_VARIANCE else ("variance_type",)
     set_scheduler(loaded[1], settings.scheduler, SCHEDULERS, drop)

@@ -1,4 +1,6 @@
-"""The generator of the embedded world behind ``base.Generator``: arrays in, arrays out, shots of any size."""
+"""The generator of the embedded world behind ``base.Generator``: arrays in, arrays out, shots of
+any size.
+"""
 
 from __future__ import annotations
 
@@ -86,10 +88,11 @@ class Petals:
 
 
 def noised(embeds: NDArray[np.float32], seeds: Sequence[int], level: int) -> NDArray[np.float32]:
-    """Unit embeddings ``(N, E)`` noised to step ``level`` of a cosine schedule, row i from its own seed; 0 = as they are.
+    """Unit embeddings ``(N, E)`` noised to step ``level`` of a cosine schedule, row i from its own
+    seed; 0 = as they are.
 
-    ``unscale(sqrt(a) * scale(e) + sqrt(1 - a) * noise)``, where scaling multiplies by sqrt(E): the entries of a unit vector
-    have a deviation of about 1/sqrt(E). The decoder normalises the result.
+    ``unscale(sqrt(a) * scale(e) + sqrt(1 - a) * noise)``, where scaling multiplies by sqrt(E): the
+    entries of a unit vector have a deviation of about 1/sqrt(E). The decoder normalises the result.
     """
     if not level:
         return embeds

@@ -1,4 +1,6 @@
-"""What the adapters to diffusers' pipelines share: loading, schedulers, one generator of noise per image, encoding."""
+"""What the adapters to diffusers' pipelines share: loading, schedulers, one generator of noise per
+image, encoding.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from compress.generate.generators.table import INDEX
 if TYPE_CHECKING:
     import torch
 
-# Schedulers that Stable Diffusion's pipelines work with: they scale the model's input and take a list of generators.
+# Schedulers that Stable Diffusion's pipelines work with: they scale the model's input and take a
+# list of generators.
 SCHEDULERS = (
     "DDIMScheduler",
     "DDPMScheduler",
@@ -76,7 +79,10 @@ def load_pipeline(
         ConfigError: an unknown scheduler.
         MissingExtraError: diffusers is not installed.
     """
-    by_hand = f"put {where} into a folder (as diffusers' save_pretrained writes it) and say --generator FOLDER"
+    by_hand = (
+        f"put {where} into a folder (as diffusers' save_pretrained writes it) and say "
+        "--generator FOLDER"
+    )
     (pipeline,) = load_pipelines(settings, device, offline, {where: kind}, by_hand)
     set_scheduler(pipeline, settings.scheduler, SCHEDULERS)
     return pipeline
@@ -101,7 +107,8 @@ def fetch_index(repository: str, offline: bool) -> Path:
 def set_scheduler(
     pipeline: Any, name: str | None, allowed: Sequence[str], drop: Sequence[str] = ()
 ) -> None:
-    """Replaces the pipeline's scheduler by another with the noise schedule it was trained with; None keeps it.
+    """Replaces the pipeline's scheduler by another with the noise schedule it was trained with;
+    None keeps it.
 
     Args:
         allowed: class names in diffusers that this pipeline works with.
@@ -127,7 +134,8 @@ def set_scheduler(
 
 
 def edge_of(pipeline: Any, settings: GenerateSettings) -> int:
-    """Edge in pixels of the images of a Stable Diffusion: ``generate.height``, or the one it was trained at.
+    """Edge in pixels of the images of a Stable Diffusion: ``generate.height``, or the one it was
+    trained at.
 
     Raises:
         ConfigError: a height that its autoencoder cannot make.
@@ -153,7 +161,8 @@ def checked_edge(edge: int, factor: int) -> int:
 
 
 def checked_embeds(embeds: NDArray[np.float32], width: int, generator: str) -> NDArray[np.float32]:
-    """Embeddings ``(N, E)`` of the generator's own width, as float32: a wrong width could broadcast in a pipeline.
+    """Embeddings ``(N, E)`` of the generator's own width, as float32: a wrong width could broadcast
+    in a pipeline.
 
     Raises:
         ConfigError: another shape.
@@ -163,13 +172,16 @@ def checked_embeds(embeds: NDArray[np.float32], width: int, generator: str) -> N
             f"these are no embeddings of generator {generator}",
             got=f"shape {embeds.shape}",
             expected=f"(N, {width})",
-            remedy="embeddings of ViT-L (768), ViT-H (1024) and ViT-bigG (1280) are of different spaces",
+            remedy="embeddings of ViT-L (768), ViT-H (1024) and ViT-bigG (1280) are of "
+            "different spaces",
         )
     return np.asarray(embeds, np.float32)
 
 
 def encode_images(processor: Any, encoder: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """``(N, C, C, 3)`` uint8 -> the raw ``image_embeds`` ``(N, E)`` of a CLIP vision tower of transformers."""
+    """``(N, C, C, 3)`` uint8 -> the raw ``image_embeds`` ``(N, E)`` of a CLIP vision tower of
+    transformers.
+    """
     import torch
 
     if not len(images):

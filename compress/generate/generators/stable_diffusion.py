@@ -1,4 +1,5 @@
-"""Stable Diffusion 2.1 (diffusers): text in, images out; for strategies that need no image embedding.
+"""Stable Diffusion 2.1 (diffusers): text in, images out; for strategies that need no image
+embedding.
 
 The safety checker is whatever the saved pipeline says; the 2.1 weights come without one.
 """
@@ -68,7 +69,9 @@ class StableDiffusion:
     def draw(
         self, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float
     ) -> NDArray[np.uint8]:
-        """Texts -> ``(N, S, S, 3)`` uint8; the unconditional branch of guidance is the empty prompt."""
+        """Texts -> ``(N, S, S, 3)`` uint8; the unconditional branch of guidance is the empty
+        prompt.
+        """
         made = self.pipeline(
             list(texts),
             height=self.image_size,

@@ -5,8 +5,10 @@ A generator's name is one of
     kandinsky-2.2          or another row of GENERATORS: published weights, downloaded once
     ORG/REPOSITORY         a pipeline on the hub; its model_index.json says of which kind
     PRIOR+DECODER          two hub ids or folders
-    path/to/folder         a pipeline as diffusers saves it, or ``prior/`` and ``decoder/`` with one each
-    petals                 the small generator of the embedded world, or the folder of one trained the same way
+    path/to/folder         a pipeline as diffusers saves it, or ``prior/`` and ``decoder/`` with one
+                           each
+    petals                 the small generator of the embedded world, or the folder of one trained
+                           the same way
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Kind:
     """A kind of generator, as far as it is known without loading one.
 
     Attributes:
-        load: ``"module:function"`` of (settings, device, offline, place), imported when used: planning loads no torch.
+        load: ``"module:function"`` of (settings, device, offline, place), imported when used:
+            planning loads no torch.
         takes: what the generators of this kind take.
         noises: whether they can add noise to an image embedding (``noise_level``).
         parts: the subfolders that a folder of this kind has; () = the folder is one pipeline.
@@ -74,7 +77,8 @@ class Place:
 
     Attributes:
         kind: a row of KINDS; None for a hub id, until its model_index.json was read.
-        parts: folders or hub ids, in the order its loader knows; () for what ships with this package.
+        parts: folders or hub ids, in the order its loader knows; () for what ships with this
+            package.
         license: of the weights, as far as known.
     """
 
@@ -84,7 +88,8 @@ class Place:
 
 
 OPEN_RAIL = "CreativeML Open RAIL++-M"
-# The repositories of Stability AI were removed in November 2025; these are copies of the same files (methods.md G.3).
+# The repositories of Stability AI were removed in November 2025; these are copies of the same files
+# (methods.md G.3).
 GENERATORS = {
     "petals": Place("petals", (), "Apache-2.0"),
     "kandinsky-2.2": Place(
@@ -133,7 +138,8 @@ def locate(name: str) -> Place:
     """What a generator's name stands for, without loading anything or asking the network.
 
     Raises:
-        ConfigError: neither a known name, nor a folder of a known kind, nor a hub id, nor PRIOR+DECODER.
+        ConfigError: neither a known name, nor a folder of a known kind, nor a hub id, nor
+            PRIOR+DECODER.
     """
     if name in GENERATORS:
         return GENERATORS[name]
@@ -165,7 +171,8 @@ def _locate_folder(folder: Path) -> Place:
         raise ConfigError(
             "the generator's folder lacks a pipeline",
             got=f"no {INDEX} in {', '.join(missing)}",
-            expected=f"{INDEX} as diffusers' save_pretrained writes it, here or in the subfolders prior/ and decoder/",
+            expected=f"{INDEX} as diffusers' save_pretrained writes it, here or in the "
+            "subfolders prior/ and decoder/",
         )
     return Place(_kind_of(pair[1] / INDEX, str(pair[1])), (str(pair[0]), str(pair[1])))
 
@@ -182,7 +189,8 @@ def _kind_of(index: Path, where: str) -> str:
 
 
 def check_fits(settings: GenerateSettings, needs: frozenset[Input]) -> None:
-    """Refuses a generator that cannot do what a strategy asks of it, as far as its kind is known before it is loaded.
+    """Refuses a generator that cannot do what a strategy asks of it, as far as its kind is known
+    before it is loaded.
 
     Raises:
         ConfigError: says what it takes, what is needed, and which generators would do.
@@ -219,7 +227,8 @@ def check_takes(
         if place.kind and needs <= KINDS[place.kind].takes
     ]
     raise ConfigError(
-        f"generator {settings.generator} takes {_words(takes)} only, strategy {settings.strategy} needs {_words(needs)}",
+        f"generator {settings.generator} takes {_words(takes)} only, strategy "
+        f"{settings.strategy} needs {_words(needs)}",
         remedy=f"use {' or '.join(fitting)}",
     )
 

@@ -1,16 +1,19 @@
-"""Stable Diffusion 2.1 unCLIP (diffusers): a CLIP image embedding in, images out (methods.md A.2, "img2img").
+"""Stable Diffusion 2.1 unCLIP (diffusers): a CLIP image embedding in, images out (methods.md A.2,
+"img2img").
 
 Semantics of the library that matter here:
 
 1. the embedding is the vision tower's ``image_embeds``, un-normalised: OpenCLIP ViT-H (1024) for
    ``stable-diffusion-2-1-unclip``, ViT-L/14 (768) for its ``-small`` variant;
-2. it is standardised with a stored mean and deviation, noised to step ``noise_level`` of its own schedule, and scaled
+2. it is standardised with a stored mean and deviation, noised to step ``noise_level`` of its own
+schedule, and scaled
    back; level 0 is the schedule's first step, so it adds a little noise too;
 3. the UNet's class label is that embedding beside a sinusoidal code of the noise level: 2 E wide;
 4. the unconditional branch of guidance has the zero vector for all of it, and the prompt is empty;
 5. the source image is never seen by the autoencoder: the latents start from noise.
 
-Every image has a generator of its own, which first gives the embedding's noise and then the latents.
+Every image has a generator of its own, which first gives the embedding's noise and then the
+latents.
 """
 
 from __future__ import annotations
@@ -46,7 +49,8 @@ class UnClip:
         license: of the weights.
 
     Raises:
-        ConfigError: a height that its autoencoder cannot make, or parts that do not belong together.
+        ConfigError: a height that its autoencoder cannot make, or parts that do not belong
+            together.
     """
 
     takes = IMAGE
@@ -62,7 +66,8 @@ class UnClip:
         if label != 2 * self.embed_dim or mean.shape[1] != self.embed_dim:
             raise ConfigError(
                 f"the parts of generator {self.name} do not belong together",
-                got=f"image encoder {self.embed_dim}, normaliser {mean.shape[1]}, class label {label}",
+                got=f"image encoder {self.embed_dim}, normaliser {mean.shape[1]}, class label "
+                f"{label}",
                 expected="E, E and 2 E",
             )
 
@@ -128,7 +133,8 @@ def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -
 
     Raises:
         DownloadError: neither on disk nor reachable.
-        ConfigError: an unknown scheduler, a size that does not fit, or parts that do not belong together.
+        ConfigError: an unknown scheduler, a size that does not fit, or parts that do not belong
+            together.
         MissingExtraError: diffusers is not installed.
     """
     (where,) = place.parts

@@ -1,9 +1,11 @@
-"""Cut-outs: several randomly transformed looks at an image that is being optimised (methods.md C.2.4; VQGAN-CLIP [C]).
+"""Cut-outs: several randomly transformed looks at an image that is being optimised (methods.md
+C.2.4; VQGAN-CLIP [C]).
 
-Each is the image pooled to the teacher's size, half average and half maximum, then with probability 0.7 each turned,
-shifted and sheared, seen in perspective, changed in colour, and erased in one rectangle (the same in all cut-outs of an
-image), plus a little noise. The two movements are one resampling and the four colour changes one matrix: a cut-out costs
-about as much as its noise. Everything random about image i follows from its own seed and the step, so it does not depend on
+Each is the image pooled to the teacher's size, half average and half maximum, then with probability
+0.7 each turned, shifted and sheared, seen in perspective, changed in colour, and erased in one
+rectangle (the same in all cut-outs of an image), plus a little noise. The two movements are one
+resampling and the four colour changes one matrix: a cut-out costs about as much as its noise.
+    Everything random about image i follows from its own seed and the step, so it does not depend on
 which images it is optimised together with.
 """
 
@@ -34,7 +36,8 @@ _YIQ = np.array([_LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 def cutouts(
     images: Tensor, seeds: Sequence[int], step: int, *, count: int, size: int, augment: bool = True
 ) -> Tensor:
-    """``(B, 3, S, S)`` in [0, 1] -> ``(B, count, 3, size, size)``, with gradients; row i from ``seeds[i]`` and ``step``.
+    """``(B, 3, S, S)`` in [0, 1] -> ``(B, count, 3, size, size)``, with gradients; row i from
+    ``seeds[i]`` and ``step``.
 
     Without ``augment`` they are ``count`` copies of the pooled image.
     """
@@ -73,7 +76,9 @@ def pool(images: Tensor, size: int) -> Tensor:
 
 
 def warp(images: Tensor, homographies: Tensor) -> Tensor:
-    """Images ``(N, C, S, S)`` resampled at ``homographies`` ``(N, 3, 3)`` of the output's coordinates in [-1, 1]; 0 beyond."""
+    """Images ``(N, C, S, S)`` resampled at ``homographies`` ``(N, 3, 3)`` of the output's
+    coordinates in [-1, 1]; 0 beyond.
+    """
     size = images.shape[-1]
     axis = (torch.arange(size, device=images.device, dtype=torch.float32) * 2 + 1) / size - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -87,7 +92,9 @@ def warp(images: Tensor, homographies: Tensor) -> Tensor:
 
 
 def recolour(images: Tensor, colours: Tensor, contrasts: Tensor) -> Tensor:
-    """``colours`` ``(N, 3, 3)`` applied to every pixel, then contrast ``(N,)`` around the mean grey; clamped to [0, 1]."""
+    """``colours`` ``(N, 3, 3)`` applied to every pixel, then contrast ``(N,)`` around the mean
+    grey; clamped to [0, 1].
+    """
     flat = torch.bmm(colours, images.flatten(2))
     luma = flat.new_tensor(_LUMA)
     grey = torch.einsum("ncp,c->n", flat, luma)[:, None, None] / flat.shape[-1]
@@ -127,7 +134,9 @@ class Draw:
 
 
 def homography(sources: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(N, 3, 3)`` matrices that take four points ``sources`` ``(N, 4, 2)`` to ``targets`` ``(N, 4, 2)``."""
+    """``(N, 3, 3)`` matrices that take four points ``sources`` ``(N, 4, 2)`` to ``targets`` ``(N,
+    4, 2)``.
+    """
     x, y = sources[..., 0], sources[..., 1]
     zero, one = np.zeros_like(x), np.ones_like(x)
     rows = []
@@ -156,7 +165,9 @@ def _affines(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
 
 
 def _chroma(saturation: NDArray[np.float64], hue: NDArray[np.float64]) -> NDArray[np.float64]:
-    """RGB matrices ``(count, 3, 3)``: chroma scaled by ``saturation`` and turned by ``hue`` turns, luma as it was."""
+    """RGB matrices ``(count, 3, 3)``: chroma scaled by ``saturation`` and turned by ``hue`` turns,
+    luma as it was.
+    """
     angle = 2 * np.pi * hue
     cos, sin = saturation * np.cos(angle), saturation * np.sin(angle)
     turn = np.tile(np.eye(3), (len(hue), 1, 1))

@@ -2,7 +2,8 @@
 
 A decoder's name is one of
 
-    movq                   the VQModel of Kandinsky 2.2's decoder (16,384 codes, f = 8; downloaded once)
+    movq                   the VQModel of Kandinsky 2.2's decoder (16,384 codes, f = 8; downloaded
+                           once)
     path/to/folder         a diffusers VQModel: config.json and safetensors
     petals-vq              the small VQModel of the embedded world
     pixels                 no network: the image itself, coarse to fine
@@ -24,7 +25,8 @@ from compress.generate.base import Decoder
 
 CONFIG_FILE, MODEL_CLASS = "config.json", "VQModel"
 HAND = (
-    "put its movq/ folder (config.json and safetensors) anywhere and say --set generate.inversion.decoder=FOLDER, or do "
+    "put its movq/ folder (config.json and safetensors) anywhere and say --set "
+    "generate.inversion.decoder=FOLDER, or do "
     "without: --set generate.inversion.decoder=pixels"
 )
 
@@ -34,7 +36,8 @@ class Place:
     """Where a decoder's weights are and what loads them.
 
     Attributes:
-        load: ``"module:function"`` of (place, settings, device, offline), imported when used: planning loads no torch.
+        load: ``"module:function"`` of (place, settings, device, offline), imported when used:
+            planning loads no torch.
         repository, subfolder: on the hub; "" = not from there.
         folder: on this disk.
         license: as its authors state it.
@@ -81,7 +84,8 @@ def locate(name: str) -> Place:
     if found != MODEL_CLASS or not any(folder.glob("*.safetensors")):
         raise ConfigError(
             "the decoder's folder is not a diffusers VQModel with safetensors",
-            got=f"{folder}: {found or f'no {CONFIG_FILE}'}, files {sorted(p.name for p in folder.iterdir())[:8]}",
+            got=f"{folder}: {found or f'no {CONFIG_FILE}'}, files "
+            f"{sorted(p.name for p in folder.iterdir())[:8]}",
             expected=f"{CONFIG_FILE} of a {MODEL_CLASS} and diffusion_pytorch_model.safetensors",
         )
     return Place(VQ, folder=folder)
@@ -101,7 +105,9 @@ def load_decoder(settings: GenerateSettings, device: str = "cpu", offline: bool 
 
 
 def fingerprint(settings: GenerateSettings) -> dict[str, str]:
-    """What identifies the decoder before it is loaded: local weights' content, published ones' name."""
+    """What identifies the decoder before it is loaded: local weights' content, published ones'
+    name.
+    """
     place = locate(settings.inversion.decoder)
     return {
         "decoder": fingerprint_path(place.folder) if place.folder else settings.inversion.decoder

@@ -2,8 +2,10 @@
 
     image = sigmoid(sum over levels of the level, enlarged),   levels of 4, 8, 16, ... S pixels
 
-Adam moves every entry of every level by about the same amount, so that what many pixels agree on, which is what coarse
-levels hold, moves fastest: a smooth prior without a network. It has no other: its images please the teacher more than the
+Adam moves every entry of every level by about the same amount, so that what many pixels agree on,
+which is what coarse
+levels hold, moves fastest: a smooth prior without a network. It has no other: its images please the
+    teacher more than the
 eye, and are there for comparison and for builds without weights.
 """
 

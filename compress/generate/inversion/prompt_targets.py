@@ -1,17 +1,20 @@
-"""What an image is optimised towards: a unit vector of the teacher's space for a class and an image (methods.md C.3, E.3,
-E.5).
+"""What an image is optimised towards: a unit vector of the teacher's space for a class and an image
+(methods.md C.3, E.3, E.5).
 
     fixed          the prompt of the class, the same for all its images
     mix            a random mixture of the class in several styles (Mix-Prompt)
-    random         the class in the style of a random word vector, a new one per image (Random-Prompt)
+    random         the class in the style of a random word vector, a new one per image
+                   (Random-Prompt)
     contrastive    the class in one of M learned styles (Contrastive-Prompt)
     words          the class in one of N real styles
-    learned        the class in one of N styles that start from real ones and learn to differ (system E's dictionary)
+    learned        the class in one of N styles that start from real ones and learn to differ
+                   (system E's dictionary)
     prototypes     the mean of what the teacher sees in the class's shots (system E, image-based)
 
-A style word with ``{}`` in it is a whole prompt of its own: "a photo of a {} at night". `words` and `mix` of features take
-those; the others need words that have token embeddings. Texts are encoded one at a time, so that a target does not depend,
-even in its last bit, on which others were asked for together with it.
+A style word with ``{}`` in it is a whole prompt of its own: "a photo of a {} at night". `words` and
+`mix` of features take those; the others need words that have token embeddings. Texts are encoded
+one at a time, so that a target does not depend, even in its last bit, on which others were asked
+for together with it.
 """
 
 from __future__ import annotations
@@ -74,7 +77,9 @@ class PromptTarget(Protocol):
 
     @property
     def class_head(self) -> Tensor:
-        """Unit features ``(K, D)`` of all classes without a style, for the class-consistent term."""
+        """Unit features ``(K, D)`` of all classes without a style, for the class-consistent
+        term.
+        """
 
     def facts(self) -> dict[str, Any]:
         """What the report should say."""
@@ -171,7 +176,9 @@ class Mix(Pseudo):
     """Mix-Prompt: weights from a Dirichlet distribution over a few random styles."""
 
     def target(self, job: Job) -> Target:
-        """``u(sum of lambda_i * u(E_txt(class in style i)))``, or the mixture of the styles' token embeddings."""
+        """``u(sum of lambda_i * u(E_txt(class in style i)))``, or the mixture of the styles' token
+        embeddings.
+        """
         rng, count = _rng(job), self.settings.mixed
         if count > len(self.words):
             raise ConfigError(
@@ -215,7 +222,9 @@ MIX_LEVELS: dict[str, Callable[[Mix, int, Sequence[int], Sequence[float]], Tenso
 
 
 class Random(Pseudo):
-    """Random-Prompt: a vector from the normal distribution that the table of token embeddings has, per dimension."""
+    """Random-Prompt: a vector from the normal distribution that the table of token embeddings has,
+    per dimension.
+    """
 
     def target(self, job: Job) -> Target:
         """``u(E_txt[class in the style of v])`` with a new ``v`` for every image."""
@@ -269,7 +278,9 @@ class Random(Pseudo):
 
 
 class Contrastive(Pseudo):
-    """Contrastive-Prompt: M styles that learn to differ from each other and to leave the class alone."""
+    """Contrastive-Prompt: M styles that learn to differ from each other and to leave the class
+    alone.
+    """
 
     def target(self, job: Job) -> Target:
         """``u(E_txt[class in the style of v_i])``, i uniform."""
@@ -374,7 +385,8 @@ def prompt_target(settings: PromptSettings, sources: Sources, teacher: Teacher) 
 
 
 def styled(template: str, word: str, entry: ClassInfo) -> str:
-    """A prompt of a class in a style: ``template`` with ``{style}`` filled, or ``word`` itself if it has a ``{}``.
+    """A prompt of a class in a style: ``template`` with ``{style}`` filled, or ``word`` itself if
+    it has a ``{}``.
 
     ``SLOT`` as the word leaves the place open. "a(n) {style}" gets its article.
 

@@ -1,12 +1,15 @@
-"""Styles that are learned: vectors in the place of a style word, trained against a frozen text tower (methods.md C.3, E.3).
+"""Styles that are learned: vectors in the place of a style word, trained against a frozen text
+tower (methods.md C.3, E.3).
 
 With ``q[i, c]`` the feature of class c in style i and ``e[c]`` that of its plain name,
 
-    infonce        L_ins: among all styles in class c', the one that matches style i in class c is style i (the style is
-                   the same whatever it is a style of, and styles differ);
-                   L_cat, times gamma: among all classes, q[i, c] is class c.  System E's dictionary is gamma = 0.
-    promptstyler   one style after the other: |cos| to the earlier styles, averaged, plus L_cat over all classes
-                   (PromptStyler, ICCV 2023; its values are 100 steps a style, SGD 0.002 with momentum 0.9)
+    infonce        L_ins: among all styles in class c', the one that matches style i in class c is
+                   style i (the style is the same whatever it is a style of, and styles differ);
+                   L_cat, times gamma: among all classes, q[i, c] is class c.  System E's dictionary
+                                                                               is gamma = 0.
+    promptstyler   one style after the other: |cos| to the earlier styles, averaged, plus L_cat over
+                   all classes (PromptStyler, ICCV 2023; its values are 100 steps a style, SGD 0.002
+                   with momentum 0.9)
 """
 
 from __future__ import annotations
@@ -49,7 +52,9 @@ class Lesson:
 def infonce(
     lesson: Lesson, vectors: Tensor, settings: PromptSettings, category_weight: float
 ) -> Tensor:
-    """``vectors`` ``(M, d)`` after ``settings.steps`` steps of Adam on ``L_ins + category_weight * L_cat``."""
+    """``vectors`` ``(M, d)`` after ``settings.steps`` steps of Adam on ``L_ins + category_weight *
+    L_cat``.
+    """
     learned = vectors.clone().requires_grad_()
     optimiser = torch.optim.Adam([learned], settings.lr)
     rng = numpy_rng(lesson.seed, "pseudo_styles", "pairs")
@@ -78,7 +83,9 @@ def infonce(
 def promptstyler(
     lesson: Lesson, vectors: Tensor, settings: PromptSettings, category_weight: float
 ) -> Tensor:
-    """``vectors`` ``(M, d)``, each after ``settings.steps`` steps of SGD against the ones before it."""
+    """``vectors`` ``(M, d)``, each after ``settings.steps`` steps of SGD against the ones before
+    it.
+    """
     finished: list[Tensor] = []
     earlier = lesson.names.new_empty(0, lesson.names.shape[1])
     wanted = torch.arange(len(lesson.names), device=vectors.device)
@@ -111,8 +118,10 @@ LEARNERS: dict[str, Callable[[Lesson, Tensor, PromptSettings, float], Tensor]] =
 
 @torch.no_grad()
 def statistics(lesson: Lesson, vectors: Tensor) -> dict[str, float]:
-    """``style_cosine``: mean over classes of |cos| between two styles' features of a class; ``class_accuracy``: how often
-    the nearest plain class name is the right one. Over the first classes, all styles."""
+    """``style_cosine``: mean over classes of |cos| between two styles' features of a class;
+    ``class_accuracy``: how often the nearest plain class name is the right one. Over the first
+        classes, all styles.
+    """
     classes = range(min(STATISTICS_CLASSES, len(lesson.names)))
     cosines, right = [], []
     others = ~torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)

@@ -12,9 +12,11 @@ LARGEST = (
 
 
 def spherical(a: Tensor, b: Tensor) -> Tensor:
-    """``2 * arcsin(|u(a) - u(b)| / 2)^2`` over the last axis: half the squared angle between ``a`` and ``b``, in rad^2.
+    """``2 * arcsin(|u(a) - u(b)| / 2)^2`` over the last axis: half the squared angle between ``a``
+    and ``b``, in rad^2.
 
-    [C: VQGAN-CLIP's Prompt]. The poster of system E prints it without the ``/ 2``, which is not a number wherever the
+    [C: VQGAN-CLIP's Prompt]. The poster of system E prints it without the ``/ 2``, which is not a
+        number wherever the
     cosine is below 0.5: for every pair of image and text.
     """
     chord = (functional.normalize(a, dim=-1) - functional.normalize(b, dim=-1)).norm(dim=-1)

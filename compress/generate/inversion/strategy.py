@@ -1,12 +1,15 @@
-"""Strategy ``inversion``: images that no generator drew, optimised until the teacher sees what was asked for.
+"""Strategy ``inversion``: images that no generator drew, optimised until the teacher sees what was
+asked for.
 
     min over z of  spherical(E_img(G(z)), t) + beta * CE(tau * u(E_img(G(z))) . class head, class)
 
-averaged over cut-outs of G(z). G is a decoder, t a row of the table of prompt targets, tau the teacher's own scale. With
-beta = 0 this is the synthesis of system C (VQGAN-CLIP), with beta = 1 that of system E, whose second term keeps classes
-apart that the first would let look alike (methods.md C.2, E.3).
+averaged over cut-outs of G(z). G is a decoder, t a row of the table of prompt targets, tau the
+teacher's own scale. With beta = 0 this is the synthesis of system C (VQGAN-CLIP), with beta = 1
+that of system E, whose second term keeps classes apart that the first would let look alike
+(methods.md C.2, E.3).
 
-The losses of a batch are summed, each image has latents, target and random numbers of its own, and Adam works entry by
+The losses of a batch are summed, each image has latents, target and random numbers of its own, and
+Adam works entry by
 entry: the size of the batch changes no image but for rounding.
 """
 
@@ -78,8 +81,9 @@ class Inversion:
     def optimise(
         self, decoder: Decoder, seeds: Sequence[int], wanted: Tensor, labels: Tensor
     ) -> tuple[Tensor, list[tuple[float, float]]]:
-        """Images ``(B, 3, S, S)`` in [0, 1] for targets ``wanted`` ``(B, D)`` of classes ``labels`` ``(B,)``, and each
-        image's loss at the first and at the last step."""
+        """Images ``(B, 3, S, S)`` in [0, 1] for targets ``wanted`` ``(B, D)`` of classes ``labels``
+        ``(B,)``, and each image's loss at the first and at the last step.
+        """
         settings = self.settings.inversion
         latents = decoder.start([derive(seed, "latents") for seed in seeds]).requires_grad_()
         optimiser = torch.optim.Adam([latents], settings.lr)

@@ -1,4 +1,6 @@
-"""Decoders that are diffusers VQModels: codebook and decoder of a VQGAN (methods.md C.2, values of VQGAN-CLIP [C])."""
+"""Decoders that are diffusers VQModels: codebook and decoder of a VQGAN (methods.md C.2, values of
+VQGAN-CLIP [C]).
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,9 @@ class VqDecoder:
         return self.codebook[torch.stack(codes).to(self.device)].permute(0, 3, 1, 2).contiguous()
 
     def quantise(self, latents: Tensor) -> Tensor:
-        """The nearest codebook row at every place, with the gradient straight through; same shape."""
+        """The nearest codebook row at every place, with the gradient straight through; same
+        shape.
+        """
         flat = latents.detach().permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
         codes = torch.cat([torch.cdist(part, self.codebook).argmin(1) for part in flat.split(ROWS)])
         batch, _, height, width = latents.shape

@@ -1,4 +1,6 @@
-"""Images from class names alone: a prompt template, a text-to-image generator (methods.md A.2, "cls2img")."""
+"""Images from class names alone: a prompt template, a text-to-image generator (methods.md A.2,
+"cls2img").
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class ClassToImage:
         sources: the class names; shots are only counted.
 
     Raises:
-        ConfigError: a template that cannot be filled, or a noise level, which only image embeddings can have.
+        ConfigError: a template that cannot be filled, or a noise level, which only image embeddings
+            can have.
     """
 
     tool: ClassVar[Literal["generator", "decoder"]] = "generator"

@@ -1,7 +1,8 @@
 """Images decoded from the embeddings of the run's own shots (methods.md A.2, "img2img").
 
-Image j of a class comes from the class's shot ``j mod n``: every shot gives as many images as any other, to one. The
-condition that is kept is the shot's raw embedding, before any noise: it is what condition prediction (CP) predicts.
+Image j of a class comes from the class's shot ``j mod n``: every shot gives as many images as any
+other, to one. The condition that is kept is the shot's raw embedding, before any noise: it is what
+condition prediction (CP) predicts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class ImageToImage:
     """The strategy.
 
     Args:
-        settings: ``per_class`` or ``synth_ratio``, ``noise_level``, ``steps``, ``guidance_scale``, ``batch``.
+        settings: ``per_class`` or ``synth_ratio``, ``noise_level``, ``steps``, ``guidance_scale``,
+            ``batch``.
         sources: the run's shots.
 
     Raises:

@@ -1,9 +1,10 @@
-"""SIDCLIP's synthesis: images decoded from a mix of the class name and the run's own shots (methods.md B.2).
+"""SIDCLIP's synthesis: images decoded from a mix of the class name and the run's own shots
+(methods.md B.2).
 
     emb = w_0 * text(class name) + sum over i of w_i * image(x_i),   all w >= 0, sum of w = 1
 
-The caption is exactly the class name. Embeddings are mixed raw, as in the paper and as diffusers' ``interpolate`` does;
-a generator that works on unit vectors normalises in its own ``decode``.
+The caption is exactly the class name. Embeddings are mixed raw, as in the paper and as diffusers'
+``interpolate`` does; a generator that works on unit vectors normalises in its own ``decode``.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def mix(embeds: NDArray[np.float32], weights: Sequence[float]) -> NDArray[np.flo
     """``sum of w_m * e_m`` over the first axis, ``(M, ..., E)`` -> ``(..., E)``.
 
     Raises:
-        ValueError: the weights are not as many as the embeddings, negative, or do not sum to 1 (diffusers checks only
-            how many there are).
+        ValueError: the weights are not as many as the embeddings, negative, or do not sum to 1
+            (diffusers checks only how many there are).
     """
     w = np.asarray(weights, np.float64)
     if len(w) != len(embeds) or (w < 0).any() or not abs(w.sum() - 1) < TOLERANCE:
@@ -58,7 +59,8 @@ class Sidclip:
     """The strategy; see the head of this file.
 
     Args:
-        settings: ``per_class``, ``pair_mode``, ``prior_per_image``, ``steps``, ``guidance_scale``, ``batch``.
+        settings: ``per_class``, ``pair_mode``, ``prior_per_image``, ``steps``, ``guidance_scale``,
+            ``batch``.
         sources: the class names and the run's shots.
     """
 
@@ -74,7 +76,9 @@ class Sidclip:
         return wanted_per_class(self.settings, self.sources)
 
     def facts(self) -> dict[str, Any]:
-        """The weights in use (one row per number of shots that occurs) and how pairs and priors are drawn."""
+        """The weights in use (one row per number of shots that occurs) and how pairs and priors are
+        drawn.
+        """
         counts = sorted({len(members) for members in self.sources.members})
         return {
             "weights": {str(count): list(weights_for(count)) for count in counts},
@@ -154,7 +158,8 @@ def _pair_per_class(strategy: Sidclip, job: Job) -> np.random.Generator:
     return numpy_rng(strategy.sources.seed, "generate", job.class_id, "pair")
 
 
-# pair_mode -> where the pair's randomness comes from: a new pair for every image, or one for the class.
+# pair_mode -> where the pair's randomness comes from: a new pair for every image, or one for the
+# class.
 PAIR_ROOT: dict[str, Callable[[Sidclip, Job], np.random.Generator]] = {
     "resample": _pair_per_image,
     "fixed": _pair_per_class,

@@ -1,6 +1,7 @@
 """The pictures of the report as inline SVG: plain functions of plain values.
 
-Every drawing carries a sentence for screen readers; what it shows also stands in a table of the page.
+Every drawing carries a sentence for screen readers; what it shows also stands in a table of the
+page.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from compress.report.wording import form, milliseconds, percent, seconds, signif
 
 @dataclass(frozen=True)
 class Point:
-    """A form in the accuracy-latency plane: p50 in ms, top-1 as a fraction with its interval, file size in bytes."""
+    """A form in the accuracy-latency plane: p50 in ms, top-1 as a fraction with its interval, file
+    size in bytes.
+    """
 
     name: str
     p50_ms: float
@@ -27,7 +30,9 @@ class Point:
 
 
 def accuracy_latency(points: Sequence[Point], width: int = 960, height: int = 400) -> str:
-    """Top-1 against p50 (log), the area of a disc grows with the file: up and to the left is better."""
+    """Top-1 against p50 (log), the area of a disc grows with the file: up and to the left is
+    better.
+    """
     label = "; ".join(
         f"{form(p.name)} {percent(p.top1)} at {milliseconds(p.p50_ms)}" for p in points
     )
@@ -92,7 +97,9 @@ def significant_tick(value: float) -> float:
 
 
 def reliability(table: Sequence[Mapping[str, Any]], name: str, ece: float) -> str:
-    """Accuracy per confidence bin against the diagonal of perfect calibration, above the share of images per bin."""
+    """Accuracy per confidence bin against the diagonal of perfect calibration, above the share of
+    images per bin.
+    """
     width, height = 320, 340
     frame, below = Frame(40, 14, width - 10, 250), Frame(40, 262, width - 10, 304)
     x, y = frame.x(0, 1), frame.y(0, 1)
@@ -116,7 +123,8 @@ def reliability(table: Sequence[Mapping[str, Any]], name: str, ece: float) -> st
         if row["accuracy"] is None:
             continue
         tip = title(
-            f"confidence {percent(row['low'], 0)} to {percent(row['high'], 0)}: {row['count']} images, "
+            f"confidence {percent(row['low'], 0)} to {percent(row['high'], 0)}: "
+            f"{row['count']} images, "
             f"accuracy {percent(row['accuracy'])}, mean confidence {percent(row['confidence'])}"
         )
         high, low = max(row["accuracy"], row["confidence"]), min(row["accuracy"], row["confidence"])
@@ -138,17 +146,23 @@ def reliability(table: Sequence[Mapping[str, Any]], name: str, ece: float) -> st
         below.grid_x(x, marks, lambda v: f"{100 * v:.0f}"),
         text("confidence, %", (frame.left + frame.right) / 2, height - 4, "axis"),
     ]
-    label = f"Reliability of {form(name)}: expected calibration error {percent(ece)} over {total} images"
+    label = (
+        f"Reliability of {form(name)}: expected calibration error {percent(ece)} over "
+        f"{total} images"
+    )
     return picture(width, height, label, *parts)
 
 
 def named(names: Sequence[str]) -> bool:
-    """Whether the names fit beside the rows of a confusion matrix; otherwise classes are numbered from 1."""
+    """Whether the names fit beside the rows of a confusion matrix; otherwise classes are numbered
+    from 1.
+    """
     return len(names) <= 32 and max(len(name) for name in names) <= 20
 
 
 def confusion(cells: Sequence[Sequence[int]], names: Sequence[str], form_name: str) -> str:
-    """Heat map, row = true class, column = predicted class; colour = share of the row. Wrong cells have their own hue.
+    """Heat map, row = true class, column = predicted class; colour = share of the row. Wrong cells
+    have their own hue.
 
     Args:
         cells: ``[true, predicted, count]`` of every cell that is not zero.
@@ -210,12 +224,17 @@ def confusion(cells: Sequence[Sequence[int]], names: Sequence[str], form_name: s
                     text(i + 1, at, margin - 7),
                 ]
     correct = sum(count for true, predicted, count in cells if true == predicted)
-    label = f"Confusion matrix of {form(form_name)}: {correct} of {sum(rows.values())} images on the diagonal, {k} classes"
+    label = (
+        f"Confusion matrix of {form(form_name)}: {correct} of {sum(rows.values())} images "
+        f"on the diagonal, {k} classes"
+    )
     return picture(edge, edge, label, *parts, class_="square")
 
 
 def curve(history: Sequence[Mapping[str, float]], name: str) -> str:
-    """Training loss against the step (log where it falls by more than 20 times), the learning rate as a faint area."""
+    """Training loss against the step (log where it falls by more than 20 times), the learning rate
+    as a faint area.
+    """
     width, height = 480, 250
     frame = Frame(52, 16, width - 14, height - 40)
     steps, losses = [row["step"] for row in history], [row["loss"] for row in history]
@@ -253,7 +272,10 @@ def curve(history: Sequence[Mapping[str, float]], name: str) -> str:
         )
     line = " ".join(f"{x(s):.1f},{y(v):.1f}" for s, v in zip(steps, losses, strict=True))
     parts.append(tag("polyline", points=line, class_=f"line {name}"))
-    label = f"Loss of {name} over {steps[-1]:,.0f} steps, from {significant(losses[0])} to {significant(losses[-1])}"
+    label = (
+        f"Loss of {name} over {steps[-1]:,.0f} steps, from {significant(losses[0])} to "
+        f"{significant(losses[-1])}"
+    )
     return picture(width, height, label, *parts)
 
 

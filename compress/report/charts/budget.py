@@ -1,7 +1,8 @@
-"""Pictures of what was searched: accuracy against latency or size with the limits drawn, and mixtures of int8 and float.
+"""Pictures of what was searched: accuracy against latency or size with the limits drawn, and
+mixtures of int8 and float.
 
-A candidate that was trained and measured is filled, one whose cost is only estimated hollow; one that was never tested has
-no accuracy and stands on the rail below the axis.
+A candidate that was trained and measured is filled, one whose cost is only estimated hollow; one
+that was never tested has no accuracy and stands on the rail below the axis.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Limits:
-    """The budget's lines: the most that may be paid, the least top-1, and where the teacher lies."""
+    """The budget's lines: the most that may be paid, the least top-1, and where the teacher
+    lies.
+    """
 
     cost: float | None = None
     top1: float | None = None
@@ -43,7 +46,8 @@ def pareto(
     shown: Callable[[float], str],
     width: int = 480,
 ) -> str:
-    """Top-1 against a cost (log): up and to the left is better, the shaded part is outside of the budget.
+    """Top-1 against a cost (log): up and to the left is better, the shaded part is outside of the
+    budget.
 
     Args:
         axis: words below the axis. shown: formats a cost.
@@ -189,7 +193,9 @@ def _ticks_x(x: Scale, values: Sequence[float], frame: Frame, bottom: float) -> 
 
 @dataclass(frozen=True)
 class Mixture:
-    """A mixture of int8 and float blocks: how many stay float, p50 in ms (or file size where untimed), top-1."""
+    """A mixture of int8 and float blocks: how many stay float, p50 in ms (or file size where
+    untimed), top-1.
+    """
 
     label: str
     cost: float

@@ -1,4 +1,6 @@
-"""Pictures that compare devices. What was measured is filled; what was estimated is hollow, dashed and named."""
+"""Pictures that compare devices. What was measured is filled; what was estimated is hollow, dashed
+and named.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ WIDE = 500  # units of width from which labels stand beside their rows
 
 @dataclass(frozen=True)
 class Mark:
-    """A form on a device. ``p50_ms`` is measured, or estimated where ``estimate`` says so; ``stamp`` None: VALID."""
+    """A form on a device. ``p50_ms`` is measured, or estimated where ``estimate`` says so;
+    ``stamp`` None: VALID.
+    """
 
     label: str
     colour: str

@@ -19,7 +19,8 @@ def free(
     tall: float = 34.0,
     far: int = 180,
 ) -> Box:
-    """The box nearest to a disc that covers no other box; where there is none, the one that covers least.
+    """The box nearest to a disc that covers no other box; where there is none, the one that covers
+    least.
 
     Args:
         far: how much higher or lower than its disc a box may stand.

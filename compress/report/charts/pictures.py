@@ -1,6 +1,8 @@
-"""Images inside the page: strips of thumbnails as data URIs, bounded in number and size so that the page stays small.
+"""Images inside the page: strips of thumbnails as data URIs, bounded in number and size so that the
+page stays small.
 
-Small images (up to 64 px) are kept pixel for pixel as PNG and enlarged by the browser; larger ones become 96 px JPEG.
+Small images (up to 64 px) are kept pixel for pixel as PNG and enlarged by the browser; larger ones
+become 96 px JPEG.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Picture:
-    """An embedded image: its data URI, its size in CSS pixels, how many images it shows, and what it shows in words."""
+    """An embedded image: its data URI, its size in CSS pixels, how many images it shows, and what
+    it shows in words.
+    """
 
     uri: str
     width: int
@@ -107,10 +111,12 @@ def contact_sheets(
     synthetic: Pixels,
     synthetic_labels: Sequence[int],
 ) -> list[Sheet]:
-    """Real shots beside synthetic images for up to 12 classes, spread evenly over the list of classes.
+    """Real shots beside synthetic images for up to 12 classes, spread evenly over the list of
+    classes.
 
     Args:
-        names: the K class names. real, synthetic: uint8 (n, C, C, 3), may be memory-mapped; labels (n,).
+        names: the K class names. real, synthetic: uint8 (n, C, C, 3), may be memory-mapped; labels
+            (n,).
     """
     chosen = sorted(
         {round(i) for i in np.linspace(0, len(names) - 1, min(SHEET_CLASSES, len(names)))}
@@ -140,7 +146,8 @@ def worst_mistakes(
     """The test images that are wrong with the highest confidence.
 
     Args:
-        images: (N, S, S, 3) uint8. probabilities: (N, K) of the shipped form. teacher: its predicted classes (N,).
+        images: (N, S, S, 3) uint8. probabilities: (N, K) of the shipped form. teacher: its
+            predicted classes (N,).
     """
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
@@ -161,7 +168,8 @@ def turned(flips: Sequence[Mapping[str, Any]], images: Pixels, keys: Sequence[st
     """The first of the changed images that report.json lists.
 
     Args:
-        flips: key, true, before, after and their confidences. images: (N, S, S, 3) uint8, keys: their N names.
+        flips: key, true, before, after and their confidences. images: (N, S, S, 3) uint8, keys:
+            their N names.
     """
     rows = {key: i for i, key in enumerate(keys)}
     found = []

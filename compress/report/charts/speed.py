@@ -1,4 +1,6 @@
-"""Pictures of time: how the calls of a series spread, where one image's time goes, and what the first one costs."""
+"""Pictures of time: how the calls of a series spread, where one image's time goes, and what the
+first one costs.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from compress.report.charts.svg import Frame, log_ticks, picture, tag, text, tic
 from compress.report.wording import form, milliseconds, percent
 from runtime.bench.latency import FLOORS
 
-#: parts of one image's way, in order, and their words; keys of report.json "breakdown" without "_ms"
+#: parts of one image's way, in order, and their words; keys of report.json "breakdown" without
+#: "_ms"
 PARTS: Mapping[str, str] = {
     "decode": "decode",
     "geometry": "resize and crop",
@@ -52,7 +55,9 @@ class Start:
 
 
 def ecdf(curves: Sequence[Curve], width: int = 960, height: int = 330) -> str:
-    """Share of calls that took at most so long, over time (log): steep is steady, a long way to the right is a tail."""
+    """Share of calls that took at most so long, over time (log): steep is steady, a long way to the
+    right is a tail.
+    """
     frame = Frame(54, 18, width - 18, height - 44)
     low, high = min(c.quantiles_ms[0] for c in curves), max(c.quantiles_ms[-1] for c in curves)
     high = max(high, low * 1.3)
@@ -84,7 +89,8 @@ def ecdf(curves: Sequence[Curve], width: int = 960, height: int = 330) -> str:
         ]
         parts.append(tag("g", title(f"{form(curve.name)}: {told} of {curve.n:,} calls"), *drawn))
     spoken = "; ".join(
-        f"{form(c.name)} {', '.join(f'p{i} {milliseconds(c.quantiles_ms[i])}' for i in MARKED if i <= c.supported)}"
+        f"{form(c.name)} "
+        f"{', '.join(f'p{i} {milliseconds(c.quantiles_ms[i])}' for i in MARKED if i <= c.supported)}"
         for c in curves
     )
     return picture(width, height, f"Share of calls by latency: {spoken}", *parts)
@@ -110,7 +116,8 @@ def breakdown(bars: Mapping[str, Mapping[str, float]], width: int = 960) -> str:
             spent = parts[part]
             wide = x(at + spent) - x(at)
             tip = title(
-                f"{form(name)}, {words}: {milliseconds(spent)}, {percent(spent / (totals[name] or 1.0), 0)}"
+                f"{form(name)}, {words}: {milliseconds(spent)}, "
+                f"{percent(spent / (totals[name] or 1.0), 0)}"
             )
             class_ = f"part {part} {name}"
             shapes.append(
@@ -134,7 +141,8 @@ def breakdown(bars: Mapping[str, Mapping[str, float]], width: int = 960) -> str:
         shapes.append(text(milliseconds(totals[name]), x(at) + 8, top + 34, "tick", "start"))
     shapes.append(text("ms", width - 40, height - 16, "axis", "start"))
     spoken = "; ".join(
-        f"{form(name)}: {', '.join(f'{words} {milliseconds(parts[part])}' for part, words in PARTS.items())}"
+        f"{form(name)}: "
+        f"{', '.join(f'{words} {milliseconds(parts[part])}' for part, words in PARTS.items())}"
         for name, parts in bars.items()
     )
     return picture(width, height, f"Where the time of one image goes: {spoken}", *shapes)
@@ -150,7 +158,9 @@ MARKERS: Mapping[str, tuple[str, str]] = {
 
 
 def starts(rows: Sequence[Start], width: int = 960) -> str:
-    """Cold against warm: one line per form over time (log), a marker for each stage of getting warm."""
+    """Cold against warm: one line per form over time (log), a marker for each stage of getting
+    warm.
+    """
     step, left = 46, 150 if width > 500 else 12
     name_row = 0 if width > 500 else 18
     step += name_row
@@ -184,7 +194,8 @@ def starts(rows: Sequence[Start], width: int = 960) -> str:
             where = f"translate({x(value):.1f} {at:.1f})"
             shapes.append(tag("path", tip, d=path, transform=where, class_=f"disc {row.name}"))
     spoken = "; ".join(
-        f"{form(row.name)}: {', '.join(f'{MARKERS[m][0]} {milliseconds(v)}' for m, v in row.values().items())}"
+        f"{form(row.name)}: "
+        f"{', '.join(f'{MARKERS[m][0]} {milliseconds(v)}' for m, v in row.values().items())}"
         for row in rows
     )
     return picture(width, height, f"Cold against warm: {spoken}", *shapes)

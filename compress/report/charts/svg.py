@@ -1,4 +1,6 @@
-"""The few SVG pieces the plots are made of. Colours are CSS classes: light, dark and print have their own."""
+"""The few SVG pieces the plots are made of. Colours are CSS classes: light, dark and print have
+their own.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ Scale = Callable[[float], float]
 
 
 def tag(name: str, *children: str, **attributes: object) -> str:
-    """One element; ``class_`` becomes class, ``stroke_width`` stroke-width. Children are markup, see ``text``."""
+    """One element; ``class_`` becomes class, ``stroke_width`` stroke-width. Children are markup,
+    see ``text``.
+    """
     pairs = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
         for key, value in attributes.items()

@@ -1,4 +1,5 @@
-"""The parts of report.json that a device gives: latency, energy, breakdown, bench.json, budgets and the search.
+"""The parts of report.json that a device gives: latency, energy, breakdown, bench.json, budgets and
+the search.
 
 ``model.py`` puts them together with the rest of the report.
 """
@@ -81,14 +82,18 @@ class Breakdown(Part):
 
 
 class Speedup(Part):
-    """Ratio of p50 latencies: teacher / shipped student; null where one of them was not measured."""
+    """Ratio of p50 latencies: teacher / shipped student; null where one of them was not
+    measured.
+    """
 
     p50: Annotated[float, Field(gt=0)] | None
     ci95: Interval | None
 
 
 class Budget(BaseModel):
-    """A limit the user set. ``pass`` on an estimate says what the estimate promises, not what was measured."""
+    """A limit the user set. ``pass`` on an estimate says what the estimate promises, not what was
+    measured.
+    """
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
 
@@ -104,7 +109,9 @@ class Budget(BaseModel):
 
 
 class Candidate(Part):
-    """A student that the search considered: what was estimated, and what was measured where it was trained."""
+    """A student that the search considered: what was estimated, and what was measured where it was
+    trained.
+    """
 
     student: str
     size: Count | None = None
@@ -162,7 +169,9 @@ class Device(Part):
 
 
 class Block(Part):
-    """A block of the student: points of top-1 that int8 costs there, ms that it saves there, and what was kept."""
+    """A block of the student: points of top-1 that int8 costs there, ms that it saves there, and
+    what was kept.
+    """
 
     block: str
     drop_points: float

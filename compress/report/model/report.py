@@ -1,7 +1,7 @@
 """report.json, the public interface: strict about what is promised, open to what is added later.
 
-``schema.json`` beside this file is the same contract for readers without Python; a test keeps the two equal.
-``model_device.py`` holds the parts about speed, devices and budgets.
+``schema.json`` beside this file is the same contract for readers without Python; a test keeps the
+two equal. ``model_device.py`` holds the parts about speed, devices and budgets.
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ class Comparison(Part):
 
 
 class ClassChange(Part):
-    """One class between two forms: fractions right, images lost and gained, exact McNemar raw and after Holm."""
+    """One class between two forms: fractions right, images lost and gained, exact McNemar raw and
+    after Holm.
+    """
 
     name: str
     n: Annotated[int, Field(ge=1)]
@@ -172,8 +174,10 @@ class Flip(Part):
 class Changes(Part):
     """The first form against the second, class by class and image by image.
 
-    ``needed``: images of one class that have to change in one direction before that class counts as changed.
-    ``classes``: those where an image was lost or gained, out of ``tested``; ``smallest`` is the fewest images of a class.
+    ``needed``: images of one class that have to change in one direction before that class counts as
+        changed.
+    ``classes``: those where an image was lost or gained, out of ``tested``; ``smallest`` is the
+        fewest images of a class.
     """
 
     first: str

@@ -1,6 +1,7 @@
 """The section "Budget": limits kept or missed, and the candidates of the search.
 
-Rows and words from report.json alone. A limit that rests on an estimate says so wherever it is shown.
+Rows and words from report.json alone. A limit that rests on an estimate says so wherever it is
+shown.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ SIZE = Panel("size", None, "file, MB (log)", 1e-6, lambda mb: size(1e6 * mb))
 
 
 def panels(report: Mapping[str, Any]) -> list[Panel]:
-    """Latency on every device that a limit or a candidate names, then size. Devices are never mixed in one picture."""
+    """Latency on every device that a limit or a candidate names, then size. Devices are never mixed
+    in one picture.
+    """
     rows = report.get("candidates", [])
     named = [row.get("device") or HOST for row in report["budgets"] if row.get("metric") == "p50"]
     named += [HOST] if any((row.get("measured") or {}).get("p50_ms") for row in rows) else []
@@ -93,7 +96,8 @@ def budget_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "what": what(row),
             "device": place(row),
-            "limit": f"{'at most' if upper(row) else 'at least'} {shown(row['limit'], row.get('unit'))}",
+            "limit": f"{'at most' if upper(row) else 'at least'} "
+            f"{shown(row['limit'], row.get('unit'))}",
             "value": shown(row["value"], row.get("unit")),
             "basis": row.get("basis") or ABSENT,
             "class": outcome(row)[0],
@@ -136,7 +140,9 @@ def outcome(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def budget_stamp(report: Mapping[str, Any]) -> tuple[str, str]:
-    """The stamp of all limits together: one that is missed decides, then one that is not known, then an estimate."""
+    """The stamp of all limits together: one that is missed decides, then one that is not known,
+    then an estimate.
+    """
     rows = report["budgets"]
     if not rows:
         return "open", "no budget"
@@ -170,7 +176,10 @@ def budget_sentence(report: Mapping[str, Any]) -> str:
 
 def _missed(row: Mapping[str, Any]) -> str:
     kind = " (estimate)" if row.get("basis") == "estimate" else ""
-    return f"{what(row)}{where(row)}, {shown(row['value'], row.get('unit'))}{kind} against {shown(row['limit'], row.get('unit'))}"
+    return (
+        f"{what(row)}{where(row)}, {shown(row['value'], row.get('unit'))}{kind} against "
+        f"{shown(row['limit'], row.get('unit'))}"
+    )
 
 
 def where(row: Mapping[str, Any]) -> str:
@@ -179,7 +188,9 @@ def where(row: Mapping[str, Any]) -> str:
 
 
 def cost(row: Mapping[str, Any], panel: Panel) -> tuple[float, bool] | None:
-    """(value, is it an estimate) of a candidate; None where it is not known of the panel's device."""
+    """(value, is it an estimate) of a candidate; None where it is not known of the panel's
+    device.
+    """
     if panel is SIZE:
         value = row.get("size_bytes") or (row.get("measured") or {}).get("size_bytes")
         return (
@@ -210,7 +221,9 @@ def candidates(report: Mapping[str, Any], panel: Panel) -> list[Candidate]:
 
 
 def limits(report: Mapping[str, Any], panel: Panel) -> Limits:
-    """The lines of a picture: the tightest limit of its axis, and the least top-1 that "top1" and "drop" allow."""
+    """The lines of a picture: the tightest limit of its axis, and the least top-1 that "top1" and
+    "drop" allow.
+    """
     rows, teacher = report["budgets"], report["teacher"].get("top1")
     most = [
         row["limit"]
@@ -228,7 +241,9 @@ STATUS_ORDER = ("chosen", "trained", "pruned")
 
 
 def candidate_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per candidate, the chosen one first; costs are [(words, is it an estimate)] in the order of the panels."""
+    """One row per candidate, the chosen one first; costs are [(words, is it an estimate)] in the
+    order of the panels.
+    """
     order = sorted(
         report.get("candidates", []),
         key=lambda row: (STATUS_ORDER.index(row["status"]), -(row.get("top1") or 0.0)),
@@ -265,5 +280,8 @@ def candidate_sentence(report: Mapping[str, Any]) -> str:
     counts = {status: sum(row["status"] == status for row in rows) for status in STATUS_ORDER}
     chosen = next((candidate_name(row) for row in rows if row["status"] == "chosen"), None)
     considered = f"{len(rows)} candidates (student, resolution, precision) were considered"
-    text = f"{considered}; {counts['pruned']} were dropped, {counts['trained'] + counts['chosen']} trained."
+    text = (
+        f"{considered}; {counts['pruned']} were dropped, "
+        f"{counts['trained'] + counts['chosen']} trained."
+    )
     return text + (f" Chosen: {chosen}." if chosen else " None was chosen.")

@@ -1,4 +1,6 @@
-"""What quantization changed, in rows and in words: classes that lost, images that turned. From report.json alone."""
+"""What quantization changed, in rows and in words: classes that lost, images that turned. From
+report.json alone.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def view(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def change_rows(report: Mapping[str, Any], pair: str) -> list[dict[str, Any]]:
-    """The classes that lost most, and those that gained significantly, of a pair: name, n, before, after, ..., p."""
+    """The classes that lost most, and those that gained significantly, of a pair: name, n, before,
+    after, ..., p.
+    """
     found = (report.get("changes") or {}).get(pair)
     if not found:
         return []
@@ -79,8 +83,10 @@ def _proof(found: Mapping[str, Any]) -> str:
         smallest = found["smallest"]
         few = "" if smallest >= found["needed"] else f", and some classes have only {smallest}"
         return (
-            "No single class changed significantly (exact McNemar per class, corrected after Holm); "
-            f"with {found['tested']} classes, {found['needed']} images of one class would have to turn the same way{few}."
+            "No single class changed significantly (exact McNemar per class, corrected after "
+            "Holm); "
+            f"with {found['tested']} classes, {found['needed']} images of one class would "
+            f"have to turn the same way{few}."
         )
     told = [
         f"{', '.join(names)} {verb}"
@@ -96,8 +102,12 @@ def flip_sentence(report: Mapping[str, Any]) -> str:
     if not found:
         return ""
     if not found["lost"] and not found["gained"]:
-        return f"No test image turned from right to wrong or back; {found['moved']} are wrong in both, with another answer."
+        return (
+            f"No test image turned from right to wrong or back; {found['moved']} are wrong "
+            "in both, with another answer."
+        )
     return (
-        f"Of {found['n']:,} test images int8 turned {found['lost']} from right to wrong and {found['gained']} from wrong to "
+        f"Of {found['n']:,} test images int8 turned {found['lost']} from right to wrong and "
+        f"{found['gained']} from wrong to "
         f"right; {found['moved']} are wrong in both, with another answer."
     )

@@ -1,6 +1,8 @@
-"""The section "Devices": what ``compress bench`` measured elsewhere, beside the machine of the build.
+"""The section "Devices": what ``compress bench`` measured elsewhere, beside the machine of the
+build.
 
-Rows and words from report.json alone. An estimate never enters a table of measurements: it has its own kind of mark.
+Rows and words from report.json alone. An estimate never enters a table of measurements: it has its
+    own kind of mark.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ HERE = "where it was built"
 
 
 def view(report: Mapping[str, Any], drawn: bool = True) -> dict[str, Any]:
-    """What the templates ask for about devices; nothing but empty rows for a report of one machine."""
+    """What the templates ask for about devices; nothing but empty rows for a report of one
+    machine.
+    """
     from markupsafe import Markup
 
     merged = bool(report.get("devices"))
@@ -136,7 +140,9 @@ def place(row: Mapping[str, Any]) -> str:
 
 
 def _compute(told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The compute rows of one image, one per form, backend and provider: the one with the fewest threads."""
+    """The compute rows of one image, one per form, backend and provider: the one with the fewest
+    threads.
+    """
     best: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in told["rows"]:
         if row["includes"] != wording.COMPUTE or row["batch"] != 1:
@@ -196,7 +202,9 @@ def _end_to_end(told: Mapping[str, Any], row: Mapping[str, Any]) -> Mapping[str,
 
 
 def speedup(told: Mapping[str, Any], fast: str, slow: str) -> Mapping[str, Any] | None:
-    """How many times faster a form is than another on the device, measured in one run; None where it was not."""
+    """How many times faster a form is than another on the device, measured in one run; None where
+    it was not.
+    """
     short = f"{fast.removeprefix('student_')}_vs_{slow.removeprefix('student_')}"
     for key, found in told["speedups"].items():
         if key.replace(".", "_") in (f"{fast}_vs_{slow}", short) and found.get("p50"):
@@ -276,7 +284,9 @@ def device_sentence(report: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Rule:
-    """When int8 pays on a backend: against which float file, how many times faster, and how its kernels are told."""
+    """When int8 pays on a backend: against which float file, how many times faster, and how its
+    kernels are told.
+    """
 
     int8: str
     rival: str
@@ -285,7 +295,8 @@ class Rule:
     integer: frozenset[str]
 
 
-#: backend -> rule; the limits are those of the project's measuring rules, fp16 being what TensorRT runs otherwise
+#: backend -> rule; the limits are those of the project's measuring rules, fp16 being what TensorRT
+#: runs otherwise
 RULES: Mapping[str, Rule] = {
     "onnxruntime": Rule(
         "student_int8",
@@ -301,7 +312,9 @@ RULES: Mapping[str, Rule] = {
 
 
 def device_verdicts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Which file each device should run: int8 against float in time, kernels, and the accuracy measured at the build."""
+    """Which file each device should run: int8 against float in time, kernels, and the accuracy
+    measured at the build.
+    """
     out = []
     for told in everywhere(report):
         for backend, rule in RULES.items():

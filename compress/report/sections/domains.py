@@ -1,4 +1,6 @@
-"""The section "Other domains": accuracy where the shots do not come from, in rows and in words, from report.json alone."""
+"""The section "Other domains": accuracy where the shots do not come from, in rows and in words,
+from report.json alone.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ def domain_name(name: str) -> str:
 
 
 def domain_columns(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One column per domain, the run's own first: name, images, shots (whether they come from there)."""
+    """One column per domain, the run's own first: name, images, shots (whether they come from
+    there).
+    """
     found = report.get("domains")
     if not found:
         return []
@@ -30,7 +34,9 @@ def domain_columns(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def domain_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per form: key, form, ships, cells [(top-1, interval)] in the order of the columns, mean, others."""
+    """One row per form: key, form, ships, cells [(top-1, interval)] in the order of the columns,
+    mean, others.
+    """
     found = report.get("domains")
     if not found:
         return []
@@ -52,7 +58,9 @@ def domain_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def domain_sentence(report: Mapping[str, Any]) -> str:
-    """Where the shots come from, how far the student falls elsewhere, and how much of that is the teacher's own."""
+    """Where the shots come from, how far the student falls elsewhere, and how much of that is the
+    teacher's own.
+    """
     found, shipped = report.get("domains"), report["student"]["shipped"]
     if not found or shipped not in found["mean_top1"]:
         return ""
@@ -69,10 +77,16 @@ def domain_sentence(report: Mapping[str, Any]) -> str:
     text += f"On {named}, {form(shipped)} names {percent(here)} right, "
     if count > 1:
         least = f"{domain_name(weakest)} ({percent(tests[weakest][shipped]['top1'])})"
-        text += f"on the other {count} domains {percent(there)} on average ({points(there - here)}), least on {least}."
+        text += (
+            f"on the other {count} domains {percent(there)} on average "
+            f"({points(there - here)}), least on {least}."
+        )
     else:
         text += f"on {domain_name(weakest)} {percent(there)} ({points(there - here)})."
     if "teacher" in tests[own]:
         fall = found["mean_top1_others"]["teacher"] - tests[own]["teacher"]["top1"]
-        text += f" Its teacher changes by {points(fall)} from {named} to the {'others' if count > 1 else 'other'}."
+        text += (
+            f" Its teacher changes by {points(fall)} from {named} to the "
+            f"{'others' if count > 1 else 'other'}."
+        )
     return text

@@ -1,4 +1,6 @@
-"""How the student was made, in short rows: strategy, objective, preset, and what the generator's probes said."""
+"""How the student was made, in short rows: strategy, objective, preset, and what the generator's
+probes said.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def recipe_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def probing_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per candidate of the generator's settings: candidate, agreement, diversity, gap, score, kept."""
+    """One row per candidate of the generator's settings: candidate, agreement, diversity, gap,
+    score, kept.
+    """
     found = report["synthetic"].get("probing") or {"rows": [], "chosen": None}
 
     return [
@@ -86,7 +90,9 @@ def _flat(candidate: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
 
 
 def looks_sentence(report: Mapping[str, Any]) -> str:
-    """How varied the training images look to the teacher, and how far the synthetic ones lie from the real ones."""
+    """How varied the training images look to the teacher, and how far the synthetic ones lie from
+    the real ones.
+    """
     made = report["synthetic"]
     values = [("synthetic", made.get("diversity")), ("real", made.get("diversity_real"))]
     told = [
@@ -94,7 +100,10 @@ def looks_sentence(report: Mapping[str, Any]) -> str:
     ]
     if not told:
         return ""
-    text = f"In the teacher's eyes (1 − cosine of features), the mean difference within a class is {' and '.join(told)}"
+    text = (
+        "In the teacher's eyes (1 − cosine of features), the mean difference within a "
+        f"class is {' and '.join(told)}"
+    )
     gap = made.get("domain_gap")
     return text + (
         f"; between the class means of both it is {shown(gap)}." if gap is not None else "."

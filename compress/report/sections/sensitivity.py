@@ -1,6 +1,8 @@
-"""The part "Should every block be quantized?": cost and gain per block, and the mixtures of int8 and float.
+"""The part "Should every block be quantized?": cost and gain per block, and the mixtures of int8
+and float.
 
-From report.json["sensitivity"] alone. Its accuracy is counted on held-out views of training images, never on test images.
+From report.json["sensitivity"] alone. Its accuracy is counted on held-out views of training images,
+never on test images.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ def mixture_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def block_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per block, the most sensitive first: block, points lost in int8, ms saved, their intervals, kept."""
+    """One row per block, the most sensitive first: block, points lost in int8, ms saved, their
+    intervals, kept.
+    """
     told = report.get("sensitivity")
     rows = sorted(told["blocks"], key=lambda row: -row["drop_points"]) if told else []
     return [

@@ -79,7 +79,8 @@ def _stamp(report: Mapping[str, Any], shipped: str) -> str:
 def class_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Per class, the weakest of the shipped form first.
 
-    Keys: name, number (None unless the confusion matrix is numbered), value, teacher (or None), support.
+    Keys: name, number (None unless the confusion matrix is numbered), value, teacher (or None),
+        support.
     """
     table, shipped = report["per_class"], report["student"]["shipped"]
     if shipped not in table:
@@ -108,7 +109,10 @@ def class_sentence(report: Mapping[str, Any]) -> str:
     rows = class_rows(report)
     if not rows:
         return ""
-    text = f"The weakest class is {rows[0]['name']} ({percent(rows[0]['value'], 0)} of {rows[0]['support']} images)."
+    text = (
+        f"The weakest class is {rows[0]['name']} ({percent(rows[0]['value'], 0)} of "
+        f"{rows[0]['support']} images)."
+    )
     compared = [row for row in rows if row["teacher"] is not None]
     if compared:
         worst = min(compared, key=lambda row: row["value"] - row["teacher"])
@@ -118,7 +122,10 @@ def class_sentence(report: Mapping[str, Any]) -> str:
         if gap < 0:
             text += f" Against the teacher, {worst['name']} lost most ({points(gap, 0)})."
         level = len(compared) - behind - ahead
-        text += f" The student is below its teacher in {behind} classes, above it in {ahead} and level in {level}."
+        text += (
+            f" The student is below its teacher in {behind} classes, above it in {ahead} "
+            f"and level in {level}."
+        )
     missing = report["dataset"]["classes"] - len(rows)
     return text + (f" {missing} classes have no test image." if missing else "")
 
@@ -154,7 +161,8 @@ def calibration_sentence(report: Mapping[str, Any]) -> str:
         else "less sure than it could be"
     )
     return (
-        f"On average {form(shipped)} is {way}: mean confidence minus accuracy is {points(lean)}, and its expected "
+        f"On average {form(shipped)} is {way}: mean confidence minus accuracy is "
+        f"{points(lean)}, and its expected "
         f"calibration error is {percent(ece)}. "
         "Where a bar ends on the dashed line, the confidence can be taken at its word."
     )
@@ -188,8 +196,14 @@ def kernel_sentence(report: Mapping[str, Any]) -> str:
     kernels = report["quantization"]["kernels"]
     total = sum(kernels["ran"].values())
     integer = sum(n for name, n in kernels["ran"].items() if name in QUANTIZED_OPS)
-    start = f"In the profile of one inference of the int8 file, {integer} of {total} executed nodes are integer kernels"
-    return f"{start}: it {'runs' if kernels['is_quantized'] else 'does not really run'} in int8 on this machine."
+    start = (
+        f"In the profile of one inference of the int8 file, {integer} of {total} executed "
+        "nodes are integer kernels"
+    )
+    return (
+        f"{start}: it {'runs' if kernels['is_quantized'] else 'does not really run'} in "
+        "int8 on this machine."
+    )
 
 
 def ptq_sentence(report: Mapping[str, Any]) -> str:
@@ -212,7 +226,9 @@ def ptq_sentence(report: Mapping[str, Any]) -> str:
 
 
 def parity_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every exported file against the torch model it came from, then predict() against the test set."""
+    """Every exported file against the torch model it came from, then predict() against the test
+    set.
+    """
     rows = []
     for name, found in report["parity"]["files"].items():
         if found:
@@ -262,7 +278,9 @@ def environment_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def provenance_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Dataset, teacher, generator and student with revision and licence, as far as they are known."""
+    """Dataset, teacher, generator and student with revision and licence, as far as they are
+    known.
+    """
     told = {
         name: entry.get("facts", {})
         for name, entry in report["provenance"].get("stages", {}).items()

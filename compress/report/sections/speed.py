@@ -1,4 +1,6 @@
-"""The section "Speed": spread, breakdown and cold start, in rows and in words, from report.json alone."""
+"""The section "Speed": spread, breakdown and cold start, in rows and in words, from report.json
+alone.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,10 @@ def spread_sentence(report: Mapping[str, Any]) -> str:
     weight = (
         "one call in a hundred takes longer than" if ratio >= TAIL else "99 of 100 calls stay below"
     )
-    return f"Of {row['n']:,} calls of {name}, {weight} {milliseconds(row['p99_ms'])}, {times(ratio)} its median."
+    return (
+        f"Of {row['n']:,} calls of {name}, {weight} {milliseconds(row['p99_ms'])}, "
+        f"{times(ratio)} its median."
+    )
 
 
 def breakdown_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -143,14 +148,22 @@ def breakdown_sentence(report: Mapping[str, Any]) -> str:
         return ""
     total, compute = sum(parts.values()), parts["compute"]
     largest = max(parts, key=lambda part: parts[part])
-    text = f"From encoded image to answer, the network takes {percent(compute / total, 0)} of the time of {form(shipped)}"
+    text = (
+        f"From encoded image to answer, the network takes {percent(compute / total, 0)} of "
+        f"the time of {form(shipped)}"
+    )
     if largest != "compute":
-        return f"{text}; {PARTS[largest]} takes most ({percent(parts[largest] / total, 0)}): a faster network gains little."
+        return (
+            f"{text}; {PARTS[largest]} takes most ({percent(parts[largest] / total, 0)}): "
+            "a faster network gains little."
+        )
     return f"{text}."
 
 
 def start_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
-    """One row per form: key, form, import, load, first image, whole process, peak memory, warm p50."""
+    """One row per form: key, form, import, load, first image, whole process, peak memory, warm
+    p50.
+    """
     return [
         {
             "key": name,
@@ -204,11 +217,16 @@ def stamp_sentence(report: Mapping[str, Any]) -> str:
     if not stamped:
         return "Every series is stamped VALID."
     why = f" ({stamped[0]['reason']})" if stamped[0].get("reason") else ""
-    return f"{len(stamped)} of {len(report['latency'])} series are not stamped VALID{why}: read those with care."
+    return (
+        f"{len(stamped)} of {len(report['latency'])} series are not stamped VALID{why}: "
+        "read those with care."
+    )
 
 
 def _inside(row: Mapping[str, Any]) -> str:
-    """Words for what a latency contains; the long list of steps stands in the section's introduction."""
+    """Words for what a latency contains; the long list of steps stands in the section's
+    introduction.
+    """
     if row["includes"] == wording.COMPUTE:
         return wording.COMPUTE
     return f"end to end ({row['image']})" if row.get("image") else "end to end"

@@ -23,7 +23,9 @@ ROWS = ("teacher", "student_fp32", "student_int8")
 
 
 def summary_rows(report: dict[str, Any], names: tuple[str, ...] = ROWS) -> list[dict[str, str]]:
-    """One row of formatted cells per form: form, top1, ci95, size, p50, speedup, params, mark (which one ships)."""
+    """One row of formatted cells per form: form, top1, ci95, size, p50, speedup, params, mark
+    (which one ships).
+    """
     rows = []
     for name in names:
         if name not in report["size_bytes"] and name not in report["accuracy"]:
@@ -58,7 +60,10 @@ def summary_table(report: dict[str, Any]) -> Table:
     from rich.table import Table
 
     data = report["dataset"]
-    title = f"{data['name']} · {data['classes']} classes · {shots(data)} · {data['test_images']:,} test images"
+    title = (
+        f"{data['name']} · {data['classes']} classes · {shots(data)} · "
+        f"{data['test_images']:,} test images"
+    )
     reason = report["verdicts"]["ship"]["reason"]
     table = Table(
         title=title,

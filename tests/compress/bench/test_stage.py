@@ -1,4 +1,6 @@
-"""Stage "bench" on real files: accuracy in the runtime, latency, kernels, and the path from an encoded image."""
+"""Stage "bench" on real files: accuracy in the runtime, latency, kernels, and the path from an
+encoded image.
+"""
 
 from __future__ import annotations
 
@@ -218,7 +220,9 @@ def test_without_further_domains_there_is_no_mean(finished: Finished) -> None:  
 
 
 def test_every_domain_is_measured_with_the_exported_files(several_domains: Finished) -> None:  # noqa: F811
-    """The students from the stored pixels, the teacher (48 px) from the originals, both as on the own test split."""
+    """The students from the stored pixels, the teacher (48 px) from the originals, both as on the
+    own test split.
+    """
     from runtime import geometry
 
     done, accuracy = several_domains, read(several_domains, "accuracy.json")

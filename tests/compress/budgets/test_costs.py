@@ -1,4 +1,6 @@
-"""Operations and bytes of graphs: by hand on small ones, against torch's counter and published figures on known networks."""
+"""Operations and bytes of graphs: by hand on small ones, against torch's counter and published
+figures on known networks.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from compress.quantize.graph import convert
 from export.onnx.convert import save, to_onnx
 from export.onnx.qdq import to_uint8
 
-# GMACs at 224 px: He et al. 2016 (ResNet-18), Qin et al. 2024 and timm's table (MobileNetV4), Tan and Le 2019, timm (ViT-B/32)
+# GMACs at 224 px: He et al. 2016 (ResNet-18), Qin et al. 2024 and timm's table (MobileNetV4), Tan
+# and Le 2019, timm (ViT-B/32)
 PUBLISHED = {
     "resnet18": (1.82, 0.02),
     "mobilenetv4_conv_small": (0.19, 0.03),
@@ -60,7 +63,9 @@ def test_known_networks_cost_what_is_published(name: str) -> None:
 
 
 class Small(nn.Module):
-    """A convolution with bias and ReLU, a depthwise one that adds its input, pooling, a linear layer."""
+    """A convolution with bias and ReLU, a depthwise one that adds its input, pooling, a linear
+    layer.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""Profiles, the roofline on them, and calibration: limits that have to hold, and rules that are broken on purpose."""
+"""Profiles, the roofline on them, and calibration: limits that have to hold, and rules that are
+broken on purpose.
+"""
 
 from __future__ import annotations
 

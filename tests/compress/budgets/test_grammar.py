@@ -1,4 +1,6 @@
-"""Budgets as text: what is read, what is refused and with which remedy; the settings they become."""
+"""Budgets as text: what is read, what is refused and with which remedy; the settings they
+become.
+"""
 
 from __future__ import annotations
 

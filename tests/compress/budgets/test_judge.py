@@ -1,4 +1,6 @@
-"""PASS, FAIL and not known, for a finished run: what each rests on, and that an estimate is never taken for a measurement."""
+"""PASS, FAIL and not known, for a finished run: what each rests on, and that an estimate is never
+taken for a measurement.
+"""
 
 from __future__ import annotations
 

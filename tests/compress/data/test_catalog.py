@@ -1,7 +1,8 @@
-"""Every row of the catalog. The layouts are torchvision's real ones, read by torchvision's real code.
+"""Every row of the catalog. The layouts are torchvision's real ones, read by torchvision's real
+code.
 
-Where it checks MD5 sums of the original files, which a test cannot have, the check alone is reduced to "the file is
-there" (fixture ``unchecked``).
+Where it checks MD5 sums of the original files, which a test cannot have, the check alone is reduced
+to "the file is there" (fixture ``unchecked``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Datasets of several domains: where shots come from, what is tested, and that the two never meet."""
+"""Datasets of several domains: where shots come from, what is tested, and that the two never
+meet.
+"""
 
 from __future__ import annotations
 
@@ -191,7 +193,9 @@ def test_the_limit_holds_for_every_test_set(pacs, tmp_path):
 
 
 def test_a_leak_is_an_error(pacs, tmp_path, monkeypatch):
-    """A reader that lists a shot as a test image of another domain does not get through the stage."""
+    """A reader that lists a shot as a test image of another domain does not get through the
+    stage.
+    """
     refuse_leaks(["a", "b"], ["c"], "test")
     honest = stage.open_source
 

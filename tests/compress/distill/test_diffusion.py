@@ -1,4 +1,6 @@
-"""Oracles of the diffusion: the schedule's known values, the variance's bounds, which head a loss moves, guidance."""
+"""Oracles of the diffusion: the schedule's known values, the variance's bounds, which head a loss
+moves, guidance.
+"""
 
 from __future__ import annotations
 

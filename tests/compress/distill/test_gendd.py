@@ -1,4 +1,6 @@
-"""Oracles of GenDD: the contraction identity, chunks, the zero-initialised loss, what sampling returns."""
+"""Oracles of GenDD: the contraction identity, chunks, the zero-initialised loss, what sampling
+returns.
+"""
 
 from __future__ import annotations
 
@@ -309,7 +311,9 @@ def test_it_learns_to_generate_an_affine_target_and_averaging_n_samples_divides_
 
 
 def test_the_samples_of_an_image_are_distinguishable_from_its_neighbours() -> None:
-    """After averaging, row i must belong to image i: with a denoiser that answers the condition, rows keep their order."""
+    """After averaging, row i must belong to image i: with a denoiser that answers the condition,
+    rows keep their order.
+    """
 
     class Echo(Denoiser):
         def forward(

@@ -1,4 +1,6 @@
-"""Meta-distillation: the MLDG identities on quadratics, and the step on a real student (methods.md E.7, 2, 3 and 6)."""
+"""Meta-distillation: the MLDG identities on quadratics, and the step on a real student (methods.md
+E.7, 2, 3 and 6).
+"""
 
 from __future__ import annotations
 

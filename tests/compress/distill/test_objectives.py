@@ -1,4 +1,6 @@
-"""Oracles of the specification (methods.md A.7, B.7): limits, directions and scales of the losses."""
+"""Oracles of the specification (methods.md A.7, B.7): limits, directions and scales of the
+losses.
+"""
 
 from __future__ import annotations
 

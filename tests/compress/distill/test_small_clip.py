@@ -1,4 +1,6 @@
-"""A published small CLIP as the student's start: a tiny open_clip model with a timm tower, loaded from its folder."""
+"""A published small CLIP as the student's start: a tiny open_clip model with a timm tower, loaded
+from its folder.
+"""
 
 from __future__ import annotations
 

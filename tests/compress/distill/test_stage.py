@@ -1,4 +1,6 @@
-"""The distill stage on small finished inputs: phases, what is trained in each, meta steps, resume."""
+"""The distill stage on small finished inputs: phases, what is trained in each, meta steps,
+resume.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,9 @@ def test_head_only_training_keeps_every_byte_of_the_trunk(root: Path) -> None:
 
 
 def test_two_stage_feature_distillation(root: Path) -> None:
-    """Feature steps move the trunk and not the head; afterwards it is the other way round, running statistics too."""
+    """Feature steps move the trunk and not the head; afterwards it is the other way round, running
+    statistics too.
+    """
     one = context(root, "one", objective="ce", train="head", feature_steps=3, steps=4)
     facts = stage.run(one)
     assert facts["feature_steps"] == 3

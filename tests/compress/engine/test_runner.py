@@ -206,11 +206,13 @@ def altered(path: str) -> Settings | None:
     return resolve(merge(plain, change))
 
 
-#: where things lie and what is said about them; the content that is found there belongs to the identity instead
+#: where things lie and what is said about them; the content that is found there belongs to the
+#: identity instead
 ELSEWHERE = {"notes", "data.root", "data.path", "data.offline"}
 
 
-#: a budget says what to search for and judges what was made: it changes no stage (tests/compress/budgets/test_grammar.py)
+#: a budget says what to search for and judges what was made: it changes no stage
+#: (tests/compress/budgets/test_grammar.py)
 @given(
     st.sampled_from(
         [p for p in setting_paths(Settings) if p not in ELSEWHERE and not p.startswith("budget.")]

@@ -1,4 +1,6 @@
-"""What changed between two forms: oracles for the paired test per class, Holm's correction and the images that flipped."""
+"""What changed between two forms: oracles for the paired test per class, Holm's correction and the
+images that flipped.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,9 @@ def test_holm_lies_between_raw_and_bonferroni_and_keeps_the_order(p: list[float]
 
 
 def test_holm_by_hand() -> None:
-    """Holm's own arithmetic: 0.01, 0.04, 0.03, 0.005 times 4, 3, 2, 1 in order, then made monotone."""
+    """Holm's own arithmetic: 0.01, 0.04, 0.03, 0.005 times 4, 3, 2, 1 in order, then made
+    monotone.
+    """
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 

@@ -28,7 +28,8 @@ def test_hand_counted_confusion_f1_and_recall() -> None:
     matrix = evaluate.confusion(predicted, labels, 4)
     assert matrix.tolist() == [[2, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
     assert evaluate.per_class_accuracy(matrix) == [2 / 3, 1 / 2, None, 1.0]
-    # class 0: TP 2 FP 1 FN 1 -> 4/6; class 1: TP 1 FP 1 FN 1 -> 2/4; class 2 never occurs; class 3: 1
+    # class 0: TP 2 FP 1 FN 1 -> 4/6; class 1: TP 1 FP 1 FN 1 -> 2/4; class 2 never occurs; class 3:
+    # 1
     assert evaluate.macro_f1(matrix) == pytest.approx((4 / 6 + 2 / 4 + 1) / 3)
 
 
@@ -217,7 +218,8 @@ def test_diversity_at_its_ends() -> None:
 
 def test_domain_gap_compares_class_means_and_only_shared_classes() -> None:
     synthetic, real = np.array([[1.0, 0], [0, 1], [5, 5]]), np.array([[2.0, 2], [0, 9], [1, 0]])
-    # class 0: mean direction (1, 1) against (1, 1); class 1: (1, 1) against (0, 1); class 2 has no real image
+    # class 0: mean direction (1, 1) against (1, 1); class 1: (1, 1) against (0, 1); class 2 has no
+    # real image
     gap = evaluate.domain_gap(
         synthetic[[0, 1, 2, 2]], np.array([0, 0, 1, 2]), real[[0, 1]], np.array([0, 1])
     )

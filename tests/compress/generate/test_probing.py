@@ -1,4 +1,6 @@
-"""Probing: the measures, the score, and the best of planted candidates on the embedded teacher and generator."""
+"""Probing: the measures, the score, and the best of planted candidates on the embedded teacher and
+generator.
+"""
 
 from __future__ import annotations
 

@@ -67,7 +67,9 @@ class Fragile(Echo):
 
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Echo]:
-    """Registers generator "echo" and collects the instances that were loaded; preset ones are handed out first."""
+    """Registers generator "echo" and collects the instances that were loaded; preset ones are
+    handed out first.
+    """
     instances: list[Echo] = []
     monkeypatch.setitem(
         generators.KINDS, "echo", Kind(f"{__name__}:load_echo", TEXT | IMAGE, noises=True)
@@ -313,9 +315,11 @@ def test_every_candidates_generator_belongs_to_the_identity() -> None:
 
 def test_planning_loads_no_torch() -> None:
     code = (
-        "import sys; from compress.engine.config import *; from compress.generate.stage import fingerprint;"
+        "import sys; from compress.engine.config import *; from compress.generate.stage "
+        "import fingerprint;"
         "p = ProbingSettings(candidates=({'strategy': 'img2img'}, {'strategy': 'cls2img'}));"
-        "fingerprint(Settings(teacher=TeacherSettings(name='petals'), generate=GenerateSettings(probing=p)));"
+        "fingerprint(Settings(teacher=TeacherSettings(name='petals'), "
+        "generate=GenerateSettings(probing=p)));"
         "assert not {'torch', 'diffusers', 'open_clip'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -341,7 +345,9 @@ def test_every_shot_is_encoded_once_even_by_a_resumed_run(
 
 
 def test_conditions_of_img2img_are_its_sources(tmp_path: Path, loaded: list[Echo]) -> None:
-    """What condition prediction needs: the record's shot, its row of source_conditions, and the image's condition agree."""
+    """What condition prediction needs: the record's shot, its row of source_conditions, and the
+    image's condition agree.
+    """
     ctx = context(tmp_path, "a", strategy="img2img", noise_level=40)
     facts = run(ctx)
     assert (facts["noise_level"], facts["embed_dim"]) == (40, 6)
@@ -422,7 +428,9 @@ def test_sheets() -> None:
 
 
 def test_the_embedded_generator_runs_through_the_stage(tmp_path: Path) -> None:
-    """The real one: shots of another edge in, images at the cache's edge out, the same whatever the batch."""
+    """The real one: shots of another edge in, images at the cache's edge out, the same whatever the
+    batch.
+    """
     files = []
     for batch in (2, 3):
         ctx = context(

@@ -1,4 +1,6 @@
-"""Papers as data: every row resolves and names rows of the tables; a broken file is refused; a table is made end to end."""
+"""Papers as data: every row resolves and names rows of the tables; a broken file is refused; a
+table is made end to end.
+"""
 
 from __future__ import annotations
 
@@ -133,7 +135,9 @@ def test_printed_numbers_are_found_by_dataset_row_and_shots() -> None:
 
 
 def test_the_printed_averages_of_system_a_are_the_papers() -> None:
-    """The paper prints the mean of every column; the repaired cells have to give it (methods.md A.6)."""
+    """The paper prints the mean of every column; the repaired cells have to give it (methods.md
+    A.6).
+    """
     made = paper("sasaki")
     columns = {row: [values[row] for values in made.printed.values()] for row in made.rows}
     means = [round(sum(column) / 6, 1) for column in columns.values()]  # type: ignore[arg-type]

@@ -71,7 +71,9 @@ def test_every_grid_is_symmetric_int8_with_zero_point_0(prepared: PreparedStuden
 
 
 def test_placement(prepared: PreparedStudent) -> None:
-    """Both sides of the residual, pooling and the projection run in int8; the cosine head stays float."""
+    """Both sides of the residual, pooling and the projection run in int8; the cosine head stays
+    float.
+    """
     inputs: dict[str, list[bool]] = {}
     for node in prepared.graph.graph.nodes:
         if node.op == "call_function":

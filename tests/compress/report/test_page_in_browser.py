@@ -1,4 +1,6 @@
-"""The report in a headless Chromium, from a desk to a phone: nothing hangs over the edge, nothing is fetched."""
+"""The report in a headless Chromium, from a desk to a phone: nothing hangs over the edge, nothing
+is fetched.
+"""
 
 from __future__ import annotations
 

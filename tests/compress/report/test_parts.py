@@ -1,4 +1,6 @@
-"""Numbers as people read them, drawings at their extremes, bounded pictures, and the command that repeats a run."""
+"""Numbers as people read them, drawings at their extremes, bounded pictures, and the command that
+repeats a run.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The search: what it drops before training, how it chooses, that it says at once when nothing fits; a whole one, marked slow."""
+"""The search: what it drops before training, how it chooses, that it says at once when nothing
+fits; a whole one, marked slow.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Teachers: small open_clip models of the real classes, saved and loaded the way published ones are."""
+"""Teachers: small open_clip models of the real classes, saved and loaded the way published ones
+are.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def test_a_saved_model_comes_back_and_gives_unit_features(tmp_path: Path, config
 
 
 def test_siglip_bias_does_not_change_class_probabilities(tmp_path: Path) -> None:
-    """scale * cos + bias and scale * cos agree under a softmax over classes, so no sigmoid and no bias is needed."""
+    """scale * cos + bias and scale * cos agree under a softmax over classes, so no sigmoid and no
+    bias is needed.
+    """
     original = save_folder(tmp_path / "t", SIGLIP)
     teacher = load_teacher(TeacherSettings(name=str(tmp_path / "t")))
     assert original.logit_bias is not None
@@ -237,7 +241,9 @@ def test_the_hub_is_asked_once_and_its_silence_means_offline(
 
 
 def test_openai_weights_get_their_activation() -> None:
-    """open_clip 3 only warns when a tag was trained with QuickGELU and the model's config says GELU."""
+    """open_clip 3 only warns when a tag was trained with QuickGELU and the model's config says
+    GELU.
+    """
     from open_clip.pretrained import get_pretrained_cfg
 
     arguments = published_arguments(get_pretrained_cfg("ViT-L-14", "openai"))

@@ -1,4 +1,6 @@
-"""Pseudo-words: prompts with a vector in the place of a word, through the text towers that open_clip has."""
+"""Pseudo-words: prompts with a vector in the place of a word, through the text towers that
+open_clip has.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def petals() -> Teacher:
 
 
 def hugging_face(path: Path) -> Teacher:
-    """A CustomTextCLIP whose text tower is a BERT of transformers: another place for the table, another pooling."""
+    """A CustomTextCLIP whose text tower is a BERT of transformers: another place for the table,
+    another pooling.
+    """
     transformers = pytest.importorskip("transformers")
     import open_clip
     from open_clip.hf_model import HFTextEncoder

@@ -1,4 +1,6 @@
-"""The teacher's heads: text ensembles, and a probe that starts from them and does not fall below them."""
+"""The teacher's heads: text ensembles, and a probe that starts from them and does not fall below
+them.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +43,11 @@ def world(
     classes: int = 20,
     width: int = 64,
 ) -> tuple[np.ndarray, ...]:
-    """A CLIP space in small: class directions, images scattered around them, texts beside them with a modality gap.
+    """A CLIP space in small: class directions, images scattered around them, texts beside them with
+    a modality gap.
 
-    Returns the view features (8 views a shot), their labels, the text head, test features and test labels.
+    Returns the view features (8 views a shot), their labels, the text head, test features and test
+    labels.
     """
     rng = np.random.default_rng(seed)
     centers, gap = rng.normal(size=(classes, width)), rng.normal(size=width) * 1.5
@@ -77,7 +81,9 @@ def scores(
 
 
 def test_one_shot_is_not_worse_than_a_good_text_head() -> None:
-    """One image that scatters widely says less than a good name: the anchor keeps the probe from believing it."""
+    """One image that scatters widely says less than a good name: the anchor keeps the probe from
+    believing it.
+    """
     zero_shot, probe = scores(text_noise=0.6, shots=1, spread=2.0)
     _, free = scores(text_noise=0.6, shots=1, spread=2.0, anchor=0.0)
     assert 0.8 < zero_shot < 0.95

@@ -1,4 +1,6 @@
-"""Apps made from a bundle: complete, deterministic, nothing else inside, and safe against a hostile bundle."""
+"""Apps made from a bundle: complete, deterministic, nothing else inside, and safe against a hostile
+bundle.
+"""
 
 from __future__ import annotations
 
@@ -260,7 +262,9 @@ def test_python_app_classifies_with_its_own_runtime(bundle: Path, tmp_path: Path
 
 
 def test_jetson_files_fit_together_built_nowhere(bundle: Path, tmp_path: Path) -> None:
-    """No container engine and no Jetson here: what the Dockerfile copies exists, and its entry point runs on this CPU."""
+    """No container engine and no Jetson here: what the Dockerfile copies exists, and its entry
+    point runs on this CPU.
+    """
     out = write_app(bundle, "jetson", tmp_path / "app")
     text = (out / "Dockerfile").read_text()
     assert "Built nowhere" in (out / "README.md").read_text()

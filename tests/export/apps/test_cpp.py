@@ -1,4 +1,6 @@
-"""The C++ app, compiled and run: golden vectors, the same top-1 as Python, images that must be refused."""
+"""The C++ app, compiled and run: golden vectors, the same top-1 as Python, images that must be
+refused.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ HEADERS = "CLIP2EDGE_ORT_HEADERS"
 
 @pytest.fixture(scope="module")
 def onnxruntime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder like an unpacked release: headers from $CLIP2EDGE_ORT_HEADERS, the library of the Python wheel."""
+    """A folder like an unpacked release: headers from $CLIP2EDGE_ORT_HEADERS, the library of the
+    Python wheel.
+    """
     headers = os.environ.get(HEADERS)
     if not headers:
         pytest.skip(f"no onnxruntime headers: set {HEADERS} to a folder with onnxruntime_cxx_api.h")
@@ -93,7 +97,9 @@ def test_the_same_top1_as_python(app: Path, bundle: Path, tmp_path: Path) -> Non
 
 
 def crop_of(app: Path, image: Path, golden: Path) -> str:
-    """What --golden says about the pixels of ``image``, if Python's crop of it is the golden one."""
+    """What --golden says about the pixels of ``image``, if Python's crop of it is the golden
+    one.
+    """
     golden.mkdir()
     for index in range(2):  # the app checks as many images as its header names
         shutil.copyfile(image, golden / f"{index}.png")  # it looks at the content, not at the name

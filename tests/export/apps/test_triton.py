@@ -1,4 +1,6 @@
-"""The Triton repository: what both config.pbtxt say, and that it fits the models. No server runs here."""
+"""The Triton repository: what both config.pbtxt say, and that it fits the models. No server runs
+here.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +138,9 @@ def test_quoted_text_cannot_leave_its_string() -> None:
 
 
 def tritons_schema() -> ModuleType:
-    """Triton's own model_config, from the package tritonclient, without the rest of that package."""
+    """Triton's own model_config, from the package tritonclient, without the rest of that
+    package.
+    """
     found = importlib.util.find_spec("tritonclient")
     if found is None or not found.submodule_search_locations:
         pytest.skip("no tritonclient: pip install --no-deps tritonclient==2.73.0")

@@ -1,4 +1,6 @@
-"""The web page: its preprocessing against Pillow (Node), and the page itself in a headless Chromium."""
+"""The web page: its preprocessing against Pillow (Node), and the page itself in a headless
+Chromium.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,8 @@ def ort() -> Path:
         pytest.skip("no Chromium: apt install chromium, or set CHROMIUM")
     if not folder:
         pytest.skip(
-            f"no onnxruntime-web: npm install onnxruntime-web@{ORT_VERSION}, CLIP2EDGE_ORT_WEB=its folder"
+            f"no onnxruntime-web: npm install onnxruntime-web@{ORT_VERSION}, "
+            "CLIP2EDGE_ORT_WEB=its folder"
         )
     return Path(folder)
 
@@ -107,7 +110,9 @@ def pillow_pixels(cases: list[tuple[np.ndarray, PreprocessSpec]]) -> list[list[s
 
 
 def random_cases(count: int) -> list[tuple[np.ndarray, PreprocessSpec]]:
-    """Sizes and specs at random; noise and black-and-white, where rounding and overshoot show; tall and wide slivers."""
+    """Sizes and specs at random; noise and black-and-white, where rounding and overshoot show; tall
+    and wide slivers.
+    """
     rng = np.random.default_rng(0)
     cases = []
     for index in range(count):
@@ -146,7 +151,9 @@ def test_another_filter_would_be_seen(page: Path, tmp_path: Path) -> None:
 
 
 def test_pages_reach_no_other_server(page: Path) -> None:
-    """Every page has a policy that names this server only, and no script, style or page names another one."""
+    """Every page has a policy that names this server only, and no script, style or page names
+    another one.
+    """
     for html in page.glob("*.html"):
         (policy,) = re.findall(
             r'http-equiv="Content-Security-Policy" content="([^"]+)"', html.read_text()
@@ -227,7 +234,9 @@ def test_chromium_sees_a_golden_pixel_that_differs(bundle: Path, ort: Path, tmp_
 
 
 def test_a_user_of_the_page(ort: Path, tmp_path: Path) -> None:
-    """On a phone-sized screen: file, drop, what is no image, the (fake) camera, the check; labels and title are hostile."""
+    """On a phone-sized screen: file, drop, what is no image, the (fake) camera, the check; labels
+    and title are hostile.
+    """
     labels = [{"name": HOSTILE}, *LABELS[1:]]
     models = {"fp32": float_model(tmp_path / "m.onnx")}
     golden = [encoded(photo(1)), encoded(photo(2))]

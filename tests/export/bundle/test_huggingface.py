@@ -87,7 +87,9 @@ def test_other_means_differ_by_float_rounding_alone(tmp_path: Path) -> None:
 
 
 def test_an_odd_rest_is_halved_otherwise(tmp_path: Path) -> None:
-    """Known difference: 3 pixels left over are cut 1 + 2 by transformers and 2 + 1 by torchvision and by the runtime."""
+    """Known difference: 3 pixels left over are cut 1 + 2 by transformers and 2 + 1 by torchvision
+    and by the runtime.
+    """
     image = Image.fromarray(photo(3, (35, 32)))
     cut = np.asarray(image)[:, 1:33]
     assert np.array_equal(

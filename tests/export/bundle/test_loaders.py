@@ -1,7 +1,8 @@
 """Hugging Face optimum and transformers.js read a bundle unchanged and give the runtime's labels.
 
-Both run as somebody else's program would run them (``tests/loaders``), in environments of their own:
-CLIP2EDGE_OPTIMUM_PYTHON names a Python that has optimum-onnx, CLIP2EDGE_NODE_MODULES a folder with @huggingface/transformers.
+Both run as somebody else's program would run them (``tests/loaders``), in environments of their
+own: CLIP2EDGE_OPTIMUM_PYTHON names a Python that has optimum-onnx, CLIP2EDGE_NODE_MODULES a folder
+    with @huggingface/transformers.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def bundle(tmp_path_factory) -> Path:
 
 
 def centred(model: Path) -> Path:
-    """``model`` with a bias that makes every class about as likely: else random weights give one label to all images."""
+    """``model`` with a bias that makes every class about as likely: else random weights give one
+    label to all images.
+    """
     pixels = np.stack(
         [geometry(Image.fromarray(photo(seed, (640, 480))), SPEC) for seed in range(24)]
     )
@@ -95,7 +98,9 @@ def golden_images(bundle: Path, tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> list[str]:
-    """24 images of 640 x 480 with fine detail: one that is resized without antialiasing looks quite different."""
+    """24 images of 640 x 480 with fine detail: one that is resized without antialiasing looks quite
+    different.
+    """
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("photos")
     paths = []
     for seed in range(24):
@@ -152,7 +157,9 @@ def test_transformers_js_gives_the_same_labels(
 
 @needs_node
 def test_transformers_js_sees_photos_antialiased(bundle: Path, photos: list[str]) -> None:
-    """With its own bicubic (sharp's affine) the mean difference is 25 of 255: single pixels of the grain."""
+    """With its own bicubic (sharp's affine) the mean difference is 25 of 255: single pixels of the
+    grain.
+    """
     told = _transformers_js(bundle, "fp32", photos[:4])
     ours = Classifier.load(bundle, "fp32", threads=1)
     for image in photos[:4]:

@@ -46,7 +46,8 @@ def logits(model: ModelProto, pictures: Tensor, optimise: bool = True) -> np.nda
     return result
 
 
-# -- the exporter ---------------------------------------------------------------------------------------------------
+# -- the exporter
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_the_contract_of_a_file(fp32: ModelProto, int8: ModelProto) -> None:
@@ -117,7 +118,8 @@ def test_weights_are_stored_as_int8(int8: ModelProto, fp32: ModelProto) -> None:
     assert min(int(values.min()) for values in convolutions) >= -127
 
 
-# -- int8 -> uint8 --------------------------------------------------------------------------------------------------
+# -- int8 -> uint8
+# --------------------------------------------------------------------------------------------------
 
 
 def quantizers(model: ModelProto) -> list[tuple[np.ndarray, float, bool]]:
@@ -208,7 +210,8 @@ def test_uint8_runs_in_quantized_kernels(tmp_path: Path, int8: ModelProto) -> No
     assert not {"Conv", "FusedConv", "Relu"} & set(kernels)
 
 
-# -- parity ---------------------------------------------------------------------------------------------------------
+# -- parity
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_every_file_computes_what_was_trained(
@@ -256,7 +259,8 @@ def test_a_wrong_file_names_image_difference_and_tolerance(
         require(compare(path, broken, pictures.numpy(), precision="int8"))
 
 
-# -- what TensorRT asks for -----------------------------------------------------------------------------------------
+# -- what TensorRT asks for
+# -----------------------------------------------------------------------------------------
 
 
 def test_the_int8_file_is_ready_and_the_uint8_file_is_not(

@@ -1,4 +1,6 @@
-"""Names of nodes and tensors: after modules, distinct, the same for the same graph, and nothing else changes."""
+"""Names of nodes and tensors: after modules, distinct, the same for the same graph, and nothing
+else changes.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def test_the_checker_shape_inference_and_tensorrts_rules_still_pass(models) -> N
 
 
 def _made(scopes: list[str]) -> ModelProto:
-    """Two nodes of the same module, an output that is used twice, and the inputs' and outputs' own names."""
+    """Two nodes of the same module, an output that is used twice, and the inputs' and outputs' own
+    names.
+    """
     nodes = [
         helper.make_node("Relu", ["images"], ["a"], "node_1"),
         helper.make_node("Relu", ["a"], ["b"], "node_2"),

@@ -63,7 +63,9 @@ def test_everything_in_float_is_the_float_student(arch: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_one_block_in_float_computes_what_torch_does(arch: str, tmp_path: Path) -> None:
-    """The file of onnxruntime and the one of TensorRT, against the prepared graph without that block's quantizers."""
+    """The file of onnxruntime and the one of TensorRT, against the prepared graph without that
+    block's quantizers.
+    """
     its, views = made(arch), images(16)
     blocks = blocks_of(its.operators, 4)
     for block in (blocks[0], blocks[-1]):
@@ -95,7 +97,9 @@ def test_the_rewrite_repeats_and_leaves_its_source_alone() -> None:
 
 
 def test_a_tensor_that_int8_reads_too_keeps_its_quantizer() -> None:
-    """The input of a residual block goes to a convolution and to the addition: only the convolution leaves int8."""
+    """The input of a residual block goes to a convolution and to the addition: only the convolution
+    leaves int8.
+    """
     its = made("resnet18")
     first = next(operator for operator in its.operators if operator.path == "layer1.1.conv1")
     mixed = its.mixed({first.name})

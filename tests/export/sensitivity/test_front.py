@@ -84,7 +84,8 @@ def test_nothing_that_may_ship_is_an_error() -> None:
         (
             STEM,
             INT8,
-            "Quantize all but stem: 4.5 ms against 10 ms of fp32, 0.30 points lost (all in int8 4 ms and 1.20",
+            "Quantize all but stem: 4.5 ms against 10 ms of fp32, 0.30 points lost (all in "
+            "int8 4 ms and 1.20",
         ),
         (BOTH, INT8, "Quantize only middle: "),
         (

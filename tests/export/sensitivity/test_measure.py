@@ -32,8 +32,10 @@ RUINED = "layer3"
 
 
 def ruin(folder: Path) -> None:
-    """A weight of each kernel in a stage becomes so large that int8 has no steps left for the others. It meets a channel
-    that is always zero: in float nothing changes."""
+    """A weight of each kernel in a stage becomes so large that int8 has no steps left for the
+    others. It meets a channel
+    that is always zero: in float nothing changes.
+    """
     student = load_student(folder)
     with torch.no_grad():
         for module in student.modules():  # timm starts with residual branches that add nothing
@@ -52,7 +54,9 @@ def ruin(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> StageContext:
-    """A run, finished up to its bundle, whose student has one ruined block; calibrated, not trained."""
+    """A run, finished up to its bundle, whose student has one ruined block; calibrated, not
+    trained.
+    """
     root = tmp_path_factory.mktemp("sensitivity")
     ctx = stage_context(root, "quantize", quantize={"mode": "ptq"})
     ruin(ctx.inputs["distill"].path)
@@ -151,7 +155,9 @@ def test_leaving_the_ruined_block_in_float_repairs_the_student(
 def test_an_added_mixture_is_a_model_of_the_bundle(
     finished: StageContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock of this test decides for the mixture: which file wins on a busy machine proves nothing."""
+    """The clock of this test decides for the mixture: which file wins on a busy machine proves
+    nothing.
+    """
     ctx = fresh(finished, tmp_path)
     wanted = frozenset({RUINED})
 

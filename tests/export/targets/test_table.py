@@ -40,7 +40,9 @@ def batch() -> np.ndarray:
 
 
 def run(model: ModelProto, values: np.ndarray, output: str | None = None) -> np.ndarray:
-    """Runs a model after ONNX's full check and strict shape inference, which every target must pass."""
+    """Runs a model after ONNX's full check and strict shape inference, which every target must
+    pass.
+    """
     onnx.checker.check_model(model, full_check=True)
     shapes.infer(model)
     options = onnxruntime.SessionOptions()
@@ -69,7 +71,8 @@ def chain(
     return made
 
 
-# -- half precision -------------------------------------------------------------------------------------------------
+# -- half precision
+# -------------------------------------------------------------------------------------------------
 
 
 def test_fp16_is_half_the_size_keeps_float_inputs_and_outputs_and_computes_the_same(
@@ -195,7 +198,8 @@ def test_bf16_is_written_in_an_opset_whose_convolutions_take_it(fp32, batch) -> 
     assert np.abs(made - wanted).max() < 0.05 * np.ptp(wanted)
 
 
-# -- preprocessing in the graph -------------------------------------------------------------------------------------
+# -- preprocessing in the graph
+# -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["fp32", "int8"])
@@ -238,7 +242,8 @@ def test_a_model_that_takes_pixels_cannot_take_them_twice(fp32) -> None:
         pixels.takes_pixels(pixels.takes_pixels(fp32, SPEC), SPEC)
 
 
-# -- batch, opset, IR -----------------------------------------------------------------------------------------------
+# -- batch, opset, IR
+# -----------------------------------------------------------------------------------------------
 
 
 def test_a_fixed_batch_computes_shape_arithmetic_and_leaves_weights_quantized(int8, batch) -> None:
@@ -317,7 +322,8 @@ def test_external_data_and_control_flow_are_refused(fp32) -> None:
     assert shapes.require_whole(fp32, "fp32") is fp32
 
 
-# -- ORT format -----------------------------------------------------------------------------------------------------
+# -- ORT format
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_ort_format_runs_fused_and_names_its_operators(int8, batch, tmp_path: Path) -> None:
@@ -373,7 +379,8 @@ def test_an_ort_file_that_names_a_context_of_another_engine_is_refused(tmp_path:
     ort_file.check(tmp_path / "a.ort")
 
 
-# -- names ----------------------------------------------------------------------------------------------------------
+# -- names
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_names_are_read_in_any_order_and_written_in_one() -> None:

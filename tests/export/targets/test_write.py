@@ -1,4 +1,6 @@
-"""Targets in a bundle, as a user makes them: states, parity, classifier, verify; and what must leave the bundle alone."""
+"""Targets in a bundle, as a user makes them: states, parity, classifier, verify; and what must
+leave the bundle alone.
+"""
 
 from __future__ import annotations
 
@@ -192,7 +194,9 @@ def test_in_place_keeps_every_file_that_was_there(bundle: Path) -> None:
 
 @pytest.mark.parametrize("moment", range(1, 9))
 def test_a_killed_export_leaves_a_valid_bundle(bundle: Path, moment: int) -> None:
-    """The process dies at the n-th change of the bundle, as from kill -9; the bundle opens, and the same command mends it."""
+    """The process dies at the n-th change of the bundle, as from kill -9; the bundle opens, and the
+    same command mends it.
+    """
     export_targets(bundle, ["fp16"])
     script = f"""
 import os, sys

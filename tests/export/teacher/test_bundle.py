@@ -1,4 +1,6 @@
-"""A teacher's bundle: real open_clip models, small and saved the way published ones are, measured like students."""
+"""A teacher's bundle: real open_clip models, small and saved the way published ones are, measured
+like students.
+"""
 
 from __future__ import annotations
 

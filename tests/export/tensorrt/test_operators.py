@@ -1,4 +1,6 @@
-"""What TensorRT's parser does not take: each rule on a model that breaks it, and on one that does not."""
+"""What TensorRT's parser does not take: each rule on a model that breaks it, and on one that does
+not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""torch-tensorrt as a column of the benchmark, with a stand-in that has the published signature of 2.14: no GPU."""
+"""torch-tensorrt as a column of the benchmark, with a stand-in that has the published signature of
+2.14: no GPU.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""onnxruntime's providers: chosen by name, absent ones named with the remedy, and no work done in another's name."""
+"""onnxruntime's providers: chosen by name, absent ones named with the remedy, and no work done in
+another's name.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ def test_a_provider_that_was_given_no_node_is_an_error_logic_without_gpu() -> No
 def test_options_reach_the_provider_logic_without_gpu(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The session that onnxruntime would be asked for; CUDA follows TensorRT where it is present."""
+    """The session that onnxruntime would be asked for; CUDA follows TensorRT where it is
+    present.
+    """
     asked: list[object] = []
 
     class Refusing:

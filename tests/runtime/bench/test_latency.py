@@ -1,4 +1,6 @@
-"""The measuring itself: floors, interleaving, warm-up, ratios and stamps, on synthetic clocks and series."""
+"""The measuring itself: floors, interleaving, warm-up, ratios and stamps, on synthetic clocks and
+series.
+"""
 
 from __future__ import annotations
 

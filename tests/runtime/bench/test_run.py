@@ -1,4 +1,6 @@
-"""bench on real tiny bundles: every figure of bench.json is there, or says why not. No test depends on speed."""
+"""bench on real tiny bundles: every figure of bench.json is there, or says why not. No test depends
+on speed.
+"""
 
 from __future__ import annotations
 
@@ -457,7 +459,9 @@ class GpuRunner:
 def test_an_engine_on_a_gpu_tells_its_own_kernels_and_time_logic_without_gpu(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Which model it takes, whose power is asked, what its layers are, and its events beside the host's clock."""
+    """Which model it takes, whose power is asked, what its layers are, and its events beside the
+    host's clock.
+    """
     from runtime import backends, classifier
     from runtime.bench.cold import Cold
 

@@ -1,6 +1,8 @@
-"""Files from strangers: every change of a valid file, and every hostile one, is read or refused with a reason.
+"""Files from strangers: every change of a valid file, and every hostile one, is read or refused
+with a reason.
 
-Nothing else may come out: no other exception, no hang, no memory that a few kilobytes should not cost.
+Nothing else may come out: no other exception, no hang, no memory that a few kilobytes should not
+    cost.
 """
 
 from __future__ import annotations

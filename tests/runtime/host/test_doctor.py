@@ -398,7 +398,10 @@ def test_neither_doctor_imports_torch() -> None:
         "from runtime.__main__ import main; main(['doctor'])",
         "from compress.cli.doctor import doctor; doctor()",
     ):
-        script = f"import sys\n{code}\nprint('LOADED', 'torch' in sys.modules, 'pydantic' in sys.modules)"
+        script = (
+            f"import sys\n{code}\nprint('LOADED', 'torch' in sys.modules, 'pydantic' in "
+            "sys.modules)"
+        )
         done = subprocess.run(
             [sys.executable, "-c", script],
             cwd=ROOT,

@@ -165,7 +165,9 @@ MACHINES = (ORIN_NANO, AGX_ORIN, JETSON_NANO, LAPTOP, SERVER, RASPBERRY_PI)
 )
 @given(data=st.data())
 def test_whatever_a_kernel_file_holds_nothing_raises(tmp_path: Path, data: st.DataObject) -> None:
-    """Any bytes, or a folder, in the place of any file: the figure is missing or finite, the rest is still told."""
+    """Any bytes, or a folder, in the place of any file: the figure is missing or finite, the rest
+    is still told.
+    """
     tree = data.draw(st.sampled_from(MACHINES))
     name = data.draw(st.sampled_from(sorted(tree)))
     with tempfile.TemporaryDirectory(dir=tmp_path) as folder:

@@ -17,11 +17,13 @@ from runtime.host.telemetry import (
 
 X86 = {
     "proc/cpuinfo": "".join(
-        f"processor\t: {i}\nmodel name\t: Test CPU\ncpu MHz\t\t: 2500.0\nphysical id\t: 0\ncore id\t\t: {i // 2}\n"
+        f"processor\t: {i}\nmodel name\t: Test CPU\ncpu MHz\t\t: 2500.0\nphysical id\t: "
+        f"0\ncore id\t\t: {i // 2}\n"
         "flags\t\t: fpu avx2 avx512_vnni amx_int8\n\n"
         for i in range(4)
     ),
-    "proc/meminfo": "MemTotal:       8000000 kB\nMemAvailable:   4000000 kB\nHugePages_Total:       0\n",
+    "proc/meminfo": "MemTotal:       8000000 kB\nMemAvailable:   4000000 "
+    "kB\nHugePages_Total:       0\n",
     "proc/stat": "cpu  100 0 50 800 20 0 10 5 0 0\ncpu0 1 2 3 4\n",
     "proc/self/stat": "42 (py (thon) x) R 1 1 1 0 -1 0 0 0 0 0 70 8 2 1 20 0 1 0 5 0",
     "proc/self/status": "Name:\tpython\nVmPeak:\t  900 kB\nVmHWM:\t   500 kB\n",

@@ -1,4 +1,6 @@
-"""The engine cache: identity, trust, atomic writes and the lock. Real files and processes, stand-in engines."""
+"""The engine cache: identity, trust, atomic writes and the lock. Real files and processes, stand-in
+engines.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``python -m runtime engine`` and ``compress export --to tensorrt``: printed commands run here, engines are stand-ins."""
+"""``python -m runtime engine`` and ``compress export --to tensorrt``: printed commands run here,
+engines are stand-ins.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The ctypes signatures of the CUDA runtime, against a small C library with the same entry points: no GPU."""
+"""The ctypes signatures of the CUDA runtime, against a small C library with the same entry points:
+no GPU.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from runtime import BackendError
 from runtime.tensorrt import cuda as module
 from runtime.tensorrt.cuda import TO_DEVICE, TO_HOST, Cuda, candidates, open_cuda
 
-# The prototypes are those of the CUDA runtime's C header; the bodies only show that the arguments arrive whole.
+# The prototypes are those of the CUDA runtime's C header; the bodies only show that the arguments
+# arrive whole.
 SOURCE = r"""
 #include <stdlib.h>
 #include <string.h>

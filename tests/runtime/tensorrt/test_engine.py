@@ -1,4 +1,6 @@
-"""The TensorRT backend against a strict stand-in for the published API of 10.3 and 11.4: logic only, no GPU."""
+"""The TensorRT backend against a strict stand-in for the published API of 10.3 and 11.4: logic
+only, no GPU.
+"""
 
 from __future__ import annotations
 

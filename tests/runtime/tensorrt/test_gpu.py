@@ -1,6 +1,8 @@
-"""The same backend on a real GPU with a real TensorRT: ``pytest -m gpu tests/runtime/tensorrt/test_gpu.py`` on a device.
+"""The same backend on a real GPU with a real TensorRT: ``pytest -m gpu
+tests/runtime/tensorrt/test_gpu.py`` on a device.
 
-This project has not run it; it is here so that whoever has a device can, and it touches no stand-in.
+This project has not run it; it is here so that whoever has a device can, and it touches no
+stand-in.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Layer information of both generations, and the command lines of NVIDIA's own tools. Logic only, no GPU."""
+"""Layer information of both generations, and the command lines of NVIDIA's own tools. Logic only,
+no GPU.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,8 @@ def test_int8_layers_are_counted_logic_without_gpu(major: int) -> None:
     assert [layer.evidence for layer in made.layers] == ["weights", "weights", "input"]
     assert (
         made.verdict(6)
-        == "1 of 2 convolutions and products run in int8; 0 of 6 Q/DQ nodes were not fused; 1 reformats"
+        == "1 of 2 convolutions and products run in int8; 0 of 6 Q/DQ nodes were not fused; "
+        "1 reformats"
     )
     assert made.verdict(0) == "convolutions and products: 1 fp32, 1 int8; 1 reformats"
 

@@ -1,4 +1,6 @@
-"""The Kandinsky 2.2 adapter on tiny pipelines of the real diffusers classes, loaded as the published ones are."""
+"""The Kandinsky 2.2 adapter on tiny pipelines of the real diffusers classes, loaded as the
+published ones are.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ WIDTH = 32
 
 
 def save_pipelines(folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """``prior/`` and ``decoder/`` with random weights; the decoder predicts a variance, as the published one does."""
+    """``prior/`` and ``decoder/`` with random weights; the decoder predicts a variance, as the
+    published one does.
+    """
     from diffusers import (
         DDPMScheduler,
         KandinskyV22Pipeline,
@@ -140,7 +144,9 @@ def test_images_and_texts_become_raw_embeddings(folder: Path) -> None:
 
 
 def test_the_mix_equals_the_librarys_interpolate(folder: Path) -> None:
-    """Our embeddings and mixer against KandinskyV22PriorPipeline.interpolate with the same generator and weights."""
+    """Our embeddings and mixer against KandinskyV22PriorPipeline.interpolate with the same
+    generator and weights.
+    """
     from PIL import Image
 
     from compress.generate.strategies.sidclip import mix

@@ -1,4 +1,6 @@
-"""The Stable Diffusion adapter on a tiny pipeline of the real diffusers class, loaded as the published ones are."""
+"""The Stable Diffusion adapter on a tiny pipeline of the real diffusers class, loaded as the
+published ones are.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Names of generators: what they stand for, what they can do, and what is refused before anything is loaded."""
+"""Names of generators: what they stand for, what they can do, and what is refused before anything
+is loaded.
+"""
 
 from __future__ import annotations
 

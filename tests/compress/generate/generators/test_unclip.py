@@ -1,4 +1,6 @@
-"""The unCLIP adapter on a tiny pipeline of the real diffusers class: the oracles of methods.md A.7 (4)."""
+"""The unCLIP adapter on a tiny pipeline of the real diffusers class: the oracles of methods.md A.7
+(4).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Decoders: names, a saved diffusers VQModel through the code that loads the published one, and methods.md C.5 (4)."""
+"""Decoders: names, a saved diffusers VQModel through the code that loads the published one, and
+methods.md C.5 (4).
+"""
 
 from __future__ import annotations
 
@@ -111,7 +113,9 @@ def test_quantised_latents_are_codebook_rows_with_a_straight_gradient(folder: Pa
 
 
 def test_decoding_is_the_models_own(folder: Path) -> None:
-    """What a VQModel makes of latents, (y + 1) / 2 and clamped; the arithmetic in bf16 where that is faster."""
+    """What a VQModel makes of latents, (y + 1) / 2 and clamped; the arithmetic in bf16 where that
+    is faster.
+    """
     decoder = load_decoder(settings(folder))
     assert isinstance(decoder, VqDecoder)
     decoder.mixed = False
@@ -126,7 +130,8 @@ def test_the_clamps_gradient_passes_inside_and_back_in() -> None:
     gradient = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
     (ClampWithGradient.apply(values) * gradient).sum().backward()
     assert values.grad is not None
-    # descent moves against the gradient: at 1.5 a positive one leads back, at -0.5 a negative one does
+    # descent moves against the gradient: at 1.5 a positive one leads back, at -0.5 a negative one
+    # does
     assert values.grad.tolist() == [1.0, -1.0, 1.0, 0.0, 0.0, -1.0]
 
 
@@ -218,7 +223,8 @@ def test_planning_loads_no_torch() -> None:
     import sys
 
     code = (
-        "import sys; from compress.engine.config import GenerateSettings; from compress.generate.inversion.decoders import fingerprint; "
+        "import sys; from compress.engine.config import GenerateSettings; from "
+        "compress.generate.inversion.decoders import fingerprint; "
         "fingerprint(GenerateSettings()); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

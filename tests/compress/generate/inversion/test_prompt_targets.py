@@ -1,4 +1,6 @@
-"""Prompt targets: the oracles of methods.md C.5 (1, 2, 3, 5) and E.7 (5), with the embedded teacher."""
+"""Prompt targets: the oracles of methods.md C.5 (1, 2, 3, 5) and E.7 (5), with the embedded
+teacher.
+"""
 
 from __future__ import annotations
 
@@ -213,8 +215,10 @@ def test_prototypes_without_images_are_refused() -> None:
 
 
 def test_diversification_diversifies_the_targets() -> None:
-    """Of what images are optimised towards. Random-Prompt spreads less than Mix-Prompt in the embedded world, against the
-    order that methods.md C.5 expects: that one is kept as it is, not asserted."""
+    """Of what images are optimised towards. Random-Prompt spreads less than Mix-Prompt in the
+    embedded world, against the order that methods.md C.5 expects: that one is kept as it is, not
+        asserted.
+    """
     spread = {}
     wanted = jobs(6)
     labels = np.array([job.class_id for job in wanted])

@@ -1,4 +1,6 @@
-"""Inversion: the spherical distance (methods.md 0.3, E.7.1), synthesis (C.5.4) and class consistency (E.7.4)."""
+"""Inversion: the spherical distance (methods.md 0.3, E.7.1), synthesis (C.5.4) and class
+consistency (E.7.4).
+"""
 
 from __future__ import annotations
 

@@ -48,7 +48,9 @@ def test_one_image_with_weight_one_comes_back_exactly() -> None:
 
 @pytest.mark.parametrize("shots", [0, 1, 2, 4])
 def test_records_name_only_the_classes_own_shots(shots: int) -> None:
-    """No leak: sources are shots of the run, of the image's class, and as many as the weights say."""
+    """No leak: sources are shots of the run, of the image's class, and as many as the weights
+    say.
+    """
     material, generator = sources(shots), Echo()
     made = Sidclip(GenerateSettings(), material).make(jobs(), generator)
     for job, record in zip(jobs(), made.records, strict=True):

@@ -1,4 +1,6 @@
-"""Budgets, candidates and mixtures in the report: an estimate stays an estimate, and devices are never mixed."""
+"""Budgets, candidates and mixtures in the report: an estimate stays an estimate, and devices are
+never mixed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``compress report``: other devices' bench.json files merged into a finished run's report, believed only where they fit."""
+"""``compress report``: other devices' bench.json files merged into a finished run's report,
+believed only where they fit.
+"""
 
 from __future__ import annotations
 

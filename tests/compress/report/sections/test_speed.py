@@ -1,4 +1,6 @@
-"""Pictures and words of time: floors are kept, parts add up, and nothing is drawn that was not measured."""
+"""Pictures and words of time: floors are kept, parts add up, and nothing is drawn that was not
+measured.
+"""
 
 from __future__ import annotations
 
