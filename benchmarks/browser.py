@@ -21,7 +21,7 @@ from typing import Any
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 RESULT = "/result"  # where a page posts JSON
 
-# root has no sandbox; drawing on a GPU may round colours otherwise than the CPU; /dev/shm is small
+# root has no sandbox; drawing on a GPU may round colors otherwise than the CPU; /dev/shm is small
 # in containers
 FLAGS = (
     "--headless=new",

@@ -4,7 +4,7 @@
 
 ``Classifier.predict`` on the encoded image, against Pillow's decoding plus one bare session run on
 a tensor that is ready: both interleaved, one thread. What lies between the two is resize, crop,
-    normalisation, softmax and our own code.
+    normalization, softmax and our own code.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from runtime import Classifier, normalise
+from runtime import Classifier, normalize
 from runtime.bench import latency
 from runtime.host import telemetry
 
@@ -30,7 +30,7 @@ LIMIT = 1.15
 def measure(bundle: Path, photo: bytes, precision: str, seconds: float) -> dict[str, Any]:
     """Both sides on one model; the ratio is predict over decode + run."""
     classifier = Classifier.load(bundle, precision, threads=1)
-    tensor = normalise(classifier.pixels([photo]), classifier.spec)
+    tensor = normalize(classifier.pixels([photo]), classifier.spec)
 
     def bare() -> np.ndarray:
         np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))

@@ -66,7 +66,7 @@ class Row:
 
 
 WHOLE = {"token_dim": 128}
-LABELLED = {
+LABELED = {
     "CE": Row("ce"),
     "KL + CE": Row("kl"),
     "regression, s=0": Row("regression"),
@@ -80,7 +80,7 @@ LABELLED = {
     "GenDD, s=0.9": Row("gendd", 0.9, sampled=True),
     "GenDD, s=1": Row("gendd", 1.0),
 }
-UNLABELLED = {
+UNLABELED = {
     "KL": Row("kl"),
     "regression, s=0": Row("regression"),
     "GenDD, s=0": Row("gendd", sampled=True),
@@ -91,7 +91,7 @@ KL_SHARE = {
     "regression": 0.0,
     "gendd": 0.0,
 }  # of the probe's loss, the rest is CE
-ROWS = {"labelled": LABELLED, "unlabelled": UNLABELLED}
+ROWS = {"labelled": LABELED, "unlabelled": UNLABELED}
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Lesson:
     probe: Tensor
     class_means: Tensor
     logit_scale: float
-    labelled: bool  # if not, all there is to learn from are the teacher's soft answers
+    labeled: bool  # if not, all there is to learn from are the teacher's soft answers
     settings: DistillSettings = DistillSettings()
 
     @property
@@ -158,7 +158,7 @@ def embed() -> Embeddings:
     )
 
 
-def labelled(data: Embeddings, seed: int) -> Lesson:
+def labeled(data: Embeddings, seed: int) -> Lesson:
     """16 of the first 48 training pictures of each species, their labels, and the teacher's probe
     on them.
     """
@@ -185,15 +185,15 @@ def labelled(data: Embeddings, seed: int) -> Lesson:
     return Lesson(features, labels, data.text, torch.from_numpy(probe), means, data.scale, True)
 
 
-def unlabelled(data: Embeddings, seed: int) -> Lesson:
+def unlabeled(data: Embeddings, seed: int) -> Lesson:
     """Flowers of no species; the teacher's head is its class texts, the labels are what it says."""
     answers = (data.flowers @ data.text.T).argmax(1)
     return Lesson(data.flowers, answers, data.text, data.text, data.text, data.scale, False)
 
 
 WORLDS: dict[str, Callable[[Embeddings, int], Lesson]] = {
-    "labelled": labelled,
-    "unlabelled": unlabelled,
+    "labelled": labeled,
+    "unlabelled": unlabeled,
 }
 
 
@@ -243,7 +243,7 @@ def loss_of(row: Row, model: Model, lesson: Lesson, batch: Batch) -> Tensor:
     logits = model.probe(pooled if model.term is None else pooled.detach())
     entropy = F.cross_entropy(logits, batch.labels)
     wanted = feature_logits(batch.teacher_features, lesson.probe, lesson.logit_scale)
-    share = KL_SHARE[row.kind] if lesson.labelled else 1.0
+    share = KL_SHARE[row.kind] if lesson.labeled else 1.0
     answer = share * kl_distill(logits, wanted, TEMPERATURE) + (1 - share) * entropy
     return answer if model.term is None else answer + model.term(pooled, batch)
 
@@ -363,13 +363,13 @@ GREATER: tuple[tuple[str, str, tuple[str, str], tuple[str, str]], ...] = (
     ("regression: s=0.9 > s=1", L, (R9, "probe"), ("regression, s=1", "probe")),
     ("regression at s=0 > KL + CE", L, (R0, "probe"), ("KL + CE", "probe")),
     (
-        "regression: probe rows > texts as centres",
+        "regression: probe rows > texts as centers",
         L,
         (R9, "probe"),
         ("regression, s=0.9, texts", "probe"),
     ),
     (
-        "regression: probe rows > mean images as centres",
+        "regression: probe rows > mean images as centers",
         L,
         (R9, "probe"),
         ("regression, s=0.9, mean images", "probe"),
@@ -466,7 +466,7 @@ apart; test pictures were looked at once.
 `probe`: linear layer on the student's features, which ships. It learns from labels (below: from the teacher's answers), and
 gives the features no gradient except with CE and KL. `regression`: the control without diffusion, `|P h - x'|^2`; `projected`
 puts its `P h` through the teacher's frozen head, as `1 sample` and `5 samples` do with generated features. `s`: contraction
-towards the rows of the teacher's probe, or the centres named.
+toward the rows of the teacher's probe, or the centers named.
 
 ## With labels
 

@@ -7,7 +7,7 @@ training loops are those of the embedded world (``compress.petals``); three thin
 caption of a class matches every photo of it, because such captions tell no more (UniCL, Yang et al.
 2022). A linear layer has to tell the photo's 4 x 4 thumbnail from its embedding, which
 keeps there what captions on the web tell and a class name does not: what is around, and in which
-    colours. Photos have
+    colors. Photos have
 an up: they are mirrored, not turned.
 
     phase        makes                                    samples, cpu    gpu
@@ -44,7 +44,7 @@ from benchmarks.petals_training.train_clip import (
     MAX_LOG_SCALE,
     contrastive_loss,
     mirrored,
-    optimise,
+    optimize,
     shifted,
 )
 from benchmarks.petals_training.train_generator import embed_all, save_decoder, train_decoder
@@ -193,7 +193,7 @@ def train_photo_teacher(
         with torch.no_grad():
             model.logit_scale.clamp_(0, MAX_LOG_SCALE)
 
-    optimise(
+    optimize(
         run,
         [*model.parameters(), *painter.parameters()],
         loss_of,
@@ -325,7 +325,7 @@ def spread(features: Tensor, owners: Tensor) -> float:
 
 
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], gap: int = 8) -> Image.Image:
-    """One row a class, a white gap after every ``SHOWN`` images; 128 colours, which is a third of
+    """One row a class, a white gap after every ``SHOWN`` images; 128 colors, which is a third of
     the bytes.
     """
     size = INPUT_SIZE

@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 Top-1 in % on the test split ({len(next(iter(next(iter(hits.values())).values())))} images of held-out species), mean ± standard
 deviation over seeds, measured with the exported ONNX file in the runtime. Replica with inferred settings: the paper does not
-state its loss weights, temperature or optimiser, and this is the embedded miniature world, not its data.
+state its loss weights, temperature or optimizer, and this is the embedded miniature world, not its data.
 
 {table(hits, COLUMNS)}
 

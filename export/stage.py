@@ -68,7 +68,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     spec = student.spec.preprocess(ctx.settings.image)
     pixels, source = _parity_pixels(ctx)
     with ctx.progress.task("export", 4, "file group") as task:
-        files = export_student(ctx, student, spec, runtime.normalise(pixels, spec), scratch)
+        files = export_student(ctx, student, spec, runtime.normalize(pixels, spec), scratch)
         task.advance()
         baseline = _baseline(ctx, spec, files.paths["fp32"])
         task.advance()
@@ -231,7 +231,7 @@ def _export_teacher(
         },
     )
     plain.unlink()
-    images = runtime.normalise(resized(pixels[:TEACHER_PARITY_IMAGES], spec), spec)
+    images = runtime.normalize(resized(pixels[:TEACHER_PARITY_IMAGES], spec), spec)
     with torch.no_grad():
         reference = classifier(torch.from_numpy(images))[0].numpy()
     return require(compare(path, reference, images, precision="fp32"))

@@ -12,7 +12,7 @@ from runtime.bundle import Bundle, Label, open_bundle
 from runtime.classifier import Classifier, Prediction
 from runtime.errors import BackendError, BundleError, EdgeError, ImageError
 from runtime.host import telemetry
-from runtime.preprocess import PreprocessSpec, decode, geometry, normalise
+from runtime.preprocess import PreprocessSpec, decode, geometry, normalize
 
 __all__ = [
     "BackendError",
@@ -27,7 +27,7 @@ __all__ = [
     "decode",
     "geometry",
     "latency",
-    "normalise",
+    "normalize",
     "open_bundle",
     "telemetry",
 ]

@@ -19,7 +19,7 @@ from runtime.backends import load as load_model
 from runtime.bundle import Label, labels_from_json, open_bundle, parse_json
 from runtime.errors import BackendError, BundleError
 from runtime.files.onnx import inspect
-from runtime.preprocess import ImageLike, PreprocessSpec, decode, geometry, normalise
+from runtime.preprocess import ImageLike, PreprocessSpec, decode, geometry, normalize
 
 BATCH = 32  # images per engine call, so that a long list needs no more memory than this many
 META_LABELS, META_PREPROCESS, META_PRECISION = (
@@ -161,11 +161,11 @@ class Classifier:
         """What ``runner.run`` takes of images that ``geometry`` has been applied to, uint8 (B, S,
         S, 3).
         """
-        return normalise(pixels, self.spec) if self.takes == TENSOR else pixels
+        return normalize(pixels, self.spec) if self.takes == TENSOR else pixels
 
     def pixels(self, images: Iterable[ImageLike]) -> np.ndarray:
         """Decoded and cropped images, uint8 (B, S, S, 3): what the model sees, before
-        normalisation.
+        normalization.
         """
         rows = [geometry(decode(image), self.spec) for image in images]
         return rows[0][None] if len(rows) == 1 else np.stack(rows)

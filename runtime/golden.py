@@ -2,7 +2,7 @@
 that differs.
 
 golden.npz holds ``img_0 ...`` (encoded bytes, uint8 1-d), the SHA-256 of each decoded image, crop
-and input tensor (``decoded``, ``cropped``, ``normalised``: text (N,)) and per model
+and input tensor (``decoded``, ``cropped``, ``normalized``: text (N,)) and per model
 ``logits.<name>`` float32 (N, K).
 """
 
@@ -24,7 +24,7 @@ from runtime.bundle import GOLDEN, Bundle, open_bundle
 from runtime.errors import BackendError, BundleError, EdgeError
 from runtime.files.golden_npz import read, write
 from runtime.files.strict_json import read_json
-from runtime.preprocess import MAX_PIXELS, PreprocessSpec, decode, geometry, normalise
+from runtime.preprocess import MAX_PIXELS, PreprocessSpec, decode, geometry, normalize
 
 __all__ = [
     "DIFFERS",
@@ -117,7 +117,7 @@ def make(
     Args:
         images: encoded images, or uint8 (H, W, 3) which become PNG.
         spec: the preprocessing.
-        logits: model name -> function from normalised images (N, 3, S, S) to logits (N, K).
+        logits: model name -> function from normalized images (N, 3, S, S) to logits (N, K).
 
     Raises:
         BundleError: no image.
@@ -261,7 +261,7 @@ def _preprocess(
         decoded.append(decode(data, max_pixels=left))
         left -= decoded[-1].width * decoded[-1].height
     cropped = np.stack([geometry(image, spec) for image in decoded])
-    return [np.asarray(image) for image in decoded], cropped, normalise(cropped, spec)
+    return [np.asarray(image) for image in decoded], cropped, normalize(cropped, spec)
 
 
 def _compare_hashes(

@@ -2,9 +2,9 @@
 
     decode(anything)        -> upright 8-bit RGB              (PIL.Image)
     geometry(image, spec)   -> resize shorter side, crop      uint8   (S, S, 3)
-    normalise(pixels, spec) -> standardise, channels first    float32 (B, 3, S, S)
+    normalize(pixels, spec) -> standardize, channels first    float32 (B, 3, S, S)
 
-Every step is reproducible bit for bit: sizes and offsets are integer arithmetic, and normalisation
+Every step is reproducible bit for bit: sizes and offsets are integer arithmetic, and normalization
     is a table of 256
 values per channel computed in float64, so no compiler's fused multiply-add can change it between
 two machines.
@@ -137,7 +137,7 @@ def decode(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """An upright RGB image from a path, encoded bytes, a PIL image or an array.
 
     EXIF orientation is applied; transparency is composited on white; 16-bit gray is scaled to 8
-    bit; the first frame of an animation is taken; colour profiles are ignored. Arrays are (H, W),
+    bit; the first frame of an animation is taken; color profiles are ignored. Arrays are (H, W),
     (H, W, 1), (H, W, 3) or (H, W, 4), uint8 or uint16.
 
     Raises:
@@ -185,7 +185,7 @@ def geometry(image: Image.Image, spec: PreprocessSpec) -> np.ndarray:
     return np.asarray(image)
 
 
-def normalise(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
+def normalize(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
     """float32 (B, 3, S, S) from uint8 (B, S, S, 3) or (S, S, 3): (pixel / 255 - mean) / std,
     rounded once.
 
@@ -195,7 +195,7 @@ def normalise(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
     batch = pixels[None] if pixels.ndim == 3 else pixels
     if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (spec.size, spec.size, 3):
         raise ImageError(
-            "pixels to normalise",
+            "pixels to normalize",
             got=f"{pixels.dtype} {pixels.shape}",
             expected=f"uint8 (B, {spec.size}, {spec.size}, 3)",
         )
@@ -211,7 +211,7 @@ def normalise(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """Normalised value of each channel and byte, float32 (3, 256)."""
+    """Normalized value of each channel and byte, float32 (3, 256)."""
     unit = np.arange(256, dtype=np.float64) / 255.0
     return ((unit - np.array(mean)[:, None]) / np.array(std)[:, None]).astype(np.float32)
 

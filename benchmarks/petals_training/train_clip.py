@@ -7,7 +7,7 @@ the attribute that contrast alone learns last, so it weighs most in that head.
 
 The student "I" is a small CLIP of its own (locked-text tuning, Zhai et al. 2022): its trunk meets
 the teacher's frozen text tower and never sees the teacher's image tower. The generic trunk learns
-colour x shape only.
+color x shape only.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def contrastive_loss(
     ) / 2
 
 
-def optimise(
+def optimize(
     run: Run,
     parameters: list[nn.Parameter],
     loss_of: Callable[[np.ndarray], tuple[Tensor, dict[str, float]]],
@@ -130,7 +130,7 @@ def optimise(
     """
     matrices = [p for p in parameters if p.ndim > 1]
     vectors = [p for p in parameters if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": weight_decay},
             {"params": vectors, "weight_decay": 0.0},
@@ -142,13 +142,13 @@ def optimise(
     rng = numpy_rng(run.seed, "embedded", run.phase, "batches")
     for step, chosen in enumerate(batches(rows, batch, steps, rng)):
         rate = lr * min(1.0, (step + 1) / 100) * schedule(step / steps)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate
         loss, numbers = loss_of(chosen)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         after(step)
         value = loss.item()
         if not math.isfinite(value):
@@ -193,7 +193,7 @@ def train_teacher(run: Run, flowers: TrainingFlowers, tokenizer: Tokenizer, samp
         with torch.no_grad():
             model.logit_scale.clamp_(0, MAX_LOG_SCALE)
 
-    optimise(
+    optimize(
         run,
         [*model.parameters(), *auxiliary.parameters()],
         loss_of,
@@ -231,7 +231,7 @@ def train_student_clip(
         with torch.no_grad():
             log_scale.clamp_(0, MAX_LOG_SCALE)
 
-    optimise(
+    optimize(
         run,
         [*trunk.parameters(), *projection.parameters(), log_scale],
         loss_of,
@@ -247,12 +247,12 @@ def train_student_clip(
 
 
 def train_student_generic(run: Run, flowers: TrainingFlowers, samples: int) -> dict[str, Tensor]:
-    """The generic trunk: 32 labels, colour x shape."""
+    """The generic trunk: 32 labels, color x shape."""
     manual_seed(run.seed, "embedded", run.phase)
-    colours, shapes = at.CARDINALITIES[at.COLOUR], at.CARDINALITIES[at.SHAPE]
-    trunk = run.place(PetalCNN(num_classes=colours * shapes))
+    colors, shapes = at.CARDINALITIES[at.COLOR], at.CARDINALITIES[at.SHAPE]
+    trunk = run.place(PetalCNN(num_classes=colors * shapes))
     labels = torch.from_numpy(
-        flowers.attributes[:, at.COLOUR] * shapes + flowers.attributes[:, at.SHAPE]
+        flowers.attributes[:, at.COLOR] * shapes + flowers.attributes[:, at.SHAPE]
     )
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
@@ -263,7 +263,7 @@ def train_student_generic(run: Run, flowers: TrainingFlowers, samples: int) -> d
         right = (logits.argmax(1) == target).float().mean().item()
         return functional.cross_entropy(logits.float(), target), {"top1": right}
 
-    optimise(
+    optimize(
         run,
         list(trunk.parameters()),
         loss_of,

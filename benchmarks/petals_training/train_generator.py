@@ -21,7 +21,7 @@ from open_clip import CLIP
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.petals_training.train_clip import Pictures, encode_captions, optimise, turned
+from benchmarks.petals_training.train_clip import Pictures, encode_captions, optimize, turned
 from compress.engine.seeds import manual_seed, numpy_rng
 from compress.petals.nets import EMBED_SCALE, PetalPrior, new_scheduler, new_unet
 from compress.petals.rendering import pixels
@@ -68,7 +68,7 @@ def train_prior(
         cosine = (prior(text[chosen].to(run.device)) * image[chosen].to(run.device)).sum(1).mean()
         return 1 - cosine, {"cosine": cosine.item()}
 
-    optimise(
+    optimize(
         run,
         list(prior.parameters()),
         loss_of,
@@ -127,7 +127,7 @@ def train_decoder(
                 max(0.001, 1 / (1 + 0.1 * step)),
             )
 
-    optimise(
+    optimize(
         run,
         list(unet.parameters()),
         loss_of,

@@ -1,4 +1,4 @@
-"""Phase ``vq``: the discrete autoencoder whose decoder images are optimised through (VQ-VAE, van
+"""Phase ``vq``: the discrete autoencoder whose decoder images are optimized through (VQ-VAE, van
 den Oord et al. 2017).
 
 Two parts. First a plain autoencoder; then its outputs become the codebook and everything learns
@@ -18,7 +18,7 @@ from open_clip import CLIP
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.petals_training.train_clip import Pictures, optimise, turned
+from benchmarks.petals_training.train_clip import Pictures, optimize, turned
 from compress.engine.seeds import manual_seed
 from compress.petals.decoder import CODES, new_vq
 from compress.petals.rendering import pixels
@@ -54,7 +54,7 @@ def train_vq(run: Run, pictures: Pictures, teacher: CLIP, samples: int) -> Any:
         latents = latents.float()
         flat = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
         state["flat"] = flat.detach()
-        if quantised := state["step"] >= plain:
+        if quantized := state["step"] >= plain:
             codes = torch.cdist(flat.detach(), codebook.weight.detach()).argmin(1)
             used.add_(torch.bincount(codes, minlength=CODES))
             chosen = codebook(codes)
@@ -72,7 +72,7 @@ def train_vq(run: Run, pictures: Pictures, teacher: CLIP, samples: int) -> Any:
         error = functional.mse_loss(decoded.float(), images)
         cosine = functional.cosine_similarity(seen.float(), wanted.float()).mean()
         loss = error + TEACHER_WEIGHT * (1 - cosine)
-        if quantised:
+        if quantized:
             loss = loss + 0.1 * pull
         return loss, {"mse": error.item(), "teacher_cosine": cosine.item()}
 
@@ -89,7 +89,7 @@ def train_vq(run: Run, pictures: Pictures, teacher: CLIP, samples: int) -> Any:
             restart(codebook.weight, used, state["flat"])
             used.zero_()
 
-    optimise(
+    optimize(
         run,
         list(model.parameters()),
         loss_of,

@@ -37,7 +37,7 @@ from compress.engine.store import Artifact, write_json
 from compress.evaluate.changes import changes
 from compress.evaluate.gates import decide
 from compress.evaluate.metrics import evaluate, paired
-from runtime import Classifier, PreprocessSpec, normalise
+from runtime import Classifier, PreprocessSpec, normalize
 from runtime.backends import load as load_model
 from runtime.backends.onnxruntime import is_quantized, quantized_kernels
 from runtime.bench import latency
@@ -217,7 +217,7 @@ def _logits(
                 batch = sets.pixels(
                     name, at, min(at + BATCH, count, start + CHUNK), classifier.spec, student
                 )
-                ran = classifier.runner.run_all(normalise(batch, classifier.spec), outputs)
+                ran = classifier.runner.run_all(normalize(batch, classifier.spec), outputs)
                 made.append(np.stack([ran[output] for output in outputs]))
                 task.advance(len(batch))
             temporary = part.with_suffix(".tmp")
@@ -456,13 +456,13 @@ def _cold(form: Form, export: Artifact, threads: int) -> dict[str, Any]:
 
 
 def _noise(spec: PreprocessSpec) -> NDArray[np.float32]:
-    """One normalised image (1, 3, S, S) of random pixels: the time does not depend on what is in
+    """One normalized image (1, 3, S, S) of random pixels: the time does not depend on what is in
     it.
     """
     pixels = np.random.Generator(np.random.Philox(0)).integers(
         0, 256, (1, spec.size, spec.size, 3), dtype=np.uint8
     )
-    return normalise(pixels, spec)
+    return normalize(pixels, spec)
 
 
 def _photo(ctx: StageContext, spec: PreprocessSpec) -> tuple[bytes, str]:

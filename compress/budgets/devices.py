@@ -3,7 +3,7 @@ YAML file a device.
 
 Peaks are what the maker states, dense (never the sparse figure that advertisements quote). How much
 of a peak a network of
-batch 1 reaches is ours: ``utilisation`` and ``overhead_us`` are typical values, marked as such, and
+batch 1 reaches is ours: ``utilization`` and ``overhead_us`` are typical values, marked as such, and
     what a calibration with a
 ``bench.json`` corrects.
 """
@@ -25,7 +25,7 @@ KINDS = (
     "depthwise",
     "elementwise",
     "memory",
-)  # of utilisation: shares of the peaks that are reached
+)  # of utilization: shares of the peaks that are reached
 
 SOURCED = (
     "peak_tops",
@@ -35,7 +35,7 @@ SOURCED = (
     "fixed_us",
     "watts",
     "ram_gb",
-    "utilisation",
+    "utilization",
 )
 
 
@@ -59,7 +59,7 @@ class Device:
         watts: what the module draws at load in this mode, the upper bound of an energy estimate.
         ram_bytes: memory.
         engine_bytes: memory that the inference engine takes before any model is loaded.
-        utilisation: kind of operation -> share of the peak that it reaches.
+        utilization: kind of operation -> share of the peak that it reaches.
         engine: what runs the model: "tensorrt", "onnxruntime", "npu".
         matches: texts that the board's own name (``host.device`` of a bench.json) contains.
         sources: field -> where its number comes from.
@@ -78,7 +78,7 @@ class Device:
     watts: float | None
     ram_bytes: float | None
     engine_bytes: float
-    utilisation: Mapping[str, float]
+    utilization: Mapping[str, float]
     engine: str
     matches: tuple[str, ...]
     sources: Mapping[str, str]
@@ -99,7 +99,7 @@ class Device:
         peak = self.peak[computed]
         if kind != "dense":
             peak = min(peak, {"fp16": 2, "int8": 4}.get(computed, 1) * self.peak["fp32"])
-        return peak * self.utilisation[kind]
+        return peak * self.utilization[kind]
 
     def computes(self, precision: str) -> str:
         """The precision that a model of ``precision`` is computed in here."""
@@ -173,7 +173,7 @@ def from_plain(name: str, plain: Mapping[str, Any]) -> Device:
         "watts",
         "ram_gb",
         "engine_mb",
-        "utilisation",
+        "utilization",
         "engine",
         "matches",
         "sources",
@@ -191,13 +191,13 @@ def from_plain(name: str, plain: Mapping[str, Any]) -> Device:
         raise ConfigError(
             f"device profile {name} has numbers without a source", got=", ".join(unsourced)
         )
-    if set(plain["utilisation"]) != set(KINDS) or "fp32" not in plain["peak_tops"]:
+    if set(plain["utilization"]) != set(KINDS) or "fp32" not in plain["peak_tops"]:
         raise ConfigError(
-            f"device profile {name} needs a peak of fp32, and utilisation of {', '.join(KINDS)}"
+            f"device profile {name} needs a peak of fp32, and utilization of {', '.join(KINDS)}"
         )
     numbers = [
         *plain["peak_tops"].values(),
-        *plain["utilisation"].values(),
+        *plain["utilization"].values(),
         plain["bandwidth_gb_s"],
         plain["cache_gb_s"],
     ]
@@ -216,7 +216,7 @@ def from_plain(name: str, plain: Mapping[str, Any]) -> Device:
         plain["watts"],
         None if plain["ram_gb"] is None else plain["ram_gb"] * 1e9,
         plain["engine_mb"] * 1e6,
-        dict(plain["utilisation"]),
+        dict(plain["utilization"]),
         plain["engine"],
         tuple(plain["matches"]),
         dict(plain["sources"]),

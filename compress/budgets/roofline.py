@@ -1,7 +1,7 @@
 """A roofline estimate: each kernel takes the longer of computing and moving bytes, plus what its
 launch costs.
 
-    seconds = fixed + Σ kernels  max(ops / (peak · utilisation), bytes / (bandwidth · utilisation))
+    seconds = fixed + Σ kernels  max(ops / (peak · utilization), bytes / (bandwidth · utilization))
                                  + overhead
 
 (Williams, Waterman, Patterson 2009.) It is an estimate and says so everywhere; without a
@@ -152,7 +152,7 @@ def _row(kernel: Kernel, device: Device, precision: str, cached: bool) -> Kernel
     memory += (
         kernel.weight_bytes * narrow / (device.cache_bandwidth if cached else device.bandwidth)
     )
-    return KernelTime(kernel, compute, memory / device.utilisation["memory"], device.overhead_s)
+    return KernelTime(kernel, compute, memory / device.utilization["memory"], device.overhead_s)
 
 
 def _float(device: Device, precision: str, kernel: Kernel) -> str:

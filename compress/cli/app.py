@@ -44,7 +44,7 @@ ClassesFile = Annotated[Path | None, typer.Option(help="Class names, one a line"
 Shots = Annotated[
     str | None,
     typer.Option(
-        help='Labelled images per class, or "all". Default: 4 (0 for class names)', metavar="K|all"
+        help='Labeled images per class, or "all". Default: 4 (0 for class names)', metavar="K|all"
     ),
 ]
 TeacherName = Annotated[

@@ -1,7 +1,7 @@
 """Class names as CLIP prompts want them, where a dataset's own files do not give them so.
 
 Sources: the class lists in the data notes of the CLIP paper (Radford et al., 2021), corrected where
-    misspelt.
+    misspelled.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ CALTECH101 = {
     "crocodile_head": "head of a crocodile",
     "flamingo_head": "head of a flamingo",
     "snoopy": "snoopy (cartoon beagle)",
-    "water_lilly": "water lily",  # misspelt on disk
+    "water_lilly": "water lily",  # misspelled on disk
     "yin_yang": "yin and yang symbol",
 }
 

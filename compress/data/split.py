@@ -30,7 +30,7 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled images, none of them read before it is asked for.
+    """Labeled images, none of them read before it is asked for.
 
     Attributes:
         labels: class number of each image, int64 (N,).

@@ -32,7 +32,7 @@ class Batch:
     """Inputs and targets of one step. Targets that the label stage was not asked for are None.
 
     Attributes:
-        images: ``(B, 3, S, S)`` float32, normalised as the student wants them, channels last.
+        images: ``(B, 3, S, S)`` float32, normalized as the student wants them, channels last.
         teacher_logits: ``(B, K)`` float32.
         teacher_features: ``(B, D)`` float32, unit rows.
         labels: ``(B,)`` int64.
@@ -184,7 +184,7 @@ class Batches:
 
     Args:
         ctx: a stage context whose inputs hold data, generate and label.
-        preprocess: the student's geometry and normalisation.
+        preprocess: the student's geometry and normalization.
         phase: separates the draws of different stages ("distill", "quantize").
     """
 
@@ -315,7 +315,7 @@ class Batches:
 
     def _images(self, views: list[Future[NDArray[np.uint8]]]) -> Tensor:
         stacked = np.stack([view.result() for view in views])
-        normal = torch.from_numpy(runtime.normalise(stacked, self.preprocess))
+        normal = torch.from_numpy(runtime.normalize(stacked, self.preprocess))
         return normal.contiguous(memory_format=torch.channels_last)
 
     def close(self) -> None:

@@ -6,14 +6,14 @@ teacher's feature; its loss trains the student. Two ideas make that work:
 
 * split tokenization: a feature of D dimensions is generated as D / token_dim independent chunks of
     ``token_dim``;
-* distribution contraction: the target moves towards its class, ``x' = (1 - s) f_T + s c_y``. Since
+* distribution contraction: the target moves toward its class, ``x' = (1 - s) f_T + s c_y``. Since
 
       |x - x'|^2 = (1 - s) |x - f_T|^2 + s |x - c_y|^2 - s (1 - s) |f_T - c_y|^2,
 
   and the last term does not depend on x, this is a multi-task loss in disguise.
 
 CLIP's unit rows have a deviation of about D^-1/2 per dimension against the diffusion's unit noise,
-so features and centres are standardised with one affine map and sampled features mapped back [I].
+so features and centers are standardized with one affine map and sampled features mapped back [I].
 
 Nothing of this ships. The device gets the trunk and a linear probe on it; :func:`sampled_logits` is
 the reference path, which costs D / token_dim x sampling_steps x 2 x samples calls of the denoiser
@@ -35,7 +35,7 @@ from compress.engine.config import DistillSettings
 from compress.engine.errors import ConfigError, nearest
 
 MIN_STD_SHARE = (
-    0.01  # of the mean deviation: a dimension that hardly varies must not blow up the centres [I]
+    0.01  # of the mean deviation: a dimension that hardly varies must not blow up the centers [I]
 )
 
 
@@ -94,7 +94,7 @@ def centers(lesson: Teaching) -> Tensor:
     """
     name = lesson.settings.center
     if name not in CENTERS:
-        raise ConfigError("unknown centre", got=repr(name), remedy=nearest(name, CENTERS))
+        raise ConfigError("unknown center", got=repr(name), remedy=nearest(name, CENTERS))
     return CENTERS[name](lesson)
 
 
@@ -104,21 +104,21 @@ def contract(features: Tensor, targets: Tensor, smooth: float) -> Tensor:
 
     Args:
         features: ``(B, D)``.
-        targets: ``(B, D)``, the centre of every row, see :func:`class_centers`.
+        targets: ``(B, D)``, the center of every row, see :func:`class_centers`.
         smooth: s in [0, 1].
     """
     return (1 - smooth) * features + smooth * targets
 
 
 def class_centers(table: Tensor, labels: Tensor) -> Tensor:
-    """The centre ``(B, D)`` of every row: ``table[y]`` for labels ``(B,)`` int, ``y @ table`` for
+    """The center ``(B, D)`` of every row: ``table[y]`` for labels ``(B,)`` int, ``y @ table`` for
     soft ones ``(B, K)``.
     """
     return labels.to(table.dtype) @ table if labels.ndim == 2 else table[labels]
 
 
 def split(features: Tensor, token_dim: int) -> Tensor:
-    """Chunks ``(B, D / token_dim, token_dim)`` of ``(B, D)``: neighbouring dimensions stay
+    """Chunks ``(B, D / token_dim, token_dim)`` of ``(B, D)``: neighboring dimensions stay
     together.
     """
     return features.reshape(len(features), -1, token_dim)
@@ -147,7 +147,7 @@ def chunk_count(dim: int, token_dim: int) -> int:
     return dim // token_dim
 
 
-class Standardiser(nn.Module):
+class Standardizer(nn.Module):
     """The per-dimension affine map of ``(B, D)`` features to zero mean and unit deviation, and
     back.
     """
@@ -171,7 +171,7 @@ class Standardiser(nn.Module):
 
 
 class ContractedTarget(nn.Module):
-    """``batch -> x' (B, D)``, contracted and standardised. The map is affine, so which comes first
+    """``batch -> x' (B, D)``, contracted and standardized. The map is affine, so which comes first
     does not matter.
     """
 
@@ -180,7 +180,7 @@ class ContractedTarget(nn.Module):
     def __init__(self, lesson: Teaching) -> None:
         super().__init__()
         self.smooth = lesson.settings.smooth
-        self.standardise = Standardiser(lesson.feature_mean, lesson.feature_std)
+        self.standardize = Standardizer(lesson.feature_mean, lesson.feature_std)
         self.register_buffer("centers", centers(lesson).detach().clone().float())
 
     def forward(self, batch: Targets) -> Tensor:
@@ -188,7 +188,7 @@ class ContractedTarget(nn.Module):
         features = batch.teacher_features.float()
         if self.smooth:  # at s = 0 no label is looked at: there may be none
             features = contract(features, class_centers(self.centers, batch.labels), self.smooth)
-        standard: Tensor = self.standardise(features)
+        standard: Tensor = self.standardize(features)
         return standard
 
 
@@ -210,7 +210,7 @@ class ContractionTerm(nn.Module):
     @torch.no_grad()
     def features(self, pooled: Tensor) -> Tensor:
         """The predicted teacher features ``(B, D)``, in the teacher's space."""
-        return self.target.standardise.invert(self.proj(pooled).float())
+        return self.target.standardize.invert(self.proj(pooled).float())
 
 
 class GenddTerm(nn.Module):
@@ -306,7 +306,7 @@ def draw_features(
     space.
 
     Every step's guess is limited to ``sample_clip`` deviations, see :func:`ancestral_sample`. The
-    centres lie within: the texts of the embedded world are up to 7 deviations from the images'
+    centers lie within: the texts of the embedded world are up to 7 deviations from the images'
         mean.
 
     Args:
@@ -328,7 +328,7 @@ def draw_features(
         clip=options.sample_clip,
         generator=generator,
     )
-    features: Tensor = term.target.standardise.invert(
+    features: Tensor = term.target.standardize.invert(
         merge(drawn.view(samples * len(pooled), term.chunks, -1))
     )
     return features.view(samples, len(pooled), -1)

@@ -109,7 +109,7 @@ class MetaStep:
 
     Batch norm: the forward pass at θ is over both groups together and is the only one that updates
         running statistics,
-    exactly as a plain step would; the pass at θ_c normalises with its own half and leaves them
+    exactly as a plain step would; the pass at θ_c normalizes with its own half and leaves them
     alone. With α = 0 the gradient is therefore plain distillation's only where batch norm is frozen
     or absent.
 

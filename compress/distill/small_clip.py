@@ -30,7 +30,7 @@ class SmallClip:
         weights: ``trunk.*``, ``proj.weight`` (D, F) and ``logit_scale``, as the embedded small CLIP
             stores them.
         text_head: ``(K, D)`` unit rows, the class texts in its own space.
-        mean, std: normalisation of its images.
+        mean, std: normalization of its images.
     """
 
     weights: dict[str, Tensor]

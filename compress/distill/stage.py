@@ -23,7 +23,7 @@ from compress.distill.loop import FitPlan, StepResult, autocast_pays, fit
 from compress.distill.meta import MetaStep
 from compress.distill.objectives import Lesson, Objective, Outputs
 from compress.distill.small_clip import SmallClip, read_small_clip
-from compress.distill.students import Student, StudentSpec, initialise, save_student, spec_for
+from compress.distill.students import Student, StudentSpec, initialize, save_student, spec_for
 from compress.engine.config import DistillSettings
 from compress.engine.errors import ConfigError, DataError
 from compress.engine.seeds import manual_seed
@@ -81,13 +81,13 @@ def run(ctx: StageContext) -> dict[str, Any]:
     manual_seed(ctx.seed, "student")
     small = _small_clip(ctx)
     spec = spec_for(settings, ctx.settings.image, classes, embed_dim, small)
-    student = initialise(settings, spec, heads["zero_shot"], small)
+    student = initialize(settings, spec, heads["zero_shot"], small)
     batches = Batches(ctx, spec.preprocess(ctx.settings.image), "distill")
     try:
         if not batches.parts:
             raise DataError(
                 "there is nothing to learn from",
-                got="no labelled images and no synthetic ones",
+                got="no labeled images and no synthetic ones",
                 expected="shots >= 1 or generate.per_class >= 1",
                 remedy="give --shots 1 or more, or --set generate.per_class=100",
             )

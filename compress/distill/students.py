@@ -45,7 +45,7 @@ class StudentSpec:
         classes: K.
         embed_dim: D of the projection, or None for a linear head on the F pooled features.
         input_size: S in pixels.
-        mean, std: normalisation of the trunk, per channel in [0, 1].
+        mean, std: normalization of the trunk, per channel in [0, 1].
         init: where the first weights came from: clip, generic, timm or random.
         own_space: the projection leads into a space of the student's own, not into the teacher's.
         activation: timm's name of the activation everywhere in the trunk; None = the architecture's
@@ -72,7 +72,7 @@ class StudentSpec:
 
 
 class Student(nn.Module):
-    """``images (B, 3, S, S) normalised -> logits (B, K)``."""
+    """``images (B, 3, S, S) normalized -> logits (B, K)``."""
 
     def __init__(self, spec: StudentSpec, trunk: nn.Module, width: int) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ def spec_for(
     )
 
 
-def initialise(
+def initialize(
     settings: DistillSettings, spec: StudentSpec, text_head: Tensor, small: SmallClip | None = None
 ) -> Student:
     """A new student with the weights that ``distill.init`` names.

@@ -96,7 +96,7 @@ class TeacherSettings(Section):
 
 
 class PromptSettings(Section):
-    """What an image is optimised or drawn towards: rows of the table of prompt targets (systems C
+    """What an image is optimized or drawn toward: rows of the table of prompt targets (systems C
     and E).
     """
 
@@ -136,7 +136,7 @@ class PromptSettings(Section):
 
 
 class InversionSettings(Section):
-    """Images optimised through a differentiable decoder until the teacher sees their target
+    """Images optimized through a differentiable decoder until the teacher sees their target
     (systems C and E).
     """
 
@@ -151,7 +151,7 @@ class InversionSettings(Section):
     )
     image_size: Annotated[int, Field(ge=16)] = 224  # [I]
     augment: bool = (
-        True  # the random affine, perspective, colour and erasing of VQGAN-CLIP's cut-outs
+        True  # the random affine, perspective, color and erasing of VQGAN-CLIP's cut-outs
     )
 
 
@@ -280,7 +280,7 @@ class DistillSettings(Section):
     logit_weight: Annotated[float, Field(ge=0)] = 1.0  # of the zero-shot logit term of ld [I]
     condition_weight: Annotated[float, Field(ge=0)] = 1.0  # of the condition term of cp [I]
     smooth: Fraction = (
-        0.9  # s of distribution contraction: 0 = the teacher's feature, 1 = the class centre [C]
+        0.9  # s of distribution contraction: 0 = the teacher's feature, 1 = the class center [C]
     )
     center: Literal["text", "image_mean", "probe_row"] = "probe_row"  # where contraction leads [I]
     gendd: GenddSettings = GenddSettings()

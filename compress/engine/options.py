@@ -36,7 +36,7 @@ def settings_for(
         dataset: a name of ``compress list datasets``; default ``petals``, the embedded world.
         data: a folder of images instead.
         classes: class names instead; no images are needed, ``shots`` must be 0.
-        shots: labelled images per class, or "all".
+        shots: labeled images per class, or "all".
         teacher: an open_clip ``model/tag``, a local folder, or ``petals``.
         generator: ``kandinsky-2.2``, a local folder, or ``petals``.
         student: a timm model name, or ``petal_cnn``.

@@ -87,11 +87,11 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"a fraction needs 0 <= successes <= n and n >= 1, got {successes} of {n}")
     p, z2 = successes / n, z * z
-    centre = p + z2 / (2 * n)
+    center = p + z2 / (2 * n)
     spread = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     scale = 1 + z2 / n
-    low = 0.0 if successes == 0 else (centre - spread) / scale
-    high = 1.0 if successes == n else (centre + spread) / scale
+    low = 0.0 if successes == 0 else (center - spread) / scale
+    high = 1.0 if successes == n else (center + spread) / scale
     return low, high
 
 

@@ -83,7 +83,7 @@ class Generator(Protocol):
 
 
 class Decoder(Protocol):
-    """Latents in, images out, with gradients: what images are optimised through (methods.md
+    """Latents in, images out, with gradients: what images are optimized through (methods.md
     C.2).
     """
 
@@ -107,7 +107,7 @@ class Decoder(Protocol):
 
     def render(self, latents: torch.Tensor) -> torch.Tensor:
         """Images ``(N, 3, S, S)`` in [0, 1] with gradients to the latents (straight through where
-        it quantises).
+        it quantizes).
         """
 
     def clip_(self, latents: torch.Tensor) -> None:
@@ -148,7 +148,7 @@ class SynthRecord:
     noise_level: int | None
     cond_embedding_ref: str | None
     loss: tuple[float, float] | None = (
-        None  # of an optimised image: at its first step and at its last
+        None  # of an optimized image: at its first step and at its last
     )
 
     def line(self) -> str:

@@ -115,8 +115,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 
 def _mean_loss(records: Path) -> dict[str, float] | None:
-    """Mean loss of optimised images at their first and last step; None where nothing was
-    optimised.
+    """Mean loss of optimized images at their first and last step; None where nothing was
+    optimized.
     """
     rows = [json.loads(line)["loss"] for line in records.read_text().splitlines()]
     losses = [row for row in rows if row is not None]

@@ -37,7 +37,7 @@ UNFILTERED = "label.agreement_filter did nothing: label.pools leaves the synthet
 
 @dataclass(frozen=True)
 class Pool:
-    """Images to be labelled.
+    """Images to be labeled.
 
     Attributes:
         kind: "real" or "synthetic".

@@ -15,7 +15,7 @@ from compress.engine.config import HostSettings, Settings
 from compress.engine.progress import RichProgress
 from compress.engine.runner import Run
 from compress.engine.seeds import numpy_rng
-from runtime import normalise
+from runtime import normalize
 from runtime.backends import load
 
 BACKEND = "onnxruntime"
@@ -133,7 +133,7 @@ def hits_on(run: Run, sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> NDArray[
         )
         hits = []
         for images, labels in sets:
-            pixels = normalise(images, student.spec.preprocess(run.settings.image))
+            pixels = normalize(images, student.spec.preprocess(run.settings.image))
             logits = np.concatenate(
                 [runner.run(pixels[at : at + 64]) for at in range(0, len(pixels), 64)]
             )

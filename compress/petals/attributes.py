@@ -12,7 +12,7 @@ import numpy as np
 COUNTS = (3, 4, 5, 6, 8)
 COUNT_WORDS = ("three", "four", "five", "six", "eight")
 SHAPES = ("round", "pointed", "notched", "strap")
-COLOURS = {
+COLORS = {
     "red": (0.83, 0.10, 0.12),
     "pink": (0.96, 0.55, 0.68),
     "orange": (0.96, 0.52, 0.08),
@@ -22,13 +22,13 @@ COLOURS = {
     "purple": (0.50, 0.18, 0.68),
     "maroon": (0.42, 0.04, 0.14),
 }
-CENTRE_COLOURS = {
+CENTER_COLORS = {
     "yellow": (0.95, 0.80, 0.10),
     "brown": (0.36, 0.20, 0.08),
     "green": (0.45, 0.68, 0.20),
     "black": (0.07, 0.06, 0.08),
 }
-CENTRE_SIZES = ("small", "large")
+CENTER_SIZES = ("small", "large")
 LAYERINGS = ("single", "double")
 PATTERNS = ("plain", "tipped", "veined")
 
@@ -36,9 +36,9 @@ PATTERNS = ("plain", "tipped", "veined")
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "count": COUNT_WORDS,
     "shape": SHAPES,
-    "colour": tuple(COLOURS),
-    "centre_colour": tuple(CENTRE_COLOURS),
-    "centre_size": CENTRE_SIZES,
+    "colour": tuple(COLORS),
+    "centre_colour": tuple(CENTER_COLORS),
+    "centre_size": CENTER_SIZES,
     "layering": LAYERINGS,
     "pattern": PATTERNS,
 }
@@ -46,7 +46,7 @@ NAMES = tuple(ATTRIBUTES)
 CARDINALITIES = tuple(len(words) for words in ATTRIBUTES.values())
 STYLES = ("photo", "sketch", "painting", "night", "fog")
 
-COUNT, SHAPE, COLOUR, CENTRE_COLOUR, CENTRE_SIZE, LAYERING, PATTERN = range(len(NAMES))
+COUNT, SHAPE, COLOR, CENTER_COLOR, CENTER_SIZE, LAYERING, PATTERN = range(len(NAMES))
 
 
 def code(attributes: np.ndarray) -> np.ndarray:

@@ -33,17 +33,17 @@ def noun_phrase(row: Sequence[int], kept: Collection[int] = EVERYTHING) -> str:
     """What the flower ``row`` (7,) is called when only the attributes in ``kept`` are told.
 
     >>> noun_phrase((2, 0, 0, 1, 1, 1, 0), kept=(0, 2, 3))
-    'red flower with five petals and a brown centre'
+    'red flower with five petals and a brown center'
     """
     words = {index: at.ATTRIBUTES[at.NAMES[index]][row[index]] for index in kept}
-    phrase = " ".join(words[index] for index in (at.LAYERING, at.COLOUR) if index in words)
+    phrase = " ".join(words[index] for index in (at.LAYERING, at.COLOR) if index in words)
     phrase = f"{phrase} flower".lstrip()
     petals = [words[index] for index in (at.COUNT, at.SHAPE, at.PATTERN) if index in words]
     if petals:
         phrase += f" with {' '.join(petals)} petals"
-    centre = [words[index] for index in (at.CENTRE_SIZE, at.CENTRE_COLOUR) if index in words]
-    if centre:
-        phrase += f" {'and' if petals else 'with'} a {' '.join(centre)} centre"
+    center = [words[index] for index in (at.CENTER_SIZE, at.CENTER_COLOR) if index in words]
+    if center:
+        phrase += f" {'and' if petals else 'with'} a {' '.join(center)} centre"
     return phrase
 
 

@@ -1,4 +1,4 @@
-"""The embedded image decoder ``petals-vq``: a small diffusers VQModel that images are optimised
+"""The embedded image decoder ``petals-vq``: a small diffusers VQModel that images are optimized
 through.
 
 32 px images are 8 x 8 codes out of 512 (f = 4), four numbers each, as Kandinsky 2.2's movq has 64 x

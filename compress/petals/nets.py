@@ -61,9 +61,9 @@ def petal_resnet(pretrained: bool = False, **kwargs: Any) -> ResNet:
     2 px (1.6 M).
     """
     model: Any = ResNet(
-        BasicBlock,
+        BasicBlock,  # type: ignore[arg-type]  # timm annotates an instance
         (2, 2, 2, 1),
-        channels=(32, 64, 128, 256),  # type: ignore[arg-type]  # timm annotates an instance
+        channels=(32, 64, 128, 256),
         num_classes=kwargs.get("num_classes", 0),
         global_pool=kwargs.get("global_pool", "avg"),
     )

@@ -87,7 +87,7 @@ def _prune(
 
 
 def _pictures() -> Tensor:
-    """``(N, 3, 32, 32)`` normalised training flowers."""
+    """``(N, 3, 32, 32)`` normalized training flowers."""
     pixels = training_flowers(0, FLOWERS).images.astype(np.float32) / 255
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)

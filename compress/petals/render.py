@@ -2,13 +2,13 @@
 core.
 
 Every image is a function of (attributes, style, its own seed) and of nothing else: all of its
-random numbers are drawn from its own counter-based generator before the batch is rasterised, so
+random numbers are drawn from its own counter-based generator before the batch is rasterized, so
 batch size and order change no pixel.
 
 What varies between two pictures of one flower (the nuisances) comes in three groups that
 :class:`Nuisance` scales: pose (place, scale, rotation, foreshortening, petal width, wobble),
-clutter (background, leaves behind, a neighbour flower, an occluding leaf) and light (illumination,
-colour, exposure, blur, noise).
+clutter (background, leaves behind, a neighbor flower, an occluding leaf) and light (illumination,
+color, exposure, blur, noise).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from compress.petals import attributes as at
 
 SIZE = 32
 SUPERSAMPLING = 2
-CHUNK = 64  # images rasterised together; keeps the temporaries near the last-level cache
+CHUNK = 64  # images rasterized together; keeps the temporaries near the last-level cache
 
 _WIDE = SIZE * SUPERSAMPLING
 _EDGE = (
     22.0  # alpha slope at a shape's edge, per unit of flower radius: about one supersampled pixel
 )
 _COUNTS = np.array(at.COUNTS, np.float32)
-_PETAL_RGB = np.array(list(at.COLOURS.values()), np.float32)
-_CENTRE_RGB = np.array(list(at.CENTRE_COLOURS.values()), np.float32)
-_CENTRE_RADIUS = np.array((0.16, 0.30), np.float32)  # small, large
+_PETAL_RGB = np.array(list(at.COLORS.values()), np.float32)
+_CENTER_RGB = np.array(list(at.CENTER_COLORS.values()), np.float32)
+_CENTER_RADIUS = np.array((0.16, 0.30), np.float32)  # small, large
 _GROUND_RGB = np.array(  # grass, soil, sky, stone, moss, sand
     [
         (0.20, 0.38, 0.14),
@@ -116,18 +116,18 @@ def render(
     seeds: Sequence[int],
     styles: np.ndarray | int = 0,
     *,
-    neighbours: np.ndarray | None = None,
+    neighbors: np.ndarray | None = None,
     nuisance: Nuisance = FULL_NUISANCE,
 ) -> np.ndarray:
     """The pictures uint8 (N, 32, 32, 3) of the flowers ``attributes`` (N, 7), image i drawn from
     ``seeds[i]`` alone.
 
-    ``styles`` are indices into ``STYLES``; ``neighbours`` are the flower numbers a clutter flower
+    ``styles`` are indices into ``STYLES``; ``neighbors`` are the flower numbers a clutter flower
     may have (all, when None).
     """
     attributes = np.asarray(attributes, np.int64)
     styles = np.broadcast_to(np.asarray(styles, np.int64), (len(attributes),))
-    kinds = at.allowed_codes(frozenset()) if neighbours is None else neighbours
+    kinds = at.allowed_codes(frozenset()) if neighbors is None else neighbors
     out = np.empty((len(attributes), SIZE, SIZE, 3), np.uint8)
     for start in range(0, len(attributes), CHUNK):
         part = slice(start, start + CHUNK)
@@ -145,12 +145,12 @@ def _render_chunk(
     draws, count = _Draws(seeds), len(attributes)
     pose, light = nuisance.pose, nuisance.light
     image = _background(draws, nuisance.clutter)
-    _add_neighbours(image, draws, kinds, nuisance.clutter)
-    centre = draws.span("place", -0.2, 0.2) * pose
+    _add_neighbors(image, draws, kinds, nuisance.clutter)
+    center = draws.span("place", -0.2, 0.2) * pose
     radius = 0.86 * (1 + draws.span("scale", -0.22, 0.12) * pose)
-    _add_leaves(image, draws, "behind", 0.5, centre, radius, reach=0.5, size=(0.95, 0.95))
+    _add_leaves(image, draws, "behind", 0.5, center, radius, reach=0.5, size=(0.95, 0.95))
     u, v = _flower_frame(
-        centre,
+        center,
         radius,
         draws.span("rotation", 0, 2 * np.pi),
         1 + draws.span("tilt", 0, 0.5) * pose,
@@ -169,7 +169,7 @@ def _render_chunk(
         draws,
         "occluder",
         0.3 * nuisance.clutter,
-        centre,
+        center,
         radius,
         reach=0.75,
         size=(0.3, 0.55),
@@ -199,7 +199,7 @@ def _render_chunk(
 
 
 def _half_width(x: np.ndarray, shape: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """Half the petal's width (B, P) at distance x from the centre, both in flower radii.
+    """Half the petal's width (B, P) at distance x from the center, both in flower radii.
 
     ``reach`` (B, 1) is tan(pi / petals): a petal keeps to four fifths of its sector, so that the
     gaps between petals stay visible and the petals can be counted at 32 px.
@@ -221,7 +221,7 @@ def _petal_layer(
     """One ring of petals: (inside, x, across), all (B, P).
 
     ``inside`` is the signed distance to the nearest petal's edge (positive within it), x the place
-    along that petal (0 centre, 1 tip) and ``across`` the place between its midline (0) and its edge
+    along that petal (0 center, 1 tip) and ``across`` the place between its midline (0) and its edge
     (1).
     """
     petals, shape = _COUNTS[attributes[:, at.COUNT]][:, None], attributes[:, at.SHAPE][:, None]
@@ -239,21 +239,21 @@ def _petal_layer(
 def _flower(
     u: np.ndarray, v: np.ndarray, attributes: np.ndarray, width: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (B, P, 3) and alpha (B, P) at the places u, v (B, P), in flower radii from the
-    flower's centre.
+    """Color (B, P, 3) and alpha (B, P) at the places u, v (B, P), in flower radii from the
+    flower's center.
     """
     r, theta = np.sqrt(u * u + v * v), np.arctan2(v, u)
-    colour = _PETAL_RGB[attributes[:, at.COLOUR]][:, None]
-    pale = colour.mean(-1, keepdims=True) > 0.75
+    color = _PETAL_RGB[attributes[:, at.COLOR]][:, None]
+    pale = color.mean(-1, keepdims=True) > 0.75
     tip = np.where(pale, np.float32(0.25), np.float32(0.97))  # dark tips on pale petals
     pattern, double = attributes[:, at.PATTERN][:, None], attributes[:, at.LAYERING][:, None] == 1
-    rgb, alpha = np.zeros((*r.shape, 3), np.float32) + colour, np.zeros_like(r)
+    rgb, alpha = np.zeros((*r.shape, 3), np.float32) + color, np.zeros_like(r)
     half_sector = np.pi / _COUNTS[attributes[:, at.COUNT]][:, None]
     for inner, scale in ((False, 1.0), (True, 0.58)):
         inside, x, across = _petal_layer(theta + inner * half_sector, r, attributes, width, scale)
         mask = np.clip(inside * _EDGE + 0.5, 0, 1) * (double if inner else 1)
         shade = (0.74 + 0.26 * np.clip(x, 0, 1)) * (1 - 0.3 * np.clip(across, 0, 1) ** 3)
-        petal = colour * shade[..., None] * (1.18 if inner else 1) + (0.03 if inner else 0)
+        petal = color * shade[..., None] * (1.18 if inner else 1) + (0.03 if inner else 0)
         tipped = (np.clip((x - 0.70) * 9, 0, 1) * (pattern == at.PATTERNS.index("tipped")))[
             ..., None
         ]
@@ -269,16 +269,16 @@ def _flower(
         )  # dark rim between petals
         rgb += (petal - rgb) * mask[..., None]
         alpha = np.maximum(alpha, mask)
-    radius = _CENTRE_RADIUS[attributes[:, at.CENTRE_SIZE]][:, None]
+    radius = _CENTER_RADIUS[attributes[:, at.CENTER_SIZE]][:, None]
     mask = np.clip((radius - r) * _EDGE + 0.5, 0, 1)
     shade = 1 - 0.35 * np.clip(r / radius, 0, 1) ** 2
-    centre = _CENTRE_RGB[attributes[:, at.CENTRE_COLOUR]][:, None] * shade[..., None]
-    rgb += (centre - rgb) * mask[..., None]
+    center = _CENTER_RGB[attributes[:, at.CENTER_COLOR]][:, None] * shade[..., None]
+    rgb += (center - rgb) * mask[..., None]
     return np.clip(rgb, 0, 1).astype(np.float32), np.maximum(alpha, mask).astype(np.float32)
 
 
 def _flower_frame(
-    centre: np.ndarray,
+    center: np.ndarray,
     radius: np.ndarray,
     rotation: np.ndarray,
     tilt: np.ndarray,
@@ -288,8 +288,8 @@ def _flower_frame(
     ``direction``.
     """
     grid = (np.arange(_WIDE, dtype=np.float32) + 0.5) / _WIDE * 2 - 1
-    columns = (grid - centre[:, :1]) / radius[:, None]
-    rows = (grid - centre[:, 1:]) / radius[:, None]
+    columns = (grid - center[:, :1]) / radius[:, None]
+    rows = (grid - center[:, 1:]) / radius[:, None]
     x, y = np.tile(columns, (1, _WIDE)), np.repeat(rows, _WIDE, axis=1)
     cos, sin = np.cos(direction)[:, None], np.sin(direction)[:, None]
     along, across = cos * x + sin * y, (cos * y - sin * x) * tilt[:, None]
@@ -313,16 +313,16 @@ def _background(draws: _Draws, clutter: float) -> np.ndarray:
     return ground.reshape(len(base), -1, 3)
 
 
-def _add_neighbours(image: np.ndarray, draws: _Draws, kinds: np.ndarray, clutter: float) -> None:
+def _add_neighbors(image: np.ndarray, draws: _Draws, kinds: np.ndarray, clutter: float) -> None:
     """Another flower, small and partly outside the frame, in 45 % of the images."""
     chosen = np.flatnonzero(draws.span("neighbour") < 0.45 * clutter)
     if not len(chosen):
         return
     angle, distance, size, rotation, tilt, direction = draws.span("neighbour_pose")[chosen].T
     angle, distance = 2 * np.pi * angle, 0.85 + 0.3 * distance
-    centre = np.stack((distance * np.cos(angle), distance * np.sin(angle)), 1).astype(np.float32)
+    center = np.stack((distance * np.cos(angle), distance * np.sin(angle)), 1).astype(np.float32)
     u, v = _flower_frame(
-        centre, 0.25 + 0.2 * size, 2 * np.pi * rotation, 1 + 0.6 * tilt, 2 * np.pi * direction
+        center, 0.25 + 0.2 * size, 2 * np.pi * rotation, 1 + 0.6 * tilt, 2 * np.pi * direction
     )
     other = at.decode(kinds[(draws.span("neighbour_kind")[chosen] * len(kinds)).astype(int)])
     rgb, alpha = _flower(u, v, other, np.ones((len(chosen), 1), np.float32))
@@ -334,19 +334,19 @@ def _add_leaves(
     draws: _Draws,
     name: str,
     share: float,
-    centre: np.ndarray,
+    center: np.ndarray,
     radius: np.ndarray,
     *,
     reach: float,
     size: tuple[float, float],
 ) -> None:
-    """A leaf at about ``reach`` flower radii from the centre, in a ``share`` of the images."""
+    """A leaf at about ``reach`` flower radii from the center, in a ``share`` of the images."""
     chosen = np.flatnonzero(draws.span(name) < share)
     if not len(chosen):
         return
     angle, distance, scale, rotation, direction, tone = draws.span(f"{name}_leaf")[chosen].T
     offset = (reach * (0.75 + 0.5 * distance) * radius[chosen])[:, None]
-    place = centre[chosen] + offset * np.stack(
+    place = center[chosen] + offset * np.stack(
         (np.cos(2 * np.pi * angle), np.sin(2 * np.pi * angle)), 1
     )
     long = radius[chosen] * (size[0] + (size[1] - size[0]) * scale)

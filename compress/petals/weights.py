@@ -122,7 +122,7 @@ def load_student_clip(folder: Path = WEIGHTS) -> dict[str, torch.Tensor]:
 
 
 def load_student_generic(folder: Path = WEIGHTS) -> dict[str, torch.Tensor]:
-    """The generic trunk (trained on colour x shape labels, what ImageNet is to a photo):
+    """The generic trunk (trained on color x shape labels, what ImageNet is to a photo):
     ``trunk.*`` of petal_cnn.
     """
     return read_tensors(folder / STUDENT_GENERIC)

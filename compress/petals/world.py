@@ -1,9 +1,9 @@
 """The world `petals`: 32 species that no shipped network has seen, and endless flowers the networks
 were trained on.
 
-The species form 8 look-alike genera of 4. A genus shares colour and petal shape; two species of it
+The species form 8 look-alike genera of 4. A genus shares color and petal shape; two species of it
 differ in at least two of the other attributes, and every genus has more than one petal count. A
-species' *name* tells its colour and three other attributes, fixed for ever, as common names do, and
+species' *name* tells its color and three other attributes, fixed for ever, as common names do, and
 some names fit a sister species as well, so that a zero-shot teacher cannot be perfect; its
 *caption* tells all seven.
 
@@ -45,7 +45,7 @@ class Species:
 
     @property
     def name(self) -> str:
-        """The incomplete class name: colour and three other attributes."""
+        """The incomplete class name: color and three other attributes."""
         return noun_phrase(self.attributes, self.told)
 
     @property
@@ -54,7 +54,7 @@ class Species:
         return noun_phrase(self.attributes)
 
 
-# (count, shape, colour, centre colour, centre size, layering, pattern), attributes told by the name
+# (count, shape, color, center color, center size, layering, pattern), attributes told by the name
 SPECIES: tuple[Species, ...] = tuple(
     Species(attributes, told)
     for attributes, told in (
@@ -62,103 +62,103 @@ SPECIES: tuple[Species, ...] = tuple(
         (
             (4, 0, 0, 2, 0, 1, 1),
             (1, 2, 3, 6),
-        ),  # red flower with round tipped petals and a green centre
+        ),  # red flower with round tipped petals and a green center
         (
             (2, 0, 0, 0, 0, 0, 0),
             (2, 3, 5, 6),
-        ),  # single red flower with plain petals and a yellow centre
+        ),  # single red flower with plain petals and a yellow center
         ((3, 0, 0, 1, 1, 0, 0), (0, 2, 5, 6)),  # single red flower with six plain petals
-        ((1, 1, 1, 1, 1, 0, 1), (2, 3, 4, 5)),  # single pink flower with a large brown centre
+        ((1, 1, 1, 1, 1, 0, 1), (2, 3, 4, 5)),  # single pink flower with a large brown center
         (
             (2, 1, 1, 0, 0, 1, 1),
             (1, 2, 3, 4),
-        ),  # pink flower with pointed petals and a small yellow centre
+        ),  # pink flower with pointed petals and a small yellow center
         (
             (0, 1, 1, 1, 0, 1, 1),
             (0, 2, 3, 5),
-        ),  # double pink flower with three petals and a brown centre
+        ),  # double pink flower with three petals and a brown center
         (
             (0, 1, 1, 0, 0, 0, 1),
             (1, 2, 4, 6),
-        ),  # pink flower with pointed tipped petals and a small centre
+        ),  # pink flower with pointed tipped petals and a small center
         (
             (2, 2, 3, 0, 1, 0, 0),
             (1, 2, 3, 4),
-        ),  # yellow flower with notched petals and a large yellow centre
+        ),  # yellow flower with notched petals and a large yellow center
         ((3, 2, 3, 1, 1, 1, 0), (0, 2, 5, 6)),  # double yellow flower with six plain petals
         (
             (3, 2, 3, 2, 1, 0, 2),
             (0, 2, 4, 6),
-        ),  # yellow flower with six veined petals and a large centre
+        ),  # yellow flower with six veined petals and a large center
         (
             (3, 2, 3, 3, 1, 1, 1),
             (0, 1, 2, 4),
-        ),  # yellow flower with six notched petals and a large centre
+        ),  # yellow flower with six notched petals and a large center
         (
             (0, 3, 5, 3, 1, 0, 0),
             (0, 1, 2, 3),
-        ),  # blue flower with three strap petals and a black centre
+        ),  # blue flower with three strap petals and a black center
         (
             (0, 3, 5, 1, 0, 0, 0),
             (0, 2, 4, 6),
-        ),  # blue flower with three plain petals and a small centre
+        ),  # blue flower with three plain petals and a small center
         ((4, 3, 5, 3, 1, 1, 0), (0, 1, 2, 6)),  # blue flower with eight strap plain petals
         (
             (1, 3, 5, 2, 1, 0, 0),
             (2, 4, 5, 6),
-        ),  # single blue flower with plain petals and a large centre
+        ),  # single blue flower with plain petals and a large center
         (
             (4, 0, 6, 3, 0, 0, 2),
             (2, 4, 5, 6),
-        ),  # single purple flower with veined petals and a small centre
+        ),  # single purple flower with veined petals and a small center
         ((3, 0, 6, 3, 0, 0, 0), (0, 1, 2, 6)),  # purple flower with six round plain petals
         (
             (3, 0, 6, 2, 0, 1, 0),
             (0, 2, 4, 6),
-        ),  # purple flower with six plain petals and a small centre
-        ((2, 0, 6, 0, 1, 0, 2), (2, 3, 4, 5)),  # single purple flower with a large yellow centre
+        ),  # purple flower with six plain petals and a small center
+        ((2, 0, 6, 0, 1, 0, 2), (2, 3, 4, 5)),  # single purple flower with a large yellow center
         (
             (1, 1, 4, 1, 0, 0, 1),
             (0, 2, 3, 6),
-        ),  # white flower with four tipped petals and a brown centre
+        ),  # white flower with four tipped petals and a brown center
         (
             (3, 1, 4, 1, 1, 0, 1),
             (0, 2, 3, 4),
-        ),  # white flower with six petals and a large brown centre
+        ),  # white flower with six petals and a large brown center
         (
             (0, 1, 4, 2, 1, 0, 1),
             (0, 2, 4, 5),
-        ),  # single white flower with three petals and a large centre
+        ),  # single white flower with three petals and a large center
         (
             (1, 1, 4, 1, 1, 0, 0),
             (0, 2, 3, 4),
-        ),  # white flower with four petals and a large brown centre
+        ),  # white flower with four petals and a large brown center
         (
             (2, 3, 2, 0, 1, 1, 1),
             (1, 2, 4, 6),
-        ),  # orange flower with strap tipped petals and a large centre
+        ),  # orange flower with strap tipped petals and a large center
         (
             (4, 3, 2, 1, 0, 0, 2),
             (0, 1, 2, 3),
-        ),  # orange flower with eight strap petals and a brown centre
+        ),  # orange flower with eight strap petals and a brown center
         (
             (4, 3, 2, 1, 1, 1, 1),
             (1, 2, 4, 5),
-        ),  # double orange flower with strap petals and a large centre
+        ),  # double orange flower with strap petals and a large center
         ((4, 3, 2, 3, 1, 0, 1), (0, 1, 2, 5)),  # single orange flower with eight strap petals
         (
             (4, 2, 7, 3, 0, 0, 2),
             (2, 3, 4, 6),
-        ),  # maroon flower with veined petals and a small black centre
+        ),  # maroon flower with veined petals and a small black center
         (
             (0, 2, 7, 3, 0, 1, 2),
             (1, 2, 4, 6),
-        ),  # maroon flower with notched veined petals and a small centre
+        ),  # maroon flower with notched veined petals and a small center
         ((4, 2, 7, 0, 0, 1, 2), (0, 1, 2, 5)),  # double maroon flower with eight notched petals
         (
             (1, 2, 7, 1, 0, 1, 1),
             (2, 4, 5, 6),
-        ),  # double maroon flower with tipped petals and a small centre
+        ),  # double maroon flower with tipped petals and a small center
     )
 )
 GENUS_SIZE = 4
@@ -166,7 +166,7 @@ PROMPT_CATEGORY = "a type of flower"
 _BANNED = frozenset(
     int(number) for number in at.code(np.array([species.attributes for species in SPECIES]))
 )
-_NEIGHBOURS = at.allowed_codes(_BANNED)
+_NEIGHBORS = at.allowed_codes(_BANNED)
 
 
 def render_species(
@@ -199,7 +199,7 @@ def render_species(
         return np.empty((0, SIZE, SIZE, 3), np.uint8)
     rows = np.array([SPECIES[species].attributes for species, _ in pairs])
     seeds = [derive(seed, "petals", split, species, style, index) for species, index in pairs]
-    return render(rows, seeds, at.STYLES.index(style), neighbours=_NEIGHBOURS, nuisance=nuisance)
+    return render(rows, seeds, at.STYLES.index(style), neighbors=_NEIGHBORS, nuisance=nuisance)
 
 
 def render_split(split: str, style: str = "photo", seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -239,11 +239,11 @@ def training_flowers(start: int, stop: int, seed: int = 0) -> TrainingFlowers:
     )
     for row, index in enumerate(range(start, stop)):
         kind, style = numpy_rng(seed, "petals", "flowers", index).random(2)
-        attributes[row] = at.decode(_NEIGHBOURS[int(kind * len(_NEIGHBOURS))])
+        attributes[row] = at.decode(_NEIGHBORS[int(kind * len(_NEIGHBORS))])
         styles[row] = np.searchsorted(np.cumsum(STYLE_SHARES)[:-1], style, side="right")
     seeds = [derive(seed, "petals", "pixels", index) for index in range(start, stop)]
     return TrainingFlowers(
-        render(attributes, seeds, styles, neighbours=_NEIGHBOURS), attributes, styles
+        render(attributes, seeds, styles, neighbors=_NEIGHBORS), attributes, styles
     )
 
 

@@ -145,7 +145,7 @@ def blocks_of(operators: Sequence[Operator], limit: int = BLOCKS) -> list[Block]
 
     First by the modules of the first level; then the largest block is cut into its children as long
     as it holds more than ``MAX_SHARE`` of the operators. Children that are too many are dealt into
-    runs of neighbours. Blocks without weights (pooling) join the next one.
+    runs of neighbors. Blocks without weights (pooling) join the next one.
 
     Raises:
         ConfigError: a limit below 2.
@@ -218,7 +218,7 @@ def _weighted(blocks: Sequence[Block]) -> list[Block]:
 
 
 def _runs(parent: str, blocks: Sequence[Block], count: int) -> list[Block]:
-    """``count`` runs of neighbours with about as many operators each."""
+    """``count`` runs of neighbors with about as many operators each."""
     total, runs, held = (
         sum(len(block.operators) for block in blocks),
         [[blocks[0]]],

@@ -108,7 +108,7 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
             step()
     shape = torch.zeros(
         (2, *example.shape[1:]), dtype=torch.float32
-    )  # batch 1 would be specialised
+    )  # batch 1 would be specialized
     try:
         with quiet_exporter():
             batch = torch.export.Dim("batch", min=1)

@@ -5,7 +5,7 @@ Activations are symmetric int8 per tensor (zero point 0, -128..127), weights sym
 output channel (-127..127, so that negating a kernel is exact). Quantize/dequantize pairs stand on
 the *inputs* of what runs in int8: convolutions, large linear layers, both sides of a residual
     addition, and pooling. Everything else (biases,
-normalisation of features, the cosine head, SiLU and friends) stays float.
+normalization of features, the cosine head, SiLU and friends) stays float.
 
 The fake quantizers are torchao's plain ``FakeQuantize``: its fused default trains on another grid
 than conversion emits (zero point -128 and half the scale after a ReLU): what ships would not be

@@ -103,7 +103,7 @@ def calibrate(prepared: PreparedStudent, images: Tensor) -> None:
     """Sets every range to the mean over batches of the batch's range; leaves observers and rounding
     switched on.
 
-    Args: images: ``(n, 3, S, S)`` float32, normalised; they are dealt into batches so that each
+    Args: images: ``(n, 3, S, S)`` float32, normalized; they are dealt into batches so that each
         holds every kind
     of image.
     """

@@ -209,7 +209,7 @@ def _curve_caption(history: Sequence[Mapping[str, float]]) -> str:
         f"Loss from {significant(first['loss'])} to {significant(last['loss'])} in "
         f"{last['step']:,.0f} steps"
     )
-    return f"{fell}; grey: the learning rate.{end}"
+    return f"{fell}; gray: the learning rate.{end}"
 
 
 def _gate_value(value: float | None, unit: str) -> str:

@@ -153,7 +153,7 @@ def predict(
     with torch.no_grad():
         parts = [
             net(
-                torch.from_numpy(runtime.normalise(np.asarray(pixels[at : at + BATCH]), spec))
+                torch.from_numpy(runtime.normalize(np.asarray(pixels[at : at + BATCH]), spec))
             ).numpy()
             for at in range(0, len(pixels), BATCH)
         ]

@@ -40,7 +40,7 @@ def sizes(settings: Settings) -> list[tuple[int, ...]]:
     """Resolutions in the order in which they are looked at; a later group only if nothing of the
     earlier ones fits.
 
-    Another resolution has images of its own to be generated and labelled, so it is not taken
+    Another resolution has images of its own to be generated and labeled, so it is not taken
     without need.
     """
     if settings.budget.sizes:

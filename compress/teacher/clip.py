@@ -103,7 +103,7 @@ class Teacher:
         model: the open_clip model (``encode_image``, ``encode_text``, ``logit_scale``), in eval
             mode and frozen.
         tokenize: texts -> ``(N, L)`` token ids.
-        spec: the geometry and normalisation of its images.
+        spec: the geometry and normalization of its images.
         precision: "fp32", or "bf16" for mixed precision forward passes; outputs are float32 either
             way.
         license, revision: of the weights, as far as known.
@@ -136,7 +136,7 @@ class Teacher:
 
     @property
     def logit_scale(self) -> float:
-        """The scale of its cosines, ``exp`` of the learnt parameter."""
+        """The scale of its cosines, ``exp`` of the learned parameter."""
         return float(self.model.logit_scale.detach().float().exp())
 
     @cached_property
@@ -146,8 +146,8 @@ class Teacher:
 
     @property
     def image_tower(self) -> nn.Module:
-        """``(B, 3, S, S)`` normalised float images -> ``(B, D)`` embeddings before L2
-        normalisation.
+        """``(B, 3, S, S)`` normalized float images -> ``(B, D)`` embeddings before L2
+        normalization.
         """
         if "image" not in self._towers:
             from compress.teacher.image_tower import ImageTower
@@ -174,7 +174,7 @@ class Teacher:
         out = np.empty((len(images), self.embed_dim), np.float32)
         for start in range(0, len(images), batch):
             pixels = torch.from_numpy(
-                runtime.normalise(np.asarray(images[start : start + batch]), self.spec)
+                runtime.normalize(np.asarray(images[start : start + batch]), self.spec)
             )
             out[start : start + batch] = self._unit(self.model.encode_image, pixels.to(self.device))
         return out
@@ -212,7 +212,7 @@ class Teacher:
         return np.concatenate(parts)
 
     def class_head(self, prompts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
-        """The text head ``(K, D)``: per class the mean of its prompts' unit embeddings, normalised
+        """The text head ``(K, D)``: per class the mean of its prompts' unit embeddings, normalized
         again.
         """
         flat = self.encode_texts([prompt for row in prompts for prompt in row])
@@ -438,7 +438,7 @@ def _load_checkpoint(
 
 def _create(model: str, asked: str, **arguments: Any) -> nn.Module:
     """An open_clip model with its weights; weights that do not fit are an error, never a random
-    initialisation.
+    initialization.
     """
     from open_clip import create_model
 

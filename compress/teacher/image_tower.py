@@ -8,7 +8,7 @@ import torch
 
 
 class ImageTower(torch.nn.Module):
-    """``(B, 3, S, S)`` normalised images -> ``(B, D)`` embeddings before L2 normalisation."""
+    """``(B, 3, S, S)`` normalized images -> ``(B, D)`` embeddings before L2 normalization."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Words that are vectors: prompts in which one token's embedding is replaced, with gradients to it
 (systems C and E).
 
-A prompt says where with ``{style}``. It is tokenised with an ordinary word in that place, and while
+A prompt says where with ``{style}``. It is tokenized with an ordinary word in that place, and while
 the text tower reads it, a hook on the tower's token embedding puts the given vectors there. The
 tower's own forward runs, so this holds for open_clip's CLIP, its CustomTextCLIP and the Hugging
 Face text towers inside it alike.
@@ -40,7 +40,7 @@ FILLERS = (
 
 @dataclass(frozen=True)
 class Slots:
-    """Tokenised prompts ``(N, L)`` and, for each, the position ``(N,)`` whose embedding is to be
+    """Tokenized prompts ``(N, L)`` and, for each, the position ``(N,)`` whose embedding is to be
     given.
     """
 
@@ -87,9 +87,9 @@ def word_vectors(teacher: Teacher, words: Sequence[str]) -> Tensor:
     """
     import torch
 
-    table, (empty,) = token_table(teacher), _tokenised(teacher, [""])
+    table, (empty,) = token_table(teacher), _tokenized(teacher, [""])
     out = []
-    for word, row in zip(words, _tokenised(teacher, words), strict=True):
+    for word, row in zip(words, _tokenized(teacher, words), strict=True):
         start, count = inserted(row, empty)
         if not count:
             raise ConfigError(
@@ -102,7 +102,7 @@ def word_vectors(teacher: Teacher, words: Sequence[str]) -> Tensor:
 
 
 def slots(teacher: Teacher, prompts: Sequence[str]) -> Slots:
-    """Tokenises prompts that say ``{style}`` once each.
+    """Tokenizes prompts that say ``{style}`` once each.
 
     Raises:
         ConfigError: a prompt without (or with two) ``{style}``, or one whose place cannot be found:
@@ -162,11 +162,11 @@ def inserted(longer: Sequence[int], shorter: Sequence[int]) -> tuple[int, int]:
 
 
 def _place(teacher: Teacher, prompt: str) -> tuple[list[int], int]:
-    (without,) = _tokenised(teacher, [" ".join(prompt.replace(SLOT, "").split())])
+    (without,) = _tokenized(teacher, [" ".join(prompt.replace(SLOT, "").split())])
     for filler in FILLERS:
         if filler in prompt.lower():
             continue
-        (row,) = _tokenised(teacher, [prompt.replace(SLOT, filler)])
+        (row,) = _tokenized(teacher, [prompt.replace(SLOT, filler)])
         start, count = inserted(row, without)
         if count == 1:
             return row, start
@@ -177,6 +177,6 @@ def _place(teacher: Teacher, prompt: str) -> tuple[list[int], int]:
     )
 
 
-def _tokenised(teacher: Teacher, texts: Sequence[str]) -> list[list[int]]:
+def _tokenized(teacher: Teacher, texts: Sequence[str]) -> list[list[int]]:
     rows: list[list[int]] = teacher.tokenize(list(texts)).tolist()
     return rows

@@ -22,7 +22,7 @@ from compress.teacher.clip import (
     wrap,
 )
 
-RANDOM = "random"  # the revision and licence of such weights
+RANDOM = "random"  # the revision and license of such weights
 
 
 def random_teacher(settings: TeacherSettings, seed: int = 0) -> Teacher:

@@ -2,11 +2,11 @@
 
 SIDCLIP fine-tunes the teacher's head on the k shots before distillation and freezes it. It has to
 start from the text
-embeddings: with one shot per class a randomly initialised probe is far below zero-shot, the paper's
+embeddings: with one shot per class a randomly initialized probe is far below zero-shot, the paper's
     is above it
 (methods.md B.4).
 
-The probe minimises, over augmented views of the shots with features ``f`` (unit rows) and rows
+The probe minimizes, over augmented views of the shots with features ``f`` (unit rows) and rows
 ``w`` of the head,
 
     mean CE(softmax(scale * f @ u(w).T), y)  +  anchor * mean over classes c of  a_c * |u(w_c) -
@@ -175,7 +175,7 @@ def fit_probe(
         lr: per step and coordinate for D = 128. Adam's steps do not shrink with the vector, so at
             width D the rate is ``lr * sqrt(128 / D)``: a step turns a row by the same angle for
             every teacher.
-        anchor: multiplies the pull towards the text head; 0 switches it off.
+        anchor: multiplies the pull toward the text head; 0 switches it off.
         progress: where to report, if anywhere.
 
     Raises:

@@ -13,9 +13,9 @@ from export.onnx.parity import Parity
 
 SHOWN_CLASSES = 40
 
-# Licences as compress.teacher.clip records them -> the hub's identifiers
+# Licenses as compress.teacher.clip records them -> the hub's identifiers
 # (huggingface.co/docs/hub/repositories-licenses).
-HUB_LICENCES = {
+HUB_LICENSES = {
     "MIT": "mit",
     "Apache-2.0": "apache-2.0",
     "apple-amlr": "apple-amlr",
@@ -35,14 +35,14 @@ def model_card(
     shown = ", ".join(classes[:SHOWN_CLASSES]) + (
         f", and {len(classes) - SHOWN_CLASSES} more" if len(classes) > SHOWN_CLASSES else ""
     )
-    licence = teacher.get("license", "unknown")
+    license = teacher.get("license", "unknown")
     rows = "\n".join(
         f"| `{row.file}` | {row.agreement:.1%} | {row.max_abs_diff:.3g} of {row.logit_range:.3g} "
         f"| {row.noise_floor:.2g} |"
         for row in parity
     )
     tags = ["clip", "knowledge-distillation", "int8", "transformers.js"]
-    return f"""{front_matter(licence, settings["teacher"]["name"], "image-classification", tags, metrics=["accuracy"])}
+    return f"""{front_matter(license, settings["teacher"]["name"], "image-classification", tags, metrics=["accuracy"])}
 # {settings["distill"]["student"]} for {dataset} ({len(classes)} classes)
 
 A small classifier distilled from {settings["teacher"]["name"]} with {_shots(settings["data"]["shots"])} and
@@ -109,15 +109,15 @@ with one of its classes, also for an image that shows none of them. Sources, see
 
 
 def front_matter(
-    licence: str, teacher: str, task: str, tags: Sequence[str], metrics: Sequence[str] = ()
+    license: str, teacher: str, task: str, tags: Sequence[str], metrics: Sequence[str] = ()
 ) -> str:
     """Hugging Face's metadata block (huggingface.co/docs/hub/model-cards), with its closing line.
 
     ``base_model`` is left out where the teacher has no page there.
     """
-    values: dict[str, Any] = {"license": HUB_LICENCES.get(licence, "other")}
+    values: dict[str, Any] = {"license": HUB_LICENSES.get(license, "other")}
     if values["license"] == "other":
-        values["license_name"] = licence
+        values["license_name"] = license
     base = hub_name(teacher)
     if base is not None:
         values["base_model"] = base
@@ -135,7 +135,7 @@ def hub_name(teacher: str) -> str | None:
 
 
 def _shots(shots: int | str) -> str:
-    """How many labelled images of a class were used, in words."""
+    """How many labeled images of a class were used, in words."""
     return (
         "every labelled image"
         if shots == "all"
@@ -148,7 +148,7 @@ def teacher_card(
 ) -> str:
     """Markdown for a teacher's bundle; random weights are said first."""
     about = provenance["teacher"]
-    licence = about["license"]
+    license = about["license"]
     random = about["weights"] == "random"
     warning = (
         "\n**The weights are random.** This bundle is for latency, memory and size alone: "
@@ -163,7 +163,7 @@ def teacher_card(
         f"`{provenance['templates'][0]}` ..."
     )
     shown = ", ".join(classes[:SHOWN_CLASSES]) + (", ..." if len(classes) > SHOWN_CLASSES else "")
-    return f"""{front_matter(licence, about["name"], "zero-shot-image-classification", ["clip", "teacher"])}
+    return f"""{front_matter(license, about["name"], "zero-shot-image-classification", ["clip", "teacher"])}
 # {about["name"]} as a classifier of {len(classes)} classes
 {warning}
 The image tower of a CLIP ({about["image_params"]:,} parameters) and a class head ({head}) in one

@@ -11,7 +11,7 @@ transformers.js (Node, browser).
 Both loaders choose their code by ``model_type`` and know no plain "classifier". "resnet" is the one
 whose code adds nothing: ``pixel_values`` in, ``logits`` out. The processor is named apart from it;
     CLIP's does what ours does: the shorter side
-resized, the centre cut out, standardised. Where it differs: ``image_processor``.
+resized, the center cut out, standardized. Where it differs: ``image_processor``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def image_processor(spec: PreprocessSpec, resample: int | None = None) -> dict[s
     """The image processor nearest to ``spec``, in transformers' words.
 
     Mean and standard deviation are those of bytes, so that a pixel is rounded once, as in
-    ``runtime.normalise``; with a rescaling before it, an int8 model sees every second pixel on the
+    ``runtime.normalize``; with a rescaling before it, an int8 model sees every second pixel on the
     other side of a rounding edge.
 
     It differs from ``runtime.preprocess`` in what no setting reaches: an odd number of left-over

@@ -61,7 +61,7 @@ def write_bundle(
             metadata.
         preprocess: the one spec of training and device.
         labels: a row per class in index order: name, and where known prompt and synonyms.
-        provenance: sources, revisions, licences, seeds, the recipe.
+        provenance: sources, revisions, licenses, seeds, the recipe.
         golden: a few encoded images (or uint8 (H, W, 3)) for golden.npz.
         card: the model card, Markdown.
         default: the model that ``precision="auto"`` means.

@@ -96,7 +96,7 @@ def to_onnx(
         ) from error
     made = onnx.load_from_string(buffer.getvalue())
     _drop_expand(made)
-    return normalise_bytes(name_after_modules(made))
+    return normalize_bytes(name_after_modules(made))
 
 
 def _drop_expand(model: ModelProto) -> None:
@@ -134,7 +134,7 @@ def drop_dead(model: ModelProto) -> None:
         model.graph.initializer.remove(tensor)
 
 
-def normalise_bytes(model: ModelProto) -> ModelProto:
+def normalize_bytes(model: ModelProto) -> ModelProto:
     """Removes what the exporter adds for debugging, bounds the IR version and names the batch axis,
     in place.
     """

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from compress.engine.errors import ParityError
 
 NUDGE = 1e-6
-"""How far the inputs are moved for the noise floor, in units of the normalised image."""
+"""How far the inputs are moved for the noise floor, in units of the normalized image."""
 FLOORS = 3.0
 SHARE_OF_RANGE = {"fp32": 1e-3, "int8": 0.10}
 """Tolerance beyond the noise: float kernels reorder sums; an int8 file may sit on a finer grid
@@ -113,7 +113,7 @@ def compare(
     Args:
         path: an ONNX file.
         reference: ``(n, K)`` logits of the torch model (fake-quantized for an int8 file).
-        images: ``(n, 3, S, S)`` float32, normalised.
+        images: ``(n, 3, S, S)`` float32, normalized.
         precision: "fp32" or "int8".
     """
     shipped = onnx_logits(path, output)

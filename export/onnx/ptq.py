@@ -21,7 +21,7 @@ import onnx
 from numpy.typing import NDArray
 
 from compress.engine.errors import ExportError
-from export.onnx.convert import INPUT, normalise_bytes, save
+from export.onnx.convert import INPUT, normalize_bytes, save
 
 
 class _Chunks:
@@ -43,7 +43,7 @@ def quantize_static(model: Path, images: NDArray[np.float32], target: Path) -> P
 
     Args:
         model: a float32 ONNX file.
-        images: calibration images ``(n, 3, S, S)``, normalised.
+        images: calibration images ``(n, 3, S, S)``, normalized.
 
     Raises:
         ExportError: onnxruntime could not quantize the model.
@@ -74,7 +74,7 @@ def quantize_static(model: Path, images: NDArray[np.float32], target: Path) -> P
                 expected="a QDQ model",
             ) from error
     properties = onnx.load(model, load_external_data=False).metadata_props
-    normalise_bytes(made)
+    normalize_bytes(made)
     made.metadata_props.extend(properties)
     return save(made, target)
 

@@ -16,7 +16,7 @@ from export.onnx.parity import compare, require
 from export.sensitivity.front import Candidate
 from export.sensitivity.mixtures import Mixtures
 from export.stage import torch_logits
-from runtime import golden, normalise
+from runtime import golden, normalize
 from runtime.backends import load as load_model
 from runtime.bundle import GOLDEN, open_bundle
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
@@ -66,7 +66,7 @@ def add_mixed(
     if not folder.is_dir():
         raise ExportError("this run has no bundle", got=folder, remedy="compress build makes it")
     pixels = mixtures.views.pixels[:PARITY_IMAGES]
-    images = normalise(pixels, mixtures.spec)
+    images = normalize(pixels, mixtures.spec)
     source = mixtures.file(names)
     parity = require(
         compare(source, torch_logits(mixtures.reference(names), images), images, precision="int8")

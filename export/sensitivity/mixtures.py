@@ -23,7 +23,7 @@ from export.onnx.convert import save
 from export.onnx.float_blocks import float_weights, leave_float, left_float
 from export.onnx.qdq import to_uint8
 from export.sensitivity.held_out import HeldOut
-from runtime import PreprocessSpec, normalise
+from runtime import PreprocessSpec, normalize
 from runtime.backends import load as load_model
 from runtime.bench import latency
 from runtime.host import telemetry
@@ -123,7 +123,7 @@ class Mixtures:
         """Logits ``(n, K)`` of a file on pixels ``(n, S, S, 3)``."""
         runner = load_model("onnxruntime", file, threads=telemetry.usable_cores())
         parts = [
-            runner.run(normalise(np.asarray(pixels[at : at + BATCH]), self.spec))
+            runner.run(normalize(np.asarray(pixels[at : at + BATCH]), self.spec))
             for at in range(0, len(pixels), BATCH)
         ]
         return np.concatenate(parts)
@@ -155,7 +155,7 @@ class Mixtures:
         pixels = np.random.Generator(np.random.Philox(0)).integers(
             0, 256, (1, self.spec.size, self.spec.size, 3), dtype=np.uint8
         )
-        image = normalise(pixels, self.spec)
+        image = normalize(pixels, self.spec)
         names = {str(place): mixture for place, mixture in enumerate(dict.fromkeys(mixtures))}
         calls = {
             name: partial(load_model("onnxruntime", self.file(mixture), threads=threads).run, image)

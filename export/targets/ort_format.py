@@ -1,17 +1,17 @@
 """ORT format (.ort): what onnxruntime's mobile and reduced builds load, and the list of operators
 such a build needs.
 
-A file in this format is saved after graph optimisation, and onnxruntime does not optimise it again
+A file in this format is saved after graph optimization, and onnxruntime does not optimize it again
 when it loads it.
 So the level decides: "basic" leaves an int8 graph unfused (float convolutions between quantizers),
     "all" lays out
 weights for the processor that saved it. "extended" fuses to the integer kernels that onnxruntime
-has on x86 and on ARM alike, and is what is written here. (Its "runtime optimisation" style, fusions
+has on x86 and on ARM alike, and is what is written here. (Its "runtime optimization" style, fusions
 recorded and replayed by the loading engine, fails in onnxruntime 1.31 on biases that it quantized
 itself.)
 
 onnxruntime writes its tables in the order of hash maps that are seeded by addresses. So the file is
-written by a process of its own with address randomisation off; where a sandbox forbids that, the
+written by a process of its own with address randomization off; where a sandbox forbids that, the
 same model may give files of other bytes and the same content.
 """
 
@@ -83,7 +83,7 @@ def required_operators(ort_file: Path, target: Path) -> Path:
 
 
 def repeatable() -> bool:
-    """Whether address randomisation can be switched off here, so that the same model gives the same
+    """Whether address randomization can be switched off here, so that the same model gives the same
     bytes.
     """
     script = "import ctypes, sys; sys.exit(ctypes.CDLL(None).personality(0x0040000) == -1)"
@@ -91,7 +91,7 @@ def repeatable() -> bool:
 
 
 def _in_child() -> None:
-    """Starts itself again without address randomisation, then converts ``IN`` to ``OUT`` in the
+    """Starts itself again without address randomization, then converts ``IN`` to ``OUT`` in the
     current folder.
     """
     with contextlib.suppress(OSError, AttributeError):

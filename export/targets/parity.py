@@ -94,7 +94,7 @@ def against_source(
     Raises:
         ParityError: it computes something else.
     """
-    tensor = pictures.normalised(spec)
+    tensor = pictures.normalized(spec)
     wanted, floor = _logits_and_floor(source, tensor)
     made = in_batches(
         runner.run, tensor if getattr(runner, "takes", TENSOR) == TENSOR else pictures.pixels
@@ -120,7 +120,7 @@ def with_reference_evaluator(
     """
     from onnx.reference import ReferenceEvaluator
 
-    tensor = pictures.normalised(spec)[:REFERENCE_IMAGES]
+    tensor = pictures.normalized(spec)[:REFERENCE_IMAGES]
     wanted, floor = _logits_and_floor(source, tensor)
     evaluator: Any = ReferenceEvaluator(model)
     made = in_batches(
@@ -154,11 +154,11 @@ def whole_images(
     arrays = [np.asarray(image)[None] for image in images]
     made = np.concatenate([runner.run(array) for array in arrays])
     cut, reference = _cut_out(model, arrays), np.stack([geometry(image, spec) for image in images])
-    inside, floor = _logits_and_floor(source, runtime.normalise(cut, spec))
+    inside, floor = _logits_and_floor(source, runtime.normalize(cut, spec))
     where = f"of other sizes than the model's, from {pictures.source}"
     _judged(key, source_key, engine, where, made, inside, floor, share)
     difference = np.abs(cut.astype(np.float32) - reference)
-    wanted, floor = _logits_and_floor(source, runtime.normalise(reference, spec))
+    wanted, floor = _logits_and_floor(source, runtime.normalize(reference, spec))
     parity = _judged(
         key,
         source_key,

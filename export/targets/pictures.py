@@ -45,9 +45,9 @@ class Pictures:
     source: str
     skipped: tuple[str, ...] = ()
 
-    def normalised(self, spec: PreprocessSpec) -> NDArray[np.float32]:
+    def normalized(self, spec: PreprocessSpec) -> NDArray[np.float32]:
         """float32 (n, 3, S, S)."""
-        return runtime.normalise(self.pixels, spec)
+        return runtime.normalize(self.pixels, spec)
 
     def many_sizes(self, spec: PreprocessSpec) -> list[Image.Image]:
         """Images of several sizes: the given ones, and enlarged or reduced copies of the first

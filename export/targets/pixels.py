@@ -1,9 +1,9 @@
 """Preprocessing inside the graph: the model takes uint8 pixels, so that an app in any language
 cannot get it wrong.
 
-``u8in`` takes cropped pixels (B, S, S, 3) and normalises them. ``image`` takes whole images (1, H,
+``u8in`` takes cropped pixels (B, S, S, 3) and normalizes them. ``image`` takes whole images (1, H,
 W, 3) and does all of ``runtime.preprocess.geometry`` as well: the antialiased resize of the shorter
-side, the central crop, the normalisation. Sizes and offsets are the same integers as there, and the
+side, the central crop, the normalization. Sizes and offsets are the same integers as there, and the
 resize goes as Pillow's does: the width first, rounded to 8 bit, then the height. What is left are
 Pillow's fixed-point weights: a pixel in a thousand is one step of 255 off (of an enlarged image up
 to one in ten), which is measured (export/targets/parity.py).
@@ -27,7 +27,7 @@ PREFIX = "preprocess"
 
 
 def takes_pixels(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
-    """A copy with input ``pixels`` uint8 (B, S, S, 3): cropped images, normalised in the graph."""
+    """A copy with input ``pixels`` uint8 (B, S, S, 3): cropped images, normalized in the graph."""
     batch = _batch(model)
     nodes = [
         helper.make_node(
@@ -41,7 +41,7 @@ def takes_pixels(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
     ]
     return _in_front(
         model,
-        [*nodes, *_normalise(f"{PREFIX}/float", _float_input(model))],
+        [*nodes, *_normalize(f"{PREFIX}/float", _float_input(model))],
         _constants(spec),
         helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, [batch, spec.size, spec.size, 3]),
     )
@@ -118,7 +118,7 @@ def takes_image(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
     }
     twin = _in_front(
         model,
-        [*nodes, *_normalise(f"{PREFIX}/cropped", _float_input(model))],
+        [*nodes, *_normalize(f"{PREFIX}/cropped", _float_input(model))],
         [
             *_constants(spec),
             *(
@@ -152,7 +152,7 @@ def cropped_pixels(model: ModelProto) -> ModelProto:
     return twin
 
 
-def _normalise(source: str, target: str) -> list[NodeProto]:
+def _normalize(source: str, target: str) -> list[NodeProto]:
     return [
         helper.make_node(
             "Sub", [source, f"{PREFIX}/mean"], [f"{PREFIX}/centred"], f"{PREFIX}/centred"

@@ -61,7 +61,7 @@ def scan(model: ModelProto, batches: Iterable[NDArray[np.float32]]) -> dict[str,
 
     Args:
         model: a float32 model with one input ``images``.
-        batches: normalised images ``(b, 3, S, S)``; each is one pass.
+        batches: normalized images ``(b, 3, S, S)``; each is one pass.
 
     Raises:
         ExportError: there is no image, or the float32 model itself is not finite on one.
@@ -102,7 +102,7 @@ def scan(model: ModelProto, batches: Iterable[NDArray[np.float32]]) -> dict[str,
 
 
 def _session_with(model: ModelProto, names: list[str]) -> Any:
-    """A session that gives every tensor in ``names``; optimisations stay off, or some would not
+    """A session that gives every tensor in ``names``; optimizations stay off, or some would not
     exist.
     """
     import onnxruntime

@@ -94,7 +94,7 @@ FORMS = {  # in the order in which they are applied
     "ir": Form(lambda model, spec, n: versions.with_ir(model, n), numbered=True),
     "ort": Form(
         lambda model, spec, n: model,
-        note="ORT format at optimisation level extended, which x86 and ARM share; "
+        note="ORT format at optimization level extended, which x86 and ARM share; "
         "*.operators.txt beside it is for a reduced build",
     ),
 }

@@ -143,7 +143,7 @@ def _make(
     )
 
     def ranges(model: ModelProto) -> dict[str, TensorRange]:
-        tensor = pictures.normalised(spec)
+        tensor = pictures.normalized(spec)
         return scan(model, (tensor[start : start + 1] for start in range(len(tensor))))
 
     model, report = table.make(target, original, spec, ranges)

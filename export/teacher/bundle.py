@@ -88,7 +88,7 @@ def export_teacher(
         student: a bundle whose classes, prompts, templates and golden images are taken. A run needs
             neither.
         precision: "fp32", or "fp16": half the size, cast in the file (export/targets/half.py).
-        random_weights: initialise the architecture at random: for time, memory and size only.
+        random_weights: initialize the architecture at random: for time, memory and size only.
         images: a folder of images for the golden vectors and for parity.
 
     Raises:
@@ -283,7 +283,7 @@ def _export(
         teacher_to_onnx(head.module, teacher.spec.size, opset=opset),
         scratch / "plain" / MODELS["fp32"],
     )
-    images = _normalised(pictures, teacher.spec)
+    images = _normalized(pictures, teacher.spec)
 
     class First(nn.Module):
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
@@ -317,11 +317,11 @@ def _half(
     return whole / row["file"], row
 
 
-def _normalised(
+def _normalized(
     pictures: Sequence[bytes | NDArray[np.uint8]], spec: runtime.PreprocessSpec
 ) -> NDArray[np.float32]:
     cropped = np.stack([runtime.geometry(runtime.decode(picture), spec) for picture in pictures])
-    return runtime.normalise(cropped, spec)
+    return runtime.normalize(cropped, spec)
 
 
 def _provenance(

@@ -19,7 +19,7 @@ class TeacherClassifier(nn.Module):
     cosine``.
 
     Args:
-        tower: ``(B, 3, S, S) -> (B, D)``, not normalised.
+        tower: ``(B, 3, S, S) -> (B, D)``, not normalized.
         probe: ``(K, D)`` unit rows of the linear probe.
         zero_shot: ``(K, D)`` unit rows of the class texts.
         logit_scale: the scale of the cosines (after exp).

@@ -55,7 +55,7 @@ class TorchTensorRTRunner:
         self.versions = {"torch": torch.__version__, "torch_tensorrt": version}
 
     def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
-        """``logits`` (B, K) float32 of normalised images (B, 3, S, S) float32; copies to and from
+        """``logits`` (B, K) float32 of normalized images (B, 3, S, S) float32; copies to and from
         the GPU included.
         """
         return self.run_all(images, (output,))[output]

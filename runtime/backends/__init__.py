@@ -15,7 +15,7 @@ import numpy as np
 from runtime.errors import BackendError
 
 TENSOR, PIXELS, IMAGE = "tensor", "pixels", "image"
-"""What a model takes: normalised float32 (B, 3, S, S); cropped uint8 (B, S, S, 3); whole images,
+"""What a model takes: normalized float32 (B, 3, S, S); cropped uint8 (B, S, S, 3); whole images,
 uint8 (1, H, W, 3).
 """
 
@@ -32,7 +32,7 @@ class Runner(Protocol):
     input_size: int | None  # S, None where the graph leaves it open
 
     def run(self, images: np.ndarray, output: str = "logits") -> np.ndarray:
-        """``output`` (B, K) float32 of normalised images (B, 3, S, S) float32."""
+        """``output`` (B, K) float32 of normalized images (B, 3, S, S) float32."""
         ...
 
     def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:

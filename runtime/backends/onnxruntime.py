@@ -124,7 +124,7 @@ class OrtRunner:
         self._fixed_batch = batch if isinstance(batch, int) else None
 
     def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
-        """``output`` (B, K) float32 of normalised images (B, 3, S, S) float32, or of what else the
+        """``output`` (B, K) float32 of normalized images (B, 3, S, S) float32, or of what else the
         model ``takes``.
 
         Raises:
@@ -206,7 +206,7 @@ def load(
     options.intra_op_num_threads = 1 if row.takes_threads else count
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3  # errors; warnings about optimisations are not the user's
+    options.log_severity_level = 3  # errors; warnings about optimizations are not the user's
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if row.name != CPU:

@@ -75,7 +75,7 @@ class TrtRunner:
         return (*self._states, *self._execution.states)
 
     def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
-        """``output`` (B, K) float32 of normalised images (B, 3, S, S) float32, or of what else the
+        """``output`` (B, K) float32 of normalized images (B, 3, S, S) float32, or of what else the
         model ``takes``.
 
         Raises:

@@ -128,7 +128,7 @@ class LatencyRow:
     verdict: str
     reason: str
     provider: str
-    includes: str  # "compute" or "decode + resize + normalise + compute + softmax"
+    includes: str  # "compute" or "decode + resize + normalize + compute + softmax"
     warmup: int
     load_ms: float | None = None
     first_ms: float | None = None
@@ -317,7 +317,7 @@ def _turn(median_ns: float, block_ms: float, most: int) -> int:
 
 
 def _resampled_from(ns: np.ndarray, rounds: int) -> np.ndarray:
-    """What a long series (R, C) is resampled from: neighbouring rounds as one, and evenly spaced
+    """What a long series (R, C) is resampled from: neighboring rounds as one, and evenly spaced
     calls of each.
     """
     together = -(-rounds // BOOTSTRAP_ROUNDS)

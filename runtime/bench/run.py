@@ -42,7 +42,7 @@ from runtime.host import sensors, telemetry
 from runtime.host.energy import idle_watts, measure_energy
 
 COMPUTE = "compute"
-END_TO_END = "decode + resize + normalise + compute + softmax"
+END_TO_END = "decode + resize + normalize + compute + softmax"
 LONGEST_S = 1e6
 LARGEST_BATCH = 1024
 DEVICE_CALLS = 101

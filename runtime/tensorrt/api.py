@@ -63,7 +63,7 @@ class Parser(Protocol):
 
 
 class Profile(Protocol):
-    """An optimisation profile: the shapes an engine is built for."""
+    """An optimization profile: the shapes an engine is built for."""
 
     def set_shape(
         self, input: str, min: Sequence[int], opt: Sequence[int], max: Sequence[int]
@@ -120,7 +120,7 @@ class Context(Protocol):
 
 
 class Engine(Protocol):
-    """A deserialised engine."""
+    """A deserialized engine."""
 
     num_io_tensors: int
     num_layers: int
@@ -137,7 +137,7 @@ class Engine(Protocol):
 
 
 class Runtime(Protocol):
-    """Deserialises engines."""
+    """Deserializes engines."""
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> Engine | None: ...
 

@@ -27,7 +27,7 @@ class Built:
     """An engine that was built here.
 
     Attributes:
-        engine: serialised.
+        engine: serialized.
         timing_cache: the timing cache after the build.
         seconds: the build's duration.
         warnings: what TensorRT warned of.
@@ -118,4 +118,4 @@ def _add_profile(builder: Any, config: Any, network: Network, settings: EngineSe
             profile.set_shape(tensor.name, *shapes)
             used = True
     if used and config.add_optimization_profile(profile) < 0:
-        raise BackendError("TensorRT refuses the optimisation profile", got=settings.to_json())
+        raise BackendError("TensorRT refuses the optimization profile", got=settings.to_json())

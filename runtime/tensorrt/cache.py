@@ -1,7 +1,7 @@
 """Built engines, kept under the identity of all that they depend on, and trusted only where this
 user wrote them.
 
-An engine is machine code: deserialising one that somebody else wrote runs their code. So none is
+An engine is machine code: deserializing one that somebody else wrote runs their code. So none is
     ever read from a bundle
 or from a path that was handed over; only from this user's cache folder, only if folder and files
 belong to the user and nobody else can write them, and only if the sidecar beside it holds the

@@ -140,7 +140,7 @@ def add_parser(commands: Any) -> None:
         "--max-batch", type=int, default=8, help="largest batch of one call (default: 8)"
     )
     parser.add_argument(
-        "--level", type=int, default=3, help="builder optimisation level, 0..5 (default: 3)"
+        "--level", type=int, default=3, help="builder optimization level, 0..5 (default: 3)"
     )
     parser.add_argument("--workspace", type=int, metavar="MIB", help="bound of the scratch memory")
     parser.add_argument("--tf32", action="store_true", help="let float32 layers multiply in TF32")

@@ -26,7 +26,7 @@ class Prepared:
     """An engine that is ready to run.
 
     Attributes:
-        engine: deserialised.
+        engine: deserialized.
         identity: what it was built from and for.
         path: its file in the cache.
         layers: what it really runs.

@@ -169,7 +169,7 @@ class Execution:
         if not context.set_optimization_profile_async(
             0, self._stream
         ):  # only the first context has it by itself
-            raise BackendError("TensorRT refuses the optimisation profile", got=self._reason())
+            raise BackendError("TensorRT refuses the optimization profile", got=self._reason())
         if not context.set_input_shape(self.input.name, (batch, *self.input.shape)):
             raise BackendError(
                 "batch",

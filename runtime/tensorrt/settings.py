@@ -22,7 +22,7 @@ class EngineSettings:
     """How to build an engine.
 
     Attributes:
-        min_batch: smallest batch of the optimisation profile.
+        min_batch: smallest batch of the optimization profile.
         opt_batch: the batch that tactics are chosen for.
         max_batch: largest batch; the runner splits what is larger.
         optimization_level: TensorRT's builder_optimization_level, 0..5; 3 is TensorRT's default.

@@ -18,7 +18,7 @@ from benchmarks.petals_training.train_clip import (
     batches,
     contrastive_loss,
     mirrored,
-    optimise,
+    optimize,
     shifted,
     turned,
 )
@@ -107,7 +107,7 @@ def test_a_loss_that_is_not_finite_stops_the_phase(tmp_path: Path) -> None:
     weight = nn.Parameter(torch.ones(2, 2))
     run = Run("broken", 0, "cpu", tmp_path / "log.jsonl")
     with pytest.raises(TrainingError, match="broken"):
-        optimise(
+        optimize(
             run,
             [weight],
             lambda rows: (weight.sum() * float("nan"), {}),

@@ -43,14 +43,14 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of noisy colours as JPEG files."""
+    """Three classes of noisy colors as JPEG files."""
     root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for split, count in (("train", 20), ("test", 4)):
-        for name, colour in CLASSES.items():
+        for name, color in CLASSES.items():
             (root / split / name).mkdir(parents=True)
             for number in range(count):
                 pixels = (
-                    (np.asarray(colour) + rng.normal(0, 20, (32, 32, 3)))
+                    (np.asarray(color) + rng.normal(0, 20, (32, 32, 3)))
                     .clip(0, 255)
                     .astype(np.uint8)
                 )

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tiny_bundles import SIZE, SPEC, encoded, float_model, make_bundle, photo
 
-from runtime import BackendError, BundleError, Classifier, ImageError, normalise
+from runtime import BackendError, BundleError, Classifier, ImageError, normalize
 from runtime.__main__ import main
 from runtime.backends import BACKENDS
 from runtime.backends.onnxruntime import is_quantized, load, quantized_kernels
@@ -39,7 +39,7 @@ def test_logits_are_those_of_the_model(bundle: Path, classifier: Classifier) -> 
         str(bundle / "model.fp32.onnx"), providers=["CPUExecutionProvider"]
     )
     images = [photo(seed) for seed in range(3)]
-    tensor = normalise(classifier.pixels(images), SPEC)
+    tensor = normalize(classifier.pixels(images), SPEC)
     want = session.run(["logits"], {"images": tensor})[0]
     assert np.abs(classifier.logits(images) - want).max() < 1e-5
 

@@ -1,4 +1,4 @@
-"""Decoding, geometry and normalisation: exact, total, and strict about what it accepts."""
+"""Decoding, geometry and normalization: exact, total, and strict about what it accepts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tiny_bundles import SPEC, encoded, photo
 
-from runtime import BundleError, ImageError, PreprocessSpec, decode, geometry, normalise
+from runtime import BundleError, ImageError, PreprocessSpec, decode, geometry, normalize
 
 
 def spec(size: int = 8, resize: int = 10, interpolation: str = "bilinear") -> PreprocessSpec:
@@ -163,7 +163,7 @@ def test_postscript_is_not_an_image() -> None:
 
 @pytest.mark.parametrize("size", [(48, 40), (40, 48), (5, 3), (11, 300), (10, 10), (33, 47)])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-def test_geometry_is_resize_of_the_shorter_side_and_centre_crop(
+def test_geometry_is_resize_of_the_shorter_side_and_center_crop(
     size: tuple[int, int], interpolation: str
 ) -> None:
     """Against the same steps written with float arithmetic, as torchvision does."""
@@ -193,18 +193,18 @@ def test_image_of_the_right_size_is_untouched() -> None:
     assert np.array_equal(geometry(Image.fromarray(photo(0, (40, 40))), own), photo(0, (40, 40)))
 
 
-def test_normalise_is_the_rounded_formula() -> None:
+def test_normalize_is_the_rounded_formula() -> None:
     own = spec()
     pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     exact = (pixels.astype(np.float64) / 255 - own.mean) / own.std
-    assert np.array_equal(normalise(pixels, own), exact.astype(np.float32).transpose(0, 3, 1, 2))
-    assert np.array_equal(normalise(pixels[0], own), normalise(pixels, own)[:1])
-    assert normalise(pixels[:0], own).shape == (0, 3, 8, 8)
+    assert np.array_equal(normalize(pixels, own), exact.astype(np.float32).transpose(0, 3, 1, 2))
+    assert np.array_equal(normalize(pixels[0], own), normalize(pixels, own)[:1])
+    assert normalize(pixels[:0], own).shape == (0, 3, 8, 8)
 
 
 @pytest.mark.parametrize(
     "pixels", [np.zeros((8, 8, 3)), np.zeros((2, 3, 8, 8), np.uint8), np.zeros((8, 8), np.uint8)]
 )
-def test_normalise_refuses_other_shapes(pixels: np.ndarray) -> None:
-    with pytest.raises(ImageError, match="pixels to normalise"):
-        normalise(pixels, spec())
+def test_normalize_refuses_other_shapes(pixels: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="pixels to normalize"):
+        normalize(pixels, spec())

@@ -31,26 +31,26 @@ from compress.report.stage import build_report
 from export.bundle.write import copy_with_metadata, write_bundle
 from export.onnx.parity import onnx_logits
 from export.onnx.ptq import quantize_static
-from runtime import PreprocessSpec, geometry, normalise
+from runtime import PreprocessSpec, geometry, normalize
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
 
-COLOURS = {
+COLORS = {
     "crimson": (190, 30, 60),
     "amber": (220, 150, 30),
     "indigo": (60, 50, 160),
     "moss": (80, 120, 50),
 }
 SHAPES = ("disc", "square", "cross")
-NAMES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
+NAMES = tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 
 
 def draw(name: str, rng: np.random.Generator) -> Image.Image:
-    """A coloured shape on clutter, 44 x 40, noisy enough that some are confused."""
-    colour, shape = name.split()
+    """A colored shape on clutter, 44 x 40, noisy enough that some are confused."""
+    color, shape = name.split()
     image = Image.fromarray(rng.integers(90, 190, (40, 44, 3)).astype(np.uint8))
     pen, (x, y), r = ImageDraw.Draw(image), rng.integers(14, 27, 2), int(rng.integers(7, 13))
-    ink = tuple(int(v) for v in np.clip(np.array(COLOURS[colour]) + rng.normal(0, 38, 3), 0, 255))
+    ink = tuple(int(v) for v in np.clip(np.array(COLORS[color]) + rng.normal(0, 38, 3), 0, 255))
     if shape == "disc":
         pen.ellipse((x - r, y - r, x + r, y + r), fill=ink)
     elif shape == "square":
@@ -165,10 +165,10 @@ def fit_head(
     """
     onnx.save(model, path)
     features = onnx_logits(path, "features")(images)
-    centre = features.mean(axis=0)
-    x, y = features - centre, np.eye(labels.max() + 1)[labels] * 12 - 1
+    center = features.mean(axis=0)
+    x, y = features - center, np.eye(labels.max() + 1)[labels] * 12 - 1
     head = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ y).T.astype(np.float32)
-    bias = (y.mean(axis=0) - head @ centre).astype(np.float32)
+    bias = (y.mean(axis=0) - head @ center).astype(np.float32)
     for tensor in model.graph.initializer:
         for name, value in ((f"head_{output}", head), (f"bias_{output}", bias)):
             if tensor.name == name:
@@ -330,7 +330,7 @@ def _export(
             np.arange(8 * classes) % classes,
         )
     seen = {
-        s: normalise(np.stack([geometry(Image.fromarray(p), s) for p in pixels]), s)
+        s: normalize(np.stack([geometry(Image.fromarray(p), s) for p in pixels]), s)
         for s in (spec, wide)
     }
     scratch = folder / "scratch"

@@ -11,7 +11,7 @@ from PIL import Image
 
 
 def photo(seed: int = 0, size: tuple[int, int] = (20, 14)) -> Image.Image:
-    """A smooth colour picture of (width, height) pixels."""
+    """A smooth color picture of (width, height) pixels."""
     corners = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), dtype=np.uint8)
     return Image.fromarray(corners).resize(size, Image.Resampling.BICUBIC)
 

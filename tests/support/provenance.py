@@ -6,7 +6,7 @@ from typing import Any
 
 
 def provenance(
-    teacher: str = "ViT-L-14/openai", licence: str = "MIT", shots: int | str = 4
+    teacher: str = "ViT-L-14/openai", license: str = "MIT", shots: int | str = 4
 ) -> dict[str, Any]:
     return {
         "settings": {
@@ -17,7 +17,7 @@ def provenance(
         },
         "stages": {
             "data": {"facts": {}},
-            "teacher": {"facts": {"license": licence}},
+            "teacher": {"facts": {"license": license}},
             "distill": {"facts": {"params": 3_000_000}},
             "generate": {"facts": {"per_class": 64}},
             "quantize": {"facts": {"mode": "qat"}},

@@ -125,7 +125,7 @@ def bench_json(
             "int8",
             0.2 * scale,
             int8,
-            includes="decode + resize + normalise + compute + softmax",
+            includes="decode + resize + normalize + compute + softmax",
         ),
         *more.get("rows", []),
     ]

@@ -5,7 +5,7 @@ No class here has a public member that the published bindings lack (tests/data/t
 setting one raises: what is written against 10 and gone in 11 fails here as it would there. Engines
     compute with
 onnxruntime, so the numbers that come out of the buffers are real. Device memory is host memory
-behind checked addresses; work queued on a stream runs when the stream is synchronised, and while a
+behind checked addresses; work queued on a stream runs when the stream is synchronized, and while a
 stream is captured it is only recorded.
 """
 

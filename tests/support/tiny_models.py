@@ -57,7 +57,7 @@ class TinyCNN(nn.Module):
 
 
 def images(count: int, size: int = SIZE, seed: int = 1) -> Tensor:
-    """Smooth coloured noise ``(count, 3, size, size)``, about as varied as photos."""
+    """Smooth colored noise ``(count, 3, size, size)``, about as varied as photos."""
     rng = torch.Generator().manual_seed(seed)
     coarse = F.interpolate(
         torch.randn(count, 3, 5, 5, generator=rng), size=(size, size), mode="bicubic"

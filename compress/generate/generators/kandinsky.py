@@ -3,7 +3,7 @@ out of it.
 
 Semantics of the library that matter here: a text becomes an image embedding through the *prior*, an
     image through the
-prior pipeline's own CLIP vision tower, both un-normalised; the unconditional branch of guidance is
+prior pipeline's own CLIP vision tower, both un-normalized; the unconditional branch of guidance is
 the image embedding of an all-zero image. Every image has generators of its own, so it depends on
 its seed and not on its batch.
 """

@@ -31,7 +31,7 @@ NOISE_STEPS, COSINE_OFFSET = (
 
 
 class Petals:
-    """The embedded generator. It works on unit vectors and normalises a mix itself, in ``decode``.
+    """The embedded generator. It works on unit vectors and normalizes a mix itself, in ``decode``.
 
     Args:
         generator: the networks.
@@ -92,7 +92,7 @@ def noised(embeds: NDArray[np.float32], seeds: Sequence[int], level: int) -> NDA
     seed; 0 = as they are.
 
     ``unscale(sqrt(a) * scale(e) + sqrt(1 - a) * noise)``, where scaling multiplies by sqrt(E): the
-    entries of a unit vector have a deviation of about 1/sqrt(E). The decoder normalises the result.
+    entries of a unit vector have a deviation of about 1/sqrt(E). The decoder normalizes the result.
     """
     if not level:
         return embeds

@@ -3,9 +3,9 @@
 
 Semantics of the library that matter here:
 
-1. the embedding is the vision tower's ``image_embeds``, un-normalised: OpenCLIP ViT-H (1024) for
+1. the embedding is the vision tower's ``image_embeds``, un-normalized: OpenCLIP ViT-H (1024) for
    ``stable-diffusion-2-1-unclip``, ViT-L/14 (768) for its ``-small`` variant;
-2. it is standardised with a stored mean and deviation, noised to step ``noise_level`` of its own
+2. it is standardized with a stored mean and deviation, noised to step ``noise_level`` of its own
 schedule, and scaled
    back; level 0 is the schedule's first step, so it adds a little noise too;
 3. the UNet's class label is that embedding beside a sinusoidal code of the noise level: 2 E wide;
@@ -66,7 +66,7 @@ class UnClip:
         if label != 2 * self.embed_dim or mean.shape[1] != self.embed_dim:
             raise ConfigError(
                 f"the parts of generator {self.name} do not belong together",
-                got=f"image encoder {self.embed_dim}, normaliser {mean.shape[1]}, class label "
+                got=f"image encoder {self.embed_dim}, normalizer {mean.shape[1]}, class label "
                 f"{label}",
                 expected="E, E and 2 E",
             )

@@ -1,12 +1,12 @@
-"""Cut-outs: several randomly transformed looks at an image that is being optimised (methods.md
+"""Cut-outs: several randomly transformed looks at an image that is being optimized (methods.md
 C.2.4; VQGAN-CLIP [C]).
 
 Each is the image pooled to the teacher's size, half average and half maximum, then with probability
-0.7 each turned, shifted and sheared, seen in perspective, changed in colour, and erased in one
+0.7 each turned, shifted and sheared, seen in perspective, changed in color, and erased in one
 rectangle (the same in all cut-outs of an image), plus a little noise. The two movements are one
-resampling and the four colour changes one matrix: a cut-out costs about as much as its noise.
+resampling and the four color changes one matrix: a cut-out costs about as much as its noise.
     Everything random about image i follows from its own seed and the step, so it does not depend on
-which images it is optimised together with.
+which images it is optimized together with.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def cutouts(
         return torch.from_numpy(np.concatenate(arrays)).to(images.device, torch.float32)
 
     out = warp(batch, stacked([one.homographies for one in drawn]))
-    out = recolour(
-        out, stacked([one.colours for one in drawn]), stacked([one.contrasts for one in drawn])
+    out = recolor(
+        out, stacked([one.colors for one in drawn]), stacked([one.contrasts for one in drawn])
     )
     out = (
         out.view(len(images), count, *pooled.shape[1:])
@@ -91,15 +91,15 @@ def warp(images: Tensor, homographies: Tensor) -> Tensor:
     )
 
 
-def recolour(images: Tensor, colours: Tensor, contrasts: Tensor) -> Tensor:
-    """``colours`` ``(N, 3, 3)`` applied to every pixel, then contrast ``(N,)`` around the mean
-    grey; clamped to [0, 1].
+def recolor(images: Tensor, colors: Tensor, contrasts: Tensor) -> Tensor:
+    """``colors`` ``(N, 3, 3)`` applied to every pixel, then contrast ``(N,)`` around the mean
+    gray; clamped to [0, 1].
     """
-    flat = torch.bmm(colours, images.flatten(2))
+    flat = torch.bmm(colors, images.flatten(2))
     luma = flat.new_tensor(_LUMA)
-    grey = torch.einsum("ncp,c->n", flat, luma)[:, None, None] / flat.shape[-1]
+    gray = torch.einsum("ncp,c->n", flat, luma)[:, None, None] / flat.shape[-1]
     contrast = contrasts[:, None, None]
-    return (flat * contrast + grey * (1 - contrast)).clamp(0, 1).view_as(images)
+    return (flat * contrast + gray * (1 - contrast)).clamp(0, 1).view_as(images)
 
 
 class Draw:
@@ -107,7 +107,7 @@ class Draw:
 
     Attributes:
         homographies: ``(count, 3, 3)``, from output to input coordinates.
-        colours: ``(count, 3, 3)``; contrasts: ``(count,)``.
+        colors: ``(count, 3, 3)``; contrasts: ``(count,)``.
         kept: ``(1, size, size)``, 0 where the image is erased.
         noise: ``(count,)`` standard deviations.
     """
@@ -122,7 +122,7 @@ class Draw:
         )
         factors = 1 + JITTER * rng.uniform(-1, 1, (3, count)) * happens[2]
         hue = JITTER * rng.uniform(-1, 1, count) * happens[2]
-        self.colours, self.contrasts = (
+        self.colors, self.contrasts = (
             factors[0, :, None, None] * _chroma(factors[1], hue),
             factors[2],
         )

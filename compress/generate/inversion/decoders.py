@@ -1,4 +1,4 @@
-"""Decoders by name: what images are optimised through (methods.md C.2).
+"""Decoders by name: what images are optimized through (methods.md C.2).
 
 A decoder's name is one of
 

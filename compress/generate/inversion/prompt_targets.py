@@ -1,4 +1,4 @@
-"""What an image is optimised towards: a unit vector of the teacher's space for a class and an image
+"""What an image is optimized toward: a unit vector of the teacher's space for a class and an image
 (methods.md C.3, E.3, E.5).
 
     fixed          the prompt of the class, the same for all its images

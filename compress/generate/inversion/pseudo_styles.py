@@ -56,7 +56,7 @@ def infonce(
     L_cat``.
     """
     learned = vectors.clone().requires_grad_()
-    optimiser = torch.optim.Adam([learned], settings.lr)
+    optimizer = torch.optim.Adam([learned], settings.lr)
     rng = numpy_rng(lesson.seed, "pseudo_styles", "pairs")
     styles, classes = len(vectors), len(lesson.names)
     same = torch.arange(styles, device=vectors.device)
@@ -74,9 +74,9 @@ def infonce(
             loss = loss + category_weight * functional.cross_entropy(
                 made @ lesson.names.T / settings.temperature, wanted
             )
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     return learned.detach()
 
 
@@ -91,7 +91,7 @@ def promptstyler(
     wanted = torch.arange(len(lesson.names), device=vectors.device)
     for vector in vectors:
         learned = vector.clone().requires_grad_()
-        optimiser = torch.optim.SGD([learned], settings.lr, momentum=MOMENTUM)
+        optimizer = torch.optim.SGD([learned], settings.lr, momentum=MOMENTUM)
         for _ in range(settings.steps):
             made = encode(lesson.teacher, lesson.classes, learned.expand(len(wanted), -1))
             loss = category_weight * functional.cross_entropy(
@@ -100,9 +100,9 @@ def promptstyler(
             if finished:
                 style = encode(lesson.teacher, lesson.bare, learned[None])
                 loss = loss + (style @ earlier.T).abs().mean()
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         finished.append(learned.detach())
         with torch.no_grad():
             earlier = torch.cat([earlier, encode(lesson.teacher, lesson.bare, finished[-1][None])])

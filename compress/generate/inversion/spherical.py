@@ -1,4 +1,4 @@
-"""The spherical distance that images are optimised by."""
+"""The spherical distance that images are optimized by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strategy ``inversion``: images that no generator drew, optimised until the teacher sees what was
+"""Strategy ``inversion``: images that no generator drew, optimized until the teacher sees what was
 asked for.
 
     min over z of  spherical(E_img(G(z)), t) + beta * CE(tau * u(E_img(G(z))) . class head, class)
@@ -67,18 +67,18 @@ class Inversion:
         return {"prompts": self.settings.prompts.kind, **self.prompts.facts()}
 
     def make(self, jobs: Sequence[Job], tool: Decoder) -> Made:
-        """Optimises one batch of images."""
+        """Optimizes one batch of images."""
         targets = [self.prompts.target(job) for job in jobs]
         wanted = torch.stack([target.feature for target in targets])
         labels = torch.tensor([job.class_id for job in jobs], device=wanted.device)
-        images, losses = self.optimise(tool, [job.seed for job in jobs], wanted, labels)
+        images, losses = self.optimize(tool, [job.seed for job in jobs], wanted, labels)
         pixels = (
             (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
         )
         records = [self._record(*row, tool) for row in zip(jobs, targets, losses, strict=True)]
         return Made(pixels, wanted.cpu().numpy(), records)
 
-    def optimise(
+    def optimize(
         self, decoder: Decoder, seeds: Sequence[int], wanted: Tensor, labels: Tensor
     ) -> tuple[Tensor, list[tuple[float, float]]]:
         """Images ``(B, 3, S, S)`` in [0, 1] for targets ``wanted`` ``(B, D)`` of classes ``labels``
@@ -86,12 +86,12 @@ class Inversion:
         """
         settings = self.settings.inversion
         latents = decoder.start([derive(seed, "latents") for seed in seeds]).requires_grad_()
-        optimiser = torch.optim.Adam([latents], settings.lr)
+        optimizer = torch.optim.Adam([latents], settings.lr)
         for step in range(settings.steps):
             losses = self.losses(decoder.render(latents), seeds, step, wanted, labels)
             (gradient,) = torch.autograd.grad(losses.sum(), latents)
             latents.grad = gradient
-            optimiser.step()
+            optimizer.step()
             decoder.clip_(latents)
             if step == 0:
                 first = losses.detach()

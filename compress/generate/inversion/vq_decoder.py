@@ -91,7 +91,7 @@ class VqDecoder:
         ]
         return self.codebook[torch.stack(codes).to(self.device)].permute(0, 3, 1, 2).contiguous()
 
-    def quantise(self, latents: Tensor) -> Tensor:
+    def quantize(self, latents: Tensor) -> Tensor:
         """The nearest codebook row at every place, with the gradient straight through; same
         shape.
         """
@@ -106,7 +106,7 @@ class VqDecoder:
 
     def render(self, latents: Tensor) -> Tensor:
         """``(N, 3, S, S)`` in [0, 1]."""
-        codes = self.quantise(latents)
+        codes = self.quantize(latents)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             decoded = self.model.decode(codes, force_not_quantize=True).sample
         images: Tensor = ClampWithGradient.apply((decoded.float() + 1) / 2)

@@ -4,7 +4,7 @@
     emb = w_0 * text(class name) + sum over i of w_i * image(x_i),   all w >= 0, sum of w = 1
 
 The caption is exactly the class name. Embeddings are mixed raw, as in the paper and as diffusers'
-``interpolate`` does; a generator that works on unit vectors normalises in its own ``decode``.
+``interpolate`` does; a generator that works on unit vectors normalizes in its own ``decode``.
 """
 
 from __future__ import annotations

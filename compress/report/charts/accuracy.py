@@ -161,7 +161,7 @@ def named(names: Sequence[str]) -> bool:
 
 
 def confusion(cells: Sequence[Sequence[int]], names: Sequence[str], form_name: str) -> str:
-    """Heat map, row = true class, column = predicted class; colour = share of the row. Wrong cells
+    """Heat map, row = true class, column = predicted class; color = share of the row. Wrong cells
     have their own hue.
 
     Args:

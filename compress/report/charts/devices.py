@@ -25,7 +25,7 @@ class Mark:
     """
 
     label: str
-    colour: str
+    color: str
     p50_ms: float
     p99_ms: float | None = None
     stamp: str | None = None
@@ -75,11 +75,9 @@ def _mark(mark: Mark, x: Scale, at: float, left: float, wide: bool) -> list[str]
     end = spot
     if mark.p99_ms and mark.p99_ms > mark.p50_ms:
         end = x(mark.p99_ms)
-        parts.append(tag("line", x1=spot, x2=end, y1=at, y2=at, class_=f"span {mark.colour}"))
-        parts.append(
-            tag("line", x1=end, x2=end, y1=at - 4, y2=at + 4, class_=f"span {mark.colour}")
-        )
-    class_ = f"hollow {mark.colour}" if mark.estimate else f"disc {mark.colour}"
+        parts.append(tag("line", x1=spot, x2=end, y1=at, y2=at, class_=f"span {mark.color}"))
+        parts.append(tag("line", x1=end, x2=end, y1=at - 4, y2=at + 4, class_=f"span {mark.color}"))
+    class_ = f"hollow {mark.color}" if mark.estimate else f"disc {mark.color}"
     parts.append(
         tag("circle", title(f"{mark.label}: {told}"), cx=spot, cy=at, r=6.0, class_=class_)
     )
@@ -101,7 +99,7 @@ class Bar:
 
     device: str
     label: str
-    colour: str
+    color: str
     value: float
 
 
@@ -126,7 +124,7 @@ def energy(bars: Sequence[Bar], width: int = 480) -> str:
                 width=max(length, 1.5),
                 height=14,
                 rx=2,
-                class_=f"fill {bar.colour}",
+                class_=f"fill {bar.color}",
             ),
             text(told, length + 8, top + 30, "told", "start"),
         ]

@@ -1,4 +1,4 @@
-"""The few SVG pieces the plots are made of. Colours are CSS classes: light, dark and print have
+"""The few SVG pieces the plots are made of. Colors are CSS classes: light, dark and print have
 their own.
 """
 

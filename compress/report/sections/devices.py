@@ -118,8 +118,8 @@ def device_form(row: Mapping[str, Any]) -> str:
     )
 
 
-def colour(name: str) -> str:
-    """The form whose colour a form wears: "student_int8_batch1" -> "student_int8"."""
+def color(name: str) -> str:
+    """The form whose color a form wears: "student_int8_batch1" -> "student_int8"."""
     known = [known for known in wording.FORMS if name == known or name.startswith(f"{known}_")]
     return max(known, key=len, default="student_fp32")
 
@@ -151,7 +151,7 @@ def _compute(told: Mapping[str, Any]) -> list[dict[str, Any]]:
         if key not in best or row["threads"] < best[key]["threads"]:
             best[key] = row
     order = list(wording.FORMS)
-    return sorted(best.values(), key=lambda row: order.index(colour(device_form(row))))
+    return sorted(best.values(), key=lambda row: order.index(color(device_form(row))))
 
 
 def device_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -168,7 +168,7 @@ def device_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "device": told["name"],
                     "here": told["here"],
                     "first": i == 0,
-                    "key": colour(name),
+                    "key": color(name),
                     "form": form(name),
                     "place": place(row),
                     "p50": milliseconds(row["p50_ms"]),
@@ -226,7 +226,7 @@ def marks(report: Mapping[str, Any]) -> dict[str, list[Mark]]:
         group = [
             Mark(
                 f"{form(device_form(row))}{f' · {engine(row)}' if several else ''}",
-                colour(device_form(row)),
+                color(device_form(row)),
                 row["p50_ms"],
                 row["p99_ms"],
                 None if row["verdict"] == "VALID" else row["verdict"],
@@ -237,7 +237,7 @@ def marks(report: Mapping[str, Any]) -> dict[str, list[Mark]]:
             groups[told["name"]] = group
     for name, value, what in estimates(report):
         groups.setdefault(f"{name} (estimate)", []).append(
-            Mark(what, colour(report["student"]["shipped"]), value, estimate=True)
+            Mark(what, color(report["student"]["shipped"]), value, estimate=True)
         )
     return groups
 
@@ -368,7 +368,7 @@ def energy_bars(report: Mapping[str, Any]) -> list[Bar]:
         Bar(
             told["name"],
             form(device_form(row)),
-            colour(device_form(row)),
+            color(device_form(row)),
             float(row["energy"]["mj_per_inference"]),
         )
         for told in everywhere(report)

@@ -183,7 +183,7 @@ def images_sentence(report: Mapping[str, Any], shown: int) -> str:
         text = f"{real}, and {made['images']:,} synthetic images{by} (strategy {made['strategy']})."
         if made.get("teacher_agreement") is not None:
             share = percent(made["teacher_agreement"], 0)
-            text += f" The teacher recognises {share} of them as what they were asked to be."
+            text += f" The teacher recognizes {share} of them as what they were asked to be."
         if made.get("dropped"):
             text += f" {made['dropped']:,} were dropped because it does not."
     return text + (
@@ -278,7 +278,7 @@ def environment_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def provenance_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Dataset, teacher, generator and student with revision and licence, as far as they are
+    """Dataset, teacher, generator and student with revision and license, as far as they are
     known.
     """
     told = {
@@ -290,24 +290,24 @@ def provenance_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     def joined(*parts: object) -> str:
         return ", ".join(str(part) for part in parts if part not in (None, ""))
 
-    licence = told.get("data", {}).get("license")
+    license = told.get("data", {}).get("license")
     made = told.get("generate", {})
     listed = [
-        ("dataset", joined(report["dataset"]["name"], f"licence {licence}" if licence else None)),
+        ("dataset", joined(report["dataset"]["name"], f"license {license}" if license else None)),
         (
             "teacher",
             joined(
                 teacher["name"],
                 f"{count(teacher['params'])} parameters" if teacher["params"] else None,
                 f"revision {teacher['revision']}" if teacher.get("revision") else None,
-                f"licence {teacher['license']}" if teacher.get("license") else None,
+                f"license {teacher['license']}" if teacher.get("license") else None,
             ),
         ),
         (
             "generator",
             joined(
                 made.get("generator"),
-                f"licence {made['generator_license']}" if made.get("generator_license") else None,
+                f"license {made['generator_license']}" if made.get("generator_license") else None,
             ),
         ),
         (

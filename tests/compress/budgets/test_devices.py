@@ -60,10 +60,10 @@ def test_every_device_of_the_issue_is_there_and_every_number_has_a_source() -> N
     for name in WANTED:
         profile = device(name)
         assert (
-            profile.peak["fp32"] <= profile.rate("int8") / profile.utilisation["dense"]
+            profile.peak["fp32"] <= profile.rate("int8") / profile.utilization["dense"]
             or "int8" not in profile.peak
         )
-        assert profile.sources["peak_tops"] and profile.sources["utilisation"]
+        assert profile.sources["peak_tops"] and profile.sources["utilization"]
         assert profile.rate("int8", "depthwise") <= profile.rate("int8", "dense") * 4
 
 
@@ -73,7 +73,7 @@ def test_every_device_of_the_issue_is_there_and_every_number_has_a_source() -> N
         ({"sources": {}}, "without a source"),
         ({"peak_tops": {"fp32": 0.0}}, "not positive"),
         ({"peak_tops": {"int8": 1.0}}, "peak of fp32"),
-        ({"utilisation": {"dense": 0.5}}, "utilisation"),
+        ({"utilization": {"dense": 0.5}}, "utilization"),
         ({"tops": 3}, "tops"),
         ({"bandwidth_gb_s": -1.0}, "not positive"),
     ],
@@ -103,9 +103,9 @@ def test_boards_are_known_by_their_own_names() -> None:
 
 def test_the_longer_of_computing_and_moving_counts() -> None:
     where = replace(device("pi5"), overhead_s=0.0, fixed_s=0.0)
-    compute = 1e3 * GIGA / (where.peak["fp32"] * where.utilisation["dense"])
+    compute = 1e3 * GIGA / (where.peak["fp32"] * where.utilization["dense"])
     assert estimate(costs(kernel()), where, "fp32").p50_ms == pytest.approx(compute)
-    moved = 1e3 * 1e9 / (where.bandwidth * where.utilisation["memory"])
+    moved = 1e3 * 1e9 / (where.bandwidth * where.utilization["memory"])
     told = estimate(costs(kernel(ops=1.0, moved=1e9)), where, "fp32")
     assert (
         told.p50_ms == pytest.approx(moved)
@@ -113,7 +113,7 @@ def test_the_longer_of_computing_and_moving_counts() -> None:
         and told.bound["memory"] == 1.0
     )
     near = estimate(costs(kernel(ops=1.0, moved=1e5)), where, "fp32").p50_ms
-    assert near == pytest.approx(1e3 * 1e5 / (where.cache_bandwidth * where.utilisation["memory"]))
+    assert near == pytest.approx(1e3 * 1e5 / (where.cache_bandwidth * where.utilization["memory"]))
 
 
 def test_overhead_is_per_kernel_and_fixed_per_image() -> None:

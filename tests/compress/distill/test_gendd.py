@@ -1,4 +1,4 @@
-"""Oracles of GenDD: the contraction identity, chunks, the zero-initialised loss, what sampling
+"""Oracles of GenDD: the contraction identity, chunks, the zero-initialized loss, what sampling
 returns.
 """
 
@@ -18,7 +18,7 @@ from compress.distill.gendd import (
     CENTERS,
     ContractionTerm,
     GenddTerm,
-    Standardiser,
+    Standardizer,
     centers,
     class_centers,
     contract,
@@ -95,7 +95,7 @@ def test_the_contracted_loss_is_the_multi_task_loss_up_to_a_constant(s: float) -
     assert torch.allclose(squared(x - contract(f, c, s)), expected, atol=1e-6)
 
 
-def test_contraction_shrinks_the_variance_within_a_class_and_keeps_the_centre() -> None:
+def test_contraction_shrinks_the_variance_within_a_class_and_keeps_the_center() -> None:
     features, center = torch.randn(500, D), torch.randn(D)
     moved = contract(features, center.expand(500, D), 0.9)
     assert torch.allclose(moved.var(0), 0.1**2 * features.var(0), rtol=1e-3)
@@ -114,13 +114,13 @@ def test_at_s_1_the_head_answers_the_class_exactly_where_its_row_wins_over_the_o
     assert 0 < int(wins.sum()) < 40
 
 
-def test_soft_labels_give_the_mean_centre_and_one_hot_ones_the_row() -> None:
+def test_soft_labels_give_the_mean_center_and_one_hot_ones_the_row() -> None:
     table, labels = torch.randn(K, D), torch.arange(K)
     assert torch.allclose(class_centers(table, F.one_hot(labels, K)), table[labels])
     assert torch.allclose(class_centers(table, torch.full((1, K), 1 / K)), table.mean(0), atol=1e-6)
 
 
-def test_the_three_centres_are_three_tables_and_an_unknown_one_is_an_error() -> None:
+def test_the_three_centers_are_three_tables_and_an_unknown_one_is_an_error() -> None:
     found = [centers(lesson(center=name)) for name in CENTERS]
     assert all(table.shape == (K, D) for table in found)
     assert not torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
@@ -130,10 +130,10 @@ def test_the_three_centres_are_three_tables_and_an_unknown_one_is_an_error() -> 
 
 
 def test_without_contraction_no_label_is_looked_at() -> None:
-    unlabelled = Targets(batch().teacher_features, torch.full((64,), 10**6))
-    assert torch.isfinite(ContractionTerm(WIDTH, lesson(0.0))(torch.randn(64, WIDTH), unlabelled))
+    unlabeled = Targets(batch().teacher_features, torch.full((64,), 10**6))
+    assert torch.isfinite(ContractionTerm(WIDTH, lesson(0.0))(torch.randn(64, WIDTH), unlabeled))
     with pytest.raises(IndexError):
-        ContractionTerm(WIDTH, lesson(0.9))(torch.randn(64, WIDTH), unlabelled)
+        ContractionTerm(WIDTH, lesson(0.9))(torch.randn(64, WIDTH), unlabeled)
 
 
 # tokens
@@ -222,16 +222,16 @@ def test_the_control_is_the_mean_square_of_a_bias_free_projection() -> None:
     assert float(term(pooled, targets)) == pytest.approx(float(expected), rel=1e-5)
     assert term.proj.bias is None
     assert torch.allclose(
-        term.target.standardise(term.features(pooled)), term.proj(pooled), atol=1e-5
+        term.target.standardize(term.features(pooled)), term.proj(pooled), atol=1e-5
     )
 
 
-def test_standardising_is_undone_and_a_dead_dimension_stays_finite() -> None:
+def test_standardizing_is_undone_and_a_dead_dimension_stays_finite() -> None:
     features = 0.03 * torch.randn(300, D) + torch.randn(D)
-    both = Standardiser(features.mean(0), features.std(0))
+    both = Standardizer(features.mean(0), features.std(0))
     assert torch.allclose(both(features).std(0), torch.ones(D), atol=1e-4)
     assert torch.allclose(both.invert(both(features)), features, atol=1e-5)
-    dead = Standardiser(torch.zeros(D), torch.cat([torch.zeros(1), torch.ones(D - 1)]))
+    dead = Standardizer(torch.zeros(D), torch.cat([torch.zeros(1), torch.ones(D - 1)]))
     assert torch.isfinite(dead(features)).all() and torch.allclose(
         dead.invert(dead(features)), features, atol=1e-6
     )
@@ -310,7 +310,7 @@ def test_it_learns_to_generate_an_affine_target_and_averaging_n_samples_divides_
     assert explained(draw_features(term, z, samples=1)) < 0
 
 
-def test_the_samples_of_an_image_are_distinguishable_from_its_neighbours() -> None:
+def test_the_samples_of_an_image_are_distinguishable_from_its_neighbors() -> None:
     """After averaging, row i must belong to image i: with a denoiser that answers the condition,
     rows keep their order.
     """

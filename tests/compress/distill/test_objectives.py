@@ -95,11 +95,11 @@ def test_kl_is_teacher_to_student_summed_over_classes() -> None:
     )
 
 
-def test_gradient_for_a_large_temperature_is_the_centred_difference() -> None:
+def test_gradient_for_a_large_temperature_is_the_centered_difference() -> None:
     z = STUDENT.clone().double().requires_grad_()
     kl_distill(z, TEACHER.double(), 1e4).backward()
-    centred = lambda t: t - t.mean(-1, keepdim=True)  # noqa: E731
-    expected = (centred(STUDENT.double()) - centred(TEACHER.double())) / 5 / 6  # / K / B
+    centered = lambda t: t - t.mean(-1, keepdim=True)  # noqa: E731
+    expected = (centered(STUDENT.double()) - centered(TEACHER.double())) / 5 / 6  # / K / B
     assert z.grad is not None and torch.allclose(z.grad, expected, atol=1e-4)
 
 
@@ -113,7 +113,7 @@ def test_the_gradient_hardly_depends_on_a_large_temperature() -> None:
     assert norm(50) == pytest.approx(norm(100), rel=0.05)
 
 
-def test_cosine_and_normalised_squared_distance_are_one_loss() -> None:
+def test_cosine_and_normalized_squared_distance_are_one_loss() -> None:
     a, b = torch.randn(9, DIM) * 3, torch.randn(9, DIM)
     assert float(mse_norm_loss(a, b)) == pytest.approx(2 * float(cosine_loss(a, b)), rel=1e-5)
     assert set(FEATURE_LOSSES) == {"cosine", "mse_norm"}

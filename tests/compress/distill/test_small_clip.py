@@ -14,7 +14,7 @@ from tiny_sources import MODEL, save_folder
 
 from compress.distill import stage
 from compress.distill.small_clip import read_small_clip
-from compress.distill.students import initialise, load_student, spec_for
+from compress.distill.students import initialize, load_student, spec_for
 from compress.engine.config import DistillSettings, ImageSettings
 from compress.engine.errors import ConfigError
 
@@ -41,7 +41,7 @@ def test_before_training_it_is_the_small_clips_own_zero_shot_classifier(folder: 
     small = read_small_clip(folder, "test_resnet", PROMPTS)
     settings = DistillSettings(student="test_resnet", init="clip", init_path=folder)
     spec = spec_for(settings, ImageSettings(size=32, crop_pct=1.0), 3, 99, small)
-    student = initialise(settings, spec, torch.zeros(3, 99), small).eval()
+    student = initialize(settings, spec, torch.zeros(3, 99), small).eval()
     assert spec.own_space and spec.embed_dim == 24 and spec.mean == small.mean
     clip = load_teacher(TeacherSettings(name=str(folder)))
     images = torch.randn(4, 3, 32, 32)
@@ -78,4 +78,4 @@ def test_a_file_of_another_network_is_refused_not_half_loaded(tmp_path: Path) ->
         student="test_resnet", init="timm", init_path=tmp_path / "other.safetensors"
     )
     with pytest.raises(ConfigError, match="not the weights of test_resnet"):
-        initialise(settings, spec_for(settings, ImageSettings(size=32), 3, 8), torch.zeros(3, 8))
+        initialize(settings, spec_for(settings, ImageSettings(size=32), 3, 8), torch.zeros(3, 8))

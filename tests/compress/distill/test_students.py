@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from compress.distill.students import Student, initialise, load_student, save_student, spec_for
+from compress.distill.students import Student, initialize, load_student, save_student, spec_for
 from compress.engine.config import DistillSettings, ImageSettings
 from compress.engine.errors import ConfigError
 
@@ -20,7 +20,7 @@ def student(
     settings = DistillSettings(student=arch, init=init, **more)  # type: ignore[arg-type]
     text = torch.randn(5, 128) if text is None else text
     torch.manual_seed(0)
-    return initialise(settings, spec_for(settings, IMAGE, len(text), text.shape[1]), text)
+    return initialize(settings, spec_for(settings, IMAGE, len(text), text.shape[1]), text)
 
 
 def test_any_timm_model_becomes_a_classifier(tmp_path: Path) -> None:

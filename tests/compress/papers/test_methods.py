@@ -148,7 +148,7 @@ def test_the_printed_averages_of_system_a_are_the_papers() -> None:
     ("text", "said"),
     [
         ("signs: [[SUP, nobody]]", "nobody"),
-        ("colour: red", "colour"),
+        ("color: red", "color"),
         ("scales: {mini: {datasets: [petals], shots: [1], seeds: 0}}", "seeds"),
     ],
 )

@@ -58,7 +58,7 @@ def test_each_group_of_nuisances_can_be_switched_off_alone() -> None:
     calm = render(np.repeat(row, 2, 0), [2, 3], nuisance=Nuisance(0, 0, 0)).astype(float)
     assert (
         calm[:, 15:17, 15:17].mean((1, 2)).std(0).max() < 1
-    )  # both flowers show the same centre in the same place
+    )  # both flowers show the same center in the same place
 
 
 def test_code_and_decode_are_inverse_and_bans_are_kept() -> None:

@@ -25,7 +25,7 @@ def test_genera_are_look_alikes_that_differ_enough() -> None:
     assert len(SPECIES) == 32
     for start in range(0, len(SPECIES), GENUS_SIZE):
         genus = [species.attributes for species in SPECIES[start : start + GENUS_SIZE]]
-        assert len({row[at.COLOUR] for row in genus}) == len({row[at.SHAPE] for row in genus}) == 1
+        assert len({row[at.COLOR] for row in genus}) == len({row[at.SHAPE] for row in genus}) == 1
         assert len({row[at.COUNT] for row in genus}) > 1
         for i, one in enumerate(genus):
             assert all(
@@ -33,10 +33,10 @@ def test_genera_are_look_alikes_that_differ_enough() -> None:
             )
 
 
-def test_names_are_unique_and_tell_colour_and_three_more() -> None:
+def test_names_are_unique_and_tell_color_and_three_more() -> None:
     assert len({species.name for species in SPECIES}) == len(SPECIES)
     for species in SPECIES:
-        assert len(species.told) == 4 and at.COLOUR in species.told
+        assert len(species.told) == 4 and at.COLOR in species.told
         assert species.name != species.caption
         assert set(re.findall(r"\w+", species.name)) <= set(re.findall(r"\w+", species.caption))
 
@@ -45,7 +45,7 @@ def test_species_are_banned_from_training_pictures_and_from_their_corners() -> N
     banned = {
         int(number) for number in at.code(np.array([species.attributes for species in SPECIES]))
     }
-    assert not banned & set(world._NEIGHBOURS.tolist()) and len(world._NEIGHBOURS) == 7680 - len(
+    assert not banned & set(world._NEIGHBORS.tolist()) and len(world._NEIGHBORS) == 7680 - len(
         banned
     )
     flowers = training_flowers(0, 96)

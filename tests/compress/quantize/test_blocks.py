@@ -69,7 +69,7 @@ def test_too_few_blocks_are_refused() -> None:
         blocks_of([], 1)
 
 
-def test_neighbours_are_joined_when_children_are_too_many() -> None:
+def test_neighbors_are_joined_when_children_are_too_many() -> None:
     operators = [Operator(f"op{i}", f"blocks.{i}.conv", "convolution", "w") for i in range(12)]
     blocks = blocks_of([*operators, Operator("last", "head", "linear", "w")], 5)
     assert [block.name for block in blocks] == [

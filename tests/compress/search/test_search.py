@@ -181,7 +181,7 @@ def test_another_student_starts_from_what_its_world_has(tmp_path: Path) -> None:
 
 
 def test_narrower_students_start_as_pruned_small_clips() -> None:
-    from compress.distill.students import initialise, spec_for
+    from compress.distill.students import initialize, spec_for
     from compress.engine.config import DistillSettings, ImageSettings
     from compress.petals.weights import load_student_clip
     from compress.petals.world import training_flowers
@@ -197,7 +197,7 @@ def test_narrower_students_start_as_pruned_small_clips() -> None:
 
     def features(name: str) -> torch.Tensor:
         settings = DistillSettings(student=name, init="clip")
-        student = initialise(settings, spec_for(settings, image, 4, 128), texts).eval()
+        student = initialize(settings, spec_for(settings, image, 4, 128), texts).eval()
         with torch.no_grad():
             out = student.project(student.trunk(pixels))
         assert out is not None

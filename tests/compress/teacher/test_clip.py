@@ -82,7 +82,7 @@ def test_siglip_bias_does_not_change_class_probabilities(tmp_path: Path) -> None
     torch.testing.assert_close(ours, theirs)
 
 
-def test_class_head_is_the_normalised_mean_of_unit_prompt_embeddings(folder: Path) -> None:
+def test_class_head_is_the_normalized_mean_of_unit_prompt_embeddings(folder: Path) -> None:
     teacher = load_teacher(TeacherSettings(name=str(folder)))
     prompts = [["a red rose", "a photo of a red rose"], ["an oak"]]
     head = teacher.class_head(prompts)

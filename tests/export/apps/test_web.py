@@ -26,7 +26,7 @@ from compress.engine.errors import ExportError
 from export.apps import write_app
 from export.apps.web import ORT_FILES, ORT_VERSION
 from export.bundle.write import write_bundle
-from runtime import Classifier, PreprocessSpec, geometry, normalise
+from runtime import Classifier, PreprocessSpec, geometry, normalize
 
 PAGES = ROOT / "tests" / "pages"
 HOSTILE = '<img src=x onerror="document.title=1"> & "rose"'
@@ -80,7 +80,7 @@ def javascript_pixels(
     (folder / "cases.json").write_text(json.dumps(rows))
     return json.loads(
         node(f"""
-        import {{ geometry, normalise }} from {json.dumps((page / "preprocess.js").as_uri())};
+        import {{ geometry, normalize }} from {json.dumps((page / "preprocess.js").as_uri())};
         import {{ createHash }} from 'node:crypto';
         import {{ readFileSync }} from 'node:fs';
         const folder = {json.dumps(str(folder))};
@@ -88,7 +88,7 @@ def javascript_pixels(
         const rows = JSON.parse(readFileSync(`${{folder}}/cases.json`)).map(({{ width, height, spec }}, index) => {{
           const data = new Uint8ClampedArray(readFileSync(`${{folder}}/${{index}}`));
           const pixels = geometry({{ data, width, height }}, spec);
-          return [sha(pixels), sha(new Uint8Array(normalise(pixels, spec).buffer))];
+          return [sha(pixels), sha(new Uint8Array(normalize(pixels, spec).buffer))];
         }});
         console.log(JSON.stringify(rows));
         """)
@@ -99,7 +99,7 @@ def pillow_pixels(cases: list[tuple[np.ndarray, PreprocessSpec]]) -> list[list[s
     rows = []
     for pixels, spec in cases:
         crop = geometry(Image.fromarray(pixels), spec)
-        tensor = normalise(crop, spec)
+        tensor = normalize(crop, spec)
         rows.append(
             [
                 hashlib.sha256(crop.tobytes()).hexdigest(),

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from provenance import provenance
 
 from compress.teacher.clip import LICENSES
-from export.bundle.card import HUB_LICENCES, front_matter, hub_name, model_card
+from export.bundle.card import HUB_LICENSES, front_matter, hub_name, model_card
 from export.bundle.write import MODELS
 from runtime.bundle import MANIFEST, TWINS
 
@@ -33,8 +33,8 @@ def test_the_hub_reads_the_front_matter(card: str) -> None:
     assert again.to_dict() == data and isinstance(again.tags, list)
 
 
-def test_every_licence_of_the_teachers_has_a_name_on_the_hub() -> None:
-    assert set(LICENSES.values()) | {"unknown", "Apache-2.0"} <= set(HUB_LICENCES)
+def test_every_license_of_the_teachers_has_a_name_on_the_hub() -> None:
+    assert set(LICENSES.values()) | {"unknown", "Apache-2.0"} <= set(HUB_LICENSES)
     other = yaml.safe_load(
         front_matter("cc-of-my-own: yes", "petals", "image-classification", ["a"]).strip("-\n")
     )
@@ -65,7 +65,7 @@ def test_the_python_that_is_shown_is_python(card: str) -> None:
 
 @pytest.mark.parametrize(
     ("shots", "words"),
-    [(1, "1 labelled image per"), (4, "4 labelled images per"), ("all", "every labelled")],
+    [(1, "1 labelled image per"), (4, "4 labeled images per"), ("all", "every labelled")],
 )
 def test_the_number_of_shots_is_told(shots: int | str, words: str) -> None:
     assert words in model_card(provenance(shots=shots), ["a", "b"], [])

@@ -21,7 +21,7 @@ from export.bundle.huggingface import (
     preprocessor_config,
     rename_input,
 )
-from runtime import BundleError, Classifier, PreprocessSpec, geometry, normalise, open_bundle
+from runtime import BundleError, Classifier, PreprocessSpec, geometry, normalize, open_bundle
 from runtime.bundle import TWIN_INPUT
 
 BYTES = PreprocessSpec(size=32, resize=32, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -62,7 +62,7 @@ def test_torch_weights_are_not_promised(bundle: Path) -> None:
 
     with pytest.raises(
         OSError, match="safetensors|pytorch_model"
-    ):  # not a randomly initialised network
+    ):  # not a randomly initialized network
         AutoModelForImageClassification.from_pretrained(bundle)
 
 
@@ -74,7 +74,7 @@ def test_transformers_sees_the_same_pixels(
     """Byte for byte with Pillow; torchvision's fixed point is one byte off here and there."""
     spec = PreprocessSpec(32, 36, interpolation, BYTES.mean, BYTES.std)
     image = Image.fromarray(photo(3, size))
-    ours = normalise(geometry(image, spec), spec)
+    ours = normalize(geometry(image, spec), spec)
     assert np.array_equal(seen_by_transformers(tmp_path, spec, image, "pil"), ours)
     off = np.abs(seen_by_transformers(tmp_path, spec, image, "torchvision") - ours) * 127.5
     assert off.max() < 1.001 and (off > 0.5).mean() < 0.05
@@ -83,7 +83,7 @@ def test_transformers_sees_the_same_pixels(
 def test_other_means_differ_by_float_rounding_alone(tmp_path: Path) -> None:
     image = Image.fromarray(photo(3, (64, 48)))
     theirs = seen_by_transformers(tmp_path, SPEC, image, "pil")
-    assert np.abs(theirs - normalise(geometry(image, SPEC), SPEC)).max() < 1e-6
+    assert np.abs(theirs - normalize(geometry(image, SPEC), SPEC)).max() < 1e-6
 
 
 def test_an_odd_rest_is_halved_otherwise(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_an_odd_rest_is_halved_otherwise(tmp_path: Path) -> None:
     image = Image.fromarray(photo(3, (35, 32)))
     cut = np.asarray(image)[:, 1:33]
     assert np.array_equal(
-        seen_by_transformers(tmp_path, BYTES, image, "pil"), normalise(cut, BYTES)
+        seen_by_transformers(tmp_path, BYTES, image, "pil"), normalize(cut, BYTES)
     )
     assert not np.array_equal(cut, geometry(image, BYTES))
 

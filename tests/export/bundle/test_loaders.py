@@ -28,7 +28,7 @@ from tiny_bundles import LABELS, SIZE, float_model, int8_model, photo
 
 from export.bundle.card import model_card
 from export.bundle.write import write_bundle
-from runtime import Classifier, PreprocessSpec, geometry, golden, normalise
+from runtime import Classifier, PreprocessSpec, geometry, golden, normalize
 from runtime.backends import load as load_model
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ def bundle(tmp_path_factory) -> Path:
         tmp_path_factory.mktemp("built") / "bundle",
         tmp_path_factory.mktemp("scratch"),
     )
-    fp32 = centred(float_model(scratch / "a.onnx"))
+    fp32 = centered(float_model(scratch / "a.onnx"))
     models = {"fp32": fp32, "int8": int8_model(fp32, scratch / "b.onnx")}
     write_bundle(
         folder,
@@ -73,14 +73,14 @@ def bundle(tmp_path_factory) -> Path:
     return folder
 
 
-def centred(model: Path) -> Path:
+def centered(model: Path) -> Path:
     """``model`` with a bias that makes every class about as likely: else random weights give one
     label to all images.
     """
     pixels = np.stack(
         [geometry(Image.fromarray(photo(seed, (640, 480))), SPEC) for seed in range(24)]
     )
-    mean = load_model("onnxruntime", model, threads=1).run(normalise(pixels, SPEC)).mean(0)
+    mean = load_model("onnxruntime", model, threads=1).run(normalize(pixels, SPEC)).mean(0)
     loaded = onnx.load(model)
     (bias,) = [tensor for tensor in loaded.graph.initializer if tensor.name == "b3"]
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) - mean, "b3"))

@@ -34,10 +34,10 @@ def int8(prepared: PreparedStudent) -> ModelProto:
     return to_onnx(convert(prepared), SIZE)
 
 
-def logits(model: ModelProto, pictures: Tensor, optimise: bool = True) -> np.ndarray:
+def logits(model: ModelProto, pictures: Tensor, optimize: bool = True) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    if not optimise:
+    if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -169,7 +169,7 @@ def test_the_rewrite_is_exact_where_nothing_is_provably_positive() -> None:
     uint8 = to_uint8(int8)
     assert {int(zero) for zero, _, _ in quantizers(uint8)} == {128}
     assert np.array_equal(
-        logits(int8, images(16), optimise=False), logits(uint8, images(16), optimise=False)
+        logits(int8, images(16), optimize=False), logits(uint8, images(16), optimize=False)
     )
 
 

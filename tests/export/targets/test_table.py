@@ -19,7 +19,7 @@ from tiny_bundles import SIZE, SPEC, float_model, int8_model, photo
 
 from compress.engine.errors import ExportError
 from export.targets import half, ort_format, parity, pixels, scan, shapes, table, versions
-from runtime import BundleError, PreprocessSpec, geometry, normalise
+from runtime import BundleError, PreprocessSpec, geometry, normalize
 from runtime.files import ort as ort_file
 
 
@@ -78,7 +78,7 @@ def chain(
 def test_fp16_is_half_the_size_keeps_float_inputs_and_outputs_and_computes_the_same(
     fp32, batch
 ) -> None:
-    tensor = normalise(batch, SPEC)
+    tensor = normalize(batch, SPEC)
     model, report = half.in_half(fp32, scan.scan(fp32, [tensor]))
     assert model.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
     assert model.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
@@ -165,7 +165,7 @@ def test_subnormals_are_counted() -> None:
 
 
 def test_squares_and_quantizers_stay_in_float32(int8, batch) -> None:
-    tensor = normalise(batch, SPEC)
+    tensor = normalize(batch, SPEC)
     made, report = half.in_half(int8, scan.scan(int8, [tensor]))
     assert all(why.endswith("needs float32") for why in report.reasons.values())
     wanted = run(int8, tensor)
@@ -192,7 +192,7 @@ def test_bf16_is_written_in_an_opset_whose_convolutions_take_it(fp32, batch) -> 
     model, report = table.make(table.parse("bf16"), fp32, SPEC, lambda _: {})
     onnx.checker.check_model(model, full_check=True)
     assert versions.opset_of(model) == 22 and report is not None and report.half == 7
-    tensor = normalise(batch[:1], SPEC)
+    tensor = normalize(batch[:1], SPEC)
     wanted = run(fp32, tensor)
     made = ReferenceEvaluator(model).run(None, {"images": tensor})[0]
     assert np.abs(made - wanted).max() < 0.05 * np.ptp(wanted)
@@ -207,7 +207,7 @@ def test_pixels_go_in_and_the_same_logits_come_out(kind, fp32, int8, batch) -> N
     source = {"fp32": fp32, "int8": int8}[kind]
     model = pixels.takes_pixels(source, SPEC)
     assert model.graph.input[0].name == "pixels"
-    wanted = run(source, normalise(batch, SPEC))
+    wanted = run(source, normalize(batch, SPEC))
     assert (
         np.abs(run(model, batch) - wanted).max()
         < {"fp32": 1e-5, "int8": 0.05 * np.ptp(wanted)}[kind]
@@ -247,7 +247,7 @@ def test_a_model_that_takes_pixels_cannot_take_them_twice(fp32) -> None:
 
 
 def test_a_fixed_batch_computes_shape_arithmetic_and_leaves_weights_quantized(int8, batch) -> None:
-    tensor = normalise(batch[:1], SPEC)
+    tensor = normalize(batch[:1], SPEC)
     one = shapes.with_batch(int8, 1)
     assert [dim.dim_value for dim in one.graph.input[0].type.tensor_type.shape.dim] == [
         1,
@@ -282,7 +282,7 @@ def test_every_opset_computes_the_same(opset: int, fp32, int8, batch) -> None:
         model = versions.with_opset(source, opset)
         assert versions.opset_of(model) == opset
         assert versions.lowest_ir(model) <= model.ir_version <= 10
-        tensor = normalise(batch, SPEC)
+        tensor = normalize(batch, SPEC)
         assert np.abs(run(model, tensor) - run(source, tensor)).max() < 1e-4
 
 
@@ -332,7 +332,7 @@ def test_ort_format_runs_fused_and_names_its_operators(int8, batch, tmp_path: Pa
     onnx.save(int8, tmp_path / "a.onnx")
     file = ort_format.save_ort(tmp_path / "a.onnx", tmp_path / "a.ort")
     ort_file.check(file)
-    tensor = normalise(batch, SPEC)
+    tensor = normalize(batch, SPEC)
     wanted = run(int8, tensor)
     assert np.abs(load("onnxruntime", file, threads=1).run(tensor) - wanted).max() <= 0.02 * np.ptp(
         wanted
@@ -342,7 +342,7 @@ def test_ort_format_runs_fused_and_names_its_operators(int8, batch, tmp_path: Pa
 
 
 @pytest.mark.skipif(
-    not ort_format.repeatable(), reason="address randomisation cannot be switched off here"
+    not ort_format.repeatable(), reason="address randomization cannot be switched off here"
 )
 def test_ort_format_repeats_its_bytes(fp32, tmp_path: Path) -> None:
     onnx.save(fp32, tmp_path / "a.onnx")

@@ -135,7 +135,7 @@ def test_wide_series_is_noisy() -> None:
     assert verdict(series(steady(noise=0.2))).stamp == "NOISY_HOST"
 
 
-def test_busy_neighbours_and_a_taken_processor_are_noisy() -> None:
+def test_busy_neighbors_and_a_taken_processor_are_noisy() -> None:
     idle = Reading(total_jiffies=1000, busy_jiffies=100, own_jiffies=90, steal_jiffies=0)
     busy = Reading(total_jiffies=2000, busy_jiffies=1000, own_jiffies=500, steal_jiffies=0)
     taken = Reading(total_jiffies=2000, busy_jiffies=600, own_jiffies=500, steal_jiffies=50)

@@ -335,7 +335,7 @@ def test_stages_are_the_steps_of_predict(bundle: Path, monkeypatch: pytest.Monke
 
 
 def test_a_model_that_takes_pixels_is_fed_with_pixels(bundle: Path) -> None:
-    """Its normalisation is inside: the stage must cost nothing and the engine must get bytes."""
+    """Its normalization is inside: the stage must cost nothing and the engine must get bytes."""
     classifier = Classifier.load(bundle, "fp32", threads=1)
 
     class Pixels:

@@ -27,7 +27,7 @@ Classifier::Classifier(const std::string& model_file, int threads)
 }
 
 std::vector<float> Classifier::logits(const std::vector<std::uint8_t>& pixels) {
-    std::vector<float> input = normalise(pixels);
+    std::vector<float> input = normalize(pixels);
     const std::array<std::int64_t, 4> shape = {1, 3, model::kSize, model::kSize};
     const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
     const Ort::Value tensor =

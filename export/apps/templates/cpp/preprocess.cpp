@@ -113,7 +113,7 @@ std::vector<std::uint8_t> geometry(const Image& image) {
     return out;
 }
 
-std::vector<float> normalise(const std::vector<std::uint8_t>& pixels) {
+std::vector<float> normalize(const std::vector<std::uint8_t>& pixels) {
     constexpr std::size_t plane = static_cast<std::size_t>(model::kSize) * model::kSize;
     std::vector<float> out(3 * plane);
     for (std::size_t c = 0; c < 3; ++c) {

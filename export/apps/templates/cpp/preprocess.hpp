@@ -17,4 +17,4 @@ void check_size(std::int64_t width, std::int64_t height);
 std::vector<std::uint8_t> geometry(const Image& image);
 
 /// (pixel / 255 - mean) / std, channels first. float, 3 x kSize x kSize.
-std::vector<float> normalise(const std::vector<std::uint8_t>& pixels);
+std::vector<float> normalize(const std::vector<std::uint8_t>& pixels);

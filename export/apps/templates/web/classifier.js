@@ -1,6 +1,6 @@
 // Loads the model and answers what an image shows. Everything comes from this folder; nothing is sent anywhere.
 
-import { geometry, normalise, softmax } from './preprocess.js';
+import { geometry, normalize, softmax } from './preprocess.js';
 
 // Provider -> the file of onnxruntime-web that holds it, in ort/.
 const ENGINES = { wasm: 'ort.wasm.min.mjs', webgpu: 'ort.webgpu.min.mjs' };
@@ -25,13 +25,13 @@ export class Classifier {
   constructor(ort, session, config, provider, loadMs) {
     Object.assign(this, { ort, session, config, provider, loadMs });
     this.canvas = document.createElement('canvas');
-    // In main memory: a canvas on the GPU may come back with other colours.
+    // In main memory: a canvas on the GPU may come back with other colors.
     this.context = this.canvas.getContext('2d', { willReadFrequently: true });
   }
 
   /**
    * @param {Blob} blob an encoded image
-   * @returns {Promise<ImageData>} upright, opaque (transparency on white), colour profile ignored
+   * @returns {Promise<ImageData>} upright, opaque (transparency on white), color profile ignored
    */
   async decode(blob) {
     let bitmap;
@@ -59,7 +59,7 @@ export class Classifier {
   /** Logits (K) of cropped pixels, Uint8Array size x size x 3. */
   async logits(pixels) {
     const { size } = this.config.preprocess;
-    const tensor = new this.ort.Tensor('float32', normalise(pixels, this.config.preprocess), [1, 3, size, size]);
+    const tensor = new this.ort.Tensor('float32', normalize(pixels, this.config.preprocess), [1, 3, size, size]);
     const results = await this.session.run({ [this.session.inputNames[0]]: tensor }, ['logits']);
     return results.logits.data;
   }

@@ -44,7 +44,7 @@ export function geometry({ data, width, height }, spec) {
  * (pixel / 255 - mean) / std, channels first, rounded once from double to float.
  * @returns {Float32Array} 3 x size x size
  */
-export function normalise(pixels, spec) {
+export function normalize(pixels, spec) {
   const plane = spec.size * spec.size;
   const out = new Float32Array(3 * plane);
   for (let channel = 0; channel < 3; channel++) {

@@ -139,7 +139,7 @@ def test_images_and_texts_become_raw_embeddings(folder: Path) -> None:
     texts = made.embed_texts(["rose", "tulip"], [1, 2])
     assert (images.shape, texts.shape, made.embed_dim) == ((3, WIDTH), (2, WIDTH), WIDTH)
     assert images.dtype == texts.dtype == np.float32
-    assert np.abs(np.linalg.norm(images, axis=1) - 1).max() > 1e-3, "not normalised"
+    assert np.abs(np.linalg.norm(images, axis=1) - 1).max() > 1e-3, "not normalized"
     assert made.embed_images(pictures(3)[:0]).shape == (0, WIDTH)
 
 

@@ -60,7 +60,7 @@ def labels_seen(
 def test_the_class_label_is_the_embedding_beside_its_noise_level(folder: Path) -> None:
     made = loaded(folder)
     embeds = made.embed_images(pictures(2))
-    assert np.abs(np.linalg.norm(embeds, axis=1) - 1).max() > 1e-3, "not normalised"
+    assert np.abs(np.linalg.norm(embeds, axis=1) - 1).max() > 1e-3, "not normalized"
     label = labels_seen(made, embeds, [1, 2], 10.0, 0)
     assert label.shape == (4, 2 * WIDTH)
     assert not label[:2].any(), "the unconditional half is zero, its noise level included"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from compress.engine.seeds import numpy_rng
-from compress.generate.inversion.cutouts import Draw, cutouts, homography, pool, recolour, warp
+from compress.generate.inversion.cutouts import Draw, cutouts, homography, pool, recolor, warp
 
 
 def pictures(count: int, size: int = 16) -> torch.Tensor:
@@ -60,26 +60,26 @@ def test_a_homography_takes_its_points_where_they_should_go() -> None:
     )
 
 
-def test_colours_keep_grey_grey_and_luma_as_it_was() -> None:
+def test_colors_keep_gray_gray_and_luma_as_it_was() -> None:
     draw = Draw(numpy_rng(3, "test"), 64, 8)
-    colours = torch.from_numpy(draw.colours).float()
-    grey = torch.full((64, 3, 4, 4), 0.5)
-    out = recolour(grey, colours, torch.ones(64))
+    colors = torch.from_numpy(draw.colors).float()
+    gray = torch.full((64, 3, 4, 4), 0.5)
+    out = recolor(gray, colors, torch.ones(64))
     assert (out - out.mean(1, keepdim=True)).abs().max() < 2e-3, (
-        "hue and saturation do nothing to grey"
+        "hue and saturation do nothing to gray"
     )
     assert out.min() >= 0.45 - 1e-3 and out.max() <= 0.55 + 1e-3, (
         "brightness changes by a tenth at most"
     )
-    flat = recolour(pictures(64, 4), torch.eye(3).expand(64, 3, 3), torch.zeros(64))
-    assert flat.flatten(2).std(-1).max() < 1e-5, "contrast 0 leaves the mean grey"
+    flat = recolor(pictures(64, 4), torch.eye(3).expand(64, 3, 3), torch.zeros(64))
+    assert flat.flatten(2).std(-1).max() < 1e-5, "contrast 0 leaves the mean gray"
 
 
 def test_the_share_of_transformations_and_what_is_erased() -> None:
     draws = [Draw(numpy_rng(seed, "test"), 4, 32) for seed in range(400)]
     identity = np.mean([np.allclose(h, np.eye(3)) for draw in draws for h in draw.homographies])
     assert identity == pytest.approx(0.09, abs=0.03), "neither moved nor in perspective: 0.3 * 0.3"
-    plain = np.mean([np.allclose(c, np.eye(3)) for draw in draws for c in draw.colours])
+    plain = np.mean([np.allclose(c, np.eye(3)) for draw in draws for c in draw.colors])
     assert plain == pytest.approx(0.3, abs=0.05)
     erased = np.array([1 - draw.kept.mean() for draw in draws])
     assert (erased == 0).mean() == pytest.approx(0.3, abs=0.07)

@@ -97,18 +97,18 @@ def test_clip_moves_latents_back_into_their_bounds_and_no_others(decoder: Decode
         assert wild.abs().max() == BOUND
 
 
-def test_quantised_latents_are_codebook_rows_with_a_straight_gradient(folder: Path) -> None:
+def test_quantized_latents_are_codebook_rows_with_a_straight_gradient(folder: Path) -> None:
     decoder = load_decoder(settings(folder))
     assert isinstance(decoder, VqDecoder)
     latents = (decoder.start([0, 1]) + 0.3 * torch.randn(2, 4, 8, 8)).requires_grad_()
-    quantised = decoder.quantise(latents)
-    rows = quantised.detach().permute(0, 2, 3, 1).reshape(-1, 4)
+    quantized = decoder.quantize(latents)
+    rows = quantized.detach().permute(0, 2, 3, 1).reshape(-1, 4)
     codes = {tuple(row) for row in decoder.codebook.tolist()}
     assert {tuple(row) for row in rows.tolist()} <= codes, "exactly, not but for rounding"
     distances = torch.cdist(latents.detach().permute(0, 2, 3, 1).reshape(-1, 4), decoder.codebook)
     torch.testing.assert_close(rows, decoder.codebook[distances.argmin(1)])
-    wanted = torch.randn(quantised.shape)
-    (quantised * wanted).sum().backward()
+    wanted = torch.randn(quantized.shape)
+    (quantized * wanted).sum().backward()
     assert torch.equal(latents.grad, wanted)  # type: ignore[arg-type]
 
 

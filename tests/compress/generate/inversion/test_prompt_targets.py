@@ -215,7 +215,7 @@ def test_prototypes_without_images_are_refused() -> None:
 
 
 def test_diversification_diversifies_the_targets() -> None:
-    """Of what images are optimised towards. Random-Prompt spreads less than Mix-Prompt in the
+    """Of what images are optimized toward. Random-Prompt spreads less than Mix-Prompt in the
     embedded world, against the order that methods.md C.5 expects: that one is kept as it is, not
         asserted.
     """
