@@ -12,11 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from runtime import golden
-from runtime.bench import command as bench_command
 from runtime.classifier import Classifier
+from runtime.commands import bench as bench_command
+from runtime.commands import doctor
+from runtime.commands import engine as engine_command
 from runtime.errors import EdgeError
-from runtime.host import doctor
-from runtime.tensorrt import command as engine_command
 
 
 def classify(args: argparse.Namespace) -> int:

@@ -204,7 +204,7 @@ def estimate(
     """Estimate a model on a device that is not here: a roofline from its graph, marked as an
     estimate everywhere.
     """
-    from compress.budgets.command import estimate_command
+    from compress.cli.estimate import estimate_command
 
     estimate_command(model, device, precision, calibrate, calibration or [], save, as_json)
 

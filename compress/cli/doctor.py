@@ -1,5 +1,5 @@
 """What this machine can build, run and measure: ``compress doctor``. The device's part is
-``runtime.host.doctor``.
+``runtime.commands.doctor``.
 
 Packages are asked for their versions, not imported: torch alone would take seconds.
 """
@@ -19,8 +19,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from runtime.host import telemetry
-from runtime.host.doctor import (
+from runtime.commands.doctor import (
     DEVICE_GROUPS,
     MISSING,
     NOTE,
@@ -35,6 +34,7 @@ from runtime.host.doctor import (
     verdict,
     works,
 )
+from runtime.host import telemetry
 
 DISTRIBUTION = "clip2edge"
 BUILD = "pip install 'clip2edge[build]'"

@@ -12,11 +12,11 @@ from typing import Any
 
 
 def rows(bundle: Path) -> dict[str, dict[str, Any]]:
-    """What became of each model that is meant for TensorRT; see ``runtime.tensorrt.command``.
+    """What became of each model that is meant for TensorRT; see ``runtime.commands.engine``.
 
     Raises:
         BackendError: no TensorRT or GPU, or an engine that computes something else than its file.
     """
-    from runtime.tensorrt.command import rows_for_export
+    from runtime.commands.engine import rows_for_export
 
     return rows_for_export(bundle)

@@ -229,7 +229,7 @@ def test_bench_reports_every_model_both_ways(bundle: Path, capsys, monkeypatch) 
         line.p50_ms and line.load_ms and line.first_ms and line.kernels for line in report.rows
     )
     monkeypatch.setattr(
-        "runtime.bench.command.run_bench", lambda *args, **options: report
+        "runtime.commands.bench.run_bench", lambda *args, **options: report
     )  # the same real report, printed
     assert main(["bench", str(bundle), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["speedups"].keys() == report.speedups.keys()

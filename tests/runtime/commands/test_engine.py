@@ -20,8 +20,8 @@ from export.targets import table
 from runtime import BackendError, BundleError
 from runtime.__main__ import main
 from runtime.bundle import sha256_of
+from runtime.commands import engine as command
 from runtime.files.onnx import graph_inputs
-from runtime.tensorrt import command
 from runtime.tensorrt import engine as engine_module
 
 

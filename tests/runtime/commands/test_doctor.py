@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from compress.cli import doctor as build_doctor
 from compress.cli.app import app
 from runtime.__main__ import main
-from runtime.host import doctor, telemetry
-from runtime.host.doctor import (
+from runtime.commands import doctor
+from runtime.commands.doctor import (
     MISSING,
     NOTE,
     OK,
@@ -29,6 +29,7 @@ from runtime.host.doctor import (
     lines,
     works,
 )
+from runtime.host import telemetry
 from runtime.host.support import MATRIX, platform_of, release_of, table
 
 
