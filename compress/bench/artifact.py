@@ -1,0 +1,74 @@
+"""What the bench stage leaves, and the only place that knows its file names.
+
+    accuracy.json     per form: top-1, interval, macro-F1, ECE, per class, confusion, reliability;
+                      paired comparisons; what changed between two forms; top-1 per domain
+    predictions.npz   labels (N,) and the logits (N, K) of every form, float32
+    latency.json      rows with quantiles and energy, speed-ups with intervals, where an image's
+                      time goes, cold starts, the kernels that ran, the host
+
+Unfinished, under ``partial/``: ``<test set>.<form>.<row>.npy``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.engine.store import write_json
+
+ACCURACY, LATENCY, PREDICTIONS = "accuracy.json", "latency.json", "predictions.npz"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers to the test split.
+
+    Attributes:
+        labels: int64 (N,).
+        logits: form -> float32 (N, K).
+    """
+
+    labels: NDArray[np.int64]
+    logits: Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class BenchArtifact:
+    """The folder of a bench stage, finished or being written."""
+
+    folder: Path
+
+    @property
+    def has_predictions(self) -> bool:
+        """Whether the answers to the test split are at hand."""
+        return (self.folder / PREDICTIONS).is_file()
+
+    def predictions(self) -> Predictions:
+        """The answers of every form to the test split."""
+        with np.load(self.folder / PREDICTIONS, allow_pickle=False) as stored:
+            forms = {name: stored[name] for name in stored.files if name != "labels"}
+            return Predictions(stored["labels"], forms)
+
+    def accuracy(self) -> Any:
+        """accuracy.json."""
+        return json.loads((self.folder / ACCURACY).read_text())
+
+    def latency(self) -> Any:
+        """latency.json."""
+        return json.loads((self.folder / LATENCY).read_text())
+
+    def write_accuracy(self, accuracy: Mapping[str, Any], predictions: Predictions) -> None:
+        """Writes accuracy.json and the answers it was computed from."""
+        write_json(self.folder / ACCURACY, accuracy)
+        arrays: dict[str, Any] = {"labels": predictions.labels, **predictions.logits}
+        np.savez_compressed(self.folder / PREDICTIONS, **arrays)
+
+    def write_latency(self, latency: Mapping[str, Any]) -> None:
+        """Writes latency.json."""
+        write_json(self.folder / LATENCY, latency)

@@ -1,0 +1,93 @@
+"""What the data stage leaves, and the only place that knows its file names.
+
+classes.json                  [{"name", "prompt", "category"}]; the order is the class number
+shots.npy   shots.json        uint8 (K * k, C, C, 3) and [{"key", "label"}]: the shorter side
+                              resized to C, central square; views are cut from it
+test.npy    test.json         uint8 (N, S, S, 3): the runtime's own geometry, as on the device
+test_<domain>.npy and .json   every further domain that was asked for, like test
+skipped.json                  [{"key", "reason"}]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.data.rows import RowWriter
+from compress.data.split import ClassInfo
+from compress.engine.store import write_json
+
+SHOTS, TEST = "shots", "test"  # names of image sets
+CLASSES, SKIPPED = "classes.json", "skipped.json"
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images in a fixed order.
+
+    Attributes:
+        pixels: uint8 (N, S, S, 3), memory-mapped.
+        labels: class numbers, int64 (N,).
+        keys: a name of each image that is unique within its source.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    keys: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True)
+class DataArtifact:
+    """The folder of a data stage, finished or being written."""
+
+    folder: Path
+
+    @cached_property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """The classes in the order of their numbers."""
+        return tuple(ClassInfo(**row) for row in json.loads((self.folder / CLASSES).read_text()))
+
+    @cached_property
+    def skipped(self) -> tuple[Mapping[str, str], ...]:
+        """Images that could not be read: ``key`` and ``reason``."""
+        return tuple(json.loads((self.folder / SKIPPED).read_text()))
+
+    @cached_property
+    def shots(self) -> ImageSet:
+        """The labeled training images, at the cache's edge C."""
+        return self.images(SHOTS)
+
+    def images(self, name: str) -> ImageSet:
+        """An image set: ``shots``, ``test`` or ``test_<domain>``."""
+        rows = json.loads((self.folder / f"{name}.json").read_text())
+        return ImageSet(
+            np.load(self.folder / f"{name}.npy", mmap_mode="r"),
+            np.asarray([row["label"] for row in rows], np.int64),
+            tuple(row["key"] for row in rows),
+        )
+
+    def pixel_writer(self, name: str, edge: int) -> RowWriter:
+        """Writes the pixels of an image set row by row, uint8 (edge, edge, 3) each."""
+        return RowWriter(self.folder / f"{name}.npy", (edge, edge, 3))
+
+    def write_rows(self, name: str, keys: Iterable[str], labels: Iterable[int]) -> None:
+        """Writes which image is in which row of an image set, once its pixels are written."""
+        rows = [{"key": key, "label": label} for key, label in zip(keys, labels, strict=True)]
+        write_json(self.folder / f"{name}.json", rows)
+
+    def write_classes(self, classes: Sequence[ClassInfo]) -> None:
+        """Writes the classes in the order of their numbers."""
+        write_json(self.folder / CLASSES, [asdict(entry) for entry in classes])
+
+    def write_skipped(self, skipped: Sequence[Mapping[str, str]]) -> None:
+        """Writes which images could not be read, and why."""
+        write_json(self.folder / SKIPPED, list(skipped))

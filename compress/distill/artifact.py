@@ -1,0 +1,72 @@
+"""What the distill stage leaves, and the only place that knows its file names.
+
+    student.safetensors, student.json   the student's weights and what builds it
+    objective.safetensors               what the objective learned, where it learns anything
+    history.json                        one row per logged step
+
+Unfinished, under ``partial/``: ``precision.json``, ``checkpoint.safetensors``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from compress.distill.students import Student, StudentSpec, build
+from compress.engine.store import write_json
+
+WEIGHTS, SPEC = "student.safetensors", "student.json"
+OBJECTIVE, HISTORY = "objective.safetensors", "history.json"
+PRECISION = "precision.json"
+
+
+@dataclass(frozen=True)
+class DistillArtifact:
+    """The folder of a distill stage, finished or being written."""
+
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        """The file of the student's weights, to start another student from."""
+        return self.folder / WEIGHTS
+
+    def student(self) -> Student:
+        """The trained student, in evaluation mode."""
+        from safetensors.torch import load_file
+
+        plain: dict[str, Any] = json.loads((self.folder / SPEC).read_text())
+        spec = StudentSpec(**{**plain, "mean": tuple(plain["mean"]), "std": tuple(plain["std"])})
+        student = build(spec)
+        student.load_state_dict(load_file(self.folder / WEIGHTS))
+        return student.eval()
+
+    def history(self) -> list[dict[str, float]]:
+        """One row per logged step."""
+        rows: list[dict[str, float]] = json.loads((self.folder / HISTORY).read_text())
+        return rows
+
+    def write_student(self, student: Student) -> None:
+        """Writes weights and specification."""
+        from safetensors.torch import save_file
+
+        state = {key: value.detach().contiguous() for key, value in student.state_dict().items()}
+        save_file(state, self.folder / WEIGHTS)
+        (self.folder / SPEC).write_text(json.dumps(asdict(student.spec), indent=1) + "\n")
+
+    def write_objective(self, state: Mapping[str, Tensor]) -> None:
+        """Writes what the objective learned; nothing where it learned nothing."""
+        from safetensors.torch import save_file
+
+        if state:
+            tensors = {name: value.detach().contiguous() for name, value in state.items()}
+            save_file(tensors, self.folder / OBJECTIVE)
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Writes one row per logged step."""
+        write_json(self.folder / HISTORY, list(rows))

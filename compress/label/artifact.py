@@ -1,0 +1,89 @@
+"""What the label stage leaves, and the only place that knows its file names.
+
+targets.safetensors   per pool ``real`` and ``synthetic``, where the teacher was asked:
+                      <pool>_features (n, V, D) float16, <pool>_logits (n, V, K) float32;
+                      keep (N,) bool, False for synthetic images that the agreement filter left out
+views.json            the recipe of the views, and per pool its images and views
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.engine.store import write_json
+
+PoolKind = Literal["real", "synthetic"]
+TARGETS, VIEWS = "targets.safetensors", "views.json"
+SEED = 'derive(run seed, "view", pool, image, view)'
+
+
+@dataclass(frozen=True)
+class PoolTargets:
+    """The teacher's answers to every view of a pool.
+
+    Attributes:
+        features: float16 (n, V, D), unit rows.
+        logits: float32 (n, V, K).
+    """
+
+    features: NDArray[np.float16]
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LabelArtifact:
+    """The folder of a label stage, finished or being written."""
+
+    folder: Path
+
+    @cached_property
+    def _arrays(self) -> Mapping[str, NDArray[Any]]:
+        from safetensors.numpy import load_file
+
+        return load_file(self.folder / TARGETS)
+
+    def targets(self, kind: PoolKind) -> PoolTargets | None:
+        """The teacher's answers to a pool; None where it was not asked."""
+        if f"{kind}_logits" not in self._arrays:
+            return None
+        return PoolTargets(self._arrays[f"{kind}_features"], self._arrays[f"{kind}_logits"])
+
+    @property
+    def keep(self) -> NDArray[np.bool_]:
+        """(N,): False for synthetic images that the agreement filter left out."""
+        return self._arrays["keep"].astype(bool)
+
+    def views(self, kind: PoolKind) -> int:
+        """Views per image of a pool."""
+        pools = json.loads((self.folder / VIEWS).read_text())["pools"]
+        return int(pools[kind]["views"])
+
+    def write(
+        self,
+        targets: Mapping[PoolKind, PoolTargets],
+        keep: NDArray[np.bool_],
+        recipe: Mapping[str, Any],
+        pools: Mapping[PoolKind, Mapping[str, Any]],
+    ) -> None:
+        """Writes targets and views.
+
+        Args:
+            targets: the teacher's answers, per pool that it was asked about.
+            recipe: of the views, JSON-able.
+            pools: ``images``, ``views`` and ``asked`` per pool.
+        """
+        from safetensors.numpy import save_file
+
+        arrays: dict[str, NDArray[Any]] = {}
+        for kind, answers in targets.items():
+            arrays |= {f"{kind}_features": answers.features, f"{kind}_logits": answers.logits}
+        save_file({**arrays, "keep": keep}, self.folder / TARGETS)
+        write_json(self.folder / VIEWS, {"recipe": recipe, "pools": pools, "seed": SEED})

@@ -1,0 +1,73 @@
+"""What the quantize stage leaves, and the only place that knows its file names.
+
+prepared.safetensors   the trained graph with the ranges of its fake quantizers: the int8 scales
+quantize.json          how it was made, and which views it was calibrated on
+history.json           one row per logged step; empty without training
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from compress.engine.store import write_json
+
+STATE, FACTS, HISTORY = "prepared.safetensors", "quantize.json", "history.json"
+
+
+@dataclass(frozen=True)
+class QuantizeArtifact:
+    """The folder of a quantize stage, finished or being written."""
+
+    folder: Path
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads((self.folder / FACTS).read_text())
+        return facts
+
+    @property
+    def input_size(self) -> int:
+        """Edge of the images that the graph was captured for, in pixels."""
+        return int(self._facts["input_size"])
+
+    @property
+    def float_blocks(self) -> tuple[str, ...]:
+        """Blocks of the network that were left in float."""
+        return tuple(self._facts.get("float_blocks", ()))
+
+    @property
+    def calibration(self) -> Any:
+        """Which views ranges were calibrated on."""
+        return self._facts["calibration"]
+
+    def state(self) -> dict[str, Tensor]:
+        """The prepared graph's weights and ranges."""
+        from safetensors.torch import load_file
+
+        return load_file(self.folder / STATE)
+
+    def history(self) -> list[dict[str, float]]:
+        """One row per logged step."""
+        rows: list[dict[str, float]] = json.loads((self.folder / HISTORY).read_text())
+        return rows
+
+    def write(
+        self,
+        state: Mapping[str, Tensor],
+        facts: Mapping[str, Any],
+        calibration: Any,
+        history: Sequence[Mapping[str, float]],
+    ) -> None:
+        """Writes all files of the stage."""
+        from safetensors.torch import save_file
+
+        tensors = {name: value.detach().clone().contiguous() for name, value in state.items()}
+        save_file(tensors, self.folder / STATE)
+        write_json(self.folder / FACTS, {**facts, "calibration": calibration})
+        write_json(self.folder / HISTORY, list(history))

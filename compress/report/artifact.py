@@ -1,0 +1,50 @@
+"""What the report stage leaves, and the only place that knows its file names.
+
+report.json   the contract (``compress/report/model``)
+report.md     for a terminal or a repository
+report.html   for a browser, in one file
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.engine.store import write_json
+
+JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"
+FILES = (JSON, MARKDOWN, HTML)
+
+
+@dataclass(frozen=True)
+class ReportArtifact:
+    """A folder that holds a report: of a report stage, of a run, or one a person named."""
+
+    folder: Path
+
+    @property
+    def html(self) -> Path:
+        """The page."""
+        return self.folder / HTML
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a report."""
+        return (self.folder / JSON).is_file()
+
+    def read(self) -> dict[str, Any]:
+        """report.json."""
+        report: dict[str, Any] = json.loads((self.folder / JSON).read_text())
+        return report
+
+    def write_json(self, report: Mapping[str, Any]) -> None:
+        """Writes report.json."""
+        write_json(self.folder / JSON, report)
+
+    def write_pages(self, markdown: str, html: str) -> None:
+        """Writes report.md and report.html."""
+        (self.folder / MARKDOWN).write_text(markdown)
+        (self.folder / HTML).write_text(html)
