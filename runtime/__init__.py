@@ -12,7 +12,7 @@ from runtime.bundle import Bundle, Label, open_bundle
 from runtime.classifier import Classifier, Prediction
 from runtime.errors import BackendError, BundleError, EdgeError, ImageError
 from runtime.host import telemetry
-from runtime.preprocess import PreprocessSpec, decode, geometry, normalize
+from runtime.preprocess import Geometry, PreprocessSpec, decode, geometry, normalize
 
 __all__ = [
     "BackendError",
@@ -20,6 +20,7 @@ __all__ = [
     "BundleError",
     "Classifier",
     "EdgeError",
+    "Geometry",
     "ImageError",
     "Label",
     "Prediction",

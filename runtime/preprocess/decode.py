@@ -1,36 +1,20 @@
-"""THE preprocessing: training, calibration, export and the device all call these three functions.
-
-    decode(anything)        -> upright 8-bit RGB              (PIL.Image)
-    geometry(image, spec)   -> resize shorter side, crop      uint8   (S, S, 3)
-    normalize(pixels, spec) -> standardize, channels first    float32 (B, 3, S, S)
-
-Every step is reproducible bit for bit: sizes and offsets are integer arithmetic, and normalization
-    is a table of 256
-values per channel computed in float64, so no compiler's fused multiply-add can change it between
-two machines.
-"""
+"""Any image that people have -> upright 8-bit RGB."""
 
 from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from runtime.errors import BundleError, ImageError
+from runtime.errors import ImageError
 
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 MAX_PIXELS = 64_000_000  # 8000 x 8000; a larger image is refused before its pixels are decoded
-MAX_SIDE = 4096  # of the resized image, in pixels
-SHOWN = 200  # characters of a wrong value that a message repeats
-INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 # Rasters only. Pillow would run Ghostscript for EPS; formats that nobody photographs in are attack
 # surface.
@@ -47,90 +31,6 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-@dataclass(frozen=True)
-class PreprocessSpec:
-    """How pixels become the model's input.
-
-    Attributes:
-        size: edge S of the square input, in pixels.
-        resize: edge that the shorter side is resized to before the crop, in pixels; at least
-            ``size``.
-        interpolation: "bicubic" or "bilinear", both with Pillow's antialiasing.
-        mean: per channel (R, G, B), of values in [0, 1].
-        std: per channel (R, G, B), of values in [0, 1].
-
-    Raises:
-        BundleError: a value that no preprocessing can have.
-    """
-
-    size: int
-    resize: int
-    interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __post_init__(self) -> None:
-        for name in ("size", "resize"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
-                raise BundleError(
-                    f"preprocess {name}",
-                    got=repr(value)[:SHOWN],
-                    expected=f"an integer in 1..{MAX_SIDE}",
-                )
-        if self.resize < self.size:
-            raise BundleError(
-                "preprocess resize", got=self.resize, expected=f"at least size, {self.size}"
-            )
-        if not isinstance(self.interpolation, str) or self.interpolation not in INTERPOLATIONS:
-            got = repr(self.interpolation)[:SHOWN]
-            raise BundleError(
-                "preprocess interpolation", got=got, expected=" or ".join(INTERPOLATIONS)
-            )
-        object.__setattr__(self, "mean", _triple("mean", self.mean, low=-10.0))
-        object.__setattr__(self, "std", _triple("std", self.std, low=1e-6))
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that ``from_json`` reads back to an equal spec."""
-        values = asdict(self)
-        return {**values, "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_json(cls, values: object) -> PreprocessSpec:
-        """Reads the object that ``to_json`` wrote.
-
-        Raises:
-            BundleError: a field that is missing, unknown or out of range.
-        """
-        names = [field.name for field in fields(cls)]
-        if not isinstance(values, Mapping):
-            raise BundleError(
-                "preprocess",
-                got=type(values).__name__,
-                expected=f"an object with {', '.join(names)}",
-            )
-        if set(values) != set(names):
-            raise BundleError(
-                "preprocess fields",
-                got=repr(sorted(map(str, values)))[:SHOWN],
-                expected=sorted(names),
-            )
-        return cls(**values)
-
-
-def _triple(name: str, values: object, low: float) -> tuple[float, float, float]:
-    is_three = isinstance(values, (list, tuple)) and len(values) == 3
-    if not is_three or not all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= 10.0
-        for v in values  # type: ignore[attr-defined]
-    ):
-        raise BundleError(
-            f"preprocess {name}", got=repr(values)[:SHOWN], expected=f"three numbers in {low:g}..10"
-        )
-    red, green, blue = (float(v) for v in values)  # type: ignore[attr-defined]
-    return red, green, blue
 
 
 def decode(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -162,63 +62,6 @@ def decode(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
         got=type(image).__name__,
         expected="a path, bytes, a PIL image or a numpy array",
     )
-
-
-def geometry(image: Image.Image, spec: PreprocessSpec) -> np.ndarray:
-    """The central square of an RGB image, uint8 (S, S, 3).
-
-    The shorter side becomes ``resize`` and the longer one ``long * resize // short`` (smaller
-    images are enlarged); the crop starts at half of what is left over, rounded half to even, as
-    torchvision does, but in integers.
-    """
-    width, height = image.size
-    short = min(width, height)
-    target = (width * spec.resize // short, height * spec.resize // short)
-    # Rows first, always: since Pillow 13 one call begins with the columns of tall images, and
-    # rounds elsewhere.
-    for step in ((target[0], height), target):
-        if step != image.size:
-            image = image.resize(step, INTERPOLATIONS[spec.interpolation])
-    if target != (spec.size, spec.size):
-        left, top = _crop_start(target[0] - spec.size), _crop_start(target[1] - spec.size)
-        image = image.crop((left, top, left + spec.size, top + spec.size))
-    return np.asarray(image)
-
-
-def normalize(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
-    """float32 (B, 3, S, S) from uint8 (B, S, S, 3) or (S, S, 3): (pixel / 255 - mean) / std,
-    rounded once.
-
-    Raises:
-        ImageError: another shape or type.
-    """
-    batch = pixels[None] if pixels.ndim == 3 else pixels
-    if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (spec.size, spec.size, 3):
-        raise ImageError(
-            "pixels to normalize",
-            got=f"{pixels.dtype} {pixels.shape}",
-            expected=f"uint8 (B, {spec.size}, {spec.size}, 3)",
-        )
-    table = _table(spec.mean, spec.std)
-    out = np.empty((len(batch), 3, spec.size, spec.size), np.float32)
-    for index in range(len(batch)):
-        for channel in range(3):
-            np.take(
-                table[channel], batch[index, ..., channel], out=out[index, channel], mode="clip"
-            )  # clip: no copy
-    return out
-
-
-@lru_cache(maxsize=8)
-def _table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """Normalized value of each channel and byte, float32 (3, 256)."""
-    unit = np.arange(256, dtype=np.float64) / 255.0
-    return ((unit - np.array(mean)[:, None]) / np.array(std)[:, None]).astype(np.float32)
-
-
-def _crop_start(left_over: int) -> int:
-    """``left_over / 2`` rounded half to even."""
-    return (left_over + (left_over >> 1 & 1)) >> 1
 
 
 def _from_stream(stream: Any, name: str, max_pixels: int) -> Image.Image:

@@ -1,0 +1,27 @@
+"""THE preprocessing: training, calibration, export and the device all call these three functions.
+
+    decode(anything)        -> upright 8-bit RGB              (PIL.Image)
+    geometry(image, spec)   -> resize shorter side, crop      uint8   (S, S, 3)
+    normalize(pixels, spec) -> standardize, channels first    float32 (B, 3, S, S)
+
+Every step is reproducible bit for bit: sizes and offsets are integer arithmetic, and normalization
+is a table of 256 values per channel computed in float64, so no compiler's fused multiply-add can
+change it between two machines.
+"""
+
+from runtime.preprocess.decode import FORMATS, MAX_PIXELS, ImageLike, decode
+from runtime.preprocess.normalize import PreprocessSpec, normalize
+from runtime.preprocess.resize import INTERPOLATIONS, MAX_SIDE, Geometry, geometry
+
+__all__ = [
+    "FORMATS",
+    "INTERPOLATIONS",
+    "MAX_PIXELS",
+    "MAX_SIDE",
+    "Geometry",
+    "ImageLike",
+    "PreprocessSpec",
+    "decode",
+    "geometry",
+    "normalize",
+]
