@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import BundleError
+from runtime.errors import SHOWN, BundleError
 from runtime.files.manifest import (
     GOLDEN,
     LABELS,
@@ -25,7 +25,7 @@ from runtime.files.manifest import (
 )
 from runtime.files.regular import COPY_AGAIN, open_regular
 from runtime.files.strict_json import parse_json, read_json
-from runtime.preprocess import SHOWN, PreprocessSpec
+from runtime.preprocess import PreprocessSpec
 
 __all__ = [
     "GOLDEN",

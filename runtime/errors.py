@@ -9,6 +9,8 @@ EdgeError
 
 from __future__ import annotations
 
+SHOWN = 200  # characters of a wrong value that a message repeats
+
 
 class EdgeError(Exception):
     """Base of every error the runtime raises on purpose.

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.errors import BundleError, ImageError
-from runtime.preprocess.resize import SHOWN, Geometry
+from runtime.errors import SHOWN, BundleError, ImageError
+from runtime.preprocess.resize import Geometry
 
 
 @dataclass(frozen=True)

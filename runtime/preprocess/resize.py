@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from runtime.errors import BundleError
+from runtime.errors import SHOWN, BundleError
 
 MAX_SIDE = 4096  # of the resized image, in pixels
-SHOWN = 200  # characters of a wrong value that a message repeats
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
