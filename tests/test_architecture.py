@@ -1,98 +1,160 @@
-"""Who may import whom, and what may not be loaded: each guard is shown to fail when its rule is
-broken.
+"""Which module may import which: import-linter's contracts and no circles, modules in strings too.
+
+Each guard is shown to fail when its rule is broken.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
+import grimp
 import pytest
+import tomllib
 from paths import ROOT
 
-ROOMS = ("benchmarks", "export", "compress", "runtime")
-MAY_IMPORT = {
-    "benchmarks": {"benchmarks", "export", "compress", "runtime"},
-    "export": {"export", "compress", "runtime"},
-    "compress": {"compress", "runtime"},
-    "runtime": {"runtime"},
-}
-# the ones that reach up, inside functions, and how far
-COMPOSERS = {
-    "compress/cli/app.py": {"export", "benchmarks"},
-    "compress/cli/bundle.py": {"export"},
-    "compress/engine/runner.py": {"export"},
-}
-RUNTIME_FOREIGN = {"numpy", "PIL", "onnxruntime", "pynvml"}
-
-
-def imports(source: str) -> list[tuple[str, bool]]:
-    """(top-level package, is it at module level) of every import in a source text."""
-    found = []
-    tree = ast.parse(source)
-    inside = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-    }
-    for node in ast.walk(tree):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module]
-        found += [(name.partition(".")[0], id(node) not in inside) for name in names]
-    return found
-
-
-def violations(relative: str, source: str) -> list[str]:
-    """What a file imports against the table."""
-    room = relative.partition("/")[0]
-    out = []
-    for package, at_top in imports(source):
-        if package in ROOMS and package not in MAY_IMPORT[room]:
-            if package in COMPOSERS.get(relative, ()) and not at_top:
-                continue
-            out.append(f"{relative} imports {package}")
-        if (
-            room == "runtime"
-            and package not in ROOMS
-            and package not in RUNTIME_FOREIGN | set(sys.stdlib_module_names)
-        ):
-            out.append(f"{relative} imports {package}")
-    return out
+PACKAGES = ("compress", "export", "runtime", "benchmarks")
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+    "contracts"
+]
+LAYERS = [contract["layers"] for contract in CONTRACTS if contract["type"] == "layers"]
+MODULE_IN_STRING = re.compile(rf"^(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?::\w+)?$")
+#: packages that the device side may import besides the standard library
+DEVICE = {"numpy", "PIL", "onnxruntime", "tensorrt", "pynvml"}
 
 
 def sources() -> list[Path]:
-    return [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
-def test_imports_point_one_way() -> None:
-    found = [
-        v for path in sources() for v in violations(str(path.relative_to(ROOT)), path.read_text())
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def modules_in_strings(source: str) -> Iterator[str]:
+    """String literals that name a module of ours, e.g. ``"compress.data.stage:run"``."""
+    for node in ast.walk(ast.parse(source)):
+        value = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(value, str) and MODULE_IN_STRING.match(value):
+            yield value
+
+
+@pytest.fixture
+def graph() -> grimp.ImportGraph:
+    """Every import, also those inside functions and those by a string."""
+    built = grimp.build_graph(*PACKAGES)
+    for path in sources():
+        for text in modules_in_strings(path.read_text()):
+            name = text.partition(":")[0]
+            if name in built.modules and name != module_of(path):
+                built.add_import(importer=module_of(path), imported=name)
+    return built
+
+
+def circles(graph: grimp.ImportGraph) -> list[list[str]]:
+    """Groups of modules that import each other (strongly connected components, Tarjan 1972)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    out: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        order[name] = low[name] = len(order)
+        stack.append(name)
+        for imported in graph.find_modules_directly_imported_by(name):
+            if imported not in order:
+                visit(imported)
+            if imported in stack:
+                low[name] = min(low[name], low[imported])
+        if low[name] == order[name]:
+            at = stack.index(name)
+            if len(stack) - at > 1:
+                out.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for name in sorted(graph.modules):
+        if name not in order:
+            visit(name)
+    return out
+
+
+def upward(graph: grimp.ImportGraph) -> list[str]:
+    """Arrows against the layers of pyproject.toml."""
+    return [
+        f"{found.importer} -> {found.imported}"
+        for layers in LAYERS
+        for found in graph.find_illegal_dependencies_for_layers(layers=tuple(layers))
     ]
-    assert not found
+
+
+def test_the_contracts_of_pyproject_hold() -> None:
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_circle_between_files_and_no_arrow_up(graph: grimp.ImportGraph) -> None:
+    assert not circles(graph)
+    assert not upward(graph)
 
 
 @pytest.mark.parametrize(
-    ("relative", "source"),
+    ("importer", "imported"),
     [
-        ("runtime/classifier.py", "import torch"),
-        ("runtime/classifier.py", "def f():\n    import typer"),
-        ("runtime/classifier.py", "from compress.engine.errors import DataError"),
-        (
-            "compress/evaluate/metrics.py",
-            "def f():\n    from export.bundle.write import write_bundle",
-        ),
-        ("compress/engine/runner.py", "from export.bundle.write import update_default"),
-        ("export/stage.py", "import benchmarks.sidclip"),
+        ("runtime.classifier", "compress.engine.errors"),
+        ("runtime.preprocess.resize", "runtime.classifier"),
+        ("compress.data.stage", "compress.teacher.clip"),
+        ("compress.report.stage", "compress.api"),
+        ("export.stage", "compress.bench.stage"),
+        ("compress.cli.app", "benchmarks.signs"),
     ],
 )
-def test_the_guard_sees_a_broken_rule(relative: str, source: str) -> None:
-    assert violations(relative, source)
+def test_an_arrow_up_is_seen(graph: grimp.ImportGraph, importer: str, imported: str) -> None:
+    graph.add_import(importer=importer, imported=imported)
+    assert upward(graph)
+
+
+def test_a_circle_is_seen(graph: grimp.ImportGraph) -> None:
+    graph.add_import(importer="compress.engine.errors", imported="compress.engine.store")
+    assert any("compress.engine.errors" in circle for circle in circles(graph))
+
+
+def test_a_module_in_a_string_is_an_arrow() -> None:
+    assert list(modules_in_strings('ROW = ("compress.data.stage:run", "compress is a word")')) == [
+        "compress.data.stage:run"
+    ]
+
+
+def test_every_function_in_a_string_exists() -> None:
+    named = {text for path in sources() for text in modules_in_strings(path.read_text())}
+    functions = {text for text in named if ":" in text}
+    assert "compress.data.stage:run" in functions
+    for module, _, name in (text.partition(":") for text in functions):
+        assert hasattr(import_module(module), name), f"{module}:{name}"
+
+
+def imported_packages(source: str) -> set[str]:
+    """Top-level packages that a source imports, at module level or inside functions."""
+    nodes = list(ast.walk(ast.parse(source)))
+    plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    from_ = [n.module or "" for n in nodes if isinstance(n, ast.ImportFrom) and not n.level]
+    return {name.partition(".")[0] for name in plain + from_}
+
+
+def test_the_device_side_imports_numpy_pillow_and_engines_only() -> None:
+    allowed = DEVICE | {"runtime"} | set(sys.stdlib_module_names)
+    files = sorted((ROOT / "runtime").rglob("*.py"))
+    assert not {
+        str(file.relative_to(ROOT)): foreign
+        for file in files
+        if (foreign := imported_packages(file.read_text()) - allowed)
+    }
+    assert imported_packages("def f():\n    import torch") == {"torch"}
 
 
 def loaded(code: str, forbidden: tuple[str, ...]) -> str:
@@ -113,8 +175,8 @@ def test_import_runtime_loads_nothing_heavy() -> None:
 
 def test_help_and_planning_load_no_torch() -> None:
     help_code = (
-        "import contextlib\nwith contextlib.suppress(SystemExit):\n    from "
-        "compress.cli.app import app\n    app(['--help'])"
+        "import contextlib\nwith contextlib.suppress(SystemExit):\n"
+        "    from compress.cli.app import app\n    app(['--help'])"
     )
     assert loaded(help_code, HEAVY) == ""
     assert loaded("import compress.api; compress.api.settings_for('petals')", HEAVY) == ""
@@ -126,8 +188,20 @@ def test_the_loading_guard_sees_torch() -> None:
 
 def test_files_stay_small() -> None:
     long = {
-        str(path.relative_to(ROOT)): n
+        str(path.relative_to(ROOT)): lines
         for path in sources()
-        if (n := len(path.read_text().splitlines())) > 400
+        if (lines := len(path.read_text().splitlines())) > 400
     }
     assert not long
+
+
+def test_the_formatter_is_never_switched_off() -> None:
+    marks = ("# fmt: skip", "# fmt: off")
+    files = [
+        path for path in [*sources(), *(ROOT / "tests").rglob("*.py")] if path != Path(__file__)
+    ]
+    assert not [str(path) for path in files if any(mark in path.read_text() for mark in marks)]
+
+
+def test_compress_holds_rooms_and_few_loose_modules() -> None:
+    assert len(list((ROOT / "compress").glob("*.py"))) <= 4
