@@ -1,10 +1,10 @@
-"""The runtime's own errors. A message says what happened, what was got, what was expected and the
-remedy.
+"""The runtime's errors, each with what happened, what it got, what it expected and the remedy.
 
-EdgeError
-├─ BundleError    a bundle or model file that is damaged, unsafe, or from another version
-├─ BackendError   an engine, provider or precision that is absent or failed
-└─ ImageError     an image that cannot be decoded
+ExplainedError      holds these four parts; also the base of the build's errors
+└─ EdgeError        base of every error the runtime raises on purpose
+   ├─ BundleError   a bundle or model file that is damaged, unsafe or from another version
+   ├─ BackendError  an engine, provider or precision that is absent or failed
+   └─ ImageError    an image that cannot be decoded
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from __future__ import annotations
 SHOWN = 200  # characters of a wrong value that a message repeats
 
 
-class EdgeError(Exception):
-    """Base of every error the runtime raises on purpose.
+class ExplainedError(Exception):
+    """An error that explains itself in one line.
 
     Args:
-        what: one sentence that names the thing that is wrong.
-        got: the value found.
-        expected: what would have been accepted.
+        what: one sentence that names what is wrong.
+        got: the wrong value.
+        expected: what would be accepted.
         remedy: what the user can do now; commands are written in full.
     """
 
@@ -36,8 +36,12 @@ class EdgeError(Exception):
         super().__init__(" · ".join(parts))
 
 
+class EdgeError(ExplainedError):
+    """Base of every error the runtime raises on purpose."""
+
+
 class BundleError(EdgeError):
-    """A bundle or model file that is damaged, unsafe, or from another version."""
+    """A bundle or model file that is damaged, unsafe or from another version."""
 
 
 class BackendError(EdgeError):

@@ -1,17 +1,17 @@
-"""The exception tree. A message says what happened, what was got, what was expected and the remedy.
+"""The errors of a build, each with what happened, what it got, what it expected and the remedy.
 
 Clip2EdgeError
-├─ ConfigError        a wrong option, preset or --set path
-├─ DataError          images, labels, splits
-├─ DownloadError      something that could not be had, where to put it by hand, what works offline
-├─ MissingExtraError  an optional dependency that is not installed
-├─ StoreError         the work folder: locked, full, damaged
-├─ TrainingError      a loss that became NaN or infinite
-├─ ExportError        a graph that could not be exported
-│  └─ ParityError     an exported graph that disagrees with the model it came from
-├─ BudgetError        a budget, bench or calibration that cannot be read or does not fit
-│  └─ BudgetUnmetError   nothing can keep the limits
-└─ BenchFileError     a bench.json that is damaged, or of another bundle
+├─ ConfigError          a wrong option, preset or --set path
+├─ DataError            images, labels or splits that cannot be used
+├─ DownloadError        a file that is neither on disk nor reachable; says where to put it by hand
+├─ MissingExtraError    an optional dependency that is not installed
+├─ StoreError           the work folder is locked, full or damaged
+├─ TrainingError        a loss that became NaN or infinite
+├─ ExportError          a model that cannot be exported
+│  └─ ParityError       an exported graph that disagrees with the model it came from
+├─ BudgetError          a budget, bench or calibration that cannot be read or does not fit
+│  └─ BudgetUnmetError  no candidate keeps the limits
+└─ BenchFileError       a bench.json that is damaged, or of another bundle
 """
 
 from __future__ import annotations
@@ -19,29 +19,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from runtime.errors import ExplainedError
 
-class Clip2EdgeError(Exception):
-    """Base of every error this package raises on purpose.
 
-    Args:
-        what: one sentence that names the thing that is wrong.
-        got: the value found.
-        expected: what would have been accepted.
-        remedy: what the user can do now; commands are written in full.
-    """
-
-    def __init__(
-        self, what: str, *, got: object = None, expected: object = None, remedy: str | None = None
-    ) -> None:
-        self.what, self.got, self.expected, self.remedy = what, got, expected, remedy
-        parts = [what]
-        if got is not None:
-            parts.append(f"got {got}")
-        if expected is not None:
-            parts.append(f"expected {expected}")
-        if remedy is not None:
-            parts.append(remedy)
-        super().__init__(" · ".join(parts))
+class Clip2EdgeError(ExplainedError):
+    """Base of every error a build raises on purpose."""
 
 
 class ConfigError(Clip2EdgeError):
@@ -53,7 +35,7 @@ class DataError(Clip2EdgeError):
 
 
 class DownloadError(Clip2EdgeError):
-    """Something that is neither on disk nor reachable."""
+    """A file that is neither on disk nor reachable."""
 
 
 class MissingExtraError(Clip2EdgeError):
@@ -69,7 +51,7 @@ class TrainingError(Clip2EdgeError):
 
 
 class ExportError(Clip2EdgeError):
-    """A model that could not be exported."""
+    """A model that cannot be exported."""
 
 
 class ParityError(ExportError):
@@ -77,13 +59,11 @@ class ParityError(ExportError):
 
 
 class BudgetError(Clip2EdgeError):
-    """A budget expression that cannot be read."""
+    """A budget, bench or calibration that cannot be read or does not fit."""
 
 
 class BudgetUnmetError(BudgetError):
-    """No candidate can keep the limits of a budget: an answer, not a mistake of the user's (exit
-    code 1).
-    """
+    """No candidate keeps the limits of a budget: an answer, not a mistake (exit code 1)."""
 
 
 class BenchFileError(Clip2EdgeError):
@@ -91,14 +71,14 @@ class BenchFileError(Clip2EdgeError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """A remedy that names the nearest valid choice, e.g. ``did you mean 'flowers'? (one of: cars,
-    flowers)``.
+    """A remedy that names the nearest valid choice.
+
+    >>> nearest("flower", ["cars", "flowers"])
+    "did you mean 'flowers'? (one of: cars, flowers)"
     """
     options = sorted(choices)
     close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
-    listed = (
-        ", ".join(options)
-        if len(options) <= 16
-        else f"{', '.join(options[:12])}, ... ({len(options)} in all)"
-    )
+    listed = ", ".join(options)
+    if len(options) > 16:
+        listed = f"{', '.join(options[:12])}, ... ({len(options)} in all)"
     return f"did you mean {close[0]!r}? (one of: {listed})" if close else f"one of: {listed}"
