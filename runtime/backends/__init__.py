@@ -1,11 +1,9 @@
-"""Engines by name. Each is one file; its engine is imported when a model is loaded, never
-before.
-"""
+"""Engines by name. Each is one file; its engine is imported when a model is loaded, never before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +19,10 @@ uint8 (1, H, W, 3).
 
 
 class Runner(Protocol):
-    """One loaded model: the shape that every engine has. An engine without ``takes`` takes
-    ``TENSOR``.
+    """One loaded model: the shape that every engine has.
+
+    Optional attributes: ``takes`` (default ``TENSOR``), ``unit`` (default: the backend's), ``states``
+    (sentences about the load), ``kernels`` (kernel -> layers, where the engine reports them).
     """
 
     provider: str
@@ -42,15 +42,83 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Backend:
-    """An engine: where its loader lies and which of a bundle's models it takes."""
+    """An engine: what loads it, what it runs, and how its int8 model is judged.
+
+    Attributes:
+        module: our module with its ``load``.
+        library: the engine's own Python module.
+        packages: its builds on PyPI, the usual one first.
+        files: models of a bundle that are meant for it, the best first.
+        rival: the float model that its int8 model has to beat.
+        min_speedup: how many times faster than ``rival`` int8 has to be.
+        integer_kernels: names of integer convolutions and products in a bench row's "kernels".
+        float_kernels: names of floating-point convolutions and products there.
+        unit: "cpu" or "gpu", whose clock and power its work shows in; a runner's own ``unit`` wins.
+        models: requested precision -> key in the manifest, where the two differ.
+    """
 
     module: str
-    models: dict[str, str]  # precision asked for -> key in the manifest, where the two differ
+    library: str
+    packages: tuple[str, ...]
+    files: tuple[str, ...]
+    rival: str
+    min_speedup: float
+    integer_kernels: frozenset[str]
+    float_kernels: frozenset[str]
+    unit: str
+    models: Mapping[str, str] = field(default_factory=dict)
+
+    def model(self, precision: str) -> str:
+        """The key in the manifest of the model that runs for ``precision``."""
+        return self.models.get(precision, precision)
+
+    def is_quantized(self, kernels: Mapping[str, int]) -> bool:
+        """Whether most of the convolutions and products in ``kernels`` (name -> count) are integer."""
+        integer = sum(count for name, count in kernels.items() if name in self.integer_kernels)
+        return integer > sum(n for name, n in kernels.items() if name in self.float_kernels)
 
 
 BACKENDS: dict[str, Backend] = {
-    "onnxruntime": Backend("runtime.backends.onnxruntime", {}),
-    "tensorrt": Backend("runtime.backends.tensorrt", {"int8": "int8.trt"}),
+    "onnxruntime": Backend(
+        module="runtime.backends.onnxruntime",
+        library="onnxruntime",
+        packages=(
+            "onnxruntime",
+            "onnxruntime-gpu",
+            "onnxruntime-openvino",
+            "onnxruntime-qnn",
+            "onnxruntime-directml",
+        ),
+        files=("int8", "fp32"),
+        rival="fp32",
+        min_speedup=1.5,
+        # Names that onnxruntime's profile gives to executed kernels.
+        integer_kernels=frozenset(
+            "QLinearConv QLinearMatMul QLinearAdd QLinearMul QLinearConcat QLinearGlobalAveragePool "
+            "QLinearAveragePool QLinearLeakyRelu QLinearSigmoid QLinearSoftmax QLinearReduceMean "
+            "QGemm ConvInteger MatMulInteger MatMulIntegerToFloat DynamicQuantizeMatMul "
+            "QAttention".split()
+        ),
+        float_kernels=frozenset(
+            "Conv FusedConv NhwcFusedConv Gemm FusedGemm MatMul FusedMatMul Attention".split()
+        ),
+        unit="cpu",
+    ),
+    "tensorrt": Backend(
+        module="runtime.backends.tensorrt",
+        library="tensorrt",
+        packages=("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-cu11"),
+        files=("int8.trt", "fp16", "fp32"),
+        rival="fp16",
+        min_speedup=1.2,
+        # Names of ``runtime.tensorrt.layers.LayerReport.kernels``.
+        integer_kernels=frozenset({"int8 compute"}),
+        float_kernels=frozenset(
+            f"{precision} compute" for precision in ("fp32", "fp16", "bf16", "fp8", "unknown")
+        ),
+        unit="gpu",
+        models={"int8": "int8.trt"},
+    ),
 }
 
 
