@@ -1,4 +1,4 @@
-"""Engines by name. Each is one file; its engine is imported when a model is loaded, never before."""
+"""Engines by name: a file each, whose engine is imported when a model is loaded, never before."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ uint8 (1, H, W, 3).
 class Runner(Protocol):
     """One loaded model: the shape that every engine has.
 
-    Optional attributes: ``takes`` (default ``TENSOR``), ``unit`` (default: the backend's), ``states``
-    (sentences about the load), ``kernels`` (kernel -> layers, where the engine reports them).
+    Optional attributes: ``takes`` (default ``TENSOR``), ``unit`` (default: the backend's),
+    ``states`` (sentences about the load), ``kernels`` (kernel -> layers, if the engine tells).
     """
 
     provider: str
@@ -52,7 +52,7 @@ class Backend:
         rival: the float model that its int8 model has to beat.
         min_speedup: how many times faster than ``rival`` int8 has to be.
         integer_kernels: names of integer convolutions and products in a bench row's "kernels".
-        float_kernels: names of floating-point convolutions and products there.
+        float_kernels: names of floating-point ones there.
         unit: "cpu" or "gpu", whose clock and power its work shows in; a runner's own ``unit`` wins.
         models: requested precision -> key in the manifest, where the two differ.
     """
@@ -73,10 +73,18 @@ class Backend:
         return self.models.get(precision, precision)
 
     def is_quantized(self, kernels: Mapping[str, int]) -> bool:
-        """Whether most of the convolutions and products in ``kernels`` (name -> count) are integer."""
+        """Whether most convolutions and products in ``kernels`` (name -> count) are integer."""
         integer = sum(count for name, count in kernels.items() if name in self.integer_kernels)
         return integer > sum(n for name, n in kernels.items() if name in self.float_kernels)
 
+
+# Names that onnxruntime's profile gives to executed kernels.
+_ORT_INTEGER = """
+    QLinearConv QLinearMatMul QLinearAdd QLinearMul QLinearConcat QLinearGlobalAveragePool
+    QLinearAveragePool QLinearLeakyRelu QLinearSigmoid QLinearSoftmax QLinearReduceMean QGemm
+    ConvInteger MatMulInteger MatMulIntegerToFloat DynamicQuantizeMatMul QAttention
+"""
+_ORT_FLOAT = "Conv FusedConv NhwcFusedConv Gemm FusedGemm MatMul FusedMatMul Attention"
 
 BACKENDS: dict[str, Backend] = {
     "onnxruntime": Backend(
@@ -92,16 +100,8 @@ BACKENDS: dict[str, Backend] = {
         files=("int8", "fp32"),
         rival="fp32",
         min_speedup=1.5,
-        # Names that onnxruntime's profile gives to executed kernels.
-        integer_kernels=frozenset(
-            "QLinearConv QLinearMatMul QLinearAdd QLinearMul QLinearConcat QLinearGlobalAveragePool "
-            "QLinearAveragePool QLinearLeakyRelu QLinearSigmoid QLinearSoftmax QLinearReduceMean "
-            "QGemm ConvInteger MatMulInteger MatMulIntegerToFloat DynamicQuantizeMatMul "
-            "QAttention".split()
-        ),
-        float_kernels=frozenset(
-            "Conv FusedConv NhwcFusedConv Gemm FusedGemm MatMul FusedMatMul Attention".split()
-        ),
+        integer_kernels=frozenset(_ORT_INTEGER.split()),
+        float_kernels=frozenset(_ORT_FLOAT.split()),
         unit="cpu",
     ),
     "tensorrt": Backend(
@@ -111,7 +111,6 @@ BACKENDS: dict[str, Backend] = {
         files=("int8.trt", "fp16", "fp32"),
         rival="fp16",
         min_speedup=1.2,
-        # Names of ``runtime.tensorrt.layers.LayerReport.kernels``.
         integer_kernels=frozenset({"int8 compute"}),
         float_kernels=frozenset(
             f"{precision} compute" for precision in ("fp32", "fp16", "bf16", "fp8", "unknown")
