@@ -1,0 +1,133 @@
+"""Layers of settings, merged and validated into `Settings`; a later layer wins.
+
+Defaults of the fields < the world (where teacher, generator and student come from) < ``--preset``
+< the flags of the command line < ``--set section.field=value``. A run keeps the resolved settings
+in its config.yaml, which repeats the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from compress.engine.config.settings import Settings
+from compress.engine.errors import ConfigError, nearest
+
+PRESETS = Path(__file__).parents[2] / "presets"
+
+
+def preset_names() -> list[str]:
+    """The names that ``--preset`` accepts."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The layer of a preset.
+
+    Raises:
+        ConfigError: no preset has that name.
+    """
+    if name not in preset_names():
+        raise ConfigError("unknown preset", got=repr(name), remedy=nearest(name, preset_names()))
+    return read_layer(PRESETS / f"{name}.yaml")
+
+
+def world(name: str) -> dict[str, Any]:
+    """The layer with teacher, generator and student of a world: ``embedded`` or ``hub``."""
+    return read_layer(PRESETS / "worlds" / f"{name}.yaml")
+
+
+def read_layer(path: Path) -> dict[str, Any]:
+    """The layer in a YAML file.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no mapping.
+    """
+    import yaml
+
+    try:
+        layer = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        got = str(error).splitlines()[0]
+        what = f"{path} cannot be read as YAML"
+        raise ConfigError(what, got=got, remedy="check the file") from error
+    if not isinstance(layer, dict):
+        got = type(layer).__name__
+        raise ConfigError(f"{path} has no settings", got=got, expected="a mapping of sections")
+    return layer
+
+
+def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
+    """The layer of assignments such as ``["distill.steps=20"]``; values are read as YAML.
+
+    Raises:
+        ConfigError: an assignment without ``=``, or to an unknown setting (names the nearest).
+    """
+    import yaml
+
+    known = list(setting_paths(Settings))
+    layer: dict[str, Any] = {}
+    for text in assignments:
+        path, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError("--set needs a value", got=repr(text), expected="section.field=value")
+        if path not in known:
+            remedy = _nearest_path(path, known)
+            raise ConfigError("--set names no setting", got=repr(path), remedy=remedy)
+        node = layer
+        *parents, leaf = path.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = yaml.safe_load(value)
+    return layer
+
+
+def setting_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every leaf of the settings as a dotted path."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from setting_paths(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """The layers as one; later ones win."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = merged.get(key)
+            nested = isinstance(old, dict) and isinstance(value, Mapping)
+            merged[key] = merge(old, value) if nested else value
+    return merged
+
+
+def resolve(*layers: Mapping[str, Any]) -> Settings:
+    """The settings that merged layers give.
+
+    Raises:
+        ConfigError: names the path, the value and the nearest valid name.
+    """
+    try:
+        return Settings.model_validate(merge(*layers))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            remedy = _nearest_path(path, list(setting_paths(Settings)))
+            raise ConfigError(f"unknown setting {path}", remedy=remedy) from error
+        raise ConfigError(
+            f"setting {path or 'data'} is wrong",
+            got=repr(first["input"])[:120],
+            expected=first["msg"].removeprefix("Value error, "),
+        ) from error
+
+
+def _nearest_path(path: str, known: list[str]) -> str:
+    """The nearest setting, from its own section if that exists."""
+    section = path.partition(".")[0]
+    return nearest(path, [name for name in known if name.startswith(section + ".")] or known)

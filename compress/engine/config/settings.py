@@ -1,0 +1,318 @@
+"""The settings and their defaults, in pipeline order.
+
+Where a value comes from: [S] a paper states it, [C] a paper's official code has it, [P3] a third
+party's summary of the paper says so (unverified), [I] we chose it because no source gives one.
+A result with [I] values is a replica with inferred settings, not a reproduction.
+
+Names, order and defaults are part of the keys of the store: a changed one makes stages again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+CLIP_TEMPLATES = (
+    "a photo of a(n) {}[, a type of {category}].",
+    "a good photo of a(n) {}[, a type of {category}].",
+    "a close-up photo of a(n) {}[, a type of {category}].",
+)
+STYLE_WORDS = (
+    "photo, painting, sketch, cartoon, watercolor, oil painting, pencil drawing, origami, "
+    "pixel art, sculpture, embroidery, graffiti, tattoo, toy, art, rendering"
+)
+
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Pixels = Annotated[int, Field(ge=16, le=1024)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings; unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class DataSettings(Section):
+    """The images: a named dataset, a folder, or class names alone."""
+
+    dataset: str | None = "petals"
+    path: Path | None = None
+    classes: tuple[str, ...] | None = None
+    shots: CountOrZero | Literal["all"] = 4  # labeled images per class; "all": the training split
+    category: str | None = None  # e.g. "flower", for prompts with {category}
+    style: str | None = None  # petals only: photo, sketch, painting, night
+    domain: str | None = None  # of a multi-domain dataset: where the shots come from; None: first
+    test_domains: tuple[str, ...] = ()  # tested besides the run's own; ("all",): all others
+    root: Path | None = None  # where named datasets lie; None: <work folder>/datasets
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2  # of a folder without test/
+    test_limit: Count | None = None
+    max_pixels: Count = 64_000_000  # larger images are refused as decompression bombs
+    offline: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSettings:
+        given = [name for name in ("dataset", "path", "classes") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"exactly one of dataset, path, classes must be given, got {given or 'none'}"
+            )
+        if self.classes is not None and self.shots != 0:
+            raise ValueError("class names alone give no images: shots must be 0")
+        return self
+
+
+class ImageSettings(Section):
+    """The student's input: shorter side resized to size / crop_pct, then a center crop."""
+
+    size: Pixels = 224
+    crop_pct: Annotated[float, Field(gt=0.2, le=1)] = 0.875
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+
+    @property
+    def resize(self) -> int:
+        """Pixels of the shorter side after the resize, before the crop."""
+        return round(self.size / self.crop_pct)
+
+
+class TeacherSettings(Section):
+    """The CLIP teacher and its linear probe."""
+
+    name: str = "ViT-L-14/openai"  # open_clip "model/tag", a local folder, or "petals"
+    templates: tuple[str, ...] = CLIP_TEMPLATES
+    probe: bool = True
+    probe_steps: CountOrZero = 200  # [I]
+    probe_lr: Positive = 2e-3  # [I]
+    probe_views: Count = 32  # augmented views per shot that the probe is fitted on [I]
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class PromptSettings(Section):
+    """What an image is optimized or drawn toward (`compress list prompts`)."""
+
+    kind: str = "fixed"
+    template: str = "a photo of a(n) {}"
+    style_template: str = "a(n) {} in the style of {style}"  # for style words and pseudo-words
+    words: tuple[str, ...] = tuple(STYLE_WORDS.split(", "))
+    # learned pseudo-words: 16 for CVLM [I]; prompt diversity has 80 [C: PromptStyler]
+    count: Count = 16
+    mixed: Annotated[int, Field(ge=2)] = 2  # styles in a mix [I]
+    mix_alpha: Positive = 1.0  # Dirichlet concentration [I]
+    mix_level: Literal["feature", "token"] = "feature"
+    contrastive: Literal["infonce", "promptstyler"] = "infonce"
+    category_weight: NonNegative = 1.0  # gamma of the category term [I]
+    temperature: Positive = 0.1  # [I]
+    steps: CountOrZero = 500  # [I]
+    lr: Positive = 1e-3  # [I]
+    init_std: Positive = 0.02  # [C: PromptStyler]
+
+
+class InversionSettings(Section):
+    """Images optimized through a decoder until their teacher feature matches a prompt target."""
+
+    # "movq" (of Kandinsky 2.2), a local diffusers VQModel, "petals-vq", or "pixels"
+    decoder: str = "movq"
+    steps: Count = 400  # [P3]
+    lr: Positive = 0.1  # Adam [C: VQGAN-CLIP]
+    cutouts: Count = 8  # [I]; VQGAN-CLIP: 32
+    class_weight: NonNegative = 0.0  # beta of the class-consistent term; 1 in CVLM [P3]
+    image_size: Annotated[int, Field(ge=16)] = 224  # [I]
+    augment: bool = True  # VQGAN-CLIP's cutout augmentation: affine, perspective, color, erasing
+
+
+class ProbingSettings(Section):
+    """Small batches of candidate settings, scored by the teacher before the bulk is generated.
+
+    score = agreement + diversity_weight x diversity ratio - gap_weight x domain gap
+    """
+
+    # overrides of generate.*, e.g. {"strategy": "img2img"}; (): no probing
+    candidates: tuple[dict[str, Any], ...] = ()
+    per_class: Count = 8
+    diversity_weight: NonNegative = 0.5  # [I]
+    gap_weight: NonNegative = 1.0  # [I]
+
+
+class GenerateSettings(Section):
+    """Synthetic images."""
+
+    strategy: str = "sidclip"
+    generator: str = "kandinsky-2.2"  # of `compress list generators`, a local folder or a hub id
+    per_class: CountOrZero = 300  # [S: SIDCLIP] 100/200/300
+    synth_ratio: NonNegative | None = None  # replaces per_class: x real images of the class
+    steps: Count = 50  # denoising steps of the decoder [I]
+    prior_steps: Count = 25
+    guidance_scale: NonNegative = 4.0  # [I]
+    noise_level: Annotated[int, Field(ge=0, le=999)] = 0  # of unCLIP's image embedding [C]
+    templates: tuple[str, ...] = ("a photo of a(n) {}",)  # cls2img, one drawn per image [I]
+    batch: Count = 8
+    height: Annotated[int, Field(ge=32)] | None = None
+    scheduler: str | None = None  # a diffusers class name, e.g. DPMSolverMultistepScheduler
+    dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
+    pair_mode: Literal["resample", "fixed"] = "resample"  # [I] for 4 and more shots
+    text_via_prior: bool = True  # text becomes an image embedding through the diffusion prior [I]
+    prior_per_image: bool = True  # [I]
+    prompts: PromptSettings = PromptSettings()
+    inversion: InversionSettings = InversionSettings()
+    probing: ProbingSettings = ProbingSettings()
+
+
+class LabelSettings(Section):
+    """Views (replayable augmentations) and the teacher's cached targets."""
+
+    views: Count = 4
+    real_views: Count | None = None  # per shot; None: so many that real and synthetic are equal
+    randaug_num_ops: CountOrZero = 6  # [S] "six augmentations per image"
+    randaug_magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # [I]
+    crop_scale_min: Share = 0.5  # [I]
+    flip: bool = True
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # largest rotation either way, in degrees
+    noise: Fraction = 0.0  # largest standard deviation of Gaussian noise, of the full range
+    # pools that get teacher targets at all
+    pools: tuple[Literal["real", "synthetic"], ...] = ("real", "synthetic")
+    agreement_filter: bool = False  # drop synthetic images whose teacher label is not their class
+    batch: Count = 256
+
+
+class GenddSettings(Section):
+    """The denoiser of GenDD; used in training only."""
+
+    token_dim: Count = 64  # width of a chunk; divides the width of the target [C]
+    width: Count = 1024  # [C]
+    depth: Count = 3  # residual blocks [C]
+    diffusion_steps: Annotated[int, Field(ge=2)] = 1000  # [C]
+    repeats: Count = 10  # noise levels per image, chunk and step [C]
+    condition_drop: Fraction = 0.2  # [C]
+    mixup_beta: NonNegative = 0.0  # feature-space mixup; 0: off, 1 for CNN pairs [C]
+    sampling_steps: Annotated[int, Field(ge=2)] = 64  # [C]
+    guidance_scale: NonNegative = 2.0  # [C]
+    samples: Count = 5  # averaged in feature space [C]
+    sample_clip: Positive | None = 10.0  # in standard deviations; None: as in the code [I]
+
+
+class MetaSettings(Section):
+    """Meta-distillation over style groups (CVLM)."""
+
+    mode: Literal["none", "exact", "first_order", "reptile"] = "none"
+    inner_lr: NonNegative | None = None  # alpha; None: the learning rate of the step [I]
+    warmup: Fraction = 0.05  # share of steps with plain distillation [P3: 10 of 200 epochs]
+
+
+class DistillSettings(Section):
+    """The student and its training."""
+
+    student: str = "mobilenetv4_conv_medium"
+    activation: str | None = None  # replaces the student's own, e.g. "relu", which int8 fuses
+    init: Literal["clip", "timm", "random", "generic"] = "timm"
+    init_path: Path | None = None  # safetensors of a trunk, or the open_clip folder of a small CLIP
+    head: Literal["auto", "cosine", "linear"] = "auto"  # auto: cosine for a small CLIP, else linear
+    train: Literal["all", "head"] = "all"  # head: the trunk is frozen
+    feature_steps: CountOrZero = 0  # the first of `steps`: feature distillation without labels
+    objective: str = "kd"
+    alpha: Fraction = 0.9  # weight of KL; 1 - alpha of CE [I]
+    synthetic_ce: bool = False  # CE on synthetic images too; their label is only their prompt
+    temperature: Positive = 2.0  # [I]
+    feature_weight: NonNegative = 1.0  # of the feature term of fd and fd_kd [I]
+    feature_loss: Literal["cosine", "mse_norm"] = "cosine"
+    logit_weight: NonNegative = 1.0  # of the zero-shot logit term of ld [I]
+    condition_weight: NonNegative = 1.0  # of the condition term of cp [I]
+    smooth: Fraction = 0.9  # distribution contraction: 0 teacher feature ... 1 class center [C]
+    center: Literal["text", "image_mean", "probe_row"] = "probe_row"  # of the contraction [I]
+    gendd: GenddSettings = GenddSettings()
+    meta: MetaSettings = MetaSettings()
+    steps: Count = 6000
+    epochs: Positive | None = None  # replaces steps: passes over the images of the batches
+    batch: Annotated[int, Field(ge=2)] = 128
+    real_fraction: Fraction = 0.5  # of a batch, if there are real and synthetic images
+    lr: Positive = 1e-3
+    head_lr: Positive = 1e-3
+    weight_decay: NonNegative = 0.05
+    warmup: Fraction = 0.05
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: off
+    # keep the statistics of the first weights (random ones have none): a few shots are no sample
+    freeze_batch_norm: bool = False
+    grad_clip: Positive = 1.0
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 if a measured step is faster
+    checkpoint_every: Count = 200
+
+
+class QuantizeSettings(Section):
+    """Quantization-aware training."""
+
+    mode: Literal["qat", "ptq"] = "qat"
+    steps: CountOrZero = 600
+    lr: Positive = 5e-5
+    freeze_at: Fraction = 0.75  # share of the steps after which the observers are frozen
+    calibration_images: Count = 256
+    # modules kept in float, e.g. [blocks.5, head]; `compress sensitivity` finds them
+    float_blocks: tuple[str, ...] = ()
+    checkpoint_every: Count = 100
+
+
+class ExportSettings(Section):
+    """ONNX files and their parity."""
+
+    opset: Annotated[int, Field(ge=18, le=22)] = 20  # 18 is the oldest that torch writes
+    parity_images: Count = 256
+
+
+class BenchSettings(Section):
+    """Measurement on this host."""
+
+    seconds: Positive = 20.0
+    threads: tuple[int, ...] = (1,)
+    # the bundle's default file; auto: as the gates decide
+    precision: Literal["auto", "fp32", "int8"] = "auto"
+
+
+class BudgetSettings(Section):
+    """Limits, and the search for a student that keeps them.
+
+    Successive halving: Jamieson and Talwalkar, AISTATS 2016.
+    """
+
+    limits: tuple[str, ...] = ()  # e.g. "p50<=5ms@orin-nano"; (): no budget
+    search: bool = True  # False: only judge the build of the other settings
+    students: tuple[str, ...] = ()  # (): the zoo of the run's world, and distill.student
+    sizes: tuple[Pixels, ...] = ()  # (): image.size, and smaller ones if nothing fits
+    most: Count = 6  # the largest candidates that fit; the others are not trained
+    rungs: tuple[Share, ...] = (0.25, 0.5)  # shares of distill.steps where candidates are compared
+    keep: Share = 0.5  # share of the candidates that goes on to the next rung
+    held_out: Count = 16  # fresh synthetic images per class for the comparison
+    seconds: Positive = 0.5  # measuring each untrained file on this machine
+    calibration: tuple[Path, ...] = ()  # files of `compress estimate --save`
+
+
+class Settings(Section):
+    """A whole run."""
+
+    seed: int = 0
+    data: DataSettings = DataSettings()
+    image: ImageSettings = ImageSettings()
+    teacher: TeacherSettings = TeacherSettings()
+    generate: GenerateSettings = GenerateSettings()
+    label: LabelSettings = LabelSettings()
+    distill: DistillSettings = DistillSettings()
+    quantize: QuantizeSettings = QuantizeSettings()
+    export: ExportSettings = ExportSettings()
+    bench: BenchSettings = BenchSettings()
+    budget: BudgetSettings = BudgetSettings()  # never part of an identity
+    notes: tuple[str, ...] = ()  # recorded states, e.g. a fallback; of no identity but the report's
+
+    def plain(self) -> dict[str, Any]:
+        """The settings as JSON values, in pipeline order."""
+        return self.model_dump(mode="json")
+
+
+class HostSettings(Section):
+    """How to run, which changes no result: part of no identity."""
+
+    workers: Count = 2
+    device: str = "cpu"
+    cache_mb: CountOrZero = 2048  # RAM for rendered views
