@@ -1,6 +1,4 @@
-"""The bundle: what ships. Nothing of it is used before its manifest, its sizes and its hashes are
-verified.
-"""
+"""The bundle: what ships. Its manifest, sizes and hashes are verified before anything is used."""
 
 from __future__ import annotations
 
@@ -46,12 +44,9 @@ __all__ = [
     "sha256_of",
 ]
 
-INPUT, TWIN_INPUT = (
-    "images",
-    "pixel_values",
-)  # of our own files; of their copies for Hugging Face's loaders
+INPUT, TWIN_INPUT = "images", "pixel_values"  # of our files; of Hugging Face's copies of them
 
-# Model key -> its copy under the name that optimum and transformers.js look for.
+# Model key -> its copy under the name that optimum and transformers.js expect.
 TWINS = {
     "fp32": f"{SUBFOLDER}model.onnx",
     "fp16": f"{SUBFOLDER}model_fp16.onnx",
@@ -61,25 +56,29 @@ TWINS = {
 
 @dataclass(frozen=True)
 class Label:
-    """One class: the name shown, the prompt that the teacher saw, other names."""
+    """One class."""
 
     name: str
-    prompt: str | None = None
+    prompt: str | None = None  # what the teacher read
     synonyms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files have been checked against its manifest."""
+    """A bundle whose files agree with its manifest."""
 
     path: Path
     manifest: Mapping[str, Any]
     labels: tuple[Label, ...]
     preprocess: PreprocessSpec
 
+    def __repr__(self) -> str:
+        models = ", ".join(self.models)
+        return f"Bundle({str(self.path)!r}, {len(self.labels)} labels, {models}; {self.default})"
+
     @property
     def default(self) -> str:
-        """The precision that the build found best on its target."""
+        """The precision that the build chose for its target."""
         return str(self.manifest["default"])
 
     @property
@@ -89,42 +88,32 @@ class Bundle:
 
     @property
     def targets(self) -> dict[str, Mapping[str, Any]]:
-        """Export target -> its row: "file", "state" ("verified" or "unverified"), "why",
-        "parity".
-        """
+        """Export target -> "file", "state" ("verified" or "unverified"), "why", "parity"."""
         return dict(self.manifest.get("targets", {}))
 
     @property
     def twins(self) -> dict[str, Path]:
-        """Precision -> the copy of its model that Hugging Face's loaders read (input
-        "pixel_values").
-        """
-        return {
-            name: self.path / file for name, file in TWINS.items() if file in self.manifest["files"]
-        }
+        """Precision -> the copy of its model for Hugging Face's loaders (input "pixel_values")."""
+        listed = self.manifest["files"]
+        return {name: self.path / file for name, file in TWINS.items() if file in listed}
 
     def model(self, precision: str) -> Path:
-        """The model file of ``precision``, which may be an export target; "auto" is the bundle's
-        default.
+        """The file of a model or export target; "auto" is the bundle's default.
 
         Raises:
             BundleError: no such model in the bundle.
         """
         name = self.default if precision == "auto" else precision
-        files = {
-            **{key: self.path / row["file"] for key, row in self.targets.items()},
-            **self.models,
-        }
+        targets = {key: self.path / row["file"] for key, row in self.targets.items()}
+        files = {**targets, **self.models}
         if name not in files:
-            raise BundleError(
-                f"no {name} model in {self.path}", got=name, expected=", ".join(["auto", *files])
-            )
+            expected = ", ".join(["auto", *files])
+            raise BundleError(f"no {name} model in {self.path}", got=name, expected=expected)
         return files[name]
 
 
 def open_bundle(path: str | Path, verify: bool = True) -> Bundle:
-    """The bundle in folder ``path``, after every file's size and (``verify``) SHA-256 were compared
-    with the manifest.
+    """The bundle in folder ``path``; compares every file's size and (``verify``) SHA-256.
 
     Raises:
         BundleError: missing, damaged, unsafe or of a future schema; the message names the file.
@@ -145,31 +134,20 @@ def check_file(folder: Path, name: str, want: Mapping[str, Any], verify: bool = 
     """Compares one file with its manifest entry.
 
     Raises:
-        BundleError: absent, a link to outside the bundle, or another size or SHA-256.
+        BundleError: absent, a link that leaves the bundle, or another size or SHA-256.
     """
     file = folder / name
+    expected = f"{want['bytes']:,} bytes"
     if not file.is_file():
-        raise BundleError(
-            f"{file} is missing", expected=f"a file of {want['bytes']:,} bytes", remedy=COPY_AGAIN
-        )
+        what = f"{file} is missing"
+        raise BundleError(what, expected=f"a file of {expected}", remedy=COPY_AGAIN)
     _require_inside(folder, file)
-    size = file.stat().st_size
+    what, size = f"{file} has changed", file.stat().st_size
     if size != want["bytes"]:
-        raise BundleError(
-            f"{file} has changed",
-            got=f"{size:,} bytes",
-            expected=f"{want['bytes']:,} bytes",
-            remedy=COPY_AGAIN,
-        )
-    if verify:
-        digest = sha256_of(file)
-        if digest != want["sha256"]:
-            raise BundleError(
-                f"{file} has changed",
-                got=f"sha256 {digest}",
-                expected=want["sha256"],
-                remedy=COPY_AGAIN,
-            )
+        raise BundleError(what, got=f"{size:,} bytes", expected=expected, remedy=COPY_AGAIN)
+    if verify and (digest := sha256_of(file)) != want["sha256"]:
+        got = f"sha256 {digest}"
+        raise BundleError(what, got=got, expected=want["sha256"], remedy=COPY_AGAIN)
 
 
 def sha256_of(file: Path) -> str:
@@ -194,65 +172,46 @@ def _require_inside(folder: Path, file: Path) -> None:
         raise BundleError(
             f"{file} is a link that leaves the bundle",
             expected="a file inside it",
-            remedy="copy the bundle with its links followed (cp -rL), or download it with "
-            "local_dir=",
+            remedy="copy the bundle with cp -rL (follows links), or download it with local_dir=",
         )
 
 
 def labels_from_json(rows: object, name: object = LABELS) -> tuple[Label, ...]:
-    """Labels in index order from a list of names or of ``{"name", "prompt", "synonyms"}``; further
-    keys are ignored.
+    """Labels in index order from a list of names or of ``{"name", "prompt", "synonyms"}``.
 
     Raises:
         BundleError: not such a list, an empty name or a repeated one.
     """
     if not isinstance(rows, list) or not rows:
-        raise BundleError(
-            f"{name} holds no labels", got=type(rows).__name__, expected="a list, one row per class"
-        )
+        what, got = f"{name} holds no labels", type(rows).__name__
+        raise BundleError(what, got=got, expected="a list, one row per class")
     labels = tuple(_label(index, row, name) for index, row in enumerate(rows))
-    names = [label.name for label in labels]
-    repeated = sorted(text for text, count in Counter(names).items() if count > 1)
+    counts = Counter(label.name for label in labels)
+    repeated = sorted(text for text, count in counts.items() if count > 1)
     if repeated:
-        raise BundleError(
-            f"{name} repeats a label", got=repr(repeated[:5])[:SHOWN], expected="distinct names"
-        )
+        got = repr(repeated[:5])[:SHOWN]
+        raise BundleError(f"{name} repeats a label", got=got, expected="distinct names")
     return labels
 
 
 def _label(index: int, row: object, name: object) -> Label:
+    def wrong(expected: object, got: object = row, what: str = "") -> BundleError:
+        return BundleError(f"{name} row {index}{what}", got=repr(got)[:SHOWN], expected=expected)
+
     fields: Any = {"name": row} if isinstance(row, str) else row
     if (
         not isinstance(fields, dict)
         or not isinstance(fields.get("name"), str)
         or not fields["name"]
     ):
-        raise BundleError(
-            f"{name} row {index}",
-            got=repr(row)[:SHOWN],
-            expected='a name, or an object with "name"',
-        )
+        raise wrong('a name, or an object with "name"')
     prompt, synonyms = fields.get("prompt"), fields.get("synonyms") or ()
-    is_list = isinstance(synonyms, (list, tuple)) and all(
-        isinstance(text, str) for text in synonyms
-    )
+    is_list = isinstance(synonyms, (list, tuple)) and all(isinstance(t, str) for t in synonyms)
     if not isinstance(prompt, (str, type(None))) or not is_list:
-        raise BundleError(
-            f"{name} row {index}",
-            got=repr(row)[:SHOWN],
-            expected='text in "prompt", a list of text in "synonyms"',
-        )
+        raise wrong('text in "prompt", a list of text in "synonyms"')
     if fields.get("index", index) != index:
-        raise BundleError(
-            f"{name} row {index} is out of order", got=repr(fields["index"])[:SHOWN], expected=index
-        )
-    if any(
-        unicodedata.category(char) == "Cc" for char in fields["name"]
-    ):  # labels.txt has a line per name
-        shown = repr(fields["name"])[:SHOWN]
-        raise BundleError(
-            f"{name} row {index}",
-            got=shown,
-            expected="a name without control characters or line breaks",
-        )
+        raise wrong(index, fields["index"], " is out of order")
+    # labels.txt has a line per name.
+    if any(unicodedata.category(char) == "Cc" for char in fields["name"]):
+        raise wrong("a name without control characters or line breaks", fields["name"])
     return Label(fields["name"], prompt, tuple(synonyms))

@@ -1,14 +1,12 @@
-"""The classifier: a bundle (or one self-describing model file) in, labels with probabilities
-out.
-"""
+"""The classifier: a bundle or a self-describing model file in, labels with probabilities out."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image
@@ -21,23 +19,24 @@ from runtime.errors import BackendError, BundleError
 from runtime.files.onnx import inspect
 from runtime.preprocess import ImageLike, PreprocessSpec, decode, geometry, normalize
 
-BATCH = 32  # images per engine call, so that a long list needs no more memory than this many
-META_LABELS, META_PREPROCESS, META_PRECISION = (
-    "clip2edge.labels",
-    "clip2edge.preprocess",
-    "clip2edge.precision",
-)
+BATCH = 32  # images per engine call: a long list needs no more memory than this many
+META_LABELS, META_PREPROCESS = "clip2edge.labels", "clip2edge.preprocess"
+META_PRECISION = "clip2edge.precision"
 
 OneOrMany = ImageLike | Sequence[ImageLike]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One guess: label, its index, its probability (softmax over all classes)."""
+    """One guess: a label, its index, and its probability (softmax over all classes)."""
 
     label: str
     index: int
     probability: float
+
+    def __repr__(self) -> str:
+        shown = f"{self.probability:.4g}"
+        return f"Prediction(label={self.label!r}, index={self.index}, probability={shown})"
 
 
 class Classifier:
@@ -47,9 +46,9 @@ class Classifier:
         labels: class names in index order.
         spec: the preprocessing.
         runner: the engine's session; ``runner.run(float batch)`` is compute alone.
-        precision: the model chosen, e.g. "int8".
+        precision: the model in use, e.g. "int8".
         backend: the engine's name.
-        load_ms: time that loading took, verification included.
+        load_ms: duration of loading, verification included.
     """
 
     def __init__(
@@ -61,14 +60,17 @@ class Classifier:
         backend: str,
     ) -> None:
         if runner.input_size not in (None, spec.size):
-            raise BundleError(
-                "model and preprocessing disagree", got=runner.input_size, expected=spec.size
-            )
+            what = "model and preprocessing disagree"
+            raise BundleError(what, got=runner.input_size, expected=spec.size)
         self.runner, self.spec, self.precision, self.backend = runner, spec, precision, backend
         self.label_rows = tuple(labels)
         self.labels = tuple(label.name for label in labels)
         self.takes: str = getattr(runner, "takes", TENSOR)
         self.load_ms = 0.0
+
+    def __repr__(self) -> str:
+        size = f"{self.spec.size} x {self.spec.size}"
+        return f"Classifier({self.precision}, {len(self.labels)} labels, {size}, {self.runner!r})"
 
     @classmethod
     def load(
@@ -84,11 +86,10 @@ class Classifier:
 
         Args:
             bundle: path of the folder or file.
-            precision: "auto" (the bundle's default) or a model it holds: "int8", "fp32", ...
+            precision: "auto" (the bundle's default) or one of its models: "int8", "fp32", ...
             backend: a row of ``runtime.backends.BACKENDS``.
             threads: compute threads; default: the usable physical cores.
-            verify: compare every file with the manifest's SHA-256 (their sizes are always
-                compared).
+            verify: compare the SHA-256 of every file with the manifest (sizes always are).
             options: for the engine, e.g. ``provider="CUDAExecutionProvider"``, ``spinning=False``.
 
         Raises:
@@ -99,20 +100,31 @@ class Classifier:
         path = Path(bundle)
         row = backend_row(backend)
         if path.suffix == ".onnx" and path.is_file():
-            model, labels, spec, chosen = _from_file(path, precision)
+            model, labels, spec, name = _from_file(path, precision)
         else:
             opened = open_bundle(path, verify)
-            wanted = opened.default if precision == "auto" else precision
-            chosen = row.models.get(wanted, wanted)
-            model, labels, spec = opened.model(chosen), opened.labels, opened.preprocess
+            name = row.model(opened.default if precision == "auto" else precision)
+            model, labels, spec = opened.model(name), opened.labels, opened.preprocess
         runner = load_model(backend, model, threads=threads, **options)
-        classifier = cls(runner, labels, spec, chosen, backend)
+        classifier = cls(runner, labels, spec, name, backend)
         classifier.load_ms = (time.perf_counter() - start) * 1e3
         return classifier
 
-    def predict(self, images: OneOrMany, top_k: int = 5) -> Any:
-        """The ``top_k`` likeliest labels of an image (a list), or of each image of a sequence (a
-        list of lists).
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a str is a sequence of str, too
+        self, images: str | Path | bytes | Image.Image, top_k: int = 5
+    ) -> list[Prediction]: ...
+    @overload
+    def predict(self, images: np.ndarray, top_k: int = 5) -> Any: ...
+    @overload
+    def predict(self, images: Sequence[ImageLike], top_k: int = 5) -> list[list[Prediction]]: ...
+    def predict(
+        self, images: OneOrMany, top_k: int = 5
+    ) -> list[Prediction] | list[list[Prediction]]:
+        """The ``top_k`` likeliest labels, the likeliest first.
+
+        One image (a path, bytes, a PIL image, an array of up to three dimensions) gives a list;
+        a sequence of images or an array (B, H, W, 3) gives a list per image.
 
         Raises:
             ImageError: an image that cannot be decoded; the message names it.
@@ -136,7 +148,7 @@ class Classifier:
         ]
 
     def logits(self, images: OneOrMany, output: str = "logits") -> np.ndarray:
-        """float32 (B, K) of images of any size and form; one image gives (1, K)."""
+        """float32 (B, K) of images of any size and type; one image gives (1, K)."""
         many: Any = [images] if is_single(images) else images
         if self.takes == IMAGE:
             whole = [self.runner.run(np.asarray(decode(image))[None], output) for image in many]
@@ -144,33 +156,28 @@ class Classifier:
         return self._in_batches(many, self.pixels, output)
 
     def logits_u8(self, pixels: np.ndarray, output: str = "logits") -> np.ndarray:
-        """float32 (B, K) of images that ``geometry`` has been applied to, uint8 (B, S, S, 3).
+        """float32 (B, K) of results of ``geometry``, uint8 (B, S, S, 3).
 
         Raises:
             BackendError: the model applies the geometry itself.
         """
         if self.takes == IMAGE and self.spec.resize != self.spec.size:
-            raise BackendError(
-                f"{self.precision} resizes and crops by itself",
-                got="cropped pixels",
-                expected="whole images: logits()",
-            )
+            what, expected = f"{self.precision} resizes and crops itself", "whole images: logits()"
+            raise BackendError(what, got="cropped pixels", expected=expected)
         return self._in_batches(pixels, lambda part: part, output)
 
     def feed(self, pixels: np.ndarray) -> np.ndarray:
-        """What ``runner.run`` takes of images that ``geometry`` has been applied to, uint8 (B, S,
-        S, 3).
-        """
+        """The input of ``runner.run`` for results of ``geometry``, uint8 (B, S, S, 3)."""
         return normalize(pixels, self.spec) if self.takes == TENSOR else pixels
 
     def pixels(self, images: Iterable[ImageLike]) -> np.ndarray:
-        """Decoded and cropped images, uint8 (B, S, S, 3): what the model sees, before
-        normalization.
-        """
+        """Decoded and cropped images, uint8 (B, S, S, 3): what the model sees, not normalized."""
         rows = [geometry(decode(image), self.spec) for image in images]
         return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
-    def _in_batches(self, items: Any, to_pixels: Any, output: str) -> np.ndarray:
+    def _in_batches(
+        self, items: Any, to_pixels: Callable[[Any], np.ndarray], output: str
+    ) -> np.ndarray:
         parts = [
             self.runner.run(self.feed(to_pixels(items[start : start + BATCH])), output)
             for start in range(0, len(items), BATCH)
@@ -180,16 +187,11 @@ class Classifier:
     def _checked(self, parts: Sequence[np.ndarray], count: int, output: str) -> np.ndarray:
         if not parts:
             return np.empty((0, len(self.labels)), np.float32)
-        logits = (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(
-            np.float32, copy=False
-        )
+        logits = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if logits.shape != (count, len(self.labels)):
-            raise BundleError(
-                "model and labels disagree",
-                got=f"{output} {logits.shape}",
-                expected=f"({count}, {len(self.labels)})",
-            )
-        return logits
+            got, expected = f"{output} {logits.shape}", f"({count}, {len(self.labels)})"
+            raise BundleError("model and labels disagree", got=got, expected=expected)
+        return logits.astype(np.float32, copy=False)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -200,9 +202,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def is_single(images: object) -> bool:
-    """Whether ``images`` is one image: a path, bytes, a PIL image, or an array of up to three
-    dimensions.
-    """
+    """Whether ``images`` is one image: a path, bytes, PIL image or array of up to 3 dimensions."""
     if isinstance(images, np.ndarray):
         return images.ndim <= 3
     return isinstance(images, (str, Path, bytes, bytearray, memoryview, Image.Image))
@@ -213,20 +213,12 @@ def _from_file(path: Path, precision: str) -> tuple[Path, tuple[Label, ...], Pre
     metadata = inspect(path).metadata
     missing = sorted({META_LABELS, META_PREPROCESS} - set(metadata))
     if missing:
-        raise BundleError(
-            f"{path} does not describe itself",
-            got=f"no {', '.join(missing)} in its metadata",
-            remedy="load the bundle's folder instead",
-        )
+        what, got = f"{path} does not describe itself", f"no {', '.join(missing)} in its metadata"
+        raise BundleError(what, got=got, remedy="load the bundle's folder instead")
     own = metadata.get(META_PRECISION, "unknown")
     if precision not in ("auto", own):
-        raise BundleError(
-            f"no {precision} model in {path}", got=precision, expected=f"auto or {own}"
-        )
-    labels = labels_from_json(
-        parse_json(metadata[META_LABELS], f"{META_LABELS} of {path}"), META_LABELS
-    )
-    spec = PreprocessSpec.from_json(
-        parse_json(metadata[META_PREPROCESS], f"{META_PREPROCESS} of {path}")
-    )
-    return path, labels, spec, own
+        what = f"no {precision} model in {path}"
+        raise BundleError(what, got=precision, expected=f"auto or {own}")
+    labels = parse_json(metadata[META_LABELS], f"{META_LABELS} of {path}")
+    spec = parse_json(metadata[META_PREPROCESS], f"{META_PREPROCESS} of {path}")
+    return path, labels_from_json(labels, META_LABELS), PreprocessSpec.from_json(spec), own

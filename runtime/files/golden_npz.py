@@ -1,8 +1,7 @@
-"""golden.npz on disk: an uncompressed zip of .npy arrays, written with bytes that repeat and read
-with nothing evaluated.
+"""golden.npz on disk: an uncompressed zip of .npy arrays, with reproducible bytes.
 
-``numpy.load`` would unpack what a zip claims to hold, allocate what a header claims, and evaluate
-the header as Python.
+Not ``numpy.load``: it unpacks what a zip claims to hold, allocates what a header claims, and
+evaluates the header as Python.
 """
 
 from __future__ import annotations
@@ -33,9 +32,12 @@ HEADER = re.compile(
     rb"'shape': \(((?:[0-9]{1,12}, )*[0-9]{0,12},?)\), \} *\n"
 )
 
+# What numpy and zipfile raise on a damaged file, besides struct.error and BadZipFile.
+_DAMAGE = (OSError, ValueError, EOFError, KeyError, IndexError, OverflowError, RuntimeError)
+
 
 def write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an .npz whose bytes depend on nothing but ``arrays``."""
+    """Writes an .npz whose bytes depend on ``arrays`` alone."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
             buffer = io.BytesIO()
@@ -43,7 +45,7 @@ def write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 buffer, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False
             )
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system = 3  # else it tells the operating system
+            entry.create_system = 3  # Unix; the default differs by operating system
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, buffer.getvalue())
 
@@ -52,37 +54,24 @@ def read(file: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz that ``write`` wrote: name -> numbers or ASCII text.
 
     Raises:
-        BundleError: absent, too large, compressed, damaged, or anything else than such arrays.
+        BundleError: absent, too large, compressed, damaged, or other than such arrays.
     """
     with open_regular(file, MAX_BYTES) as stream:
         try:
             with zipfile.ZipFile(stream) as archive:
                 return _arrays(archive)
-        except (
-            OSError,
-            ValueError,
-            EOFError,
-            KeyError,
-            IndexError,
-            OverflowError,
-            RuntimeError,
-            struct.error,
-            zipfile.BadZipFile,
-        ) as error:
-            raise BundleError(
-                f"{file} cannot be read", got=str(error)[:200], remedy=COPY_AGAIN
-            ) from error
+        except (*_DAMAGE, struct.error, zipfile.BadZipFile) as error:
+            what = f"{file} cannot be read"
+            raise BundleError(what, got=str(error)[:200], remedy=COPY_AGAIN) from error
 
 
 def _arrays(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     entries = archive.infolist()
     if len(entries) > MAX_ARRAYS or len({entry.filename for entry in entries}) < len(entries):
-        raise ValueError(
-            f"{len(entries)} arrays, at most {MAX_ARRAYS} with names of their own are accepted"
-        )
+        raise ValueError(f"{len(entries)} arrays, at most {MAX_ARRAYS} with distinct names")
     unpacked = sum(entry.file_size for entry in entries)
     if unpacked > MAX_BYTES:
-        raise ValueError(f"too large: {unpacked:,} bytes, at most {MAX_BYTES:,} are accepted")
+        raise ValueError(f"too large: {unpacked:,} bytes, at most {MAX_BYTES:,}")
     out = {}
     for entry in entries:
         if not NAME.fullmatch(entry.filename):
@@ -99,16 +88,11 @@ def _array(data: bytes, name: str) -> np.ndarray:
     header = HEADER.fullmatch(data[10 : 10 + size])
     if not data.startswith(MAGIC) or header is None:
         raise ValueError(f"{name} is no plain array")
-    kind, shape = (
-        np.dtype(header[1].decode()),
-        tuple(int(part) for part in header[2].replace(b",", b" ").split()),
-    )
+    kind = np.dtype(header[1].decode())
+    shape = tuple(int(part) for part in header[2].replace(b",", b" ").split())
     values = data[10 + size :]
-    if (
-        len(shape) > 4
-        or math.prod(shape) * kind.itemsize != len(values)
-        or kind.itemsize > 4 * MAX_TEXT
-    ):
+    is_small = len(shape) <= 4 and kind.itemsize <= 4 * MAX_TEXT
+    if not is_small or math.prod(shape) * kind.itemsize != len(values):
         raise ValueError(f"{name} holds {len(values):,} bytes, not {kind} {shape}")
     array = np.frombuffer(values, kind).reshape(shape)
     if kind.kind == "U" and values and np.frombuffer(values, kind.str[0] + "u4").max() > 127:

@@ -1,17 +1,16 @@
-"""manifest.json: the list of a bundle's files with their sizes and hashes, and which of them is
-which model.
+"""manifest.json: a bundle's files with their sizes and hashes, and which of them is which model.
 
 ::
 
-    {"schema": 2, "default": "int8", "default_reason": "int8 is 1.9x as fast here", "models":
-    {"int8": "model.int8.onnx"},
-     "files": {"model.int8.onnx": {"bytes": 2712345, "sha256": "..."}, "onnx/model_quantized.onnx":
-     {...}, ...}, "targets": {"fp16": {"file": "model.fp16.onnx", "state": "verified", "why": "...",
-     "parity": {...}}}}
+    {"schema": 2, "default": "int8", "default_reason": "int8 is 1.9x as fast here",
+     "models": {"int8": "model.int8.onnx"},
+     "files": {"model.int8.onnx": {"bytes": 2712345, "sha256": "..."}, ...},
+     "targets": {"fp16": {"file": "model.fp16.onnx", "state": "verified", "why": "...",
+                          "parity": {...}}}}
 
-Schema 2 is schema 1 and one subfolder, ``onnx/``, files ending in ``.ort``, and the optional
-"targets". Keys that are not known are ignored, so that a schema grows without a new number; a
-number is raised when old readers must not go on.
+Schema 2 adds to schema 1 the subfolder ``onnx/``, files ending in ``.ort``, and the optional
+"targets". Unknown keys are ignored, so a schema grows without a new number; the number rises when
+old readers must not go on.
 """
 
 from __future__ import annotations
@@ -26,20 +25,15 @@ from runtime.files.regular import COPY_AGAIN
 from runtime.files.strict_json import read_json
 
 SCHEMA = 2  # what is written; every schema from 1 on is read
-MANIFEST, LABELS, PREPROCESS, GOLDEN = (
-    "manifest.json",
-    "labels.json",
-    "preprocess.json",
-    "golden.npz",
-)
+MANIFEST, LABELS = "manifest.json", "labels.json"
+PREPROCESS, GOLDEN = "preprocess.json", "golden.npz"
 REQUIRED = (LABELS, PREPROCESS)
 SUBFOLDER = "onnx/"  # where Hugging Face's loaders look for models
 MAX_FILES = 256
 MAX_FILE_BYTES = 2**31  # protobuf's own limit on a model
-MAX_TOTAL_BYTES = 2**34  # a sparse file costs nobody's disk, but reading it costs time
-SAFE_NAME = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-)  # no folder, drive, hidden file or '..' can be written so
+MAX_TOTAL_BYTES = 2**34  # a sparse file takes no disk, but time to read
+# No folder, drive, hidden file or '..' matches.
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 MODEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 # Data only: no pickle, library, engine or script.
@@ -50,16 +44,15 @@ STATES = ("verified", "unverified")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of the bundle in ``folder``; of its files only the names have been looked at.
+    """The manifest of the bundle in ``folder``; of its files only the names are checked.
 
     Raises:
         BundleError: absent, damaged, unsafe or of a future schema.
     """
     file = folder / MANIFEST
     if not file.is_file():
-        raise BundleError(
-            f"{folder} is not a bundle", got=f"no {MANIFEST}", remedy="compress build makes one"
-        )
+        what, remedy = f"{folder} is not a bundle", "compress build makes one"
+        raise BundleError(what, got=f"no {MANIFEST}", remedy=remedy)
     return check_manifest(read_json(file), folder)
 
 
@@ -67,14 +60,12 @@ def check_manifest(manifest: object, folder: Path) -> dict[str, Any]:
     """``manifest``, if it may stand in ``folder``; errors as ``read_manifest``."""
     file = folder / MANIFEST
     if not isinstance(manifest, dict):
-        raise BundleError(
-            f"{file} is not a manifest", got=type(manifest).__name__, expected="an object"
-        )
+        got = type(manifest).__name__
+        raise BundleError(f"{file} is not a manifest", got=got, expected="an object")
     schema = manifest.get("schema")
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
-        raise BundleError(
-            f"{file} has no schema version", got=repr(schema)[:40], expected=f"1..{SCHEMA}"
-        )
+        what, got = f"{file} has no schema version", repr(schema)[:40]
+        raise BundleError(what, got=got, expected=f"1..{SCHEMA}")
     if schema > SCHEMA:
         raise BundleError(
             f"{folder} was made by a newer clip2edge",
@@ -116,22 +107,16 @@ def _file_problems(files: Mapping[str, Any], schema: int) -> Iterator[str]:
         yield f"{len(files)} files, at most {MAX_FILES} are accepted"
     for name, want in files.items():
         if not _is_safe(name, schema):
-            places = " or in ".join(folder or "the bundle itself" for folder in FOLDERS[schema])
-            yield (
-                f"file name {name[:160]!r}, expected a plain name in {places} that ends in "
-                f"{', '.join(SUFFIXES[schema])}"
-            )
-        elif (
-            not isinstance(want, dict)
-            or not _is_size(want.get("bytes"))
-            or not _is_sha256(want.get("sha256"))
-        ):
+            folders = " or in ".join(folder or "the bundle itself" for folder in FOLDERS[schema])
+            expected = f"a plain name in {folders} that ends in {', '.join(SUFFIXES[schema])}"
+            yield f"file name {name[:160]!r}, expected {expected}"
+        elif not isinstance(want, dict) or not _is_entry(want):
             yield f"entry {name!r} without bytes (0..{MAX_FILE_BYTES:,}) and sha256"
     total = sum(want["bytes"] for want in files.values())
     if total > MAX_TOTAL_BYTES:
-        yield f"files of {total:,} bytes together, at most {MAX_TOTAL_BYTES:,} are accepted"
+        yield f"{total:,} bytes in all files, at most {MAX_TOTAL_BYTES:,} are accepted"
     if len({name.lower() for name in files}) < len(files):
-        yield "two file names that differ in case only: some file systems take them for one"
+        yield "two file names that differ in case only, which some file systems take for one"
 
 
 def _target_problems(targets: object, files: Mapping[str, Any]) -> Iterator[str]:
@@ -160,9 +145,7 @@ def _is_safe(name: str, schema: int) -> bool:
     return inside and name.endswith(SUFFIXES[schema]) and name.lower() != MANIFEST
 
 
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_FILE_BYTES
-
-
-def _is_sha256(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+def _is_entry(want: Mapping[str, object]) -> bool:
+    size, digest = want.get("bytes"), want.get("sha256")
+    is_size = isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= MAX_FILE_BYTES
+    return is_size and isinstance(digest, str) and bool(re.fullmatch(r"[0-9a-f]{64}", digest))

@@ -1,5 +1,4 @@
-"""Reads what must be known about an ONNX file before an engine may open it, without the onnx
-package.
+"""Checks an ONNX file before an engine may open it, without the onnx package.
 
 An ONNX file is a protobuf message; a model may point to other files (external tensors, compiled
 engine contexts) and so make an engine read what no manifest lists. This walks the wire format
@@ -12,6 +11,7 @@ from __future__ import annotations
 import mmap
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,13 +23,11 @@ SAFE_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.mic
 UNSAFE_OPS = frozenset({"EPContext", "PyOp", "PythonOp"})  # load another file, or run code
 MAX_METADATA_BYTES = 16 * 2**20  # of all entries together
 MAX_DEPTH = 16  # of graphs inside attributes (If, Loop)
-MAX_FIELDS = (
-    500_000  # that are looked at: a ViT-L/14 has tens of thousands, and this many take a second
-)
+MAX_FIELDS = 500_000  # a ViT-L/14 has tens of thousands, and this many take a second
 MAX_NAME_BYTES = 1024  # of an operator or a domain
 MAX_TAG = 2**32 - 1  # protobuf's own limit
 
-# message -> {field number: message inside}; what is not named here is skipped unread.
+# message -> {field number: message inside}; all else is skipped unread.
 SCHEMA: dict[str, dict[int, str]] = {
     "Model": {7: "Graph", 8: "Opset", 14: "Entry", 20: "Training", 25: "Function"},
     "Training": {1: "Graph", 2: "Graph"},
@@ -46,12 +44,8 @@ SCHEMA: dict[str, dict[int, str]] = {
     },
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
 }
-OP_TYPE, DOMAIN, LOCATION, EXTERNAL = (
-    4,
-    7,
-    14,
-    1,
-)  # Node.op_type, Node.domain, Tensor.data_location and its value
+OP_TYPE, DOMAIN = 4, 7  # fields of Node
+LOCATION, EXTERNAL = 14, 1  # field Tensor.data_location, and its value
 
 
 @dataclass
@@ -75,30 +69,30 @@ def inspect(path: Path) -> OnnxFacts:
         BundleError: not an ONNX file, or damaged.
     """
     facts = OnnxFacts()
-    try:
-        with open_regular(path, MAX_FILE_BYTES) as stream:
-            mapped = mmap.mmap(
-                stream.fileno(), 0, access=mmap.ACCESS_READ
-            )  # closed when the last view of it goes
-        _Walk(facts).message(memoryview(mapped), "Model", 0)
-    except OSError as error:
-        raise BundleError(f"cannot read {path}", got=error.strerror or error) from error
-    except (
-        ValueError,
-        IndexError,
-    ) as error:  # an empty file cannot be mapped; a broken varint runs off the end
-        raise BundleError(
-            f"{path} is not an ONNX model", got=error, remedy="copy the bundle again"
-        ) from error
-    if not facts.ops or not facts.opsets:
-        raise BundleError(
-            f"{path} is not an ONNX model", got="no graph", remedy="copy the bundle again"
-        )
+    with _mapped(path) as model:
+        _Walk(facts).message(model, "Model", 0)
+        if not facts.ops or not facts.opsets:
+            raise ValueError("no graph")
     return facts
 
 
+@contextmanager
+def _mapped(path: Path) -> Iterator[memoryview]:
+    """The bytes of a file; what goes wrong with them inside becomes a BundleError."""
+    try:
+        with open_regular(path, MAX_FILE_BYTES) as stream:
+            # Closed when the last view of it goes; an empty file cannot be mapped (ValueError).
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        yield memoryview(mapped)
+    except OSError as error:
+        raise BundleError(f"cannot read {path}", got=error.strerror or error) from error
+    except (ValueError, IndexError) as error:  # IndexError: a broken varint runs off the end
+        what = f"{path} is not an ONNX model"
+        raise BundleError(what, got=error, remedy="copy the bundle again") from error
+
+
 def check(path: Path) -> OnnxFacts:
-    """``inspect`` that refuses whatever reaches outside the file.
+    """``inspect``, and refuses a model that reaches outside its file.
 
     Raises:
         BundleError: external tensor data, an operator that loads files, or an unknown operator
@@ -116,17 +110,13 @@ def check(path: Path) -> OnnxFacts:
     if facts.functions:  # they may call themselves, or give a standard operator another meaning
         unsafe.append(f"{facts.functions} operators that the model defines itself")
     if unsafe:
-        found = ", ".join(unsafe)[:400]
-        raise BundleError(
-            f"{path} asks for code outside the engine", got=found, expected="standard operators"
-        )
+        what, got = f"{path} asks for code outside the engine", ", ".join(unsafe)[:400]
+        raise BundleError(what, got=got, expected="standard operators")
     return facts
 
 
 class _Walk:
-    """One pass over a model; it gives up after ``MAX_FIELDS``, so that a hostile file costs seconds
-    at most.
-    """
+    """One pass over a model; gives up after ``MAX_FIELDS``, so a hostile file costs seconds."""
 
     def __init__(self, facts: OnnxFacts) -> None:
         self.facts, self.left = facts, MAX_FIELDS
@@ -152,18 +142,16 @@ class _Walk:
                 self.facts.domains.add(_name(value))
 
     def fields(self, view: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-        for field_ in _fields(view):
+        for numbered in _fields(view):
             self.left -= 1
             if self.left < 0:
                 raise ValueError(f"more than {MAX_FIELDS:,} fields")
-            yield field_
+            yield numbered
 
     def tensor(self, view: memoryview) -> None:
         for number, value in self.fields(view):
-            if (
-                number == LOCATION and isinstance(value, int) and value & MAX_TAG == EXTERNAL
-            ):  # engines keep 32 bits
-                self.facts.external_tensors += 1
+            if number == LOCATION and isinstance(value, int):
+                self.facts.external_tensors += value & MAX_TAG == EXTERNAL  # engines keep 32 bits
 
     def opset(self, view: memoryview) -> None:
         values = dict(self.fields(view))
@@ -235,32 +223,23 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
 
 
 def graph_inputs(path: Path) -> dict[str, tuple[int | str, ...]]:
-    """Name -> shape of the graph's inputs; a dimension that is open is text, its name or "?".
+    """Name -> shape of the graph's inputs; an open dimension is text, its name or "?".
 
     Raises:
         BundleError: not an ONNX file, or damaged.
     """
-    found: dict[str, tuple[int | str, ...]] = {}
-    try:
-        with open_regular(path, MAX_FILE_BYTES) as stream:
-            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        for graph in _messages(memoryview(mapped), 7):  # Model.graph
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    with _mapped(path) as model:
+        for graph in _messages(model, 7):  # Model.graph
             stored = {
                 _text(name) for tensor in _messages(graph, 5) for name in _messages(tensor, 8)
             }
-            for value in _messages(
-                graph, 11
-            ):  # Graph.input: ValueInfo name 1, type 2 -> tensor_type 1 -> shape 2 -> dim 1
+            # Graph.input: ValueInfo name 1, type 2 -> tensor_type 1 -> shape 2 -> dim 1
+            for value in _messages(graph, 11):
                 name = "".join(_text(part) for part in _messages(value, 1))
                 if name not in stored:  # up to IR 3 initializers are listed as inputs too
-                    found[name] = tuple(_dimension(dim) for dim in _below(value, 2, 1, 2, 1))
-    except OSError as error:
-        raise BundleError(f"cannot read {path}", got=error.strerror or error) from error
-    except (ValueError, IndexError) as error:
-        raise BundleError(
-            f"{path} is not an ONNX model", got=error, remedy="copy the bundle again"
-        ) from error
-    return found
+                    shapes[name] = tuple(_dimension(dim) for dim in _below(value, 2, 1, 2, 1))
+    return shapes
 
 
 def _messages(view: memoryview, field_number: int) -> Iterator[memoryview]:

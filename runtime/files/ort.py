@@ -1,9 +1,7 @@
-"""Reads what must be known about an .ort file (ONNX Runtime's flatbuffer) before the engine may
-open it.
+"""Checks an .ort file (ONNX Runtime's flatbuffer) before the engine may open it.
 
-The format is onnxruntime's ``ort.fbs``: a file identifier at byte 4, and strings stored as plain
-bytes. The engine verifies the flatbuffer itself; what it would not refuse is an operator that loads
-another file or runs code.
+The format is onnxruntime's ``ort.fbs``: a file identifier at byte 4, strings as plain bytes. The
+engine verifies the flatbuffer itself; it does not refuse operators that load files or run code.
 """
 
 from __future__ import annotations
@@ -23,36 +21,28 @@ SUFFIX = ".ort"
 def check(path: Path) -> None:
     """Refuses a file that is not in ORT format, or names an operator that reaches outside it.
 
-    A flatbuffer string is its length (uint32), its bytes and a zero, so that names are found
-    without a schema.
+    A flatbuffer string is its length (uint32), its bytes and a zero: names need no schema.
 
     Raises:
         BundleError: says which.
     """
+    wrong, again = f"{path} is not an ORT format model", "copy the bundle again"
     try:
         with (
             open_regular(path, MAX_FILE_BYTES) as stream,
             mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         ):
             if mapped[4:8] != IDENTIFIER:
-                raise BundleError(
-                    f"{path} is not an ORT format model",
-                    got=bytes(mapped[4:8]),
-                    expected=IDENTIFIER,
-                    remedy="copy the bundle again",
-                )
-            named = (name for name in sorted(UNSAFE_OPS) if mapped.find(_string(name)) >= 0)
-            unsafe = next(named, None)
+                got = bytes(mapped[4:8])
+                raise BundleError(wrong, got=got, expected=IDENTIFIER, remedy=again)
+            unsafe = next((op for op in sorted(UNSAFE_OPS) if mapped.find(_string(op)) >= 0), None)
     except OSError as error:
         raise BundleError(f"cannot read {path}", got=error.strerror or error) from error
     except ValueError as error:  # an empty file cannot be mapped
-        raise BundleError(
-            f"{path} is not an ORT format model", got=error, remedy="copy the bundle again"
-        ) from error
+        raise BundleError(wrong, got=error, remedy=again) from error
     if unsafe:
-        raise BundleError(
-            f"{path} asks for code outside the engine", got=unsafe, expected="standard operators"
-        )
+        what = f"{path} asks for code outside the engine"
+        raise BundleError(what, got=unsafe, expected="standard operators")
 
 
 def _string(text: str) -> bytes:

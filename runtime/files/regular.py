@@ -1,6 +1,4 @@
-"""Opens files of unknown origin: regular files of a bounded size only, never a device, a pipe or a
-folder.
-"""
+"""Opens files of unknown origin: regular files of a bounded size, no device, pipe or folder."""
 
 from __future__ import annotations
 
@@ -12,38 +10,30 @@ from typing import BinaryIO
 from runtime.errors import BundleError
 
 COPY_AGAIN = "copy the bundle again, or rebuild it"
-_WITHOUT_WAITING = getattr(
-    os, "O_NONBLOCK", 0
-)  # opening a pipe that nobody writes to would wait for ever
-_BINARY = getattr(os, "O_BINARY", 0)
+# Without O_NONBLOCK, opening a pipe without a writer waits for ever.
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def open_regular(file: Path, max_bytes: int) -> BinaryIO:
-    """``file`` opened for reading; what was checked is what is read, whatever happens to the name
-    meanwhile.
+    """``file``, open for reading and checked by its descriptor: a later rename changes nothing.
 
     Raises:
         BundleError: absent, not a regular file, or larger than ``max_bytes``.
     """
     try:
-        descriptor = os.open(file, os.O_RDONLY | _BINARY | _WITHOUT_WAITING)
+        descriptor = os.open(file, _FLAGS)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = error.strerror if isinstance(error, OSError) else error
         raise BundleError(f"cannot read {file}", got=reason or error, remedy=COPY_AGAIN) from error
     try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
-            raise BundleError(
-                f"cannot read {file}",
-                got="not a regular file",
-                expected="a file",
-                remedy=COPY_AGAIN,
-            )
+            what, got = f"cannot read {file}", "not a regular file"
+            raise BundleError(what, got=got, expected="a file", remedy=COPY_AGAIN)
         if facts.st_size > max_bytes:
+            got = f"{facts.st_size:,} bytes"
             raise BundleError(
-                f"{file} is too large",
-                got=f"{facts.st_size:,} bytes",
-                expected=f"at most {max_bytes:,} bytes",
+                f"{file} is too large", got=got, expected=f"at most {max_bytes:,} bytes"
             )
         return os.fdopen(descriptor, "rb")
     except BaseException:
@@ -52,16 +42,17 @@ def open_regular(file: Path, max_bytes: int) -> BinaryIO:
 
 
 def read_regular(file: Path, max_bytes: int) -> bytes:
-    """The whole of a regular file; errors as ``open_regular``, and when it cannot be read to its
-    end.
+    """The content of a regular file.
+
+    Raises:
+        BundleError: as ``open_regular``, or it cannot be read to its end.
     """
     with open_regular(file, max_bytes) as stream:
         try:
             data = stream.read(max_bytes + 1)
         except OSError as error:
-            raise BundleError(
-                f"cannot read {file}", got=error.strerror or error, remedy=COPY_AGAIN
-            ) from error
+            got = error.strerror or error
+            raise BundleError(f"cannot read {file}", got=got, remedy=COPY_AGAIN) from error
     if len(data) > max_bytes:
         raise BundleError(
             f"{file} is too large", got="a file that grows", expected=f"at most {max_bytes:,} bytes"

@@ -1,6 +1,4 @@
-"""JSON from strangers: bounded in size and depth, no repeated keys, no NaN or infinity, no half
-surrogates.
-"""
+"""JSON from strangers: bounded in size and depth; no repeated keys, NaN or half surrogates."""
 
 from __future__ import annotations
 
@@ -26,34 +24,29 @@ def read_json(file: Path) -> Any:
 
 
 def parse_json(text: bytes | str, name: object) -> Any:
-    """``read_json`` for text that is already in memory; ``name`` is for the message."""
+    """``read_json`` for text in memory; ``name`` is for the message."""
     if len(text) > MAX_JSON_BYTES:
-        raise BundleError(
-            f"{name} is too large",
-            got=f"{len(text):,} bytes",
-            expected=f"at most {MAX_JSON_BYTES:,}",
-        )
+        got, expected = f"{len(text):,} bytes", f"at most {MAX_JSON_BYTES:,}"
+        raise BundleError(f"{name} is too large", got=got, expected=expected)
     try:
-        decoded = (
-            text.decode("utf-8") if isinstance(text, bytes) else text
-        )  # json.loads would let surrogates through
+        # Decoded here, because json.loads lets surrogates in bytes through.
         value = json.loads(
-            decoded,
+            text.decode("utf-8") if isinstance(text, bytes) else text,
             object_pairs_hook=_no_repeats,
             parse_constant=_no_constants,
             parse_float=_finite,
         )
         _check(value)
     except (ValueError, RecursionError) as error:
-        raise BundleError(
-            f"{name} is not valid JSON", got=str(error)[:200], remedy=COPY_AGAIN
-        ) from error
+        what = f"{name} is not valid JSON"
+        raise BundleError(what, got=str(error)[:200], remedy=COPY_AGAIN) from error
     return value
 
 
 def _check(value: Any) -> None:
-    """Every string can be written as UTF-8, and nothing lies deeper than ``MAX_DEPTH``; without
-    recursion.
+    """Every string can be written as UTF-8, and nothing is deeper than ``MAX_DEPTH``.
+
+    Level by level: recursion could overflow the stack.
     """
     level, depth = [value], 0
     while level:

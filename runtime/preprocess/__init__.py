@@ -5,8 +5,8 @@
     normalize(pixels, spec) -> standardize, channels first    float32 (B, 3, S, S)
 
 Every step is reproducible bit for bit: sizes and offsets are integer arithmetic, and normalization
-is a table of 256 values per channel computed in float64, so no compiler's fused multiply-add can
-change it between two machines.
+is a table of 256 values per channel, computed in float64. So no compiler's fused multiply-add makes
+two machines differ.
 """
 
 from runtime.preprocess.decode import FORMATS, MAX_PIXELS, ImageLike, decode

@@ -1,4 +1,4 @@
-"""Any image that people have -> upright 8-bit RGB."""
+"""Decoding: any image as a path, bytes, PIL image or array -> upright 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 MAX_PIXELS = 64_000_000  # 8000 x 8000; a larger image is refused before its pixels are decoded
 
-# Rasters only. Pillow would run Ghostscript for EPS; formats that nobody photographs in are attack
-# surface.
+# Rasters only: Pillow would run Ghostscript for EPS, and rare formats are attack surface.
 COMMON_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # what Pillow loads first
 FORMATS = (*COMMON_FORMATS, "WEBP", "TIFF", "AVIF", "MPO", "JPEG2000", "TGA", "QOI", "ICO")
 
@@ -36,13 +35,12 @@ ORIENTATIONS = {
 def decode(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """An upright RGB image from a path, encoded bytes, a PIL image or an array.
 
-    EXIF orientation is applied; transparency is composited on white; 16-bit gray is scaled to 8
-    bit; the first frame of an animation is taken; color profiles are ignored. Arrays are (H, W),
-    (H, W, 1), (H, W, 3) or (H, W, 4), uint8 or uint16.
+    Applies the EXIF orientation, composites transparency on white, scales 16-bit gray to 8 bits,
+    takes an animation's first frame and ignores color profiles. Arrays are (H, W), (H, W, 1),
+    (H, W, 3) or (H, W, 4), uint8 or uint16.
 
     Raises:
-        ImageError: not an image, truncated, larger than ``max_pixels``, or an array of another
-            shape or type.
+        ImageError: no image, truncated, above ``max_pixels``, or an array of another shape or type.
     """
     if isinstance(image, np.ndarray):
         return _to_rgb(_from_array(image, max_pixels))
@@ -57,11 +55,8 @@ def decode(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
                 return _from_stream(stream, str(image), max_pixels)
         except OSError as error:  # _from_stream raises ImageError only
             raise ImageError(f"cannot open {image}", got=error.strerror or error) from error
-    raise ImageError(
-        "image of unknown type",
-        got=type(image).__name__,
-        expected="a path, bytes, a PIL image or a numpy array",
-    )
+    expected = "a path, bytes, a PIL image or a numpy array"
+    raise ImageError("image of unknown type", got=type(image).__name__, expected=expected)
 
 
 def _from_stream(stream: Any, name: str, max_pixels: int) -> Image.Image:
@@ -73,9 +68,8 @@ def _from_stream(stream: Any, name: str, max_pixels: int) -> Image.Image:
             f"{name} is too large", got=error, expected=f"at most {max_pixels:,} pixels"
         ) from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name} is not an image", expected=f"one of {', '.join(FORMATS)}"
-        ) from error
+        expected = f"one of {', '.join(FORMATS)}"
+        raise ImageError(f"{name} is not an image", expected=expected) from error
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError) as error:
         raise ImageError(f"{name} cannot be decoded", got=error) from error
 
@@ -102,9 +96,7 @@ def _upright(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation; 1 where the tag is absent or the EXIF block is damaged, as every viewer
-    does.
-    """
+    """EXIF orientation; 1 if the tag is absent or the EXIF block damaged, as in every viewer."""
     try:
         value = image.getexif().get(0x0112, 1)
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
@@ -117,9 +109,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         image = _from_16_bit(np.asarray(image))
     if image.mode == "F":
-        raise ImageError(
-            "image of floating-point pixels", got="mode F", expected="8- or 16-bit pixels"
-        )
+        expected = "8- or 16-bit pixels"
+        raise ImageError("image of floating-point pixels", got="mode F", expected=expected)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image.copy() if image.readonly else image
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -133,9 +124,8 @@ def _from_16_bit(values: np.ndarray) -> Image.Image:
     """Gray (H, W) of 0..65535 scaled to 0..255, rounded to nearest."""
     wide = values.astype(np.int64)
     if wide.size and (wide.min() < 0 or wide.max() > 65535):
-        raise ImageError(
-            "integer image", got=f"values {wide.min()}..{wide.max()}", expected="0..65535"
-        )
+        values_seen = f"values {wide.min()}..{wide.max()}"
+        raise ImageError("integer image", got=values_seen, expected="0..65535")
     return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
 
 
@@ -166,11 +156,7 @@ def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
             expected=f"at most {max_pixels:,}",
             remedy="shrink it, or raise max_pixels if you trust it",
         )
-    if max(width, height) > 1000 * min(
-        width, height
-    ):  # resizing 1 x N would make an image of N * resize**2 pixels
-        raise ImageError(
-            f"{name} is too narrow",
-            got=f"{width} x {height} pixels",
-            expected="sides within 1:1000",
-        )
+    # Resizing 1 x N makes an image of N * resize**2 pixels.
+    if max(width, height) > 1000 * min(width, height):
+        got = f"{width} x {height} pixels"
+        raise ImageError(f"{name} is too narrow", got=got, expected="sides within 1:1000")

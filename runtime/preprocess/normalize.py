@@ -15,17 +15,13 @@ from runtime.preprocess.resize import Geometry
 
 @dataclass(frozen=True)
 class PreprocessSpec(Geometry):
-    """How pixels become the model's input: the geometry, and the normalization.
-
-    Attributes:
-        mean: per channel (R, G, B), of values in [0, 1].
-        std: per channel (R, G, B), of values in [0, 1].
+    """How pixels become the model's input: the geometry and the normalization.
 
     Raises:
-        BundleError: a value that no preprocessing can have.
+        BundleError: a value out of range.
     """
 
-    mean: tuple[float, float, float]
+    mean: tuple[float, float, float]  # R, G, B, of values in [0, 1]
     std: tuple[float, float, float]
 
     def __post_init__(self) -> None:
@@ -35,8 +31,7 @@ class PreprocessSpec(Geometry):
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that ``from_json`` reads back to an equal spec."""
-        values = asdict(self)
-        return {**values, "mean": list(self.mean), "std": list(self.std)}
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_json(cls, values: object) -> PreprocessSpec:
@@ -47,17 +42,11 @@ class PreprocessSpec(Geometry):
         """
         names = [field.name for field in fields(cls)]
         if not isinstance(values, Mapping):
-            raise BundleError(
-                "preprocess",
-                got=type(values).__name__,
-                expected=f"an object with {', '.join(names)}",
-            )
+            expected = f"an object with {', '.join(names)}"
+            raise BundleError("preprocess", got=type(values).__name__, expected=expected)
         if set(values) != set(names):
-            raise BundleError(
-                "preprocess fields",
-                got=repr(sorted(map(str, values)))[:SHOWN],
-                expected=sorted(names),
-            )
+            got = repr(sorted(map(str, values)))[:SHOWN]
+            raise BundleError("preprocess fields", got=got, expected=sorted(names))
         return cls(**values)
 
 
@@ -75,8 +64,7 @@ def _triple(name: str, values: object, low: float) -> tuple[float, float, float]
 
 
 def normalize(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
-    """float32 (B, 3, S, S) from uint8 (B, S, S, 3) or (S, S, 3): (pixel / 255 - mean) / std,
-    rounded once.
+    """float32 (B, 3, S, S) from uint8 (B, S, S, 3) or (S, S, 3): (pixel / 255 - mean) / std.
 
     Raises:
         ImageError: another shape or type.
@@ -91,10 +79,9 @@ def normalize(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
     table = _table(spec.mean, spec.std)
     out = np.empty((len(batch), 3, spec.size, spec.size), np.float32)
     for index in range(len(batch)):
-        for channel in range(3):
-            np.take(
-                table[channel], batch[index, ..., channel], out=out[index, channel], mode="clip"
-            )  # clip: no copy
+        for channel in range(3):  # mode "clip" saves np.take a copy
+            values = batch[index, ..., channel]
+            np.take(table[channel], values, out=out[index, channel], mode="clip")
     return out
 
 

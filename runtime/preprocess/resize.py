@@ -15,44 +15,33 @@ INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampl
 
 @dataclass(frozen=True)
 class Geometry:
-    """Which square of an image is taken, and how it is resized.
-
-    Attributes:
-        size: edge S of the square, in pixels.
-        resize: edge that the shorter side is resized to before the crop, in pixels; at least
-            ``size``.
-        interpolation: "bicubic" or "bilinear", both with Pillow's antialiasing.
+    """Which square of an image a model sees, and how it is resized.
 
     Raises:
-        BundleError: a value that no geometry can have.
+        BundleError: a value out of range.
     """
 
-    size: int
-    resize: int
-    interpolation: str
+    size: int  # edge S of the square, in pixels
+    resize: int  # length of the shorter side before the crop, in pixels; at least ``size``
+    interpolation: str  # "bicubic" or "bilinear", both with Pillow's antialiasing
 
     def __post_init__(self) -> None:
         for name in ("size", "resize"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
-                raise BundleError(
-                    f"preprocess {name}",
-                    got=repr(value)[:SHOWN],
-                    expected=f"an integer in 1..{MAX_SIDE}",
-                )
+                expected = f"an integer in 1..{MAX_SIDE}"
+                raise BundleError(f"preprocess {name}", got=repr(value)[:SHOWN], expected=expected)
         if self.resize < self.size:
-            raise BundleError(
-                "preprocess resize", got=self.resize, expected=f"at least size, {self.size}"
-            )
+            expected = f"at least size, {self.size}"
+            raise BundleError("preprocess resize", got=self.resize, expected=expected)
         if not isinstance(self.interpolation, str) or self.interpolation not in INTERPOLATIONS:
             got = repr(self.interpolation)[:SHOWN]
-            raise BundleError(
-                "preprocess interpolation", got=got, expected=" or ".join(INTERPOLATIONS)
-            )
+            expected = " or ".join(INTERPOLATIONS)
+            raise BundleError("preprocess interpolation", got=got, expected=expected)
 
     @property
     def geometry(self) -> Geometry:
-        """The geometry alone, to be compared with another."""
+        """The geometry alone, for comparison with another."""
         return Geometry(self.size, self.resize, self.interpolation)
 
 
@@ -66,7 +55,7 @@ def geometry(image: Image.Image, spec: Geometry) -> np.ndarray:
     width, height = image.size
     short = min(width, height)
     target = (width * spec.resize // short, height * spec.resize // short)
-    # Rows first, always: since Pillow 13 one call begins with the columns of tall images, and
+    # Rows first, always: since Pillow 13 a single call starts with a tall image's columns and
     # rounds elsewhere.
     for step in ((target[0], height), target):
         if step != image.size:

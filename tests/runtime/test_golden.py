@@ -117,7 +117,7 @@ def test_a_model_that_reaches_outside_is_named(bundle: Path) -> None:
 
 def test_every_step_that_can_differ_has_a_remedy(bundle: Path) -> None:
     for step in golden.verify(bundle, threads=1):
-        assert step.remedy is None and golden.Step(step.name, "differs", "").remedy
+        assert step.remedy is None and golden.GoldenStep(step.name, "differs", "").remedy
 
 
 def test_the_command_names_the_first_step_and_its_remedy(bundle: Path, capsys) -> None:
