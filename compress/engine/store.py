@@ -1,13 +1,11 @@
-"""The store: write-once stage folders named by what they were made from.
+"""The store: write-once stage folders named by what they are made from.
 
-    store/<stage>/<key>/           finished; stage.json was written last, then one atomic rename
-    store/<stage>/.<key>.part/     being made; survives a kill, so that long stages resume inside
-                                   themselves
+    store/<stage>/<key>/           finished: stage.json is written last, then one atomic rename
+    store/<stage>/.<key>.part/     unfinished: survives a kill, so that long stages resume
 
-The *key* of a stage is the SHA-256 over its name, version, canonical settings and the *content* of
-its inputs. The *content* of a finished stage is the SHA-256 over its files. Two settings that can
-change a result never share a key, and an input that is remade with the same bytes invalidates
-nothing downstream.
+The *key* of a stage is the SHA-256 of its name, version, canonical settings and the *content* of
+its inputs. The *content* of a finished stage is the SHA-256 of its files. So two settings that can
+change a result never share a key, and an input made again with the same bytes invalidates nothing.
 """
 
 from __future__ import annotations
@@ -25,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from compress.engine.errors import StoreError
+from runtime.files.atomic import atomic
 
 MANIFEST = "stage.json"
-PARTIAL = "partial"  # inside an unfinished folder: shards and checkpoints, removed before sealing
+PARTIAL = "partial"  # in an unfinished folder: shards and checkpoints, removed when it is sealed
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """JSON with sorted keys and no spaces: the same text for the same value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
@@ -44,11 +43,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON for people and machines, atomically."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
+def write_json(path: Path, value: object) -> None:
+    """Writes indented JSON, atomically."""
+    with atomic(path) as temporary:
+        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+        temporary.write_text(text + "\n")
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,11 @@ class Artifact:
     """A finished stage.
 
     Attributes:
-        stage: the stage's name.
         path: its folder.
-        facts: what the stage said of itself (JSON-able).
-        content: SHA-256 over every file's name and bytes.
-        seconds: how long the (last) attempt took.
-        identity: what the key was made from.
+        facts: what the stage reports about itself, as JSON values.
+        content: SHA-256 over the names and bytes of its files.
+        seconds: duration of the last attempt.
+        identity: what its key is made from.
     """
 
     stage: str
@@ -73,42 +71,43 @@ class Artifact:
 
 
 class Store:
-    """Write-once stage folders below one work directory."""
+    """Write-once stage folders below ``root``."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @classmethod
+    def of(cls, work: Path) -> Store:
+        """The store of a work folder."""
+        return cls(work / "store")
+
     def folder(self, stage: str, key: str) -> Path:
-        """Where the finished stage lies (whether or not it exists)."""
+        """Where a finished stage lies, or would."""
         return self.root / stage / key
 
+    def part(self, stage: str, key: str) -> Path:
+        """Where an unfinished stage lies, or would."""
+        return self.root / stage / f".{key}.part"
+
     def get(self, stage: str, key: str) -> Artifact | None:
-        """The finished stage, or None. A folder without a readable manifest, or with a file of
-        another size, does not exist.
-        """
+        """The finished stage, or None: no readable manifest, or a file of the wrong size."""
         folder = self.folder(stage, key)
         try:
             manifest = json.loads((folder / MANIFEST).read_text())
             for name, entry in manifest["files"].items():
                 if (folder / name).stat().st_size != entry["bytes"]:
                     return None
-            return Artifact(
-                stage,
-                folder,
-                manifest["facts"],
-                manifest["content"],
-                manifest["seconds"],
-                manifest["identity"],
-            )
+            fields = (manifest[name] for name in ("facts", "content", "seconds", "identity"))
+            return Artifact(stage, folder, *fields)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def stages(self) -> Iterator[Artifact]:
-        """Every finished stage in the store."""
-        for manifest in sorted(self.root.glob(f"*/*/{MANIFEST}")):
-            found = self.get(manifest.parent.parent.name, manifest.parent.name)
-            if found:
-                yield found
+    def stages(self, stage: str = "*") -> Iterator[Artifact]:
+        """Every finished stage, or those of one name."""
+        for manifest in sorted(self.root.glob(f"{stage}/*/{MANIFEST}")):
+            artifact = self.get(manifest.parent.parent.name, manifest.parent.name)
+            if artifact:
+                yield artifact
 
     def make(
         self,
@@ -120,17 +119,17 @@ class Store:
         """Runs ``fill(folder) -> facts`` and seals the folder.
 
         Raises:
-            StoreError: another process is making the same stage, or the disk is full. What was
-                finished stays.
+            StoreError: another process makes the same stage, or the disk is full; finished work
+                stays.
         """
-        part = self.root / stage / f".{key}.part"
+        part = self.part(stage, key)
         part.mkdir(parents=True, exist_ok=True)
         with lock(part.with_suffix(".lock"), f"stage {stage}"), full_disk(self.root):
             done = self.get(stage, key)
             if done:
                 return done
             resumed = (part / PARTIAL).exists()
-            for leftover in part.iterdir():  # only partial/ is trusted after a kill
+            for leftover in part.iterdir():  # after a kill, only partial/ can be trusted
                 if leftover.name != PARTIAL:
                     _remove(leftover)
             start = time.monotonic()
@@ -145,14 +144,12 @@ class Store:
                 for path in sorted(part.rglob("*"))
                 if path.is_file()
             }
-            content = sha256_text(
-                canonical({name: entry["sha256"] for name, entry in files.items()})
-            )
+            digests = {name: entry["sha256"] for name, entry in files.items()}
             manifest = {
                 "schema": 1,
                 "stage": stage,
                 "key": key,
-                "content": content,
+                "content": sha256_text(canonical(digests)),
                 "seconds": round(seconds, 3),
                 "resumed": resumed,
                 "facts": facts,
@@ -161,15 +158,12 @@ class Store:
             }
             write_json(part / MANIFEST, manifest)
             final = self.folder(stage, key)
-            _remove(final)  # present but not valid, see get()
+            _remove(final)  # present but invalid, see get()
             os.replace(part, final)
         finished = self.get(stage, key)
         if finished is None:
-            raise StoreError(
-                f"stage {stage} was sealed but cannot be read back",
-                got=final,
-                remedy="check the disk",
-            )
+            what = f"stage {stage} was sealed but cannot be read back"
+            raise StoreError(what, got=final, remedy="check the disk")
         return finished
 
 
@@ -178,32 +172,30 @@ def lock(path: Path, what: str) -> Iterator[None]:
     """Holds an advisory lock that the kernel drops when the process dies.
 
     Raises:
-        StoreError: another process holds it (its process id is named).
+        StoreError: another process holds it; its process id is named.
     """
-    import fcntl
+    from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise StoreError(
-                f"{what} is being made by another process in the same work folder",
-                got=f"process {file.read().strip() or '?'} holds {path}",
-                remedy="wait for it, or give this build another folder with --work-dir",
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    held = FileLock(path)
+    try:
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreError(
+            f"{what} is being made by another process in the same work folder",
+            got=f"process {path.read_text().strip() or '?'} holds {path}",
+            remedy="wait for it, or give this build another folder with --work-dir",
+        ) from error
+    try:
+        path.write_text(str(os.getpid()))
         yield
+    finally:
+        held.release()
 
 
 @contextlib.contextmanager
 def full_disk(root: Path) -> Iterator[None]:
-    """Turns "no space left" into an error that says what to do; partial work stays and is
-    resumed.
-    """
+    """Turns "no space left" into an error with a remedy; partial work stays and resumes."""
     try:
         yield
     except OSError as error:
