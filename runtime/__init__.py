@@ -5,7 +5,6 @@
 [Prediction(label='water lily', index=3, probability=0.97), ...]
 """
 
-# ruff: noqa: F401 (type checkers and editors read the imports below; _HOMES serves the program)
 from __future__ import annotations
 
 from importlib import import_module
@@ -19,21 +18,46 @@ if TYPE_CHECKING:
     from runtime.host import telemetry
     from runtime.preprocess import Geometry, PreprocessSpec, decode, geometry, normalize
 
+__all__ = [
+    "BackendError",
+    "Bundle",
+    "BundleError",
+    "Classifier",
+    "EdgeError",
+    "Geometry",
+    "ImageError",
+    "Label",
+    "Prediction",
+    "PreprocessSpec",
+    "decode",
+    "geometry",
+    "latency",
+    "normalize",
+    "open_bundle",
+    "telemetry",
+]
 _HOMES = {
-    "runtime.bundle": ("Bundle", "Label", "open_bundle"),
-    "runtime.classifier": ("Classifier", "Prediction"),
-    "runtime.errors": ("BackendError", "BundleError", "EdgeError", "ImageError"),
-    "runtime.preprocess": ("Geometry", "PreprocessSpec", "decode", "geometry", "normalize"),
-    "runtime.bench.latency": ("latency",),
-    "runtime.host.telemetry": ("telemetry",),
+    "bundle": ("Bundle", "Label", "open_bundle"),
+    "classifier": ("Classifier", "Prediction"),
+    "errors": ("BackendError", "BundleError", "EdgeError", "ImageError"),
+    "preprocess": ("Geometry", "PreprocessSpec", "decode", "geometry", "normalize"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)
+_MODULES = {"latency": "bench.latency", "telemetry": "host.telemetry"}
 
 
 def __getattr__(name: str) -> Any:
-    """Loads a public name on first use, so that `runtime.errors` alone needs no numpy."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'runtime' has no attribute {name!r}")
-    module = import_module(_HOME_OF[name])
-    return getattr(module, name, module)
+    """Loads a public name or a submodule on first use: ``runtime.errors`` needs no numpy."""
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is not None:
+        return getattr(import_module(f"runtime.{home}"), name)
+    path = f"runtime.{_MODULES.get(name, name)}"
+    try:
+        return import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        raise AttributeError(f"module 'runtime' has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,4 @@
-"""``python -m runtime classify|bench|verify|engine|doctor``: the device commands, on argparse
-alone.
-"""
+"""``python -m runtime classify|bench|verify|engine|doctor``: the device commands, on argparse."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ from pathlib import Path
 
 from runtime import golden
 from runtime.classifier import Classifier
-from runtime.commands import bench as bench_command
-from runtime.commands import doctor
-from runtime.commands import engine as engine_command
+from runtime.commands import bench, doctor, engine
 from runtime.errors import EdgeError
 
 
@@ -35,16 +31,16 @@ def classify(args: argparse.Namespace) -> int:
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Repeats the golden steps; exit code 1 where one differs."""
+    """Repeats the golden steps; exit code 1 if one differs."""
     steps = golden.verify(args.bundle, threads=args.threads)
+    first = golden.first_difference(steps)
     if args.json:
         print(json.dumps([step.to_json() for step in steps], indent=2))
-    else:
-        width = max(len(step.name) for step in steps)
-        for step in steps:
-            print(f"{step.state:8} {step.name:{width}}  {step.detail}")
-    first = golden.first_difference(steps)
-    if first and not args.json:
+        return 1 if first else 0
+    width = max(len(step.name) for step in steps)
+    for step in steps:
+        print(f"{step.state:8} {step.name:{width}}  {step.detail}")
+    if first:
         print(f"first difference: {first.name}. {first.remedy}")
     return 1 if first else 0
 
@@ -58,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         return code
     except (
         BrokenPipeError
-    ):  # whoever read the output (head, less) has left; Python would complain once more at exit
+    ):  # the reader (head, less) has left; without this Python complains at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except EdgeError as error:
@@ -73,27 +69,23 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="classify|bench|verify|engine|doctor")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("bundle", type=Path, help="bundle folder")
-    shared.add_argument(
-        "--threads", type=int, help="compute threads (default: the usable physical cores)"
-    )
+    threads = "compute threads (default: the usable physical cores)"
+    shared.add_argument("--threads", type=int, help=threads)
     shared.add_argument("--json", action="store_true", help="print JSON")
 
-    one = commands.add_parser(
-        "classify", parents=[shared], help="label images (a single model.*.onnx works too)"
-    )
-    one.add_argument("images", type=Path, nargs="+")
-    one.add_argument("--precision", default="auto", help="auto, int8, fp32, ...")
-    one.add_argument("--top-k", type=int, default=5)
-    one.set_defaults(command=classify)
+    about = "label images (a single model.*.onnx works too)"
+    labels = commands.add_parser("classify", parents=[shared], help=about)
+    labels.add_argument("images", type=Path, nargs="+")
+    labels.add_argument("--precision", default="auto", help="auto, int8, fp32, ...")
+    labels.add_argument("--top-k", type=int, default=5)
+    labels.set_defaults(command=classify)
 
-    bench_command.add_parser(commands)
+    bench.add_parser(commands)
 
-    three = commands.add_parser(
-        "verify", parents=[shared], help="name the first step that differs from the build"
-    )
-    three.set_defaults(command=verify)
+    about = "name the first step that differs from the build"
+    commands.add_parser("verify", parents=[shared], help=about).set_defaults(command=verify)
 
-    engine_command.add_parser(commands)
+    engine.add_parser(commands)
     doctor.add_parser(commands)
     return parser
 
