@@ -40,13 +40,10 @@ from torch.nn import functional
 import runtime
 from benchmarks.petals_training import train
 from benchmarks.petals_training.evaluate import top1
-from benchmarks.petals_training.train_clip import (
-    MAX_LOG_SCALE,
-    contrastive_loss,
-    mirrored,
-    optimize,
-    shifted,
-)
+from benchmarks.petals_training.files import save_teacher
+from benchmarks.petals_training.loop import mirrored, optimize, shifted
+from benchmarks.petals_training.phase import Phase
+from benchmarks.petals_training.train_clip import MAX_LOG_SCALE, contrastive_loss
 from benchmarks.petals_training.train_generator import embed_all, save_decoder, train_decoder
 from benchmarks.real_photos import GUIDANCE_SCALE, STEPS
 from compress.data.folders import open_folder
@@ -54,18 +51,8 @@ from compress.data.split import Source, Split
 from compress.engine.config import CLIP_TEMPLATES, DataSettings
 from compress.engine.seeds import derive, manual_seed, numpy_rng
 from compress.petals.generator import PetalsGenerator
-from compress.petals.nets import (
-    EMBED_DIM,
-    EMBED_SCALE,
-    INPUT_SIZE,
-    MEAN,
-    STD,
-    clip_config,
-    new_teacher,
-)
-from compress.petals.rendering import pixels
-from compress.petals.runs import Run
-from compress.petals.weights import CLIP_VOCABULARY, TEACHER, Tokenizer, write_tensors
+from compress.petals.nets import EMBED_DIM, EMBED_SCALE, INPUT_SIZE, SPEC, new_teacher, pixels
+from compress.petals.weights import CLIP_VOCABULARY, Tokenizer
 from compress.teacher.prompts import prompts_for
 
 TEMPLATES = (*CLIP_TEMPLATES, "a photo of a(n) {}", "a blurry photo of a(n) {}.", "a(n) {}", "{}")
@@ -148,38 +135,31 @@ class PhotoJob(train.Job):
 
 def read_photos(split: Split, rows: Sequence[int] | None = None) -> np.ndarray:
     """Photos of a split in the teacher's geometry, uint8 (N, 32, 32, 3)."""
-    spec = runtime.PreprocessSpec(
-        size=INPUT_SIZE, resize=INPUT_SIZE, interpolation="bicubic", mean=MEAN, std=STD
-    )
-    return np.stack(
-        [
-            runtime.geometry(split.image(row), spec)
-            for row in (range(len(split)) if rows is None else rows)
-        ]
-    )
+    rows = range(len(split)) if rows is None else rows
+    return np.stack([runtime.geometry(split.image(row), SPEC) for row in rows])
 
 
 def train_photo_teacher(
-    run: Run, photos: Photos, tokenizer: Tokenizer, samples: int, batch: int
+    phase: Phase, photos: Photos, tokenizer: Tokenizer, samples: int, batch: int
 ) -> CLIP:
     """The CLIP teacher, from nothing."""
-    manual_seed(run.seed, "real photos", run.phase)
-    model = run.place(new_teacher(len(tokenizer.ids)))
-    painter = nn.Linear(EMBED_DIM, 3 * THUMBNAIL**2).to(run.device)
-    rng = numpy_rng(run.seed, "real photos", run.phase, "captions")
+    manual_seed(phase.seed, "real photos", phase.name)
+    model = phase.place(new_teacher(len(tokenizer.ids)))
+    painter = nn.Linear(EMBED_DIM, 3 * THUMBNAIL**2).to(phase.device)
+    rng = numpy_rng(phase.seed, "real photos", phase.name, "captions")
     classes = torch.from_numpy(photos.labels)
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
-        images = shifted(mirrored(pixels(photos.images[rows], run.device)))
+        images = shifted(mirrored(pixels(photos.images[rows], phase.device)))
         texts, place = tokenizer(photos.captions(rng, rows)).unique(dim=0, return_inverse=True)
-        with run.autocast():
+        with phase.autocast():
             image, text = (
-                model.encode_image(run.laid_out(images)),
-                model.encode_text(texts.to(run.device)),
+                model.encode_image(phase.channels_last(images)),
+                model.encode_text(texts.to(phase.device)),
             )
         image = functional.normalize(image.float(), dim=-1)
-        text = functional.normalize(text.float(), dim=-1)[place.to(run.device)]
-        labels = classes[torch.from_numpy(rows)].to(run.device)
+        text = functional.normalize(text.float(), dim=-1)[place.to(phase.device)]
+        labels = classes[torch.from_numpy(rows)].to(phase.device)
         contrast = contrastive_loss(image, text, model.logit_scale, labels)
         thumbnail = functional.mse_loss(
             painter(image * EMBED_SCALE),
@@ -194,7 +174,7 @@ def train_photo_teacher(
             model.logit_scale.clamp_(0, MAX_LOG_SCALE)
 
     optimize(
-        run,
+        phase,
         [*model.parameters(), *painter.parameters()],
         loss_of,
         rows=len(photos.images),
@@ -207,26 +187,13 @@ def train_photo_teacher(
     return model.eval()
 
 
-def save_teacher(model: CLIP, tokenizer: Tokenizer, folder: Path) -> None:
-    """The teacher in open_clip's folder format, its few words spread over CLIP's whole vocabulary;
-    others are zero.
-    """
+def save_photo_teacher(model: CLIP, tokenizer: Tokenizer, out: Path) -> None:
+    """teacher/ with the rows of its few words spread over CLIP's whole vocabulary, others zero."""
     state = dict(model.state_dict())
     few = state["token_embedding.weight"].cpu()
     table = torch.zeros(CLIP_VOCABULARY, few.shape[1])
     table[list(tokenizer.ids)] = few
-    write_tensors(
-        folder / "open_clip_model.safetensors", {**state, "token_embedding.weight": table}
-    )
-    preprocess = {
-        "size": INPUT_SIZE,
-        "mean": MEAN,
-        "std": STD,
-        "interpolation": "bicubic",
-        "resize_mode": "shortest",
-    }
-    config = {"model_cfg": clip_config(CLIP_VOCABULARY), "preprocess_cfg": preprocess}
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    save_teacher({**state, "token_embedding.weight": table}, CLIP_VOCABULARY, out)
 
 
 def _photos(job: PhotoJob) -> None:
@@ -235,19 +202,21 @@ def _photos(job: PhotoJob) -> None:
 
 
 def _teacher(job: PhotoJob) -> None:
-    photos, run = job.pictures(), job.run("teacher")
+    photos, phase = job.pictures(), job.phase("teacher")
     tokenizer = Tokenizer.of_texts(text for texts in photos.texts for text in texts)
     model = train_photo_teacher(
-        run, photos, tokenizer, job.samples["teacher"], job.scale.teacher_batch
+        phase, photos, tokenizer, job.samples["teacher"], job.scale.teacher_batch
     )
-    save_teacher(model, tokenizer, job.out / TEACHER)
+    save_photo_teacher(model, tokenizer, job.out)
 
 
 def _generator(job: PhotoJob) -> None:
     teacher, _ = job.teacher()
-    photos, run = job.pictures(), job.run("generator")
+    photos, phase = job.pictures(), job.phase("generator")
     batch = min(job.scale.decoder_batch, len(photos.images))
-    unet = train_decoder(run, photos, teacher, job.samples["generator"], turn=mirrored, batch=batch)
+    unet = train_decoder(
+        phase, photos, teacher, job.samples["generator"], turn=mirrored, batch=batch
+    )
     save_decoder(unet, job.out)
 
 
@@ -272,15 +241,15 @@ def measure(job: PhotoJob) -> tuple[dict[str, float], Image.Image]:
     from embeddings.
     """
     teacher, tokenizer = job.teacher()
-    source, run = job.source(), job.run("evaluate")
+    source, phase = job.source(), job.phase("evaluate")
     texts = [texts[0] for texts in prompts_for(source.classes, TEMPLATES)]
     head = functional.normalize(
-        teacher.encode_text(tokenizer(texts).to(run.device)).float(), dim=-1
+        teacher.encode_text(tokenizer(texts).to(phase.device)).float(), dim=-1
     ).cpu()
     rng = numpy_rng(job.seed, "real photos", "evaluate")
     test = source.test
     photos, labels = read_photos(test), torch.from_numpy(test.labels)
-    seen = embed_all(run, teacher, photos)
+    seen = embed_all(phase, teacher, photos)
     per_class = [
         rng.permutation(np.flatnonzero(test.labels == c))[:GENERATED_PER_CLASS]
         for c in range(len(texts))
@@ -294,7 +263,10 @@ def measure(job: PhotoJob) -> tuple[dict[str, float], Image.Image]:
     from_text = generator.decode(drawn, seeds, STEPS, GUIDANCE_SCALE)
     seconds = time.perf_counter() - began
     from_image = generator.decode(seen[torch.from_numpy(rows)], seeds, STEPS, GUIDANCE_SCALE)
-    made_text, made_image = embed_all(run, teacher, from_text), embed_all(run, teacher, from_image)
+    made_text, made_image = (
+        embed_all(phase, teacher, from_text),
+        embed_all(phase, teacher, from_image),
+    )
     wanted = seen[torch.from_numpy(rows)]
     metrics = {
         "test_photos": len(photos),

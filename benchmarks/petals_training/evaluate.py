@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.petals_training.train_vq import CODES, load_vq
 from compress.engine.errors import TrainingError
 from compress.engine.seeds import derive, numpy_rng
 from compress.petals import attributes as at
 from compress.petals.captions import TEMPLATES, noun_phrase
 from compress.petals.generator import PetalsGenerator
-from compress.petals.nets import EMBED_DIM, PetalCNN
-from compress.petals.rendering import pixels
+from compress.petals.nets import EMBED_DIM, PetalCNN, pixels
 from compress.petals.weights import WEIGHTS, load_student_clip, load_teacher
-from compress.petals.world import GENUS_SIZE, SPECIES, class_prompts, render_split
+from compress.petals.world import GENUS_SIZE, SPECIES, class_prompts, render_species, render_split
 
 PROTOTYPE_DRAWS = 5
 GENERATED_PER_SPECIES = 6
@@ -94,6 +94,32 @@ def measure(folder: Path = WEIGHTS) -> dict[str, Any]:
             "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         }
     )
+
+
+@torch.no_grad()
+def measure_vq(folder: Path = WEIGHTS) -> dict[str, float]:
+    """How true test photos of the held-out species (8 each) stay through encoder, codebook and
+    decoder.
+
+    ``psnr_db`` of the pixels, ``teacher_cosine`` between the teacher's features of photo and
+    reconstruction, and the share of codes in use.
+    """
+    model, (teacher, _) = load_vq(folder), load_teacher(folder)
+    rows = [(species, index) for species in range(len(SPECIES)) for index in range(8)]
+    images = pixels(render_species([row[0] for row in rows], "test", [row[1] for row in rows]))
+    latents = model.encode(images).latents
+    _, _, (_, _, codes) = model.quantize(latents)
+    decoded = model.decode(latents).sample.clamp(-1, 1)
+    errors = ((decoded - images) / 2).square().mean((1, 2, 3))
+    cosine = functional.cosine_similarity(
+        teacher.encode_image(decoded), teacher.encode_image(images)
+    )
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "psnr_db": round((-10 * errors.log10()).mean().item(), 2),
+        "teacher_cosine": round(cosine.mean().item(), 4),
+        "codes_used": round(len(codes.unique()) / CODES, 4),
+    }
 
 
 def require(metrics: Mapping[str, Any]) -> None:

@@ -26,8 +26,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.petals_training.files import save_teacher, write_json, write_tensors
 from compress.petals.weights import (
     STUDENT_CLIP,
     STUDENT_GENERIC,
@@ -35,8 +36,10 @@ from compress.petals.weights import (
     WEIGHTS,
     Tokenizer,
     load_teacher,
-    write_tensors,
 )
+
+if TYPE_CHECKING:
+    from benchmarks.petals_training.phase import Phase
 
 SAMPLES = {
     "render": 120_000,
@@ -52,7 +55,7 @@ SAMPLES = {
 
 @dataclass(frozen=True)
 class Job:
-    """Where a training run reads and writes, and on what."""
+    """Where a training run reads and writes, and on what device."""
 
     out: Path
     work: Path
@@ -60,19 +63,19 @@ class Job:
     device: str
     samples: dict[str, int]
 
-    def run(self, phase: str) -> Any:
-        """The logged run of one phase."""
-        from compress.petals.runs import Run
+    def phase(self, name: str) -> Phase:
+        """A phase with its log."""
+        from benchmarks.petals_training.phase import Phase
 
-        return Run(phase, self.seed, self.device, self.out / "train_log.jsonl")
+        return Phase(name, self.seed, self.device, self.out / "train_log.jsonl")
 
     def facts(self, phase: str) -> dict[str, Any]:
-        """What the receipt of a phase must say for its work to count as done."""
+        """The facts in the receipt of a finished phase; with others it runs again."""
         return {"seed": self.seed, "samples": self.samples[phase]}
 
     def pictures(self) -> Any:
-        """What to learn from."""
-        from compress.petals.rendering import load_flowers
+        """The training pictures."""
+        from benchmarks.petals_training.flowers import load_flowers
 
         return load_flowers(self.work)
 
@@ -85,84 +88,66 @@ class Job:
 
 
 def _render(job: Job) -> None:
-    from compress.petals.rendering import draw_flowers
+    from benchmarks.petals_training.flowers import draw_flowers
 
     draw_flowers(job.samples["render"], job.seed, job.work)
 
 
 def _teacher(job: Job) -> None:
     from benchmarks.petals_training.train_clip import train_teacher
-    from compress.petals.nets import INPUT_SIZE, MEAN, STD, clip_config
 
     tokenizer = Tokenizer.of_captions()
-    model = train_teacher(job.run("teacher"), job.pictures(), tokenizer, job.samples["teacher"])
-    folder = job.out / TEACHER
-    write_tensors(folder / "open_clip_model.safetensors", model.state_dict())
-    preprocess = {
-        "size": INPUT_SIZE,
-        "mean": MEAN,
-        "std": STD,
-        "interpolation": "bicubic",
-        "resize_mode": "shortest",
-    }
-    _write_json(
-        folder / "open_clip_config.json",
-        {"model_cfg": clip_config(len(tokenizer.ids)), "preprocess_cfg": preprocess},
-    )
-    _write_json(folder / "vocabulary.json", {"ids": tokenizer.ids})
+    phase = job.phase("teacher")
+    model = train_teacher(phase, job.pictures(), tokenizer, job.samples["teacher"])
+    save_teacher(model.state_dict(), len(tokenizer.ids), job.out)
+    write_json(job.out / TEACHER / "vocabulary.json", {"ids": tokenizer.ids})
 
 
 def _student_clip(job: Job) -> None:
     from benchmarks.petals_training.train_clip import train_student_clip
 
+    phase, samples = job.phase("student_clip"), job.samples["student_clip"]
     teacher, tokenizer = job.teacher()
-    run = job.run("student_clip")
-    state = train_student_clip(run, job.pictures(), tokenizer, teacher, job.samples["student_clip"])
+    state = train_student_clip(phase, job.pictures(), tokenizer, teacher, samples)
     write_tensors(job.out / STUDENT_CLIP, state)
 
 
 def _student_generic(job: Job) -> None:
     from benchmarks.petals_training.train_clip import train_student_generic
 
-    run = job.run("student_generic")
-    write_tensors(
-        job.out / STUDENT_GENERIC,
-        train_student_generic(run, job.pictures(), job.samples["student_generic"]),
-    )
-
-
-def _generator(job: Job) -> None:
-    from benchmarks.petals_training.train_generator import save_decoder, train_decoder
-
-    teacher, _ = job.teacher()
-    run = job.run("generator")
-    save_decoder(train_decoder(run, job.pictures(), teacher, job.samples["generator"]), job.out)
+    phase, samples = job.phase("student_generic"), job.samples["student_generic"]
+    write_tensors(job.out / STUDENT_GENERIC, train_student_generic(phase, job.pictures(), samples))
 
 
 def _prior(job: Job) -> None:
     from benchmarks.petals_training.train_generator import save_prior, train_prior
 
+    phase, samples = job.phase("prior"), job.samples["prior"]
     teacher, tokenizer = job.teacher()
-    save_prior(
-        train_prior(job.run("prior"), job.pictures(), tokenizer, teacher, job.samples["prior"]),
-        job.out,
-    )
+    save_prior(train_prior(phase, job.pictures(), tokenizer, teacher, samples), job.out)
+
+
+def _generator(job: Job) -> None:
+    from benchmarks.petals_training.train_generator import save_decoder, train_decoder
+
+    phase, samples = job.phase("generator"), job.samples["generator"]
+    teacher, _ = job.teacher()
+    save_decoder(train_decoder(phase, job.pictures(), teacher, samples), job.out)
 
 
 def _vq(job: Job) -> None:
-    from benchmarks.petals_training.train_vq import train_vq
-    from compress.petals.decoder import save_vq
+    from benchmarks.petals_training.train_vq import save_vq, train_vq
 
+    phase, samples = job.phase("vq"), job.samples["vq"]
     teacher, _ = job.teacher()
-    save_vq(train_vq(job.run("vq"), job.pictures(), teacher, job.samples["vq"]), job.out)
+    save_vq(train_vq(phase, job.pictures(), teacher, samples), job.out)
 
 
 def _evaluate(job: Job) -> None:
-    from benchmarks.petals_training.evaluate import measure, require
-    from compress.petals.decoder import measure_vq
+    from benchmarks.petals_training.evaluate import measure, measure_vq, require
 
     metrics = {**measure(job.out), "decoder": measure_vq(job.out)}
-    _write_json(job.out / "metrics.json", metrics)
+    write_json(job.out / "metrics.json", metrics)
     require(metrics)
 
 
@@ -178,23 +163,16 @@ PHASES: dict[str, Callable[[Job], None]] = {
 }
 
 
-def _write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
 def _environment(job: Job) -> dict[str, Any]:
     import diffusers
     import open_clip
     import timm
     import torch
 
-    libraries = {
-        module.__name__: module.__version__ for module in (torch, timm, open_clip, diffusers)
-    }
+    libraries = (torch, timm, open_clip, diffusers)
     return {
         "python": platform.python_version(),
-        **libraries,
+        **{module.__name__: module.__version__ for module in libraries},
         "device": job.device,
         "threads": torch.get_num_threads(),
     }
@@ -206,8 +184,10 @@ def train(
     redo: tuple[str, ...] = (),
     phases: Mapping[str, Callable[[Any], None]] = PHASES,
 ) -> None:
-    """Runs the phases that have no receipt yet, in order; raises TrainingError when a gate is not
-    met.
+    """Runs the phases that have no receipt yet, in order.
+
+    Raises:
+        TrainingError: a gate is not met.
     """
     job.out.mkdir(parents=True, exist_ok=True)
     job.work.mkdir(parents=True, exist_ok=True)
@@ -216,13 +196,13 @@ def train(
         facts = job.facts(phase)
         done = json.loads(receipt.read_text()) if receipt.is_file() and phase not in redo else {}
         if {name: done.get(name) for name in facts} == facts and phase != "evaluate":
-            print(f"{phase}: done before in {done['seconds']} s")
+            print(f"{phase}: finished before in {done['seconds']} s")
         else:
-            began = time.perf_counter()
+            start = time.perf_counter()
             work(job)
-            seconds = round(time.perf_counter() - began, 1)
-            _write_json(receipt, {**facts, "seconds": seconds})
-            job.run(phase).tell(
+            seconds = round(time.perf_counter() - start, 1)
+            write_json(receipt, {**facts, "seconds": seconds})
+            job.phase(phase).log(
                 {"done": True, "seconds": seconds, **facts, "environment": _environment(job)}
             )
         if phase == until:
@@ -261,11 +241,8 @@ def main(arguments: list[str] | None = None) -> None:
 
         torch.set_num_threads(options.threads)
     samples = {phase: int(count * options.scale) for phase, count in SAMPLES.items()}
-    train(
-        Job(options.out, options.work, options.seed, options.device, samples),
-        options.until,
-        tuple(options.redo),
-    )
+    job = Job(options.out, options.work, options.seed, options.device, samples)
+    train(job, options.until, tuple(options.redo))
 
 
 if __name__ == "__main__":

@@ -17,15 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from open_clip import CLIP
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.petals_training.train_clip import Pictures, encode_captions, optimize, turned
+from benchmarks.petals_training.loop import Pictures, optimize, turned
+from benchmarks.petals_training.phase import Phase
+from benchmarks.petals_training.train_clip import encode_captions
 from compress.engine.seeds import manual_seed, numpy_rng
-from compress.petals.nets import EMBED_SCALE, PetalPrior, new_scheduler, new_unet
-from compress.petals.rendering import pixels
-from compress.petals.runs import Run
+from compress.petals.nets import EMBED_DIM, EMBED_SCALE, INPUT_SIZE, PetalPrior, pixels
 from compress.petals.weights import Tokenizer
 
 CONDITION_DROPPED = 0.1
@@ -33,43 +34,82 @@ CONDITION_NOISE = 0.1  # standard deviation, where the condition itself has 1
 CAPTIONS_PER_IMAGE = 2  # for the prior
 
 
+def new_unet() -> Any:
+    """An untrained decoder (UNet2DConditionModel) of pixel-unshuffled images (B, 12, 16, 16).
+
+    Its condition is an image embedding, ``added_cond_kwargs={"image_embeds": (B, 128)}`` times
+    ``EMBED_SCALE``.
+    """
+    widths = (64, 128, 128)
+    return UNet2DConditionModel(
+        sample_size=INPUT_SIZE // 2,
+        in_channels=12,
+        out_channels=12,
+        block_out_channels=widths,
+        layers_per_block=1,
+        down_block_types=("DownBlock2D",) * len(widths),
+        up_block_types=("UpBlock2D",) * len(widths),
+        mid_block_type=None,
+        norm_num_groups=16,
+        cross_attention_dim=16,
+        attention_head_dim=32,
+        resnet_time_scale_shift="scale_shift",
+        encoder_hid_dim=EMBED_DIM,
+        encoder_hid_dim_type="image_proj",
+        addition_embed_type="image",
+    )
+
+
+def new_scheduler() -> Any:
+    """The DDIMScheduler of training and sampling: cosine, v-prediction."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=True,
+    )
+
+
 @torch.no_grad()
-def embed_all(run: Run, teacher: CLIP, images: np.ndarray) -> Tensor:
+def embed_all(phase: Phase, teacher: CLIP, images: np.ndarray) -> Tensor:
     """Unit image embeddings (N, D) of uint8 (N, 32, 32, 3), on the CPU."""
     out = []
     for start in range(0, len(images), 500):
-        with run.autocast():
+        with phase.autocast():
             embedding = teacher.encode_image(
-                run.laid_out(pixels(images[start : start + 500], run.device))
+                phase.channels_last(pixels(images[start : start + 500], phase.device))
             )
         out.append(functional.normalize(embedding.float(), dim=-1).cpu())
     return torch.cat(out)
 
 
 def train_prior(
-    run: Run, pictures: Pictures, tokenizer: Tokenizer, teacher: CLIP, samples: int
+    phase: Phase, pictures: Pictures, tokenizer: Tokenizer, teacher: CLIP, samples: int
 ) -> PetalPrior:
     """Regression of the image embedding on the text embedding (1 - cosine), then the covariance of
     what is left.
     """
-    manual_seed(run.seed, "embedded", run.phase)
-    rng = numpy_rng(run.seed, "embedded", run.phase, "captions")
-    image = embed_all(run, teacher, pictures.images).repeat(CAPTIONS_PER_IMAGE, 1)
+    manual_seed(phase.seed, "embedded", phase.name)
+    rng = numpy_rng(phase.seed, "embedded", phase.name, "captions")
+    image = embed_all(phase, teacher, pictures.images).repeat(CAPTIONS_PER_IMAGE, 1)
     text = torch.cat(
         [
-            encode_captions(run, pictures, tokenizer, teacher, rng).cpu()
+            encode_captions(phase, pictures, tokenizer, teacher, rng).cpu()
             for _ in range(CAPTIONS_PER_IMAGE)
         ]
     )
-    prior = PetalPrior().to(run.device)
+    prior = PetalPrior().to(phase.device)
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
         chosen = torch.from_numpy(rows)
-        cosine = (prior(text[chosen].to(run.device)) * image[chosen].to(run.device)).sum(1).mean()
+        cosine = (
+            (prior(text[chosen].to(phase.device)) * image[chosen].to(phase.device)).sum(1).mean()
+        )
         return 1 - cosine, {"cosine": cosine.item()}
 
     optimize(
-        run,
+        phase,
         list(prior.parameters()),
         loss_of,
         rows=len(text),
@@ -86,7 +126,7 @@ def train_prior(
 
 
 def train_decoder(
-    run: Run,
+    phase: Phase,
     pictures: Pictures,
     teacher: CLIP,
     samples: int,
@@ -97,25 +137,30 @@ def train_decoder(
     """The decoder (UNet2DConditionModel)'s exponential moving average; ``turn`` moves the pictures
     at random.
     """
-    manual_seed(run.seed, "embedded", run.phase)
-    embeddings = embed_all(run, teacher, pictures.images)
-    unet = run.place(new_unet())
+    manual_seed(phase.seed, "embedded", phase.name)
+    embeddings = embed_all(phase, teacher, pictures.images)
+    unet = phase.place(new_unet())
     average = copy.deepcopy(unet).requires_grad_(False)
-    signal = new_scheduler().alphas_cumprod.to(run.device)
+    signal = new_scheduler().alphas_cumprod.to(phase.device)
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
-        image = functional.pixel_unshuffle(turn(pixels(pictures.images[rows], run.device)), 2)
-        condition = embeddings[torch.from_numpy(rows)].to(run.device) * EMBED_SCALE
+        image = functional.pixel_unshuffle(turn(pixels(pictures.images[rows], phase.device)), 2)
+        condition = embeddings[torch.from_numpy(rows)].to(phase.device) * EMBED_SCALE
         condition = condition + CONDITION_NOISE * torch.randn_like(condition)
-        condition = condition * (torch.rand(len(rows), 1, device=run.device) >= CONDITION_DROPPED)
-        time = (torch.sigmoid(1.2 * torch.randn(len(rows), device=run.device)) * len(signal)).long()
+        condition = condition * (torch.rand(len(rows), 1, device=phase.device) >= CONDITION_DROPPED)
+        time = (
+            torch.sigmoid(1.2 * torch.randn(len(rows), device=phase.device)) * len(signal)
+        ).long()
         level = signal[time][:, None, None, None]
         noise = torch.randn_like(image)
         noisy = level.sqrt() * image + (1 - level).sqrt() * noise
         velocity = level.sqrt() * noise - (1 - level).sqrt() * image
-        with run.autocast():
+        with phase.autocast():
             guess = unet(
-                run.laid_out(noisy), time, None, added_cond_kwargs={"image_embeds": condition}
+                phase.channels_last(noisy),
+                time,
+                None,
+                added_cond_kwargs={"image_embeds": condition},
             ).sample
         return functional.mse_loss(guess.float(), velocity), {}
 
@@ -128,7 +173,7 @@ def train_decoder(
             )
 
     optimize(
-        run,
+        phase,
         list(unet.parameters()),
         loss_of,
         rows=len(pictures.images),

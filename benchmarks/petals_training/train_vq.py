@@ -10,20 +10,24 @@ encoder outputs.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers import VQModel
 from open_clip import CLIP
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.petals_training.train_clip import Pictures, optimize, turned
+from benchmarks.petals_training.loop import Pictures, optimize, turned
+from benchmarks.petals_training.phase import Phase
 from compress.engine.seeds import manual_seed
-from compress.petals.decoder import CODES, new_vq
-from compress.petals.rendering import pixels
-from compress.petals.runs import Run
+from compress.petals.nets import INPUT_SIZE, pixels
+from compress.petals.weights import WEIGHTS
 
+FOLDER = "vq"  # below the weights, diffusers' layout
+CODES, CODE_DIM = 512, 4
 BATCH = 64
 PICTURES = 40_000  # the first of the training flowers: a patch of 4 px needs no more
 PLAIN_PART = 0.1  # of the steps, without a codebook
@@ -35,21 +39,52 @@ COMMITMENT = 0.25  # beta of the paper
 RESTART_EVERY = 100  # steps; the last fifth of the run has none
 
 
-def train_vq(run: Run, pictures: Pictures, teacher: CLIP, samples: int) -> Any:
+def new_vq() -> Any:
+    """An untrained VQModel (0.5 M parameters, most of them at 8 and 16 px so that a step costs
+    little).
+    """
+    widths = (16, 32, 56)
+    return VQModel(
+        sample_size=INPUT_SIZE,
+        block_out_channels=widths,
+        layers_per_block=1,
+        norm_num_groups=8,
+        down_block_types=("DownEncoderBlock2D",) * len(widths),
+        up_block_types=("UpDecoderBlock2D",) * len(widths),
+        latent_channels=CODE_DIM,
+        num_vq_embeddings=CODES,
+        mid_block_add_attention=False,
+    )
+
+
+def load_vq(folder: Path = WEIGHTS) -> Any:
+    """The shipped VQModel, fp32 and frozen."""
+    model = VQModel.from_pretrained(
+        folder / FOLDER, torch_dtype=torch.float32, use_safetensors=True
+    )
+    return model.eval().requires_grad_(False)
+
+
+def save_vq(model: Any, folder: Path = WEIGHTS) -> None:
+    """vq/ in diffusers' folder layout, fp16."""
+    model.half().save_pretrained(folder / FOLDER)
+
+
+def train_vq(phase: Phase, pictures: Pictures, teacher: CLIP, samples: int) -> Any:
     """The trained VQModel, its codebook scaled to standard deviation 1 (see `rescale`)."""
-    manual_seed(run.seed, "embedded", run.phase)
+    manual_seed(phase.seed, "embedded", phase.name)
     model = new_vq().to(
-        run.device
+        phase.device
     )  # group norm is slower in channels-last memory than its convolutions gain
     steps = max(samples // BATCH, 1)
     plain = int(steps * PLAIN_PART)
     codebook = model.quantize.embedding
-    used = torch.zeros(CODES, device=run.device)
+    used = torch.zeros(CODES, device=phase.device)
     state: dict[str, Any] = {"step": 0}
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
-        images = turned(pixels(pictures.images[rows], run.device))
-        with run.autocast():
+        images = turned(pixels(pictures.images[rows], phase.device))
+        with phase.autocast():
             latents = model.encode(images).latents
         latents = latents.float()
         flat = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
@@ -64,11 +99,11 @@ def train_vq(run: Run, pictures: Pictures, teacher: CLIP, samples: int) -> Any:
             pull = pull / flat.detach().var()  # the latents have no scale of their own
             entry = chosen.view_as(latents.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
             latents = latents + (entry - latents).detach()
-        with run.autocast():
+        with phase.autocast():
             decoded = model.decode(latents, force_not_quantize=True).sample
             with torch.no_grad():
-                wanted = teacher.encode_image(run.laid_out(images[::TEACHER_SHARE]))
-            seen = teacher.encode_image(run.laid_out(decoded[::TEACHER_SHARE]))
+                wanted = teacher.encode_image(phase.channels_last(images[::TEACHER_SHARE]))
+            seen = teacher.encode_image(phase.channels_last(decoded[::TEACHER_SHARE]))
         error = functional.mse_loss(decoded.float(), images)
         cosine = functional.cosine_similarity(seen.float(), wanted.float()).mean()
         loss = error + TEACHER_WEIGHT * (1 - cosine)
@@ -90,7 +125,7 @@ def train_vq(run: Run, pictures: Pictures, teacher: CLIP, samples: int) -> Any:
             used.zero_()
 
     optimize(
-        run,
+        phase,
         list(model.parameters()),
         loss_of,
         rows=min(PICTURES, len(pictures.images)),

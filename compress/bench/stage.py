@@ -38,8 +38,9 @@ from compress.evaluate.changes import changes
 from compress.evaluate.gates import decide
 from compress.evaluate.metrics import evaluate, paired
 from runtime import Classifier, PreprocessSpec, normalize
+from runtime.backends import BACKENDS
 from runtime.backends import load as load_model
-from runtime.backends.onnxruntime import is_quantized, quantized_kernels
+from runtime.backends.onnxruntime import quantized_kernels
 from runtime.bench import latency
 from runtime.bench.breakdown import break_down
 from runtime.bench.cold import measure_cold
@@ -183,7 +184,7 @@ def logits_of(
         classifier = load(outputs[0], ctx.inputs["export"], telemetry.usable_cores())
         for name in sets.names:
             wanted = [form for form in outputs if name == TEST or form.name in ELSEWHERE]
-            if wanted and sets.rows(name):
+            if wanted and len(sets.images(name)):
                 out[name].update(_logits(ctx, wanted, classifier, student, sets, name))
     return out
 
@@ -199,7 +200,7 @@ def _logits(
     """Logits over a test set of all forms of one file, from one pass each image, in parts that
     survive a kill.
     """
-    count, outputs = len(sets.rows(name)), [form.output for form in forms]
+    count, outputs = len(sets.images(name)), [form.output for form in forms]
     starts = range(0, count, CHUNK)
     parts = [ctx.partial / f"{name}.{forms[0].name}.{start:08d}.npy" for start in starts]
     done = sum(
@@ -310,7 +311,7 @@ def check_predict(ctx: StageContext, spec: PreprocessSpec, expected: Logits) -> 
         ParityError: other pixels, or logits that differ by more than float kernels may.
     """
     classifier, sets = _student(ctx.inputs["export"], 1), TestSets(ctx)
-    originals, stored = sets.originals(TEST), sets.stored(TEST)
+    originals, stored = sets.originals(TEST), sets.images(TEST).pixels
     rows = np.unique(np.linspace(0, len(stored) - 1, min(CHECKED_IMAGES, len(stored))).astype(int))
     files = [_png(originals.image(int(row))) for row in rows]
     pixels = np.abs(classifier.pixels(files).astype(int) - stored[rows])
@@ -383,7 +384,7 @@ def measure(ctx: StageContext, forms: list[Form], spec: PreprocessSpec) -> dict[
         },
         "speedups": speedups,
         "cold": cold,
-        "kernels": {"ran": ran, "is_quantized": is_quantized(ran)},
+        "kernels": {"ran": ran, "is_quantized": BACKENDS["onnxruntime"].is_quantized(ran)},
         "environment": telemetry.host().to_json(),
         "states": states,
     }
@@ -472,7 +473,7 @@ def _photo(ctx: StageContext, spec: PreprocessSpec) -> tuple[bytes, str]:
     sets = TestSets(ctx)
     image = (
         sets.originals(TEST).image(0)
-        if sets.rows(TEST)
+        if len(sets.images(TEST))
         else Image.fromarray(np.full((spec.resize, spec.resize, 3), 128, np.uint8))
     )
     stream = io.BytesIO()

@@ -1,15 +1,13 @@
 """Views: augmented versions of an image, each a pure function of one integer.
 
-A view is crop -> flip -> RandAugment -> ``(S, S, 3)`` uint8, so a target that the teacher computed
-for view ``v`` of image ``i`` last week can be paired with exactly the same pixels today, in any
-order, in any thread.
+A view is crop -> flip -> RandAugment -> ``(S, S, 3)`` uint8. A target that the teacher computed for
+view ``v`` of image ``i`` pairs with exactly these pixels later, in any order and in any thread.
 
 The operations, their strengths and the magnitude scale 0..30 are those of RandAugment (arXiv
 1909.13719) as torchvision implements it for PIL images; a test compares every one with torchvision,
-pixel for pixel. The library itself is not called because it draws from the process-wide generator,
-which threads share.
+pixel for pixel. torchvision itself draws from the process-wide generator, which threads share.
 
-The paper's "six augmentations per image" has two readings: six operations per view
+SIDCLIP's "six augmentations per image" has two readings: six operations per view
 (``randaug_num_ops=6``, the default) or six augmented copies (``views=6, randaug_num_ops=1``).
 ``randaug_num_ops=0`` is its ablation: flip and crop only.
 """
@@ -24,29 +22,28 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-import runtime
 from compress.engine.config import ImageSettings, LabelSettings
 from compress.engine.seeds import numpy_rng
+from runtime.preprocess import INTERPOLATIONS
 
 MAX_MAGNITUDE = 30  # torchvision's num_magnitude_bins - 1
 LOG_RATIO = math.log(4 / 3)  # aspect ratios 3/4 .. 4/3, as in RandomResizedCrop
-FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 @dataclass(frozen=True)
 class ViewRecipe:
-    """How views are made.
+    """How views are rendered.
 
     Attributes:
         size: edge S of a view in pixels.
-        resize: edge that the shorter side gets before the center crop of ``eval_view``.
+        resize: edge of the test images before their crop; no view depends on it, it is a record.
         interpolation: of the crop's resize.
         crop_scale_min: smallest share of the image's area that a crop keeps.
         flip: whether half of the views are mirrored.
         num_ops: RandAugment operations per view.
         magnitude: strength of the operations, 0..30.
-        rotate: largest rotation either way, in degrees, before the crop; 180 for what has no up,
-            such as flowers from above.
+        rotate: largest rotation either way, in degrees, before the crop; 180 for classes without an
+            up, such as flowers from above.
         noise: largest standard deviation of the Gaussian noise added last, in units of the full
             range 0..1; each view draws its own between 0 and this. Diffusion images lack a camera's
             grain, and batch statistics notice.
@@ -64,7 +61,7 @@ class ViewRecipe:
 
     @classmethod
     def from_settings(cls, label: LabelSettings, image: ImageSettings) -> ViewRecipe:
-        """The recipe that the settings ask for."""
+        """The recipe of a run."""
         return cls(
             size=image.size,
             resize=image.resize,
@@ -83,82 +80,58 @@ class ViewRecipe:
 
 
 def render_view(image: np.ndarray, recipe: ViewRecipe, seed: int) -> np.ndarray:
-    """One view of an image, ``(H, W, 3)`` -> ``(S, S, 3)``, both uint8; the same seed gives the
-    same bytes.
+    """One view of an image, ``(H, W, 3)`` -> ``(S, S, 3)``, uint8; the same seed, the same bytes.
 
     All randomness but rotation and noise is one vector of uniforms read by position: four for the
-        crop, one for the flip, two per
-    operation. Changing ``num_ops`` therefore changes neither crop nor flip.
+    crop, one for the flip, two per operation. ``num_ops`` therefore changes neither crop nor flip.
     """
     u = numpy_rng(seed, "view").random(5 + 2 * recipe.num_ops)
-    turned = _turn(image, recipe.rotate, seed) if recipe.rotate else Image.fromarray(image)
-    view = _crop(turned, recipe, *u[:4])
+    whole = _rotated(image, recipe.rotate, seed) if recipe.rotate else Image.fromarray(image)
+    view = _crop(whole, recipe, *u[:4])
     if recipe.flip and u[4] < 0.5:
         view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     level = recipe.magnitude / MAX_MAGNITUDE
     for which, sign in u[5:].reshape(-1, 2):
         operation = OPERATIONS[int(which * len(OPERATIONS))]
         view = operation(view, level, 1.0 if sign < 0.5 else -1.0)
-    return (
-        _grain(np.asarray(view, dtype=np.uint8), recipe.noise, seed)
-        if recipe.noise
-        else np.asarray(view, np.uint8)
-    )
+    pixels = np.asarray(view, np.uint8)
+    return _grainy(pixels, recipe.noise, seed) if recipe.noise else pixels
 
 
-def _turn(image: np.ndarray, most: float, seed: int) -> Image.Image:
-    """The image turned about its center by up to ``most`` degrees either way; corners are filled
-    with its mirror image.
-    """
-    angle = most * (2 * numpy_rng(seed, "turn").random() - 1)
+def _rotated(image: np.ndarray, limit: float, seed: int) -> Image.Image:
+    """The image rotated by up to ``limit`` degrees either way, its corners filled by reflection."""
+    angle = limit * (2 * numpy_rng(seed, "turn").random() - 1)
     height, width = image.shape[:2]
     border = math.ceil(0.21 * max(height, width))  # half a diagonal minus half a side
-    wide = Image.fromarray(
-        np.pad(image, ((border, border), (border, border), (0, 0)), mode="reflect")
-    )
-    turned = wide.rotate(angle, Image.Resampling.BICUBIC)
-    return turned.crop((border, border, border + width, border + height))
+    padded = np.pad(image, ((border, border), (border, border), (0, 0)), mode="reflect")
+    rotated = Image.fromarray(padded).rotate(angle, Image.Resampling.BICUBIC)
+    return rotated.crop((border, border, border + width, border + height))
 
 
-def _grain(view: np.ndarray, most: float, seed: int) -> np.ndarray:
-    """The view with Gaussian noise of a random strength up to ``most`` of the full range."""
+def _grainy(view: np.ndarray, limit: float, seed: int) -> np.ndarray:
+    """The view with Gaussian noise of a random strength up to ``limit`` of the full range."""
     rng = numpy_rng(seed, "grain")
-    strength = 255 * most * rng.random()
+    strength = 255 * limit * rng.random()
     noisy = view + strength * rng.standard_normal(view.shape, np.float32)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
-
-
-def eval_view(image: np.ndarray, recipe: ViewRecipe) -> np.ndarray:
-    """The image without augmentation, ``(H, W, 3)`` -> ``(S, S, 3)``: the resize and center crop of
-    the test images.
-    """
-    spec = runtime.PreprocessSpec(
-        size=recipe.size,
-        resize=recipe.resize,
-        interpolation=recipe.interpolation,
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
-    )
-    return runtime.geometry(Image.fromarray(image), spec)
 
 
 def _crop(
     image: Image.Image, recipe: ViewRecipe, area: float, ratio: float, left: float, top: float
 ) -> Image.Image:
-    """RandomResizedCrop from four uniforms; a side that would leave the image is cut to it instead
-    of drawn again.
-    """
+    """RandomResizedCrop from four uniforms; a side beyond the image is cut, not drawn again."""
     width, height = image.size
     target = (recipe.crop_scale_min + area * (1 - recipe.crop_scale_min)) * width * height
     aspect = math.exp((2 * ratio - 1) * LOG_RATIO)
-    w, h = min(math.sqrt(target * aspect), width), min(math.sqrt(target / aspect), height)
+    w = min(math.sqrt(target * aspect), width)
+    h = min(math.sqrt(target / aspect), height)
     x, y = left * (width - w), top * (height - h)
-    return image.resize((recipe.size,) * 2, FILTERS[recipe.interpolation], box=(x, y, x + w, y + h))
+    how = INTERPOLATIONS[recipe.interpolation]
+    return image.resize((recipe.size,) * 2, how, box=(x, y, x + w, y + h))
 
 
-Operation = Callable[
-    [Image.Image, float, float], Image.Image
-]  # (image, level in 0..1, sign +1 or -1) -> image
+# (image, level in 0..1, sign +1 or -1) -> image
+Operation = Callable[[Image.Image, float, float], Image.Image]
 
 
 def _affine(image: Image.Image, *matrix: float) -> Image.Image:
@@ -166,13 +139,11 @@ def _affine(image: Image.Image, *matrix: float) -> Image.Image:
 
 
 def _shear_x(image: Image.Image, level: float, sign: float) -> Image.Image:
-    shear = sign * 0.3 * level
-    return _affine(image, 1, shear, 0, 0, 1, 0)  # about the top left corner
+    return _affine(image, 1, sign * 0.3 * level, 0, 0, 1, 0)  # about the top left corner
 
 
 def _shear_y(image: Image.Image, level: float, sign: float) -> Image.Image:
-    shear = sign * 0.3 * level
-    return _affine(image, 1, 0, 0, shear, 1, 0)
+    return _affine(image, 1, 0, 0, sign * 0.3 * level, 1, 0)
 
 
 def _translate_x(image: Image.Image, level: float, sign: float) -> Image.Image:

@@ -1,6 +1,4 @@
-"""The named datasets, one row each. To add one: a row, and names in ``names.py`` if its files do
-not tell them.
-"""
+"""The named datasets, one row each. To add one: a row, and class names in ``names.py``."""
 
 from __future__ import annotations
 
@@ -14,7 +12,14 @@ from pathlib import Path
 from compress.data import names
 from compress.data.domains import IMAGECLEF, PACS, VISDA, VLCS, DomainFolders
 from compress.data.folders import readable_name
-from compress.data.readers import ClassFolders, ImageArrays, ImageFiles, Images, Reader, read_petals
+from compress.data.readers import (
+    ClassFolders,
+    ImageArrays,
+    ImageFiles,
+    Listing,
+    Reader,
+    read_petals,
+)
 from compress.data.split import ClassInfo, Source
 from compress.engine.config import DataSettings
 from compress.engine.errors import (
@@ -27,26 +32,29 @@ from compress.engine.errors import (
 from compress.petals.attributes import STYLES
 
 DOWNLOAD_TIMEOUT_S = 20.0  # a server that is silent for longer counts as unreachable
+RESEARCH = "not stated (research use)"
+AS_IMAGENET = "as ImageNet (non-commercial research)"
 
 
 @dataclass(frozen=True)
-class Dataset:
+class NamedDataset:
     """One row.
 
     Attributes:
-        title: what it is called in full.
+        title: the full name.
         classes: number of classes K.
         category: what kind of thing the classes are, for prompts such as "a photo of a rose, a type
             of flower."
         license: of the images, as far as their authors state it.
-        home: where its files can be had by hand.
-        files: what must lie below the datasets folder.
+        home: where its files can be downloaded by hand.
+        files: the files below the datasets folder; "..." after one stands for a folder of them.
         read: lists its images.
-        prompt: what stands for a class in a prompt; ``{}`` is its name.
+        prompt: stands for a class in a prompt; ``{}`` is its name.
         downloadable: whether torchvision can still fetch it.
-        domains: what ``data.domain`` and ``data.test_domains`` may name; the first is the default.
-        there: whether it is on disk, for layouts with variants; default: every file of ``files``
-            is.
+        domains: valid names for ``data.domain`` and ``data.test_domains``; the first is the
+            default.
+        styled: whether ``data.style`` names its domain too.
+        complete: whether it is on disk, for layouts with variants; default: all ``files`` exist.
     """
 
     title: str
@@ -59,41 +67,40 @@ class Dataset:
     prompt: str = "{}"
     downloadable: bool = True
     domains: tuple[str, ...] = ()
-    there: Callable[[Path], bool] | None = None
+    styled: bool = False
+    complete: Callable[[Path], bool] | None = None
 
     def on_disk(self, root: Path) -> bool:
-        """Whether every file of ``files`` is there ("..." stands for a folder of them); nothing is
-        opened.
-        """
-        if self.there is not None:
-            return self.there(root)
-        paths = (
-            (root / file).parent if file.endswith(" ...") else root / file for file in self.files
+        """Whether all its files are there; opens none."""
+        if self.complete is not None:
+            return self.complete(root)
+        return all(
+            ((root / file).parent if file.endswith(" ...") else root / file).exists()
+            for file in self.files
         )
-        return all(path.exists() for path in paths)
 
     def by_hand(self, root: Path) -> str:
-        """Where its files can be had and where each goes."""
+        """Where its files can be downloaded and where each goes."""
         return f"from {self.home}: {', '.join(str(root / file) for file in self.files)}"
 
 
-def _several_domains(reader: DomainFolders, license: str, home: str) -> Dataset:
-    return Dataset(
+def _several_domains(reader: DomainFolders, home: str) -> NamedDataset:
+    return NamedDataset(
         reader.title,
         len(reader.names),
         None,
-        license,
+        RESEARCH,
         home,
         reader.files,
         reader,
         downloadable=False,
         domains=tuple(reader.domains),
-        there=reader.on_disk,
+        complete=reader.on_disk,
     )
 
 
-CATALOG: dict[str, Dataset] = {
-    "petals": Dataset(
+CATALOG: dict[str, NamedDataset] = {
+    "petals": NamedDataset(
         "petals, the miniature world drawn by this package",
         32,
         "flower",
@@ -102,12 +109,13 @@ CATALOG: dict[str, Dataset] = {
         (),
         read_petals,
         domains=STYLES,
+        styled=True,
     ),
-    "flowers": Dataset(
+    "flowers": NamedDataset(
         "Oxford Flowers-102",
         102,
         "flower",
-        "not stated (research use)",
+        RESEARCH,
         "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
         (
             "flowers-102/jpg/image_00001.jpg ...",
@@ -120,7 +128,7 @@ CATALOG: dict[str, Dataset] = {
             train=("train", "val"),
         ),
     ),
-    "cars": Dataset(
+    "cars": NamedDataset(
         "Stanford Cars",
         196,
         "car",
@@ -137,11 +145,11 @@ CATALOG: dict[str, Dataset] = {
         ImageFiles("StanfordCars", lambda data: [str(name) for name in data.classes]),
         downloadable=False,
     ),
-    "food": Dataset(
+    "food": NamedDataset(
         "Food-101",
         101,
         "food",
-        "not stated (research use)",
+        RESEARCH,
         "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
         (
             "food-101/images/apple_pie/134.jpg ...",
@@ -150,25 +158,19 @@ CATALOG: dict[str, Dataset] = {
         ),
         ImageFiles("Food101", lambda data: [readable_name(folder) for folder in data.classes]),
     ),
-    "stl10": Dataset(
+    "stl10": NamedDataset(
         "STL-10",
         10,
         None,
-        "as ImageNet (non-commercial research)",
+        AS_IMAGENET,
         "https://cs.stanford.edu/~acoates/stl10/",
         tuple(
-            f"stl10_binary/{name}"
-            for name in (
-                "train_X.bin",
-                "train_y.bin",
-                "unlabeled_X.bin",
-                "test_X.bin",
-                "test_y.bin",
-            )
+            f"stl10_binary/{part}.bin"
+            for part in ("train_X", "train_y", "unlabeled_X", "test_X", "test_y")
         ),
         ImageArrays("STL10", names.STL10, ({"split": "train"}, {"split": "test"}), "labels"),
     ),
-    "svhn": Dataset(
+    "svhn": NamedDataset(
         "Street View House Numbers",
         10,
         None,
@@ -178,16 +180,16 @@ CATALOG: dict[str, Dataset] = {
         ImageArrays("SVHN", names.SVHN, ({"split": "train"}, {"split": "test"}), "labels"),
         prompt='number "{}"',
     ),
-    "imagenette": Dataset(
+    "imagenette": NamedDataset(
         "Imagenette",
         10,
         None,
-        "as ImageNet (non-commercial research)",
+        AS_IMAGENET,
         "https://github.com/fastai/imagenette",
         ("imagenette2/train/n01440764/*.JPEG ...", "imagenette2/val/n01440764/*.JPEG ..."),
         ClassFolders("Imagenette", "imagenette2", names.IMAGENETTE, splits=("train", "val")),
     ),
-    "eurosat": Dataset(
+    "eurosat": NamedDataset(
         "EuroSAT (RGB)",
         10,
         None,
@@ -197,7 +199,7 @@ CATALOG: dict[str, Dataset] = {
         ClassFolders("EuroSAT", "eurosat/2750", names.EUROSAT),
         prompt="satellite view of {}",
     ),
-    "caltech101": Dataset(
+    "caltech101": NamedDataset(
         "Caltech-101",
         101,
         None,
@@ -211,46 +213,28 @@ CATALOG: dict[str, Dataset] = {
             left_out=frozenset({"BACKGROUND_Google"}),
         ),
     ),
-    "cifar10": Dataset(
+    "cifar10": NamedDataset(
         "CIFAR-10",
         10,
         None,
-        "not stated (research use)",
+        RESEARCH,
         "https://www.cs.toronto.edu/~kriz/cifar.html",
         tuple(
-            f"cifar-10-batches-py/{name}"
-            for name in (
-                "data_batch_1",
-                "data_batch_2",
-                "data_batch_3",
-                "data_batch_4",
-                "data_batch_5",
-                "test_batch",
-                "batches.meta",
-            )
+            f"cifar-10-batches-py/{part}"
+            for part in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
         ),
         ImageArrays("CIFAR10", names.CIFAR10, ({"train": True}, {"train": False}), "targets"),
     ),
-    "pacs": _several_domains(
-        PACS, "not stated (research use)", "https://dali-dl.github.io/project_iccv2017.html"
-    ),
+    "pacs": _several_domains(PACS, "https://dali-dl.github.io/project_iccv2017.html"),
     "vlcs": _several_domains(
-        VLCS,
-        "not stated (research use)",
-        "https://github.com/facebookresearch/DomainBed (its download script)",
+        VLCS, "https://github.com/facebookresearch/DomainBed (its download script)"
     ),
-    "visda": _several_domains(
-        VISDA,
-        "not stated (research use)",
-        "https://github.com/VisionLearningGroup/taskcv-2017-public",
-    ),
-    "imageclef": _several_domains(
-        IMAGECLEF, "not stated (research use)", "https://www.imageclef.org/2014/adaptation"
-    ),
+    "visda": _several_domains(VISDA, "https://github.com/VisionLearningGroup/taskcv-2017-public"),
+    "imageclef": _several_domains(IMAGECLEF, "https://www.imageclef.org/2014/adaptation"),
 }
 
 
-def dataset(name: str) -> Dataset:
+def dataset(name: str) -> NamedDataset:
     """The row of a dataset.
 
     Raises:
@@ -262,19 +246,14 @@ def dataset(name: str) -> Dataset:
     return CATALOG[name]
 
 
-def default_root() -> Path:
-    """Where named datasets lie if the settings do not say: ``datasets`` in the work folder."""
-    return Path(os.environ.get("CLIP2EDGE_WORK") or "work") / "datasets"
-
-
 def root_of(settings: DataSettings) -> Path:
-    """The folder that the named dataset is looked for in."""
-    return (settings.root or default_root()).expanduser()
+    """Where named datasets lie: ``data.root``, else ``datasets`` in the work folder."""
+    work = Path(os.environ.get("CLIP2EDGE_WORK") or "work")
+    return (settings.root or work / "datasets").expanduser()
 
 
 def missing_dataset(settings: DataSettings, reachable: bool) -> str | None:
-    """What a person must place by hand before the dataset can be opened; None if nothing. Cheap:
-    looks, opens nothing.
+    """What a person must place by hand before the dataset can be opened; opens nothing itself.
 
     Raises:
         ConfigError: no such dataset.
@@ -290,42 +269,52 @@ def open_dataset(settings: DataSettings) -> Source:
     """The named dataset, downloaded if it is not on disk and ``settings.offline`` is false.
 
     Raises:
-        ConfigError: no such dataset or domain.
+        ConfigError: no such dataset or domain, or an option that it does not have.
         DownloadError: it is not on disk and could not be downloaded.
         MissingExtraError: torchvision or scipy is not installed.
     """
-    assert settings.dataset is not None
-    row, root = dataset(settings.dataset), root_of(settings)
+    name = settings.dataset
+    assert name is not None
+    row, root = dataset(name), root_of(settings)
+    if not row.styled:
+        refuse_style(settings)
     if not row.domains:
         refuse_domains(settings, row.title)
     try:
-        images = _read(row, settings, root)
+        listing = _read(row, settings, root)
     except ImportError as error:
-        raise MissingExtraError(
-            f"dataset {settings.dataset!r} needs {error.name}",
-            remedy="pip install 'clip2edge[build]'",
-        ) from error
+        remedy = "pip install 'clip2edge[build]'"
+        raise MissingExtraError(f"dataset {name!r} needs {error.name}", remedy=remedy) from error
     category = settings.category or row.category
-    classes = tuple(ClassInfo(name, row.prompt.format(name), category) for name in images.names)
-
-    def identity() -> dict[str, str]:
-        return {str(settings.dataset): images.identity()}
-
     return Source(
-        settings.dataset,
-        classes,
-        images.train,
-        images.test,
-        identity,
+        name,
+        tuple(ClassInfo(text, row.prompt.format(text), category) for text in listing.names),
+        listing.train,
+        listing.test,
+        lambda: {name: listing.identity()},
         row.license,
-        images.notes,
-        images.domain,
-        images.others,
+        listing.notes,
+        listing.domain,
+        listing.others,
     )
 
 
+def refuse_style(settings: DataSettings) -> None:
+    """Rejects ``data.style`` for a source without styles.
+
+    Raises:
+        ConfigError: it is given.
+    """
+    if settings.style is not None:
+        raise ConfigError(
+            f"styles exist only in {', '.join(n for n, row in CATALOG.items() if row.styled)}",
+            got=f"style={settings.style}",
+            remedy="leave data.style out",
+        )
+
+
 def refuse_domains(settings: DataSettings, of: str) -> None:
-    """Domains cannot be named where there is only one.
+    """Rejects domain settings for single-domain data.
 
     Raises:
         ConfigError: ``data.domain`` or ``data.test_domains`` is given.
@@ -341,25 +330,20 @@ def refuse_domains(settings: DataSettings, of: str) -> None:
         )
 
 
-def _read(row: Dataset, settings: DataSettings, root: Path) -> Images:
-    try:
-        return row.read(settings, root, False)
-    except (Clip2EdgeError, ImportError):
-        raise
-    except (
-        Exception
-    ) as error:  # torchvision has no error of its own for what is not there or damaged
-        reason = _first_line(error)
-    if row.downloadable and not settings.offline:
+def _read(row: NamedDataset, settings: DataSettings, root: Path) -> Listing:
+    """Reads from disk, else downloads; any failure of files or servers is one DownloadError."""
+    attempts = [False, True] if row.downloadable and not settings.offline else [False]
+    for download in attempts:
         try:
             with _timeout(DOWNLOAD_TIMEOUT_S):
-                return row.read(settings, root, True)
+                return row.read(settings, root, download)
         except (Clip2EdgeError, ImportError):
             raise
-        except Exception as error:  # whatever a server, an archive or a disk can do to a download
-            reason = _first_line(error)
+        except Exception as error:  # torchvision has no error of its own for damaged files
+            lines = str(error).strip().splitlines() or ["no reason given"]
+            reason = f"{type(error).__name__}: {lines[0]}"
     raise DownloadError(
-        f"{row.title} could not be had",
+        f"{row.title} can be neither read nor downloaded",
         got=reason,
         expected=f"by hand, {row.by_hand(root)}",
         remedy="without a network: compress build --dataset petals, or your own images with "
@@ -375,10 +359,3 @@ def _timeout(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _first_line(error: Exception) -> str:
-    return (
-        f"{type(error).__name__}: "
-        f"{str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}"
-    )

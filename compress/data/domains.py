@@ -1,11 +1,10 @@
-"""Datasets of several domains: the same classes as photographs, paintings, drawings; laid out by
-hand.
+"""Datasets of several domains: the same classes as photographs, paintings, drawings.
 
     ROOT/<base>/<domain>/<class>/...       e.g. PACS/art_painting/dog/pic_001.jpg
 
-Shots and the test split come from one domain (``data.domain``), every further domain
-(``data.test_domains``) is a test set as a whole. None of them has an official split, so 20 % of
-every class of the own domain is held out with seed 0.
+Their files are placed by hand. Shots and the test split come from one domain (``data.domain``),
+every further domain (``data.test_domains``) is a test set as a whole. None of them has an official
+split, so 20 % of every class of the own domain is held out with seed 0.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from pathlib import Path
 
 from compress.data import names
 from compress.data.folders import ClassFiles, class_files, split_files
-from compress.data.readers import Images, digest_files, further_domains, own_domain
+from compress.data.readers import Listing, digest_files, further_domains, own_domain
 from compress.data.shots import hold_out
 from compress.engine.config import DataSettings
 from compress.engine.errors import DataError
 
-HELD_OUT = 0.2  # of every class of the own domain; the datasets state no split [I]
+HELD_OUT = 0.2  # of every class of the own domain; the datasets state no split, so our choice
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,9 @@ class DomainFolders:
     """A reader of class folders inside domain folders.
 
     Attributes:
-        title: what error messages call it.
+        title: for error messages.
         bases: folders below the root that may hold the domain folders, the usual one first.
-        domains: domain -> the names its folder goes by, the usual one first; the first domain is
+        domains: domain -> possible names of its folder, the usual one first; the first domain is
             the default.
         names: folder -> class name; every domain must have exactly these folders.
     """
@@ -41,7 +40,7 @@ class DomainFolders:
     domains: Mapping[str, tuple[str, ...]]
     names: Mapping[str, str]
 
-    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Images:
+    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Listing:
         own = own_domain(settings, tuple(self.domains), self.title)
         others = further_domains(settings, own, tuple(self.domains), self.title)
         folders = sorted(self.names)
@@ -49,21 +48,20 @@ class DomainFolders:
             domain: split_files(root, self._files(root, domain), folders, settings.max_pixels)
             for domain in (own, *others)
         }
-        train_rows, test_rows = hold_out(whole[own], folders, HELD_OUT, seed=0)
-        train, test = whole[own].subset(train_rows), whole[own].subset(test_rows)
-        tested = {domain: whole[domain] for domain in others}
+        train, test = (whole[own].subset(rows) for rows in hold_out(whole[own], folders, HELD_OUT))
+        further = {domain: whole[domain] for domain in others}
         note = (
             f"no official split: {HELD_OUT:.0%} of every class of {own} is held out for "
             "testing (seed 0)"
         )
-        return Images(
+        return Listing(
             tuple(self.names[folder] for folder in folders),
             train,
             test,
-            lambda: digest_files(train, test, *tested.values()),
+            lambda: digest_files(train, test, *further.values()),
             (note,),
             own,
-            tested,
+            further,
         )
 
     @property
@@ -79,20 +77,20 @@ class DomainFolders:
         return all(self._folder(root, domain).is_dir() for domain in self.domains)
 
     def _folder(self, root: Path, domain: str) -> Path:
-        places = [root / base / folder for base in self.bases for folder in self.domains[domain]]
-        return next((place for place in places if place.is_dir()), places[0])
+        folders = [root / base / name for base in self.bases for name in self.domains[domain]]
+        return next((folder for folder in folders if folder.is_dir()), folders[0])
 
     def _files(self, root: Path, domain: str) -> ClassFiles:
         folder = self._folder(root, domain)
-        found = class_files(folder)
-        if set(found) != set(self.names):
+        files = class_files(folder)
+        if set(files) != set(self.names):
             raise DataError(
                 f"{folder} does not hold the classes of {self.title}",
-                got=", ".join(sorted(found)[:16]),
+                got=", ".join(sorted(files)[:16]),
                 expected=", ".join(sorted(self.names)),
-                remedy="one folder a class, named so, directly below the domain",
+                remedy="one folder with that name per class, directly below the domain",
             )
-        return found
+        return files
 
 
 PACS = DomainFolders(

@@ -1,8 +1,7 @@
-"""Reads the named datasets: torchvision's with an official split, torchvision's folders without
-one, and petals.
+"""Readers of the named datasets: torchvision's, class folders, and petals.
 
 Datasets of several domains are read by ``domains.py``. A reader takes (settings, root, download)
-and returns ``Images``. It opens lists, never images, and raises what torchvision raises if
+and returns a ``Listing``. It opens lists, never images, and raises what torchvision raises if
 something is not on disk; ``catalog.open_dataset`` turns that into one message.
 """
 
@@ -24,9 +23,8 @@ from compress.engine.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
-class Images:
-    """What a reader gives: class names by class number, both splits, and what identifies their
-    content.
+class Listing:
+    """Class names by class number, both splits and the digest of their content.
 
     ``domain`` and ``others`` are those of ``split.Source``.
     """
@@ -40,7 +38,7 @@ class Images:
     others: Mapping[str, Split] = field(default_factory=dict)
 
 
-Reader = Callable[[DataSettings, Path, bool], Images]
+Reader = Callable[[DataSettings, Path, bool], Listing]
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,11 @@ class ImageFiles:
     names: Callable[[Any], Sequence[str]]
     train: tuple[str, ...] = ("train",)
 
-    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Images:
+    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Listing:
         opened = {name: self._open(root, name, download) for name in (*self.train, "test")}
         train = _listed(root, [opened[name] for name in self.train], settings.max_pixels)
         test = _listed(root, [opened["test"]], settings.max_pixels)
-        return Images(
+        return Listing(
             tuple(self.names(opened["test"])), train, test, lambda: digest_files(train, test)
         )
 
@@ -87,19 +85,15 @@ class ImageArrays:
     splits: tuple[Mapping[str, Any], Mapping[str, Any]]
     labels: str
 
-    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Images:
+    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Listing:
         from torchvision import datasets
 
-        opened = [
-            getattr(datasets, self.kind)(root, download=download, **chosen)
-            for chosen in self.splits
-        ]
-        train, test = (
-            self._split(name, data, settings)
-            for name, data in zip(("train", "test"), opened, strict=True)
-        )
-        return Images(
-            self.names, train, test, lambda: digest([train, test], *(data.data for data in opened))
+        kind = getattr(datasets, self.kind)
+        train_data, test_data = (kind(root, download=download, **which) for which in self.splits)
+        train = self._split("train", train_data, settings)
+        test = self._split("test", test_data, settings)
+        return Listing(
+            self.names, train, test, lambda: digest([train, test], train_data.data, test_data.data)
         )
 
     def _split(self, name: str, data: Any, settings: DataSettings) -> Split:
@@ -127,7 +121,7 @@ class ClassFolders:
     splits: tuple[str, str] | None = None
     left_out: frozenset[str] = frozenset()
 
-    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Images:
+    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Listing:
         base = root / self.base
         if download and not base.is_dir():
             from torchvision import datasets
@@ -139,26 +133,18 @@ class ClassFolders:
             train = split_files(root, train_files, folders, settings.max_pixels)
             test = split_files(root, test_files, folders, settings.max_pixels)
         else:
-            files = {
-                name: paths
-                for name, paths in class_files(base).items()
-                if name not in self.left_out
-            }
-            folders = sorted(files)
+            files = class_files(base)
+            folders = sorted(set(files) - self.left_out)
             everything = split_files(root, files, folders, settings.max_pixels)
-            rows = hold_out(everything, folders, fraction=0.2, seed=0)
-            train, test = everything.subset(rows[0]), everything.subset(rows[1])
+            train, test = (everything.subset(rows) for rows in hold_out(everything, folders, 0.2))
         names = tuple(self.names.get(folder, readable_name(folder)) for folder in folders)
-        notes = (
-            ()
-            if self.splits
-            else ("no official split: 20 % of every class is held out for testing (seed 0)",)
-        )
-        return Images(names, train, test, lambda: digest_files(train, test), notes)
+        note = "no official split: 20 % of every class is held out for testing (seed 0)"
+        notes = () if self.splits else (note,)
+        return Listing(names, train, test, lambda: digest_files(train, test), notes)
 
 
-def read_petals(settings: DataSettings, root: Path, download: bool) -> Images:
-    """The embedded world: every image is drawn when it is asked for. Its domains are the styles.
+def read_petals(settings: DataSettings, root: Path, download: bool) -> Listing:
+    """The embedded world: every image is drawn when it is read. Its domains are the styles.
 
     Raises:
         ConfigError: an unknown style, or a domain that contradicts it.
@@ -192,27 +178,24 @@ def read_petals(settings: DataSettings, root: Path, download: bool) -> Images:
         return Split(labels, keys, draw, settings.max_pixels)
 
     # a style's official test split, not all of it: the teacher's own quality gates use the same
-    others = {
-        other: split("test", other) for other in further_domains(settings, style, STYLES, "petals")
-    }
+    further = further_domains(settings, style, STYLES, "petals")
+    others = {other: split("test", other) for other in further}
 
-    def identity() -> (
-        str
-    ):  # what is drawn, not the version of what draws it: one picture of every species
+    def identity() -> str:
+        """Digest of one picture of every species, so of what is drawn, not of the drawing code."""
         total = hashlib.sha256("\n".join(names).encode() + str(SPLITS).encode())
         for drawn in (style, *others):
-            total.update(
-                render_species(range(len(names)), "test", [0] * len(names), drawn).tobytes()
-            )
+            pictures = render_species(range(len(names)), "test", [0] * len(names), drawn)
+            total.update(pictures.tobytes())
         return total.hexdigest()
 
-    return Images(
+    return Listing(
         names, split("train", style), split("test", style), identity, domain=style, others=others
     )
 
 
 def own_domain(settings: DataSettings, known: Sequence[str], of: str) -> str:
-    """Where shots and test split come from: ``data.domain``, or the first.
+    """The domain of the shots and the test split: ``data.domain``, or the first.
 
     Raises:
         ConfigError: no such domain (names the nearest one).
@@ -225,23 +208,21 @@ def own_domain(settings: DataSettings, known: Sequence[str], of: str) -> str:
 def further_domains(
     settings: DataSettings, own: str, known: Sequence[str], of: str
 ) -> tuple[str, ...]:
-    """The domains to be tested besides the own one, whose held-out part is the test split:
-    ``data.test_domains``.
+    """The domains of ``data.test_domains`` other than the own one.
 
     Raises:
         ConfigError: no such domain (names the nearest one).
     """
-    asked = settings.test_domains
-    _must_be_known([name for name in asked if name != "all"], known, of)
-    return tuple(name for name in known if name != own and ("all" in asked or name in asked))
+    given = settings.test_domains
+    _must_be_known([name for name in given if name != "all"], known, of)
+    return tuple(name for name in known if name != own and ("all" in given or name in given))
 
 
-def _must_be_known(asked: Sequence[str], known: Sequence[str], of: str) -> None:
-    for name in asked:
+def _must_be_known(given: Sequence[str], known: Sequence[str], of: str) -> None:
+    for name in given:
         if name not in known:
-            raise ConfigError(
-                f"unknown domain of {of}", got=repr(name), remedy=nearest(name, known)
-            )
+            remedy = nearest(name, known)
+            raise ConfigError(f"unknown domain of {of}", got=repr(name), remedy=remedy)
 
 
 def digest(splits: Sequence[Split], *arrays: np.ndarray) -> str:
@@ -257,20 +238,15 @@ def digest(splits: Sequence[Split], *arrays: np.ndarray) -> str:
 
 def digest_files(*splits: Split) -> str:
     """SHA-256 over the keys, labels and file sizes of splits whose images are files."""
-    sizes = [_size(split.load(i)) for split in splits for i in range(len(split))]
+    paths = [split.load(i) for split in splits for i in range(len(split))]
+    sizes = [path.stat().st_size if path.exists() else -1 for path in paths]
     return digest(splits, np.asarray(sizes, np.int64))
 
 
 def _listed(root: Path, opened: Sequence[Any], max_pixels: int) -> Split:
-    items = [
-        data[index] for data in opened for index in range(len(data))
-    ]  # loader=Path: nothing is decoded
+    # loader=Path: nothing is decoded
+    items = [data[index] for data in opened for index in range(len(data))]
     paths = [Path(path) for path, _ in items]
     keys = tuple(path.relative_to(root).as_posix() for path in paths)
-    return Split(
-        np.array([label for _, label in items], np.int64), keys, paths.__getitem__, max_pixels
-    )
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else -1
+    labels = np.array([label for _, label in items], np.int64)
+    return Split(labels, keys, paths.__getitem__, max_pixels)

@@ -1,6 +1,4 @@
-"""A .npy file written row by row, in constant memory, whose number of rows need not be known
-before.
-"""
+"""A .npy file written row by row in constant memory, without knowing how many there will be."""
 
 from __future__ import annotations
 
@@ -11,11 +9,10 @@ import numpy as np
 
 
 class RowWriter:
-    """Appends arrays of one shape to a .npy file; readable with ``np.load(path, mmap_mode="r")``
-    after ``with``.
+    """Appends arrays of one shape to a .npy file; complete after ``with``.
 
     Plain writes instead of a memory map: a full disk is then an OSError here, and not a SIGBUS that
-        kills the process.
+    kills the process.
     """
 
     def __init__(
@@ -36,15 +33,13 @@ class RowWriter:
         self.rows += 1
 
     def _write_header(self) -> None:
-        shape = (self.rows, *self._row_shape)
         header = {
             "descr": np.lib.format.dtype_to_descr(self._dtype),
             "fortran_order": False,
-            "shape": shape,
+            "shape": (self.rows, *self._row_shape),
         }
-        np.lib.format.write_array_header_1_0(
-            self._file, header
-        )  # padded so that the first axis may grow in place
+        # padded so that the first axis may grow in place
+        np.lib.format.write_array_header_1_0(self._file, header)
 
     def __enter__(self) -> RowWriter:
         return self

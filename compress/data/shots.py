@@ -1,10 +1,8 @@
-"""Which images are used: k shots of every class or all, a stratified hold-out, a stratified part of
-a test split.
+"""Which images are used: the shots, a stratified hold-out, a stratified part of a test split.
 
-All three rest on one thing, a seeded order of each class's images that depends on nothing but the
-seed, the class's name and the images' keys. The k-shot sets of one seed are therefore nested (the 4
-shots contain the 2, "all" contains every one of them), and another class in the dataset changes no
-draw.
+All three rest on a seeded order of each class's images that depends only on the seed, the class's
+name and the images' keys. The k-shot sets of one seed are therefore nested (the 4 shots contain the
+2, "all" contains both), and another class in the dataset changes no draw.
 """
 
 from __future__ import annotations
@@ -19,22 +17,17 @@ from compress.engine.errors import DataError
 from compress.engine.seeds import numpy_rng
 
 T = TypeVar("T")
-WINDOW = 64  # images asked for at once
+WINDOW = 64  # images decoded at once
 
 
 def class_orders(split: Split, names: Sequence[str], seed: int, purpose: str) -> list[np.ndarray]:
-    """The seeded order of each class's images, as indices into the split: K arrays of int64
-    (N_k,).
-    """
+    """The seeded order of each class's images: K arrays of indices into the split, int64 (N_k,)."""
     orders = []
     for label, name in enumerate(names):
-        members = np.flatnonzero(split.labels == label)
-        by_key = sorted(
-            members.tolist(), key=split.key
-        )  # however the file system or archive lists them
-        orders.append(
-            np.asarray(by_key, np.int64)[numpy_rng(seed, purpose, name).permutation(len(by_key))]
-        )
+        members = np.flatnonzero(split.labels == label).tolist()
+        # by key: file systems and archives list images in different orders
+        by_key = np.asarray(sorted(members, key=split.keys.__getitem__), np.int64)
+        orders.append(by_key[numpy_rng(seed, purpose, name).permutation(len(by_key))])
     return orders
 
 
@@ -45,14 +38,11 @@ def draw_shots(
     seed: int,
     read: Callable[[Sequence[int]], list[T | None]],
 ) -> Iterator[tuple[int, int, T]]:
-    """Draws readable images of every class, class by class: (label, index in the split, what
-    ``read`` gave).
+    """Draws readable images class by class: (label, index in the split, what ``read`` gave).
 
     Args:
-        shots: how many of each class; "all" gives every one there is, so that classes may differ in
-            size.
-        read: reads the images named by indices; None stands for one that cannot be read, and the
-            next one in the class's order takes its place.
+        shots: how many of each class; "all": every image, so that classes may differ in size.
+        read: reads the images at indices; the next one in the class's order replaces each None.
 
     Raises:
         DataError: a class has fewer readable images than shots, or none. Counted before anything is
@@ -64,9 +54,10 @@ def draw_shots(
         if len(order) < least:
             raise _too_few(name, f"{len(order)} images", least, orders)
     for label, (name, order) in enumerate(zip(names, orders, strict=True)):
-        taken, position, wanted = 0, 0, len(order) if shots == "all" else shots
-        while taken < wanted and position < len(order):
-            indices = order[position : position + min(wanted - taken, WINDOW)].tolist()
+        goal = len(order) if shots == "all" else shots
+        taken = position = 0
+        while taken < goal and position < len(order):
+            indices = order[position : position + min(goal - taken, WINDOW)].tolist()
             position += len(indices)
             for index, value in zip(indices, read(indices), strict=True):
                 if value is not None:
@@ -89,8 +80,7 @@ def _too_few(name: str, got: str, shots: int, orders: list[np.ndarray]) -> DataE
 def hold_out(
     split: Split, names: Sequence[str], fraction: float, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Splits every class into train and test indices; each side gets at least one image of every
-    class.
+    """Train and test indices; each side gets at least one image of every class.
 
     Raises:
         DataError: a class with a single image cannot be on both sides.
@@ -111,9 +101,7 @@ def hold_out(
 
 
 def stratified_part(split: Split, names: Sequence[str], limit: int, seed: int = 0) -> np.ndarray:
-    """Indices of ``limit`` images in which every class keeps its share; the parts of one seed are
-    nested.
-    """
+    """Indices of ``limit`` images, each class in its share; the parts of one seed are nested."""
     orders = [order for order in class_orders(split, names, seed, "part") if len(order)]
     if not orders:
         return np.zeros(0, np.int64)

@@ -1,15 +1,15 @@
-"""What every source of images looks like: classes, a train split and a test split."""
+"""What every source of images gives: classes, a train split and a test split."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-if TYPE_CHECKING:
-    from PIL import Image
+from runtime.preprocess import decode
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,9 @@ class ClassInfo:
     """One class.
 
     Attributes:
-        name: what reports and labels call it, e.g. "water lily".
-        prompt: what stands for it in a prompt template, usually the name.
-        category: what kind of thing it is, e.g. "flower"; None if the classes have nothing in
-            common.
+        name: as in reports and labels, e.g. "water lily".
+        prompt: fills the place of the class in a prompt template, usually the name.
+        category: what kind of thing it is, e.g. "flower"; None if the classes share none.
     """
 
     name: str
@@ -30,13 +29,12 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class Split:
-    """Labeled images, none of them read before it is asked for.
+    """Labeled images, each read only when it is used.
 
     Attributes:
         labels: class number of each image, int64 (N,).
         keys: a name of each image that is unique within the source, e.g. "train/rose/1.jpg".
-        load: gives image i as anything that ``runtime.decode`` reads (a path, bytes, an array, a
-            PIL image).
+        load: gives image i as anything that ``runtime.decode`` reads.
         max_pixels: larger images are refused.
     """
 
@@ -48,37 +46,24 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def key(self, index: int) -> str:
-        """The name of image ``index``."""
-        return self.keys[index]
-
     def image(self, index: int) -> Image.Image:
-        """Image ``index`` as upright RGB; raises whatever the decoder raises if it cannot be
-        read.
-        """
-        from runtime.preprocess import decode
+        """Image ``index`` as upright RGB.
 
+        Raises:
+            ImageError: it cannot be decoded.
+        """
         return decode(self.load(index), max_pixels=self.max_pixels)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Split:
-        """The images named by ``indices``, in that order."""
+        """The images at ``indices``, in that order."""
         rows = [int(i) for i in indices]
-        load = self.load
-        return Split(
-            self.labels[rows],
-            tuple(self.keys[i] for i in rows),
-            lambda i: load(rows[i]),
-            self.max_pixels,
-        )
+        keys = tuple(self.keys[i] for i in rows)
+        return Split(self.labels[rows], keys, lambda i: self.load(rows[i]), self.max_pixels)
 
 
 def nothing() -> Split:
     """A split without images."""
-
-    def load(index: int) -> Any:
-        raise IndexError(f"an empty split has no image {index}")
-
-    return Split(np.zeros(0, np.int64), (), load)
+    return Split(np.zeros(0, np.int64), (), ().__getitem__)
 
 
 @dataclass(frozen=True)
@@ -86,13 +71,10 @@ class Source:
     """Classes and their images.
 
     Attributes:
-        identity: gives what makes the source's content what it is, as {what: fingerprint}; may read
-            every file.
+        identity: gives the fingerprints of the source's content by name; may read every file.
         notes: what a person should know about how the source was read.
-        domain: where ``train`` and ``test`` come from, in a dataset of several domains; None in
-            every other.
-        others: further test sets that the settings ask for, by domain; none of their images is in
-            ``train``.
+        domain: where ``train`` and ``test`` come from; None in a dataset of one domain.
+        others: further test sets of the settings, by domain; none of their images is in ``train``.
     """
 
     name: str
@@ -101,7 +83,7 @@ class Source:
     test: Split
     identity: Callable[[], dict[str, str]]
     license: str = "not stated"
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     domain: str | None = None
     others: Mapping[str, Split] = field(default_factory=dict)
 

@@ -1,45 +1,32 @@
-"""The data stage: draws the shots, decodes every image once, and lists what could not be read.
-
-classes.json   [{"name", "prompt", "category"}]      the order is the class number
-shots.npy      uint8 (K * k, C, C, 3)                shorter side resized to C, central square: the
-               cache that views
-                                                     are cut from; all training images with ``shots:
-                                                     all``
-test.npy       uint8 (N, S, S, 3)                    the runtime's own geometry, as on the device
-shots.json     test.json  [{"key", "label"}]         skipped.json  [{"key", "reason"}]
-test_<domain>.npy, test_<domain>.json                every further domain that was asked for, like
-                                                     test
-"""
+"""The data stage: draws the shots, decodes every image once, and lists what could not be read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compress.data.rows import RowWriter
-from compress.data.shots import draw_shots, stratified_part
+from compress.data.artifact import SHOTS, TEST, DataArtifact
+from compress.data.geometry import eval_geometry, shot_geometry
+from compress.data.shots import WINDOW, draw_shots, stratified_part
 from compress.data.sources import open_source
 from compress.data.split import Source, Split
-from compress.engine.config import ImageSettings, Settings
+from compress.engine.config import Settings
 from compress.engine.errors import DataError
-from compress.engine.store import write_json
 from runtime.errors import ImageError
-from runtime.preprocess import PreprocessSpec, geometry
+from runtime.preprocess import Geometry, geometry
 
 if TYPE_CHECKING:
     from compress.engine.stage import StageContext
 
-WINDOW = 64  # images decoded ahead of the writer
 MOST_UNREADABLE = 0.5  # share of a test split beyond which something else is wrong
 
 
 def fingerprint(settings: Settings) -> dict[str, str]:
-    """What the source's content is: part of the stage's identity, next to its settings."""
+    """The identity of the source's content: part of the stage's, next to its settings."""
     return open_source(settings.data).identity()
 
 
@@ -48,32 +35,33 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
     Raises:
         ConfigError: an unknown dataset, domain or style.
-        DownloadError: a dataset that cannot be had.
-        DataError: classes or images that cannot be used, too few of them, or a shot among the test
-            images.
+        DownloadError: a dataset that is neither on disk nor downloadable.
+        DataError: unusable classes or images, too few of them, or a shot among the test images.
     """
     data, image = ctx.settings.data, ctx.settings.image
     source = open_source(data)
-    tests = {
-        "test": source.test,
-        **{f"test_{domain}": split for domain, split in source.others.items()},
-    }
+    domains = {f"{TEST}_{domain}": split for domain, split in source.others.items()}
+    tests = {TEST: source.test, **domains}
     if data.test_limit is not None:
         tests = {
-            name: _limited(split, source.names, data.test_limit) for name, split in tests.items()
+            name: split.subset(stratified_part(split, source.names, data.test_limit))
+            if data.test_limit < len(split)
+            else split
+            for name, split in tests.items()
         }
     skipped: list[dict[str, str]] = []
-    with ThreadPoolExecutor(ctx.host.workers) as pool:
-        shots = _write_shots(ctx, source, _Reader(source.train, cache_spec(image), pool, skipped))
+    with ThreadPoolExecutor(ctx.host.workers) as threads:
+        read = _ImageReader(source.train, shot_geometry(image), threads, skipped)
+        shots = _write_shots(ctx, source, read)
         counts = {}
         for name, split in tests.items():
-            listed = _write_test(
-                ctx, source, name, split, _Reader(split, eval_spec(image), pool, skipped)
-            )
-            refuse_leaks(shots, listed, name)
-            counts[name] = len(listed)
-    write_json(ctx.folder / "classes.json", [asdict(entry) for entry in source.classes])
-    write_json(ctx.folder / "skipped.json", skipped)
+            read = _ImageReader(split, eval_geometry(image), threads, skipped)
+            keys = _write_test(ctx, source, name, split, read)
+            refuse_leaks(shots, keys, name)
+            counts[name] = len(keys)
+    artifact = DataArtifact(ctx.folder)
+    artifact.write_classes(source.classes)
+    artifact.write_skipped(skipped)
     notes = list(source.notes)
     if skipped:
         notes.append(
@@ -86,9 +74,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "classes": len(source.classes),
         "shots": data.shots,
         "train_images": len(shots),
-        "test_images": counts["test"],
+        "test_images": counts[TEST],
         "domain": source.domain,
-        "domains": {domain: counts[f"test_{domain}"] for domain in source.others},
+        "domains": {domain: counts[f"{TEST}_{domain}"] for domain in source.others},
         "skipped": len(skipped),
         "image_size": image.size,
         "cache_size": image.resize,
@@ -97,40 +85,25 @@ def run(ctx: StageContext) -> dict[str, Any]:
     }
 
 
-def cache_spec(image: ImageSettings) -> PreprocessSpec:
-    """The geometry of shots.npy: a square of the edge that the test images are resized to before
-    their crop.
-    """
-    return PreprocessSpec(
-        image.resize, image.resize, image.interpolation, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    )
-
-
-def eval_spec(image: ImageSettings) -> PreprocessSpec:
-    """The geometry of test.npy."""
-    return PreprocessSpec(
-        image.size, image.resize, image.interpolation, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    )
-
-
-class _Reader:
-    """Decodes images on threads, in order; what cannot be read is None and goes on the list."""
+class _ImageReader:
+    """Decodes images of a split on threads, in order; unreadable ones are None and listed."""
 
     def __init__(
         self,
         split: Split,
-        spec: PreprocessSpec,
-        pool: ThreadPoolExecutor,
+        spec: Geometry,
+        threads: ThreadPoolExecutor,
         skipped: list[dict[str, str]],
     ) -> None:
-        self._split, self._spec, self._pool, self._skipped = split, spec, pool, skipped
+        self._split, self._spec = split, spec
+        self._threads, self._skipped = threads, skipped
 
     def __call__(self, indices: Sequence[int]) -> list[np.ndarray | None]:
         """Pixels uint8 (edge, edge, 3) of each image."""
         out: list[np.ndarray | None] = []
-        for index, result in zip(indices, self._pool.map(self._read, indices), strict=True):
+        for index, result in zip(indices, self._threads.map(self._read, indices), strict=True):
             if isinstance(result, str):
-                self._skipped.append({"key": self._split.key(index), "reason": result})
+                self._skipped.append({"key": self._split.keys[index], "reason": result})
             out.append(None if isinstance(result, str) else result)
         return out
 
@@ -138,72 +111,73 @@ class _Reader:
         try:
             return geometry(self._split.image(index), self._spec)
         except ImageError as error:
-            where = self._split.load(
-                index
-            )  # a path says nothing the key does not say, and differs between machines
+            where = self._split.load(index)
+            # the key says it already, and a path differs between machines
             return str(error).replace(str(where), "file") if isinstance(where, Path) else str(error)
 
 
-def _write_shots(ctx: StageContext, source: Source, read: _Reader) -> list[str]:
-    """Writes shots.npy and shots.json; the keys of the shots."""
-    edge, shots = ctx.settings.image.resize, ctx.settings.data.shots
-    listed: list[dict[str, Any]] = []
+def _write_shots(ctx: StageContext, source: Source, read: _ImageReader) -> list[str]:
+    """Writes the shots and returns their keys."""
+    artifact, shots = DataArtifact(ctx.folder), ctx.settings.data.shots
+    keys: list[str] = []
+    labels: list[int] = []
     total = len(source.train) if shots == "all" else shots * len(source.classes)
     with (
-        RowWriter(ctx.folder / "shots.npy", (edge, edge, 3)) as file,
+        artifact.pixel_writer(SHOTS, ctx.settings.image.resize) as file,
         ctx.progress.task("read shots", total=total, unit="image") as task,
     ):
         if shots:
-            for label, index, pixels in draw_shots(
-                source.train, source.names, shots, ctx.settings.seed, read
-            ):
+            drawn = draw_shots(source.train, source.names, shots, ctx.settings.seed, read)
+            for label, index, pixels in drawn:
                 file.append(pixels)
-                listed.append({"key": source.train.key(index), "label": label})
+                keys.append(source.train.keys[index])
+                labels.append(label)
                 task.advance()
-    write_json(ctx.folder / "shots.json", listed)
-    return [row["key"] for row in listed]
+    artifact.write_rows(SHOTS, keys, labels)
+    return keys
 
 
 def _write_test(
-    ctx: StageContext, source: Source, name: str, test: Split, read: _Reader
+    ctx: StageContext, source: Source, name: str, test: Split, read: _ImageReader
 ) -> list[str]:
-    """Writes ``<name>.npy`` and ``<name>.json``; the keys of the images."""
-    edge, what = ctx.settings.image.size, f"{name.replace('_', ' ', 1)} images"
-    listed: list[dict[str, Any]] = []
+    """Writes a test set and returns the keys of its images."""
+    artifact, what = DataArtifact(ctx.folder), f"{name.replace('_', ' ', 1)} images"
+    kept: list[int] = []
     with (
-        RowWriter(ctx.folder / f"{name}.npy", (edge, edge, 3)) as file,
+        artifact.pixel_writer(name, ctx.settings.image.size) as file,
         ctx.progress.task(f"read {what}", total=len(test), unit="image") as task,
     ):
-        for window in _windows(len(test)):
+        for start in range(0, len(test), WINDOW):
+            window = range(start, min(start + WINDOW, len(test)))
             for index, pixels in zip(window, read(window), strict=True):
                 if pixels is not None:
                     file.append(pixels)
-                    listed.append({"key": test.key(index), "label": int(test.labels[index])})
+                    kept.append(index)
             task.advance(len(window))
-    if len(listed) < (1 - MOST_UNREADABLE) * len(test):
+    if len(kept) < (1 - MOST_UNREADABLE) * len(test):
         raise DataError(
             f"most of the {what} cannot be read",
-            got=f"{len(listed)} readable of {len(test)}",
-            remedy=f"check that the dataset is complete, e.g. {test.key(0)}",
+            got=f"{len(kept)} readable of {len(test)}",
+            remedy=f"check that the dataset is complete, e.g. {test.keys[0]}",
         )
-    lost = set(test.labels.tolist()) - {entry["label"] for entry in listed}
+    labels = test.labels[kept].tolist()
+    lost = set(test.labels.tolist()) - set(labels)
     if lost:
-        names = ", ".join(source.names[label] for label in sorted(lost))
         raise DataError(
             f"a class has no readable image among the {what}",
-            got=names,
+            got=", ".join(source.names[label] for label in sorted(lost)),
             remedy="replace its images",
         )
-    write_json(ctx.folder / f"{name}.json", listed)
-    return [row["key"] for row in listed]
+    keys = [test.keys[index] for index in kept]
+    artifact.write_rows(name, keys, labels)
+    return keys
 
 
 def refuse_leaks(shots: Iterable[str], tests: Iterable[str], name: str) -> None:
-    """No image may be both a shot and a test image; a reader that lists one twice would make every
-    accuracy a lie.
+    """Refuses images that are both shots and test images: they would falsify every accuracy.
 
     Raises:
-        DataError: names the first images that are.
+        DataError: names the first of them.
     """
     both = sorted(set(shots) & set(tests))
     if both:
@@ -213,11 +187,3 @@ def refuse_leaks(shots: Iterable[str], tests: Iterable[str], name: str) -> None:
             expected="no image on both sides",
             remedy="this is a bug of the dataset's reader: please report it",
         )
-
-
-def _limited(split: Split, names: Sequence[str], limit: int) -> Split:
-    return split.subset(stratified_part(split, names, limit)) if limit < len(split) else split
-
-
-def _windows(count: int) -> Iterator[range]:
-    return (range(start, min(start + WINDOW, count)) for start in range(0, count, WINDOW))

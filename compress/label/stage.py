@@ -1,160 +1,93 @@
 """Stage "label": the teacher's targets, cached once per image view.
 
 A view is image ``i`` of a pool ("real" or "synthetic") rendered with the seed ``derive(run seed,
-"view", pool, i, v)``, see ``augment.py``. The teacher sees every view exactly once, here; training
-replays the same pixels beside the cached answer. Work is kept shard by shard, so a killed run
-continues where it stopped and ends with the same bytes.
+"view", pool, i, v)``, see ``compress/data/augment.py``. The teacher sees every view exactly once,
+here; training replays the same pixels beside the cached answer. Work is kept shard by shard, so a
+killed run continues where it stopped and ends with the same bytes.
 
-``label.pools`` says which pools the teacher is asked about. One that is left out costs no teacher
-call and has no targets: condition prediction (methods.md A.3), for instance, needs the real images'
-    features and nothing else.
+``label.pools`` names the pools that the teacher labels. A pool left out costs no teacher call and
+has no targets: the condition prediction of Sasaki et al., for instance, needs only the features of
+the real images.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
+from compress.data.artifact import DataArtifact
 from compress.data.augment import ViewRecipe, render_view
+from compress.data.geometry import fit_geometry
 from compress.engine.errors import TrainingError
 from compress.engine.seeds import derive
 from compress.engine.stage import StageContext
-from compress.engine.store import write_json
 from compress.evaluate.metrics import domain_gap, within_class_diversity
+from compress.label.artifact import LabelArtifact, PoolKind, PoolTargets
+from compress.label.pools import ImagePool, read_pools
+from compress.teacher.artifact import Heads, TeacherArtifact
 from compress.teacher.clip import Teacher, load_teacher
-from compress.teacher.stage import fit_geometry, load_heads
+from runtime.files.atomic import atomic
 
 UNFILTERED = "label.agreement_filter did nothing: label.pools leaves the synthetic images out"
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Images to be labeled.
-
-    Attributes:
-        kind: "real" or "synthetic".
-        images: ``(N, C, C, 3)`` uint8, may be a memory map.
-        classes: ``(N,)`` class of each image.
-        views: V, views per image.
-    """
-
-    kind: str
-    images: NDArray[np.uint8]
-    classes: NDArray[np.int64]
-    views: int
-
-    def shards(self, batch: int) -> Iterator[tuple[int, int]]:
-        """Ranges of images whose views make about one batch."""
-        step = max(1, batch // self.views)
-        yield from (
-            (start, min(start + step, len(self.images)))
-            for start in range(0, len(self.images), step)
-        )
-
-
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Writes ``targets.safetensors`` and ``views.json``.
-
-    targets, for every pool of ``label.pools``: ``real_features`` (n, V, D) fp16, ``real_logits``
-        (n, V, K) fp32, the same
-    for ``synthetic_``; and always ``keep`` (N,) bool, False for synthetic images that the agreement
-    filter left out. views.json: the recipe, and of each pool its images, its views and whether the
-        teacher was asked.
-    """
-    from safetensors.numpy import save_file
-
-    settings, recipe = (
-        ctx.settings.label,
-        ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image),
-    )
-    heads = load_heads(ctx.inputs["teacher"].path)
-    head, scale = heads["probe"], float(heads["logit_scale"])
+    """Writes the targets of every pool in ``label.pools``, which images to keep, and the views."""
+    settings = ctx.settings.label
+    recipe = ViewRecipe.from_settings(settings, ctx.settings.image)
+    heads = TeacherArtifact(ctx.inputs["teacher"].path).heads()
     pools = read_pools(ctx)
-    asked: dict[str, Pool] = {pool.kind: pool for pool in pools if pool.kind in settings.pools}
-    lazy = _LazyTeacher(ctx)
-    targets: dict[str, NDArray[Any]] = {}
-    for pool in asked.values():
-        features, logits = label_pool(ctx, pool, recipe, lazy, head, scale)
-        targets[f"{pool.kind}_features"], targets[f"{pool.kind}_logits"] = features, logits
-    keep = np.ones(len(pools[1].images), bool)
-    if settings.agreement_filter and "synthetic" in asked:
-        keep = agreeing(vote(targets["synthetic_logits"]), pools[1].classes)
-    save_file({**targets, "keep": keep}, ctx.folder / "targets.safetensors")
+    labeled = {pool.kind: pool for pool in pools if pool.kind in settings.pools}
+
+    @cache
+    def teacher() -> Teacher:  # a resumed stage whose shards are complete never loads it
+        offline = ctx.settings.data.offline
+        return load_teacher(ctx.settings.teacher, ctx.host.device, offline=offline)
+
+    targets = {
+        kind: label_pool(ctx, pool, recipe, teacher, heads) for kind, pool in labeled.items()
+    }
+    synthetic = pools[1].classes
+    keep = np.ones(len(synthetic), bool)
+    if settings.agreement_filter and "synthetic" in targets:
+        keep = agreeing(vote(targets["synthetic"].logits), synthetic)
     counts = {pool.kind: {"images": len(pool.images), "views": pool.views} for pool in pools}
-    told = {kind: {**row, "asked": kind in asked} for kind, row in counts.items()}
-    write_json(
-        ctx.folder / "views.json",
-        {
-            "recipe": recipe.plain(),
-            "pools": told,
-            "seed": 'derive(run seed, "view", pool, image, view)',
-        },
-    )
-    names = [
-        row["name"] for row in json.loads((ctx.inputs["data"].path / "classes.json").read_text())
-    ]
-    dropped = np.bincount(pools[1].classes[~keep], minlength=len(names))
+    views = {kind: {**row, "asked": kind in labeled} for kind, row in counts.items()}
+    LabelArtifact(ctx.folder).write(targets, keep, recipe.plain(), views)
+    names = [entry.name for entry in DataArtifact(ctx.inputs["data"].path).classes]
+    dropped = np.bincount(synthetic[~keep], minlength=len(names))
     return {
         **{f"{kind}_{key}": value for kind, row in counts.items() for key, value in row.items()},
-        "pools": sorted(asked),
-        "teacher_images": sum(len(pool.images) * pool.views for pool in asked.values()),
-        "teacher_agreement_synthetic": _agreement(targets, asked.get("synthetic")),
-        "teacher_agreement_real": _agreement(targets, asked.get("real")),
-        **_looks(targets, asked),
+        "pools": sorted(labeled),
+        "teacher_images": sum(len(pool.images) * pool.views for pool in labeled.values()),
+        "teacher_agreement_synthetic": _agreement(targets, labeled, "synthetic"),
+        "teacher_agreement_real": _agreement(targets, labeled, "real"),
+        **_diversity(targets, labeled),
         "agreement_filter": settings.agreement_filter,
         "dropped": int(dropped.sum()),
         "dropped_per_class": {name: int(n) for name, n in zip(names, dropped, strict=True) if n},
-        "notes": [UNFILTERED] if settings.agreement_filter and "synthetic" not in asked else [],
+        "notes": [UNFILTERED] if settings.agreement_filter and "synthetic" not in labeled else [],
     }
-
-
-def read_pools(ctx: StageContext) -> tuple[Pool, Pool]:
-    """The real shots and the synthetic images of a run, with their numbers of views."""
-    data, made = ctx.inputs["data"].path, ctx.inputs["generate"].path
-    shots, synthetic = (
-        np.load(data / "shots.npy", mmap_mode="r"),
-        np.load(made / "synthetic.npy", mmap_mode="r"),
-    )
-    shot_classes = [row["label"] for row in json.loads((data / "shots.json").read_text())]
-    classes = [
-        json.loads(line)["class_id"] for line in (made / "synthetic.jsonl").read_text().splitlines()
-    ]
-    settings = ctx.settings.label
-    real_views = settings.real_views or balanced_views(len(shots), len(synthetic), settings.views)
-    return (
-        Pool("real", shots, np.asarray(shot_classes, np.int64), real_views),
-        Pool("synthetic", synthetic, np.asarray(classes, np.int64), settings.views),
-    )
-
-
-def balanced_views(real: int, synthetic: int, views: int) -> int:
-    """Views per real shot so that both pools have about as many views; at least as many as a
-    synthetic image has.
-    """
-    return max(views, -(-synthetic * views // real)) if real else views
 
 
 def label_pool(
     ctx: StageContext,
-    pool: Pool,
+    pool: ImagePool,
     recipe: ViewRecipe,
-    teacher: _LazyTeacher,
-    head: NDArray[np.float32],
-    scale: float,
-) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
-    """Features ``(N, V, D)`` and logits ``(N, V, K) = scale * cos`` of all views of a pool, resumed
-    from its shards.
+    teacher: Callable[[], Teacher],
+    heads: Heads,
+) -> PoolTargets:
+    """The teacher's features and logits ``scale * cos`` of all views of a pool, shard by shard.
 
     Raises:
-        TrainingError: the teacher answered with something that is not a number.
+        TrainingError: the teacher's features are not finite.
     """
     from safetensors.numpy import load_file, save_file
 
@@ -172,28 +105,26 @@ def label_pool(
             clock = time.perf_counter()
             views = np.stack([job.result() for job in ahead])
             waited = time.perf_counter() - clock
-            ahead = (
-                _submit(threads, ctx, pool, recipe, todo[position + 1][1])
-                if position + 1 < len(todo)
-                else []
-            )
-            features = teacher.get().encode_images(fit_geometry(views, teacher.get().spec))
+            if position + 1 < len(todo):
+                ahead = _submit(threads, ctx, pool, recipe, todo[position + 1][1])
+            features = teacher().encode_images(fit_geometry(views, teacher().spec))
             if not np.isfinite(features).all():
                 span = f"{pool.kind} images {start}..{stop - 1}"
                 raise TrainingError("the teacher's features are not finite", got=span)
             shape = (stop - start, pool.views, -1)
+            logits = np.float32(heads.logit_scale) * (features @ heads.probe.T)
             shard = {
                 "features": features.reshape(shape).astype(np.float16),
-                "logits": (np.float32(scale) * (features @ head.T)).reshape(shape),
+                "logits": logits.reshape(shape),
             }
-            save_file(shard, path.with_suffix(".tmp"))
-            os.replace(path.with_suffix(".tmp"), path)
+            with atomic(path) as temporary:
+                save_file(shard, temporary)
             task.advance(len(views), wait_s=waited)
     shards = [load_file(path) for path in files]
-    classes, width = head.shape
+    classes, width = heads.probe.shape
     no_features = np.empty((0, pool.views, width), np.float16)
     no_logits = np.empty((0, pool.views, classes), np.float32)
-    return (
+    return PoolTargets(
         np.concatenate([no_features, *(shard["features"] for shard in shards)]),
         np.concatenate([no_logits, *(shard["logits"] for shard in shards)]),
     )
@@ -202,13 +133,11 @@ def label_pool(
 def _submit(
     threads: ThreadPoolExecutor,
     ctx: StageContext,
-    pool: Pool,
+    pool: ImagePool,
     recipe: ViewRecipe,
     span: tuple[int, int],
 ) -> list[Future[NDArray[np.uint8]]]:
-    """Starts rendering the views of a range of images; row ``i * V + v`` is view v of the range's
-    i-th image.
-    """
+    """Starts rendering a range of images: row ``i * V + v`` is view v of the range's image i."""
     return [
         threads.submit(
             render_view,
@@ -222,70 +151,44 @@ def _submit(
 
 
 def vote(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The teacher's opinion of an image, ``(N, V, K)`` -> ``(N, K)``: the mean of its views'
-    probabilities.
-    """
-    shifted = np.exp(logits - logits.max(axis=2, keepdims=True))
-    mean: NDArray[np.float32] = (shifted / shifted.sum(axis=2, keepdims=True)).mean(axis=1)
+    """Mean class probabilities ``(N, K)`` over the views' logits ``(N, V, K)``."""
+    mean: NDArray[np.float32] = softmax(logits, axis=2).mean(axis=1)
     return mean
 
 
 def agreeing(votes: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which images the teacher assigns to their class, ``(N,)``; a class that would be lost keeps
-    its best image.
+    """Which images the teacher assigns to their class, ``(N,)``.
+
+    A class that would lose all its images keeps the best one.
     """
     keep = votes.argmax(axis=1) == classes
-    for wanted in np.unique(classes):
-        members = np.flatnonzero(classes == wanted)
+    for label in np.unique(classes):
+        members = np.flatnonzero(classes == label)
         if not keep[members].any():
-            keep[members[votes[members, wanted].argmax()]] = True
+            keep[members[votes[members, label].argmax()]] = True
     return keep
 
 
-def _agreement(targets: Mapping[str, NDArray[Any]], pool: Pool | None) -> float | None:
-    """Share of a pool's images that the teacher assigns to their class; None if it was not asked,
-    or there are none.
-    """
-    if pool is None or not len(pool.classes):
+def _agreement(
+    targets: Mapping[PoolKind, PoolTargets], pools: Mapping[PoolKind, ImagePool], kind: PoolKind
+) -> float | None:
+    """Share of a pool's images that the teacher assigns to their class; None without any."""
+    if kind not in pools or not len(pools[kind].classes):
         return None
-    return float((vote(targets[f"{pool.kind}_logits"]).argmax(axis=1) == pool.classes).mean())
+    return float((vote(targets[kind].logits).argmax(axis=1) == pools[kind].classes).mean())
 
 
-def _looks(
-    targets: Mapping[str, NDArray[Any]], asked: Mapping[str, Pool]
+def _diversity(
+    targets: Mapping[PoolKind, PoolTargets], pools: Mapping[PoolKind, ImagePool]
 ) -> dict[str, float | None]:
-    """Diversity of each pool and the gap between them, from the teacher's features of every image's
-    first view.
-    """
-    first = {kind: targets[f"{kind}_features"][:, 0] for kind in asked}
+    """Diversity of each pool and the gap between them, from every image's first view."""
+    first = {kind: answers.features[:, 0] for kind, answers in targets.items()}
     out: dict[str, float | None] = {f"diversity_{kind}": None for kind in ("synthetic", "real")}
-    out.update(
-        {
-            f"diversity_{kind}": within_class_diversity(rows, asked[kind].classes)
-            for kind, rows in first.items()
-        }
-    )
+    for kind, rows in first.items():
+        out[f"diversity_{kind}"] = within_class_diversity(rows, pools[kind].classes)
     out["domain_gap"] = None
     if len(first) == 2:
         out["domain_gap"] = domain_gap(
-            first["synthetic"], asked["synthetic"].classes, first["real"], asked["real"].classes
+            first["synthetic"], pools["synthetic"].classes, first["real"], pools["real"].classes
         )
     return out
-
-
-class _LazyTeacher:
-    """Loads the teacher when the first view needs it: a resumed stage whose shards are complete
-    never does.
-    """
-
-    def __init__(self, ctx: StageContext) -> None:
-        self._ctx = ctx
-        self._teacher: Teacher | None = None
-
-    def get(self) -> Teacher:
-        if self._teacher is None:
-            ctx = self._ctx
-            self._teacher = load_teacher(
-                ctx.settings.teacher, ctx.host.device, offline=ctx.settings.data.offline
-            )
-        return self._teacher

@@ -96,18 +96,18 @@ def unused_images(run: Run, limit: int = 1000) -> tuple[np.ndarray, np.ndarray]:
 
     The same images for every run of a source and seed, as many of each class as far as there are.
     """
+    from compress.data.geometry import eval_geometry
     from compress.data.shots import stratified_part
     from compress.data.sources import open_source
-    from compress.data.stage import eval_spec
     from runtime.preprocess import geometry
 
     source = open_source(run.settings.data)
     shots = {row["key"] for row in json.loads((run.stages["data"].path / "shots.json").read_text())}
     rest = source.train.subset(
-        [i for i in range(len(source.train)) if source.train.key(i) not in shots]
+        [i for i in range(len(source.train)) if source.train.keys[i] not in shots]
     )
     part = rest.subset(stratified_part(rest, source.names, min(limit, len(rest))))
-    spec = eval_spec(run.settings.image)
+    spec = eval_geometry(run.settings.image)
     return np.stack([geometry(part.image(i), spec) for i in range(len(part))]), part.labels
 
 
@@ -122,10 +122,10 @@ def hits_on(run: Run, sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> NDArray[
     """What the run's student, exported and run by the runtime, gets right on images with labels,
     ``(N,)`` bool.
     """
-    from compress.distill.students import load_student
+    from compress.distill.artifact import DistillArtifact
     from export.onnx.convert import save, to_onnx
 
-    student = load_student(run.stages["distill"].path)
+    student = DistillArtifact(run.stages["distill"].path).student()
     with tempfile.TemporaryDirectory() as folder:
         runner = load(
             BACKEND,

@@ -20,10 +20,9 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from torch.nn import functional
 
+from compress.engine.arithmetic import bf16_pays
 from compress.engine.errors import DataError
-from compress.petals.nets import EMBED_DIM, EMBED_SCALE, INPUT_SIZE, PetalPrior
-from compress.petals.rendering import pixels
-from compress.petals.runs import bf16_pays
+from compress.petals.nets import EMBED_DIM, EMBED_SCALE, INPUT_SIZE, PetalPrior, pixels
 from compress.petals.weights import WEIGHTS, load_teacher
 
 CHUNK = 32  # images per network call

@@ -1,12 +1,11 @@
-"""The networks of the world `petals`, all of them known shapes at a small size.
+"""The networks of the world `petals`, known shapes at a small size.
 
     teacher     open_clip.CLIP: a timm ResNet (``petal_resnet``) and open_clip's text tower, D = 128
-    generator   diffusers UNet2DConditionModel conditioned on an image embedding, as Kandinsky 2.2's
-                decoder is
     prior       a residual MLP from text embedding to image embedding, with the spread it leaves
                 unexplained
     student     ``petal_cnn``, a plain conv-BN-ReLU network whose every layer int8 hardware runs
 
+The generator and the VQ decoder are diffusers' UNet2DConditionModel and VQModel as they are.
 Importing this module registers ``petal_resnet`` and ``petal_cnn`` with timm, so
 ``timm.create_model`` and open_clip's local folders find them by name.
 """
@@ -15,9 +14,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import open_clip
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from timm.models import register_model
@@ -25,21 +24,16 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = [
-    "PetalCNN",
-    "PetalPrior",
-    "clip_config",
-    "new_scheduler",
-    "new_teacher",
-    "new_unet",
-]  # timm appends its two
+from runtime import PreprocessSpec
+
+__all__ = ["PetalCNN", "PetalPrior", "clip_config", "new_teacher", "pixels"]  # timm adds its own
 
 EMBED_DIM = 128
 CONTEXT_LENGTH = 24
 MEAN = STD = (0.5, 0.5, 0.5)
 INPUT_SIZE = 32
-#: unit-norm embeddings times this have unit variance per entry, which is what the generator's
-#: layers expect
+SPEC = PreprocessSpec(INPUT_SIZE, INPUT_SIZE, "bicubic", MEAN, STD)
+# unit-norm embeddings times this have unit variance per entry, as the generator's layers expect
 EMBED_SCALE = EMBED_DIM**0.5
 
 _TIMM_CONFIG: dict[str, Any] = {
@@ -57,9 +51,7 @@ _TIMM_CONFIG: dict[str, Any] = {
 
 @register_model
 def petal_resnet(pretrained: bool = False, **kwargs: Any) -> ResNet:
-    """The teacher's image tower: a ResNet whose stem keeps 32 px and whose stages see 16, 8, 4 and
-    2 px (1.6 M).
-    """
+    """The teacher's image tower: a ResNet of 1.6 M parameters on 32 px; its stages see 16..2 px."""
     model: Any = ResNet(
         BasicBlock,  # type: ignore[arg-type]  # timm annotates an instance
         (2, 2, 2, 1),
@@ -69,17 +61,13 @@ def petal_resnet(pretrained: bool = False, **kwargs: Any) -> ResNet:
     )
     model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, 1, 1, bias=False)
     model.maxpool = nn.AvgPool2d(2)
-    model.pretrained_cfg = model.default_cfg = {
-        **_TIMM_CONFIG,
-        "first_conv": "conv1",
-        "classifier": "fc",
-    }
+    config = {**_TIMM_CONFIG, "first_conv": "conv1", "classifier": "fc"}
+    model.pretrained_cfg = model.default_cfg = config
     return model
 
 
 class PetalCNN(nn.Module):
-    """Conv-BN-ReLU layers, global average pool, an optional linear classifier; 0.13 M parameters at
-    full width.
+    """Conv-BN-ReLU layers, average pool, an optional classifier; 0.13 M parameters at full width.
 
     Args:
         stem: channels of the first convolution; the others keep their ratio to it.
@@ -98,11 +86,8 @@ class PetalCNN(nn.Module):
             width = channels
         self.layers = nn.Sequential(*layers)
         self.num_features = self.head_hidden_size = width
-        self.pretrained_cfg = self.default_cfg = {
-            **_TIMM_CONFIG,
-            "first_conv": "layers.0",
-            "classifier": "fc",
-        }
+        config = {**_TIMM_CONFIG, "first_conv": "layers.0", "classifier": "fc"}
+        self.pretrained_cfg = self.default_cfg = config
         self.reset_classifier(num_classes)
 
     def get_classifier(self) -> nn.Module:
@@ -127,13 +112,11 @@ class PetalCNN(nn.Module):
 
 @register_model
 def petal_cnn(pretrained: bool = False, **kwargs: Any) -> PetalCNN:
-    """The embedded student's trunk; its pretrained weights are in :mod:`compress.petals.weights`,
-    not in timm.
-    """
+    """The embedded student's trunk; ``compress/petals/weights.py`` loads its weights, not timm."""
     return PetalCNN(num_classes=kwargs.get("num_classes", 0), in_chans=kwargs.get("in_chans", 3))
 
 
-#: narrower forms of the student, by the channels of their first convolution
+# narrower students: name -> channels of their first convolution
 STEMS = {f"petal_cnn_w{stem}": stem for stem in (4, 6, 8, 12)}
 
 
@@ -178,47 +161,8 @@ def new_teacher(vocabulary_size: int) -> open_clip.CLIP:
     return open_clip.CLIP(**clip_config(vocabulary_size))
 
 
-def new_unet() -> Any:
-    """An untrained decoder (UNet2DConditionModel) of pixel-unshuffled images (B, 12, 16, 16).
-
-    Its condition is an image embedding, ``added_cond_kwargs={"image_embeds": (B, 128)}`` times
-    ``EMBED_SCALE``.
-    """
-    widths = (64, 128, 128)
-    return UNet2DConditionModel(
-        sample_size=INPUT_SIZE // 2,
-        in_channels=12,
-        out_channels=12,
-        block_out_channels=widths,
-        layers_per_block=1,
-        down_block_types=("DownBlock2D",) * len(widths),
-        up_block_types=("UpBlock2D",) * len(widths),
-        mid_block_type=None,
-        norm_num_groups=16,
-        cross_attention_dim=16,
-        attention_head_dim=32,
-        resnet_time_scale_shift="scale_shift",
-        encoder_hid_dim=EMBED_DIM,
-        encoder_hid_dim_type="image_proj",
-        addition_embed_type="image",
-    )
-
-
-def new_scheduler() -> Any:
-    """The DDIMScheduler of training and sampling: cosine, v-prediction."""
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-        clip_sample=True,
-    )
-
-
 class PetalPrior(ModelMixin, ConfigMixin):  # type: ignore[misc]  # as diffusers' own models
-    """Text to image embedding: a residual MLP for the mean, a Cholesky factor for what the text
-    leaves open.
-    """
+    """Text to image embedding: a residual MLP for the mean, a Cholesky factor for the spread."""
 
     @register_to_config
     def __init__(self, embed_dim: int = EMBED_DIM, hidden: int = 384) -> None:
@@ -233,10 +177,17 @@ class PetalPrior(ModelMixin, ConfigMixin):  # type: ignore[misc]  # as diffusers
         self.register_buffer("spread", torch.zeros(embed_dim, embed_dim))
 
     def forward(self, text: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Unit image embeddings (B, D) for unit text embeddings (B, D); standard normal ``noise``
-        makes it a draw.
+        """Unit image embeddings (B, D) of unit text embeddings (B, D).
+
+        Standard normal ``noise`` (B, D) makes each a random draw.
         """
         mean = functional.normalize(text + self.mlp(text * EMBED_SCALE), dim=-1)
         if noise is None:
             return mean
         return functional.normalize(mean + noise @ self.spread.T, dim=-1)
+
+
+def pixels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 (B, S, S, 3) -> float32 (B, 3, S, S) in [-1, 1], the input of every network here."""
+    rows = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return rows.permute(0, 3, 1, 2).float() / 127.5 - 1

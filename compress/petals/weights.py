@@ -140,21 +140,6 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     }
 
 
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """A safetensors file with the floating tensors rounded to fp16."""
-    import torch
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rounded = {
-        name: tensor.detach()
-        .to("cpu", torch.float16 if tensor.is_floating_point() else tensor.dtype)
-        .contiguous()
-        for name, tensor in tensors.items()
-    }
-    save_file(rounded, path, metadata={"format": "pt"})
-
-
 def read_json(path: Path) -> Any:
     """A JSON file of the weights folder."""
     _must_exist(path)

@@ -75,7 +75,8 @@ def held_out(
         finished: the stages data, teacher and generate of the run at that resolution.
     """
     from compress.data.augment import ViewRecipe, render_view
-    from compress.label.stage import read_pools
+    from compress.label.artifact import LabelArtifact
+    from compress.label.pools import read_pools
 
     fresh = fresh_settings(settings, finished["generate"].facts)
     stages = {stage.name: stage for stage in STAGES}
@@ -91,9 +92,9 @@ def held_out(
         for i in range(len(pool.images))
         for v in range(pool.views)
     ]
-    from safetensors.numpy import load_file
-
-    logits = load_file(label.path / "targets.safetensors")[f"{kind}_logits"]
+    targets = LabelArtifact(label.path).targets(kind)
+    assert targets is not None, "the label stage asks about the one pool of fresh_settings"
+    logits = targets.logits
     what = (
         "fresh synthetic images"
         if kind == "synthetic"
@@ -146,9 +147,9 @@ def predict(
     import torch
 
     import runtime
-    from compress.distill.students import load_student
+    from compress.distill.artifact import DistillArtifact
 
-    net = load_student(student.path)
+    net = DistillArtifact(student.path).student()
     spec = net.spec.preprocess(settings.image)
     with torch.no_grad():
         parts = [

@@ -17,7 +17,8 @@ from compress.data.augment import ViewRecipe, render_view
 from compress.engine.errors import DataError
 from compress.engine.seeds import derive
 from compress.engine.stage import StageContext
-from compress.label.stage import Pool, read_pools
+from compress.label.artifact import LabelArtifact
+from compress.label.pools import ImagePool, read_pools
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,7 @@ def held_out_views(ctx: StageContext, count: int) -> HeldOut:
     Raises:
         DataError: the run has neither shots nor synthetic images, or the count is not positive.
     """
-    from safetensors.numpy import load_file
-
-    keep = load_file(ctx.inputs["label"].path / "targets.safetensors")["keep"].astype(bool)
+    keep = LabelArtifact(ctx.inputs["label"].path).keep
     recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
     pools = [
         (pool, np.flatnonzero(keep) if pool.kind == "synthetic" else np.arange(len(pool.images)))
@@ -83,7 +82,7 @@ def drawn(rows: NDArray[np.int64], count: int) -> list[tuple[int, int]]:
 
 
 def _view(
-    ctx: StageContext, pool: Pool, recipe: ViewRecipe, image: int, view: int
+    ctx: StageContext, pool: ImagePool, recipe: ViewRecipe, image: int, view: int
 ) -> NDArray[np.uint8]:
     return render_view(
         np.asarray(pool.images[image]),

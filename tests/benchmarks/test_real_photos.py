@@ -122,7 +122,7 @@ def test_the_whole_vocabulary_gives_what_the_few_words_gave(tmp_path: Path) -> N
     few = Tokenizer.of_texts(texts)
     torch.manual_seed(0)
     model = new_teacher(len(few.ids)).eval()
-    world.save_teacher(model, few, tmp_path / "teacher")
+    world.save_photo_teacher(model, few, tmp_path)
     loaded, whole = load_teacher(tmp_path)
     assert whole.ids[-1] == CLIP_VOCABULARY - 1
     with torch.no_grad():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
+from synthetic_records import PLAIN, write_records
 
 from compress.api import settings_for
 from compress.bench import stage as bench
@@ -213,8 +214,7 @@ def make(root: Path, settings: Settings, train: int = 40) -> dict[str, Artifact]
         )
     synthetic, made_labels = _synthetic(shots, shot_labels, len(classes), 16, rng)
     np.save(folders["generate"] / "synthetic.npy", synthetic)
-    lines = [json.dumps({"class_id": int(k), "method": "sidclip"}) for k in made_labels]
-    (folders["generate"] / "synthetic.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    write_records(folders["generate"], [replace(PLAIN, class_id=int(k)) for k in made_labels])
     history = [
         {
             "step": s,

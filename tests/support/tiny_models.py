@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from synthetic_records import PLAIN, write_records
 from torch import Tensor, nn
 
 from compress.distill.students import StudentSpec, build
 from compress.engine.config import Settings, resolve
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
-from compress.quantize.graph import PreparedStudent, prepare, set_observers
-from compress.quantize.stage import calibrate
+from compress.quantize.graph import PreparedStudent, prepare
+from compress.quantize.scales import calibrate, set_observers
 
 SIZE, CLASSES = 32, 20
 
@@ -136,7 +138,7 @@ def stage_context(tmp_path: Path, stage: str, **sections: dict[str, Any]) -> Sta
 def _make_inputs(root: Path) -> None:
     from safetensors.torch import save_file
 
-    from compress.distill.students import StudentSpec, build, save_student
+    from compress.distill.artifact import DistillArtifact
 
     rng, classes, shots, made, dim, views = np.random.default_rng(0), 5, 2, 6, 16, 2
     facts: dict[str, dict[str, Any]] = {
@@ -168,10 +170,10 @@ def _make_inputs(root: Path) -> None:
     (data / "shots.json").write_text(json.dumps(lines(classes * shots, "label")))
     np.save(generate / "synthetic.npy", pictures(classes * made))
     records = [
-        {**row, "style_id": index // classes % 3}
-        for index, row in enumerate(lines(classes * made, "class_id"))
+        replace(PLAIN, class_id=index % classes, style_id=index // classes % 3)
+        for index in range(classes * made)
     ]
-    (generate / "synthetic.jsonl").write_text("\n".join(json.dumps(row) for row in records))
+    write_records(generate, records)
     np.save(generate / "conditions.npy", rng.normal(size=(classes * made, 12)).astype(np.float16))
     np.save(
         generate / "source_conditions.npy",
@@ -197,7 +199,7 @@ def _make_inputs(root: Path) -> None:
     spec = StudentSpec("test_resnet", classes, None, SIZE, (0.5,) * 3, (0.5,) * 3, "random")
     student = build(spec)
     settled(student)
-    save_student(student, root / "distill")
+    DistillArtifact(root / "distill").write_student(student)
     _make_teacher(root / "open_clip")
 
 

@@ -1,56 +1,53 @@
-"""Strategy ``inversion``: images that no generator drew, optimized until the teacher sees what was
-asked for.
+"""Strategy ``inversion``: images optimized until the teacher sees what their prompt says.
 
     min over z of  spherical(E_img(G(z)), t) + beta * CE(tau * u(E_img(G(z))) . class head, class)
 
-averaged over cut-outs of G(z). G is a decoder, t a row of the table of prompt targets, tau the
-teacher's own scale. With beta = 0 this is the synthesis of system C (VQGAN-CLIP), with beta = 1
-that of system E, whose second term keeps classes apart that the first would let look alike
-(methods.md C.2, E.3).
+averaged over cut-outs of G(z). G is a decoder, t a prompt target, tau the teacher's own scale and
+beta ``inversion.class_weight``. With beta = 0 this is VQGAN-CLIP, as in Xuan et al. (Prompt
+Diversification, arXiv 2407.15155); with beta = 1 it is Wei et al. (CVLM, OpenReview 1aF2D2CPHi),
+whose second term keeps classes apart that look alike under the first.
 
-The losses of a batch are summed, each image has latents, target and random numbers of its own, and
-Adam works entry by
-entry: the size of the batch changes no image but for rounding.
+The losses of a batch are summed; each image has latents, target and random numbers of its own; Adam
+works entry by entry: but for rounding, no image depends on the size of its batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from compress.engine.arithmetic import bf16_pays
 from compress.engine.config import GenerateSettings
 from compress.engine.seeds import derive
-from compress.generate.base import Decoder, Input, Job, Made, Sources, SynthRecord, wanted_per_class
+from compress.generate.artifact import SyntheticRecord
 from compress.generate.inversion.cutouts import cutouts
-from compress.generate.inversion.prompt_targets import PromptTarget, Target, prompt_target
+from compress.generate.inversion.prompt_targets import PromptTargets, load_targets
 from compress.generate.inversion.spherical import spherical
-from compress.petals.runs import bf16_pays
+from compress.generate.jobs import GeneratedBatch, Job
+from compress.generate.protocols import Decoder
+from compress.generate.sources import Sources
 from compress.teacher.clip import Teacher
 
 
 class Inversion:
-    """The strategy; see the head of this file.
+    """The strategy.
 
     Args:
         settings: ``per_class``, ``synth_ratio``, ``batch``, ``inversion`` and ``prompts``.
         sources: the class names, the run's teacher and, for prototypes, its shots.
     """
 
-    tool: ClassVar[Literal["generator", "decoder"]] = "decoder"
-    needs: ClassVar[frozenset[Input]] = frozenset()
-    asks_teacher: ClassVar[bool] = True
-
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
         self.settings, self.sources = settings, sources
 
     def per_class(self) -> int:
         """As set."""
-        return wanted_per_class(self.settings, self.sources)
+        return self.sources.images_per_class(self.settings)
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -58,49 +55,64 @@ class Inversion:
         return self.sources.teacher()
 
     @cached_property
-    def prompts(self) -> PromptTarget:
-        """Where targets come from; pseudo-words are learned once."""
-        return prompt_target(self.settings.prompts, self.sources, self.teacher)
+    def prompts(self) -> PromptTargets:
+        """The targets; styles are learned once."""
+        return load_targets(self.settings.prompts, self.sources, self.teacher)
 
     def facts(self) -> dict[str, Any]:
-        """What the prompt targets say; the losses are in the records."""
+        """The kind of prompts and its facts; losses are in the records."""
         return {"prompts": self.settings.prompts.kind, **self.prompts.facts()}
 
-    def make(self, jobs: Sequence[Job], tool: Decoder) -> Made:
+    def generate(self, jobs: Sequence[Job], tool: Decoder) -> GeneratedBatch:
         """Optimizes one batch of images."""
         targets = [self.prompts.target(job) for job in jobs]
-        wanted = torch.stack([target.feature for target in targets])
-        labels = torch.tensor([job.class_id for job in jobs], device=wanted.device)
-        images, losses = self.optimize(tool, [job.seed for job in jobs], wanted, labels)
-        pixels = (
-            (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        )
-        records = [self._record(*row, tool) for row in zip(jobs, targets, losses, strict=True)]
-        return Made(pixels, wanted.cpu().numpy(), records)
+        features = torch.stack([target.feature for target in targets])
+        labels = torch.tensor([job.class_id for job in jobs], device=features.device)
+        images, losses = self.optimize(tool, [job.seed for job in jobs], features, labels)
+        pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        records = [
+            SyntheticRecord(
+                job.image_ref,
+                job.class_id,
+                "inversion",
+                job.seed,
+                tool.name,
+                prompt=target.prompt,
+                style_id=target.style_id,
+                source_ids=target.source_ids,
+                weights=tuple(1 / len(target.source_ids) for _ in target.source_ids),
+                cond_embedding_ref=job.condition_ref,
+                loss=loss,
+            )
+            for job, target, loss in zip(jobs, targets, losses, strict=True)
+        ]
+        return GeneratedBatch(pixels.cpu().numpy(), features.cpu().numpy(), records)
 
     def optimize(
-        self, decoder: Decoder, seeds: Sequence[int], wanted: Tensor, labels: Tensor
+        self, decoder: Decoder, seeds: Sequence[int], targets: Tensor, labels: Tensor
     ) -> tuple[Tensor, list[tuple[float, float]]]:
-        """Images ``(B, 3, S, S)`` in [0, 1] for targets ``wanted`` ``(B, D)`` of classes ``labels``
-        ``(B,)``, and each image's loss at the first and at the last step.
+        """Images ``(B, 3, S, S)`` in [0, 1], and each one's loss at the first and the last step.
+
+        Args:
+            targets: ``(B, D)`` unit features.
+            labels: ``(B,)`` classes.
         """
         settings = self.settings.inversion
         latents = decoder.start([derive(seed, "latents") for seed in seeds]).requires_grad_()
         optimizer = torch.optim.Adam([latents], settings.lr)
         for step in range(settings.steps):
-            losses = self.losses(decoder.render(latents), seeds, step, wanted, labels)
-            (gradient,) = torch.autograd.grad(losses.sum(), latents)
-            latents.grad = gradient
+            losses = self.losses(decoder.render(latents), seeds, step, targets, labels)
+            (latents.grad,) = torch.autograd.grad(losses.sum(), latents)
             optimizer.step()
             decoder.clip_(latents)
             if step == 0:
                 first = losses.detach()
         with torch.no_grad():
-            made = decoder.render(latents)
-        return made, list(zip(first.tolist(), losses.tolist(), strict=True))
+            images = decoder.render(latents)
+        return images, list(zip(first.tolist(), losses.tolist(), strict=True))
 
     def losses(
-        self, images: Tensor, seeds: Sequence[int], step: int, wanted: Tensor, labels: Tensor
+        self, images: Tensor, seeds: Sequence[int], step: int, targets: Tensor, labels: Tensor
     ) -> Tensor:
         """The loss ``(B,)`` of each image: means over its cut-outs."""
         settings, teacher = self.settings.inversion, self.teacher
@@ -114,7 +126,7 @@ class Inversion:
         )
         mixed = bf16_pays(torch.device(teacher.device))
         features = teacher.embed_pixels(cuts.flatten(0, 1), mixed=mixed).view(*cuts.shape[:2], -1)
-        losses = spherical(features, wanted[:, None]).mean(1)
+        losses = spherical(features, targets[:, None]).mean(1)
         if settings.class_weight:
             logits = teacher.logit_scale * features @ self.prompts.class_head.T
             repeated = labels[:, None].expand(cuts.shape[:2])
@@ -123,22 +135,3 @@ class Inversion:
             )
             losses = losses + settings.class_weight * entropies.view(cuts.shape[:2]).mean(1)
         return losses
-
-    def _record(
-        self, job: Job, target: Target, loss: tuple[float, float], decoder: Decoder
-    ) -> SynthRecord:
-        shots = target.source_ids
-        return SynthRecord(
-            path=f"synthetic.npy#{job.index}",
-            class_id=job.class_id,
-            method="inversion",
-            prompt=target.prompt,
-            style_id=target.style_id,
-            source_ids=shots,
-            weights=tuple(1 / len(shots) for _ in shots),
-            seed=job.seed,
-            generator_id=decoder.name,
-            noise_level=None,
-            cond_embedding_ref=f"conditions.npy#{job.index}",
-            loss=loss,
-        )

@@ -1,5 +1,6 @@
-"""Decoders that are diffusers VQModels: codebook and decoder of a VQGAN (methods.md C.2, values of
-VQGAN-CLIP [C]).
+"""Decoders that are diffusers VQModels: codebook and decoder of a VQGAN.
+
+Start, quantization, clamp and bounds are those of VQGAN-CLIP's code (nerdyrodent/VQGAN-CLIP).
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from compress.engine.arithmetic import bf16_pays
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, MissingExtraError
 from compress.engine.hub import fingerprint_tensors, hub, not_available
 from compress.engine.seeds import torch_rng
-from compress.generate.inversion.decoders import HAND, Place
-from compress.petals.runs import bf16_pays
+from compress.generate.inversion.decoders import BY_HAND, DecoderWeights
 
-ROWS = 4096  # latent positions compared with the codebook at once: 16,384 codes make that 268 MB
+ROWS = 4096  # latent positions compared with the codebook at once: 268 MB for 16,384 codes
 
 
 class ReplaceGradient(torch.autograd.Function):
-    """The first argument forwards, the gradient to the second: straight through, exactly."""
+    """The first argument forwards, the gradient to the second: exactly straight through."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, shown: Tensor, moved: Tensor) -> Tensor:  # type: ignore[override]
@@ -35,7 +36,7 @@ class ReplaceGradient(torch.autograd.Function):
 
 
 class ClampWithGradient(torch.autograd.Function):
-    """Clamp to [0, 1] whose gradient passes inside, and outside where descent leads back in."""
+    """Clamp to [0, 1]; the gradient passes inside, and outside where descent leads back in."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:  # type: ignore[override]
@@ -53,17 +54,16 @@ class VqDecoder:
     """A frozen VQModel; latents are ``(N, E, S/f, S/f)``.
 
     The network runs in bf16 where that is faster, the latents and the codebook stay float32.
+
+    Raises:
+        ConfigError: an image size that is no multiple of f.
     """
 
     def __init__(
         self, model: Any, image_size: int, name: str, license: str = "unknown", device: str = "cpu"
     ) -> None:
-        self.name, self.license, self.image_size, self.device = (
-            name,
-            license,
-            image_size,
-            torch.device(device),
-        )
+        self.name, self.license, self.image_size = name, license, image_size
+        self.device = torch.device(device)
         self.factor = 2 ** (len(model.config.block_out_channels) - 1)
         if image_size % self.factor:
             raise ConfigError(
@@ -76,32 +76,24 @@ class VqDecoder:
         self.mixed = bf16_pays(self.device)
 
     def fingerprint(self) -> str:
-        """Digest over its weights and what else decides its pixels."""
+        """Digest of its weights and of everything else that decides its pixels."""
         weights = fingerprint_tensors(dict(self.model.state_dict()))
-        return hashlib.sha256(
-            f"{weights} {self.image_size} {self.mixed} {self.device.type}".encode()
-        ).hexdigest()
+        identity = f"{weights} {self.image_size} {self.mixed} {self.device.type}"
+        return hashlib.sha256(identity.encode()).hexdigest()
 
     def start(self, seeds: Sequence[int]) -> Tensor:
-        """Random codebook rows at every place."""
-        edge = self.image_size // self.factor
-        codes = [
-            torch.randint(len(self.codebook), (edge, edge), generator=torch_rng(seed, "vq"))
-            for seed in seeds
-        ]
-        return self.codebook[torch.stack(codes).to(self.device)].permute(0, 3, 1, 2).contiguous()
+        """A random codebook row at every position."""
+        shape, codes = (self.image_size // self.factor,) * 2, len(self.codebook)
+        drawn = [torch.randint(codes, shape, generator=torch_rng(seed, "vq")) for seed in seeds]
+        return self.codebook[torch.stack(drawn).to(self.device)].permute(0, 3, 1, 2).contiguous()
 
     def quantize(self, latents: Tensor) -> Tensor:
-        """The nearest codebook row at every place, with the gradient straight through; same
-        shape.
-        """
+        """The nearest codebook row at every position; the gradient goes straight through."""
         flat = latents.detach().permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
         codes = torch.cat([torch.cdist(part, self.codebook).argmin(1) for part in flat.split(ROWS)])
         batch, _, height, width = latents.shape
-        nearest = (
-            self.codebook[codes].view(batch, height, width, -1).permute(0, 3, 1, 2).contiguous()
-        )
-        shown: Tensor = ReplaceGradient.apply(nearest, latents)
+        nearest = self.codebook[codes].view(batch, height, width, -1).permute(0, 3, 1, 2)
+        shown: Tensor = ReplaceGradient.apply(nearest.contiguous(), latents)
         return shown
 
     def render(self, latents: Tensor) -> Tensor:
@@ -121,7 +113,9 @@ class VqDecoder:
         latents.copy_(latents.maximum(low).minimum(high))
 
 
-def load(place: Place, settings: GenerateSettings, device: str, offline: bool) -> VqDecoder:
+def load(
+    weights: DecoderWeights, settings: GenerateSettings, device: str, offline: bool
+) -> VqDecoder:
     """A VQModel from a folder or from the hub; safetensors only.
 
     Raises:
@@ -136,25 +130,21 @@ def load(place: Place, settings: GenerateSettings, device: str, offline: bool) -
             "a decoder needs diffusers", remedy="pip install 'clip2edge[build]'"
         ) from error
     name = settings.inversion.decoder
-    arguments: dict[str, Any] = {"torch_dtype": torch.float32, "use_safetensors": True}
-    if place.folder:
+    options: dict[str, Any] = {"torch_dtype": torch.float32, "use_safetensors": True}
+    if weights.folder:
         try:
-            model = VQModel.from_pretrained(place.folder, **arguments)
+            model = VQModel.from_pretrained(weights.folder, **options)
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 "the decoder cannot be loaded",
-                got=f"{place.folder}: {str(error).splitlines()[0]}",
+                got=f"{weights.folder}: {str(error).splitlines()[0]}",
                 expected="a diffusers VQModel whose weights fit its config.json",
             ) from error
     else:
         with hub(offline) as online:
+            options |= {"subfolder": weights.subfolder, "local_files_only": not online}
             try:
-                model = VQModel.from_pretrained(
-                    place.repository,
-                    subfolder=place.subfolder,
-                    local_files_only=not online,
-                    **arguments,
-                )
+                model = VQModel.from_pretrained(weights.repository, **options)
             except (OSError, ValueError) as error:
-                raise not_available(f"decoder {name}", error, place=HAND) from error
-    return VqDecoder(model, settings.inversion.image_size, name, place.license, device)
+                raise not_available(f"decoder {name}", error, place=BY_HAND) from error
+    return VqDecoder(model, settings.inversion.image_size, name, weights.license, device)

@@ -239,7 +239,7 @@ def test_every_domain_is_measured_with_the_exported_files(several_domains: Finis
     expected = top1(student.logits_u8(np.load(data / "test_sketch.npy")), labels)
     assert accuracy["domains"]["sketch"]["student_int8"]["top1"] == pytest.approx(expected)
     teacher = Classifier.load(done.stages["export"].path / "teacher" / "model.fp32.onnx", threads=1)
-    at = {split.key(i): i for i in range(len(split))}
+    at = {split.keys[i]: i for i in range(len(split))}
     pixels = np.stack([geometry(split.image(at[row["key"]]), teacher.spec) for row in rows])
     found = accuracy["domains"]["sketch"]["teacher"]
     assert found["top1"] == pytest.approx(top1(teacher.logits_u8(pixels), labels))

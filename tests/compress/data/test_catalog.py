@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from image_folders import encoded, fill
 
-from compress.data.catalog import CATALOG, dataset, default_root, open_dataset
+from compress.data.catalog import CATALOG, dataset, open_dataset, root_of
 from compress.data.names import CALTECH101, CIFAR10, EUROSAT, FLOWERS, IMAGENETTE, STL10, SVHN
-from compress.data.sources import missing_source, open_source
+from compress.data.sources import missing, open_source
 from compress.data.stage import run
-from compress.engine.config import DataSettings, resolve
+from compress.engine.config import DataSettings, Settings, resolve
 from compress.engine.errors import ConfigError, DataError, DownloadError
 from compress.engine.stage import StageContext
 
@@ -70,7 +70,7 @@ def test_flowers_layout_without_checksums(tmp_path, unchecked):
     assert not any("?" in name or "globe-" in name for name in source.names)
     assert names_of(source) == ["pink primrose", "pink and yellow dahlia", "blackberry lily"]
     assert source.train.labels.tolist() == [0, 59, 101, 0]  # train and val
-    assert source.test.key(0) == "flowers-102/jpg/image_00002.jpg" and source.test.image(
+    assert source.test.keys[0] == "flowers-102/jpg/image_00002.jpg" and source.test.image(
         0
     ).size == (20, 14)
     before = source.identity()
@@ -80,7 +80,7 @@ def test_flowers_layout_without_checksums(tmp_path, unchecked):
 
 def test_flowers_with_a_wrong_checksum_is_not_taken(tmp_path):
     place_flowers(tmp_path)
-    with pytest.raises(DownloadError, match="Oxford Flowers-102 could not be had.*corrupted"):
+    with pytest.raises(DownloadError, match="Oxford Flowers-102 can be neither .*corrupted"):
         open_source(named("flowers", tmp_path))
 
 
@@ -120,7 +120,7 @@ def test_food_layout(tmp_path):
     source = open_source(named("food", tmp_path))
     assert source.names == ("apple pie", "tacos") and source.classes[0].category == "food"
     assert names_of(source) == ["tacos", "apple pie"] and len(source.train) == 4
-    assert source.test.key(0) == "food-101/images/tacos/002.jpg" and source.test.image(0).size == (
+    assert source.test.keys[0] == "food-101/images/tacos/002.jpg" and source.test.image(0).size == (
         20,
         14,
     )
@@ -138,7 +138,7 @@ def test_cifar10_layout_without_checksums(tmp_path, unchecked):
     assert np.array_equal(
         np.asarray(source.test.image(3)), pixels[3].reshape(3, 32, 32).transpose(1, 2, 0)
     )
-    assert source.test.key(3) == "test/000003"
+    assert source.test.keys[3] == "test/000003"
 
 
 def test_svhn_layout_without_checksums(tmp_path, unchecked):
@@ -241,7 +241,7 @@ def test_unknown_dataset_names_the_nearest():
 
 @pytest.mark.parametrize("name", sorted(set(CATALOG) - {"petals"}))
 @pytest.mark.parametrize("offline", [True, False])
-def test_what_cannot_be_had_is_one_error_with_every_place(
+def test_an_unreachable_dataset_is_one_error_that_names_every_file(
     tmp_path, no_network, name, offline, capfd
 ):
     with pytest.raises(DownloadError) as caught:
@@ -262,18 +262,18 @@ def test_what_cannot_be_had_is_one_error_with_every_place(
 @pytest.mark.parametrize("name", sorted(set(CATALOG) - {"petals"}))
 def test_missing_says_it_before_any_work(tmp_path, name):
     assert str(tmp_path / CATALOG[name].files[0]) in (
-        missing_source(named(name, tmp_path), reachable=False) or ""
+        missing(Settings(data=named(name, tmp_path)), online=False) or ""
     )
-    online = missing_source(named(name, tmp_path, offline=False), reachable=True)
+    online = missing(Settings(data=named(name, tmp_path, offline=False)), online=True)
     assert (online is None) == CATALOG[name].downloadable
     for file in CATALOG[name].files:
         path = (tmp_path / file).parent if file.endswith(" ...") else tmp_path / file
         path.mkdir(parents=True, exist_ok=True)
-    assert missing_source(named(name, tmp_path), reachable=False) is None
+    assert missing(Settings(data=named(name, tmp_path)), online=False) is None
 
 
 def test_petals_is_never_missing(tmp_path):
-    assert missing_source(named("petals", tmp_path), reachable=False) is None
+    assert missing(Settings(data=named("petals", tmp_path)), online=False) is None
 
 
 def test_rows_are_complete():
@@ -293,4 +293,4 @@ def test_name_lists_are_names_of_torchvisions_classes():
 
 def test_default_root_follows_the_work_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("CLIP2EDGE_WORK", str(tmp_path))
-    assert default_root() == tmp_path / "datasets"
+    assert root_of(DataSettings()) == tmp_path / "datasets"

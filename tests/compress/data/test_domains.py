@@ -14,10 +14,11 @@ from image_folders import domain_folders, encoded, image_folder
 from compress.data import stage
 from compress.data.catalog import CATALOG
 from compress.data.domains import IMAGECLEF, PACS, VISDA, VLCS
+from compress.data.geometry import eval_geometry
 from compress.data.names import PACS as PACS_CLASSES
-from compress.data.sources import missing_source, open_source
-from compress.data.stage import eval_spec, refuse_leaks, run
-from compress.engine.config import DataSettings, resolve
+from compress.data.sources import missing, open_source
+from compress.data.stage import refuse_leaks, run
+from compress.engine.config import DataSettings, Settings, resolve
 from compress.engine.errors import ConfigError, DataError, DownloadError
 from compress.engine.stage import StageContext
 from compress.petals.attributes import STYLES
@@ -43,9 +44,9 @@ def test_every_layout_and_its_variant_is_read(tmp_path, name, variant):
     """The usual folder names, and the last of the others that a layout is known by."""
     reader, at = READERS[name], 0 if variant == "first" else -1
     folders = tuple(aliases[at] for aliases in reader.domains.values())
-    assert missing_source(named(name, tmp_path), reachable=True), "nothing downloads it"
+    assert missing(Settings(data=named(name, tmp_path)), online=True), "nothing downloads it"
     domain_folders(tmp_path / reader.bases[at], folders, reader.names)
-    assert missing_source(named(name, tmp_path), reachable=False) is None
+    assert missing(Settings(data=named(name, tmp_path)), online=False) is None
     source = open_source(named(name, tmp_path, test_domains=("all",)))
     first, *others = reader.domains
     assert (source.domain, list(source.others)) == (first, others) and CATALOG[
@@ -58,7 +59,7 @@ def test_every_layout_and_its_variant_is_read(tmp_path, name, variant):
         np.bincount(split.labels).tolist() == [5] * len(source.names)
         for split in source.others.values()
     )
-    assert source.train.key(0).startswith(f"{reader.bases[at]}/{folders[0]}/")
+    assert source.train.keys[0].startswith(f"{reader.bases[at]}/{folders[0]}/")
 
 
 def test_no_shot_is_in_any_test_set(pacs):
@@ -138,7 +139,7 @@ def test_other_classes_than_the_datasets_are_an_error(tmp_path):
 
 def test_a_domain_that_is_not_on_disk_says_where_it_goes(tmp_path):
     domain_folders(tmp_path / "PACS", ("photo",), PACS_CLASSES, count=2)
-    with pytest.raises(DownloadError, match="PACS could not be had.*by hand.*PACS/sketch/dog"):
+    with pytest.raises(DownloadError, match="PACS can be neither .*by hand.*PACS/sketch/dog"):
         open_source(named("pacs", tmp_path, test_domains=("sketch",)))
 
 
@@ -177,7 +178,7 @@ def test_the_stage_writes_a_test_set_of_every_domain(pacs, tmp_path):
     )
     assert pixels.shape == (35, 16, 16, 3) and {row["label"] for row in rows} == set(range(7))
     assert np.array_equal(
-        pixels[9], geometry(decode(pacs / rows[9]["key"]), eval_spec(chosen.image))
+        pixels[9], geometry(decode(pacs / rows[9]["key"]), eval_geometry(chosen.image))
     )
     shots = {row["key"] for row in json.loads((tmp_path / "out/shots.json").read_text())}
     for name in ("test", "test_photo", "test_sketch"):

@@ -20,7 +20,7 @@ def test_train_and_test_folders(tmp_path):
     assert source.names == ("rose", "water lily")
     assert source.classes[1].prompt == "water lily" and source.classes[1].category == "flower"
     assert (len(source.train), len(source.test)) == (8, 6)
-    assert source.train.key(0) == "train/rose/000.jpg" and source.test.labels.tolist() == [
+    assert source.train.keys[0] == "train/rose/000.jpg" and source.test.labels.tolist() == [
         0,
         0,
         0,
@@ -177,7 +177,7 @@ def test_names_that_are_not_utf8_get_printable_keys(tmp_path):
         file.write(encoded())
     source = open_source(settings(tmp_path))
     odd = next(index for index, key in enumerate(source.train.keys) if "\\xff" in key)
-    source.train.key(odd).encode()
+    source.train.keys[odd].encode()
     assert source.train.image(odd).size == (20, 14)
 
 

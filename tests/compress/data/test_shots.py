@@ -24,7 +24,7 @@ def keys(
 
     drawn = list(draw_shots(source, names, shots, seed, read))
     assert all(index == value and source.labels[index] == label for label, index, value in drawn)
-    return [source.key(index) for _, index, _ in drawn]
+    return [source.keys[index] for _, index, _ in drawn]
 
 
 def test_sets_of_one_seed_are_nested_and_balanced():

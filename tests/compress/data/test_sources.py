@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from compress.data.sources import missing_source, open_source
-from compress.engine.config import DataSettings
+from compress.data.sources import missing, open_source
+from compress.engine.config import DataSettings, Settings
 from compress.engine.errors import ConfigError, DataError
 
 
@@ -24,7 +24,7 @@ def test_class_names_give_no_images():
     [
         (("rose",), "nothing to tell apart.*got 1 class"),
         ((), "nothing to tell apart.*got 0 class"),
-        (("rose", "tulip", "Rose "), "there twice.*got rose"),
+        (("rose", "tulip", "Rose "), "is repeated.*got rose"),
         (("rose", " "), "a class name is empty"),
     ],
 )
@@ -39,5 +39,5 @@ def test_style_is_an_option_of_petals(tmp_path):
 
 
 def test_folders_and_names_are_never_missing_from_a_network(tmp_path):
-    assert missing_source(names("rose", "tulip"), reachable=False) is None
-    assert missing_source(DataSettings(dataset=None, path=tmp_path), reachable=False) is None
+    assert missing(Settings(data=names("rose", "tulip")), online=False) is None
+    assert missing(Settings(data=DataSettings(dataset=None, path=tmp_path)), online=False) is None

@@ -10,8 +10,9 @@ import pytest
 from image_folders import encoded, fill, image_folder, photo
 from PIL import Image
 
+from compress.data.geometry import eval_geometry, shot_geometry
 from compress.data.rows import RowWriter
-from compress.data.stage import cache_spec, eval_spec, fingerprint, run
+from compress.data.stage import fingerprint, run
 from compress.engine.config import Settings, resolve
 from compress.engine.errors import DataError
 from compress.engine.stage import StageContext
@@ -69,7 +70,10 @@ def test_pixels_are_the_runtimes_own(tmp_path):
     images = image_folder(tmp_path / "images")
     chosen = settings(images)
     folder, _ = make(tmp_path, chosen)
-    for name, spec in (("shots", cache_spec(chosen.image)), ("test", eval_spec(chosen.image))):
+    for name, spec in (
+        ("shots", shot_geometry(chosen.image)),
+        ("test", eval_geometry(chosen.image)),
+    ):
         stored = np.load(folder / f"{name}.npy")
         for pixels, row in zip(stored, read(folder, f"{name}.json"), strict=True):
             assert np.array_equal(pixels, geometry(decode(images / row["key"]), spec))
@@ -110,7 +114,7 @@ def test_formats_modes_and_sizes_go_by_content(tmp_path):
     assert facts["skipped"] == 0 and facts["test_images"] == 6 + 9
     row = [entry["key"] for entry in read(folder, "test.json")].index("test/rose/turned.jpg")
     upright = photo(8, (40, 20)).transpose(Image.Transpose.ROTATE_270)
-    expected = geometry(upright, eval_spec(settings(images).image)).astype(int)
+    expected = geometry(upright, eval_geometry(settings(images).image)).astype(int)
     assert np.abs(np.load(folder / "test.npy")[row] - expected).mean() < 6  # JPEG
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("open_clip")
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from synthetic_records import PLAIN, write_records
 from tiny_sources import CLASSES, MODEL, save_folder, write_data
 
 from compress.data.augment import ViewRecipe, render_view
@@ -24,8 +26,10 @@ from compress.engine.seeds import derive
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
 from compress.evaluate.metrics import domain_gap
+from compress.generate.artifact import IMAGES
 from compress.label import stage as label
-from compress.label.stage import agreeing, balanced_views, run, vote
+from compress.label.stage import agreeing, run, vote
+from compress.teacher.artifact import Heads, TeacherArtifact
 from compress.teacher.clip import Teacher, load_teacher
 
 SYNTHETIC = 5
@@ -40,22 +44,22 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     head = np.random.default_rng(0).normal(size=(CLASSES, 24)).astype(np.float32)
     head /= np.linalg.norm(head, axis=1, keepdims=True)
     (root / "teacher").mkdir()
-    heads = {
-        "zero_shot": head[::-1].copy(),
-        "probe": head,
-        "logit_scale": np.asarray(7.5, np.float32),
+    TeacherArtifact(root / "teacher").write_heads(Heads(head[::-1], head, 7.5))
+    rng = np.random.default_rng(4)
+    pixels = rng.integers(0, 255, (SYNTHETIC, 8, 8, 3), dtype=np.uint8)
+    return {
+        "data": Artifact("data", data.path, {}, "data"),
+        "teacher": Artifact("teacher", root / "teacher", {}, "teacher"),
+        "generate": write_synthetic(root / "generate", pixels),
     }
-    save_file(heads, root / "teacher/heads.safetensors")
-    made = root / "generate"
-    made.mkdir()
-    np.save(
-        made / "synthetic.npy",
-        np.random.default_rng(4).integers(0, 255, (SYNTHETIC, 8, 8, 3), dtype=np.uint8),
-    )
-    records = [json.dumps({"class_id": i % CLASSES}) + "\n" for i in range(SYNTHETIC)]
-    (made / "synthetic.jsonl").write_text("".join(records))
-    paths = {"data": data.path, "teacher": root / "teacher", "generate": made}
-    return {name: Artifact(name, path, {}, name) for name, path in paths.items()}
+
+
+def write_synthetic(folder: Path, pixels: np.ndarray) -> Artifact:
+    """A generate stage whose images are of one class after the other."""
+    folder.mkdir()
+    np.save(folder / IMAGES, pixels)
+    write_records(folder, [replace(PLAIN, class_id=i % CLASSES) for i in range(len(pixels))])
+    return Artifact("generate", folder, {}, "generate")
 
 
 def context(inputs: dict[str, Artifact], folder: Path, **options: object) -> StageContext:
@@ -91,9 +95,9 @@ def test_targets_are_the_teachers_answer_to_the_replayed_view(
         "keep": ((5,), "bool"),
     }
     teacher = load_teacher(ctx.settings.teacher)
-    head = load_file(inputs["teacher"].path / "heads.safetensors")["probe"]
+    head = TeacherArtifact(inputs["teacher"].path).heads().probe
     stored = json.loads((ctx.folder / "views.json").read_text())
-    image = np.load(inputs["generate"].path / "synthetic.npy")[4]
+    image = np.load(inputs["generate"].path / IMAGES)[4]
     view = render_view(image, ViewRecipe(**stored["recipe"]), derive(11, "view", "synthetic", 4, 2))
     features = teacher.encode_images(runtime.geometry(Image.fromarray(view), teacher.spec)[None])
     np.testing.assert_allclose(targets["synthetic_features"][4, 2], features[0], atol=1e-3)
@@ -158,13 +162,8 @@ def test_the_vote_is_the_mean_probability() -> None:
 def test_without_synthetic_images_the_arrays_are_empty(
     inputs: dict[str, Artifact], tmp_path: Path
 ) -> None:
-    made = tmp_path / "none"
-    made.mkdir()
-    np.save(made / "synthetic.npy", np.empty((0, 8, 8, 3), np.uint8))
-    (made / "synthetic.jsonl").write_text("")
-    ctx = context(
-        {**inputs, "generate": Artifact("generate", made, {}, "n")}, tmp_path / "a", real_views=None
-    )
+    none = write_synthetic(tmp_path / "none", np.empty((0, 8, 8, 3), np.uint8))
+    ctx = context({**inputs, "generate": none}, tmp_path / "a", real_views=None)
     facts = run(ctx)
     targets = load_file(ctx.folder / "targets.safetensors")
     assert targets["synthetic_logits"].shape == (0, 3, 3)
@@ -173,22 +172,14 @@ def test_without_synthetic_images_the_arrays_are_empty(
     assert facts["teacher_agreement_synthetic"] is None
 
 
-def test_views_are_balanced() -> None:
-    assert balanced_views(96, 1536, 4) == 64
-    assert balanced_views(10, 21, 2) == 5
-    assert balanced_views(100, 0, 4) == 4
-    assert balanced_views(0, 100, 4) == 4
-
-
-@pytest.mark.parametrize("asked, left_out", [("real", "synthetic"), ("synthetic", "real")])
+@pytest.mark.parametrize("labeled, left_out", [("real", "synthetic"), ("synthetic", "real")])
 def test_a_pool_that_is_left_out_costs_no_teacher_call(
     inputs: dict[str, Artifact],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    asked: str,
+    labeled: str,
     left_out: str,
 ) -> None:
-    """methods.md A.7, oracle 5: the teacher sees the real images and no other."""
     seen = []
     encode = Teacher.encode_images
 
@@ -197,12 +188,12 @@ def test_a_pool_that_is_left_out_costs_no_teacher_call(
         return encode(self, images, batch)
 
     monkeypatch.setattr(Teacher, "encode_images", counting)
-    ctx = context(inputs, tmp_path / "a", pools=(asked,), views=1, real_views=1)
+    ctx = context(inputs, tmp_path / "a", pools=(labeled,), views=1, real_views=1)
     facts = run(ctx)
     count = {"real": 6, "synthetic": SYNTHETIC}
-    assert sum(seen) == facts["teacher_images"] == count[asked], "one call an image"
+    assert sum(seen) == facts["teacher_images"] == count[labeled], "one call an image"
     targets = load_file(ctx.folder / "targets.safetensors")
-    assert set(targets) == {f"{asked}_features", f"{asked}_logits", "keep"}
+    assert set(targets) == {f"{labeled}_features", f"{labeled}_logits", "keep"}
     assert targets["keep"].all() and len(targets["keep"]) == SYNTHETIC
     assert (
         facts[f"teacher_agreement_{left_out}"]
@@ -210,10 +201,12 @@ def test_a_pool_that_is_left_out_costs_no_teacher_call(
         is facts[f"diversity_{left_out}"]
         is facts["domain_gap"]
     )
-    assert facts[f"teacher_agreement_{asked}"] is not None and facts[f"diversity_{asked}"] > 0
-    assert facts[f"{left_out}_images"] == count[left_out] and facts["pools"] == [asked]
+    assert facts[f"teacher_agreement_{labeled}"] is not None and facts[f"diversity_{labeled}"] > 0
+    assert facts[f"{left_out}_images"] == count[left_out] and facts["pools"] == [labeled]
     pools = json.loads((ctx.folder / "views.json").read_text())["pools"]
-    assert pools[asked]["asked"] and not pools[left_out]["asked"] and pools[left_out]["views"] == 1
+    assert (
+        pools[labeled]["asked"] and not pools[left_out]["asked"] and pools[left_out]["views"] == 1
+    )
 
 
 def test_teacher_images_count_every_view_also_on_resume(

@@ -1,4 +1,4 @@
-"""The embedded decoder: the shipped VQModel and the phase that makes it."""
+"""The VQModel of the embedded decoder: the shipped one, and the phase that trains it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.petals_training.train_vq import rescale, restart, train_vq
-from compress.petals.decoder import CODES, FOLDER, load_vq, measure_vq, new_vq, save_vq
-from compress.petals.runs import Run
+from benchmarks.petals_training.evaluate import measure_vq
+from benchmarks.petals_training.phase import Phase
+from benchmarks.petals_training.train_vq import (
+    CODES,
+    FOLDER,
+    load_vq,
+    new_vq,
+    rescale,
+    restart,
+    save_vq,
+    train_vq,
+)
 from compress.petals.weights import WEIGHTS, load_teacher, read_json
 
 
@@ -58,8 +67,8 @@ def test_only_idle_codes_move_and_onto_latents() -> None:
 def test_the_phase_learns_and_what_it_saves_loads(tmp_path: Path) -> None:
     flat = np.random.default_rng(0).integers(0, 255, (64, 1, 1, 3), dtype=np.uint8)
     pictures = SimpleNamespace(images=np.tile(flat, (1, 32, 32, 1)))
-    run = Run("vq", 0, "cpu", tmp_path / "log.jsonl", every=0)
-    model = train_vq(run, pictures, load_teacher()[0], 64 * 10)  # type: ignore[arg-type]  # the captions are not asked for
+    phase = Phase("vq", 0, "cpu", tmp_path / "log.jsonl", every=0)
+    model = train_vq(phase, pictures, load_teacher()[0], 64 * 10)  # type: ignore[arg-type]  # the captions are not asked for
     errors = [
         float(line.split('"mse": ')[1].split(",")[0])
         for line in (tmp_path / "log.jsonl").read_text().splitlines()
