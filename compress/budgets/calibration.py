@@ -1,9 +1,8 @@
-"""Estimates corrected by measurements: one factor per precision, fitted to a ``bench.json`` of the
-device.
+"""Factors that correct a device's estimates, fitted to a ``bench.json`` of that device.
 
-The factor is measured / estimated p50 of the very files that were measured, known by their SHA-256;
-the geometric mean where there are several. A precision that was not measured takes the geometric
-mean of those that were, and says so.
+A factor is measured / estimated p50 of the very files that were measured, identified by their
+SHA-256: one per precision, the geometric mean over several rows. A precision that was not measured
+takes the geometric mean of the others, and says so.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
-from compress.budgets.costs import Costs, costs_of
-from compress.budgets.devices import Device, device, matching
-from compress.budgets.roofline import Estimate, estimate
+from compress.budgets.costs import costs_of
+from compress.budgets.devices import device, matching
+from compress.budgets.roofline import estimate
 from compress.engine.errors import BudgetError
 from compress.engine.store import sha256_file, write_json
 
@@ -31,139 +31,77 @@ class Calibration:
     """Factors of a device, and the measurements they come from.
 
     Attributes:
-        device: the profile they are for. mode: the power mode that the bench recorded, or None.
+        device: name of the profile.
         factors: precision -> measured / estimated.
-        source: file, its SHA-256, host, time, and the rows that were used.
+        source: bench file, its SHA-256, host, power mode, time, and the rows used.
     """
 
     device: str
     factors: Mapping[str, float]
     source: Mapping[str, Any]
 
-    def factor(self, precision: str) -> tuple[float, dict[str, Any]]:
+    def factor(self, precision: str) -> tuple[float, Mapping[str, Any]]:
         """The factor of a precision, and where it comes from."""
         if precision in self.factors:
             return self.factors[precision], {**self.source, "measured": precision}
-        mean = math.exp(sum(map(math.log, self.factors.values())) / len(self.factors))
-        return mean, {
-            **self.source,
-            "measured": f"not {precision}: the mean of {', '.join(sorted(self.factors))}",
-        }
+        basis = f"not {precision}: the mean of {', '.join(sorted(self.factors))}"
+        return geometric_mean(self.factors.values()), {**self.source, "measured": basis}
 
     def save(self, path: Path) -> None:
-        """Writes it as JSON, to be named with ``budget.calibration``."""
-        write_json(
-            path,
-            {
-                "schema": SCHEMA,
-                "device": self.device,
-                "factors": dict(self.factors),
-                "source": dict(self.source),
-            },
-        )
+        """Writes it as a JSON file that ``budget.calibration`` accepts."""
+        plain = {"device": self.device, "factors": self.factors, "source": self.source}
+        write_json(path, {"schema": SCHEMA, **plain})
 
 
-def estimated(
-    costs: Costs, where: Device, precision: str, known: Iterable[Calibration] = ()
-) -> Estimate:
-    """The estimate of a model, with the device's calibration where there is one."""
-    found = next((calibration for calibration in known if calibration.device == where.name), None)
-    if found is None:
-        return estimate(costs, where, precision)
-    factor, source = found.factor(precision)
-    return estimate(costs, where, precision, factor=factor, calibration=source)
-
-
-def read_bench(path: Path) -> dict[str, Any]:
-    """A ``bench.json``.
+def load_calibration(path: Path) -> Calibration:
+    """Reads a file of ``compress estimate --save``.
 
     Raises:
-        BudgetError: it is none, or of another schema.
+        BudgetError: another kind of file, or factors that are not positive numbers.
     """
     try:
-        loaded = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        plain = json.loads(path.read_text())
+        schema, name, source = plain["schema"], str(plain["device"]), dict(plain["source"])
+        factors = {str(key): float(value) for key, value in plain["factors"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BudgetError(
-            "the bench cannot be read", got=f"{path}: {error}", expected="a bench.json"
+            "the calibration cannot be read",
+            got=f"{path}: {error}",
+            expected="a file of compress estimate --save",
         ) from error
-    kind, schema = (
-        (loaded.get("kind"), loaded.get("schema")) if isinstance(loaded, dict) else (None, None)
-    )
-    if kind != KIND or schema != 1 or not isinstance(loaded.get("rows"), list):
-        raise BudgetError(
-            "this is no bench of ours",
-            got=f"{path}: kind {kind!r}, schema {schema!r}",
-            expected=f"kind {KIND!r}, schema 1",
-            remedy="compress bench BUNDLE --out bench.json",
-        )
-    return loaded
+    if schema != SCHEMA or not factors or not all(0 < v < math.inf for v in factors.values()):
+        expected = f"schema {SCHEMA} and positive factors"
+        raise BudgetError("the calibration is wrong", got=str(path), expected=expected)
+    device(name)
+    return Calibration(name, factors, source)
 
 
-def device_of(bench: Mapping[str, Any], path: Path, wanted: str | None = None) -> str:
-    """The profile that a bench belongs to: as its board calls itself, or ``wanted`` where that is
-    one of them.
-
-    Raises:
-        BudgetError: the board is another one than ``wanted``, or fits no profile.
-    """
-    board = bench.get("host", {}).get("device")
-    fitting = matching(board)
-    if wanted is None and len(fitting) == 1:
-        return fitting[0]
-    if wanted is not None and (
-        wanted in fitting or wanted == "host" or wanted.startswith("phone-")
-    ):
-        return wanted
-    raise BudgetError(
-        "the bench is not of this device"
-        if wanted
-        else "the bench's board fits no profile, or several",
-        got=f"{path}: board {board!r}",
-        expected=f"a bench of {wanted}" if wanted else "one profile",
-        remedy=f"it fits {', '.join(fitting)}: say which"
-        if fitting
-        else "name the profile as NAME=bench.json",
-    )
-
-
-def calibrate(bench_path: Path, models: Iterable[Path], wanted: str | None = None) -> Calibration:
-    """The factors of a device.
+def calibrate(bench_path: Path, models: Iterable[Path], name: str | None = None) -> Calibration:
+    """Fits the factors of a device.
 
     Args:
         models: ONNX files, those of the measured bundle among them.
-        wanted: the profile; None where the board tells.
+        name: the profile; None to recognize it by the board's own name.
 
     Raises:
         BudgetError: no row of the bench measured one of the files.
     """
     bench = read_bench(bench_path)
-    name = device_of(bench, bench_path, wanted)
-    where, by_hash = device(name), {sha256_file(path): path for path in models}
+    profile = device(device_of(bench, bench_path, name))
+    by_hash = {sha256_file(path): path for path in models}
     ratios: dict[str, list[float]] = {}
     rows = []
     for row in bench["rows"]:
         path = by_hash.get(str(row.get("file_sha256")))
-        if (
-            path is None
-            or row.get("includes") != COMPUTE
-            or row.get("batch") != 1
-            or not row.get("p50_ms")
-        ):
+        is_network = row.get("includes") == COMPUTE and row.get("batch") == 1
+        if path is None or not is_network or not row.get("p50_ms"):
             continue
         precision = str(row["precision"]).partition(".")[0]
-        guess = estimate(costs_of(path), where, precision).p50_ms
-        ratios.setdefault(precision, []).append(row["p50_ms"] / guess)
-        rows.append(
-            {
-                "model": row.get("model"),
-                "precision": precision,
-                "threads": row.get("threads"),
-                "backend": row.get("backend"),
-                "measured_ms": row["p50_ms"],
-                "estimated_ms": guess,
-                "verdict": row.get("verdict"),
-            }
-        )
+        estimated_ms = estimate(costs_of(path), profile, precision).p50_ms
+        ratios.setdefault(precision, []).append(row["p50_ms"] / estimated_ms)
+        told = {key: row.get(key) for key in ("model", "threads", "backend", "verdict")}
+        measured = {"measured_ms": row["p50_ms"], "estimated_ms": estimated_ms}
+        rows.append({"precision": precision, **told, **measured})
     if not rows:
         raise BudgetError(
             "the bench measured none of these files",
@@ -171,46 +109,64 @@ def calibrate(bench_path: Path, models: Iterable[Path], wanted: str | None = Non
             expected="a bench.json of this very bundle",
             remedy="compress bench BUNDLE --out bench.json, on the device",
         )
+    host = bench.get("host", {})
     source = {
         "bench": bench_path.name,
         "sha256": sha256_file(bench_path),
-        "host": bench.get("host", {}).get("device"),
-        "power_mode": bench.get("host", {}).get("power_mode"),
+        "host": host.get("device"),
+        "power_mode": host.get("power_mode"),
         "started": bench.get("started"),
         "rows": rows,
     }
-    factors = {
-        key: math.exp(sum(map(math.log, values)) / len(values)) for key, values in ratios.items()
-    }
-    return Calibration(name, factors, source)
+    return Calibration(
+        profile.name, {key: geometric_mean(values) for key, values in ratios.items()}, source
+    )
 
 
-def load_calibration(path: Path) -> Calibration:
-    """What ``compress estimate --save`` wrote.
+def read_bench(path: Path) -> Mapping[str, Any]:
+    """Reads a ``bench.json``.
 
     Raises:
-        BudgetError: another file, or factors that are no positive numbers.
+        BudgetError: another kind of file, or another schema.
     """
     try:
-        plain = json.loads(path.read_text())
-        factors = {str(key): float(value) for key, value in plain["factors"].items()}
-        name, source = str(plain["device"]), dict(plain["source"])
-        right = (
-            plain["schema"] == SCHEMA
-            and factors
-            and all(0 < v < math.inf for v in factors.values())
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        loaded = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
         raise BudgetError(
-            "the calibration cannot be read",
-            got=f"{path}: {error}",
-            expected="a file of compress estimate --save",
+            "the bench cannot be read", got=f"{path}: {error}", expected="a bench.json"
         ) from error
-    if not right:
+    bench: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
+    kind, schema = bench.get("kind"), bench.get("schema")
+    if kind != KIND or schema != 1 or not isinstance(bench.get("rows"), list):
         raise BudgetError(
-            "the calibration is wrong",
-            got=str(path),
-            expected=f"schema {SCHEMA} and positive factors",
+            "this is not a bench of clip2edge",
+            got=f"{path}: kind {kind!r}, schema {schema!r}",
+            expected=f"kind {KIND!r}, schema 1",
+            remedy="compress bench BUNDLE --out bench.json",
         )
-    device(name)
-    return Calibration(name, factors, source)
+    return bench
+
+
+def device_of(bench: Mapping[str, Any], path: Path, name: str | None = None) -> str:
+    """The profile of a bench: the one its board matches, or ``name`` if that is one of them.
+
+    Raises:
+        BudgetError: the board is another one than ``name``, or matches no profile or several.
+    """
+    board = bench.get("host", {}).get("device")
+    fitting = matching(board)
+    if name is None and len(fitting) == 1:
+        return fitting[0]
+    # profiles without a board's name, this machine and phones, accept any bench
+    if name is not None and (name in fitting or not device(name).matches):
+        return name
+    raise BudgetError(
+        "the bench is not of this device"
+        if name
+        else "the bench's board fits no profile, or several",
+        got=f"{path}: board {board!r}",
+        expected=f"a bench of {name}" if name else "one profile",
+        remedy=f"it fits {', '.join(fitting)}: say which"
+        if fitting
+        else "name the profile as NAME=bench.json",
+    )

@@ -2,8 +2,8 @@
 
     p50<=5ms@orin-nano, size<=6MB, energy<=5mJ@orin-nano, drop<=2pt, top1>=90%
 
-A limit on time, energy or memory without a device is about the one device that the budget names,
-and about the host where it names none or several.
+A limit on time, energy or memory without a device applies to the one device that the budget names,
+and to the host if it names none or several.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from compress.budgets import devices
+from compress.budgets.variants import HOST
 from compress.engine.errors import BudgetError, nearest
-
-HOST = "host"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What can be limited.
+    """A quantity that can be limited.
 
     Attributes:
-        what: in words.
+        what: its description.
         unit: the canonical unit of its values.
         units: spelling -> factor to the canonical unit.
         on_device: whether it depends on hardware.
-        upper: True where less is better, so that the limit is an upper one.
+        is_upper: True where less is better, so that its limit is an upper one.
     """
 
     what: str
     unit: str
     units: Mapping[str, float]
     on_device: bool = True
-    upper: bool = True
+    is_upper: bool = True
 
 
 TIMES = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
@@ -56,16 +56,8 @@ METRICS: dict[str, Metric] = {
     "drop_fp32": Metric(
         "points of top-1 lost against the float student", "points", SHARES, on_device=False
     ),
-    "top1": Metric("top-1 on the test split", "%", SHARES, on_device=False, upper=False),
+    "top1": Metric("top-1 on the test split", "%", SHARES, on_device=False, is_upper=False),
 }
-OPERATORS = {
-    "<=": True,
-    "<": True,
-    "=<": True,
-    ">=": False,
-    ">": False,
-    "=>": False,
-}  # -> an upper limit
 _LIMIT = re.compile(
     r"(?P<metric>[A-Za-z_][A-Za-z_0-9]*)\s*(?P<op><=|=<|<|>=|=>|>)\s*"
     r"(?P<value>[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*(?P<unit>[A-Za-zµ%]*)\s*(?:@\s*(?P<device>\S+))?"
@@ -74,19 +66,26 @@ _LIMIT = re.compile(
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit, its value in the metric's canonical unit (ms, bytes, mJ, points, %)."""
+    """One limit.
+
+    Attributes:
+        op: ``<=``, ``<``, ``>=`` or ``>``.
+        value: in the metric's canonical unit (ms, bytes, mJ, points, %).
+        device: None where the metric does not depend on one.
+        shown: the value as the user wrote it.
+    """
 
     metric: str
     op: str
     value: float
     device: str | None
-    shown: str  # the value as it was written
+    shown: str
 
     @property
     def text(self) -> str:
-        """The limit as it is written: ``p50<=5ms@orin-nano``."""
-        where = f"@{self.device}" if self.device else ""
-        return f"{self.metric}{self.op}{self.shown}{where}"
+        """The limit as a budget spells it: ``p50<=5ms@orin-nano``."""
+        device = f"@{self.device}" if self.device else ""
+        return f"{self.metric}{self.op}{self.shown}{device}"
 
     @property
     def unit(self) -> str:
@@ -94,21 +93,16 @@ class Limit:
         return METRICS[self.metric].unit
 
     def holds(self, value: float) -> bool:
-        """Whether a value in the canonical unit keeps the limit; a last digit of rounding is
-        forgiven.
-        """
+        """Whether a value in the canonical unit keeps the limit, apart from rounding."""
         slack = 1e-9 * max(1.0, abs(self.value))
-        strict = {
-            "<=": value <= self.value + slack,
-            "<": value < self.value,
-            ">=": value >= self.value - slack,
-        }
-        return strict.get(self.op, value > self.value)
+        if self.op == "<=":
+            return value <= self.value + slack
+        if self.op == ">=":
+            return value >= self.value - slack
+        return value < self.value if self.op == "<" else value > self.value
 
     def excess(self, value: float) -> float:
-        """How far a value is on the wrong side: 0.5 = by half of the limit; 0 where the limit
-        holds.
-        """
+        """By which share of the limit a value breaks it; 0 where the limit holds."""
         if self.holds(value):
             return 0.0
         return max(abs(value - self.value) / max(abs(self.value), 1e-12), 1e-9)
@@ -118,53 +112,41 @@ def parse_budget(*texts: str) -> tuple[Limit, ...]:
     """The limits of one or several expressions.
 
     Raises:
-        BudgetError: what cannot be read, with the nearest name of a metric, unit or device; a limit
+        BudgetError: an unreadable limit, with the nearest name of a metric, unit or device; a limit
             given twice.
     """
-    parts = [part for text in texts for part in text.split(",")]
-    read = [_limit(part.strip()) for part in parts if part.strip()]
-    named = {limit.device for limit in read if limit.device}
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    limits = [_limit(part) for part in parts if part]
+    named = {limit.device for limit in limits if limit.device}
     default = named.pop() if len(named) == 1 else HOST
-    limits = tuple(
-        replace(x, device=default) if METRICS[x.metric].on_device and x.device is None else x
-        for x in read
-    )
+    limits = [
+        replace(limit, device=limit.device or default) if METRICS[limit.metric].on_device else limit
+        for limit in limits
+    ]
     if not limits and texts:
-        raise BudgetError(
-            "the budget is empty", got=repr(", ".join(texts)), expected='"p50<=5ms@host, size<=6MB"'
-        )
+        expected = '"p50<=5ms@host, size<=6MB"'
+        raise BudgetError("the budget is empty", got=repr(", ".join(texts)), expected=expected)
     seen: dict[tuple[str, str | None], Limit] = {}
     for limit in limits:
-        before = seen.setdefault((limit.metric, limit.device), limit)
-        if before is not limit:
-            raise BudgetError(
-                "a limit is given twice",
-                got=f"{before.text} and {limit.text}",
-                expected="one of them",
-            )
-    return limits
+        first = seen.setdefault((limit.metric, limit.device), limit)
+        if first is not limit:
+            both = f"{first.text} and {limit.text}"
+            raise BudgetError("a limit is given twice", got=both, expected="one of them")
+    return tuple(limits)
 
 
 def read_budget(texts: Iterable[str]) -> tuple[str, ...]:
-    """What ``--budget`` was given, several times if need be: expressions, or YAML files of them ->
-    one text a limit.
+    """The values of ``--budget``, expressions or YAML files of them, as one text per limit.
 
     A file holds a list of expressions, or a mapping such as ``p50@orin-nano: "<=5ms"``.
 
     Raises:
         BudgetError: a file that cannot be read, or what :func:`parse_budget` refuses.
     """
-    found: list[str] = []
+    expressions: list[str] = []
     for text in texts:
-        found += _file(Path(text)) if Path(text).suffix in (".yaml", ".yml") else [text]
-    return tuple(limit.text for limit in parse_budget(*found))
-
-
-def device_names() -> list[str]:
-    """Names that may follow the ``@``."""
-    from compress.budgets.devices import names
-
-    return names()
+        expressions += _file(Path(text)) if Path(text).suffix in (".yaml", ".yml") else [text]
+    return tuple(limit.text for limit in parse_budget(*expressions))
 
 
 def _limit(text: str) -> Limit:
@@ -176,47 +158,38 @@ def _limit(text: str) -> Limit:
             expected="metric, <= or >=, a number with its unit, and @device",
             remedy='e.g. --budget "p50<=5ms@host, size<=6MB, drop<=2pt"',
         )
-    name, op, device = match["metric"].lower(), match["op"], match["device"]
+    name, unit, written = match["metric"].lower(), match["unit"], match["value"] + match["unit"]
+    op = {"=<": "<=", "=>": ">="}.get(match["op"], match["op"])
     if name not in METRICS:
         raise BudgetError(
             "unknown metric in the budget", got=repr(match["metric"]), remedy=nearest(name, METRICS)
         )
     metric = METRICS[name]
-    op = {"=<": "<=", "=>": ">="}.get(op, op)
-    if OPERATORS[op] is not metric.upper:
+    if op.startswith("<") is not metric.is_upper:
         raise BudgetError(
-            f"{name} needs {'an upper' if metric.upper else 'a lower'} limit",
+            f"{name} needs {'an upper' if metric.is_upper else 'a lower'} limit",
             got=repr(text),
-            expected=f"{name}{'<=' if metric.upper else '>='}{match['value']}{match['unit']}",
+            expected=f"{name}{'<=' if metric.is_upper else '>='}{written}",
         )
-    unit = match["unit"]
     if unit.lower() not in metric.units:
         raise BudgetError(
-            f"{name} needs a unit" if not unit else f"{name} has another unit",
+            f"{name} has another unit" if unit else f"{name} needs a unit",
             got=repr(text),
             remedy=nearest(unit.lower(), metric.units),
         )
-    return Limit(
-        name,
-        op,
-        float(match["value"]) * metric.units[unit.lower()],
-        _device(metric, name, device),
-        match["value"] + unit,
-    )
+    value = float(match["value"]) * metric.units[unit.lower()]
+    return Limit(name, op, value, _device(metric, name, match["device"]), written)
 
 
 def _device(metric: Metric, name: str, device: str | None) -> str | None:
-    if not metric.on_device:
-        if device is not None:
-            raise BudgetError(
-                f"{name} does not depend on a device",
-                got=f"@{device}",
-                expected=f"{name} without @",
-            )
-        return None
-    if device is not None and device not in device_names():
+    if device is not None and not metric.on_device:
         raise BudgetError(
-            "unknown device in the budget", got=repr(device), remedy=nearest(device, device_names())
+            f"{name} does not depend on a device", got=f"@{device}", expected=f"{name} without @"
+        )
+    known = devices.names()
+    if device is not None and device not in known:
+        raise BudgetError(
+            "unknown device in the budget", got=repr(device), remedy=nearest(device, known)
         )
     return device
 
@@ -233,7 +206,8 @@ def _file(path: Path) -> list[str]:
             expected="a YAML file",
         ) from error
     if isinstance(loaded, dict):
-        return [_row(str(key), str(value)) for key, value in loaded.items()]
+        rows = [(*str(key).partition("@"), value) for key, value in loaded.items()]
+        return [f"{metric}{value}{device and '@' + device}" for metric, _, device, value in rows]
     if isinstance(loaded, list) and all(isinstance(row, str) for row in loaded):
         return loaded
     raise BudgetError(
@@ -244,13 +218,8 @@ def _file(path: Path) -> list[str]:
     )
 
 
-def _row(key: str, value: str) -> str:
-    metric, _, device = key.partition("@")
-    return f"{metric}{value}" + (f"@{device}" if device else "")
-
-
 def devices_of(limits: Iterable[Limit]) -> tuple[str, ...]:
-    """The devices that a budget names, in its order; the host where it names none."""
+    """The devices that a budget names, in its order; the host if it names none."""
     return tuple(dict.fromkeys(limit.device for limit in limits if limit.device)) or (HOST,)
 
 

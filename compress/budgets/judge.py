@@ -1,8 +1,8 @@
-"""Limits against a finished run: PASS, FAIL or not known, each with what its value rests on.
+"""Limits against a finished run: PASS, FAIL or not known, each with the basis of its value.
 
-This machine's values are measured by the build; another device's are measured where a
-``bench.json`` of it and of this very bundle was given, and estimates otherwise. An estimate never
-stands where a measurement was asked for and is missing.
+Values of this machine are measured by the build. Those of another device are measured if its
+``bench.json`` of this very bundle is given, and estimates otherwise. An estimate never passes for a
+measurement.
 """
 
 from __future__ import annotations
@@ -10,24 +10,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from compress.budgets.calibration import Calibration
+from compress.budgets.calibration import COMPUTE, Calibration
 from compress.budgets.devices import device, matching
-from compress.budgets.grammar import HOST, Limit, devices_of, parse_budget, show
+from compress.budgets.estimates import estimates, models_of
+from compress.budgets.grammar import Limit, devices_of, parse_budget, show
 from compress.budgets.roofline import Estimate
-from compress.budgets.variants import FILES, estimates, models_of
+from compress.budgets.variants import ENGINES, HOST, PRECISIONS
 
-COMPUTE, TEACHER = "compute", "teacher"
+TEACHER = "teacher"
 NO_TAIL = (
     "a roofline knows no tail: measure there (compress bench BUNDLE --out bench.json), "
     "then compress report --bench"
 )
+NOT_CALIBRATED = "roofline without calibration: easily off by a factor of two"
+JudgedLimit = TypedDict(
+    "JudgedLimit",
+    {
+        "what": str,
+        "metric": str,
+        "device": str | None,
+        "limit": float,
+        "value": float | None,
+        "unit": str,
+        "basis": str,
+        "pass": bool | None,
+        "why": str,
+        "precision": str,
+    },
+)
+"""A row of report.json["budgets"]."""
 
 
 @dataclass(frozen=True)
-class Value:
-    """What is known of a metric: None where nothing is, and why."""
+class LimitValue:
+    """A metric's value, "measured" or "estimate"; None if it is not known, and why."""
 
     value: float | None
     basis: str
@@ -35,219 +53,193 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """All that limits are judged by: the run's report and estimates of its files on other
-    devices.
-    """
+class RunEvidence:
+    """A run's report, and device -> precision -> estimate of its files."""
 
     report: Mapping[str, Any]
     estimates: Mapping[str, Mapping[str, Estimate]]
 
-    def value(self, limit: Limit, precision: str) -> Value:
-        """A limit's metric of the file with this precision."""
+    def value(self, limit: Limit, precision: str) -> LimitValue:
+        """A limit's metric for the file of this precision."""
         if limit.metric == "size":
             return self._size(precision)
         if limit.device is None:
             return self._accuracy(limit.metric, precision)
         if limit.device == HOST:
-            return self._here(limit.metric, precision)
-        return self._there(limit, precision)
+            return self._on_host(limit.metric, precision)
+        return self._on_device(limit.device, limit.metric, precision)
 
-    def _size(self, precision: str) -> Value:
+    def _size(self, precision: str) -> LimitValue:
         sizes = self.report["size_bytes"]
         exact = sizes.get(f"student_{precision}")
         if exact is not None:
-            return Value(float(exact), "measured")
+            return LimitValue(float(exact), "measured")
         if precision == "fp16" and "student_fp32" in sizes:
-            return Value(
-                sizes["student_fp32"] / 2,
-                "estimate",
-                "half of the float file; the fp16 file is not in the bundle",
-            )
-        return Value(None, "measured", f"there is no {precision} file")
+            why = "half of the float file; the fp16 file is not in the bundle"
+            return LimitValue(sizes["student_fp32"] / 2, "estimate", why)
+        return LimitValue(None, "measured", f"there is no {precision} file")
 
-    def _accuracy(self, metric: str, precision: str) -> Value:
-        forms = self.report["accuracy"]
-        own = f"student_{precision}"
-        borrowed = precision == "fp16" and own not in forms
-        student = forms.get("student_fp32" if borrowed else own)
-        if student is None:
-            return Value(None, "measured", "accuracy was not measured: there are no test images")
-        basis, why = (
-            ("estimate", "of the fp32 file: fp16 was not tested") if borrowed else ("measured", "")
-        )
+    def _accuracy(self, metric: str, precision: str) -> LimitValue:
+        accuracy = self.report["accuracy"]
+        own, basis, why = f"student_{precision}", "measured", ""
+        if precision == "fp16" and own not in accuracy:
+            own, basis, why = "student_fp32", "estimate", "of the fp32 file: fp16 was not tested"
+        if own not in accuracy:
+            why = "accuracy was not measured: there are no test images"
+            return LimitValue(None, "measured", why)
+        top1 = accuracy[own]["top1"]
         if metric == "top1":
-            return Value(100 * student["top1"], basis, why)
-        other = forms.get("teacher" if metric == "drop" else "student_fp32")
-        if other is None:
-            return Value(None, basis, "there is nothing to compare with")
-        return Value(100 * (other["top1"] - student["top1"]), basis, why)
+            return LimitValue(100 * top1, basis, why)
+        reference = accuracy.get("teacher" if metric == "drop" else "student_fp32")
+        if reference is None:
+            return LimitValue(None, basis, "there is nothing to compare with")
+        return LimitValue(100 * (reference["top1"] - top1), basis, why)
 
-    def _here(self, metric: str, precision: str) -> Value:
+    def _on_host(self, metric: str, precision: str) -> LimitValue:
         rows = [
             row
             for row in self.report["latency"]
             if row["model"] == "student" and row["precision"] == precision
         ]
-        return _from_rows(rows, metric, (self.report.get("cold") or {}).get(f"student_{precision}"))
+        cold = (self.report.get("cold") or {}).get(f"student_{precision}")
+        return _from_rows(rows, metric, cold)
 
-    def _there(self, limit: Limit, precision: str) -> Value:
-        name = str(limit.device)
-        for bench in (
-            self.report.get("devices") or []
-        ):  # each is of this very bundle: merging refuses others
-            if name not in matching(bench["host"].get("device")):
-                continue
-            engine = device(name).engine
-            for key in FILES[engine].get(precision, ()):
-                rows = [
-                    row
-                    for row in bench["rows"]
-                    if row["model"] != TEACHER and row["precision"] == key
-                ]
-                rows.sort(key=lambda row: row["backend"] != engine)  # the device's own engine first
-                found = _from_rows(rows, limit.metric, (bench.get("cold") or {}).get(key))
-                if found.value is not None:
-                    return Value(
-                        found.value, "measured", _joined(f"bench of {bench['started']}", found.why)
-                    )
-        told = self.estimates.get(name, {}).get(precision)
-        if told is None:
-            return Value(None, "estimate", f"no {precision} file runs on {name}")
-        value = told.value(limit.metric)
+    def _on_device(self, name: str, metric: str, precision: str) -> LimitValue:
+        # every bench is of this very bundle: merging refuses others
+        for bench in self.report.get("devices") or []:
+            if name in matching(bench["host"].get("device")):
+                measured = _from_bench(bench, device(name).engine, metric, precision)
+                if measured is not None:
+                    return measured
+        estimate = self.estimates.get(name, {}).get(precision)
+        if estimate is None:
+            return LimitValue(None, "estimate", f"no {precision} file runs on {name}")
+        value = estimate.value(metric)
         if value is None:
-            return Value(
-                None,
-                "estimate",
-                NO_TAIL if limit.metric in ("p90", "p99") else "a roofline does not know it",
-            )
-        calibrated = (
-            "calibrated roofline"
-            if told.calibration
-            else "roofline without calibration: easily off by a factor of two"
-        )
-        upper = "; an upper bound: the mode's whole power" if limit.metric == "energy" else ""
-        return Value(value, "estimate", f"{calibrated}{upper}")
+            why = NO_TAIL if metric in ("p90", "p99") else "a roofline does not know it"
+            return LimitValue(None, "estimate", why)
+        basis = "calibrated roofline" if estimate.calibration else NOT_CALIBRATED
+        upper = "an upper bound: the mode's whole power" if metric == "energy" else ""
+        return LimitValue(value, "estimate", _joined(basis, upper))
+
+
+def _from_bench(
+    bench: Mapping[str, Any], engine: str, metric: str, precision: str
+) -> LimitValue | None:
+    """A metric measured on the device, by its own engine if that ran; None where it was not."""
+    for key in ENGINES[engine].files.get(precision, ()):
+        rows = [row for row in bench["rows"] if row["model"] != TEACHER and row["precision"] == key]
+        rows.sort(key=lambda row: row["backend"] != engine)
+        measured = _from_rows(rows, metric, (bench.get("cold") or {}).get(key))
+        if measured.value is not None:
+            why = _joined(f"bench of {bench['started']}", measured.why)
+            return LimitValue(measured.value, "measured", why)
+    return None
 
 
 def _from_rows(
     rows: Sequence[Mapping[str, Any]], metric: str, cold: Mapping[str, Any] | None
-) -> Value:
+) -> LimitValue:
     """A metric from the first compute row of one image: the run's first number of threads."""
     row = next((r for r in rows if r["includes"] == COMPUTE and r["batch"] == 1), None)
     if row is None:
-        return Value(None, "measured", "this file was not timed")
-    stamp = _joined(
-        row["backend"], "" if row["verdict"] == "VALID" else f"stamped {row['verdict']}"
-    )
-    value: Any
+        return LimitValue(None, "measured", "this file was not timed")
+    start: Mapping[str, Any] = cold or {}
+    why = _joined(row["backend"], "" if row["verdict"] == "VALID" else f"stamped {row['verdict']}")
     if metric == "memory":
-        value, stamp = (cold or {}).get("peak_rss_bytes") or row.get("peak_rss_bytes"), ""
+        value, why = start.get("peak_rss_bytes") or row.get("peak_rss_bytes"), ""
         missing = "peak memory was not measured"
     elif metric == "energy":
-        value, missing = (
-            (row.get("energy") or {}).get("mj_per_inference"),
-            "no sensor gave the energy",
-        )
+        value = (row.get("energy") or {}).get("mj_per_inference")
+        missing = "no sensor gave the energy"
     elif metric in ("load", "first"):
-        value, missing = (
-            (cold or {}).get(f"{metric}_ms") or row.get(f"{metric}_ms"),
-            f"{metric} was not measured",
-        )
+        value = start.get(f"{metric}_ms") or row.get(f"{metric}_ms")
+        missing = f"{metric} was not measured"
     else:
-        value, missing = row.get(f"{metric}_ms"), f"{row['n']} samples are too few for {metric}"
-    return (
-        Value(None, "measured", missing)
-        if value is None
-        else Value(float(value), "measured", stamp)
-    )
+        value = row.get(f"{metric}_ms")
+        missing = f"{row['n']} samples are too few for {metric}"
+    if value is None:
+        return LimitValue(None, "measured", missing)
+    return LimitValue(float(value), "measured", why)
 
 
-def evidence(
+def gather(
     report: Mapping[str, Any],
     bundle: Path,
     limits: Iterable[Limit],
-    known: Sequence[Calibration] = (),
-) -> Evidence:
-    """The evidence of a run: its report, and estimates of its bundle's files on the devices that
-    the limits name.
-    """
+    calibrations: Sequence[Calibration] = (),
+) -> RunEvidence:
+    """A run's report, and estimates of its bundle on the other devices that the limits name."""
     models = models_of(bundle)
     foreign = [name for name in devices_of(limits) if name != HOST]
-    told = {name: estimates(models, device(name), known) for name in foreign}
-    return Evidence(report, told)
+    known = {name: estimates(models, device(name), calibrations) for name in foreign}
+    return RunEvidence(report, known)
 
 
-def judge(limits: Sequence[Limit], told: Evidence) -> list[dict[str, Any]]:
+def judge(limits: Sequence[Limit], evidence: RunEvidence) -> list[JudgedLimit]:
     """report.json["budgets"]: a row per limit, for the file that the budget is judged with.
 
-    That is the file that ships here where the host is among the budget's devices. For other devices
-    it is the precision that breaks the fewest limits there, the faster one of equals.
+    That is the file that ships here if the host is among the budget's devices. For other devices it
+    is the precision that breaks the fewest limits there, the faster one of equals.
     """
-    precision = judged_precision(limits, told)
-    return [_row(limit, told.value(limit, precision), precision) for limit in limits]
+    precision = judged_precision(limits, evidence)
+    return [_row(limit, evidence.value(limit, precision), precision) for limit in limits]
 
 
-def judged_precision(limits: Sequence[Limit], told: Evidence) -> str:
+def judged_precision(limits: Sequence[Limit], evidence: RunEvidence) -> str:
     """The precision whose file the limits are judged with."""
     devices = devices_of(limits)
-    shipped = str(told.report["student"]["shipped"]).removeprefix("student_")
+    shipped = str(evidence.report["student"]["shipped"]).removeprefix("student_")
     if HOST in devices:
         return shipped
-    offered = [set(told.estimates[name]) for name in devices]
-    common = [
-        precision
-        for precision in ("int8", "fp16", "fp32")
-        if all(precision in found for found in offered)
-    ]
 
-    def missed(precision: str) -> tuple[int, float]:
-        values = [(limit, told.value(limit, precision).value) for limit in limits]
-        broken = sum(value is None or not limit.holds(value) for limit, value in values)
-        return broken, told.estimates[devices[0]][precision].p50_ms
+    def broken(precision: str) -> tuple[int, float]:
+        values = [(limit, evidence.value(limit, precision).value) for limit in limits]
+        count = sum(value is None or not limit.holds(value) for limit, value in values)
+        return count, evidence.estimates[devices[0]][precision].p50_ms
 
-    return min(common, key=missed) if common else shipped
+    offered = [set(evidence.estimates[name]) for name in devices]
+    common = [name for name in reversed(PRECISIONS) if all(name in found for found in offered)]
+    return min(common, key=broken, default=shipped)
 
 
-def _row(limit: Limit, found: Value, precision: str) -> dict[str, Any]:
-    passed = None if found.value is None else limit.holds(found.value)
+def _row(limit: Limit, known: LimitValue, precision: str) -> JudgedLimit:
     return {
         "what": limit.text.partition("@")[0],
         "metric": limit.metric,
         "device": limit.device,
         "limit": limit.value,
-        "value": found.value,
+        "value": known.value,
         "unit": limit.unit,
-        "basis": found.basis,
-        "pass": passed,
-        "why": _joined(f"{precision} file", found.why),
+        "basis": known.basis,
+        "pass": None if known.value is None else limit.holds(known.value),
+        "why": _joined(f"{precision} file", known.why),
         "precision": precision,
     }
 
 
-def rejudged(report: dict[str, Any], bundle: Path) -> dict[str, Any]:
-    """A report whose budget is judged again, e.g. after the measurements of another device were
-    merged into it.
-    """
+def rejudged(report: Mapping[str, Any], bundle: Path) -> dict[str, Any]:
+    """A report whose budget is judged again, e.g. after a device's measurements were merged in."""
     if not report.get("budgets") or not (bundle / "manifest.json").is_file():
-        return report
+        return dict(report)
     limits = parse_budget(*map(written, report["budgets"]))
-    known = [Calibration(**row) for row in report.get("calibrations") or []]
-    return {**report, "budgets": judge(limits, evidence(report, bundle, limits, known))}
+    calibrations = [Calibration(**row) for row in report.get("calibrations") or []]
+    evidence = gather(report, bundle, limits, calibrations)
+    return {**report, "budgets": judge(limits, evidence)}
 
 
 def written(row: Mapping[str, Any]) -> str:
-    """The limit of a row as it is written in a budget."""
+    """The limit of a row as a budget spells it."""
     what = str(row["what"])
     return what if "@" in what or not row.get("device") else f"{what}@{row['device']}"
 
 
 def kept(rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether every limit is known to be kept: what is not known is not kept."""
+    """Whether every limit is known to be kept."""
     return all(row["pass"] is True for row in rows)
 
 
-def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """One line per limit for a terminal; an estimate is marked."""
     out = []
     for row in rows:

@@ -1,12 +1,10 @@
-"""A roofline estimate: each kernel takes the longer of computing and moving bytes, plus what its
-launch costs.
+"""A roofline estimate: each kernel takes the longer of computing and moving bytes, plus its launch.
 
     seconds = fixed + Σ kernels  max(ops / (peak · utilization), bytes / (bandwidth · utilization))
                                  + overhead
 
 (Williams, Waterman, Patterson 2009.) It is an estimate and says so everywhere; without a
-calibration it is easily off by a factor of two. It knows nothing of the tail, so it gives a median
-only.
+calibration it is easily off by a factor of two. It cannot know the tail, so it gives a median only.
 """
 
 from __future__ import annotations
@@ -15,15 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compress.budgets.costs import Costs, Kernel
-from compress.budgets.devices import Device
+from compress.budgets.costs import Costs
+from compress.budgets.devices import DeviceProfile
+from compress.budgets.kernels import Kernel
+from compress.budgets.variants import ENGINES
 
 UNCALIBRATED = "a roofline without calibration is easily off by a factor of two"
 
 
 @dataclass(frozen=True)
 class KernelTime:
-    """A kernel's share, in seconds; ``bound`` is what limits it: compute, memory or overhead."""
+    """Seconds of a kernel; ``bound`` is what limits it: compute, memory or overhead."""
 
     kernel: Kernel
     compute_s: float
@@ -37,19 +37,20 @@ class KernelTime:
     @property
     def bound(self) -> str:
         shares = {"compute": self.compute_s, "memory": self.memory_s, "overhead": self.overhead_s}
-        return max(shares, key=lambda name: shares[name])
+        return max(shares, key=shares.__getitem__)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a model would take on a device. Never a measurement.
+    """Time, energy and memory of a model on a device. Never a measurement.
 
     Attributes:
-        precision: what the model computes in. factor: the calibration's; 1.0 without one.
+        precision: of the model.
+        factor: of the calibration; 1.0 without one.
         calibration: where the factor comes from; None without one.
     """
 
-    device: Device
+    device: DeviceProfile
     precision: str
     costs: Costs
     rows: tuple[KernelTime, ...]
@@ -63,17 +64,13 @@ class Estimate:
 
     @property
     def energy_mj(self) -> float | None:
-        """Energy of one image if the module drew its mode's power throughout: an upper bound; None
-        where none is stated.
-        """
+        """Energy of one image at the mode's whole power (an upper bound); None if not stated."""
         return None if self.device.watts is None else self.device.watts * self.p50_ms
 
     @property
     def weight_bytes(self) -> float:
         """Parameters in the estimate's precision."""
-        return sum(
-            kernel.weight_bytes * _narrowed(kernel, self.precision) for kernel in self.costs.kernels
-        )
+        return sum(k.weight_bytes * _narrowing(k, self.precision) for k in self.costs.kernels)
 
     @property
     def memory_bytes(self) -> float:
@@ -86,16 +83,13 @@ class Estimate:
         out = {"compute": 0.0, "memory": 0.0, "overhead": 0.0, "fixed": self.device.fixed_s}
         for row in self.rows:
             out["overhead"] += row.overhead_s
-            out["compute" if row.compute_s >= row.memory_s else "memory"] += max(
-                row.compute_s, row.memory_s
-            )
+            longer = "compute" if row.compute_s >= row.memory_s else "memory"
+            out[longer] += max(row.compute_s, row.memory_s)
         total = sum(out.values()) or 1.0
         return {name: value / total for name, value in out.items()}
 
     def value(self, metric: str) -> float | None:
-        """The estimate of a metric of the budget's grammar in its canonical unit; None where a
-        roofline knows nothing.
-        """
+        """A metric of the budget's grammar in its canonical unit; None where it is not known."""
         known = {"p50": self.p50_ms, "energy": self.energy_mj, "memory": self.memory_bytes}
         return known.get(metric)
 
@@ -122,7 +116,7 @@ class Estimate:
 
 def estimate(
     costs: Costs,
-    device: Device,
+    device: DeviceProfile,
     precision: str,
     *,
     factor: float = 1.0,
@@ -135,37 +129,33 @@ def estimate(
             int8 by themselves. "int8" leaves the rest of such a file in the narrowest float
             precision that the device accelerates.
     """
-    cached = (
-        costs.weight_bytes <= device.cache_bytes
-    )  # small networks stay in the cache from image to image
-    rows = tuple(_row(kernel, device, precision, cached) for kernel in costs.kernels)
+    # small networks stay in the cache from image to image
+    is_cached = costs.weight_bytes <= device.cache_bytes
+    rows = tuple(_kernel_time(kernel, device, precision, is_cached) for kernel in costs.kernels)
     return Estimate(device, precision, costs, rows, factor, calibration)
 
 
-def _row(kernel: Kernel, device: Device, precision: str, cached: bool) -> KernelTime:
-    wanted = kernel.precision if kernel.precision == "int8" else _float(device, precision, kernel)
-    compute = kernel.ops / device.rate(wanted, kernel.kind)
-    narrow = _narrowed(kernel, "fp16" if wanted == "fp16" else kernel.precision)
-    activations = (kernel.read_bytes + kernel.write_bytes) * narrow
-    near = activations <= device.cache_bytes
-    memory = activations / (device.cache_bandwidth if near else device.bandwidth)
-    memory += (
-        kernel.weight_bytes * narrow / (device.cache_bandwidth if cached else device.bandwidth)
-    )
-    return KernelTime(kernel, compute, memory / device.utilization["memory"], device.overhead_s)
+def _kernel_time(
+    kernel: Kernel, device: DeviceProfile, precision: str, is_cached: bool
+) -> KernelTime:
+    computed = "int8" if kernel.precision == "int8" else _float(device, precision, kernel)
+    narrowing = _narrowing(kernel, computed)
+    activations = (kernel.read_bytes + kernel.write_bytes) * narrowing
+    is_near = activations <= device.cache_bytes
+    moving = activations / (device.cache_bandwidth if is_near else device.bandwidth)
+    weights = kernel.weight_bytes * narrowing
+    moving += weights / (device.cache_bandwidth if is_cached else device.bandwidth)
+    compute = kernel.ops / device.rate(computed, kernel.kind)
+    return KernelTime(kernel, compute, moving / device.utilization["memory"], device.overhead_s)
 
 
-def _float(device: Device, precision: str, kernel: Kernel) -> str:
-    """The precision of a float kernel: as asked for, and inside an int8 file the narrowest that is
-    accelerated.
-    """
+def _float(device: DeviceProfile, precision: str, kernel: Kernel) -> str:
+    """The precision that a float kernel is computed in."""
     if precision == "int8":
-        return "fp16" if "fp16" in device.peak and device.engine != "onnxruntime" else "fp32"
+        return device.computes(ENGINES[device.engine].float_in_int8)
     return "fp16" if kernel.precision == "fp16" else device.computes(precision)
 
 
-def _narrowed(kernel: Kernel, precision: str) -> float:
-    """Bytes of a float kernel's tensors against the file's: half where an fp32 file runs as
-    fp16.
-    """
+def _narrowing(kernel: Kernel, precision: str) -> float:
+    """Bytes of a kernel's tensors against the file's: half where an fp32 file runs as fp16."""
     return 0.5 if precision == "fp16" and kernel.precision == "fp32" else 1.0

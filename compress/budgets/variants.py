@@ -1,53 +1,34 @@
-"""Which file of a bundle computes which precision on a device: the int8 file made for its engine,
-the float file as fp16.
-"""
+"""Precisions, and which file of a bundle computes which of them on which inference engine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from compress.budgets.calibration import Calibration, estimated
-from compress.budgets.costs import Costs, costs_of
-from compress.budgets.devices import Device
-from compress.budgets.roofline import Estimate
-from compress.engine.errors import BudgetError
+HOST = "host"  # the device that is this machine
 
-#: engine -> precision -> model keys of a bundle, the better first
-FILES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "tensorrt": {"fp32": ("fp32",), "fp16": ("fp16", "fp32"), "int8": ("int8.trt", "int8")},
-    "onnxruntime": {"fp32": ("fp32",), "int8": ("int8", "int8.trt")},
-    "npu": {"fp32": ("fp32",), "fp16": ("fp16", "fp32"), "int8": ("int8.trt", "int8")},
-}
+#: precision, wide to narrow -> values that a vector unit handles in the time of one fp32
+PRECISIONS = {"fp32": 1, "fp16": 2, "int8": 4}
 
 
-def models_of(path: Path) -> dict[str, Path]:
-    """Model key -> ONNX file: of a bundle, or of a single file ("int8" where it holds Q/DQ pairs,
-    else "fp32").
+@dataclass(frozen=True)
+class EngineVariants:
+    """What an inference engine runs.
 
-    Raises:
-        BundleError: a bundle that is damaged. BudgetError: neither a bundle nor an ONNX file.
+    Attributes:
+        files: precision -> model keys of a bundle, the better first.
+        float_in_int8: what the float kernels of an int8 file are computed in, where accelerated.
     """
-    if path.is_dir():
-        from runtime.bundle import open_bundle
 
-        return open_bundle(path).models
-    if path.suffix != ".onnx" or not path.is_file():
-        raise BudgetError(
-            "nothing to estimate", got=str(path), expected="a bundle, or a .onnx file"
-        )
-    return {"int8" if costs_of(path).int8_share > 0 else "fp32": path}
+    files: Mapping[str, tuple[str, ...]]
+    float_in_int8: str
 
 
-def estimates(
-    models: Mapping[str, Path | Costs], where: Device, known: Sequence[Calibration] = ()
-) -> dict[str, Estimate]:
-    """The estimate of each precision that the device computes in and that the models offer."""
-    out = {}
-    for precision in where.precisions:
-        keys = FILES[where.engine].get(precision, ())
-        found = next((models[key] for key in keys if key in models), None)
-        if found is not None:
-            costs = costs_of(found) if isinstance(found, Path) else found
-            out[precision] = estimated(costs, where, precision, known)
-    return out
+_ACCELERATOR = EngineVariants(
+    {"fp32": ("fp32",), "fp16": ("fp16", "fp32"), "int8": ("int8.trt", "int8")}, "fp16"
+)
+ENGINES: Mapping[str, EngineVariants] = {
+    "tensorrt": _ACCELERATOR,
+    "npu": _ACCELERATOR,
+    "onnxruntime": EngineVariants({"fp32": ("fp32",), "int8": ("int8", "int8.trt")}, "fp32"),
+}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from compress.budgets.calibration import calibrate, load_calibration
 from compress.budgets.devices import device
+from compress.budgets.estimates import estimates, models_of
 from compress.budgets.table import breakdown, head, summary
-from compress.budgets.variants import estimates, models_of
 from compress.engine.errors import BudgetError, ConfigError, nearest
 
 

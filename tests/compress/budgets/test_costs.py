@@ -144,7 +144,7 @@ def test_an_unknown_operation_is_named_and_not_passed_over() -> None:
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     file.write_bytes(b"\xff" * 64)
-    with pytest.raises(BudgetError, match="no ONNX model"):
+    with pytest.raises(BudgetError, match="not an ONNX model"):
         costs_of(file)
     free = to_onnx(Small().eval(), 16)
     free.graph.input[0].type.tensor_type.shape.dim[2].Clear()

@@ -12,12 +12,13 @@ import pytest
 import yaml
 from report_devices import ORIN, PI, bench_json
 
-from compress.budgets.calibration import Calibration, calibrate, estimated, load_calibration
-from compress.budgets.costs import Costs, Kernel, costs_of
+from compress.budgets.calibration import Calibration, calibrate, load_calibration
+from compress.budgets.costs import Costs, costs_of
 from compress.budgets.devices import FOLDER, device, from_plain, lines, matching, names
+from compress.budgets.estimates import calibrated, estimates, models_of
+from compress.budgets.kernels import Kernel
 from compress.budgets.roofline import estimate
 from compress.budgets.table import blocks, head
-from compress.budgets.variants import estimates, models_of
 from compress.cli.app import app
 from compress.engine.errors import BudgetError, ConfigError
 from compress.engine.store import sha256_file
@@ -174,15 +175,15 @@ def test_a_bench_corrects_the_estimates_of_its_device(smoke: Path, tmp_path: Pat
     } == {"fp32", "int8"}
     work = costs_of(bundle / "model.fp32.onnx")
     plain, better = (
-        estimated(work, device("pi5"), "fp32"),
-        estimated(work, device("pi5"), "fp32", [found]),
+        calibrated(work, device("pi5"), "fp32"),
+        calibrated(work, device("pi5"), "fp32", [found]),
     )
     assert (
         better.p50_ms == pytest.approx(3 * plain.p50_ms)
         and better.to_json()["calibration"]["bench"] == "bench.json"
     )
     assert (
-        estimated(work, device("pi4"), "fp32", [found]).calibration is None
+        calibrated(work, device("pi4"), "fp32", [found]).calibration is None
     )  # another device's is not used
     found.save(tmp_path / "saved.json")
     assert load_calibration(tmp_path / "saved.json") == found

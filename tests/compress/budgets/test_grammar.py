@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.api import settings_for
-from compress.budgets.grammar import METRICS, Limit, device_names, parse_budget, read_budget
+from compress.budgets.devices import names
+from compress.budgets.grammar import METRICS, Limit, parse_budget, read_budget
 from compress.engine.config import Settings
 from compress.engine.errors import BudgetError
 from compress.engine.stage import identity
@@ -85,17 +86,17 @@ def test_what_cannot_be_read_says_what_can(text: str, says: str) -> None:
     st.sampled_from(sorted(METRICS)),
     st.floats(0, 1e9, allow_nan=False),
     st.booleans(),
-    st.sampled_from(device_names()),
+    st.sampled_from(names()),
 )
 def test_what_is_written_is_read_again(name: str, number: float, strict: bool, device: str) -> None:
     metric = METRICS[name]
     unit = next(iter(metric.units))
-    op = ("<" if metric.upper else ">") + ("" if strict else "=")
+    op = ("<" if metric.is_upper else ">") + ("" if strict else "=")
     (limit,) = parse_budget(
         f"{name} {op} {number:.6f} {unit}{f'@{device}' if metric.on_device else ''}"
     )
     assert parse_budget(limit.text) == (limit,)
-    beyond = limit.value * 2 + 1 if metric.upper else limit.value / 2 - 1
+    beyond = limit.value * 2 + 1 if metric.is_upper else limit.value / 2 - 1
     assert not limit.holds(beyond) and limit.excess(beyond) > 0
     assert limit.holds(limit.value) is not strict
 

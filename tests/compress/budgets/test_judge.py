@@ -15,7 +15,7 @@ from command import cli
 from report_devices import ORIN, bench_json, row
 
 from compress.budgets.grammar import parse_budget
-from compress.budgets.judge import evidence, judge, judged_precision, kept, lines, rejudged
+from compress.budgets.judge import gather, judge, judged_precision, kept, lines, rejudged
 from compress.report.model.report import validate
 from compress.report.rerender import rerender
 from compress.report.sections.budget import OUTCOMES
@@ -40,7 +40,7 @@ def report(smoke: Path) -> dict[str, Any]:
 
 def judged(report: dict[str, Any], smoke: Path, text: str) -> list[dict[str, Any]]:
     limits = parse_budget(text)
-    return judge(limits, evidence(report, smoke / "bundle", limits))
+    return judge(limits, gather(report, smoke / "bundle", limits))
 
 
 def test_this_machine_is_judged_by_measurement(report: dict[str, Any], smoke: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_precision_for_another_device_is_the_one_that_keeps_most(
 ) -> None:
     def precision(text: str) -> str:
         limits = parse_budget(text)
-        return judged_precision(limits, evidence(report, smoke / "bundle", limits))
+        return judged_precision(limits, gather(report, smoke / "bundle", limits))
 
     assert precision("p50<=5ms@orin-nano") == "int8"  # the fastest of those that keep it
     assert precision("p50<=5ms@orin-nano, drop_fp32<=0.5pt") in ("fp16", "fp32")

@@ -1,0 +1,271 @@
+"""Kernels: the nodes of an ONNX graph, put together as inference engines do it.
+
+An elementwise node runs inside the kernel that made its latest input, Q/DQ pairs and reshapes cost
+nothing, and what only one kernel sees never reaches memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from onnx import ModelProto, NodeProto, TensorProto
+from onnx.helper import get_attribute_value
+
+from compress.budgets.operations import (
+    FLOATS,
+    ITEM_BYTES,
+    MOVES,
+    PER_INPUT,
+    POINTWISE,
+    POOLS,
+    VIEWS,
+)
+from compress.engine.errors import BudgetError
+
+
+@dataclass
+class Kernel:
+    """What an engine runs in one launch.
+
+    Attributes:
+        op: the ONNX type of its first node.
+        name: that node's name.
+        block: the part of the network, from the names of the weights.
+        kind: dense, depthwise or elementwise: which share of the peak it reaches.
+        precision: int8 where both operands come from DequantizeLinear, else the file's float type.
+        macs: multiply-accumulates of the first node.
+        ops: all operations, 2 per multiply-accumulate.
+        weight_bytes: parameters.
+        read_bytes, write_bytes: activations that come from or go to other kernels.
+        nodes: how many nodes of the file it holds.
+        reads: tensor -> bytes, what ``read_bytes`` sums.
+    """
+
+    op: str
+    name: str
+    block: str
+    kind: str
+    precision: str
+    macs: int = 0
+    ops: float = 0.0
+    weight_bytes: float = 0.0
+    read_bytes: float = 0.0
+    write_bytes: float = 0.0
+    nodes: int = 1
+    reads: dict[str, float] = field(default_factory=dict, repr=False)
+
+
+class KernelFusion:
+    """The kernels of a graph whose tensors have shapes; walks the graph once, in its order."""
+
+    def __init__(self, model: ModelProto) -> None:
+        graph = model.graph
+        self.graph = graph
+        self.weights = {tensor.name: tensor for tensor in graph.initializer}
+        self.shapes: dict[str, tuple[int, ...]] = {
+            name: tuple(t.dims) for name, t in self.weights.items()
+        }
+        self.types: dict[str, int] = {name: t.data_type for name, t in self.weights.items()}
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            tensor = value.type.tensor_type
+            self.types.setdefault(value.name, tensor.elem_type)
+            dims = tensor.shape.dim
+            if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+                self.shapes.setdefault(value.name, tuple(dim.dim_value for dim in dims))
+        self.makers = {name: node for node in graph.node for name in node.output}
+        self.users: dict[str, list[NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self.users.setdefault(name, []).append(node)
+        self.constant = set(self.weights)
+        self.root: dict[str, str] = {}  # a view -> the tensor that it shows
+        self.kernel_of: dict[str, int] = {}
+        self.kernels: list[Kernel] = []
+        self.unpriced: set[str] = set()
+        self.block = ""
+        for node in graph.node:
+            self._place(node)
+        self._count_memory()
+
+    @property
+    def input_size(self) -> tuple[int, ...]:
+        """Shape of the first input; empty where there is none."""
+        return self.shapes.get(self.graph.input[0].name, ()) if self.graph.input else ()
+
+    def peak_bytes(self) -> float:
+        """The most bytes of activations that are alive at one kernel."""
+        last: dict[str, int] = {}
+        for index, kernel in enumerate(self.kernels):
+            last |= dict.fromkeys(map(self._root, kernel.reads), index)
+        last |= {self._root(value.name): len(self.kernels) for value in self.graph.output}
+        first = {name: self.kernel_of.get(name, 0) for name in last}
+        sizes = {name: self.elements(name) * self._item_bytes(name) for name in last}
+        alive = (
+            sum(sizes[name] for name in last if first[name] <= index <= last[name])
+            for index in range(len(self.kernels))
+        )
+        return max(alive, default=0.0)
+
+    def _place(self, node: NodeProto) -> None:
+        inputs = [name for name in node.input if name]
+        if all(name in self.constant for name in inputs) or self._is_shape_arithmetic(node):
+            self.constant.update(node.output)  # folded when the engine is built
+            return
+        self.block = self._block(node) or self.block
+        active = [name for name in inputs if name not in self.constant]
+        if node.op_type in VIEWS:
+            self.root |= dict.fromkeys(node.output, self._root(active[0]))
+            return
+        index = self._fused_into(node, active)
+        if index is None:
+            index = len(self.kernels)
+            self.kernels.append(self._new_kernel(node, active))
+        else:
+            kernel = self.kernels[index]
+            kernel.nodes += 1
+            kernel.ops += POINTWISE[node.op_type] * self.elements(node.output[0])
+            kernel.weight_bytes += self._weight_bytes(node)
+        for name in active:
+            if self.kernel_of.get(self._root(name)) != index:
+                self.kernels[index].reads[name] = self.elements(name) * self._item_bytes(name)
+        self.kernel_of |= dict.fromkeys(node.output, index)
+
+    def _is_shape_arithmetic(self, node: NodeProto) -> bool:
+        """Whether it makes integers that only say how to reshape (Shape and what follows it)."""
+        element_type = self.types.get(node.output[0], TensorProto.UNDEFINED)
+        return node.op_type in ("Shape", "Size") or (
+            element_type in (TensorProto.INT64, TensorProto.BOOL)
+            and all(name in self.constant for name in node.input if name)
+        )
+
+    def _fused_into(self, node: NodeProto, active: list[str]) -> int | None:
+        """The kernel that an elementwise node runs inside; None where it starts its own."""
+        if node.op_type not in POINTWISE:
+            return None
+        roots = map(self._root, active)
+        return max((self.kernel_of[r] for r in roots if r in self.kernel_of), default=None)
+
+    def _new_kernel(self, node: NodeProto, active: list[str]) -> Kernel:
+        elements = self.elements(node.output[0])
+        macs, ops, kind = 0, 0.0, "elementwise"
+        if node.op_type in PRODUCTS:
+            macs, is_depthwise = PRODUCTS[node.op_type](self, node)
+            ops, kind = 2.0 * macs, "depthwise" if is_depthwise else "dense"
+        elif node.op_type in POOLS:
+            ops = elements * math.prod(_attribute(node, "kernel_shape", ()))
+        elif node.op_type in PER_INPUT:
+            ops = PER_INPUT[node.op_type] * self.elements(active[0])
+        elif node.op_type in POINTWISE:
+            ops = POINTWISE[node.op_type] * elements
+        elif node.op_type not in MOVES:
+            self.unpriced.add(node.op_type)
+            ops = elements
+        name, precision = node.name or node.output[0], self._precision(node, active)
+        weights = self._weight_bytes(node)
+        return Kernel(node.op_type, name, self.block or name, kind, precision, macs, ops, weights)
+
+    def _precision(self, node: NodeProto, active: list[str]) -> str:
+        operands = node.input[:2] if node.op_type in PRODUCTS else active
+        makers = [self.makers.get(name) for name in operands]
+        if makers and all(maker and maker.op_type == "DequantizeLinear" for maker in makers):
+            return "int8"
+        output_type = self.types.get(node.output[0], TensorProto.FLOAT)
+        return "fp16" if FLOATS.get(output_type, 4) == 2 else "fp32"
+
+    def _weight_bytes(self, node: NodeProto) -> float:
+        stored = [self.stored(name) for name in node.input if name in self.constant]
+        sizes = (
+            math.prod(self.shapes.get(name, (0,))) * ITEM_BYTES.get(self.types.get(name, 0), 4)
+            for name in stored
+            if self.types.get(name) != TensorProto.INT64  # axes and shapes, not parameters
+        )
+        return float(sum(sizes))
+
+    def stored(self, name: str) -> str:
+        """The initializer behind a constant: through DequantizeLinear and reshapes."""
+        while name not in self.weights and name in self.makers and self.makers[name].input:
+            name = self.makers[name].input[0]
+        return name
+
+    def elements(self, name: str) -> int:
+        """Elements of a tensor.
+
+        Raises:
+            BudgetError: its shape is not known.
+        """
+        if name not in self.shapes:
+            maker = self.makers.get(name)
+            raise BudgetError(
+                "the shape of a tensor cannot be inferred",
+                got=f"{name} of {maker.op_type if maker else 'the input'}",
+                expected="a model whose shapes follow from its input",
+                remedy="simplify the model (onnxslim), and try again",
+            )
+        return math.prod(self.shapes[name])
+
+    def _root(self, name: str) -> str:
+        return self.root.get(name, name)
+
+    def _item_bytes(self, name: str) -> float:
+        """Bytes per element in memory: 1 where everyone reads it through QuantizeLinear."""
+        root = self._root(name)
+        users = self.users.get(root, [])
+        if users and all(user.op_type == "QuantizeLinear" for user in users):
+            return 1.0
+        return float(ITEM_BYTES.get(self.types.get(root, TensorProto.FLOAT), 4))
+
+    def _count_memory(self) -> None:
+        leaving = {self._root(value.name) for value in self.graph.output}
+        leaving |= {self._root(name) for kernel in self.kernels for name in kernel.reads}
+        for name in leaving & set(self.kernel_of):
+            written = self.elements(name) * self._item_bytes(name)
+            self.kernels[self.kernel_of[name]].write_bytes += written
+        for kernel in self.kernels:
+            kernel.read_bytes = sum(kernel.reads.values())
+
+    def _block(self, node: NodeProto) -> str | None:
+        """``blocks.1.0`` of a weight ``trunk.blocks.1.0.conv.weight``; None without such names."""
+        names = [self.stored(name) for name in node.input if name in self.constant]
+        dotted = next((name for name in names if "." in name and name in self.weights), None)
+        if dotted is None:
+            return None
+        parts = dotted.removeprefix("trunk.").split(".")
+        numbers = [i for i, part in enumerate(parts[:3]) if part.isdigit()]
+        return ".".join(parts[: numbers[-1] + 1]) if numbers else parts[0]
+
+
+def _attribute(node: NodeProto, name: str, default: Any) -> Any:
+    found = (get_attribute_value(a) for a in node.attribute if a.name == name)
+    return next(found, default)
+
+
+def _conv(graph: KernelFusion, node: NodeProto) -> tuple[int, bool]:
+    weight = graph.shapes[graph.stored(node.input[1])]
+    is_depthwise = _attribute(node, "group", 1) > 1 and weight[1] == 1
+    return graph.elements(node.output[0]) * math.prod(weight[1:]), is_depthwise
+
+
+def _conv_transpose(graph: KernelFusion, node: NodeProto) -> tuple[int, bool]:
+    weight = graph.shapes[graph.stored(node.input[1])]
+    return graph.elements(node.input[0]) * math.prod(weight[1:]), False
+
+
+def _gemm(graph: KernelFusion, node: NodeProto) -> tuple[int, bool]:
+    inner = 0 if _attribute(node, "transA", 0) else -1
+    return graph.elements(node.output[0]) * graph.shapes[node.input[0]][inner], False
+
+
+def _matmul(graph: KernelFusion, node: NodeProto) -> tuple[int, bool]:
+    return graph.elements(node.output[0]) * graph.shapes[node.input[0]][-1], False
+
+
+#: node type -> (multiply-accumulates, whether it is depthwise)
+PRODUCTS: dict[str, Callable[[KernelFusion, NodeProto], tuple[int, bool]]] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+}
