@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from compress.engine.seeds import manual_seed, torch_rng
-from compress.quantize.graph import convert, fake_quantizers, prepare, set_observers
-from compress.quantize.stage import calibrate
+from compress.quantize.graph import convert, prepare
+from compress.quantize.scales import calibrate, fake_quantizers, set_observers
 from export.onnx.convert import save, to_onnx
 from export.onnx.qdq import to_uint8
 from export.tensorrt.rules import tensorrt_ready
-from runtime.backends import load
-from runtime.backends.onnxruntime import is_quantized, quantized_kernels
+from runtime.backends import BACKENDS, load
+from runtime.backends.onnxruntime import quantized_kernels
 from runtime.bench import latency
 from runtime.host import telemetry
 
@@ -112,13 +112,13 @@ def measure(name: str, threads: int, made: dict[str, Any], seconds: float) -> di
         "n": {precision: samples.n for precision, samples in series.items()},
         "speedup": ratio.to_json(),
         "goal": goal,
-        "goal_met": None if goal is None else ratio.value >= goal,
-        "verdict": "int8" if ratio.low >= WORTH_IT else "fp32",
+        "goal_met": None if goal is None else ratio.p50 >= goal,
+        "verdict": "int8" if ratio.ci95[0] >= WORTH_IT else "fp32",
         "stamp": {
             precision: latency.verdict(samples).stamp for precision, samples in series.items()
         },
         "size_bytes": {precision: path.stat().st_size for precision, path in made["files"].items()},
-        "is_quantized": is_quantized(kernels),
+        "is_quantized": BACKENDS["onnxruntime"].is_quantized(kernels),
         "kernels": kernels,
         **{key: value for key, value in made.items() if key != "files"},
     }

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from runtime.backends import BACKENDS
+
 MAX_DROP_POINTS = 0.5
-MIN_SPEEDUP = 1.5
+MIN_SPEEDUP = BACKENDS["onnxruntime"].min_speedup
 RUN_TO_RUN = 0.10
 """Two measurements of the same files on one machine differ by up to this share, so that it must not
 decide what ships.

@@ -1,6 +1,4 @@
-"""ONNX Runtime: explicit provider and threads, no silent fallback, and proof of which kernels
-ran.
-"""
+"""ONNX Runtime: explicit provider and threads, no silent fallback, proof of which kernels ran."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ from runtime.files import ort as ort_file
 from runtime.host.telemetry import usable_cores
 
 OUTPUT = "logits"
-INPUTS = {  # name -> its type, and what it takes
+INPUTS = {  # name -> its type, and what the model takes
     "images": ("tensor(float)", TENSOR),
     "pixel_values": ("tensor(float)", TENSOR),  # Hugging Face's name for it
     "pixels": ("tensor(uint8)", PIXELS),
@@ -32,48 +30,12 @@ INPUTS = {  # name -> its type, and what it takes
 PRECISION_KEY, DISABLED = "clip2edge.precision", "optimization.disable_specified_optimizers"
 MIN_VERSION = (1, 17)  # QDQ with opset 20
 
-# Names that ORT's profile gives to executed kernels.
-QUANTIZED_OPS = frozenset(
-    {
-        "QLinearConv",
-        "QLinearMatMul",
-        "QLinearAdd",
-        "QLinearMul",
-        "QLinearConcat",
-        "QLinearGlobalAveragePool",
-        "QLinearAveragePool",
-        "QLinearLeakyRelu",
-        "QLinearSigmoid",
-        "QLinearSoftmax",
-        "QLinearReduceMean",
-        "QGemm",
-        "ConvInteger",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "DynamicQuantizeMatMul",
-        "QAttention",
-    }
-)
-FLOAT_OPS = frozenset(
-    {
-        "Conv",
-        "FusedConv",
-        "NhwcFusedConv",
-        "Gemm",
-        "FusedGemm",
-        "MatMul",
-        "FusedMatMul",
-        "Attention",
-    }
-)
-
-
 RECORD_NODES = "session.record_ep_graph_assignment_info"  # onnxruntime 1.24 and later
 
 
 @dataclass(frozen=True)
 class Executed:
-    """A node that ran: its name, the kernel it ran with, and the provider that ran it."""
+    """A node that ran, with its kernel and its provider."""
 
     name: str
     kernel: str
@@ -84,7 +46,7 @@ class OrtRunner:
     """A model in an ONNX Runtime session.
 
     Attributes:
-        nodes: provider -> how many nodes it was given; None where onnxruntime does not tell.
+        nodes: provider -> number of its nodes; None where onnxruntime does not tell.
         unit: "cpu" or "gpu", whose clock and power the work shows in.
     """
 
@@ -97,35 +59,29 @@ class OrtRunner:
         nodes: dict[str, int] | None = None,
         unit: str = "cpu",
     ) -> None:
-        self.provider, self.threads, self.versions, self.nodes, self.unit = (
-            provider,
-            threads,
-            versions,
-            nodes,
-            unit,
-        )
-        self._session = session
+        self._session, self.provider, self.threads = session, provider, threads
+        self.versions, self.nodes, self.unit = versions, nodes, unit
         inputs = session.get_inputs()
         self.outputs = tuple(output.name for output in session.get_outputs())
-        wanted, self.takes = INPUTS.get(inputs[0].name if inputs else "", ("", TENSOR))
-        if len(inputs) != 1 or inputs[0].type != wanted or len(inputs[0].shape) != 4:
+        dtype, self.takes = INPUTS.get(inputs[0].name if inputs else "", ("", TENSOR))
+        if len(inputs) != 1 or inputs[0].type != dtype or len(inputs[0].shape) != 4:
             raise BackendError(
                 "model inputs",
                 got=[(value.name, value.type, value.shape) for value in inputs],
                 expected="one float32 input 'images' (B, 3, S, S), or one uint8 input "
-                "'pixels' (B, S, S, 3) "
-                "or 'image' (1, H, W, 3)",
+                "'pixels' (B, S, S, 3) or 'image' (1, H, W, 3)",
             )
         self.input = inputs[0].name
-        batch, _, size, _ = (
-            inputs[0].shape if self.takes == TENSOR else [inputs[0].shape[i] for i in (0, 3, 1, 2)]
-        )
+        shape = inputs[0].shape
+        size = shape[2] if self.takes == TENSOR else shape[1]
         self.input_size = size if isinstance(size, int) else None
-        self._fixed_batch = batch if isinstance(batch, int) else None
+        self._fixed_batch = shape[0] if isinstance(shape[0], int) else None
+
+    def __repr__(self) -> str:
+        return f"OrtRunner({self.provider}, {self.threads} threads, outputs {list(self.outputs)})"
 
     def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
-        """``output`` (B, K) float32 of normalized images (B, 3, S, S) float32, or of what else the
-        model ``takes``.
+        """``output`` (B, K) float32 of normalized images (B, 3, S, S), or of what it ``takes``.
 
         Raises:
             BackendError: no such output, or the engine refuses the batch.
@@ -143,14 +99,12 @@ class OrtRunner:
         """Several outputs of one pass, each (B, K) float32; errors as ``run``."""
         for output in outputs:
             if output not in self.outputs:
-                raise BackendError(
-                    f"no output {output!r}", got=output, expected=", ".join(self.outputs)
-                )
+                expected = ", ".join(self.outputs)
+                raise BackendError(f"no output {output!r}", got=output, expected=expected)
         step = self._fixed_batch or len(images)
         if len(images) % max(step, 1):
-            raise BackendError(
-                "batch", got=len(images), expected=f"a multiple of {step}, which the model fixes"
-            )
+            expected = f"a multiple of {step}, which the model fixes"
+            raise BackendError("batch", got=len(images), expected=expected)
         try:
             parts = [
                 self._session.run(list(outputs), {self.input: images[start : start + step]})
@@ -158,12 +112,10 @@ class OrtRunner:
             ]
         except Exception as error:  # ORT's exceptions share no base class of their own
             raise BackendError("onnxruntime refused the batch", got=_first_line(error)) from error
-        made = (
-            parts[0]
-            if len(parts) == 1
-            else [np.concatenate(column) for column in zip(*parts, strict=True)]
+        joined = (
+            part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*parts, strict=True)
         )
-        return dict(zip(outputs, made, strict=True))
+        return dict(zip(outputs, joined, strict=True))
 
 
 def load(
@@ -175,30 +127,29 @@ def load(
     spinning: bool = True,
     options: Any = None,
 ) -> OrtRunner:
-    """A session on exactly ``provider`` with ``threads`` compute threads (default: the usable
-    cores).
+    """A session on exactly ``provider`` with ``threads`` compute threads (default: usable cores).
 
     Threads spin only while a call runs, so that interleaved sessions do not take cores from each
-    other. Nodes that
-    another provider leaves are run by the CPU: ``OrtRunner.nodes`` counts them.
+    other. The CPU runs the nodes that another provider leaves: ``OrtRunner.nodes`` counts them.
 
     Args:
         provider: a row of ``ort_providers.PROVIDERS``: "cpu", "cuda", "openvino", ..., or
             onnxruntime's spelling.
         provider_options: added to the row's own, e.g. ``{"device_type": "GPU"}``.
+        spinning: let idle threads wait actively during a call.
+        options: onnxruntime's ``SessionOptions`` to start from.
 
     Raises:
         BackendError: onnxruntime or the provider is absent, it runs no node of the model, or the
             model cannot be loaded.
         BundleError: the file is no ONNX or ORT format model, or reaches outside itself.
     """
-    ort = _import()
+    ort = import_onnxruntime()
     facts = (ort_file if Path(model).suffix == ort_file.SUFFIX else onnx_file).check(Path(model))
     row, present = provider_row(provider), ort.get_available_providers()
     if row.name not in present:
-        raise BackendError(
-            f"provider {row.name} is absent", got=f"{', '.join(present)} present", remedy=row.remedy
-        )
+        what, got = f"provider {row.name} is absent", f"{', '.join(present)} present"
+        raise BackendError(what, got=got, remedy=row.remedy)
     count = usable_cores() if threads is None else threads
     if not 1 <= count <= 1024:
         raise BackendError("threads", got=count, expected="1..1024")
@@ -206,43 +157,33 @@ def load(
     options.intra_op_num_threads = 1 if row.takes_threads else count
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3  # errors; warnings about optimizations are not the user's
+    options.log_severity_level = 3  # errors; warnings about optimizations do not help a user
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if row.name != CPU:
         options.add_session_config_entry(RECORD_NODES, "1")
     elif facts is not None and facts.metadata.get(PRECISION_KEY, "").startswith("fp16"):
-        options.add_session_config_entry(
-            DISABLED, "NchwcTransformer"
-        )  # 1.31 crashes in it on float16 transformers
-    wanted = [(row.name, {**row.defaults(count), **(provider_options or {})})]
-    wanted += [(name, {}) for name in row.after if name in present]
+        # onnxruntime 1.31 crashes in this pass on float16 transformers.
+        options.add_session_config_entry(DISABLED, "NchwcTransformer")
+    providers = [(row.name, {**row.defaults(count), **(provider_options or {})})]
+    providers += [(name, {}) for name in row.after if name in present]
     try:
-        session = ort.InferenceSession(str(model), options, providers=wanted)
+        session = ort.InferenceSession(str(model), options, providers=providers)
     except Exception as error:
         raise BackendError(f"onnxruntime cannot load {model}", got=_first_line(error)) from error
     session.disable_fallback()
     if session.get_providers()[0] != row.name:
-        raise BackendError(
-            f"onnxruntime fell back from {row.name}", got=session.get_providers(), expected=row.name
-        )
-    return OrtRunner(
-        session,
-        row.name,
-        count,
-        {"onnxruntime": ort.__version__},
-        _assigned(session, row),
-        row.unit,
-    )
+        what, got = f"onnxruntime fell back from {row.name}", session.get_providers()
+        raise BackendError(what, got=got, expected=row.name)
+    versions = {"onnxruntime": ort.__version__}
+    return OrtRunner(session, row.name, count, versions, _assigned(session, row), row.unit)
 
 
 def _assigned(session: Any, row: Provider) -> dict[str, int] | None:
-    """Provider -> nodes that it was given; None for the CPU alone, and where onnxruntime does not
-    tell.
+    """Provider -> number of its nodes; None for the CPU alone, and if onnxruntime does not tell.
 
     Raises:
-        BackendError: the provider was given none, so that the CPU would do all the work in its
-            name.
+        BackendError: the provider has none, so the CPU would do all the work in its name.
     """
     if row.name == CPU or not hasattr(session, "get_provider_graph_assignment_info"):
         return None
@@ -250,11 +191,8 @@ def _assigned(session: Any, row: Provider) -> dict[str, int] | None:
     for part in session.get_provider_graph_assignment_info():
         counts[part.ep_name] += len(part.get_nodes())
     if not counts[row.name]:
-        raise BackendError(
-            f"{row.name} runs no node of this model",
-            got=dict(counts),
-            remedy="choose another provider or model",
-        )
+        what, remedy = f"{row.name} runs no node of this model", "choose another provider or model"
+        raise BackendError(what, got=dict(counts), remedy=remedy)
     return dict(sorted(counts.items()))
 
 
@@ -264,53 +202,44 @@ def executed(
     provider: str = CPU,
     provider_options: Mapping[str, str] | None = None,
 ) -> list[Executed]:
-    """What really ran, from ORT's own profile of one inference. A provider that compiles nodes
-    shows them as one.
+    """The nodes in onnxruntime's profile of one inference; nodes compiled together show as one.
 
     Args:
-        model: an ONNX file with input "images".
-        size: S, where the graph leaves it open.
+        model: an ONNX file.
+        size: S, if the graph leaves it open.
 
     Raises:
         BackendError, BundleError: as ``load``.
     """
-    ort = _import()
+    ort = import_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
         options = ort.SessionOptions()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        runner = load(
-            Path(model),
-            threads=1,
-            provider=provider,
-            provider_options=provider_options,
-            options=options,
-        )
+        where: Any = {"provider": provider, "provider_options": provider_options}
+        runner = load(Path(model), threads=1, options=options, **where)
         edge = runner.input_size or size
         if edge is None:
             raise BackendError("input size of the model is open", expected="the size argument")
         runner.run(runner.blank(edge), runner.outputs[0])
         events = json.loads(Path(runner._session.end_profiling()).read_text())
-    nodes = {
-        event["name"]: Executed(
-            event["name"], event["args"]["op_name"], event["args"].get("provider", "")
-        )
+    kernels = {
+        event["name"]: event["args"]
         for event in events
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
     }
-    return list(nodes.values())
+    return [
+        Executed(name, facts["op_name"], facts.get("provider", ""))
+        for name, facts in kernels.items()
+    ]
 
 
 def quantized_kernels(
     model: str | Path, size: int | None = None, provider: str = CPU
 ) -> dict[str, int]:
-    """Kernel name -> how many nodes ran with it, from ORT's own profile of one inference.
+    """Kernel name -> how many nodes ran with it; ``model`` and ``size`` as for ``executed``.
 
-    The QDQ nodes in a file are a wish; ``QLinearConv`` here is a fact. See ``is_quantized``.
-
-    Args:
-        model: an ONNX file with input "images".
-        size: S, where the graph leaves it open.
+    QDQ nodes in a file are a wish; ``QLinearConv`` here is a fact. ``Backend.is_quantized`` judges.
 
     Raises:
         BackendError, BundleError: as ``load``.
@@ -318,30 +247,24 @@ def quantized_kernels(
     return dict(sorted(Counter(node.kernel for node in executed(model, size, provider)).items()))
 
 
-def is_quantized(kernels: dict[str, int]) -> bool:
-    """Whether most of the convolutions and products that ran were integer kernels."""
-    integer = sum(count for name, count in kernels.items() if name in QUANTIZED_OPS)
-    floating = sum(count for name, count in kernels.items() if name in FLOAT_OPS)
-    return integer > floating
+def import_onnxruntime() -> Any:
+    """The module, of a version that is new enough.
 
-
-def _import() -> Any:
+    Raises:
+        BackendError: absent or too old, with the remedy.
+    """
     try:
         import onnxruntime as ort
     except ImportError as error:
-        raise BackendError(
-            "onnxruntime is not installed",
-            got=error,
-            remedy="pip install 'clip2edge[ort]' (or onnxruntime-gpu)",
-        ) from error
+        remedy = "pip install 'clip2edge[ort]' (or onnxruntime-gpu)"
+        raise BackendError("onnxruntime is not installed", got=error, remedy=remedy) from error
     version = tuple(int(part) for part in ort.__version__.split(".")[:2])
     if version < MIN_VERSION:
-        needed = ".".join(map(str, MIN_VERSION))
-        raise BackendError(
-            "onnxruntime is too old", got=ort.__version__, expected=f"{needed} or newer"
-        )
+        expected = f"{'.'.join(map(str, MIN_VERSION))} or newer"
+        raise BackendError("onnxruntime is too old", got=ort.__version__, expected=expected)
     return ort
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,25 +1,20 @@
-"""Where ONNX Runtime can compute: one row per execution provider, with its package and its options.
+"""Where ONNX Runtime can compute: one row per execution provider.
 
-Option names are those of the providers' pages (onnxruntime.ai/docs/execution-providers). Run here:
-CPU and OpenVINO on a CPU. The other rows are typed against the documentation and have not been run
-on their hardware.
+Option names are those of the providers' pages (onnxruntime.ai/docs/execution-providers). Run by
+this project: CPU and OpenVINO on a CPU. The other rows follow the documentation, unverified on
+their hardware.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from runtime.errors import BackendError
 from runtime.host.sensors import CPU as ON_CPU
 from runtime.host.sensors import GPU as ON_GPU
 
 CPU = "CPUExecutionProvider"
-Options = Mapping[str, str]
-
-
-def _none(threads: int) -> dict[str, str]:
-    return {}
 
 
 @dataclass(frozen=True)
@@ -30,14 +25,14 @@ class Provider:
         name: as onnxruntime spells it.
         remedy: how to get a build that has it.
         defaults: options for a number of threads.
-        takes_threads: whether its own pool computes, so that onnxruntime's keeps one thread.
-        after: providers that take the nodes it leaves, before the CPU does, where they are present.
+        takes_threads: whether its own thread pool computes, so onnxruntime's keeps one thread.
+        after: providers for the nodes it leaves, where present; the CPU takes the rest.
         unit: whose clock and power its work shows in.
     """
 
     name: str
     remedy: str
-    defaults: Callable[[int], dict[str, str]] = field(default=_none)
+    defaults: Callable[[int], dict[str, str]] = lambda threads: {}
     takes_threads: bool = False
     after: tuple[str, ...] = ()
     unit: str = ON_CPU
@@ -48,9 +43,8 @@ PROVIDERS: dict[str, Provider] = {
     "cuda": Provider(
         "CUDAExecutionProvider",
         "pip install onnxruntime-gpu (on a Jetson: the wheel of its JetPack)",
-        lambda threads: {
-            "use_tf32": "0"
-        },  # else fp32 convolutions round to 10 bits and parity fails
+        # TF32 rounds fp32 convolutions to 10 bits, and parity fails.
+        lambda threads: {"use_tf32": "0"},
         unit=ON_GPU,
     ),
     "tensorrt": Provider(
@@ -85,17 +79,14 @@ PROVIDERS: dict[str, Provider] = {
 
 
 def provider(name: str) -> Provider:
-    """The row of ``name``: a key of the table, or onnxruntime's own spelling, which may be of one
-    without a row.
+    """The row of ``name``: a key of the table, or onnxruntime's spelling of any provider.
 
     Raises:
         BackendError: neither.
     """
-    if name in PROVIDERS:
-        return PROVIDERS[name]
-    for row in PROVIDERS.values():
-        if row.name == name:
-            return row
+    by_name = {row.name: row for row in PROVIDERS.values()} | PROVIDERS
+    if name in by_name:
+        return by_name[name]
     if name.endswith("ExecutionProvider"):
         return Provider(name, "choose one of those present")
     raise BackendError("unknown provider", got=repr(name), expected=", ".join(PROVIDERS))

@@ -212,7 +212,7 @@ def _onnxruntime() -> Finding:
             f"pip uninstall -y {names}, then pip install the one you want",
         )
     try:
-        from runtime.backends.onnxruntime import _import as import_ort
+        from runtime.backends.onnxruntime import import_onnxruntime as import_ort
 
         ort = import_ort()
     except BackendError as error:

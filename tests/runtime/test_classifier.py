@@ -17,9 +17,10 @@ from tiny_bundles import SIZE, SPEC, encoded, float_model, make_bundle, photo
 from runtime import BackendError, BundleError, Classifier, ImageError, normalize
 from runtime.__main__ import main
 from runtime.backends import BACKENDS
-from runtime.backends.onnxruntime import is_quantized, load, quantized_kernels
+from runtime.backends.onnxruntime import load, quantized_kernels
 from runtime.bench.cold import HEAVY, measure_cold
-from runtime.bench.run import COMPUTE, END_TO_END, bench
+from runtime.bench.latency import COMPUTE, END_TO_END
+from runtime.bench.run import bench
 
 
 @pytest.fixture(scope="module")
@@ -167,12 +168,12 @@ def test_wrong_batch_is_our_error(bundle: Path) -> None:
 
 
 def test_profile_counts_the_integer_kernels_that_ran(bundle: Path) -> None:
-    integer, floating = (
-        quantized_kernels(bundle / "model.int8.onnx"),
-        quantized_kernels(bundle / "model.fp32.onnx"),
-    )
-    assert integer["QLinearConv"] == 2 and is_quantized(integer)
-    assert not any(name.startswith("QLinear") for name in floating) and not is_quantized(floating)
+    row = BACKENDS["onnxruntime"]
+    integer = quantized_kernels(bundle / "model.int8.onnx")
+    assert integer["QLinearConv"] == 2 and row.is_quantized(integer)
+    floating = quantized_kernels(bundle / "model.fp32.onnx")
+    assert not any(name.startswith("QLinear") for name in floating)
+    assert not row.is_quantized(floating)
 
 
 def test_cold_process_loads_nothing_heavy(bundle: Path) -> None:

@@ -7,17 +7,15 @@ Rows and words from report.json alone. An estimate never enters a table of measu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from compress.evaluate.gates import MAX_DROP_POINTS, MIN_SPEEDUP
+from compress.evaluate.gates import MAX_DROP_POINTS
 from compress.report import wording
 from compress.report.charts import devices as plots_device
 from compress.report.charts.devices import Bar, Course, Mark
 from compress.report.wording import ABSENT, form, milliseconds, points, significant, size, times
-from runtime.backends import onnxruntime
-from runtime.tensorrt import layers
+from runtime.backends import BACKENDS, Backend
 
 HERE = "where it was built"
 
@@ -282,77 +280,53 @@ def device_sentence(report: Mapping[str, Any]) -> str:
     return f"With its fastest file, one image takes from {least} to {most} ({files})."
 
 
-@dataclass(frozen=True)
-class Rule:
-    """When int8 pays on a backend: against which float file, how many times faster, and how its
-    kernels are told.
-    """
-
-    int8: str
-    rival: str
-    limit: float
-    is_quantized: Callable[[dict[str, int]], bool]
-    integer: frozenset[str]
-
-
-#: backend -> rule; the limits are those of the project's measuring rules, fp16 being what TensorRT
-#: runs otherwise
-RULES: Mapping[str, Rule] = {
-    "onnxruntime": Rule(
-        "student_int8",
-        "student_fp32",
-        MIN_SPEEDUP,
-        onnxruntime.is_quantized,
-        onnxruntime.QUANTIZED_OPS,
-    ),
-    "tensorrt": Rule(
-        "student_int8_trt", "student_fp16", 1.2, layers.is_quantized, frozenset({"int8 compute"})
-    ),
-}
-
-
 def device_verdicts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Which file each device should run: int8 against float in time, kernels, and the accuracy
     measured at the build.
     """
     out = []
     for told in everywhere(report):
-        for backend, rule in RULES.items():
-            forms = {device_form(row): row for row in _compute(told) if row["backend"] == backend}
-            if {rule.int8, rule.rival} <= set(forms):
-                out.append(_verdict(report, told, rule, forms))
+        for name, backend in BACKENDS.items():
+            forms = {device_form(row): row for row in _compute(told) if row["backend"] == name}
+            if {_student(backend.model("int8")), _student(backend.rival)} <= set(forms):
+                out.append(_verdict(report, told, backend, forms))
     return out
+
+
+def _student(model: str) -> str:
+    """The form of a model of the bundle: "int8.trt" -> "student_int8_trt"."""
+    return f"student_{model.replace('.', '_')}"
 
 
 def _verdict(
     report: Mapping[str, Any],
     told: Mapping[str, Any],
-    rule: Rule,
+    backend: Backend,
     forms: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    found, accuracy = speedup(told, rule.int8, rule.rival), report["accuracy"]
-    if found is None and all(
-        forms[name]["p50_ms"] for name in (rule.int8, rule.rival)
-    ):  # two medians, no interval
-        found = {"p50": forms[rule.rival]["p50_ms"] / forms[rule.int8]["p50_ms"], "ci95": None}
-    ran = told["kernels"].get(forms[rule.int8]["precision"]) or {}
-    scores = [accuracy[name]["top1"] for name in (rule.int8, "student_fp32") if name in accuracy]
+    int8, rival = _student(backend.model("int8")), _student(backend.rival)
+    found, accuracy = speedup(told, int8, rival), report["accuracy"]
+    if found is None and all(forms[name]["p50_ms"] for name in (int8, rival)):
+        # Two medians, no interval.
+        found = {"p50": forms[rival]["p50_ms"] / forms[int8]["p50_ms"], "ci95": None}
+    ran = told["kernels"].get(forms[int8]["precision"]) or {}
+    scores = [accuracy[name]["top1"] for name in (int8, "student_fp32") if name in accuracy]
     gained = scores[0] - scores[1] if len(scores) == 2 else None
     kept = gained is None or 100 * gained >= -MAX_DROP_POINTS - 1e-9
-    reached = found is not None and (found["ci95"] or [0, found["p50"]])[1] >= rule.limit
-    pays = reached and rule.is_quantized(dict(ran)) and kept
+    reached = found is not None and (found["ci95"] or [0, found["p50"]])[1] >= backend.min_speedup
+    pays = reached and backend.is_quantized(ran) and kept
     return {
         "device": told["name"],
-        "ships": form(rule.int8 if pays else rule.rival).removeprefix("student "),
-        "rival": form(rule.rival).removeprefix("student "),
+        "ships": form(int8 if pays else rival).removeprefix("student "),
+        "rival": form(rival).removeprefix("student "),
         "ratio": times(found["p50"]) if found else ABSENT,
         "ci95": f"{significant(found['ci95'][0])}–{significant(found['ci95'][1])}"
         if found and found["ci95"]
         else ABSENT,
-        "limit": times(rule.limit),
+        "limit": times(backend.min_speedup),
         "points": points(gained),
-        "kernels": kernels(ran, rule.integer),
-        "valid": all(forms[name]["verdict"] == "VALID" for name in (rule.int8, rule.rival)),
+        "kernels": kernels(ran, backend.integer_kernels),
+        "valid": all(forms[name]["verdict"] == "VALID" for name in (int8, rival)),
     }
 
 

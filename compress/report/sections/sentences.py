@@ -19,7 +19,7 @@ from compress.report.wording import (
     size,
     times,
 )
-from runtime.backends.onnxruntime import QUANTIZED_OPS
+from runtime.backends import BACKENDS
 
 CONFUSED = 10  # wrong answers listed
 
@@ -195,7 +195,8 @@ def kernel_sentence(report: Mapping[str, Any]) -> str:
     """What ONNX Runtime's profile says about the int8 file."""
     kernels = report["quantization"]["kernels"]
     total = sum(kernels["ran"].values())
-    integer = sum(n for name, n in kernels["ran"].items() if name in QUANTIZED_OPS)
+    names = BACKENDS["onnxruntime"].integer_kernels
+    integer = sum(n for name, n in kernels["ran"].items() if name in names)
     start = (
         f"In the profile of one inference of the int8 file, {integer} of {total} executed "
         "nodes are integer kernels"

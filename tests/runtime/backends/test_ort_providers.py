@@ -78,7 +78,7 @@ class Session:
         ]
 
 
-def test_nodes_are_counted_by_provider_logic_without_gpu() -> None:
+def test_nodes_are_counted_by_provider() -> None:
     row = PROVIDERS["cuda"]
     assert ort_backend._assigned(Session({row.name: 80, CPU: 3}), row) == {CPU: 3, row.name: 80}
     assert ort_backend._assigned(SimpleNamespace(), row) is None, (
@@ -86,12 +86,12 @@ def test_nodes_are_counted_by_provider_logic_without_gpu() -> None:
     )
 
 
-def test_a_provider_that_was_given_no_node_is_an_error_logic_without_gpu() -> None:
+def test_a_provider_that_was_given_no_node_is_an_error() -> None:
     with pytest.raises(BackendError, match="CUDAExecutionProvider runs no node"):
         ort_backend._assigned(Session({CPU: 83}), PROVIDERS["cuda"])
 
 
-def test_options_reach_the_provider_logic_without_gpu(
+def test_options_reach_the_provider(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The session that onnxruntime would be asked for; CUDA follows TensorRT where it is
@@ -113,7 +113,7 @@ def test_options_reach_the_provider_logic_without_gpu(
         get_available_providers=lambda: present,
         InferenceSession=Refusing,
     )
-    monkeypatch.setattr(ort_backend, "_import", lambda: stand_in)
+    monkeypatch.setattr(ort_backend, "import_onnxruntime", lambda: stand_in)
     for name, options in (
         ("tensorrt", {"trt_fp16_enable": "1"}),
         ("openvino", {"device_type": "GPU"}),

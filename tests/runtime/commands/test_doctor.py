@@ -219,7 +219,7 @@ def test_without_an_engine_no_bundle_runs(
         ("10.3.0", True, MISSING, "the CUDA runtime cannot be loaded"),
     ],
 )
-def test_a_tensorrt_that_cannot_be_used_says_why_logic_without_gpu(
+def test_a_tensorrt_that_cannot_be_used_says_why(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     version: str,
@@ -237,7 +237,7 @@ def test_a_tensorrt_that_cannot_be_used_says_why_logic_without_gpu(
     assert found.state == state and detail in found.detail and found.remedy
 
 
-def test_a_tensorrt_without_package_data_states_its_own_version_logic_without_gpu(
+def test_a_tensorrt_without_package_data_states_its_own_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     write(

@@ -77,7 +77,7 @@ def test_without_tensorrt_the_command_says_so_once(
 
 
 @pytest.mark.parametrize("major", [10, 11])
-def test_engines_are_built_compared_and_told_logic_without_gpu(
+def test_engines_are_built_compared_and_told(
     bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -97,7 +97,7 @@ def test_engines_are_built_compared_and_told_logic_without_gpu(
     assert "engine from the cache" in row["states"]
 
 
-def test_an_engine_that_computes_something_else_is_a_failure_logic_without_gpu(
+def test_an_engine_that_computes_something_else_is_a_failure(
     bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -118,7 +118,7 @@ def test_an_engine_that_computes_something_else_is_a_failure_logic_without_gpu(
         command.rows_for_export(bundle)
 
 
-def test_the_export_row_writes_nothing_into_the_bundle_logic_without_gpu(
+def test_the_export_row_writes_nothing_into_the_bundle(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     use_stand_in(monkeypatch, tmp_path)
@@ -168,7 +168,7 @@ def test_inputs_of_a_graph_are_read_without_the_onnx_package(tmp_path: Path) -> 
         graph_inputs(tmp_path / "c.onnx")
 
 
-def test_bench_tells_where_the_engine_came_from_and_what_runs_logic_without_gpu(
+def test_bench_tells_where_the_engine_came_from_and_what_runs(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from runtime.bench import run as bench_module

@@ -73,7 +73,7 @@ def cuda(tmp_path_factory: pytest.TempPathFactory) -> Cuda:
     return Cuda(compiled(tmp_path_factory.mktemp("cuda"), 1))
 
 
-def test_facts_of_the_device_logic_without_gpu(cuda: Cuda) -> None:
+def test_facts_of_the_device(cuda: Cuda) -> None:
     gpu = cuda.gpu()
     assert (gpu.name, gpu.compute_capability, gpu.multiprocessors, gpu.integrated) == (
         "Orin",
@@ -86,7 +86,7 @@ def test_facts_of_the_device_logic_without_gpu(cuda: Cuda) -> None:
     assert gpu.to_json()["compute_capability"] == "8.7"
 
 
-def test_copies_go_there_and_back_logic_without_gpu(cuda: Cuda) -> None:
+def test_copies_go_there_and_back(cuda: Cuda) -> None:
     stream = cuda.stream()
     assert stream > 2**32  # a handle is a pointer: 64 bits must survive
     host, device, back = cuda.allocate_host(16), cuda.allocate(16), cuda.allocate_host(16)
@@ -101,7 +101,7 @@ def test_copies_go_there_and_back_logic_without_gpu(cuda: Cuda) -> None:
     cuda.destroy_stream(stream)
 
 
-def test_graphs_and_events_logic_without_gpu(cuda: Cuda) -> None:
+def test_graphs_and_events(cuda: Cuda) -> None:
     stream = cuda.stream()
     cuda.begin_capture(stream)
     graph = cuda.end_capture(stream)
@@ -116,7 +116,7 @@ def test_graphs_and_events_logic_without_gpu(cuda: Cuda) -> None:
     cuda.destroy_event(start)
 
 
-def test_a_failure_names_the_call_and_cudas_words_logic_without_gpu(cuda: Cuda) -> None:
+def test_a_failure_names_the_call_and_cudas_words(cuda: Cuda) -> None:
     with pytest.raises(
         BackendError, match=r"cudaMalloc failed · got out of memory \(CUDA error 2\)"
     ):
@@ -125,7 +125,7 @@ def test_a_failure_names_the_call_and_cudas_words_logic_without_gpu(cuda: Cuda) 
         cuda.synchronize(0)
 
 
-def test_a_machine_without_a_device_logic_without_gpu(tmp_path: Path) -> None:
+def test_a_machine_without_a_device(tmp_path: Path) -> None:
     with pytest.raises(
         BackendError,
         match="no NVIDIA GPU is usable here · got no CUDA-capable device is detected.*use backend",
@@ -133,7 +133,7 @@ def test_a_machine_without_a_device_logic_without_gpu(tmp_path: Path) -> None:
         Cuda(compiled(tmp_path, 0)).gpu()
 
 
-def test_a_library_that_lacks_a_call_is_refused_logic_without_gpu(tmp_path: Path) -> None:
+def test_a_library_that_lacks_a_call_is_refused(tmp_path: Path) -> None:
     old = SOURCE.replace("cudaGraphInstantiateWithFlags", "cudaGraphInstantiate")
     with pytest.raises(
         BackendError,

@@ -66,7 +66,7 @@ def images(count: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("major", MAJORS)
-def test_the_stand_in_has_nothing_that_the_published_api_lacks_logic_without_gpu(
+def test_the_stand_in_has_nothing_that_the_published_api_lacks(
     major: int,
 ) -> None:
     for cls in tensorrt(major, FakeCuda())._classes:
@@ -77,7 +77,7 @@ def test_the_stand_in_has_nothing_that_the_published_api_lacks_logic_without_gpu
     )
 
 
-def test_the_stand_in_refuses_what_11_removed_logic_without_gpu() -> None:
+def test_the_stand_in_refuses_what_11_removed() -> None:
     trt = tensorrt(11, FakeCuda())
     config = trt.Builder(None).create_builder_config()
     with pytest.raises(AttributeError):
@@ -106,7 +106,7 @@ PROTOCOLS = {
 
 @pytest.mark.parametrize("version", SURFACE)
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_every_call_exists_in_both_published_versions_logic_without_gpu(
+def test_every_call_exists_in_both_published_versions(
     version: str, name: str
 ) -> None:
     used = {
@@ -117,7 +117,7 @@ def test_every_call_exists_in_both_published_versions_logic_without_gpu(
     assert used and used <= set(SURFACE[version][name])
 
 
-def test_an_engine_gives_what_the_model_gives_logic_without_gpu(
+def test_an_engine_gives_what_the_model_gives(
     machine: Machine, fp32: Path
 ) -> None:
     runner = machine.load(fp32)
@@ -136,17 +136,17 @@ def test_an_engine_gives_what_the_model_gives_logic_without_gpu(
     )
 
 
-def test_a_batch_above_the_profile_is_split_logic_without_gpu(machine: Machine, fp32: Path) -> None:
+def test_a_batch_above_the_profile_is_split(machine: Machine, fp32: Path) -> None:
     batch = images(11)
     got = machine.load(fp32, max_batch=4).run(batch)
     np.testing.assert_allclose(got, load_ort(fp32, threads=1).run(batch), atol=1e-5)
 
 
-def test_no_images_give_no_rows_logic_without_gpu(machine: Machine, fp32: Path) -> None:
+def test_no_images_give_no_rows(machine: Machine, fp32: Path) -> None:
     assert machine.load(fp32).run(images(0)).shape == (0, 4)
 
 
-def test_a_fixed_batch_needs_no_profile_logic_without_gpu(
+def test_a_fixed_batch_needs_no_profile(
     machine: Machine, fp32: Path, tmp_path: Path
 ) -> None:
     model = onnx.load(fp32)
@@ -162,7 +162,7 @@ def test_a_fixed_batch_needs_no_profile_logic_without_gpu(
         runner.run(images(3))
 
 
-def test_the_build_is_what_was_asked_for_logic_without_gpu(machine: Machine, fp32: Path) -> None:
+def test_the_build_is_what_was_asked_for(machine: Machine, fp32: Path) -> None:
     machine.load(
         fp32, min_batch=2, opt_batch=4, max_batch=16, optimization_level=5, workspace_mib=256
     )
@@ -178,7 +178,7 @@ def test_the_build_is_what_was_asked_for_logic_without_gpu(machine: Machine, fp3
     assert machine.trt._builds[1]["flags"] == ["TF32"]
 
 
-def test_the_second_load_builds_nothing_logic_without_gpu(machine: Machine, fp32: Path) -> None:
+def test_the_second_load_builds_nothing(machine: Machine, fp32: Path) -> None:
     first = machine.load(fp32)
     again = machine.load(fp32)
     assert len(machine.trt._builds) == 1
@@ -190,7 +190,7 @@ def test_the_second_load_builds_nothing_logic_without_gpu(machine: Machine, fp32
     np.testing.assert_array_equal(first.run(images(2)), again.run(images(2)))
 
 
-def test_another_gpu_version_option_or_model_is_another_engine_logic_without_gpu(
+def test_another_gpu_version_option_or_model_is_another_engine(
     machine: Machine, fp32: Path, tmp_path: Path
 ) -> None:
     machine.load(fp32)
@@ -209,13 +209,13 @@ def test_another_gpu_version_option_or_model_is_another_engine_logic_without_gpu
     assert len(list(machine.cache.glob("*.engine"))) == 5
 
 
-def test_the_timing_cache_is_kept_and_used_logic_without_gpu(machine: Machine, fp32: Path) -> None:
+def test_the_timing_cache_is_kept_and_used(machine: Machine, fp32: Path) -> None:
     machine.load(fp32)
     machine.load(fp32, max_batch=2)
     assert [made["timing_cache"] for made in machine.trt._builds] == [False, True]
 
 
-def test_a_refused_timing_cache_is_said_logic_without_gpu(
+def test_a_refused_timing_cache_is_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fp32: Path
 ) -> None:
     machine = Machine(monkeypatch, tmp_path, 10, refuses_timing_cache=True)
@@ -225,7 +225,7 @@ def test_a_refused_timing_cache_is_said_logic_without_gpu(
     assert machine.trt._builds[1]["timing_cache"] is False
 
 
-def test_a_kept_engine_that_is_no_longer_accepted_is_rebuilt_and_said_logic_without_gpu(
+def test_a_kept_engine_that_is_no_longer_accepted_is_rebuilt_and_said(
     machine: Machine, fp32: Path
 ) -> None:
     kept = machine.load(fp32).engine_file.read_bytes()
@@ -246,7 +246,7 @@ def test_a_kept_engine_that_is_no_longer_accepted_is_rebuilt_and_said_logic_with
     )
 
 
-def test_an_engine_that_its_own_builder_does_not_accept_is_an_error_logic_without_gpu(
+def test_an_engine_that_its_own_builder_does_not_accept_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fp32: Path
 ) -> None:
     machine = Machine(monkeypatch, tmp_path, 11, rejects_all=True)
@@ -258,7 +258,7 @@ def test_an_engine_that_its_own_builder_does_not_accept_is_an_error_logic_withou
     assert not list(machine.cache.glob("*.engine"))
 
 
-def test_graphs_are_captured_once_for_each_batch_size_logic_without_gpu(
+def test_graphs_are_captured_once_for_each_batch_size(
     machine: Machine, fp32: Path
 ) -> None:
     runner = machine.load(fp32)
@@ -271,7 +271,7 @@ def test_graphs_are_captured_once_for_each_batch_size_logic_without_gpu(
     ]
 
 
-def test_layers_are_not_annotated_while_running_logic_without_gpu(
+def test_layers_are_not_annotated_while_running(
     machine: Machine, fp32: Path
 ) -> None:
     runner = machine.load(fp32)
@@ -281,7 +281,7 @@ def test_layers_are_not_annotated_while_running_logic_without_gpu(
     assert [context.nvtx_verbosity.name for context in contexts] == ["NONE", "NONE"]
 
 
-def test_few_batch_sizes_are_kept_ready_logic_without_gpu(machine: Machine, fp32: Path) -> None:
+def test_few_batch_sizes_are_kept_ready(machine: Machine, fp32: Path) -> None:
     runner = machine.load(fp32)
     for count in range(1, 9):
         np.testing.assert_allclose(
@@ -290,7 +290,7 @@ def test_few_batch_sizes_are_kept_ready_logic_without_gpu(machine: Machine, fp32
     assert len(machine.cuda.graphs) == 4
 
 
-def test_without_graphs_the_result_is_the_same_and_said_logic_without_gpu(
+def test_without_graphs_the_result_is_the_same_and_said(
     machine: Machine, fp32: Path
 ) -> None:
     runner = machine.load(fp32, cuda_graph=False)
@@ -300,7 +300,7 @@ def test_without_graphs_the_result_is_the_same_and_said_logic_without_gpu(
     assert "CUDA graph: not asked for" in runner.states and not machine.cuda.graphs
 
 
-def test_an_engine_that_cannot_be_captured_still_runs_and_says_so_logic_without_gpu(
+def test_an_engine_that_cannot_be_captured_still_runs_and_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fp32: Path
 ) -> None:
     machine = Machine(monkeypatch, tmp_path, 11, uncapturable=True)
@@ -312,7 +312,7 @@ def test_an_engine_that_cannot_be_captured_still_runs_and_says_so_logic_without_
     assert not machine.cuda.recording
 
 
-def test_time_on_the_device_comes_from_events_logic_without_gpu(
+def test_time_on_the_device_comes_from_events(
     machine: Machine, fp32: Path
 ) -> None:
     runner = machine.load(fp32)
@@ -323,7 +323,7 @@ def test_time_on_the_device_comes_from_events_logic_without_gpu(
         runner.device_ms(images(0))
 
 
-def test_closing_gives_everything_back_logic_without_gpu(machine: Machine, fp32: Path) -> None:
+def test_closing_gives_everything_back(machine: Machine, fp32: Path) -> None:
     runner = machine.load(fp32)
     runner.run(images(2))
     assert machine.cuda.memory and machine.cuda.graphs
@@ -341,7 +341,7 @@ def test_closing_gives_everything_back_logic_without_gpu(machine: Machine, fp32:
     assert not machine.cuda.memory and not machine.cuda.queues and not machine.cuda.graphs
 
 
-def test_threads_share_a_runner_logic_without_gpu(machine: Machine, fp32: Path) -> None:
+def test_threads_share_a_runner(machine: Machine, fp32: Path) -> None:
     runner, want = machine.load(fp32), load_ort(fp32, threads=1)
     batches = [images(1 + index % 3, seed=index) for index in range(12)]
     got: dict[int, np.ndarray] = {}
@@ -357,7 +357,7 @@ def test_threads_share_a_runner_logic_without_gpu(machine: Machine, fp32: Path) 
         np.testing.assert_allclose(got[index], want.run(batch), atol=1e-5)
 
 
-def test_int8_is_proved_by_the_layers_logic_without_gpu(
+def test_int8_is_proved_by_the_layers(
     machine: Machine, fp32: Path, tmp_path: Path
 ) -> None:
     runner = machine.load(int8_model(fp32, tmp_path / "q.onnx"))
@@ -367,7 +367,7 @@ def test_int8_is_proved_by_the_layers_logic_without_gpu(
     )
 
 
-def test_an_int8_file_that_runs_in_float_is_said_logic_without_gpu(
+def test_an_int8_file_that_runs_in_float_is_said(
     monkeypatch: pytest.MonkeyPatch, fp32: Path, tmp_path: Path
 ) -> None:
     machine = Machine(monkeypatch, tmp_path, 10, float_engine=True)
@@ -378,7 +378,7 @@ def test_an_int8_file_that_runs_in_float_is_said_logic_without_gpu(
     assert "int8 compute" not in runner.kernels
 
 
-def test_classifier_takes_the_trt_file_for_int8_logic_without_gpu(
+def test_classifier_takes_the_trt_file_for_int8(
     machine: Machine, tmp_path: Path
 ) -> None:
     bundle = make_bundle(tmp_path / "bundle", tmp_path)
@@ -397,7 +397,7 @@ def test_classifier_takes_the_trt_file_for_int8_logic_without_gpu(
 
 
 @pytest.mark.parametrize("suffix", [".engine", ".plan", ".trt"])
-def test_an_engine_is_never_loaded_from_elsewhere_logic_without_gpu(
+def test_an_engine_is_never_loaded_from_elsewhere(
     machine: Machine, tmp_path: Path, suffix: str
 ) -> None:
     (tmp_path / f"model{suffix}").write_bytes(b"code")
@@ -405,7 +405,7 @@ def test_an_engine_is_never_loaded_from_elsewhere_logic_without_gpu(
         machine.load(tmp_path / f"model{suffix}")
 
 
-def test_a_model_that_reaches_outside_itself_is_refused_first_logic_without_gpu(
+def test_a_model_that_reaches_outside_itself_is_refused_first(
     machine: Machine, fp32: Path, tmp_path: Path
 ) -> None:
     model = onnx.load(fp32)
@@ -421,7 +421,7 @@ def test_a_model_that_reaches_outside_itself_is_refused_first_logic_without_gpu(
     assert machine.trt._builds == []
 
 
-def test_the_parser_names_the_node_logic_without_gpu(
+def test_the_parser_names_the_node(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fp32: Path
 ) -> None:
     machine = Machine(monkeypatch, tmp_path, 10, parse_error="antialias is not supported")
@@ -430,7 +430,7 @@ def test_the_parser_names_the_node_logic_without_gpu(
     assert not list(machine.cache.glob("*.engine"))
 
 
-def test_a_failed_build_gives_the_reason_logic_without_gpu(
+def test_a_failed_build_gives_the_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fp32: Path
 ) -> None:
     machine = Machine(monkeypatch, tmp_path, 11, build_fails=True)
@@ -438,14 +438,14 @@ def test_a_failed_build_gives_the_reason_logic_without_gpu(
         machine.load(fp32)
 
 
-def test_warnings_of_the_build_are_states_logic_without_gpu(
+def test_warnings_of_the_build_are_states(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fp32: Path
 ) -> None:
     machine = Machine(monkeypatch, tmp_path, 10, warning="no good tactic")
     assert "TensorRT warned: no good tactic" in machine.load(fp32).states
 
 
-def test_wrong_shapes_outputs_and_options_are_refused_logic_without_gpu(
+def test_wrong_shapes_outputs_and_options_are_refused(
     machine: Machine, fp32: Path
 ) -> None:
     runner = machine.load(fp32)
@@ -459,12 +459,12 @@ def test_wrong_shapes_outputs_and_options_are_refused_logic_without_gpu(
         machine.load(fp32, max_batch=0)
 
 
-def test_another_dynamic_dimension_than_the_batch_is_refused_logic_without_gpu() -> None:
+def test_another_dynamic_dimension_than_the_batch_is_refused() -> None:
     with pytest.raises(BackendError, match="dynamic in more than its batch"):
         EngineSettings().shapes(("batch", 3, "height", 224))
 
 
-def test_a_weakly_typed_network_is_never_made_logic_without_gpu(
+def test_a_weakly_typed_network_is_never_made(
     monkeypatch: pytest.MonkeyPatch, fp32: Path
 ) -> None:
     trt = tensorrt(10, FakeCuda())
@@ -478,7 +478,7 @@ def test_a_weakly_typed_network_is_never_made_logic_without_gpu(
     ("version", "remedy"),
     [("8.6.1", "JetPack 6.1"), ("12.0.1", "onnxruntime"), ("unknown", "onnxruntime")],
 )
-def test_other_major_versions_are_refused_logic_without_gpu(version: str, remedy: str) -> None:
+def test_other_major_versions_are_refused(version: str, remedy: str) -> None:
     with pytest.raises(BackendError, match=f"got {version} · expected 10.x or 11.x · .*{remedy}"):
         api.generation(SimpleNamespace(__version__=version))
 

@@ -47,7 +47,7 @@ def test_types_have_many_spellings(text: str, name: str | None) -> None:
     assert type_of(text) == name
 
 
-def test_both_generations_name_a_tensors_type_logic_without_gpu() -> None:
+def test_both_generations_name_a_tensors_type() -> None:
     assert tensor_type({"Format/Datatype": "Row major Int8 format"}) == "int8"
     assert tensor_type({"Format": "Row major linear", "Datatype": "Half"}) == "fp16"
     assert (
@@ -58,7 +58,7 @@ def test_both_generations_name_a_tensors_type_logic_without_gpu() -> None:
 
 
 @pytest.mark.parametrize("major", [10, 11])
-def test_int8_layers_are_counted_logic_without_gpu(major: int) -> None:
+def test_int8_layers_are_counted(major: int) -> None:
     made = report(
         compute_layer("conv1", major, True),
         compute_layer("head", major, False),
