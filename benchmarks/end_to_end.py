@@ -66,7 +66,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         lines.append(
             f"| {row['model']} | {row['precision']} | {row['size']} | {ms['whole']:.3f} | "
             f"{ms['bare']:.3f} | {ms['run']:.3f} "
-            f"| {ratio.value:.2f}× ({ratio.low:.2f}–{ratio.high:.2f}) | {row['verdict']} |"
+            f"| {ratio.p50:.2f}× ({ratio.ci95[0]:.2f}–{ratio.ci95[1]:.2f}) | {row['verdict']} |"
         )
     return "\n".join(lines)
 
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     with Image.open(options.image) as opened:
         about = f"{opened.format} of {opened.width} × {opened.height} pixels"
-    above = [f"{row['model']} {row['precision']}" for row in rows if row["ratio"].value > LIMIT]
+    above = [f"{row['model']} {row['precision']}" for row in rows if row["ratio"].p50 > LIMIT]
     names = " ".join(str(bundle.name) for bundle in options.bundles)
     text = (
         "# From an encoded image to labels\n\n`python -m benchmarks.end_to_end "

@@ -44,7 +44,8 @@ from runtime.backends.onnxruntime import quantized_kernels
 from runtime.bench import latency
 from runtime.bench.breakdown import break_down
 from runtime.bench.cold import measure_cold
-from runtime.bench.run import COMPUTE, END_TO_END, NO_SENSOR
+from runtime.bench.latency import COMPUTE, END_TO_END
+from runtime.bench.run import NO_SENSOR
 from runtime.host import sensors, telemetry
 from runtime.host.energy import idle_watts, measure_energy
 
@@ -380,7 +381,7 @@ def measure(ctx: StageContext, forms: list[Form], spec: PreprocessSpec) -> dict[
     return {
         "rows": rows,
         "breakdown": {
-            name.removeprefix("student_"): found.to_json() for name, found in broken.items()
+            name.removeprefix("student_"): vars(found) for name, found in broken.items()
         },
         "speedups": speedups,
         "cold": cold,
@@ -406,7 +407,7 @@ def energy(
         for name, e in found.items()
         if not e
     ]
-    return {name: cost.to_json() for name, cost in found.items() if cost}, silent
+    return {name: vars(cost) for name, cost in found.items() if cost}, silent
 
 
 def _speedups(series: Mapping[str, latency.Samples], seed: int) -> dict[str, Any]:

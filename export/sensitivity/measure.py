@@ -192,7 +192,7 @@ def slower(a: latency.Samples, b: latency.Samples, seed: int) -> bool:
     """Whether ``a`` is slower than ``b`` by more than the noise: the whole interval of their ratio
     is above 1.
     """
-    return latency.ratio(a, b, seed=seed).low > 1.0
+    return latency.ratio(a, b, seed=seed).ci95[0] > 1.0
 
 
 def candidate(mixtures: Mixtures, names: frozenset[str], times: Times, seed: int) -> Candidate:

@@ -1,15 +1,13 @@
-"""Where the time of ``predict`` goes, from an encoded image to labels, and how far it is from the
-bare engine.
-"""
+"""Where the time of ``predict`` goes, from encoded image to labels, beside the bare engine."""
 
 from __future__ import annotations
 
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle, pairwise
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,17 +18,17 @@ from runtime.classifier import Classifier
 from runtime.preprocess import decode, geometry
 
 STAGES = ("decode", "geometry", "normalise", "compute", "post")
+SPAN = {"ge": 0}  # ms: a stage may be too short for the clock
 
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Medians, milliseconds per image. Stages are timed one by one, ``end_to_end_ms`` around
-    ``predict``.
+    """Where the time of one encoded image goes: medians, ms. Stages are timed one by one.
 
     Attributes:
         decode_ms: file to upright RGB.
-        geometry_ms: resize and crop; 0 where the model does it.
-        normalise_ms: bytes to the model's input; 0 where the model does it.
+        geometry_ms: resize and crop; 0 if the model does it.
+        normalise_ms: bytes to the model's input; 0 if the model does it.
         compute_ms: the engine.
         post_ms: softmax, ranking, labels.
         end_to_end_ms: ``Classifier.predict`` of the encoded image.
@@ -39,27 +37,27 @@ class Breakdown:
         n: images of the end-to-end series.
     """
 
-    decode_ms: float
-    geometry_ms: float
-    normalise_ms: float
-    compute_ms: float
-    post_ms: float
-    end_to_end_ms: float
-    bare_ms: float
-    over_bare: float
+    decode_ms: float = field(metadata=SPAN)
+    geometry_ms: float = field(metadata=SPAN)
+    normalise_ms: float = field(metadata=SPAN)
+    compute_ms: float = field(metadata=SPAN)
+    post_ms: float = field(metadata=SPAN)
+    end_to_end_ms: float = field(metadata=SPAN)
+    bare_ms: float = field(metadata=SPAN)
+    over_bare: float = field(metadata=latency.POSITIVE)
     over_bare_ci95: tuple[float, float]
-    n: int
+    n: int = field(metadata=latency.COUNT)
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return asdict(self)
+    @property
+    def stages_ms(self) -> dict[str, float]:
+        """Stage -> ms, in the order of ``STAGES``."""
+        return {stage: getattr(self, f"{stage}_ms") for stage in STAGES}
 
 
 def break_down(
     classifiers: Mapping[str, Classifier], photos: Sequence[bytes], seconds: float
 ) -> tuple[dict[str, Breakdown], dict[str, latency.Samples]]:
-    """Times every classifier on encoded images in turn, all interleaved: by stages, as a whole, and
-    bare.
+    """Times every classifier on encoded images, interleaved: by stages, as a whole, and bare.
 
     Returns:
         Name -> its breakdown; name -> the samples of ``predict``.
@@ -68,7 +66,7 @@ def break_down(
     calls: dict[str, Callable[[], object]] = {}
     for name, classifier in classifiers.items():
         ready = [_input(classifier, photo) for photo in photos]
-        calls[f"whole {name}"] = _whole(classifier, cycle(photos))
+        calls[f"whole {name}"] = partial(_predict_next, classifier, cycle(photos))
         calls[f"stages {name}"] = _staged(classifier, cycle(photos), staged[name])
         calls[f"bare {name}"] = _bare(classifier, cycle(zip(photos, ready, strict=True)))
     series = latency.measure(calls, seconds)
@@ -78,8 +76,8 @@ def break_down(
     )
 
 
-def _whole(classifier: Classifier, photos: Iterator[bytes]) -> Callable[[], object]:
-    return lambda: classifier.predict(next(photos))
+def _predict_next(classifier: Classifier, photos: Iterator[bytes]) -> object:
+    return classifier.predict(next(photos))
 
 
 def _staged(
@@ -135,7 +133,7 @@ def _breakdown(
         **{f"{stage}_ms": float(value) for stage, value in zip(STAGES, medians, strict=True)},
         end_to_end_ms=float(np.median(whole.ns)) / 1e6,
         bare_ms=float(np.median(bare.ns)) / 1e6,
-        over_bare=over.value,
-        over_bare_ci95=(over.low, over.high),
+        over_bare=over.p50,
+        over_bare_ci95=over.ci95,
         n=whole.n,
     )

@@ -1,8 +1,7 @@
 """Cold start: what the first image costs in a process that did not exist before.
 
 The child imports the runtime, loads the bundle, classifies one image, and reports times, peak
-memory and the modules it loaded. The page cache stays as it is: dropping it needs root and is the
-    caller's business.
+memory and the modules it loaded. The page cache is left alone: dropping it needs root.
 """
 
 from __future__ import annotations
@@ -25,23 +24,13 @@ from runtime.host.telemetry import peak_rss_bytes
 PROGRAM = (
     "import time; start = time.perf_counter(); from runtime.bench.cold import child; child(start)"
 )
-HEAVY = (
-    "torch",
-    "torchvision",
-    "timm",
-    "typer",
-    "pydantic",
-    "onnx",
-    "compress",
-    "export",
-)  # must not be loaded
+# modules that the child must not load
+HEAVY = ("torch", "torchvision", "timm", "typer", "pydantic", "onnx", "compress", "export")
 
 
 @dataclass(frozen=True)
 class Cold:
-    """Milliseconds of each part, peak memory in bytes, and heavy modules that were loaded (none is
-    right).
-    """
+    """Milliseconds of each part of a cold start, peak memory, and loaded modules of ``HEAVY``."""
 
     import_ms: float
     load_ms: float
@@ -59,8 +48,7 @@ def measure_cold(
     backend: str = "onnxruntime",
     **options: Any,
 ) -> Cold:
-    """Classifies one image (``image``, or a gray one) in a new process; ``options`` are the
-    engine's.
+    """Classifies one image (default: a gray one) in a new process; ``options`` are the engine's.
 
     Raises:
         BackendError: the process failed; the message is its last line.
@@ -86,8 +74,8 @@ def measure_cold(
             "the cold process failed", got=(done.stderr.strip().splitlines() or ["no output"])[-1]
         )
     facts = json.loads(done.stdout.splitlines()[-1])
-    heavy = tuple(facts.pop("heavy_modules"))
-    return Cold(process_ms=process_ms, heavy_modules=heavy, **facts)
+    heavy_modules = tuple(facts.pop("heavy_modules"))
+    return Cold(process_ms=process_ms, heavy_modules=heavy_modules, **facts)
 
 
 def child(start: float) -> None:

@@ -1,11 +1,17 @@
 """Latency that another person can reproduce.
 
 * Warm up until the rolling median is stable (bounded), then time each call with
-``perf_counter_ns``. * Competitors are interleaved A B A B in blocks; a ratio is bootstrapped over
-whole rounds: drift hits both sides. * A percentile is printed only above its floor of samples
-    (MLPerf early stopping, c = 0.99). No outlier is removed.
+  ``perf_counter_ns``.
+* Models under test are interleaved A B A B in blocks; a ratio is bootstrapped over whole rounds,
+  because drift hits both sides.
+* A percentile is printed only above its floor of samples (MLPerf early stopping, c = 0.99). No
+  outlier is removed.
 * Every series is stamped VALID, DRIFTING, THROTTLED or NOISY_HOST, with the reason; TOO_FEW below
-11 samples.
+  11 samples.
+
+A row's fields carry their bounds in their metadata, under pydantic's names: ``runtime.bench.file``
+checks bench.json by them, ``compress.report.model`` report.json. Figures are at least 0 in
+bench.json unless ``lowest`` says otherwise.
 """
 
 from __future__ import annotations
@@ -13,17 +19,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 
-from runtime.host.telemetry import Reading, reading
+from runtime.host.energy import Energy
+from runtime.host.telemetry import CELSIUS, Reading, reading
 
 # Samples below which a percentile would be a guess: arXiv 1911.02549 (MLPerf inference), early
 # stopping at c = 0.99.
 FLOORS = {50.0: 11, 90.0: 64, 95.0: 130, 99.0: 662, 99.9: 6636}
 
-# one competitor's turn: its first call, with cold caches, is one of several; short against drift
+COMPUTE = "compute"  # ``LatencyRow.includes`` of the engine alone
+END_TO_END = "decode + resize + normalize + compute + softmax"
+
+# one model's turn: its first call, with cold caches, is one of several; short against drift
 BLOCK_MS = 100.0
 MAX_BLOCK = 64  # calls in a turn
 BOOTSTRAP_ROUNDS, BOOTSTRAP_CALLS = 512, 64  # of a long series, what its interval is resampled from
@@ -36,10 +47,16 @@ OTHERS_LIMIT = 0.15  # share of the machine's processor time that others used
 STEAL_LIMIT = 0.02  # share that the hypervisor took
 CLOCK_LIMIT = 0.90  # clock at the end over clock at the start
 
+Stamp = Literal["VALID", "DRIFTING", "THROTTLED", "NOISY_HOST", "TOO_FEW"]
+Pair = tuple[float | None, float | None]  # before and after a series
+COUNT = {"ge": 1}
+POSITIVE = {"gt": 0}
+SHA256 = {"pattern": "^[0-9a-f]{64}$"}
+
 
 @dataclass(frozen=True)
 class Samples:
-    """One competitor's series.
+    """One model's series.
 
     Attributes:
         ns: duration of each call, int64 (R, C): R rounds of C calls, in order of time.
@@ -67,20 +84,14 @@ class Samples:
         return float(self.ns.sum()) / 1e9
 
     def quantiles_ms(self) -> list[float] | None:
-        """p0, p1 ... p100, durations that really occurred: the empirical distribution, drawn; None
-        below 11 samples.
-        """
+        """p0, p1 ... p100, durations that really occurred; None below 11 samples."""
         if self.n < FLOORS[50.0]:
             return None
-        return [
-            float(value) / 1e6
-            for value in np.percentile(self.ns, range(101), method="inverted_cdf")
-        ]
+        curve = np.percentile(self.ns, range(101), method="inverted_cdf")
+        return [float(value) / 1e6 for value in curve]
 
     def percentile_ms(self, percent: float) -> float | None:
-        """A percentile in milliseconds, a duration that really occurred; None below its floor (a
-        key of ``FLOORS``).
-        """
+        """A duration that really occurred; None below the percentile's floor in ``FLOORS``."""
         if self.n < FLOORS[percent]:
             return None
         return float(np.percentile(self.ns, percent, method="inverted_cdf")) / 1e6
@@ -90,65 +101,81 @@ class Samples:
 class Verdict:
     """Whether a series may be quoted: the stamp and the reason."""
 
-    stamp: str
+    stamp: Stamp
     reason: str
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Median of one series over that of another, with a bootstrap interval."""
+    """Median of one series over that of another, with its 95 % bootstrap interval."""
 
-    value: float
-    low: float
-    high: float
-    rounds: int
+    p50: float = field(metadata=POSITIVE)
+    ci95: tuple[float, float]
+    rounds: int = field(metadata=COUNT)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object with "p50" and "ci95"."""
-        return {"p50": self.value, "ci95": [self.low, self.high], "rounds": self.rounds}
+        """A JSON object."""
+        return {**asdict(self), "ci95": list(self.ci95)}
 
 
 @dataclass(frozen=True)
 class LatencyRow:
-    """One line of a report: what was timed, on what, and how far it can be trusted. Milliseconds
-    per call.
+    """What was timed, on what, and how far it can be trusted. Milliseconds per call.
+
+    Attributes:
+        includes: ``COMPUTE`` or ``END_TO_END``.
+        clock_mhz, temperature_c, gpu_clock_mhz: before and after the series.
+        quantiles_ms: p0 ... p100; None below the floor of the median.
+        early_stopping_ms: MLPerf's estimates of p90 and p99.
+        peak_rss_bytes: of a process that does nothing else.
+        resident_bytes: growth of this process by loading and the first image.
+        nodes: provider -> nodes assigned to it.
+        image: what an end-to-end row decodes.
+        device_p50_ms: by the GPU's own events, without copies; p50_ms is the host's time.
+
+    Raises:
+        ValueError: quantiles that fall.
     """
 
     model: str
     precision: str
     backend: str
-    batch: int
-    threads: int
-    n: int
-    p50_ms: float | None
-    p90_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
-    p999_ms: float | None
-    verdict: str
+    batch: int = field(metadata=COUNT)
+    threads: int = field(metadata=COUNT)
+    n: int = field(metadata=COUNT)
+    p50_ms: float | None = field(metadata=POSITIVE)
+    p90_ms: float | None = field(metadata=POSITIVE)
+    p95_ms: float | None = field(metadata=POSITIVE)
+    p99_ms: float | None = field(metadata=POSITIVE)
+    p999_ms: float | None = field(metadata=POSITIVE)
+    verdict: Stamp
     reason: str
     provider: str
-    includes: str  # "compute" or "decode + resize + normalize + compute + softmax"
+    includes: str
     warmup: int
     load_ms: float | None = None
     first_ms: float | None = None
     kernels: dict[str, int] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
-    clock_mhz: tuple[float | None, float | None] = (None, None)  # before, after
-    temperature_c: tuple[float | None, float | None] = (None, None)
-    gpu_clock_mhz: tuple[float | None, float | None] = (None, None)
-    quantiles_ms: list[float] | None = None  # p0 ... p100
-    images_per_second: float | None = None
-    early_stopping_ms: dict[str, float | None] | None = None  # MLPerf's estimates of p90 and p99
-    energy: dict[str, Any] | None = None
-    peak_rss_bytes: int | None = None  # of a process that does nothing else
-    resident_bytes: int | None = None  # growth of this process by loading and the first image
-    file_sha256: str | None = None
-    nodes: dict[str, int] | None = None  # provider -> nodes that it was given
-    image: str | None = None  # what an end-to-end row decodes
-    device_p50_ms: float | None = (
-        None  # by the GPU's own events, without copies; p50_ms is the host's time
+    clock_mhz: Pair = (None, None)
+    temperature_c: Pair = field(default=(None, None), metadata=CELSIUS)
+    gpu_clock_mhz: Pair = (None, None)
+    quantiles_ms: list[float] | None = field(
+        default=None, metadata={"min_length": 101, "max_length": 101}
     )
+    images_per_second: float | None = None
+    early_stopping_ms: dict[str, float | None] | None = None
+    energy: Energy | None = None
+    peak_rss_bytes: int | None = field(default=None, metadata={"ge": 0})
+    resident_bytes: int | None = field(default=None, metadata={"lowest": -1e15})
+    file_sha256: str | None = field(default=None, metadata=SHA256)
+    nodes: dict[str, int] | None = None
+    image: str | None = None
+    device_p50_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        if any(low > high for low, high in pairwise(self.quantiles_ms or ())):
+            raise ValueError("quantiles_ms must not fall")
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -165,39 +192,42 @@ def measure(
     min_samples: int = 0,
     seconds_each: float = 0.0,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
-    look: Callable[[], Reading] = reading,
+    read: Callable[[], Reading] = reading,
 ) -> dict[str, Samples]:
-    """Times the competitors interleaved.
+    """Times models interleaved.
 
     Args:
         calls: name -> one inference. Equal threads and affinity are the caller's part.
-        seconds: for all together, after the warm-up; at least ``min_rounds`` rounds are run
-            whatever they take.
-        warmup_seconds: bound of each competitor's warm-up; default a quarter of ``seconds``, at
-            least 0.5.
-        min_rounds: rounds; 11 is the floor of the median.
+        seconds: for all together, after the warm-up.
+        warmup_seconds: bound of each warm-up; default a quarter of ``seconds``, at least 0.5.
+        min_rounds: rounds, however long they take; 11 is the floor of the median.
         max_rounds: rounds at which measuring ends before ``seconds``.
-        min_samples: of every competitor, whatever they take.
-        seconds_each: that every competitor spends in its own calls, at least; a turn then lasts as
-            long as the slowest one's call, so that all get the same time.
+        min_samples: of each model, however long they take.
+        seconds_each: least time of each model in its own calls; a turn then lasts as long as the
+            slowest model's call, so that all get the same time.
         clock_ns: the clock, for tests.
-        look: reads the host's clocks and temperatures, for tests.
+        read: reads the host's clocks and temperatures, for tests.
 
     Returns:
-        Name -> its samples; each round holds the same number of calls, more of a fast competitor
-        than of a slow one.
+        Name -> its samples; each round holds the same number of calls, more of a fast model than
+        of a slow one.
     """
     bound = max(0.5, seconds / 4) if warmup_seconds is None else warmup_seconds
     warm = {name: warm_up(call, bound, clock_ns) for name, call in calls.items()}
-    slowest = max(median_ns for _, _, median_ns in warm.values())
-    long, most = (
-        (max(BLOCK_MS, slowest / 1e6), 1_000_000) if seconds_each else (BLOCK_MS, MAX_BLOCK)
-    )
-    turns = {name: _turn(median_ns, long, most) for name, (_, _, median_ns) in warm.items()}
+    block_ms, most = BLOCK_MS, MAX_BLOCK
+    if seconds_each:
+        slowest_ns = max(median_ns for _, _, median_ns in warm.values())
+        block_ms, most = max(BLOCK_MS, slowest_ns / 1e6), 1_000_000
+    turns = {
+        name: int(np.clip(round(block_ms * 1e6 / max(median_ns, 1.0)), 1, most))
+        for name, (_, _, median_ns) in warm.items()
+    }
     series: dict[str, list[np.ndarray]] = {name: [] for name in calls}
     spent = dict.fromkeys(calls, 0)
     rounds_needed = max([min_rounds, *(-(-min_samples // turn) for turn in turns.values())])
-    before, start, rounds = look(), clock_ns(), 0
+    before = read()
+    start = clock_ns()
+    rounds = 0
     while rounds < max_rounds and (
         rounds < rounds_needed
         or clock_ns() - start < seconds * 1e9
@@ -207,7 +237,7 @@ def measure(
             series[name].append(np.array(_timed(call, turns[name], clock_ns), np.int64))
             spent[name] += int(series[name][-1].sum())
         rounds += 1
-    after = look()
+    after = read()
     return {
         name: Samples(name, np.array(rows, np.int64), warm[name][0], warm[name][1], before, after)
         for name, rows in series.items()
@@ -235,8 +265,7 @@ def warm_up(
 
 
 def ratio(slow: Samples, fast: Samples, seed: int = 0, resamples: int = 2000) -> Ratio:
-    """How many times faster ``fast`` is: p50(slow) / p50(fast), with a paired bootstrap's 95 %
-    interval.
+    """p50(slow) / p50(fast), with a paired bootstrap's 95 % interval.
 
     A round's calls stay together and both sides draw the same rounds, so the host's drift cancels
     out. The ratio is of all samples; the interval of a long series is resampled from
@@ -247,7 +276,8 @@ def ratio(slow: Samples, fast: Samples, seed: int = 0, resamples: int = 2000) ->
     sides = [_resampled_from(side.ns, rounds) for side in (slow, fast)]
     draws = rng.integers(0, len(sides[0]), (resamples, len(sides[0])))
     low, high = np.percentile(_medians(sides[0], draws) / _medians(sides[1], draws), [2.5, 97.5])
-    return Ratio(float(np.median(slow.ns) / np.median(fast.ns)), float(low), float(high), rounds)
+    p50 = float(np.median(slow.ns) / np.median(fast.ns))
+    return Ratio(p50, (float(low), float(high)), rounds)
 
 
 def verdict(samples: Samples) -> Verdict:
@@ -255,36 +285,24 @@ def verdict(samples: Samples) -> Verdict:
     if samples.n < FLOORS[50.0]:
         return Verdict("TOO_FEW", f"{samples.n} samples, a median needs {FLOORS[50.0]}")
     drift = _drift(samples.ns)
-    for finding in (_throttled(samples, drift), _drifting(drift), _noisy(samples)):
-        if finding is not None:
-            return finding
+    if reason := _throttled(samples, drift):
+        return Verdict("THROTTLED", reason)
+    if abs(drift) > DRIFT_LIMIT:
+        against = f"last third of the rounds against the first {drift:+.1%}"
+        return Verdict("DRIFTING", f"{against}, limit {DRIFT_LIMIT:.0%}")
+    if reason := _noisy(samples):
+        return Verdict("NOISY_HOST", reason)
     return Verdict("VALID", f"spread {_spread(samples.ns):.1%}, drift {drift:+.1%}")
 
 
-def row(
-    samples: Samples,
-    *,
-    model: str,
-    precision: str,
-    backend: str,
-    batch: int,
-    threads: int,
-    provider: str,
-    includes: str = "compute",
-    **facts: Any,
-) -> LatencyRow:
-    """The report's line for a series; ``facts`` are further fields of ``LatencyRow``."""
+def row(samples: Samples, *, batch: int, includes: str = COMPUTE, **facts: Any) -> LatencyRow:
+    """The row of a series; ``facts`` are the fields of ``LatencyRow`` that no series knows."""
     judged = verdict(samples)
     percentiles: dict[str, Any] = {
         name: samples.percentile_ms(percent) for name, percent in _COLUMNS.items()
     }
     return LatencyRow(
-        model=model,
-        precision=precision,
-        backend=backend,
         batch=batch,
-        threads=threads,
-        provider=provider,
         includes=includes,
         n=samples.n,
         verdict=judged.stamp,
@@ -312,14 +330,8 @@ def _timed(call: Callable[[], object], count: int, clock_ns: Callable[[], int]) 
     return durations
 
 
-def _turn(median_ns: float, block_ms: float, most: int) -> int:
-    return int(np.clip(round(block_ms * 1e6 / max(median_ns, 1.0)), 1, most))
-
-
 def _resampled_from(ns: np.ndarray, rounds: int) -> np.ndarray:
-    """What a long series (R, C) is resampled from: neighboring rounds as one, and evenly spaced
-    calls of each.
-    """
+    """A long series (R, C) made smaller: neighboring rounds as one, evenly spaced calls of each."""
     together = -(-rounds // BOOTSTRAP_ROUNDS)
     blocks = ns[: rounds // together * together].reshape(rounds // together, -1)
     calls = blocks.shape[1]
@@ -329,9 +341,7 @@ def _resampled_from(ns: np.ndarray, rounds: int) -> np.ndarray:
 def _medians(ns: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """Median of all calls in the drawn rounds, (resamples,), of draws (resamples, rounds)."""
     pieces = np.array_split(draws, max(1, draws.size * ns.shape[1] // 2_000_000))  # 16 MB at a time
-    return np.concatenate(
-        [np.median(ns[piece].reshape(len(piece), -1), axis=1) for piece in pieces]
-    )
+    return np.concatenate([np.median(ns[part].reshape(len(part), -1), axis=1) for part in pieces])
 
 
 def _drift(ns: np.ndarray) -> float:
@@ -345,68 +355,40 @@ def _spread(ns: np.ndarray) -> float:
     return float((high - low) / middle)
 
 
-def _throttled(samples: Samples, drift: float) -> Verdict | None:
+def _throttled(samples: Samples, drift: float) -> str:
     before, after = samples.before, samples.after
-    events = _delta(before.throttle_events, after.throttle_events)
-    if events:
-        return Verdict("THROTTLED", f"the processor throttled {events} times")
-    stops = _delta(before.quota_stops, after.quota_stops)
-    if stops:
-        return Verdict(
-            "THROTTLED", f"the container had used up its processor time in {stops} periods"
-        )
-    held = [
-        *after.throttled_now,
-        *(set(after.throttled_since_boot) - set(before.throttled_since_boot)),
-    ]
-    if held:
-        return Verdict("THROTTLED", f"held back by {', '.join(dict.fromkeys(held))}")
+    if events := _delta(before.throttle_events, after.throttle_events):
+        return f"the processor throttled {events} times"
+    if stops := _delta(before.quota_stops, after.quota_stops):
+        return f"the container had used up its processor time in {stops} periods"
+    since_boot = set(after.throttled_since_boot) - set(before.throttled_since_boot)
+    if limits := dict.fromkeys([*after.throttled_now, *since_boot]):
+        return f"held back by {', '.join(limits)}"
     for unit, first, last in (
         ("clock", before.clock_mhz, after.clock_mhz),
         ("GPU clock", before.gpu_clock_mhz, after.gpu_clock_mhz),
     ):
         if first and last and drift > DRIFT_LIMIT and last / first < CLOCK_LIMIT:
-            return Verdict(
-                "THROTTLED",
-                f"{unit} fell from {first:.0f} to {last:.0f} MHz and latency rose {drift:.1%}",
-            )
-    return None
+            return f"{unit} fell from {first:.0f} to {last:.0f} MHz and latency rose {drift:.1%}"
+    return ""
 
 
-def _drifting(drift: float) -> Verdict | None:
-    if abs(drift) <= DRIFT_LIMIT:
-        return None
-    return Verdict(
-        "DRIFTING",
-        f"last third of the rounds against the first {drift:+.1%}, limit {DRIFT_LIMIT:.0%}",
-    )
-
-
-def _noisy(samples: Samples) -> Verdict | None:
+def _noisy(samples: Samples) -> str:
     before, after = samples.before, samples.after
-    total = _delta(before.total_jiffies, after.total_jiffies)
-    if total:
-        busy = _delta(before.busy_jiffies, after.busy_jiffies) or 0
-        own = _delta(before.own_jiffies, after.own_jiffies) or 0
-        steal = (_delta(before.steal_jiffies, after.steal_jiffies) or 0) / total
-        others = (busy - own) / total
+    if total := _delta(before.total_jiffies, after.total_jiffies):
+        busy = _delta(before.busy_jiffies, after.busy_jiffies)
+        steal = _delta(before.steal_jiffies, after.steal_jiffies) / total
+        others = (busy - _delta(before.own_jiffies, after.own_jiffies)) / total
         if steal > STEAL_LIMIT:
-            return Verdict(
-                "NOISY_HOST",
-                f"the hypervisor took {steal:.1%} of the time, limit {STEAL_LIMIT:.0%}",
-            )
+            return f"the hypervisor took {steal:.1%} of the time, limit {STEAL_LIMIT:.0%}"
         if others > OTHERS_LIMIT:
-            return Verdict(
-                "NOISY_HOST", f"others used {others:.0%} of the machine, limit {OTHERS_LIMIT:.0%}"
-            )
+            return f"others used {others:.0%} of the machine, limit {OTHERS_LIMIT:.0%}"
     spread = _spread(samples.ns)
     if spread > SPREAD_LIMIT:
-        return Verdict(
-            "NOISY_HOST",
-            f"interquartile range {spread:.1%} of the median, limit {SPREAD_LIMIT:.0%}",
-        )
-    return None
+        return f"interquartile range {spread:.1%} of the median, limit {SPREAD_LIMIT:.0%}"
+    return ""
 
 
-def _delta(before: int | None, after: int | None) -> int | None:
-    return None if before is None or after is None else after - before
+def _delta(before: int | None, after: int | None) -> int:
+    """0 where one of them is not known."""
+    return 0 if before is None or after is None else after - before

@@ -1,8 +1,7 @@
 """Rules of MLPerf inference that ``bench --mode mlperf`` keeps, and those that it does not.
 
 The result is no MLPerf result: LoadGen does not issue the queries and nobody audits. Rules: MLPerf
-    inference policies,
-"Scenarios" (SingleStream, Offline) and "Early stopping"; arXiv 1911.02549.
+inference policies, "Scenarios" (SingleStream, Offline) and "Early stopping"; arXiv 1911.02549.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ MIN_SECONDS = 600.0  # of each series
 MIN_SAMPLES = 662  # early stopping can say something about p99 from here on
 OFFLINE_SAMPLES = 24_576  # images of the Offline query
 CONFIDENCE = 0.99
-SINGLE_STREAM, OFFLINE = "SingleStream", "Offline"
 
 FOLLOWS = (
     "SingleStream: one image per query, the next query when the last one is done",
@@ -73,7 +71,7 @@ def set_aside(n: int, share: float) -> int:
 
 
 def shortfalls(name: str, n: int, seconds: float, batch: int) -> list[str]:
-    """Rules above that a series did not meet, in words; none is right."""
+    """Rules above that a series did not meet, in words."""
     out = []
     if seconds < MIN_SECONDS:
         out.append(f"{name}: {seconds:.0f} s of its own time, MLPerf asks for {MIN_SECONDS:.0f}")

@@ -1,17 +1,18 @@
-"""One model without a pause, in windows: what heat does to it."""
+"""One model without a pause, in windows: the effect of heat."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
 
 import numpy as np
 
+from runtime.bench.latency import COUNT, POSITIVE
 from runtime.host.energy import Meter
 from runtime.host.sensors import Sensor
-from runtime.host.telemetry import Reading, reading
+from runtime.host.telemetry import CELSIUS, Reading, reading
 
 WINDOWS = 60  # of a run, as many points as a plot shows
 LEAST_WINDOW_S = 1.0
@@ -20,21 +21,15 @@ LONGEST_WINDOW_S = 30.0
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a sustained run. ``t_s`` is its end, counted from the start; the rest is of that
-    part, or at its end.
-    """
+    """A part of a sustained run, of ``n`` calls; ``t_s`` is its end, in seconds since the start."""
 
-    t_s: float
-    p50_ms: float
-    n: int
+    t_s: float = field(metadata={"ge": 0})
+    p50_ms: float = field(metadata=POSITIVE)
+    n: int = field(metadata=COUNT)
     clock_mhz: float | None
-    temperature_c: float | None
+    temperature_c: float | None = field(metadata=CELSIUS)
     watts: float | None
     throttled: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return {**asdict(self), "throttled": list(self.throttled)}
 
 
 def sustain(
@@ -44,14 +39,14 @@ def sustain(
     *,
     on_gpu: bool = False,
     clock: Callable[[], float] = time.perf_counter,
-    look: Callable[[], Reading] = reading,
+    read: Callable[[], Reading] = reading,
 ) -> list[Window]:
-    """Calls for ``seconds`` and looks at the host after each of about ``WINDOWS`` windows.
+    """Calls for ``seconds`` and reads the host's state after each of about ``WINDOWS`` windows.
 
     Args:
-        on_gpu: whose clock a window tells.
+        on_gpu: whether a window records the GPU's clock.
         clock: seconds, for tests.
-        look: reads the host's clocks and temperatures, for tests.
+        read: reads the host's clocks and temperatures, for tests.
     """
     length = min(max(seconds / WINDOWS, LEAST_WINDOW_S), LONGEST_WINDOW_S)
     start = clock()
@@ -67,7 +62,7 @@ def sustain(
             call()
             durations.append(clock() - before)
         joules, spent = meter.stop() if meter else None, clock() - begun
-        seen = look()
+        seen = read()
         windows.append(
             Window(
                 t_s=clock() - start,
@@ -82,10 +77,8 @@ def sustain(
     return windows
 
 
-def slowdown(windows: list[Window]) -> float:
+def slowdown(windows: Sequence[Window]) -> float:
     """Median of the last tenth of the windows over that of the first tenth, minus 1."""
     tenth = max(1, len(windows) // 10)
-    first, last = (
-        np.median([w.p50_ms for w in part]) for part in (windows[:tenth], windows[-tenth:])
-    )
-    return float(last / first) - 1.0
+    first, last = (median(w.p50_ms for w in part) for part in (windows[:tenth], windows[-tenth:]))
+    return last / first - 1.0 if first else 0.0

@@ -1,85 +1,65 @@
-"""A bench.json, or several, as plain text."""
+"""A bench, or several devices' benches, as plain text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-Content = Mapping[str, Any]  # of a bench.json, see runtime.bench.file
+from runtime.bench.latency import LatencyRow
+from runtime.bench.report import BenchReport, entry_of
+from runtime.bench.sustained import slowdown
+from runtime.host.telemetry import Host
 
-COMPUTE = "compute"
+COLUMNS = "device,model,file,batch,threads,provider,p50 ms,p90 ms,p99 ms,img/s,mJ,verdict"
 
 
-def lines(content: Content) -> list[str]:
-    """One bench.json, everything in it."""
-    out = [
-        _host(content["host"]),
-        f"{content['mode']} · {content['started']} · {content['command']}",
+def lines(report: BenchReport) -> list[str]:
+    """One bench, everything in it."""
+    parts = (_speedups, _cold, _breakdown, _sustained, _kernels)
+    return [
+        _host(report.host),
+        f"{report.mode} · {report.started} · {report.command}",
         "",
+        *_rows(report.rows),
+        "",
+        *(line for part in parts for line in part(report)),
+        *(f"note: {state}" for state in report.states),
     ]
-    out += _rows(content["rows"])
-    out += [""] + [
-        line
-        for part in (_speedups, _cold, _breakdown, _sustained, _evidence)
-        for line in part(content)
-    ]
-    out += [f"note: {state}" for state in content["states"]]
-    return out
 
 
-def merged(contents: Sequence[Content]) -> list[str]:
-    """The rows of several devices' files in one table, the fastest of the same kind first; nothing
-    is averaged.
-    """
-    cells = [
-        (
-            "device",
-            "model",
-            "file",
-            "batch",
-            "threads",
-            "provider",
-            "p50 ms",
-            "p90 ms",
-            "p99 ms",
-            "img/s",
-            "mJ",
-            "verdict",
-        )
-    ]
-    rows = [
-        (row["includes"], row["batch"], row["p50_ms"] is None, row["p50_ms"] or 0.0, content, row)
-        for content in contents
-        for row in content["rows"]
-    ]
+def merged(reports: Iterable[BenchReport]) -> list[str]:
+    """The rows of several devices in one table, the fastest of a kind first; no averages."""
+    rows = [(row, _device(report.host)) for report in reports for row in report.rows]
+    rows.sort(key=lambda pair: (pair[0].includes, pair[0].batch, *_speed(pair[0])))
+    table = [tuple(COLUMNS.split(","))]
     kind = None
-    out: list[tuple[str, ...]] = []
-    for includes, batch, _, _, content, row in sorted(rows, key=lambda item: item[:4]):
-        if (includes, batch) != kind:
-            kind = (includes, batch)
-            out.append((f"{includes}, batch {batch}",))
-        out.append(_merged_row(content, row))
-    return _table(cells + out)
+    for row, device in rows:
+        if (row.includes, row.batch) != kind:
+            kind = (row.includes, row.batch)
+            table.append((f"{row.includes}, batch {row.batch}",))
+        table.append(_merged_row(row, device))
+    return _aligned(table)
 
 
-def _merged_row(content: Content, row: Content) -> tuple[str, ...]:
-    energy = row.get("energy") or {}
+def _speed(row: LatencyRow) -> tuple[bool, float]:
+    return row.p50_ms is None, row.p50_ms or 0.0
+
+
+def _merged_row(row: LatencyRow, device: str) -> tuple[str, ...]:
     return (
-        _device(content["host"]),
-        row["model"],
-        row["precision"],
-        str(row["batch"]),
-        str(row["threads"]),
-        row["provider"].removesuffix("ExecutionProvider"),
-        *(_number(row[name]) for name in ("p50_ms", "p90_ms", "p99_ms")),
-        _number(row.get("images_per_second"), 1),
-        _number(energy.get("mj_per_inference")),
-        row["verdict"],
+        device,
+        row.model,
+        row.precision,
+        str(row.batch),
+        str(row.threads),
+        row.provider.removesuffix("ExecutionProvider"),
+        *map(_number, (row.p50_ms, row.p90_ms, row.p99_ms)),
+        _number(row.images_per_second, 1),
+        _number(row.energy.mj_per_inference if row.energy else None),
+        row.verdict,
     )
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Aligned columns; a row of one cell is a heading."""
     columns = max(map(len, rows))
     widths = [max(len(row[i]) for row in rows if len(row) == columns) for i in range(columns)]
@@ -91,147 +71,108 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _host(host: Content) -> str:
-    isa = ", ".join(host.get("isa") or ()) or "no known ISA"
-    facts = [_device(host), f"{host.get('cores_usable')} cores", isa]
-    facts += [
-        text for text in (host.get("power_mode"), host.get("jetson_linux"), host.get("gpu")) if text
-    ]
-    return " · ".join(facts)
+def _host(host: Host) -> str:
+    isa = ", ".join(host.isa) or "no known ISA"
+    facts = [_device(host), f"{host.cores_usable} cores", isa]
+    return " · ".join([*facts, *filter(None, (host.power_mode, host.jetson_linux, host.gpu))])
 
 
-def _device(host: Content) -> str:
-    return str(host.get("device") or host.get("cpu") or host.get("arch") or "unknown device")
+def _device(host: Host) -> str:
+    return host.device or host.cpu or host.arch or "unknown device"
 
 
-def _rows(rows: Iterable[Content]) -> list[str]:
+def _rows(rows: Iterable[LatencyRow]) -> list[str]:
     head = (
         f"{'model':12} {'batch':>5} {'thr':>3} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} "
         f"{'n':>7} {'img/s':>9}"
     )
     out = [f"{head}  includes · verdict"]
+    indent = " " * 12
     for row in rows:
-        name = _contender(row)
-        cells = " ".join(f"{_number(row[key]):>9}" for key in ("p50_ms", "p90_ms", "p99_ms"))
-        speed = _number(row.get("images_per_second"), 1)
+        cells = " ".join(f"{_number(value):>9}" for value in (row.p50_ms, row.p90_ms, row.p99_ms))
+        speed = _number(row.images_per_second, 1)
         out.append(
-            f"{name:12} {row['batch']:5} {row['threads']:3} {cells} {row['n']:7} {speed:>9}  "
-            f"{row['includes']} · {row['verdict']}: {row['reason']}"
+            f"{entry_of(row):12} {row.batch:5} {row.threads:3} {cells} {row.n:7} {speed:>9}  "
+            f"{row.includes} · {row.verdict}: {row.reason}"
         )
-        early = row.get("early_stopping_ms") or {}
+        early = row.early_stopping_ms or {}
         if any(value is not None for value in early.values()):
-            told = ", ".join(f"{name} {_number(value)} ms" for name, value in early.items())
-            out.append(f"{'':12} early stopping: {told}")
-        if row.get("device_p50_ms") is not None:
+            words = ", ".join(f"{name} {_number(value)} ms" for name, value in early.items())
+            out.append(f"{indent} early stopping: {words}")
+        if row.device_p50_ms is not None:
+            value = _number(row.device_p50_ms)
+            out.append(f"{indent} {value} ms on the device alone, by its own events")
+        if cost := row.energy:
+            idle = "" if cost.idle_watts is None else f", idle {cost.idle_watts:.2f} W"
             out.append(
-                f"{'':12} {_number(row['device_p50_ms'])} ms on the device alone, by its own events"
+                f"{indent} {cost.mj_per_inference:.3f} mJ per inference at {cost.watts:.2f} W"
+                f"{idle}, idle included, {cost.source}"
             )
-        if row.get("energy"):
-            cost = row["energy"]
-            idle = "" if cost.get("idle_watts") is None else f", idle {cost['idle_watts']:.2f} W"
-            told = (
-                f"{cost['mj_per_inference']:.3f} mJ per inference at {cost['watts']:.2f} "
-                f"W{idle}, idle included"
-            )
-            out.append(f"{'':12} {told}, {cost['source']}")
     return out
 
 
-def _speedups(content: Content) -> list[str]:
+def _speedups(report: BenchReport) -> list[str]:
     out = []
-    for name, times in content["speedups"].items():
+    for name, times in report.speedups.items():
         fast, _, rest = name.partition("_vs_")
         slow, _, where = rest.partition("@")
-        low, high = times["ci95"]
-        what = (
-            "end to end"
-            if where == "end_to_end"
-            else ", ".join(filter(None, ["compute only", where]))
-        )
+        low, high = times.ci95
+        kind = ", ".join(filter(None, ["compute only", where]))
         out.append(
-            f"{fast} is {times['p50']:.2f}x as fast as {slow} (95 % interval {low:.2f} to "
-            f"{high:.2f}), {what}"
+            f"{fast} is {times.p50:.2f}x as fast as {slow} (95 % interval {low:.2f} to "
+            f"{high:.2f}), {'end to end' if where == 'end_to_end' else kind}"
         )
     return out
 
 
-def _cold(content: Content) -> list[str]:
+def _cold(report: BenchReport) -> list[str]:
     out = []
-    for name, cold in content["cold"].items():
-        peak = cold["peak_rss_bytes"]
-        memory = "unknown" if peak is None else f"{peak / 2**20:.0f} MiB"
-        parts = (
-            f"import {cold['import_ms']:.0f} + load {cold['load_ms']:.0f} + first image "
-            f"{cold['first_ms']:.1f} ms"
-        )
+    for name, cold in report.cold.items():
+        peak = cold.peak_rss_bytes
         out.append(
-            f"{name} cold process: {parts}, {cold['process_ms']:.0f} ms in all, peak memory "
-            f"{memory}"
+            f"{name} cold process: import {cold.import_ms:.0f} + load {cold.load_ms:.0f} + first "
+            f"image {cold.first_ms:.1f} ms, {cold.process_ms:.0f} ms in all, peak memory "
+            f"{'unknown' if peak is None else f'{peak / 2**20:.0f} MiB'}"
         )
     return out
 
 
-def _breakdown(content: Content) -> list[str]:
-    out = []
-    for name, part in content["breakdown"].items():
-        stages = [
-            f"{stage} {part[f'{stage}_ms']:.3f}"
-            for stage in ("decode", "geometry", "normalise", "compute", "post")
-        ]
-        over = (
-            ""
-            if part.get("over_bare") is None
-            else f", {part['over_bare']:.2f}x Pillow's decoding and the bare engine"
-        )
-        out.append(f"{name} predict {part['end_to_end_ms']:.3f} ms{over}: {', '.join(stages)} ms")
-    return out
+def _breakdown(report: BenchReport) -> list[str]:
+    return [
+        f"{name} predict {part.end_to_end_ms:.3f} ms, {part.over_bare:.2f}x Pillow's decoding and "
+        "the bare engine: "
+        + ", ".join(f"{stage} {value:.3f}" for stage, value in part.stages_ms.items())
+        + " ms"
+        for name, part in report.breakdown.items()
+    ]
 
 
-def _sustained(content: Content) -> list[str]:
-    windows = content["sustained"]
+def _sustained(report: BenchReport) -> list[str]:
+    windows = report.sustained
     if not windows:
         return []
-    name = content.get("sustained_of") or "the default model"
+    name = report.sustained_of or "the default model"
     out = [f"{name} without a pause: {'s':>6} {'p50 ms':>9} {'MHz':>7} {'°C':>6} {'W':>7}"]
-    step = max(1, len(windows) // 10)
-    for window in [*windows[:-1:step], windows[-1]]:
-        cells = (_number(window[key], 1) for key in ("clock_mhz", "temperature_c", "watts"))
-        out.append(
-            f"  {window['t_s']:8.0f} {window['p50_ms']:9.3f} "
-            + " ".join(f"{cell:>7}" for cell in cells)
-        )
-    tenth = max(1, len(windows) // 10)
-    first, last = (
-        median(window["p50_ms"] for window in part) for part in (windows[:tenth], windows[-tenth:])
-    )
-    if first:
-        out.append(
-            f"  an inference of the last tenth took {last / first - 1:+.1%} longer than one "
-            "of the first"
-        )
-    return out
+    for window in [*windows[: -1 : max(1, len(windows) // 10)], windows[-1]]:
+        values = (window.clock_mhz, window.temperature_c, window.watts)
+        cells = " ".join(f"{_number(value, 1):>7}" for value in values)
+        out.append(f"  {window.t_s:8.0f} {window.p50_ms:9.3f} {cells}")
+    longer = f"took {slowdown(windows):+.1%} longer than one of the first"
+    return [*out, f"  an inference of the last tenth {longer}"]
 
 
-def _evidence(content: Content) -> list[str]:
+def _kernels(report: BenchReport) -> list[str]:
     out = []
-    for name, kernels in content["kernels"].items():
-        row = next((row for row in content["rows"] if _contender(row) == name), None)
-        nodes = (row or {}).get("nodes") or {}
+    for name, kernels in report.kernels.items():
+        row = next((row for row in report.rows if entry_of(row) == name), None)
+        nodes = (row.nodes if row else None) or {}
         where = ", ".join(f"{count} nodes on {provider}" for provider, count in nodes.items())
-        told = (
-            ", ".join(f"{count} {kernel}" for kernel, count in kernels.items()) or "kernels unknown"
-        )
-        grown = (row or {}).get("resident_bytes")
-        if grown is not None:
-            out.append(
-                f"{name} loaded and run once makes this process grow by {grown / 2**20:.0f} MiB"
-            )
-        out.append(f"{name} ran {where + ': ' if where else ''}{told}")
+        ran = ", ".join(f"{count} {kernel}" for kernel, count in kernels.items())
+        if row and row.resident_bytes is not None:
+            grown = f"{row.resident_bytes / 2**20:.0f} MiB"
+            out.append(f"{name} loaded and run once makes this process grow by {grown}")
+        out.append(f"{name} ran {where + ': ' if where else ''}{ran or 'kernels unknown'}")
     return out
-
-
-def _contender(row: Content) -> str:
-    return "teacher" if row["model"] == "teacher" else str(row["precision"])
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -14,6 +14,7 @@ from runtime.backends import BACKENDS
 from runtime.backends.ort_providers import PROVIDERS
 from runtime.bench import file as bench_file
 from runtime.bench.affinity import parse_cpus
+from runtime.bench.report import BenchReport
 from runtime.bench.run import MODES
 from runtime.bench.run import bench as run_bench
 from runtime.bench.text import lines, merged
@@ -79,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.merge:
         contents = [bench_file.read(file) for file in args.merge]
-        print(json.dumps(contents, indent=2) if args.json else "\n".join(merged(contents)))
+        reports = [bench_file.parse(BenchReport, content) for content in contents]
+        print(json.dumps(contents, indent=2) if args.json else "\n".join(merged(reports)))
         return 0
     if args.bundle is None:
         raise BackendError("bench", got="no bundle", expected="BUNDLE, or --merge BENCH_JSON...")
@@ -97,12 +99,12 @@ def run(args: argparse.Namespace) -> int:
         mode=args.mode,
         sustained=args.sustained,
         images=args.images,
-        note=lambda told: print(f"{told} ...", file=sys.stderr, flush=True),
+        note=lambda text: print(f"{text} ...", file=sys.stderr, flush=True),
     )
     content = report.to_json()
     if args.out:
         bench_file.write(args.out, content)
-    print(json.dumps(content, indent=2) if args.json else "\n".join(lines(content)))
+    print(json.dumps(content, indent=2) if args.json else "\n".join(lines(report)))
     return 0
 
 

@@ -1,8 +1,7 @@
 """Energy per inference: power integrated over a series of calls, divided by their number.
 
-What the machine takes while it does nothing is inside the figure (idle is reported beside it, never
-subtracted): a battery pays for it too. Each model runs alone here, because sensors are too slow for
-interleaved turns.
+Idle power is part of the figure (reported beside it, never subtracted), because a battery pays for
+it too. Each model runs alone here: sensors are too slow for interleaved turns.
 """
 
 from __future__ import annotations
@@ -10,48 +9,39 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from runtime.host.sensors import Sensor, counted_j, energy_j
 
-INTERVAL_S = (
-    0.05  # between two looks at a rail; an INA3221 on a Jetson renews its value about that often
-)
+INTERVAL_S = 0.05  # between two readings of a rail: about as often as a Jetson's INA3221 renews it
 LEAST_SECONDS = 1.0  # below it the ends of the series weigh too much
 IDLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Energy:
-    """What one inference cost.
+    """Energy of one inference, by a sensor of the machine that ran it.
 
     Attributes:
         mj_per_inference: millijoules per image, idle power of the same part included.
         watts: mean power during the series.
         source: the sensor: its rail, package or card.
-        idle_watts: mean power just before, with nothing running; None where it could not be read.
+        idle_watts: mean power just before, with nothing running; None if it could not be read.
         seconds: length of the series.
         calls: in that time.
     """
 
-    mj_per_inference: float
-    watts: float
+    mj_per_inference: float = field(metadata={"ge": 0})
+    watts: float = field(metadata={"ge": 0})
     source: str
     idle_watts: float | None
     seconds: float
     calls: int
     includes_idle: bool = True
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return asdict(self)
-
 
 class Meter:
-    """Joules of a sensor between ``start`` and ``stop``: from its counter, else from its watts in a
-    thread of its own.
-    """
+    """Joules of a sensor between ``start`` and ``stop``: its counter's, else integrated watts."""
 
     def __init__(self, sensor: Sensor, interval_s: float = INTERVAL_S) -> None:
         self.sensor, self.interval_s = sensor, interval_s
@@ -65,27 +55,26 @@ class Meter:
         if self.sensor.joules is not None:
             self._count = self.sensor.joules()
             return
-        self._look()
+        self._read()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def stop(self) -> float | None:
-        """Joules since ``start``; None where the sensor failed meanwhile."""
+        """Joules since ``start``; None if the sensor failed meanwhile."""
         if self.sensor.joules is not None:
             return counted_j(self._count, self.sensor.joules(), self.sensor.wraps_at_j)
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        self._look()
+        self._read()
         return energy_j(self.readings)
 
     def _run(self) -> None:
         while not self._ended.wait(self.interval_s):
-            self._look()
+            self._read()
 
-    def _look(self) -> None:
-        watts = self.sensor.watts()
-        if watts is not None:
+    def _read(self) -> None:
+        if (watts := self.sensor.watts()) is not None:
             self.readings.append((time.perf_counter(), watts))
 
 
@@ -96,13 +85,14 @@ def measure_energy(
     images: int = 1,
     idle: float | None = None,
 ) -> Energy | None:
-    """Calls for ``seconds`` (at least ``LEAST_SECONDS``); None where the sensor gave nothing.
+    """Calls for ``seconds`` (at least ``LEAST_SECONDS``); None if the sensor gave no reading.
 
     Args:
         images: in one call.
-        idle: watts with nothing running, where it was measured before.
+        idle: watts with nothing running, if measured before.
     """
-    meter, calls = Meter(sensor), 0
+    meter = Meter(sensor)
+    calls = 0
     call()
     start = time.perf_counter()
     meter.start()
@@ -112,9 +102,8 @@ def measure_energy(
     joules, spent = meter.stop(), time.perf_counter() - start
     if joules is None:
         return None
-    return Energy(
-        joules * 1e3 / (calls * images), joules / spent, sensor.source, idle, spent, calls
-    )
+    mj = joules * 1e3 / (calls * images)
+    return Energy(mj, joules / spent, sensor.source, idle, spent, calls)
 
 
 def idle_watts(sensor: Sensor, seconds: float = IDLE_SECONDS) -> float | None:

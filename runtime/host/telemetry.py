@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from runtime.host.sysfs import ROOT, as_number, found, number, text, total
 
 CPUS = "sys/devices/system/cpu"
 KHZ = 1e-3  # to MHz
+CELSIUS = {"lowest": -273.15, "highest": 1000.0}  # bounds for runtime.bench.file
 
 # Bits of the Raspberry Pi firmware's get_throttled: these say "now", the same ones 16 higher "since
 # boot".
@@ -45,24 +46,24 @@ ISA = {
 
 @dataclass(frozen=True)
 class Host:
-    """What a latency figure has to be read with."""
+    """Host facts reported by the device: what a latency figure has to be read with."""
 
-    device: str | None  # board name, e.g. of a Jetson or Raspberry Pi
-    cpu: str | None
-    arch: str
-    cores_logical: int | None
-    cores_physical: int | None
-    cores_usable: int  # by this process
-    isa: tuple[str, ...]
-    governor: str | None
-    power_mode: str | None  # NVIDIA nvpmodel, with its name where known
-    clock_mhz: float | None
-    clock_max_mhz: float | None
-    temperature_c: float | None
-    memory_bytes: int | None
-    memory_available_bytes: int | None
-    kernel: str
-    python: str
+    device: str | None = None  # board name, e.g. of a Jetson or Raspberry Pi
+    cpu: str | None = None
+    arch: str = ""
+    cores_logical: int | None = None
+    cores_physical: int | None = None
+    cores_usable: int = 0  # by this process
+    isa: tuple[str, ...] = ()
+    governor: str | None = None
+    power_mode: str | None = None  # NVIDIA nvpmodel, with its name where known
+    clock_mhz: float | None = None
+    clock_max_mhz: float | None = None
+    temperature_c: float | None = field(default=None, metadata=CELSIUS)
+    memory_bytes: int | None = None
+    memory_available_bytes: int | None = None
+    kernel: str = ""
+    python: str = ""
     cpu_quota: float | None = None  # processors that the container may use in the mean
     jetson_linux: str | None = None
     clocks_locked: bool | None = None  # lower limits equal the upper ones, as after jetson_clocks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from runtime import BundleError
 from runtime.bench import file as bench_file
 from runtime.bench.breakdown import Breakdown
 from runtime.bench.cold import Cold
-from runtime.bench.latency import Ratio, Samples, row
-from runtime.bench.run import BenchReport
+from runtime.bench.latency import LatencyRow, Ratio, Samples, row
+from runtime.bench.report import MAX_TEXT, BenchReport, BundleFacts
 from runtime.bench.sustained import Window
 from runtime.bench.text import lines, merged
-from runtime.host.telemetry import host
+from runtime.host.energy import Energy
+from runtime.host.telemetry import Host, host
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +40,7 @@ def content() -> dict[str, Any]:
         provider="CPUExecutionProvider",
         kernels={"QLinearConv": 2},
         nodes={"CPUExecutionProvider": 3},
-        energy={
-            "mj_per_inference": 4.0,
-            "watts": 4.5,
-            "source": "INA3221 VDD_IN",
-            "idle_watts": 3.0,
-        },
+        energy=Energy(4.0, 4.5, "INA3221 VDD_IN", 3.0, 1.0, 1000),
         file_sha256="0" * 64,
     )
     report = BenchReport(
@@ -51,10 +48,10 @@ def content() -> dict[str, Any]:
         rows=[line],
         cold={"int8": Cold(80.0, 30.0, 2.0, 150.0, 60 << 20, ())},
         slowest="int8",
-        speedups={"int8_vs_teacher": Ratio(9.0, 8.5, 9.5, 100)},
+        speedups={"int8_vs_teacher": Ratio(9.0, (8.5, 9.5), 100)},
         command="compress bench petals",
         started="2026-11-21T15:00:00+00:00",
-        bundle={"name": "petals", "manifest_sha256": "1" * 64, "default": "int8"},
+        bundle=BundleFacts("petals", "1" * 64, "int8"),
         breakdown={"int8": Breakdown(0.1, 0.1, 0.1, 1.0, 0.1, 1.4, 1.2, 1.15, (1.1, 1.2), 50)},
         sustained=[Window(1.0, 1.0, 100, 1500.0, 50.0, None)],
         sustained_of="int8",
@@ -193,12 +190,17 @@ def test_a_file_of_hostile_size_is_refused_unread(tmp_path: Path) -> None:
 
 def test_what_a_terminal_would_obey_is_not_written(content: dict[str, Any], tmp_path: Path) -> None:
     report = BenchReport(
-        host(), [], {}, "", {}, command="bench 'a\nb\x1b[2J'", states=["x" * 9999, "two\nlines"]
+        host=host(),
+        bundle=BundleFacts("petals", "1" * 64, "int8"),
+        rows=[],
+        speedups={},
+        cold={},
+        command="bench 'a\nb\x1b[2J'",
+        states=["x" * 9999, "two\nlines"],
     )
-    told = {**report.to_json(), "bundle": content["bundle"]}
-    found = bench_file.read(bench_file.write(tmp_path / "b.json", told))
+    found = bench_file.read(bench_file.write(tmp_path / "b.json", report.to_json()))
     assert found["command"] == "bench 'a b [2J'" and found["states"] == [
-        "x" * bench_file.MAX_TEXT,
+        "x" * MAX_TEXT,
         "two lines",
     ]
 
@@ -241,20 +243,21 @@ JSON = st.recursive(
 def test_whatever_stands_in_a_field_it_is_read_and_shown_or_refused(
     content: dict[str, Any], tmp_path: Path, data: st.DataObject
 ) -> None:
-    fields = [
-        *bench_file.TOP,
-        *(f"rows.0.{name}" for name in bench_file.ROW),
+    paths = [
+        *(field.name for field in fields(BenchReport)),
+        *(f"rows.0.{field.name}" for field in fields(LatencyRow)),
         "cold.int8",
         "breakdown.int8",
         "sustained.0",
     ]
-    fields += [f"host.{name}" for name in bench_file.HOST]
-    broken = changed(content, data.draw(st.sampled_from(fields)), data.draw(JSON))
+    paths += [f"host.{field.name}" for field in fields(Host)]
+    broken = changed(content, data.draw(st.sampled_from(paths)), data.draw(JSON))
     try:
         found = bench_file.read(store(tmp_path, broken))
     except BundleError:
         return
-    assert lines(found) and merged([found])
+    report = bench_file.parse(BenchReport, found)
+    assert lines(report) and merged([report])
 
 
 @settings(
@@ -270,7 +273,7 @@ def test_bytes_of_something_else_are_refused(tmp_path: Path, junk: bytes) -> Non
 def test_several_devices_stand_in_one_table(content: dict[str, Any]) -> None:
     fast = changed(changed(content, "host", {"device": "Jetson Orin Nano"}), "rows.0.p50_ms", 0.5)
     batch = changed(content, "rows.0.batch", 8)
-    table = merged([content, fast, batch])
+    table = merged([bench_file.parse(BenchReport, part) for part in (content, fast, batch)])
     assert table[1] == "compute, batch 1" and table[2].startswith("Jetson Orin Nano"), (
         "the fastest of a kind first"
     )

@@ -54,7 +54,7 @@ def test_percentiles_happened_and_keep_the_outlier() -> None:
     assert samples.ns.max() == 9e12
 
 
-def test_competitors_are_interleaved_and_slow_ones_get_their_floor() -> None:
+def test_models_are_interleaved_and_slow_ones_get_their_floor() -> None:
     clock, order = Clock(), []
 
     def named(name: str, ms: float) -> Callable[[], None]:
@@ -67,7 +67,7 @@ def test_competitors_are_interleaved_and_slow_ones_get_their_floor() -> None:
         return call
 
     calls = {"slow": named("s", 1000), "fast": named("f", 5)}
-    found = measure(calls, seconds=1, warmup_seconds=1, clock_ns=clock, look=Reading)
+    found = measure(calls, seconds=1, warmup_seconds=1, clock_ns=clock, read=Reading)
     assert found["slow"].ns.shape == (11, 1) and found["fast"].ns.shape == (11, 20)
     assert "".join(order).endswith(("s" + "f" * 20) * 11)
     assert found["slow"].percentile_ms(50) == 1000 and found["fast"].percentile_ms(50) == 5
@@ -75,10 +75,10 @@ def test_competitors_are_interleaved_and_slow_ones_get_their_floor() -> None:
 
 def test_seconds_and_rounds_bound_the_run() -> None:
     clock = Clock()
-    found = measure({"a": clock.call(lambda i: 100)}, seconds=5, clock_ns=clock, look=Reading)
+    found = measure({"a": clock.call(lambda i: 100)}, seconds=5, clock_ns=clock, read=Reading)
     assert len(found["a"].ns) == 50
     found = measure(
-        {"a": clock.call(lambda i: 100)}, seconds=5, max_rounds=20, clock_ns=clock, look=Reading
+        {"a": clock.call(lambda i: 100)}, seconds=5, max_rounds=20, clock_ns=clock, read=Reading
     )
     assert len(found["a"].ns) == 20
 
@@ -98,8 +98,8 @@ def test_warm_up_is_bounded() -> None:
 def test_ratio_covers_the_truth_and_is_repeatable() -> None:
     slow, fast = series(steady(seed=1, level=10e6)), series(steady(seed=2, level=4e6))
     found = ratio(slow, fast)
-    assert found.low < 2.5 < found.high and found.high - found.low < 0.02
-    assert found == ratio(slow, fast) and found.low <= found.value <= found.high
+    assert found.ci95[0] < 2.5 < found.ci95[1] and found.ci95[1] - found.ci95[0] < 0.02
+    assert found == ratio(slow, fast) and found.ci95[0] <= found.p50 <= found.ci95[1]
 
 
 def test_ratio_interval_covers_in_nineteen_of_twenty() -> None:
@@ -108,7 +108,7 @@ def test_ratio_interval_covers_in_nineteen_of_twenty() -> None:
         slow = series(steady(60, seed, 10e6, 0.05))
         fast = series(steady(60, 1000 + seed, 5e6, 0.05))
         found = ratio(slow, fast, seed, resamples=200)
-        hits += found.low <= 2.0 <= found.high
+        hits += found.ci95[0] <= 2.0 <= found.ci95[1]
     assert hits >= 52
 
 
@@ -117,8 +117,8 @@ def test_common_drift_does_not_widen_the_ratio() -> None:
     calm = ratio(series(steady(seed=1)), series(steady(seed=2)))
     hot = ratio(series(steady(seed=1) * drift), series(steady(seed=2) * drift))
     apart = ratio(series(steady(seed=1) * drift), series(steady(seed=2) * drift[::-1]))
-    assert hot.high - hot.low < (apart.high - apart.low) / 2
-    assert hot.low - 0.02 < calm.value < hot.high + 0.02
+    assert hot.ci95[1] - hot.ci95[0] < (apart.ci95[1] - apart.ci95[0]) / 2
+    assert hot.ci95[0] - 0.02 < calm.p50 < hot.ci95[1] + 0.02
 
 
 def test_steady_series_is_valid() -> None:

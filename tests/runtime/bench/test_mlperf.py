@@ -67,25 +67,25 @@ class Clock:
         return run
 
 
-def test_every_competitor_gets_its_samples_and_its_time() -> None:
+def test_every_model_gets_its_samples_and_its_time() -> None:
     clock = Clock()
     calls = {"slow": clock.call(400), "fast": clock.call(1)}
     found = measure(
-        calls, 0, warmup_seconds=1, min_samples=662, seconds_each=3.0, clock_ns=clock, look=Reading
+        calls, 0, warmup_seconds=1, min_samples=662, seconds_each=3.0, clock_ns=clock, read=Reading
     )
     assert found["slow"].n == 662 and found["fast"].ns.shape == (662, 400), (
         "a turn is as long as the slow one's call"
     )
     clock = Clock()
     calls = {"slow": clock.call(400), "fast": clock.call(1)}
-    found = measure(calls, 0, warmup_seconds=1, seconds_each=100.0, clock_ns=clock, look=Reading)
+    found = measure(calls, 0, warmup_seconds=1, seconds_each=100.0, clock_ns=clock, read=Reading)
     assert found["slow"].seconds == pytest.approx(100, rel=0.01) == found["fast"].seconds
 
 
 def test_samples_are_kept_where_only_their_number_is_asked_for() -> None:
     clock = Clock()
     found = measure(
-        {"a": clock.call(5)}, 0, warmup_seconds=1, min_samples=400, clock_ns=clock, look=Reading
+        {"a": clock.call(5)}, 0, warmup_seconds=1, min_samples=400, clock_ns=clock, read=Reading
     )
     assert found["a"].ns.shape == (20, 20)
 
@@ -103,5 +103,5 @@ def test_the_interval_of_a_long_series_is_that_of_the_whole() -> None:
         "fast", (2e6 * drift * (1 + 0.02 * rng.standard_normal((60_000, 2)))).astype(np.int64)
     )
     found = ratio(slow, fast, resamples=200)
-    assert found.low <= found.value <= found.high and found.value == pytest.approx(2, rel=0.01)
-    assert found.high - found.low < 0.05 and found.rounds == 60_000
+    assert found.ci95[0] <= found.p50 <= found.ci95[1] and found.p50 == pytest.approx(2, rel=0.01)
+    assert found.ci95[1] - found.ci95[0] < 0.05 and found.rounds == 60_000

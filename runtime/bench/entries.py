@@ -1,0 +1,181 @@
+"""The models under test in a bench: a bundle's, and its teacher."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.backends import BACKENDS
+from runtime.backends import backend as backend_row
+from runtime.backends.onnxruntime import executed
+from runtime.bench.report import BundleFacts, TeacherFacts
+from runtime.bundle import MANIFEST, Bundle, open_bundle, sha256_of
+from runtime.classifier import Classifier
+from runtime.errors import BundleError
+from runtime.host import telemetry
+
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model that is timed.
+
+    Attributes:
+        key: its name among the others: its precision, or "teacher".
+        model: what a row calls it: the bundle's folder, or "teacher".
+        source: what ``Classifier.load`` takes.
+        precision: the model in it.
+        file: its file.
+        sha256: of its file.
+        requested: whether the user named it: its failure is then an error, otherwise a state.
+    """
+
+    key: str
+    model: str
+    source: Path
+    precision: str
+    file: Path
+    sha256: str
+    requested: bool = True
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An entry in memory.
+
+    Attributes:
+        batches: images per call -> an input for ``classifier.runner.run``.
+        resident_bytes: growth of this process by loading and the first image.
+    """
+
+    entry: Entry
+    classifier: Classifier
+    batches: dict[int, np.ndarray]
+    resident_bytes: int | None
+
+    @property
+    def unit(self) -> str:
+        """ "cpu" or "gpu": whose clock and power its work shows in."""
+        return getattr(self.classifier.runner, "unit", BACKENDS[self.classifier.backend].unit)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What ran: kernel -> nodes, provider -> nodes, and what the engine does not reveal."""
+
+    kernels: dict[str, int] = field(default_factory=dict)
+    nodes: dict[str, int] | None = None
+    states: tuple[str, ...] = ()
+
+
+def entries(
+    bundle: Bundle,
+    models: Sequence[str] | None,
+    teacher: str | Path | None,
+    backend: str = "onnxruntime",
+) -> list[Entry]:
+    """The bundle's ``models`` in their order, and the teacher last.
+
+    Without ``models`` every plain precision is taken, no variant such as "fp32.batch1".
+
+    Raises:
+        BundleError: no such model, or a teacher that is neither a bundle nor a self-describing
+            file.
+    """
+    names = models or [name for name in bundle.models if "." not in name]
+    keys = dict.fromkeys(map(backend_row(backend).model, names))
+    own = bundle.path.resolve().name
+    folder = "student" if teacher is not None and own == TEACHER else own
+    files = [(key, bundle.model(key)) for key in keys]
+    out = [
+        Entry(key, folder, bundle.path, key, file, sha256_of(file), bool(models))
+        for key, file in files
+    ]
+    return out + ([] if teacher is None else [_teacher(Path(teacher))])
+
+
+def bundle_facts(bundle: Bundle) -> BundleFacts:
+    """Which bundle that is."""
+    manifest_sha256 = sha256_of(bundle.path / MANIFEST)
+    return BundleFacts(bundle.path.resolve().name, manifest_sha256, bundle.default)
+
+
+def teacher_facts(teacher: str | Path) -> TeacherFacts:
+    """Which teacher that is."""
+    path = Path(teacher)
+    if not path.is_dir():
+        return TeacherFacts(path.name, file_sha256=sha256_of(path))
+    facts = bundle_facts(open_bundle(path, verify=False))
+    return TeacherFacts(facts.name, facts.manifest_sha256, facts.default)
+
+
+def load(
+    entry: Entry,
+    batches: Sequence[int],
+    threads: int | None,
+    backend: str,
+    options: Mapping[str, Any],
+) -> Loaded:
+    """Loads an entry and runs it once on every batch.
+
+    Raises:
+        BundleError, BackendError: as ``Classifier.load``, or the engine refuses a batch.
+    """
+    with suppress(ImportError):  # the engine's library is no model's growth; load() reports it
+        import_module(backend_row(backend).library)
+    before = telemetry.rss_bytes()
+    item = Classifier.load(entry.source, entry.precision, backend, threads, verify=False, **options)
+    size, rng = item.spec.size, np.random.Generator(np.random.Philox(0))
+    inputs = {
+        n: item.feed(rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)) for n in batches
+    }
+    for batch in inputs.values():
+        item.runner.run(batch)
+    after = telemetry.rss_bytes()
+    return Loaded(entry, item, inputs, None if before is None or after is None else after - before)
+
+
+def execution(loaded: Loaded, options: Mapping[str, Any]) -> Execution:
+    """Which kernels ran, by the engine's own account: onnxruntime's profile, or TensorRT's layers.
+
+    Raises:
+        BackendError: the engine refuses the model.
+    """
+    item, key = loaded.classifier, loaded.entry.key
+    runner: Any = item.runner
+    states = tuple(getattr(runner, "states", ()))
+    if item.backend != "onnxruntime":
+        named = tuple(f"{key}: {text}" for text in states)
+        return Execution(dict(getattr(runner, "kernels", {})), None, named)
+    chosen = {name: options[name] for name in ("provider", "provider_options") if name in options}
+    nodes = executed(loaded.entry.file, item.spec.size, **chosen)
+    kernels = dict(sorted(Counter(node.kernel for node in nodes).items()))
+    by_provider = runner.nodes or dict(sorted(Counter(node.provider for node in nodes).items()))
+    own = sum(node.provider == runner.provider for node in nodes)
+    if by_provider.get(runner.provider, 0) > own:
+        inside = f"{by_provider[runner.provider]} nodes into {own}, whose kernels cannot be counted"
+        states += (f"{key}: {runner.provider} compiles {inside}",)
+    return Execution(kernels, by_provider, states)
+
+
+def _teacher(path: Path) -> Entry:
+    if path.is_dir():
+        bundle = open_bundle(path)
+        file = bundle.model("auto")
+        return Entry(TEACHER, TEACHER, path, bundle.default, file, sha256_of(file))
+    if path.suffix != ".onnx" or not path.is_file():
+        raise BundleError(
+            "teacher",
+            got=path,
+            expected="a bundle folder, or a .onnx file that describes itself",
+            remedy="compress export --teacher writes such a bundle",
+        )
+    return Entry(TEACHER, TEACHER, path, "auto", path, sha256_of(path))

@@ -1,0 +1,77 @@
+"""The encoded images of the end-to-end rows: the user's, or the bundle's first golden image."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from runtime import golden
+from runtime.bundle import GOLDEN, Bundle
+from runtime.errors import ImageError
+from runtime.preprocess import decode
+
+MAX_PHOTOS = 64
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif")
+)
+NOISE_SIZE = (640, 480)  # of the photo for a bundle without golden images
+
+
+def photos(bundle: Bundle, images: str | Path | None = None) -> tuple[list[bytes], str]:
+    """Encoded images for the end-to-end rows, and a description of them.
+
+    Args:
+        images: a file or a folder (its first ``MAX_PHOTOS`` by name); default: the first golden
+            image, as JPEG.
+
+    Raises:
+        ImageError: no image there, or one that cannot be decoded.
+    """
+    if images is None:
+        return _own_photo(bundle)
+    path = Path(images)
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not files:
+        expected = f"files that end in {', '.join(sorted(SUFFIXES))}"
+        raise ImageError(f"no image in {path}", expected=expected)
+    encoded = []
+    for file in files[:MAX_PHOTOS]:
+        try:
+            encoded.append(file.read_bytes())
+            decode(encoded[-1])
+        except OSError as error:
+            raise ImageError(f"cannot open {file}", got=error.strerror or error) from error
+        except ImageError as error:
+            raise ImageError(f"{file} cannot be decoded", got=error) from error
+    first = _describe(encoded[0])
+    return encoded, first if len(encoded) == 1 else f"{len(encoded)} images, the first {first}"
+
+
+def _own_photo(bundle: Bundle) -> tuple[list[bytes], str]:
+    if GOLDEN not in bundle.manifest["files"]:
+        rng = np.random.Generator(np.random.Philox(0))
+        noise = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        photo = _jpeg(Image.fromarray(noise).resize(NOISE_SIZE))
+        return [photo], f"{_describe(photo)}, made up"
+    first = golden.read(bundle.path / GOLDEN)["img_0"].tobytes()
+    with Image.open(io.BytesIO(first)) as image:
+        if image.format == "JPEG":
+            return [first], f"{_describe(first)}, golden image"
+    photo = _jpeg(decode(first))
+    return [photo], f"{_describe(photo)}, made of a golden image"
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def _describe(photo: bytes) -> str:
+    with Image.open(io.BytesIO(photo)) as image:
+        return f"{image.width} x {image.height} {image.format}, {len(photo) / 1024:.0f} kB"

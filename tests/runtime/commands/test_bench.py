@@ -1,0 +1,50 @@
+"""``bench`` on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from runtime.__main__ import main
+from runtime.bench import file as bench_file
+
+
+def test_command_line_writes_merges_and_explains(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "bench.json"
+    one = min(os.sched_getaffinity(0))
+    arguments = [
+        "--seconds",
+        "0.05",
+        "--threads",
+        "1",
+        "--models",
+        "int8",
+        "--affinity",
+        str(one),
+        "--out",
+        str(out),
+    ]
+    assert main(["bench", str(bundle), *arguments]) == 0
+    text = capsys.readouterr().out
+    assert "predict" in text and "2 QLinearConv" in text and "cold process" in text
+    other = {**bench_file.read(out), "host": {"device": "NVIDIA Jetson Orin Nano"}}
+    bench_file.write(tmp_path / "other.json", other)
+    assert main(["bench", "--merge", str(out), str(tmp_path / "other.json")]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert sum("NVIDIA Jetson Orin Nano" in line for line in table) == 2 and table[0].startswith(
+        "device"
+    )
+    assert main(["bench", "--merge", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["kind"] == bench_file.KIND
+    for wrong in (
+        ["bench"],
+        ["bench", str(bundle), "--provider-option", "x"],
+        ["bench", "--merge", str(tmp_path)],
+    ):
+        assert main(wrong) == 2
+        assert capsys.readouterr().err.startswith("error: ")
