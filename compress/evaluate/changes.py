@@ -11,13 +11,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.evaluate.metrics import Floats, Ints, mcnemar_exact, softmax
+from compress.evaluate.metrics import (
+    COUNT,
+    DIFFERENCE,
+    FRACTION,
+    SOME,
+    Floats,
+    Ints,
+    mcnemar_exact,
+    softmax,
+)
 
 LEVEL = 0.05  # family-wise, over the classes
 LISTED = 200  # images listed per direction; their number is always told
@@ -33,14 +42,14 @@ class ClassChange:
     """
 
     name: str
-    n: int
-    first: float
-    second: float
-    difference: float
-    lost: int
-    gained: int
-    p: float
-    p_holm: float
+    n: int = field(metadata=SOME)
+    first: float = field(metadata=FRACTION)
+    second: float = field(metadata=FRACTION)
+    difference: float = field(metadata=DIFFERENCE)
+    lost: int = field(metadata=COUNT)
+    gained: int = field(metadata=COUNT)
+    p: float = field(metadata=FRACTION)
+    p_holm: float = field(metadata=FRACTION)
 
 
 @dataclass(frozen=True)
@@ -52,9 +61,9 @@ class Flip:
     key: str
     true: str
     before: str
-    before_confidence: float
+    before_confidence: float = field(metadata=FRACTION)
     after: str
-    after_confidence: float
+    after_confidence: float = field(metadata=FRACTION)
 
 
 @dataclass(frozen=True)
@@ -77,13 +86,13 @@ class Changes:
 
     first: str
     second: str
-    n: int
-    lost: int
-    gained: int
-    moved: int
-    needed: int
-    tested: int
-    smallest: int
+    n: int = field(metadata=COUNT)
+    lost: int = field(metadata=COUNT)
+    gained: int = field(metadata=COUNT)
+    moved: int = field(metadata=COUNT)
+    needed: int = field(metadata=COUNT)
+    tested: int = field(metadata=COUNT)
+    smallest: int = field(metadata=COUNT)
     classes: tuple[ClassChange, ...]
     right_to_wrong: tuple[Flip, ...]
     wrong_to_right: tuple[Flip, ...]

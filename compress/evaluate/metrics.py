@@ -9,7 +9,7 @@ would be needlessly wide.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,12 @@ Ints = NDArray[np.integer[Any]]
 Z95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal distribution
 ECE_BINS = 15  # Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2
 RESAMPLES = 10_000
+
+# Bounds of fields under pydantic's names, by which report.json is checked.
+FRACTION = {"ge": 0, "le": 1}
+DIFFERENCE = {"ge": -1, "le": 1}
+COUNT = {"ge": 0}
+SOME = {"ge": 1}
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,12 @@ class Paired:
         difference: top-1 of A minus top-1 of B, a fraction; ``ci95`` its bootstrap interval.
     """
 
-    n: int
-    agreement: float
-    only_a: int
-    only_b: int
-    mcnemar_p: float
-    difference: float
+    n: int = field(metadata=SOME)
+    agreement: float = field(metadata=FRACTION)
+    only_a: int = field(metadata=COUNT)
+    only_b: int = field(metadata=COUNT)
+    mcnemar_p: float = field(metadata=FRACTION)
+    difference: float = field(metadata=DIFFERENCE)
     ci95: tuple[float, float]
 
     def plain(self) -> dict[str, Any]:
