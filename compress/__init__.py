@@ -1,5 +1,4 @@
-"""clip2edge: a large CLIP teacher and a handful of images become a tiny quantized classifier, with
-the proof.
+"""clip2edge: a CLIP teacher and a few images become a tiny quantized classifier, with the proof.
 
 >>> import compress
 >>> run = compress.build(dataset="petals", shots=4)          # doctest: +SKIP
@@ -11,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build", "plan"]
+__all__ = ["__version__", "build", "plan", "settings_for"]
 
 if TYPE_CHECKING:
-    from compress.api import build, plan
+    from compress.api import build, plan, settings_for
 
 
 def __getattr__(name: str) -> Any:
-    """Loads ``build`` and ``plan`` on first use, so that ``import compress`` is instant."""
-    if name in ("build", "plan"):
+    """Loads the calls on first use, so that ``import compress`` is instant."""
+    if name in __all__:
         from compress import api
 
         return getattr(api, name)

@@ -6,30 +6,47 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compress.budgets.grammar import parse_budget, read_budget
 from compress.engine import options as resolution
 from compress.engine import plan as planning
+from compress.engine import runner
 from compress.engine.config import HostSettings, Settings
 from compress.engine.errors import ConfigError
-from compress.engine.options import run_name, with_root
+from compress.engine.options import BuildOptions, run_name, with_root
 from compress.engine.plan import Step, up_to
 from compress.engine.preflight import preflight
 from compress.engine.progress import SILENT, Progress
-from compress.engine.runner import Run, run
+from compress.engine.runs import RunFolder
+from compress.engine.store import Store
+from compress.report.artifact import FILES, ReportArtifact
 from compress.stages import STAGES
+from export.artifact import ExportArtifact
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+
+class Run(runner.BaseRun):
+    """A build, with its report."""
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """report.json of a finished build."""
+        return ReportArtifact(self.folder).read()
 
 
 def settings_for(
-    dataset: str | None = None, *, budget: Iterable[str] = (), **options: Any
+    dataset: str | None = None, *, budget: Iterable[str] = (), **options: Unpack[BuildOptions]
 ) -> Settings:
-    """Resolves what a user names into the settings of a whole run.
+    """The settings of a whole run.
 
     Args:
+        dataset: a name of ``compress list datasets``. Default: ``petals``, the embedded world.
         budget: limits to search and judge by, e.g. ``["p50<=5ms@orin-nano, size<=6MB"]``, or YAML
             files of them.
-        options: as :func:`compress.engine.options.settings_for` takes them.
+        options: see :class:`compress.engine.options.BuildOptions`.
 
     Raises:
         ConfigError: an unknown name or a wrong value, with the nearest valid one.
@@ -37,7 +54,7 @@ def settings_for(
     """
     limits = read_budget([budget] if isinstance(budget, str) else budget)
     settings = resolution.settings_for(dataset, limits=limits, **options)
-    parse_budget(*settings.budget.limits)  # those of a file and of --set too
+    parse_budget(*settings.budget.limits)  # checks limits of a config file and of overrides too
     return settings
 
 
@@ -71,48 +88,53 @@ def build(
     progress: Progress = SILENT,
     command: str | None = None,
     benches: Iterable[str | Path] = (),
-    **options: Any,
+    budget: Iterable[str] = (),
+    **options: Unpack[BuildOptions],
 ) -> Run:
-    """Builds an edge classifier and returns the run: its folder, ``bundle``, ``report`` and stages.
+    """Builds an edge classifier and gives the run: its folder, bundle, report and stages.
 
-    Takes either ``settings``, or the options of :func:`settings_for`. With a budget, the student
-    that keeps it is searched
-    first, and the report judges it: ``run.report["budgets"]``.
+    Takes either ``settings``, or the arguments of :func:`settings_for`. With a budget it first
+    searches the student that keeps it, and the report judges it: ``run.report["budgets"]``.
 
     Args:
-        benches: ``bench.json`` files of this run's bundle from other devices: their limits are
-            judged by measurement.
+        work_dir: where everything is kept. Default: ``$CLIP2EDGE_WORK``, else ``./work``.
+        name: of the run. Default: dataset, shots and seed.
+        until: the last stage to run.
+        host: workers, device and memory, which change no result.
+        command: what the run records as its command line.
+        benches: ``bench.json`` files of this run's bundle from other devices, to judge the budget.
 
     Raises:
-        BudgetUnmetError: nothing can keep the budget; said before anything is trained.
+        BudgetUnmetError: no candidate keeps the budget; raised before any training.
         Clip2EdgeError: see ``compress.engine.errors``.
     """
     work = work_folder(work_dir)
-    resolved = with_root(settings or settings_for(dataset, **options), work)
-    preflight(STAGES, resolved)
-    for note in resolved.notes:
+    settings = with_root(settings or settings_for(dataset, budget=budget, **options), work)
+    preflight(STAGES, settings)
+    for note in settings.notes:
         progress.note(f"note: {note}")
-    named, measured = name or run_name(resolved), [Path(bench) for bench in benches]
-    if measured and not resolved.budget.limits:
+    name = name or run_name(settings)
+    limits, measured = settings.budget.limits, [Path(bench) for bench in benches]
+    if measured and not limits:
         raise ConfigError(
             "there is no budget to judge by these measurements",
             got=", ".join(map(str, measured)),
-            remedy=f"compress report {named} --bench FILE adds them to the report",
+            remedy=f"compress report {name} --bench FILE adds them to the report",
         )
-    if resolved.budget.limits and until is not None:
+    if limits and until is not None:
         raise ConfigError(
             "a budget is judged at the end",
             got=f"--until {until}",
             expected="a whole build, or no budget",
         )
-    if resolved.budget.limits and resolved.budget.search:
+    if limits and settings.budget.search:
         from compress.search.search import search_for_run
 
-        resolved = search_for_run(resolved, work, named, host or HostSettings(), progress)
+        settings = search_for_run(settings, work, name, host or HostSettings(), progress)
     built = run_stages(
-        resolved, work, named, until=until, host=host, progress=progress, command=command
+        settings, work, name, until=until, host=host, progress=progress, command=command
     )
-    if resolved.budget.limits:
+    if limits:
         from compress.search.verdict import judge_run
 
         judge_run(built, measured)
@@ -129,28 +151,31 @@ def run_stages(
     progress: Progress = SILENT,
     command: str | None = None,
 ) -> Run:
-    """The stages of resolved settings, up to ``until``: a build without its checks beforehand and
-    without a budget.
-    """
-    stages = up_to(STAGES, until)
-    return run(
-        stages, settings, work, name, publish=publish, host=host, progress=progress, command=command
+    """Runs the stages of resolved settings: a build without preflight and budget."""
+    return runner.run(
+        up_to(STAGES, until),
+        Run(name, RunFolder.of(work, name).path, settings),
+        Store.of(work),
+        publish=publish,
+        host=host,
+        progress=progress,
+        command=command,
     )
 
 
 def publish(built: Run) -> None:
-    """Copies what a person looks for to the top of the run folder: the report and the bundle."""
+    """Copies the bundle and the report to the top of the run folder."""
     if "export" in built.stages:
         fresh = built.folder / ".bundle.tmp"
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(built.stages["export"].path / "bundle", fresh)
+        shutil.copytree(ExportArtifact(built.stages["export"].path).bundle, fresh)
         if "bench" in built.stages:
-            # only which file, not the measured reason: the same build must give the same bytes
+            # the file alone, not the measured reason: the same build must give the same bytes
             from export.bundle.write import update_default
 
             update_default(fresh, built.stages["bench"].facts["ship"]["precision"])
         shutil.rmtree(built.bundle, ignore_errors=True)
         os.replace(fresh, built.bundle)
     if "report" in built.stages:
-        for file in ("report.json", "report.md", "report.html"):
+        for file in FILES:
             shutil.copyfile(built.stages["report"].path / file, built.folder / file)

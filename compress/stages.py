@@ -1,4 +1,4 @@
-"""The stage table: what a build does, in order, each row with all that the engine must know of it.
+"""The stage table: what a build does, in order, each row with all the engine knows about it.
 
 data ─► teacher ─┐
    └─► generate ─┴► label ─► distill ─► quantize ─► export ─► bench ─► report
@@ -6,121 +6,89 @@ data ─► teacher ─┐
 
 from __future__ import annotations
 
+from compress.engine.config import DataSettings
 from compress.engine.stage import Stage
 
-#: what of the data settings can change the images; where they lie (path, root, offline) cannot:
-#: their content is external
-DATA_FIELDS = tuple(
-    f"data.{f}"
-    for f in [
-        "dataset",
-        "classes",
-        "shots",
-        "category",
-        "style",
-        "domain",
-        "test_domains",
-        "test_fraction",
-        "test_limit",
-        "max_pixels",
-    ]
+#: The data settings that can change the images. Where they lie cannot; the content found there is
+#: part of the identity as an external input.
+IMAGES = tuple(
+    f"data.{name}" for name in DataSettings.model_fields if name not in ("path", "root", "offline")
 )
+TRAINING = ("image", "teacher", "generate", "label", "distill", "quantize")
+
 STAGES: tuple[Stage, ...] = (
     Stage(
         "data",
-        (),
-        (*DATA_FIELDS, "image", "seed"),
-        "compress.data.stage:run",
+        needs=(),
+        sections=(*IMAGES, "image", "seed"),
+        run="compress.data.stage:run",
         external="compress.data.stage:fingerprint",
         missing="compress.data.sources:missing",
         version=2,
     ),
     Stage(
         "teacher",
-        ("data",),
-        ("teacher", "label", "image", "seed"),
-        "compress.teacher.stage:run",
-        external="compress.teacher.clip:fingerprint",
-        missing="compress.teacher.missing:missing",
+        needs=("data",),
+        sections=("teacher", "label", "image", "seed"),
+        run="compress.teacher.stage:run",
+        external="compress.teacher.loading:fingerprint",
+        missing="compress.teacher.loading:missing",
     ),
     Stage(
         "generate",
-        ("data",),
-        ("generate", "image", "seed"),
-        "compress.generate.stage:run",
+        needs=("data",),
+        sections=("generate", "image", "seed"),
+        run="compress.generate.stage:run",
         external="compress.generate.stage:fingerprint",
         missing="compress.generate.missing:missing",
         version=3,
     ),
     Stage(
         "label",
-        ("data", "teacher", "generate"),
-        ("label", "teacher", "image", "seed"),
-        "compress.label.stage:run",
-        external="compress.teacher.clip:fingerprint",
+        needs=("data", "teacher", "generate"),
+        sections=("label", "teacher", "image", "seed"),
+        run="compress.label.stage:run",
+        external="compress.teacher.loading:fingerprint",
         version=2,
     ),
     Stage(
         "distill",
-        ("data", "teacher", "generate", "label"),
-        ("distill", "label", "image", "teacher", "seed"),
-        "compress.distill.stage:run",
+        needs=("data", "teacher", "generate", "label"),
+        sections=("distill", "label", "image", "teacher", "seed"),
+        run="compress.distill.stage:run",
         external="compress.distill.students:fingerprint",
         missing="compress.distill.missing:missing",
         version=2,
     ),
     Stage(
         "quantize",
-        ("data", "teacher", "generate", "label", "distill"),
-        ("quantize", "distill", "label", "image", "seed"),
-        "compress.quantize.stage:run",
+        needs=("data", "teacher", "generate", "label", "distill"),
+        sections=("quantize", "distill", "label", "image", "seed"),
+        run="compress.quantize.stage:run",
         version=2,
     ),
     Stage(
         "export",
-        ("data", "teacher", "generate", "label", "distill", "quantize"),
-        (
-            *DATA_FIELDS,
-            "image",
-            "teacher",
-            "generate",
-            "label",
-            "distill",
-            "quantize",
-            "export",
-            "seed",
-        ),
-        "export.stage:run",
-        external="compress.teacher.clip:fingerprint",
+        needs=("data", "teacher", "generate", "label", "distill", "quantize"),
+        sections=(*IMAGES, *TRAINING, "export", "seed"),
+        run="export.stage:run",
+        external="compress.teacher.loading:fingerprint",
         version=4,
     ),
     Stage(
         "bench",
-        ("data", "export"),
-        ("bench", "image", "seed"),
-        "compress.bench.stage:run",
-        machine_bound=True,
+        needs=("data", "export"),
+        sections=("bench", "image", "seed"),
+        run="compress.bench.stage:run",
         version=4,
+        machine_bound=True,
     ),
     Stage(
         "report",
-        ("data", "teacher", "generate", "label", "distill", "quantize", "export", "bench"),
-        (
-            *DATA_FIELDS,
-            "image",
-            "teacher",
-            "generate",
-            "label",
-            "distill",
-            "quantize",
-            "export",
-            "bench",
-            "notes",
-            "seed",
-        ),
-        "compress.report.stage:run",
-        machine_bound=True,
+        needs=("data", "teacher", "generate", "label", "distill", "quantize", "export", "bench"),
+        sections=(*IMAGES, *TRAINING, "export", "bench", "notes", "seed"),
+        run="compress.report.stage:run",
         version=4,
+        machine_bound=True,
     ),
 )
-NAMES = tuple(stage.name for stage in STAGES)

@@ -1,79 +1,67 @@
-"""``compress estimate``: what a model would take on a device that is not here."""
+"""The command ``estimate``: how fast a model runs on a device that is not here."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from compress.budgets.calibration import calibrate, load_calibration
-from compress.budgets.devices import device
-from compress.budgets.estimates import estimates, models_of
-from compress.budgets.table import breakdown, head, summary
+from typer import Argument, Option, Typer, echo
+
 from compress.engine.errors import BudgetError, ConfigError, nearest
 
+commands = Typer()
 
-def estimate_command(
-    model: Path,
-    name: str,
-    precision: str | None,
-    bench: Path | None,
-    known: Sequence[Path],
-    save: Path | None,
-    as_json: bool,
+
+@commands.command()
+def estimate(
+    model: Annotated[Path, Argument(help="A bundle, or an ONNX file")],
+    device: Annotated[str, Option(help="A device (compress list devices)")] = "host",
+    precision: Annotated[
+        str | None, Option(help="Whose blocks are shown. Default: the fastest")
+    ] = None,
+    calibrate: Annotated[
+        Path | None, Option(help="A bench.json of that device and of this bundle")
+    ] = None,
+    calibration: Annotated[list[Path] | None, Option(help="A file that --save wrote")] = None,
+    save: Annotated[
+        Path | None, Option(help="Where the calibration is kept for later estimates")
+    ] = None,
+    as_json: Annotated[bool, Option("--json", help="Print JSON")] = False,
 ) -> None:
-    """Prints the estimates of a bundle or file, or their JSON.
+    """Estimate a model on a device that is not here: a roofline from its graph, always marked."""
+    from compress.budgets import calibration as calibrations
+    from compress.budgets import devices, table
+    from compress.budgets.estimates import estimates, models_of
 
-    Raises:
-        BudgetError: an unknown device, nothing to estimate, or a bench of something else.
-        ConfigError: options that do not go together.
-    """
-    where, models = device(name), models_of(model)
-    if save is not None and bench is None:
-        raise ConfigError(
-            "there is no calibration to save",
-            got="--save",
-            expected="--calibrate bench.json with it",
-        )
-    found = [load_calibration(path) for path in known]
-    if bench is not None:
-        fitted = calibrate(bench, models.values(), name)
-        found.insert(0, fitted)
+    profile, models = devices.device(device), models_of(model)
+    if save is not None and calibrate is None:
+        expected = "--calibrate bench.json with it"
+        raise ConfigError("there is no calibration to save", got="--save", expected=expected)
+    known = [calibrations.load_calibration(path) for path in calibration or ()]
+    if calibrate is not None:
+        fitted = calibrations.calibrate(calibrate, models.values(), device)
+        known.insert(0, fitted)
         if save is not None:
             fitted.save(save)
-    told = estimates(models, where, found)
-    if not told:
-        raise BudgetError(
-            "no file of this model runs there",
-            got=", ".join(models),
-            expected=", ".join(where.precisions),
-        )
-    if precision is not None and precision not in told:
-        raise BudgetError(
-            f"no {precision} estimate on {name}",
-            got=repr(precision),
-            remedy=nearest(precision, told),
-        )
-    chosen = (
-        told[precision] if precision else min(told.values(), key=lambda estimate: estimate.p50_ms)
-    )
+    rows = estimates(models, profile, known)
+    if not rows:
+        got, expected = ", ".join(models), ", ".join(profile.precisions)
+        raise BudgetError("no file of this model runs there", got=got, expected=expected)
+    if precision is not None and precision not in rows:
+        what = f"no {precision} estimate on {device}"
+        raise BudgetError(what, got=repr(precision), remedy=nearest(precision, rows))
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "device": name,
-                    "estimates": {key: value.to_json() for key, value in told.items()},
-                },
-                indent=1,
-            )
-        )
+        plain = {key: row.to_json() for key, row in rows.items()}
+        echo(json.dumps({"device": device, "estimates": plain}, indent=1))
         return
     from rich.console import Console
 
     console = Console()
-    for line in head(where, told):
+    for line in table.head(profile, rows):
         console.print(line, style="bold" if line.startswith("ESTIMATE") else None, highlight=False)
-    console.print(summary(told))
-    console.print(breakdown(chosen))
+    console.print(table.summary(rows))
+    shown = rows[precision] if precision else min(rows.values(), key=lambda row: row.p50_ms)
+    console.print(table.breakdown(shown))
     if save is not None:
         console.print(f"calibration written to {save}")

@@ -1,9 +1,8 @@
-"""Weights that lie elsewhere: the Hugging Face Hub when it answers, its local cache when it does
-not, and local files.
+"""Weights from elsewhere: the Hugging Face Hub, its local cache, and local files.
 
-Without a network ``huggingface_hub`` retries for most of a minute before it gives up, so it is
-first asked once, with a short limit, whether the hub answers at all; if not, only the local cache
-is looked at and a miss is an error at once.
+Without a network ``huggingface_hub`` retries for most of a minute before it gives up. So one
+request with a short limit asks first whether the hub answers; if not, only the local cache is used
+and a miss is an error at once.
 """
 
 from __future__ import annotations
@@ -21,26 +20,27 @@ from compress.engine.store import canonical, sha256_file, sha256_text
 
 ENDPOINT = "https://huggingface.co"
 PATIENCE_S = 5.0
+OFFLINE_COMMAND = "compress build --dataset petals --shots 4"
 
 
 def hub_answers(timeout_s: float = PATIENCE_S) -> bool:
-    """Whether the hub (or the mirror named by ``HF_ENDPOINT``) can be reached, proxies of the
-    environment included.
-    """
+    """Whether the hub, or the mirror in ``HF_ENDPOINT``, can be reached, also through a proxy."""
     request = urllib.request.Request(os.environ.get("HF_ENDPOINT", ENDPOINT), method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=timeout_s):
             return True
     except urllib.error.HTTPError:
-        return True  # it answered, if only to refuse this page
+        return True  # it answers, if only to refuse this page
     except (OSError, ValueError):
         return False
 
 
 @contextmanager
 def hub(offline: bool = False) -> Iterator[bool]:
-    """Inside, downloads use the network if it answers and the local cache alone if not; yields
-    whether it is online.
+    """Inside, downloads use the network if the hub answers, else the local cache alone.
+
+    Yields whether it is online. The constant is patched because open_clip and timm download for
+    themselves and take no ``local_files_only``.
     """
     from huggingface_hub import constants
 
@@ -52,16 +52,34 @@ def hub(offline: bool = False) -> Iterator[bool]:
         constants.HF_HUB_OFFLINE = before
 
 
+def cached(repository: str) -> bool:
+    """Whether a snapshot of a hub repository is in the local cache."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return bool(snapshot_download(repository, local_files_only=True))
+    except (OSError, ValueError):  # no snapshot; not the id of a repository
+        return False
+
+
 def not_available(what: str, error: BaseException, *, place: str) -> DownloadError:
-    """The one error for weights that are neither on disk nor reachable: what, where to put it, what
-    works offline.
+    """The error for weights that are neither on disk nor reachable.
+
+    Args:
+        place: where to put them by hand.
     """
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return DownloadError(
         f"{what} is neither on this machine nor could it be downloaded",
         got=lines[0][:200],
-        remedy=f"{place}; `compress build --dataset petals --shots 4` works offline",
+        remedy=f"{place}; `{OFFLINE_COMMAND}` works offline",
     )
+
+
+def snapshot_revision(file: Path) -> str | None:
+    """The commit in ``.../snapshots/<commit>/...``, or None for a file outside the hub's cache."""
+    parts = file.parts
+    return parts[parts.index("snapshots") + 1] if "snapshots" in parts[:-1] else None
 
 
 def fingerprint_path(path: Path) -> str:
@@ -70,22 +88,12 @@ def fingerprint_path(path: Path) -> str:
     Raises:
         OSError: the path cannot be read.
     """
-    files = (
-        [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file())
-    )
-    names = {
-        str(file.relative_to(path)) if file != path else file.name: sha256_file(file)
-        for file in files
-    }
-    return sha256_text(canonical(names))
-
-
-def snapshot_revision(file: Path) -> str | None:
-    """The commit of a file in the hub's cache (``.../snapshots/<commit>/...``), or None for a file
-    elsewhere.
-    """
-    parts = file.parts
-    return parts[parts.index("snapshots") + 1] if "snapshots" in parts[:-1] else None
+    if path.is_file():
+        digests = {path.name: sha256_file(path)}
+    else:
+        files = sorted(entry for entry in path.rglob("*") if entry.is_file())
+        digests = {str(file.relative_to(path)): sha256_file(file) for file in files}
+    return sha256_text(canonical(digests))
 
 
 def fingerprint_tensors(state: dict[str, object]) -> str:
@@ -96,18 +104,7 @@ def fingerprint_tensors(state: dict[str, object]) -> str:
     for name in sorted(state):
         value = state[name]
         if isinstance(value, torch.Tensor):
+            flat = value.detach().cpu().contiguous().reshape(-1)
             digest.update(f"{name}:{value.dtype}:{tuple(value.shape)};".encode())
-            digest.update(
-                value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-            )
+            digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def cached(repository: str) -> bool:
-    """Whether a snapshot of a hub repository lies in the local cache."""
-    if not repository:
-        return False
-    from huggingface_hub import constants
-
-    folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "snapshots"
-    return folder.is_dir() and any(folder.iterdir())

@@ -1,121 +1,135 @@
-"""What a user names on the command line or in a call, resolved into the settings of a whole run."""
+"""Resolves the options of a build, of the command line or of a call, into settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from compress.engine import config
 from compress.engine.config import Settings
 from compress.engine.errors import ConfigError
 from compress.engine.hub import hub_answers
 
+if TYPE_CHECKING:
+    from typing import Unpack
+
 DEFAULT_PRESET = "edge"
 
 
+class BuildOptions(TypedDict, total=False):
+    """The named options of a build; each may be absent."""
+
+    data: str | Path | None
+    """A folder of images, in place of a named dataset."""
+    classes: Iterable[str] | None
+    """Class names, in place of images; ``shots`` must be 0."""
+    shots: int | Literal["all"] | None
+    """Labeled images per class. Default: 4, or 0 for class names."""
+    teacher: str | None
+    """An open_clip ``model/tag``, a local folder, or ``petals``."""
+    generator: str | None
+    """``kandinsky-2.2``, a local folder, or ``petals``."""
+    student: str | None
+    """A timm model name, or ``petal_cnn``."""
+    preset: str | None
+    """A name of ``compress list presets``. Default: ``edge``."""
+    seed: int | None
+    """The run's seed. Default: 0."""
+    offline: bool
+    """Never use the network."""
+    overrides: Mapping[str, Any] | None
+    """Nested settings that win over everything, e.g. ``{"distill": {"steps": 20}}``."""
+    config_file: str | Path | None
+    """A ``config.yaml`` of an earlier run, in place of a world and a preset."""
+
+
 def settings_for(
-    dataset: str | None = None,
-    *,
-    data: str | Path | None = None,
-    classes: Iterable[str] | None = None,
-    shots: int | Literal["all"] | None = None,
-    teacher: str | None = None,
-    generator: str | None = None,
-    student: str | None = None,
-    preset: str | None = None,
-    seed: int | None = None,
-    offline: bool = False,
-    limits: Sequence[str] = (),
-    overrides: Mapping[str, Any] | None = None,
-    config_file: str | Path | None = None,
+    dataset: str | None = None, *, limits: Sequence[str] = (), **options: Unpack[BuildOptions]
 ) -> Settings:
-    """Resolves what a user names into the settings of a whole run.
+    """The settings of a whole run.
 
     Args:
-        dataset: a name of ``compress list datasets``; default ``petals``, the embedded world.
-        data: a folder of images instead.
-        classes: class names instead; no images are needed, ``shots`` must be 0.
-        shots: labeled images per class, or "all".
-        teacher: an open_clip ``model/tag``, a local folder, or ``petals``.
-        generator: ``kandinsky-2.2``, a local folder, or ``petals``.
-        student: a timm model name, or ``petal_cnn``.
-        preset: a name of ``compress list presets``; default ``edge``, the recipe to recommend.
-        limits: of a budget, one a text, e.g. ``"p50<=5ms@orin-nano"``
-            (``compress.budgets.grammar``).
-        overrides: nested settings that win over everything, e.g. ``{"distill": {"steps": 20}}``.
-        config_file: a ``config.yaml`` of an earlier run to start from, instead of a world and a
-            preset.
+        dataset: a name of ``compress list datasets``. Default: ``petals``, the embedded world.
+        limits: of a budget, e.g. ``["p50<=5ms@orin-nano"]`` (``compress.budgets.grammar``).
+        options: see :class:`BuildOptions`.
 
     Raises:
         ConfigError: an unknown name or a wrong value, with the nearest valid one.
     """
-    source: dict[str, Any] = {
+    flags = _flags(dataset, limits, options)
+    file, overrides = options.get("config_file"), options.get("overrides") or {}
+    if file is not None:
+        base = [config.read_layer(Path(file))]
+    else:
+        world, notes = _world(flags)
+        preset = options.get("preset") or DEFAULT_PRESET
+        base = [config.world(world), {"notes": notes}, config.preset(preset)]
+    generate = overrides.get("generate", {})
+    if "strategy" in generate and "probing" not in generate:
+        # an explicit strategy disables probing
+        flags = config.merge(flags, {"generate": {"probing": {"candidates": ()}}})
+    return config.resolve(*base, flags, overrides)
+
+
+def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) -> dict[str, Any]:
+    """The layer of all options but the preset, the overrides and the config file."""
+    folder, classes = options.get("data"), options.get("classes")
+    sources = {
         "dataset": dataset,
-        "path": Path(data).resolve() if data is not None else None,
+        "path": None if folder is None else Path(folder).resolve(),
+        "classes": None if classes is None else tuple(classes),
     }
-    source["classes"] = tuple(classes) if classes is not None else None
-    given: dict[str, Any] = {key: value for key, value in source.items() if value is not None}
+    given = {key: value for key, value in sources.items() if value is not None}
     if len(given) > 1:
         raise ConfigError(
             "more than one source of images",
             got=", ".join(given),
             expected="one of dataset, data, classes",
         )
-    flags: dict[str, Any] = {"data": {"dataset": None, **given} if given else {}}
+    data: dict[str, Any] = {"dataset": None, **given} if given else {}
+    shots = options.get("shots")
     if shots is not None:
-        flags["data"]["shots"] = shots
+        data["shots"] = shots
     elif classes is not None:
-        flags["data"]["shots"] = 0
-    if offline:
-        flags["data"]["offline"] = True
-    for section, field, value in (
-        ("teacher", "name", teacher),
-        ("generate", "generator", generator),
-        ("distill", "student", student),
-    ):
-        if value is not None:
-            flags[section] = {field: value}
-    if seed is not None:
+        data["shots"] = 0
+    if options.get("offline"):
+        data["offline"] = True
+    flags: dict[str, Any] = {"data": data}
+    if (teacher := options.get("teacher")) is not None:
+        flags["teacher"] = {"name": teacher}
+    if (generator := options.get("generator")) is not None:
+        flags["generate"] = {"generator": generator}
+    if (student := options.get("student")) is not None:
+        flags["distill"] = {"student": student}
+        if not student.startswith("petal_cnn"):
+            flags["distill"]["init"] = "timm"
+    if (seed := options.get("seed")) is not None:
         flags["seed"] = seed
     if limits:
         flags["budget"] = {"limits": tuple(limits), "search": True}
-    if student is not None and not student.startswith("petal_cnn"):
-        flags["distill"]["init"] = "timm"
-    if config_file is not None:
-        base = [config.read_layer(Path(config_file))]
-    else:
-        name, notes = _world(flags, offline)
-        base = [config.world(name), {"notes": notes}, config.preset(preset or DEFAULT_PRESET)]
-    generate = (overrides or {}).get("generate", {})
-    if "strategy" in generate and "probing" not in generate:  # who names a strategy wants that one
-        flags = config.merge(flags, {"generate": {"probing": {"candidates": ()}}})
-    return config.resolve(*base, flags, overrides or {})
+    return flags
 
 
-def _world(flags: Mapping[str, Any], offline: bool) -> tuple[str, list[str]]:
-    """Which world teacher, generator and student come from, and what has to be said about it.
+def _world(flags: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Which world teacher, generator and student come from, and the notes to record.
 
-    The embedded world is taken for ``petals``, where it is asked for by name, and, said aloud and
-    recorded, for a folder of images where nothing else is named and no hub can be reached.
+    The embedded world is for ``petals`` and where its teacher is named. It also stands in, with a
+    note, for a folder of images if no teacher is named and no hub can be reached.
     """
     data, teacher = flags["data"], flags.get("teacher", {}).get("name")
     if teacher is not None:
         return ("embedded" if teacher == "petals" else "hub"), []
-    if (
-        data.get("dataset", "petals") == "petals"
-        and not data.get("path")
-        and not data.get("classes")
-    ):
+    if "path" not in data and "classes" not in data and data.get("dataset", "petals") == "petals":
         return "embedded", []
-    if data.get("path") and (offline or not hub_answers()):
+    offline = data.get("offline", False)
+    if "path" in data and (offline or not hub_answers()):
         why = "--offline was given" if offline else "the model hub cannot be reached"
         return "embedded", [
-            f"CLIP ViT-L/14 and Kandinsky 2.2 were not used because {why}: the embedded "
-            "miniature teacher, generator and "
-            "student (32 px, trained on drawn flowers) stand in for them. The pipeline is "
-            "real, the accuracy is not what a "
-            "real teacher gives. Name one with --teacher PATH --generator PATH."
+            f"CLIP ViT-L/14 and Kandinsky 2.2 were not used because {why}: the embedded miniature "
+            "teacher, generator and student (32 px, trained on drawn flowers) stand in for them. "
+            "The pipeline is real, the accuracy is not what a real teacher gives. Name one with "
+            "--teacher PATH --generator PATH."
         ]
     return "hub", []
 
@@ -128,9 +142,8 @@ def run_name(settings: Settings) -> str:
 
 
 def with_root(settings: Settings, work: Path) -> Settings:
-    """Named datasets lie in the work folder unless another place is named."""
+    """The settings with named datasets in the work folder, unless they name another place."""
     if settings.data.root is not None or settings.data.dataset is None:
         return settings
-    return settings.model_copy(
-        update={"data": settings.data.model_copy(update={"root": work / "datasets"})}
-    )
+    data = settings.data.model_copy(update={"root": work / "datasets"})
+    return settings.model_copy(update={"data": data})

@@ -1,17 +1,16 @@
-"""What a build would do, stage by stage, and why: nothing is made here."""
+"""What a build would do, stage by stage, and why; nothing is made here."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from compress.engine.config import Settings
 from compress.engine.errors import ConfigError, nearest
 from compress.engine.stage import Stage, identity, key_of
-from compress.engine.store import Artifact, Store
+from compress.engine.store import PARTIAL, Artifact, Store
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Step:
 
 
 def up_to(stages: Sequence[Stage], until: str | None) -> Sequence[Stage]:
-    """The stages up to and with ``until``; all of them for None.
+    """The stages up to and including ``until``; None: all of them.
 
     Raises:
         ConfigError: no stage has that name.
@@ -41,75 +40,72 @@ def up_to(stages: Sequence[Stage], until: str | None) -> Sequence[Stage]:
 def plan(
     stages: Sequence[Stage], settings: Settings, work: Path, until: str | None = None
 ) -> list[Step]:
-    """What a build with these settings would do, without doing it."""
-    store, steps, blocked = Store(work / "store"), [], None
+    """What a build with these settings would do.
+
+    Raises:
+        ConfigError: no stage is named ``until``.
+    """
+    store = Store.of(work)
+    steps: list[Step] = []
     inputs: dict[str, Artifact] = {}
+    blocked = ""  # the first stage that is not finished
     for stage in up_to(stages, until):
-        missing = [need for need in stage.needs if need not in inputs]
-        if missing:
-            steps.append(
-                Step(
-                    stage.name,
-                    f"behind {blocked}",
-                    None,
-                    (f"needs {blocked}, which is to be made",),
-                )
-            )
+        if not inputs.keys() >= set(stage.needs):
+            why = f"needs {blocked}, which is to be made"
+            steps.append(Step(stage.name, f"behind {blocked}", None, (why,)))
             continue
         made_from = identity(stage, settings, inputs)
         key = key_of(made_from)
-        found = store.get(stage.name, key)
-        if found:
-            inputs[stage.name] = found
-            steps.append(
-                Step(stage.name, "keep", key, ("finished with the same settings and inputs",))
-            )
-        else:
-            part = store.folder(stage.name, f".{key}.part")
-            action = "resume" if (part / "partial").exists() else "make"
-            steps.append(
-                Step(stage.name, action, key, tuple(differences(store, stage.name, made_from)))
-            )
-            blocked = blocked or stage.name
+        artifact = store.get(stage.name, key)
+        if artifact:
+            inputs[stage.name] = artifact
+            why = "finished with the same settings and inputs"
+            steps.append(Step(stage.name, "keep", key, (why,)))
+            continue
+        resumes = (store.part(stage.name, key) / PARTIAL).exists()
+        differences = tuple(_differences(store, stage.name, made_from))
+        steps.append(Step(stage.name, "resume" if resumes else "make", key, differences))
+        blocked = blocked or stage.name
     return steps
 
 
 def explain(stages: Sequence[Stage], settings: Settings, work: Path, stage: str) -> Step:
-    """Why a stage is kept or remade, field by field."""
+    """Why a stage is kept or made again, field by field.
+
+    Raises:
+        ConfigError: no stage has that name.
+    """
     names = [row.name for row in stages]
     if stage not in names:
         raise ConfigError("no such stage", got=repr(stage), remedy=nearest(stage, names))
     return plan(stages, settings, work, stage)[-1]
 
 
-def differences(store: Store, stage: str, wanted: dict[str, Any]) -> list[str]:
+def _differences(store: Store, stage: str, made_from: Mapping[str, object]) -> list[str]:
     """How an identity differs from the most similar finished one, one field a line."""
-    others = [artifact.identity for artifact in store.stages() if artifact.stage == stage]
-    if not others:
-        return ["never made in this work folder"]
-    flat = _flatten(wanted)
-    compared = [(_changes(flat, _flatten(other))) for other in others]
-    return min(compared, key=len)
+    new = _flatten(made_from)
+    compared = [_changes(new, _flatten(other.identity)) for other in store.stages(stage)]
+    return min(compared, key=len, default=["never made in this work folder"])
 
 
-def _changes(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
-    names = sorted(set(new) | set(old))
+def _changes(new: Mapping[str, object], old: Mapping[str, object]) -> list[str]:
     return [
-        f"{n}: {_short(old.get(n))} -> {_short(new.get(n))}"
-        for n in names
-        if old.get(n) != new.get(n)
+        f"{name}: {_short(old.get(name))} -> {_short(new.get(name))}"
+        for name in sorted(new.keys() | old.keys())
+        if old.get(name) != new.get(name)
     ]
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 48 else f"{text[:12]}…{text[-4:]}"
 
 
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
+def _flatten(value: object, prefix: str = "") -> dict[str, object]:
+    """Dotted path -> leaf."""
+    if not isinstance(value, Mapping):
         return {prefix.rstrip("."): value}
-    out: dict[str, Any] = {}
+    leaves: dict[str, object] = {}
     for name, inner in value.items():
-        out.update(_flatten(inner, f"{prefix}{name}."))
-    return out
+        leaves.update(_flatten(inner, f"{prefix}{name}."))
+    return leaves

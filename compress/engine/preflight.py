@@ -1,7 +1,7 @@
-"""Before any work: is everything that a build needs from elsewhere on this disk or within reach?
+"""Before any work: is everything a build needs from outside on this disk or within reach?
 
-Hours of generation must not end in "no weights for the student", so every stage's row says what it
-would lack, and all of it is told in one error. Nothing is downloaded or loaded here.
+Hours of generation must not end in "no weights for the student", so the row of every stage says
+what it lacks, and one error lists it all. Nothing is downloaded or loaded here.
 """
 
 from __future__ import annotations
@@ -10,26 +10,22 @@ from collections.abc import Sequence
 
 from compress.engine.config import Settings
 from compress.engine.errors import DownloadError
-from compress.engine.hub import hub_answers
+from compress.engine.hub import OFFLINE_COMMAND, hub_answers
 from compress.engine.stage import Stage
-
-OFFLINE_COMMAND = "compress build --dataset petals --shots 4"
 
 
 def preflight(stages: Sequence[Stage], settings: Settings) -> None:
-    """Looks for everything that stages need from outside.
+    """Checks that stages can get all they need from outside.
 
     Raises:
         ConfigError: an unknown name, with the nearest one, or settings that a stage refuses.
-        DownloadError: one error that names all that is missing and where each can be placed by
-            hand.
+        DownloadError: lists all that is missing and where to put each by hand.
     """
     online = not settings.data.offline and hub_answers()
-    found = [stage.lacks(settings, online) for stage in stages]
-    lost = [text for text in found if text]
-    if lost:
+    missing = [text for stage in stages if (text := stage.lacks(settings, online))]
+    if missing:
         raise DownloadError(
             "this build needs what is neither on this disk nor reachable",
-            got="".join(f"\n  - {text}" for text in lost) + "\n",
+            got="".join(f"\n  - {text}" for text in missing) + "\n",
             remedy=f"place the files by hand as said above; what works offline: {OFFLINE_COMMAND}",
         )

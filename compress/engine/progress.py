@@ -1,22 +1,22 @@
-"""How long work reports itself: a task with rate, ETA and the share of time spent waiting for
-data.
-"""
+"""How long work reports itself: tasks with rate, ETA and the share of time spent on data."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
 
 class Task(Protocol):
     """One unit of long work, e.g. the steps of a training run."""
 
     def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
-        """Reports ``amount`` units done, of which ``wait_s`` seconds were spent waiting for
-        data.
-        """
+        """Reports ``amount`` units done, which waited ``wait_s`` seconds for data."""
 
 
 class Progress(Protocol):
@@ -24,11 +24,11 @@ class Progress(Protocol):
 
     @contextmanager
     def task(self, name: str, total: int, unit: str = "step", done: int = 0) -> Iterator[Task]:
-        """Opens a task of ``total`` units, ``done`` of them finished before (resume)."""
+        """Opens a task of ``total`` units; a resumed one has ``done`` of them finished."""
         ...
 
     def note(self, text: str) -> None:
-        """Says one line that a person should see."""
+        """Shows one line to the user."""
 
 
 class _SilentTask:
@@ -51,23 +51,23 @@ SILENT = SilentProgress()
 
 
 class _RichTask:
-    def __init__(self, bar, task_id, unit: str) -> None:  # type: ignore[no-untyped-def]
-        self._bar, self._id, self._unit = bar, task_id, unit
-        self._start, self._wait, self._done = time.perf_counter(), 0.0, 0
+    def __init__(self, bars: Bars, task_id: TaskID, unit: str) -> None:
+        self._bars, self._id, self._unit = bars, task_id, unit
+        self._start, self._wait_s, self._done = time.perf_counter(), 0.0, 0
 
     def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
-        self._wait += wait_s
+        self._wait_s += wait_s
         self._done += amount
         elapsed = max(time.perf_counter() - self._start, 1e-9)
         shown = [f"{self._done / elapsed:,.1f} {self._unit}/s"]
         shown += [f"{key} {value:.3g}" for key, value in values.items()]
-        if self._wait:
-            shown.append(f"data wait {100 * self._wait / elapsed:.0f} %")
-        self._bar.update(self._id, advance=amount, info=" · ".join(shown))
+        if self._wait_s:
+            shown.append(f"data wait {100 * self._wait_s / elapsed:.0f} %")
+        self._bars.update(self._id, advance=amount, info=" · ".join(shown))
 
 
 class RichProgress:
-    """Progress bars on a terminal; one plain line per finished task where there is none."""
+    """Progress bars on a terminal; elsewhere one plain line per finished task."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -79,17 +79,16 @@ class RichProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
-        columns = [
+        columns = (
             TextColumn("[bold]{task.description:>22}"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TextColumn("eta"),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[info]}"),
-        ]
+        )
         with Bars(*columns, console=self.console, transient=False) as bars:
-            task_id = bars.add_task(name, total=total, completed=done, info="")
-            yield _RichTask(bars, task_id, unit)
+            yield _RichTask(bars, bars.add_task(name, total=total, completed=done, info=""), unit)
 
     def note(self, text: str) -> None:
         self.console.print(text, highlight=False)

@@ -1,29 +1,31 @@
-"""Runs stages: what the store holds is kept, the rest is made, and a run folder links to all of
-it.
-"""
+"""Runs stages: what the store has is kept, the rest is made, and the run folder links to it all."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from compress.engine.config import HostSettings, Settings
 from compress.engine.progress import SILENT, Progress
+from compress.engine.runs import RunFolder, now
 from compress.engine.stage import Stage, StageContext, identity, key_of
-from compress.engine.store import Artifact, Store, lock, write_json
+from compress.engine.store import Artifact, Store
 from compress.engine.versions import versions
 
 
-@dataclass
-class Run:
-    """A build: its settings, its folder and its finished stages."""
+@dataclass(repr=False)
+class BaseRun:
+    """A build, as far as the engine knows it.
+
+    Attributes:
+        stages: the finished stages, by name.
+        made: names of the stages that this call made; the others were in the store.
+    """
 
     name: str
     folder: Path
@@ -33,14 +35,15 @@ class Run:
 
     @property
     def bundle(self) -> Path:
-        """What ships."""
-        return self.folder / "bundle"
+        """The folder that ships."""
+        return RunFolder(self.folder).bundle
 
-    @property
-    def report(self) -> dict[str, Any]:
-        """report.json of a finished build."""
-        loaded: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
-        return loaded
+    def __repr__(self) -> str:
+        counts = f"{len(self.stages)} stages, {len(self.made)} made"
+        return f"{type(self).__name__}({self.name!r}, {counts}, {str(self.folder)!r})"
+
+
+AnyRun = TypeVar("AnyRun", bound=BaseRun)
 
 
 def make(
@@ -51,87 +54,70 @@ def make(
     host: HostSettings | None = None,
     progress: Progress = SILENT,
 ) -> Artifact:
-    """One stage: what the store holds of it, made first where it holds nothing.
+    """A stage from the store, made first if it is not there.
 
     Args:
-        finished: the stages that it needs, and perhaps others.
+        finished: the stages it needs, and possibly others.
     """
     inputs = {need: finished[need] for need in stage.needs}
     made_from = identity(stage, settings, inputs)
+    key = key_of(made_from)
 
-    def fill(target: Path) -> dict[str, Any]:
+    def fill(folder: Path) -> dict[str, Any]:
         return stage.function()(
-            StageContext(settings, inputs, target, settings.seed, host or HostSettings(), progress)
+            StageContext(settings, inputs, folder, settings.seed, host or HostSettings(), progress)
         )
 
-    key = key_of(made_from)
     return store.get(stage.name, key) or store.make(stage.name, key, made_from, fill)
 
 
 def run(
     stages: Sequence[Stage],
-    settings: Settings,
-    work: Path,
-    name: str,
+    built: AnyRun,
+    store: Store,
     *,
-    publish: Callable[[Run], None],
+    publish: Callable[[AnyRun], None],
     host: HostSettings | None = None,
     progress: Progress = SILENT,
     command: str | None = None,
-) -> Run:
-    """Makes every stage that is not finished yet and links them into ``work/runs/<name>``.
+) -> AnyRun:
+    """Makes every stage that is not finished yet, and links them all into the run's folder.
 
     Args:
         stages: in order; each needs only earlier ones.
-        publish: copies what a person looks for to the top of the run folder; called while the
-            folder is locked.
+        built: the run to fill; also returned.
+        publish: copies results to the top of the run folder, while that is locked.
 
     Raises:
-        StoreError: the run folder is in use by another build, or the disk is full.
+        StoreError: another build uses the run folder, or the disk is full.
         Clip2EdgeError: whatever a stage refuses.
     """
-    import yaml
-
-    folder = work / "runs" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    store, built, host = Store(work / "store"), Run(name, folder, settings), host or HostSettings()
-    with lock(folder / ".lock", f"run {name!r}"):
-        (folder / "config.yaml").write_text(yaml.safe_dump(settings.plain(), sort_keys=False))
+    folder, settings = RunFolder(built.folder), built.settings
+    built.folder.mkdir(parents=True, exist_ok=True)
+    with folder.lock():
         record = {
             "command": command or " ".join(sys.argv),
             "versions": versions(),
             "host": platform.node(),
-            "start": _now(),
+            "start": now(),
         }
-        write_json(folder / "run.json", record)
+        folder.write_record(record)
+        folder.write_config(settings.plain())
         for stage in stages:
-            made_from = identity(stage, settings, built.stages)
-            key = key_of(made_from)
-            finished = store.get(stage.name, key)
-            _log(folder, "keep" if finished else "make", stage.name, key)
-            if finished is None:
-                finished = make(stage, settings, built.stages, store, host, progress)
+            key = key_of(identity(stage, settings, built.stages))
+            artifact = store.get(stage.name, key)
+            folder.log("keep" if artifact else "make", stage.name, key)
+            if artifact is None:
+                artifact = make(stage, settings, built.stages, store, host, progress)
                 built.made.append(stage.name)
-                _log(folder, "made", stage.name, key, seconds=finished.seconds)
-            built.stages[stage.name] = finished
-            _link(folder / stage.name, finished.path)
+                folder.log("made", stage.name, key, seconds=artifact.seconds)
+            built.stages[stage.name] = artifact
+            _link(built.folder / stage.name, artifact.path)
         publish(built)
-        write_json(folder / "run.json", {**record, "end": _now(), "made": built.made})
+        folder.write_record({**record, "end": now(), "made": built.made})
     return built
 
 
 def _link(link: Path, target: Path) -> None:
-    if link.is_symlink() or link.exists():
-        link.unlink()
+    link.unlink(missing_ok=True)
     link.symlink_to(os.path.relpath(target, link.parent))
-
-
-def _log(folder: Path, event: str, stage: str, key: str, **more: Any) -> None:
-    with (folder / "log.jsonl").open("a") as file:
-        file.write(
-            json.dumps({"time": _now(), "event": event, "stage": stage, "key": key, **more}) + "\n"
-        )
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

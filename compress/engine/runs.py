@@ -1,29 +1,119 @@
-"""Runs in a work folder: found by name, opened again as a stage sees them, and cleaned up after."""
+"""Run folders: their files, finding one by name, opening one as a stage sees it, cleaning up."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
-from collections.abc import Iterable
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from compress.engine.config import HostSettings, read_layer, resolve
 from compress.engine.errors import ConfigError, StoreError, nearest
 from compress.engine.progress import SILENT, Progress
 from compress.engine.stage import StageContext
-from compress.engine.store import Artifact, Store, lock
+from compress.engine.store import Artifact, Store, lock, write_json
+
+RUNS = "runs"  # in a work folder
+CONFIG, RECORD, LOG, BUNDLE = "config.yaml", "run.json", "log.jsonl", "bundle"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, and the only code that spells its file names.
+
+    config.yaml   the resolved settings, which repeat the run
+    run.json      its record: command, versions, host, start and end
+    log.jsonl     a line per event of a stage
+    bundle/       what ships
+    <stage>       a link into the store
+
+    The report's files are in ``compress/report/artifact.py``.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, work: Path, name: str | Path) -> RunFolder:
+        """The folder of a run in a work folder, whether or not it exists."""
+        return cls(work / RUNS / name)
+
+    @property
+    def config(self) -> Path:
+        return self.path / CONFIG
+
+    @property
+    def bundle(self) -> Path:
+        return self.path / BUNDLE
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run has started here."""
+        return self.config.is_file()
+
+    @property
+    def repeat(self) -> str:
+        """The command that builds the run again, or finishes it."""
+        return f"compress build --config {self.config}"
+
+    def layer(self) -> dict[str, Any]:
+        """The settings in config.yaml."""
+        return read_layer(self.config)
+
+    def record(self) -> dict[str, Any]:
+        """run.json."""
+        record: dict[str, Any] = json.loads((self.path / RECORD).read_text())
+        return record
+
+    def write_config(self, settings: Mapping[str, object]) -> None:
+        """Writes config.yaml."""
+        import yaml
+
+        self.config.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+
+    def write_record(self, record: Mapping[str, object]) -> None:
+        """Writes run.json."""
+        write_json(self.path / RECORD, record)
+
+    def log(self, event: str, stage: str, key: str, **more: object) -> None:
+        """Adds a line to log.jsonl."""
+        line = {"time": now(), "event": event, "stage": stage, "key": key, **more}
+        with (self.path / LOG).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def links(self) -> list[Path]:
+        """The links to its stages."""
+        return sorted(entry for entry in self.path.iterdir() if entry.is_symlink())
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keeps other builds out; raises StoreError if one is inside."""
+        return lock(self.path / ".lock", f"run {self.path.name!r}")
+
+
+def now() -> str:
+    """The local time with its offset."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def run_folders(work: Path) -> list[RunFolder]:
+    """The runs of a work folder, by name."""
+    return [RunFolder(file.parent) for file in sorted((work / RUNS).glob(f"*/{CONFIG}"))]
 
 
 def find_run(run: str | Path, work: Path) -> Path:
-    """The folder of a run, named by its path or by its name in a work folder.
+    """The folder of a run, given by its path or by its name in a work folder.
 
     Raises:
-        ConfigError: neither, with the nearest name.
+        ConfigError: neither exists; names the nearest run.
     """
-    for folder in (Path(run), work / "runs" / str(run)):
-        if (folder / "config.yaml").is_file():
-            return folder.resolve()
-    known = sorted(path.parent.name for path in (work / "runs").glob("*/config.yaml"))
+    for folder in (RunFolder(Path(run)), RunFolder.of(work, run)):
+        if folder.exists:
+            return folder.path.resolve()
+    known = [folder.path.name for folder in run_folders(work)]
     raise ConfigError(
         "no such run",
         got=repr(str(run)),
@@ -35,64 +125,57 @@ def find_run(run: str | Path, work: Path) -> Path:
 def open_run(
     folder: Path, progress: Progress = SILENT, host: HostSettings | None = None
 ) -> StageContext:
-    """The run's settings and every stage it links to; ``folder`` of the context is the run's own.
+    """The settings and stages of a run; the context's ``folder`` is the run's own.
 
     Raises:
-        ConfigError: a stage that the run links to is gone or damaged.
+        ConfigError: a stage of the run is gone or damaged.
     """
-    settings = resolve(read_layer(folder / "config.yaml"))
+    run = RunFolder(folder)
+    settings = resolve(run.layer())
     stages: dict[str, Artifact] = {}
-    for link in sorted(entry for entry in folder.iterdir() if entry.is_symlink()):
-        place = link.resolve()
-        found = Store(place.parents[1]).get(link.name, place.name)
-        if found is None:
-            raise ConfigError(
-                f"stage {link.name} of this run is not there any more",
-                got=place,
-                remedy=f"compress build --config {folder / 'config.yaml'}",
-            )
-        stages[link.name] = found
+    for link in run.links():
+        target = link.resolve()
+        artifact = Store(target.parents[1]).get(link.name, target.name)
+        if artifact is None:
+            what = f"stage {link.name} of this run is not there any more"
+            raise ConfigError(what, got=target, remedy=run.repeat)
+        stages[link.name] = artifact
     return StageContext(settings, stages, folder, settings.seed, host or HostSettings(), progress)
 
 
 def require_stages(ctx: StageContext, *names: str) -> None:
-    """Raises ConfigError if the run is not finished up to the stages ``names``."""
+    """Raises ConfigError if the run lacks one of the stages ``names``."""
     missing = [name for name in names if name not in ctx.inputs]
     if missing:
         raise ConfigError(
             "this run is not finished",
             got=f"no {', '.join(missing)}",
             expected=", ".join(names),
-            remedy=f"compress build --config {ctx.folder / 'config.yaml'}",
+            remedy=RunFolder(ctx.folder).repeat,
         )
 
 
-def clean(work: Path, keep: Iterable[Path], *, dry_run: bool = False) -> tuple[int, int]:
-    """Removes stage folders that are not in ``keep``, and unfinished ones that nobody is at work
-    on.
+def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
+    """Removes stage folders that no run links to, and unfinished ones no process holds.
 
     Returns:
         (folders removed, bytes freed).
     """
-    kept, removed, freed = {path.resolve() for path in keep}, 0, 0
-    for stage_folder in sorted((work / "store").glob("*/*")):
-        if not stage_folder.is_dir() or stage_folder.resolve() in kept:
+    kept = {link.resolve() for link in (work / RUNS).glob("*/*") if link.is_symlink()}
+    removed = freed = 0
+    for folder in sorted(Store.of(work).root.glob("*/*")):
+        if not folder.is_dir() or folder.resolve() in kept:
             continue
         with contextlib.ExitStack() as held:
-            if stage_folder.suffix == ".part":
+            if folder.suffix == ".part":
                 try:
                     held.enter_context(
-                        lock(stage_folder.with_suffix(".lock"), f"stage {stage_folder.parent.name}")
+                        lock(folder.with_suffix(".lock"), f"stage {folder.parent.name}")
                     )
-                except StoreError:  # a build is filling it right now
+                except StoreError:  # a build is filling it
                     continue
-            freed += sum(path.stat().st_size for path in stage_folder.rglob("*") if path.is_file())
+            freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             removed += 1
             if not dry_run:
-                shutil.rmtree(stage_folder)
+                shutil.rmtree(folder)
     return removed, freed
-
-
-def linked(work: Path) -> list[Path]:
-    """The stage folders that runs link to."""
-    return [link.resolve() for link in (work / "runs").glob("*/*") if link.is_symlink()]

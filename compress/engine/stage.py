@@ -1,9 +1,7 @@
-"""What a stage is: one row of the table in ``compress/stages.py`` and the context its function is
-given.
+"""What a stage is: a row of the table in ``compress/stages.py``, and the context it runs in.
 
-The *identity* of a stage is everything that can change what it makes; its *key* is the SHA-256 of
-that. Identities hold the content of the inputs, so the key of a stage behind an unfinished one is
-not known yet.
+The *identity* of a stage is everything that can change its result; its *key* is the SHA-256 of
+that. Identities hold the content of the inputs, so behind an unfinished stage no key is known.
 """
 
 from __future__ import annotations
@@ -23,16 +21,14 @@ from compress.engine.store import PARTIAL, Artifact, canonical, sha256_text
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage function is given.
+    """What a stage function gets.
 
     Attributes:
-        settings: the whole resolved settings; only the sections named in the stage's row belong to
-            its identity.
+        settings: of the whole run; only the sections in the stage's row are part of its identity.
         inputs: the finished stages it needs, by name.
-        folder: where to write. ``folder / "partial"`` survives a kill and is removed once the stage
-            is finished.
-        seed: the run's seed, to be used through ``compress.engine.seeds`` only.
-        host: workers, device, memory: how to run, never what comes out.
+        folder: where to write.
+        seed: the run's seed, for ``compress.engine.seeds`` only.
+        host: workers, device and memory, which change no result.
     """
 
     settings: Settings
@@ -44,7 +40,7 @@ class StageContext:
 
     @property
     def partial(self) -> Path:
-        """The folder for shards and checkpoints (made on first use)."""
+        """The folder for shards and checkpoints: survives a kill, removed when sealed."""
         path = self.folder / PARTIAL
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -54,29 +50,29 @@ class StageContext:
 class Stage:
     """One row of the pipeline.
 
+    Functions are written ``"module:function"`` and imported late, so that planning loads no torch.
+
     Attributes:
-        name: the stage's name, also its folder in the store.
+        name: also its folder in the store.
         needs: the stages whose content it reads.
         sections: the settings that can change its result: sections ("distill") or single fields
             ("data.max_pixels").
-        run: ``"module:function"``, imported when the stage runs, so that planning loads no torch.
-        version: raised when the code changes what comes out.
-        external: ``"module:function"`` of ``settings -> {name: fingerprint}`` for inputs that lie
-            outside the store (image folders, checkpoints).
-        missing: ``"module:function"`` of ``settings, online -> text or None``: what has to be
-            placed by hand before the stage can run. It raises ConfigError for settings that the
-            stage would refuse.
-        machine_bound: measures this machine; made again on every build that reaches it with other
-            inputs, and never shared between hosts.
+        run: the stage function, ``StageContext -> facts``.
+        external: ``settings -> {name: fingerprint}`` of inputs outside the store, e.g. image
+            folders and checkpoints.
+        missing: ``(settings, online) -> text or None``, what the user has to place by hand before
+            the stage can run. Raises ConfigError for settings that the stage refuses.
+        version: raised when the code changes the result.
+        machine_bound: measures this machine, so that hosts never share it.
     """
 
     name: str
     needs: tuple[str, ...]
     sections: tuple[str, ...]
     run: str
-    version: int = 1
     external: str | None = None
     missing: str | None = None
+    version: int = 1
     machine_bound: bool = False
 
     def function(self) -> Callable[[StageContext], dict[str, Any]]:
@@ -84,11 +80,11 @@ class Stage:
         return resolve(self.run)
 
     def external_fingerprint(self, settings: Settings) -> dict[str, str]:
-        """The identity of what it reads from outside the store."""
+        """The identity of its inputs outside the store."""
         return dict(resolve(self.external)(settings)) if self.external else {}
 
     def lacks(self, settings: Settings, online: bool) -> str | None:
-        """What has to be placed by hand before this stage can run, or None."""
+        """What the user has to place by hand before it can run, or None."""
         return resolve(self.missing)(settings, online) if self.missing else None
 
 
@@ -100,20 +96,20 @@ def resolve(reference: str) -> Callable[..., Any]:
 
 
 def select(settings: Settings, sections: tuple[str, ...]) -> dict[str, Any]:
-    """The canonical values of the named sections and fields."""
+    """The plain values of sections and single fields, by their path."""
     plain = settings.plain()
-    out: dict[str, Any] = {}
+    selected: dict[str, Any] = {}
     for path in sections:
         node: Any = plain
         for part in path.split("."):
             node = node[part]
-        out[path] = node
-    return out
+        selected[path] = node
+    return selected
 
 
 def identity(stage: Stage, settings: Settings, inputs: Mapping[str, Artifact]) -> dict[str, Any]:
-    """Everything that can change what a stage makes."""
-    out = {
+    """Everything that can change the result of a stage."""
+    whole = {
         "stage": stage.name,
         "version": stage.version,
         "settings": select(settings, stage.sections),
@@ -121,12 +117,11 @@ def identity(stage: Stage, settings: Settings, inputs: Mapping[str, Artifact]) -
         "external": stage.external_fingerprint(settings),
     }
     if stage.machine_bound:
-        out["machine"] = sha256_text(
-            canonical([platform.node(), platform.machine(), os.cpu_count()])
-        )[:16]
-    return out
+        machine = canonical([platform.node(), platform.machine(), os.cpu_count()])
+        whole["machine"] = sha256_text(machine)[:16]
+    return whole
 
 
-def key_of(identity_: dict[str, Any]) -> str:
+def key_of(made_from: Mapping[str, Any]) -> str:
     """The store key of an identity: the first 32 hex digits of its SHA-256."""
-    return sha256_text(canonical(identity_))[:32]
+    return sha256_text(canonical(made_from))[:32]

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import platform
+from importlib import metadata
+
+PACKAGES = (
+    "clip2edge torch torchvision torchao open_clip_torch timm diffusers transformers "
+    "onnx onnxruntime onnxscript numpy pillow"
+)
 
 
 def versions() -> dict[str, str]:
-    """Versions of what can change a result, without importing any of it."""
-    from importlib import metadata
-
-    model = (
-        "torch",
-        "torchvision",
-        "torchao",
-        "open_clip_torch",
-        "timm",
-        "diffusers",
-        "transformers",
-    )
-    packages = ("clip2edge", *model, "onnx", "onnxruntime", "onnxscript", "numpy", "pillow")
+    """Package -> version, with python's own."""
     out = {"python": platform.python_version()}
-    for package in packages:
+    for package in PACKAGES.split():
         try:
             out[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -101,8 +101,9 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     for layer in layers:
         for key, value in layer.items():
             old = merged.get(key)
-            nested = isinstance(old, dict) and isinstance(value, Mapping)
-            merged[key] = merge(old, value) if nested else value
+            if isinstance(old, dict) and isinstance(value, Mapping):
+                value = merge(old, value)
+            merged[key] = value
     return merged
 
 

@@ -16,9 +16,9 @@ from compress.engine import runner
 from compress.engine.config import Settings, merge, resolve, setting_paths
 from compress.engine.errors import ConfigError
 from compress.engine.plan import explain, plan, up_to
-from compress.engine.runs import clean, linked
+from compress.engine.runs import RunFolder, clean
 from compress.engine.stage import Stage, StageContext, identity, key_of
-from compress.engine.store import lock
+from compress.engine.store import Store, lock
 from compress.stages import STAGES
 
 
@@ -44,8 +44,9 @@ TABLE = (
 )
 
 
-def build(settings: Settings, work: Path, name: str, until: str | None = None) -> runner.Run:
-    return runner.run(up_to(TABLE, until), settings, work, name, publish=lambda run: None)
+def build(settings: Settings, work: Path, name: str, until: str | None = None) -> runner.BaseRun:
+    built = runner.BaseRun(name, RunFolder.of(work, name).path, settings)
+    return runner.run(up_to(TABLE, until), built, Store.of(work), publish=lambda run: None)
 
 
 def change(**sections: dict) -> Settings:
@@ -91,18 +92,18 @@ def test_clean_leaves_alone_what_another_build_is_making(tmp_path: Path) -> None
     part = tmp_path / "store" / "distill" / ".0123.part"
     (part / "partial").mkdir(parents=True)
     with lock(part.with_suffix(".lock"), "stage distill"):
-        child = multiprocessing.get_context("spawn").Process(target=clean, args=(tmp_path, []))
+        child = multiprocessing.get_context("spawn").Process(target=clean, args=(tmp_path,))
         child.start()
         child.join()
         assert child.exitcode == 0 and part.exists()
-    assert clean(tmp_path, [])[0] == 1 and not part.exists()
+    assert clean(tmp_path)[0] == 1 and not part.exists()
 
 
 def test_clean_keeps_what_runs_use(tmp_path: Path) -> None:
     build(Settings(), tmp_path, "a")
     build(change(distill={"steps": 5}), tmp_path, "a")  # the first distill is orphaned
-    assert clean(tmp_path, linked(tmp_path), dry_run=True)[0] == 1
-    removed, freed = clean(tmp_path, linked(tmp_path))
+    assert clean(tmp_path, dry_run=True)[0] == 1
+    removed, freed = clean(tmp_path)
     assert removed == 1 and freed > 0
     assert build(change(distill={"steps": 5}), tmp_path, "a").made == []
 

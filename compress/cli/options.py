@@ -1,0 +1,160 @@
+"""Options that commands share, and the parsing of their values."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from typer import Option
+
+from compress.engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from compress.engine.config import HostSettings, Settings
+
+Data = Annotated[
+    Path | None, Option(help="A folder of images: train/ and test/, or one folder that is split")
+]
+Teacher = Annotated[str | None, Option(help="open_clip model/tag, a local folder, or petals")]
+Generator = Annotated[str | None, Option(help="kandinsky-2.2, a local folder, or petals")]
+Set = Annotated[
+    list[str] | None, Option("--set", help="Any setting: section.field=value; may be repeated")
+]
+Offline = Annotated[bool, Option("--offline", help="Never use the network")]
+WorkDir = Annotated[
+    Path | None, Option(help="Where everything is kept. Default: $CLIP2EDGE_WORK, else ./work")
+]
+Device = Annotated[str, Option(help="Where the networks run: cpu, cuda, cuda:1")]
+Workers = Annotated[int, Option(min=1, help="Threads that read and augment images")]
+Quiet = Annotated[bool, Option("--quiet", help="No progress bars")]
+
+
+@dataclass(frozen=True)
+class SettingsOptions:
+    """The options that settings are resolved from, shared by ``build`` and ``explain``."""
+
+    dataset: Annotated[
+        str | None,
+        Option(help="A named dataset (compress list datasets). Default: petals, offline"),
+    ] = None
+    data: Data = None
+    classes: Annotated[
+        str | None,
+        Option(help='Class names alone, comma separated: "water lily,tacos"; no images needed'),
+    ] = None
+    classes_file: Annotated[Path | None, Option(help="Class names, one a line")] = None
+    shots: Annotated[
+        str | None,
+        Option(
+            metavar="K|all",
+            help='Labeled images per class, or "all". Default: 4 (0 for class names)',
+        ),
+    ] = None
+    teacher: Teacher = None
+    generator: Generator = None
+    student: Annotated[str | None, Option(help="A timm model name, or petal_cnn")] = None
+    preset: Annotated[
+        str | None, Option(help="A recipe (compress list presets). Default: edge")
+    ] = None
+    set_: Set = None
+    seed: Annotated[int | None, Option(help="The run's seed. Default: 0")] = None
+    offline: Offline = False
+    config_file: Annotated[
+        Path | None, Option("--config", help="config.yaml of an earlier run to repeat")
+    ] = None
+
+    def settings(self, budget: Sequence[str] = ()) -> Settings:
+        """The settings that the options resolve to."""
+        from compress import api
+        from compress.engine.config import parse_set
+
+        return api.settings_for(
+            self.dataset,
+            data=self.data,
+            classes=class_names(self.classes, self.classes_file),
+            shots=None if self.shots is None else parse_shots(self.shots),
+            teacher=self.teacher,
+            generator=self.generator,
+            student=self.student,
+            preset=self.preset,
+            seed=self.seed,
+            offline=self.offline,
+            overrides=parse_set(self.set_ or []),
+            config_file=self.config_file,
+            budget=budget,
+        )
+
+
+def with_settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the fields of `SettingsOptions` in place of its parameter ``options``.
+
+    Typer reads options from the signature of a command, so this gives it a longer one.
+    """
+    fields = inspect.signature(SettingsOptions, eval_str=True).parameters
+    parameters = list(inspect.signature(command, eval_str=True).parameters.values())
+    place = [parameter.name for parameter in parameters].index("options")
+    parameters[place : place + 1] = fields.values()
+
+    @functools.wraps(command)
+    def wrapper(**values: object) -> None:
+        options = SettingsOptions(**{name: values.pop(name) for name in fields})  # type: ignore[arg-type]
+        command(options=options, **values)
+
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return wrapper
+
+
+def parse_shots(text: str) -> int | Literal["all"]:
+    """The value of ``--shots``.
+
+    Raises:
+        ConfigError: neither a number nor "all".
+    """
+    if text == "all":
+        return "all"
+    if not text.isdigit():
+        expected = 'a number of images per class, or "all"'
+        raise ConfigError("--shots is no number", got=repr(text), expected=expected)
+    return int(text)
+
+
+def class_names(classes: str | None, classes_file: Path | None) -> list[str] | None:
+    """The names in ``--classes`` or ``--classes-file``; None without either.
+
+    Raises:
+        ConfigError: both are given, or there is no such file.
+    """
+    if classes is not None and classes_file is not None:
+        got = "--classes and --classes-file"
+        raise ConfigError("class names are given twice", got=got, expected="one of them")
+    if classes_file is not None and not classes_file.is_file():
+        expected = "a text file, one name a line"
+        raise ConfigError("no such file of class names", got=classes_file, expected=expected)
+    if classes is None and classes_file is None:
+        return None
+    names = classes_file.read_text().splitlines() if classes_file else (classes or "").split(",")
+    return [name.strip() for name in names if name.strip()]
+
+
+def host_settings(device: str, workers: int) -> HostSettings:
+    """How to run.
+
+    Raises:
+        ConfigError: torch cannot use the device.
+    """
+    from compress.engine.config import HostSettings
+
+    if device != "cpu":
+        import torch
+
+        try:
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            got = f"--device {device}: {str(error).splitlines()[0]}"
+            what = "this device cannot be used"
+            raise ConfigError(what, got=got, remedy="--device cpu") from error
+    return HostSettings(device=device, workers=workers)

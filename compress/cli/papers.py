@@ -1,0 +1,80 @@
+"""The command about papers: ``reproduce``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option, Typer, echo
+
+from compress.cli.options import (
+    Data,
+    Device,
+    Generator,
+    Offline,
+    Set,
+    Teacher,
+    WorkDir,
+    Workers,
+    host_settings,
+    parse_shots,
+)
+
+commands = Typer()
+
+
+@commands.command()
+def reproduce(
+    paper: Annotated[str, Argument(help="A paper (compress list methods)")],
+    scale: Annotated[
+        str, Option(help="mini: the embedded world; full: the paper's data and models")
+    ] = "mini",
+    row: Annotated[list[str] | None, Option(help="Only this row; may be repeated")] = None,
+    shots: Annotated[
+        list[str] | None, Option(help="Only this number of shots; may be repeated")
+    ] = None,
+    seeds: Annotated[int | None, Option(help="Only so many seeds")] = None,
+    data: Data = None,
+    teacher: Teacher = None,
+    generator: Generator = None,
+    offline: Offline = False,
+    set_: Set = None,
+    device: Device = "cpu",
+    workers: Workers = 2,
+    out: Annotated[
+        Path | None, Option(help="Where the page goes. Default: WORK/papers/PAPER-SCALE.md")
+    ] = None,
+    work_dir: WorkDir = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="List the builds and stop")] = False,
+) -> None:
+    """Reproduce a paper's table with this project's methods, beside the paper's own numbers."""
+    from compress import api
+    from compress.papers import reproduce as tables
+
+    plan = tables.plan_for(
+        paper,
+        scale,
+        rows=row or (),
+        shots=[parse_shots(text) for text in shots or ()],
+        seeds=seeds,
+        data=data,
+        teacher=teacher,
+        generator=generator,
+        offline=offline or None,
+        sets=set_ or (),
+    )
+    if dry_run:
+        for name in plan.rows:
+            echo(name)
+        datasets = ", ".join(plan.datasets)
+        echo(f"{plan.cells} builds: {len(plan.rows)} rows, datasets {datasets}, {plan.seeds} seeds")
+        return
+    work, start = api.work_folder(work_dir), time.perf_counter()
+    results = tables.run(plan, work, host_settings(device, workers), say=echo)
+    page = tables.page(plan, results, work, (time.perf_counter() - start) / 60)
+    file = out or work / "papers" / f"{paper}-{scale}.md"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(page)
+    echo(page)
+    echo(f"written to {file}")

@@ -1,0 +1,148 @@
+"""Commands about runs: ``show``, ``list``, ``report``, ``sensitivity``, ``clean``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option, Typer, echo
+
+from compress.cli.options import Quiet, WorkDir
+from compress.engine.errors import ConfigError
+
+commands = Typer()
+
+
+@commands.command()
+def show(
+    name: Annotated[str | None, Argument(help="A run; without it, all runs")] = None,
+    work_dir: WorkDir = None,
+) -> None:
+    """Show the runs of a work folder, or one run's results."""
+    from compress import api
+    from compress.engine.runs import RunFolder, find_run, run_folders
+    from compress.report.artifact import ReportArtifact
+
+    work = api.work_folder(work_dir)
+    if name is None:
+        for run in run_folders(work):
+            record = run.record()
+            state = f"finished {record['end']}" if "end" in record else "unfinished"
+            echo(f"{run.path.name:32} {state:34} {record['command']}")
+        return
+    folder = find_run(name, work)
+    report = ReportArtifact(folder)
+    if not report.exists:
+        remedy = RunFolder(folder).repeat
+        raise ConfigError("this run has no report yet", got=name, remedy=remedy)
+    print_summary(report.read())
+    echo(f"report  {report.html}")
+
+
+@commands.command("list")
+def list_(
+    what: Annotated[
+        str,
+        Argument(
+            help="datasets, teachers, students, generators, decoders, strategies, prompts, "
+            "objectives, presets, methods, devices"
+        ),
+    ],
+    match: Annotated[str, Argument(help="Only names that contain this")] = "",
+) -> None:
+    """List the names that options accept."""
+    from compress.cli.listing import names
+
+    for line in names(what):
+        if match in line:
+            echo(line)
+
+
+@commands.command()
+def report(
+    run: Annotated[Path, Argument(help="A finished run: its folder, or its name")],
+    bench: Annotated[
+        list[Path] | None, Option(help="bench.json of another device; may be repeated")
+    ] = None,
+    out: Annotated[
+        Path | None, Option(help="Where the report goes. Default: the run's folder")
+    ] = None,
+    work_dir: WorkDir = None,
+) -> None:
+    """Render a finished run's report again, with measurements of other devices.
+
+    They come from compress bench BUNDLE --out bench.json.
+    """
+    from compress import api
+    from compress.engine.runs import RunFolder
+    from compress.report.artifact import ReportArtifact
+    from compress.report.rerender import rerender
+    from compress.report.sections.devices import device_sentence
+
+    named = RunFolder.of(api.work_folder(work_dir), run).path
+    folder = run if run.is_dir() or not named.is_dir() else named
+    rendered = rerender(folder, bench or (), out)
+    echo(rendered["headline"])
+    if rendered["devices"]:
+        echo(device_sentence(rendered))
+    echo(f"report  {ReportArtifact(out or folder).html}")
+
+
+@commands.command()
+def sensitivity(
+    run: Annotated[str, Argument(help="A finished run: its folder, or its name")],
+    blocks: Annotated[int, Option(help="Most blocks that the network is cut into")] = 10,
+    images: Annotated[int, Option(help="Held-out views that accuracy is counted on")] = 512,
+    seconds: Annotated[float, Option(help="Of each of the three timings")] = 20.0,
+    threads: Annotated[int, Option(help="Threads of the engine while timing")] = 1,
+    write: Annotated[
+        bool,
+        Option(
+            "--write", help="Add model.mixed.onnx to the run's bundle if it beats int8 and fp32"
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    work_dir: WorkDir = None,
+) -> None:
+    """Should I quantize? What int8 costs and saves per block, and the mixture to ship here."""
+    from compress import api
+    from compress.engine.progress import SILENT, RichProgress
+    from compress.engine.runs import find_run, open_run
+    from compress.report.artifact import ReportArtifact
+    from compress.report.rerender import add_sensitivity
+    from export.sensitivity import measure
+
+    folder = find_run(run, api.work_folder(work_dir))
+    opened = open_run(folder, SILENT if quiet else RichProgress())
+    options = measure.Options(blocks, images, seconds, threads)
+    result = measure.run(opened, options, write=write)
+    for line in measure.lines(result):
+        echo(line)
+    if add_sensitivity(folder, result):
+        echo(f"report  {ReportArtifact(folder).html}")
+    else:
+        echo(f"written to {folder / measure.FILE}")
+
+
+@commands.command()
+def clean(
+    work_dir: WorkDir = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Count, remove nothing")] = False,
+) -> None:
+    """Remove finished stages that no run uses, and the remains of unfinished ones."""
+    from compress import api
+    from compress.engine import runs
+
+    removed, freed = runs.clean(api.work_folder(work_dir), dry_run=dry_run)
+    done = "would remove" if dry_run else "removed"
+    echo(f"{done} {removed} stage folders, {freed / 1e6:.1f} MB")
+
+
+def print_summary(report: Mapping[str, Any]) -> None:
+    """Prints the table of a report's main results."""
+    from rich.console import Console
+
+    from compress.report.sections.summary import summary_table
+
+    Console().print(summary_table(dict(report)))
