@@ -1,8 +1,8 @@
-"""What candidates are compared on: fresh images of the run's own generator, and the teacher's
-answers to them.
+"""The images that candidates are compared on, with the teacher's answers.
 
-No student was trained on them, and test images take no part in any choice. Where nothing is
-generated, fresh views of the shots have to do, and that is said.
+They are fresh images of the run's own generator: no student is trained on them, and test images
+take no part in any choice. Without a generator, fresh views of the shots are used instead, and the
+record says so.
 """
 
 from __future__ import annotations
@@ -14,76 +14,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.engine.config import HostSettings, ProbingSettings, Settings
-from compress.engine.progress import Progress
-from compress.engine.runner import make
+from compress.engine.config import ProbingSettings, Settings
 from compress.engine.seeds import derive
 from compress.engine.stage import StageContext
-from compress.engine.store import Artifact, Store
-from compress.stages import STAGES
+from compress.engine.store import Artifact
+from compress.search.candidates import RungScore
+from compress.search.stages import StageMaker
 
 SEEDS = 2**31
 BATCH = 64
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Views (N, S, S, 3) uint8 that no student has seen, and the teacher's logits (N, K) for
-    them.
+class HeldOutImages:
+    """Images that no student has seen.
+
+    Attributes:
+        pixels: uint8 (N, S, S, 3).
+        teacher_logits: float32 (N, K).
+        what: what they are.
     """
 
     pixels: NDArray[np.uint8]
-    teacher: NDArray[np.float32]
+    teacher_logits: NDArray[np.float32]
     what: str
-
-    @property
-    def answers(self) -> NDArray[np.int64]:
-        """The teacher's classes (N,)."""
-        out: NDArray[np.int64] = self.teacher.argmax(axis=1)
-        return out
-
-
-@dataclass(frozen=True)
-class Score:
-    """A student on the held-out images: share of the teacher's answers it gives, its standard
-    error, and how many images.
-    """
-
-    agreement: float
-    error: float
-    n: int
-
-    def plain(self) -> dict[str, Any]:
-        """JSON-able values."""
-        return {
-            "agreement": round(self.agreement, 6),
-            "standard_error": round(self.error, 6),
-            "held_out_images": self.n,
-        }
 
 
 def held_out(
-    settings: Settings,
-    finished: Mapping[str, Artifact],
-    store: Store,
-    host: HostSettings,
-    progress: Progress,
-) -> HeldOut:
-    """Makes (or finds) the held-out images of a resolution.
-
-    Args:
-        finished: the stages data, teacher and generate of the run at that resolution.
-    """
+    settings: Settings, finished: Mapping[str, Artifact], stages: StageMaker
+) -> HeldOutImages:
+    """The held-out images of a resolution; ``finished`` has its data, teacher and generate stages."""
     from compress.data.augment import ViewRecipe, render_view
     from compress.label.artifact import LabelArtifact
     from compress.label.pools import read_pools
 
     fresh = fresh_settings(settings, finished["generate"].facts)
-    stages = {stage.name: stage for stage in STAGES}
     inputs = {name: finished[name] for name in ("data", "teacher")}
-    inputs["generate"] = make(stages["generate"], fresh, inputs, store, host, progress)
-    label = make(stages["label"], fresh, inputs, store, host, progress)
-    ctx = StageContext(fresh, inputs, label.path, fresh.seed, host, progress)
+    inputs["generate"] = stages.make("generate", fresh, inputs)
+    label = stages.make("label", fresh, inputs)
+    ctx = StageContext(fresh, inputs, label.path, fresh.seed, stages.host, stages.progress)
     kind = fresh.label.pools[0]
     pool = next(pool for pool in read_pools(ctx) if pool.kind == kind)
     recipe = ViewRecipe.from_settings(fresh.label, fresh.image)
@@ -93,69 +62,68 @@ def held_out(
         for v in range(pool.views)
     ]
     targets = LabelArtifact(label.path).targets(kind)
-    assert targets is not None, "the label stage asks about the one pool of fresh_settings"
-    logits = targets.logits
+    assert targets is not None  # the only pool that the settings ask about
+    logits = targets.logits.reshape(-1, targets.logits.shape[-1])
     what = (
         "fresh synthetic images"
         if kind == "synthetic"
         else "fresh views of the shots: nothing is generated"
     )
-    return HeldOut(np.stack(pixels), logits.reshape(-1, logits.shape[-1]), what)
+    return HeldOutImages(np.stack(pixels), logits, what)
 
 
-def fresh_settings(settings: Settings, made: Mapping[str, Any]) -> Settings:
-    """The settings of the held-out images: another seed, few images, as the run's own were made in
-    the end.
+def fresh_settings(settings: Settings, facts: Mapping[str, Any]) -> Settings:
+    """The settings of the held-out images: another seed and few images, generated as the run's own.
 
     Args:
-        made: the facts of the run's generate stage: what probing chose is not chosen again.
+        facts: of the run's generate stage; the outcome of its probing is used again.
     """
-    chosen = {
-        key: made[key]
-        for key in ("strategy", "steps", "guidance_scale", "noise_level")
-        if made.get(key) is not None
+    probed = ("strategy", "steps", "guidance_scale", "noise_level")
+    generate: dict[str, Any] = {key: facts[key] for key in probed if facts.get(key) is not None}
+    count, has_images = settings.budget.held_out, bool(facts.get("images"))
+    generate |= {
+        "per_class": count if has_images else 0,
+        "synth_ratio": None,
+        "probing": ProbingSettings(),
     }
-    generates = bool(made.get("images"))
-    count = settings.budget.held_out if generates else 0
-    generate = settings.generate.model_copy(
-        update={**chosen, "per_class": count, "synth_ratio": None, "probing": ProbingSettings()}
-    )
-    label = settings.label.model_copy(
+    label = {
+        "views": 1,
+        "real_views": count,
+        "agreement_filter": False,
+        "pools": ("synthetic",) if has_images else ("real",),
+    }
+    return settings.model_copy(
         update={
-            "views": 1,
-            "real_views": settings.budget.held_out,
-            "agreement_filter": False,
-            "pools": ("synthetic",) if generates else ("real",),
+            "seed": derive(settings.seed, "held out") % SEEDS,
+            "generate": settings.generate.model_copy(update=generate),
+            "label": settings.label.model_copy(update=label),
         }
     )
-    seed = derive(settings.seed, "held out") % SEEDS
-    return settings.model_copy(update={"seed": seed, "generate": generate, "label": label})
 
 
-def score(student: Artifact, settings: Settings, images: HeldOut) -> Score:
-    """How often a trained student (a finished distill stage) gives the teacher's answer."""
-    answers = predict(student, settings, images.pixels).argmax(axis=1)
-    share = float((answers == images.answers).mean())
-    count = len(answers)
-    return Score(share, float(np.sqrt(max(share * (1 - share), 0.25 / count) / count)), count)
+def score(distilled: Artifact, settings: Settings, images: HeldOutImages) -> RungScore:
+    """How often the student of a distill stage gives the teacher's class."""
+    classes = predict(distilled, settings, images.pixels).argmax(axis=1)
+    share = float((classes == images.teacher_logits.argmax(axis=1)).mean())
+    count = len(classes)
+    variance = max(share * (1 - share), 0.25 / count) / count
+    steps = distilled.facts["steps"]
+    error = round(float(np.sqrt(variance)), 6)
+    return RungScore(steps, images.what, round(share, 6), error, count)
 
 
 def predict(
-    student: Artifact, settings: Settings, pixels: NDArray[np.uint8]
+    distilled: Artifact, settings: Settings, pixels: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Logits (N, K) of a finished distill stage for pixels (N, S, S, 3) of its geometry."""
+    """Logits (N, K) of a distill stage's student for pixels (N, S, S, 3) of its geometry."""
     import torch
 
     import runtime
     from compress.distill.artifact import DistillArtifact
 
-    net = DistillArtifact(student.path).student()
-    spec = net.spec.preprocess(settings.image)
+    student = DistillArtifact(distilled.path).student()
+    spec = student.spec.preprocess(settings.image)
+    starts = range(0, len(pixels), BATCH)
+    inputs = (runtime.normalize(np.asarray(pixels[at : at + BATCH]), spec) for at in starts)
     with torch.no_grad():
-        parts = [
-            net(
-                torch.from_numpy(runtime.normalize(np.asarray(pixels[at : at + BATCH]), spec))
-            ).numpy()
-            for at in range(0, len(pixels), BATCH)
-        ]
-    return np.concatenate(parts)
+        return np.concatenate([student(torch.from_numpy(batch)).numpy() for batch in inputs])

@@ -1,5 +1,7 @@
-"""What a search leaves in the run folder: ``search.jsonl``, one event a line, and ``budget.json``
-for the report.
+"""The files of a search in the run folder, and the only place that spells their names.
+
+search.jsonl   one event per line
+budget.json    the result, for the report
 """
 
 from __future__ import annotations
@@ -10,35 +12,42 @@ from pathlib import Path
 from typing import Any
 
 from compress.engine.store import write_json
-from compress.search.candidates import Candidate, estimate_of
+from compress.search.candidates import Candidate
 
 EVENTS, RESULT = "search.jsonl", "budget.json"
-MEASURED_CHOICE = (
-    "the student was chosen with times measured on this machine: another machine, or another "
-    "measurement, may choose "
-    "another one; --config with this run's config.yaml repeats the build without the search"
-)
 
 
-class Record:
-    """Writes the events of one search; a search that goes on after a kill writes them again, from
-    what the store kept.
+class SearchRecord:
+    """The record of one search.
+
+    A search that resumes after a kill writes its events again, from what the store kept.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self._file = folder / EVENTS
-        self._file.write_text("")
+        self._events, self._result = folder / EVENTS, folder / RESULT
 
-    def event(self, kind: str, **values: Any) -> None:
-        """One line."""
-        with self._file.open("a") as file:
+    def start(self) -> None:
+        """Makes the folder and an empty list of events."""
+        self._events.parent.mkdir(parents=True, exist_ok=True)
+        self._events.write_text("")
+
+    def event(self, kind: str, candidate: Candidate | None = None, **values: Any) -> None:
+        """Adds one event."""
+        if candidate is not None:
+            values |= {"student": candidate.student, "size": candidate.size}
+        with self._events.open("a") as file:
             file.write(json.dumps({"event": kind, **values}, sort_keys=True) + "\n")
 
-    def result(self, **values: Any) -> None:
-        """The outcome, for the report."""
-        write_json(self.folder / RESULT, values)
+    def write_result(self, **values: Any) -> None:
+        """Writes the result."""
+        write_json(self._result, values)
+
+    def result(self) -> dict[str, Any] | None:
+        """The result; None where there was no search."""
+        if not self._result.is_file():
+            return None
+        loaded: dict[str, Any] = json.loads(self._result.read_text())
+        return loaded
 
 
 def rows(
@@ -46,59 +55,38 @@ def rows(
 ) -> list[dict[str, Any]]:
     """report.json["candidates"]: a row per student, resolution and precision.
 
-    ``top1`` of a trained one is on the test split, taken after the choice, of the float student as
-    its last rung left it; ``agreement`` is what it was chosen by.
+    ``top1`` of a trained candidate is that of its float student after its last rung, on the test
+    split, taken after the choice; ``agreement`` is what it was chosen by.
     """
-    out = []
-    for candidate in candidates:
-        for precision in candidate.precisions(devices) or ("fp32",):
-            won = chosen is not None and chosen[0] is candidate
-            fits = precision in candidate.fitting
-            status = (
-                "chosen"
-                if won and chosen and chosen[1] == precision
-                else "trained"
-                if candidate.rungs and fits
-                else "pruned"
-            )
-            last = candidate.rungs[-1] if candidate.rungs else {}
-            out.append(
-                {
-                    "student": candidate.student,
-                    "size": candidate.size,
-                    "precision": precision,
-                    "status": status,
-                    "estimate": estimate_of(candidate, precision, devices),
-                    "measured": candidate.measured.get(precision),
-                    "size_bytes": _size(candidate, precision),
-                    "macs": candidate.macs,
-                    "params": _params(candidate),
-                    "top1": candidate.top1 if status != "pruned" else None,
-                    "agreement": last.get("agreement"),
-                    "steps": last.get("steps"),
-                    "rungs": candidate.rungs,
-                    "why": _why(candidate, precision, status),
-                }
-            )
-    return out
+    return [
+        _row(candidate, precision, devices, chosen == (candidate, precision))
+        for candidate in candidates
+        for precision in candidate.precisions(devices) or ("fp32",)
+    ]
 
 
-def _why(candidate: Candidate, precision: str, status: str) -> str:
-    """Why it is where it is; a trained one says after how many steps its accuracy was taken."""
-    told = candidate.reasons.get(precision, candidate.why)
-    if status != "trained":
-        return told
-    return (
-        f"after {candidate.rungs[-1]['steps']} of {candidate.settings.distill.steps} steps; {told}"
-    ).rstrip("; ")
-
-
-def _size(candidate: Candidate, precision: str) -> float | None:
-    if candidate.sketch is None:
-        return None
-    sizes = candidate.sketch.facts["bytes"]
-    return float(sizes[precision]) if precision in sizes else sizes["fp32"] / 2
-
-
-def _params(candidate: Candidate) -> int | None:
-    return None if candidate.sketch is None else int(candidate.sketch.facts["params"])
+def _row(
+    candidate: Candidate, precision: str, devices: Sequence[str], is_chosen: bool
+) -> dict[str, Any]:
+    is_trained = bool(candidate.rungs) and precision in candidate.fitting
+    status = "chosen" if is_chosen else "trained" if is_trained else "pruned"
+    last = candidate.rungs[-1] if candidate.rungs else None
+    why = candidate.reasons.get(precision, candidate.why)
+    if status == "trained" and last:
+        why = f"after {last.steps} of {candidate.settings.distill.steps} steps; {why}".rstrip("; ")
+    return {
+        "student": candidate.student,
+        "size": candidate.size,
+        "precision": precision,
+        "status": status,
+        "estimate": candidate.estimate(precision, devices),
+        "measured": candidate.measured.get(precision),
+        "size_bytes": candidate.file_bytes(precision),
+        "macs": candidate.macs,
+        "params": int(candidate.sketch.facts["params"]) if candidate.sketch else None,
+        "top1": None if status == "pruned" else candidate.top1,
+        "agreement": last and last.agreement,
+        "steps": last and last.steps,
+        "rungs": [vars(rung) for rung in candidate.rungs],
+        "why": why,
+    }

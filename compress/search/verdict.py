@@ -1,25 +1,24 @@
-"""The verdict on a build within a budget: its limits judged, and what the search considered,
-written into its report.
-"""
+"""The verdict on a build within a budget: its limits judged, its search shown, in its report."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compress.budgets.calibration import load_calibration
+from compress.budgets.calibration import COMPUTE, load_calibration
 from compress.budgets.grammar import parse_budget
-from compress.budgets.judge import evidence, judge
+from compress.budgets.judge import gather, judge
+from compress.budgets.variants import HOST
 from compress.engine.errors import ConfigError
-from compress.engine.runner import Run
-from compress.engine.store import write_json
+from compress.engine.runner import BaseRun
+from compress.report.artifact import ReportArtifact
 from compress.report.rerender import rerender
-from compress.search.record import RESULT
+from compress.search.record import SearchRecord
+from compress.search.survey import LATENCIES
 
 
-def judge_run(built: Run, benches: Sequence[Path] = ()) -> dict[str, Any]:
+def judge_run(built: BaseRun, benches: Sequence[Path] = ()) -> dict[str, Any]:
     """Judges a finished run, writes the rows into its report and renders it again.
 
     Raises:
@@ -28,56 +27,44 @@ def judge_run(built: Run, benches: Sequence[Path] = ()) -> dict[str, Any]:
     if "report" not in built.stages:
         raise ConfigError("a budget is judged by the report, and this run has none", got=built.name)
     limits = parse_budget(*built.settings.budget.limits)
-    known = [load_calibration(path) for path in built.settings.budget.calibration]
-    report = built.report
-    report["candidates"] = candidates_of(built)
-    report["calibrations"] = [vars(calibration) for calibration in known]
-    report["budgets"] = judge(limits, evidence(report, built.bundle, limits, known))
-    write_json(built.folder / "report.json", report)
+    calibrations = [load_calibration(path) for path in built.settings.budget.calibration]
+    file = ReportArtifact(built.folder)
+    report = file.read()
+    report["candidates"] = candidates_of(built, report)
+    report["calibrations"] = [vars(calibration) for calibration in calibrations]
+    report["budgets"] = judge(limits, gather(report, built.bundle, limits, calibrations))
+    file.write_json(report)
     return rerender(built.folder, benches)
 
 
-def candidates_of(built: Run) -> list[dict[str, Any]]:
-    """What the search of this run considered, if it was this build that it chose; the chosen one
-    with its measured values.
-    """
-    file = built.folder / RESULT
-    if not file.is_file():
+def candidates_of(built: BaseRun, report: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The candidates of the search that chose this build; the chosen one with its final values."""
+    result = SearchRecord(built.folder).result()
+    if result is None:
         return []
-    told = json.loads(file.read_text())
-    chosen, own = told["chosen"] or {}, built.settings
+    chosen, own = result["chosen"] or {}, built.settings
     if (chosen.get("student"), chosen.get("size")) != (own.distill.student, own.image.size):
         return []  # another build under the same name
-    for row in told["candidates"]:
+    rows: list[dict[str, Any]] = result["candidates"]
+    for row in rows:
         if row["status"] == "chosen":
-            built_row = _measured(built.report, row["precision"])
-            row["measured"] = built_row or row["measured"]
-            form = built.report["accuracy"].get(f"student_{row['precision']}")
-            row["top1"] = form["top1"] if form else row["top1"]
-            row["why"] = told["why"]
-    rows: list[dict[str, Any]] = told["candidates"]
+            student = f"student_{row['precision']}"
+            row["measured"] = _measured(report, row["precision"]) or row["measured"]
+            row["top1"] = report["accuracy"].get(student, row)["top1"]
+            row["why"] = result["why"]
     return rows
 
 
-def _measured(report: dict[str, Any], precision: str) -> dict[str, Any] | None:
-    """The finished file's own time and size on this machine."""
+def _measured(report: Mapping[str, Any], precision: str) -> Mapping[str, Any] | None:
+    """Time and size of the finished file on this machine."""
+    timed = ("student", precision, COMPUTE, 1)
     for row in report["latency"]:
-        if (row["model"], row["precision"], row["includes"]) == (
-            "student",
-            precision,
-            "compute",
-        ) and row["batch"] == 1:
-            size = report["size_bytes"].get(f"student_{precision}")
+        if (row["model"], row["precision"], row["includes"], row["batch"]) == timed:
             return {
                 "basis": "measured",
-                "device": "host",
+                "device": HOST,
                 "untrained": False,
-                "threads": row["threads"],
-                "n": row["n"],
-                "p50_ms": row["p50_ms"],
-                "p90_ms": row["p90_ms"],
-                "p99_ms": row["p99_ms"],
-                "size_bytes": size,
-                "verdict": row["verdict"],
+                **{key: row[key] for key in ("threads", "n", *LATENCIES, "verdict")},
+                "size_bytes": report["size_bytes"].get(f"student_{precision}"),
             }
     return None

@@ -1,4 +1,4 @@
-"""The students that a search looks at, and the settings that a run has with each of them."""
+"""The students and resolutions that a search considers, and a run's settings with each of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from compress.engine.config import Settings
 
 FILE = Path(__file__).with_name("zoo.yaml")
-STEP = {True: 8, False: 32}  # resolutions are multiples of this: of the embedded world, of others
-LEAST = 16
+STEP = {True: 8, False: 32}  # is it the embedded world -> resolutions are multiples of this
+SMALLEST = 16
 
 
 @cache
@@ -27,9 +27,7 @@ def is_embedded(settings: Settings) -> bool:
 
 
 def students(settings: Settings) -> tuple[str, ...]:
-    """Names of the candidates: those of ``budget.students``, or the zoo of the run's world and its
-    own student.
-    """
+    """Names of the candidates: ``budget.students``, or the world's zoo and the run's own student."""
     if settings.budget.students:
         return tuple(dict.fromkeys(settings.budget.students))
     zoo = _table()["embedded" if is_embedded(settings) else "hub"]
@@ -37,25 +35,22 @@ def students(settings: Settings) -> tuple[str, ...]:
 
 
 def sizes(settings: Settings) -> list[tuple[int, ...]]:
-    """Resolutions in the order in which they are looked at; a later group only if nothing of the
-    earlier ones fits.
+    """Resolutions in the order of the search: each group only if nothing of the earlier ones fits.
 
-    Another resolution has images of its own to be generated and labeled, so it is not taken
-    without need.
+    Another resolution needs images of its own, generated and labeled.
     """
     if settings.budget.sizes:
         return [tuple(sorted(set(settings.budget.sizes), reverse=True))]
     own, step = settings.image.size, STEP[is_embedded(settings)]
-    smaller = [int(own * share // step * step) for share in _table()["sizes"]]
-    kept = [size for size in dict.fromkeys(smaller) if LEAST <= size < own]
-    return [(own,), *((size,) for size in kept)]
+    smaller = dict.fromkeys(int(own * share // step * step) for share in _table()["sizes"])
+    return [(own,), *((size,) for size in smaller if SMALLEST <= size < own)]
 
 
 def with_candidate(settings: Settings, student: str, size: int, **distill: Any) -> Settings:
     """The run's settings with another student and resolution.
 
-    A file of first weights belongs to the run's own student; another one starts from what its world
-    has for it.
+    A file of first weights belongs to the run's own student; another student starts from what its
+    world has.
     """
     changed: dict[str, Any] = {"student": student, **distill}
     if student != settings.distill.student:
@@ -67,9 +62,10 @@ def with_candidate(settings: Settings, student: str, size: int, **distill: Any) 
 
 
 def _init(settings: Settings, student: str) -> str:
-    from compress.distill.students import EMBEDDED, shipped
+    from compress.distill.first_weights import shipped
+    from compress.distill.students import EMBEDDED
 
-    wanted = settings.distill.init
-    if wanted in ("clip", "generic") and not shipped(wanted, student):
-        return "random" if student.startswith(EMBEDDED) else "timm"
-    return "random" if wanted == "timm" and student.startswith(EMBEDDED) else wanted
+    init, embedded = settings.distill.init, student.startswith(EMBEDDED)
+    if init in ("clip", "generic") and not shipped(init, student):
+        return "random" if embedded else "timm"
+    return "random" if init == "timm" and embedded else init

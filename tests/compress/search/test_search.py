@@ -5,6 +5,7 @@ fits; a whole one, marked slow.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from compress.budgets.grammar import parse_budget
 from compress.engine.errors import BudgetError, BudgetUnmetError, ConfigError
 from compress.engine.store import Artifact
 from compress.evaluate.gates import decide
-from compress.search.candidates import Candidate, nearest_miss, words
+from compress.search.candidates import Candidate, RungScore, in_words, nearest_miss
 from compress.search.held_out import fresh_settings
-from compress.search.record import rows
-from compress.search.search import _largest, pick, precision_of, prune
+from compress.search.record import EVENTS, RESULT, rows
+from compress.search.search import largest, pick, precision_of, prune
 from compress.search.zoo import sizes, students, with_candidate
 
 HOST = ("host",)
@@ -39,7 +40,7 @@ def candidate(
     made.measured = {key: {"p50_ms": value} for key, value in p50.items()}
     made.estimated = more.get("estimated", {})
     if score is not None:
-        made.rungs = [{"agreement": score, "standard_error": 0.02, "steps": 5}]
+        made.rungs = [RungScore(5, "images", score, 0.02, 400)]
     return made
 
 
@@ -104,7 +105,7 @@ def test_the_nearest_miss_is_the_one_with_the_least_excess() -> None:
     limits = parse_budget("p50<=0.1ms, size<=200kB")
     miss = nearest_miss([small(), large()], limits, HOST)
     assert miss is not None and (miss[0].student, miss[1]) == ("small", "fp32")
-    assert words(miss[2]) == "p50<=0.1ms@host: 0.2 ms; size<=200kB: 400 kB"
+    assert in_words(miss[2]) == "p50<=0.1ms@host: 0.2 ms; size<=200kB: 400 kB"
     assert nearest_miss([small()], parse_budget("p50<=9ms"), HOST) is None
 
 
@@ -112,7 +113,7 @@ def test_the_best_wins_and_of_equals_the_cheapest() -> None:
     def chosen(*scores: float) -> str:
         found = [small(), large()]
         for one, score in zip(found, scores, strict=True):
-            one.rungs[-1]["agreement"] = score
+            one.rungs = [replace(one.rungs[-1], agreement=score)]
             one.fitting = ("fp32", "int8")
         return pick(found, HOST)[0].student
 
@@ -128,7 +129,7 @@ def test_the_largest_that_fit_are_trained_and_the_others_say_why() -> None:
     found = [small(), large()]
     for one in found:
         one.fitting = ("int8",)
-    kept = _largest(found, 1)
+    kept = largest(found, 1)
     left = next(one for one in found if one is not kept[0])
     assert len(kept) == 1 and "budget.most" in left.reasons["int8"]
 
@@ -181,7 +182,8 @@ def test_another_student_starts_from_what_its_world_has(tmp_path: Path) -> None:
 
 
 def test_narrower_students_start_as_pruned_small_clips() -> None:
-    from compress.distill.students import initialize, spec_for
+    from compress.distill.first_weights import initialize
+    from compress.distill.students import spec_for
     from compress.engine.config import DistillSettings, ImageSettings
     from compress.petals.weights import load_student_clip
     from compress.petals.world import training_flowers
@@ -262,10 +264,10 @@ def test_nothing_fits_is_said_before_training_with_the_nearest(smoke_work: Path)
         compress.build("petals", budget=["size<=1kB"], overrides=narrow, **options)
     assert {path.name for path in (smoke_work / "store" / "distill").iterdir()} == before
     folder = smoke_work / "runs" / "too-tight"
-    events = [json.loads(line) for line in (folder / "search.jsonl").read_text().splitlines()]
+    events = [json.loads(line) for line in (folder / EVENTS).read_text().splitlines()]
     assert [event["event"] for event in events] == ["budget", "candidate", "nothing fits"]
     assert (
-        json.loads((folder / "budget.json").read_text())["chosen"] is None
+        json.loads((folder / RESULT).read_text())["chosen"] is None
         and not (folder / "bundle").exists()
     )
 
@@ -320,13 +322,13 @@ def test_a_whole_search_ends_in_a_bundle_and_goes_on_where_it_was(smoke_work: Pa
     assert large["status"] == "pruned" and "size<=200kB" in large["why"]
     assert any("chosen with times measured" in state for state in report["states"])
     assert "petal_cnn_w4" in (first.folder / "report.html").read_text()
-    events = (first.folder / "search.jsonl").read_text()
+    events = (first.folder / EVENTS).read_text()
     again = compress.build(
         "petals", budget=["size<=200kB, p50<=1s, drop<=95pt"], overrides=narrow, **options
     )
-    assert again.made == [] and (again.folder / "search.jsonl").read_text() == events
+    assert again.made == [] and (again.folder / EVENTS).read_text() == events
     config = first.folder / "config.yaml"
     repeated = compress.build(config_file=config, work_dir=smoke_work, name="repeated")
-    assert repeated.made == [] and not (repeated.folder / "search.jsonl").exists()
+    assert repeated.made == [] and not (repeated.folder / EVENTS).exists()
     same = [(run.bundle / "manifest.json").read_bytes() for run in (first, repeated)]
     assert same[0] == same[1] and repeated.report["budgets"] == report["budgets"]

@@ -1,0 +1,127 @@
+"""The costs of candidates before training: exported with random weights, timed here, estimated
+elsewhere.
+
+Time and size do not depend on the values of the weights, so untrained files show both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from compress.budgets.calibration import Calibration
+from compress.budgets.costs import costs_of
+from compress.budgets.devices import device
+from compress.budgets.estimates import estimates
+from compress.budgets.grammar import Limit, devices_of
+from compress.budgets.variants import HOST
+from compress.engine.config import Settings
+from compress.engine.errors import Clip2EdgeError
+from compress.engine.hub import hub_answers
+from compress.engine.stage import StageContext
+from compress.engine.store import write_json
+from compress.search.candidates import Candidate
+from compress.search.stages import SKETCH, SKETCH_BENCH, StageMaker
+from compress.search.zoo import with_candidate
+
+LATENCIES = {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0}
+
+
+def survey(
+    settings: Settings,
+    students: Iterable[str],
+    size: int,
+    limits: Sequence[Limit],
+    calibrations: Sequence[Calibration],
+    stages: StageMaker,
+) -> list[Candidate]:
+    """The candidates of one resolution with all that can be known before training."""
+    online = not settings.data.offline and hub_answers()
+    candidates = [Candidate(name, size, with_candidate(settings, name, size)) for name in students]
+    with stages.progress.task("sketch candidates", total=len(candidates), unit="student") as task:
+        for candidate in candidates:
+            _sketch(candidate, stages, online)
+            task.advance()
+    devices = devices_of(limits)
+    for candidate in candidates:
+        if candidate.sketch is not None:
+            files = candidate.sketch.facts["files"]
+            candidate.costs = {
+                key: costs_of(candidate.sketch.path / file) for key, file in files.items()
+            }
+            for name in devices:
+                known = estimates(candidate.costs, device(name), calibrations)
+                candidate.estimated[name] = {key: one.to_json() for key, one in known.items()}
+    if HOST in devices:
+        _time_here(candidates, settings, stages)
+    return candidates
+
+
+def _sketch(candidate: Candidate, stages: StageMaker, online: bool) -> None:
+    """Makes the untrained files of a candidate, or says why there are none."""
+    from compress.distill.missing import missing_student
+
+    absent = missing_student(candidate.settings.distill, online)
+    if absent is not None:
+        candidate.why = f"its first weights are neither here nor reachable: {absent}"
+        return
+    data = stages.make("data", candidate.settings)
+    try:
+        candidate.sketch = stages.make(SKETCH, candidate.settings, {"data": data})
+    except Clip2EdgeError as error:
+        candidate.why = f"cannot be exported: {error}"
+
+
+def _time_here(candidates: Sequence[Candidate], settings: Settings, stages: StageMaker) -> None:
+    """Measures the untrained files on this machine; a measurement in the store is kept."""
+    sketches = {c.name: c.sketch for c in candidates if c.sketch is not None}
+    if sketches:
+        stage = replace(SKETCH_BENCH, needs=tuple(sketches))
+        rows = stages.make(stage, settings, sketches).facts["rows"]
+        for candidate in candidates:
+            candidate.measured = rows.get(candidate.name, {})
+
+
+def bench_sketches(ctx: StageContext) -> dict[str, Any]:
+    """Stage "sketch-bench": latency of one image, compute only, all files interleaved.
+
+    It uses the first number of threads in ``bench.threads``.
+    """
+    from runtime.backends import load
+    from runtime.bench import latency
+
+    threads = ctx.settings.bench.threads[0]
+    calls = {}
+    for name, sketch in ctx.inputs.items():
+        for precision in ("fp32", "int8"):
+            file = sketch.facts["files"].get(precision)
+            if file is not None:
+                runner = load("onnxruntime", sketch.path / file, threads=threads)
+                edge = int(runner.input_size or 0)
+                noise = np.random.Generator(np.random.Philox(0)).standard_normal((1, 3, edge, edge))
+                calls[name, precision] = partial(runner.run, noise.astype(np.float32))
+    seconds = ctx.settings.budget.seconds * len(calls)
+    with ctx.progress.task("time candidates", total=1, unit="series") as task:
+        series = latency.measure({"|".join(key): call for key, call in calls.items()}, seconds)
+        task.advance()
+    rows: dict[str, dict[str, Any]] = {name: {} for name in ctx.inputs}
+    for name, precision in calls:
+        samples = series[f"{name}|{precision}"]
+        judged = latency.verdict(samples)
+        rows[name][precision] = {
+            "basis": "measured",
+            "device": HOST,
+            "untrained": True,
+            "threads": threads,
+            "n": samples.n,
+            **{key: samples.percentile_ms(percent) for key, percent in LATENCIES.items()},
+            "size_bytes": ctx.inputs[name].facts["bytes"][precision],
+            "verdict": judged.stamp,
+            "reason": judged.reason,
+        }
+    write_json(ctx.folder / "latency.json", rows)
+    return {"rows": rows}
