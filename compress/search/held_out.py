@@ -43,7 +43,7 @@ class HeldOutImages:
 def held_out(
     settings: Settings, finished: Mapping[str, Artifact], stages: StageMaker
 ) -> HeldOutImages:
-    """The held-out images of a resolution; ``finished`` has its data, teacher and generate stages."""
+    """The held-out images of a resolution, from its finished data, teacher and generate stages."""
     from compress.data.augment import ViewRecipe, render_view
     from compress.label.artifact import LabelArtifact
     from compress.label.pools import read_pools

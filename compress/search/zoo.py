@@ -27,7 +27,7 @@ def is_embedded(settings: Settings) -> bool:
 
 
 def students(settings: Settings) -> tuple[str, ...]:
-    """Names of the candidates: ``budget.students``, or the world's zoo and the run's own student."""
+    """Names of the candidates: ``budget.students``, or the zoo and the run's own student."""
     if settings.budget.students:
         return tuple(dict.fromkeys(settings.budget.students))
     zoo = _table()["embedded" if is_embedded(settings) else "hub"]
