@@ -16,7 +16,7 @@ import argparse
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from compress.distill.gendd import ContractionTerm, GenddTerm, draw_features, feature_logits
 from compress.distill.loop import FitPlan, StepResult, fit
-from compress.distill.objectives import kl_distill
+from compress.distill.losses import kl_distill
+from compress.distill.terms import ObjectiveInputs
 from compress.engine.config import DistillSettings, GenddSettings, TeacherSettings
 from compress.engine.seeds import manual_seed, numpy_rng, torch_rng
 from compress.papers.statistics import mean_and_deviation, said, t95
@@ -105,26 +106,24 @@ class Embeddings:
     scale: float
 
 
-@dataclass
-class Lesson:
-    """What a seed's rows share; see ``compress.distill.gendd.Teaching``."""
+@dataclass(frozen=True)
+class Task:
+    """What a seed's rows learn from."""
 
     features: Tensor  # (N, D)
     labels: Tensor  # (N,), given or the teacher's own answers
-    zero_shot: Tensor
-    probe: Tensor
-    class_means: Tensor
-    logit_scale: float
-    labeled: bool  # if not, all there is to learn from are the teacher's soft answers
-    settings: DistillSettings = DistillSettings()
+    inputs: ObjectiveInputs
+    labeled: bool  # if not, the teacher's soft answers are the only targets
 
-    @property
-    def feature_mean(self) -> Tensor:
-        return self.features.mean(0)
-
-    @property
-    def feature_std(self) -> Tensor:
-        return self.features.std(0)
+    @classmethod
+    def of(
+        cls, data: Embeddings, features: Tensor, labels: Tensor, probe: Tensor, means: Tensor
+    ) -> Task:
+        """The task, labeled if the probe is not the text head."""
+        mean, std = features.mean(0), features.std(0)
+        settings = DistillSettings()
+        inputs = ObjectiveInputs(settings, WIDTH, data.text, probe, data.scale, means, mean, std)
+        return cls(features, labels, inputs, labeled=probe is not data.text)
 
 
 @dataclass
@@ -139,7 +138,7 @@ class Batch:
 def embed() -> Embeddings:
     """The embedded teacher's features of petals."""
     from compress.petals.world import SPECIES, class_prompts, render_split, training_flowers
-    from compress.teacher.clip import load_teacher
+    from compress.teacher.loading import load_teacher
 
     teacher = load_teacher(TeacherSettings(name="petals"))
     train, test = (
@@ -158,11 +157,11 @@ def embed() -> Embeddings:
     )
 
 
-def labeled(data: Embeddings, seed: int) -> Lesson:
+def labeled(data: Embeddings, seed: int) -> Task:
     """16 of the first 48 training pictures of each species, their labels, and the teacher's probe
     on them.
     """
-    from compress.teacher.stage import fit_probe
+    from compress.teacher.probe import fit_probe
 
     classes = len(data.train)
     chosen = [
@@ -182,16 +181,16 @@ def labeled(data: Embeddings, seed: int) -> Lesson:
         lr=settings.probe_lr,
     )
     means = F.normalize(shots.mean(1), dim=-1)
-    return Lesson(features, labels, data.text, torch.from_numpy(probe), means, data.scale, True)
+    return Task.of(data, features, labels, torch.from_numpy(probe), means)
 
 
-def unlabeled(data: Embeddings, seed: int) -> Lesson:
+def unlabeled(data: Embeddings, seed: int) -> Task:
     """Flowers of no species; the teacher's head is its class texts, the labels are what it says."""
     answers = (data.flowers @ data.text.T).argmax(1)
-    return Lesson(data.flowers, answers, data.text, data.text, data.text, data.scale, False)
+    return Task.of(data, data.flowers, answers, data.text, data.text)
 
 
-WORLDS: dict[str, Callable[[Embeddings, int], Lesson]] = {
+WORLDS: dict[str, Callable[[Embeddings, int], Task]] = {
     "labelled": labeled,
     "unlabelled": unlabeled,
 }
@@ -202,12 +201,10 @@ class Sight:
     dimensions, and noise.
     """
 
-    def __init__(self, lesson: Lesson, seed: int) -> None:
-        mixing = torch.randn(
-            lesson.features.shape[1], SEEN, generator=torch_rng(seed, "projection")
-        )
-        self.mixing, self.mean = mixing, lesson.feature_mean
-        self.scale = ((lesson.features - self.mean) @ mixing).std(0)
+    def __init__(self, task: Task, seed: int) -> None:
+        mixing = torch.randn(task.features.shape[1], SEEN, generator=torch_rng(seed, "projection"))
+        self.mixing, self.mean = mixing, task.inputs.feature_mean
+        self.scale = ((task.features - self.mean) @ mixing).std(0)
 
     def __call__(self, features: Tensor, generator: torch.Generator) -> Tensor:
         clean = ((features - self.mean) @ self.mixing) / self.scale
@@ -217,52 +214,50 @@ class Sight:
 class Model(nn.Module):
     """Student, probe, and the term that teaches it (nothing of the term ships)."""
 
-    def __init__(self, row: Row, lesson: Lesson) -> None:
+    def __init__(self, row: Row, task: Task) -> None:
         super().__init__()
         gelu = nn.GELU()
         self.trunk = nn.Sequential(
             nn.Linear(SEEN, 128), gelu, nn.Linear(128, 128), gelu, nn.Linear(128, WIDTH)
         )
-        self.probe = nn.Linear(WIDTH, len(lesson.probe))
-        self.term = TERMS[row.kind](lesson)
+        self.probe = nn.Linear(WIDTH, len(task.inputs.probe))
+        self.term = TERMS[row.kind](task.inputs)
 
 
-TERMS: dict[str, Callable[[Lesson], nn.Module | None]] = {
-    "ce": lambda lesson: None,
-    "kl": lambda lesson: None,
-    "regression": lambda lesson: ContractionTerm(WIDTH, lesson),
-    "gendd": lambda lesson: GenddTerm(WIDTH, lesson),
+TERMS: dict[str, Callable[[ObjectiveInputs], nn.Module | None]] = {
+    "ce": lambda inputs: None,
+    "kl": lambda inputs: None,
+    "regression": lambda inputs: ContractionTerm(WIDTH, inputs),
+    "gendd": lambda inputs: GenddTerm(WIDTH, inputs),
 }
 
 
-def loss_of(row: Row, model: Model, lesson: Lesson, batch: Batch) -> Tensor:
+def loss_of(row: Row, model: Model, task: Task, batch: Batch) -> Tensor:
     """The loss of a step. CE and KL go through the probe into the trunk; beside a term the probe
     learns on its own.
     """
     pooled = model.trunk(batch.inputs)
     logits = model.probe(pooled if model.term is None else pooled.detach())
     entropy = F.cross_entropy(logits, batch.labels)
-    wanted = feature_logits(batch.teacher_features, lesson.probe, lesson.logit_scale)
-    share = KL_SHARE[row.kind] if lesson.labeled else 1.0
+    wanted = feature_logits(batch.teacher_features, task.inputs.probe, task.inputs.logit_scale)
+    share = KL_SHARE[row.kind] if task.labeled else 1.0
     answer = share * kl_distill(logits, wanted, TEMPERATURE) + (1 - share) * entropy
     return answer if model.term is None else answer + model.term(pooled, batch)
 
 
-def train(row: Row, lesson: Lesson, sight: Sight, seed: int) -> Model:
+def train(row: Row, task: Task, sight: Sight, seed: int) -> Model:
     """A student after ``STEPS`` updates; batches and noise depend on the seed and the step
     alone.
     """
     manual_seed(seed, "student")
-    model = Model(row, lesson).train()
+    model = Model(row, task).train()
 
     def loss_at(step: int) -> StepResult:
         drawn = torch_rng(seed, "batch", step)
-        rows = torch.randint(len(lesson.features), (BATCH,), generator=drawn)
-        features = lesson.features[rows]
+        rows = torch.randint(len(task.features), (BATCH,), generator=drawn)
+        features = task.features[rows]
         return StepResult(
-            loss_of(
-                row, model, lesson, Batch(sight(features, drawn), features, lesson.labels[rows])
-            )
+            loss_of(row, model, task, Batch(sight(features, drawn), features, task.labels[rows]))
         )
 
     fit(
@@ -283,19 +278,19 @@ def top1(logits: Tensor, labels: Tensor) -> float:
 
 @torch.no_grad()
 def readouts(
-    row: Row, model: Model, lesson: Lesson, inputs: Tensor, labels: Tensor, seed: int
+    row: Row, model: Model, task: Task, inputs: Tensor, labels: Tensor, seed: int
 ) -> dict[str, float]:
     """Top-1 in % of every readout of a student."""
     pooled = model.trunk(inputs)
     found = {"probe": top1(model.probe(pooled), labels)}
     if isinstance(model.term, ContractionTerm):
         found["projected"] = top1(
-            feature_logits(model.term.features(pooled), lesson.probe, 1.0), labels
+            feature_logits(model.term.features(pooled), task.inputs.probe, 1.0), labels
         )
     if isinstance(model.term, GenddTerm) and row.sampled:
         draws = draw_features(model.term, pooled, generator=torch_rng(seed, "samples"))
-        found["1 sample"] = top1(feature_logits(draws[0], lesson.probe, 1.0), labels)
-        found["5 samples"] = top1(feature_logits(draws.mean(0), lesson.probe, 1.0), labels)
+        found["1 sample"] = top1(feature_logits(draws[0], task.inputs.probe, 1.0), labels)
+        found["5 samples"] = top1(feature_logits(draws.mean(0), task.inputs.probe, 1.0), labels)
     return found
 
 
@@ -306,18 +301,19 @@ def measure(data: Embeddings, seed: int, held_out: Tensor, found: Found) -> None
     """Adds a seed's accuracies on ``held_out (K, n, D)``."""
     labels = torch.arange(len(held_out)).repeat_interleave(held_out.shape[1])
     for world, make in WORLDS.items():
-        lesson = make(data, seed)
-        sight = Sight(lesson, seed)
+        task = make(data, seed)
+        sight = Sight(task, seed)
         features = held_out.flatten(0, 1)
         inputs = sight(features, torch_rng(seed, "test noise"))
         found.setdefault((world, TEACHER, "probe"), []).append(
-            top1(features @ lesson.probe.T, labels)
+            top1(features @ task.inputs.probe.T, labels)
         )
         for name, row in ROWS[world].items():
             options = GenddSettings(**{**DENOISER, **row.gendd})
-            lesson.settings = DistillSettings(gendd=options, smooth=row.smooth, center=row.center)  # type: ignore[arg-type]
-            model = train(row, lesson, sight, seed)
-            for readout, value in readouts(row, model, lesson, inputs, labels, seed).items():
+            settings = DistillSettings(gendd=options, smooth=row.smooth, center=row.center)  # type: ignore[arg-type]
+            task = replace(task, inputs=replace(task.inputs, settings=settings))
+            model = train(row, task, sight, seed)
+            for readout, value in readouts(row, model, task, inputs, labels, seed).items():
                 found.setdefault((world, name, readout), []).append(value)
 
 

@@ -1,3 +1,1 @@
-"""Distillation: students, batches of views with cached targets, objectives (a table), and the only
-training loop.
-"""
+"""Distillation: a student learns the teacher's cached targets on replayable views."""

@@ -1,7 +1,7 @@
-"""What the distill stage leaves, and the only place that knows its file names.
+"""Files of the distill stage.
 
     student.safetensors, student.json   the student's weights and what builds it
-    objective.safetensors               what the objective learned, where it learns anything
+    objective.safetensors               the objective's parameters, if it has any
     history.json                        one row per logged step
 
 Unfinished, under ``partial/``: ``precision.json``, ``checkpoint.safetensors``.
@@ -13,7 +13,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -33,16 +32,16 @@ class DistillArtifact:
 
     @property
     def weights(self) -> Path:
-        """The file of the student's weights, to start another student from."""
+        """The student's weights, to start another student from (``distill.init_path``)."""
         return self.folder / WEIGHTS
 
     def student(self) -> Student:
         """The trained student, in evaluation mode."""
         from safetensors.torch import load_file
 
-        plain: dict[str, Any] = json.loads((self.folder / SPEC).read_text())
-        spec = StudentSpec(**{**plain, "mean": tuple(plain["mean"]), "std": tuple(plain["std"])})
-        student = build(spec)
+        plain = json.loads((self.folder / SPEC).read_text())
+        plain |= {"mean": tuple(plain["mean"]), "std": tuple(plain["std"])}
+        student = build(StudentSpec(**plain))
         student.load_state_dict(load_file(self.folder / WEIGHTS))
         return student.eval()
 
@@ -60,7 +59,7 @@ class DistillArtifact:
         (self.folder / SPEC).write_text(json.dumps(asdict(student.spec), indent=1) + "\n")
 
     def write_objective(self, state: Mapping[str, Tensor]) -> None:
-        """Writes what the objective learned; nothing where it learned nothing."""
+        """Writes the objective's parameters; no file without any."""
         from safetensors.torch import save_file
 
         if state:

@@ -1,24 +1,21 @@
-"""A small diffusion model of feature chunks: noise schedule, denoiser, hybrid loss and ancestral
-sampling.
+"""A small diffusion model of feature chunks: schedule, denoiser, hybrid loss, ancestral sampling.
 
 This is the diffusion of MAR's ``DiffLoss`` (Li et al. 2024, arXiv 2406.11838), which follows
 improved DDPM (Nichol & Dhariwal 2021, arXiv 2102.09672): cosine schedule, epsilon prediction, a
 variance learned between its two bounds, and the loss
 
-    MSE(eps, eps_hat) + VLB        (per row, means over the d dimensions; the VLB in bits per
-                                   dimension)
+    MSE(eps, eps_hat) + VLB        per row, means over the d dimensions; VLB in bits per dimension
 
-where the mean is detached inside the VLB, so that it trains the variance alone. The VLB is not
+where the mean is detached inside the VLB, so that it trains the variance alone, and the VLB is not
 rescaled by T.
 
-Two points differ from the reference code, on purpose. At index 0 it scores pixels: a Gaussian in
-    bins of 1/255 whose outer
-bins start at +-0.999. Features are neither 8 bit nor bounded, so here index 0 is the density of a
-Gaussian. And one row of the time embedding serves a whole batch when all of it is at the same
-index, as in sampling.
+Two points differ from the reference code on purpose. Its index 0 scores pixels (a Gaussian in bins
+of 1/255 whose outer bins start at +-0.999); features are neither 8 bit nor bounded, so index 0 is a
+Gaussian density here. And one row of the time embedding serves a whole batch at one index, as in
+sampling.
 
-Shapes: N rows (image x chunk x repeat), d dimensions of a chunk, F of the condition, w width, T
-    steps.
+Shapes: N rows (image x chunk x repeat), d of a chunk, F of the condition, w width, T steps.
+[C] marks values of the reference code, [I] our own.
 """
 
 from __future__ import annotations
@@ -38,8 +35,9 @@ LN2 = math.log(2.0)
 
 
 def cosine_alpha_bar(steps: int) -> Tensor:
-    """The share of the signal left, ``(steps,)`` float64: ``cos^2((t / T + 0.008) / 1.008 * pi /
-    2)``, each beta <= 0.999.
+    """The signal's share ``(steps,)`` float64: ``cos^2((t / T + 0.008) / 1.008 * pi / 2)``.
+
+    Each beta is at most 0.999 (Nichol & Dhariwal 2021, equation 17).
     """
     at = torch.arange(steps + 1, dtype=torch.float64) / steps
     curve = ((at + 0.008) / 1.008 * math.pi / 2).cos() ** 2
@@ -47,13 +45,12 @@ def cosine_alpha_bar(steps: int) -> Tensor:
 
 
 class NoiseSchedule(nn.Module):
-    """Everything that follows from ``alpha_bar``; tensors ``(T,)``, looked up at the indices ``t
-    (N,)`` int64.
+    """Tables ``(T,)`` that follow from ``alpha_bar``, looked up at indices ``t (N,)`` int64.
 
     Args:
         alpha_bar: ``(T,)`` float64, falling.
-        timesteps: ``(T,)`` int64: what the denoiser is told at each index. Another than the index
-            after respacing.
+        timesteps: ``(T,)`` int64, the denoiser's input at each index; not the index itself after
+            respacing.
     """
 
     signal: Tensor  # sqrt(alpha_bar)
@@ -92,11 +89,10 @@ class NoiseSchedule(nn.Module):
         return len(self.timesteps)
 
     def respaced(self, steps: int) -> NoiseSchedule:
-        """A schedule of ``steps`` indices, evenly spread from the first to the last, with the betas
-        that belong to them.
+        """A schedule of ``steps`` evenly spread indices, first and last included, and its betas.
 
         Raises:
-            ConfigError: fewer than two, or more than there are.
+            ConfigError: fewer than two steps, or more than this schedule has.
         """
         if not 2 <= steps <= len(self):
             raise ConfigError(
@@ -106,18 +102,15 @@ class NoiseSchedule(nn.Module):
                 remedy="lower distill.gendd.sampling_steps or raise distill.gendd.diffusion_steps",
             )
         kept = torch.linspace(0, len(self) - 1, steps, dtype=torch.float64).round().long()
-        return NoiseSchedule(self.alpha_bar[kept], self.timesteps.cpu()[kept]).to(
-            self.signal.device
-        )
+        respaced = NoiseSchedule(self.alpha_bar[kept], self.timesteps.cpu()[kept])
+        return respaced.to(self.signal.device)
 
     def q_sample(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """``x_t (N, d) = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) noise``."""
         return self.signal[t, None] * x0 + self.noise[t, None] * noise
 
     def predict_x0(self, x_t: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
-        """The signal ``(N, d)`` that ``epsilon`` leaves in ``x_t``; the inverse of
-        :meth:`q_sample`.
-        """
+        """The signal ``(N, d)`` that ``epsilon`` leaves in ``x_t``: inverts :meth:`q_sample`."""
         return (x_t - self.noise[t, None] * epsilon) / self.signal[t, None]
 
     def posterior_mean(self, x0: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
@@ -125,14 +118,12 @@ class NoiseSchedule(nn.Module):
         return self.x0_share[t, None] * x0 + self.xt_share[t, None] * x_t
 
     def log_variance(self, t: Tensor, logits: Tensor) -> Tensor:
-        """The learned log-variance ``(N, d)``: at -1 the posterior's, at +1 beta's, linear in
-        between and beyond.
-        """
+        """The learned log-variance ``(N, d)``, linear: the posterior's at -1, beta's at +1."""
         share = (logits + 1) / 2
         return share * self.log_beta[t, None] + (1 - share) * self.posterior_log_variance[t, None]
 
 
-class _Block(nn.Module):
+class _ResidualBlock(nn.Module):
     """Residual block whose layer norm is shifted, scaled and gated by ``y (N, w)``."""
 
     def __init__(self, width: int) -> None:
@@ -148,11 +139,12 @@ class _Block(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """``(x_t (N, d), t (N,) or (1,), condition (N, F), chunk (N,)) -> epsilon and variance logits,
-    each (N, d)``.
+    """Noise and variance logits, ``(N, d)`` each, of noisy chunks ``x_t (N, d)``.
 
-    MAR's SimpleMLPAdaLN with an embedding of the chunk's index. The modulations and the output
-    start at zero, so the first prediction is zero noise and the first MSE is one.
+    Call: ``(x_t, t (N,) or (1,), condition (N, F), chunk (N,))``.
+
+    MAR's SimpleMLPAdaLN with an embedding of the chunk's index. Modulations and output start at
+    zero, so the first prediction is zero noise and the first MSE is one.
     """
 
     def __init__(self, token_dim: int, chunks: int, condition: int, width: int, depth: int) -> None:
@@ -162,7 +154,7 @@ class Denoiser(nn.Module):
         self.time = nn.Sequential(nn.Linear(FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.condition = nn.Linear(condition, width)
         self.chunk = nn.Embedding(chunks, width)
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
+        self.blocks = nn.ModuleList(_ResidualBlock(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
         self.modulation = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, 2 * token_dim)
@@ -183,9 +175,8 @@ class Denoiser(nn.Module):
     def forward(
         self, x_t: Tensor, t: Tensor, condition: Tensor, chunk: Tensor
     ) -> tuple[Tensor, Tensor]:
-        y = nn.functional.silu(
-            self.time(sinusoid(t)) + self.condition(condition) + self.chunk(chunk)
-        )
+        y = self.time(sinusoid(t)) + self.condition(condition) + self.chunk(chunk)
+        y = nn.functional.silu(y)
         x = self.input(x_t)
         for block in self.blocks:
             x = block(x, y)
@@ -195,9 +186,7 @@ class Denoiser(nn.Module):
 
 
 def sinusoid(t: Tensor, width: int = FREQUENCIES, longest: float = 10_000.0) -> Tensor:
-    """The embedding ``(N, width)`` of indices ``(N,)``: cosines, then sines, of frequencies 1 down
-    to 1 / ``longest``.
-    """
+    """Embeds indices ``(N,)`` as ``(N, width)``: cosines, then sines, frequencies 1..1/longest."""
     half = width // 2
     frequencies = torch.exp(-math.log(longest) * torch.arange(half, device=t.device) / half)
     angles = t[:, None].float() * frequencies
@@ -213,36 +202,32 @@ def hybrid_loss(
     condition: Tensor,
     chunk: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The two terms of every row, ``mse (N,)`` and ``vlb (N,)`` in bits per dimension; their sum is
-    the loss.
+    """``mse (N,)`` and ``vlb (N,)`` in bits per dimension; their sum is the loss of a row.
 
     Args:
         x0: clean chunks ``(N, d)``.
         t: indices ``(N,)`` into the schedule.
         noise: ``(N, d)`` standard normal.
         condition: ``(N, F)``; a row of zeros is "no condition".
-        chunk: ``(N,)`` int64, which chunk of its vector a row is.
+        chunk: ``(N,)`` int64, the index of each row's chunk.
     """
     x_t = schedule.q_sample(x0, t, noise)
     epsilon, logits = denoiser(x_t, schedule.timesteps[t], condition, chunk)
     mse = (epsilon - noise).square().mean(-1)
-    guess = schedule.posterior_mean(schedule.predict_x0(x_t, t, epsilon.detach()), x_t, t)
+    mean = schedule.posterior_mean(schedule.predict_x0(x_t, t, epsilon.detach()), x_t, t)
     true = schedule.posterior_mean(x0, x_t, t)
     log_p, log_q = schedule.log_variance(t, logits), schedule.posterior_log_variance[t, None]
-    kl = 0.5 * (
-        log_p - log_q - 1 + (log_q - log_p).exp() + (true - guess).square() * (-log_p).exp()
-    )
-    density = 0.5 * (math.log(2 * math.pi) + log_p + (x0 - guess).square() * (-log_p).exp())
+    kl = 0.5 * (log_p - log_q - 1 + (log_q - log_p).exp() + (true - mean).square() * (-log_p).exp())
+    density = 0.5 * (math.log(2 * math.pi) + log_p + (x0 - mean).square() * (-log_p).exp())
     return mse, torch.where((t == 0)[:, None], density, kl).mean(-1) / LN2
 
 
 def guided(
     denoiser: Denoiser, x_t: Tensor, t: Tensor, condition: Tensor, chunk: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Classifier-free guidance on epsilon alone: ``eps_u + scale * (eps_c - eps_u)``, and the
-    conditional variance logits.
+    """Classifier-free guidance of epsilon, ``eps_u + scale * (eps_c - eps_u)``, and the logits.
 
-    At ``scale`` 1 this is the conditional path and the other is not computed.
+    The variance logits are the conditional ones; at scale 1 eps_u is not computed.
     """
     epsilon, logits = denoiser(x_t, t, condition, chunk)
     if scale == 1:
@@ -263,35 +248,27 @@ def ancestral_sample(
     clip: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Chunks ``(N, d)`` drawn by DDPM's ancestral steps over every index of ``schedule``, from last
-    to first.
+    """Chunks ``(N, d)`` drawn by DDPM's ancestral steps over the indices, from last to first.
 
     Args:
         condition: ``(N, F)``.
         chunk: ``(N,)``.
         temperature: multiplies the noise of every step, but not the first noise (as in MAR).
-        clip: limit of every step's guess of the signal; None = no limit, as in MAR. The last index
-            has hardly any signal, so dividing by it turns a small error of epsilon into a large one
-            (x 500 at 64 of 1000 steps), which a denoiser that was not trained for long does not
-            survive.
+        clip: limit of every step's estimate of x0; None = no limit, as in MAR. The last index has
+            hardly any signal, and dividing by it magnifies an error of epsilon (x 500 at 64 of 1000
+            steps) beyond what a briefly trained denoiser recovers from.
         generator: on the condition's device; None = torch's global one.
     """
 
     def draw() -> Tensor:
-        return torch.randn(
-            len(condition),
-            denoiser.token_dim,
-            generator=generator,
-            device=condition.device,
-            dtype=condition.dtype,
-        )
+        shape, like = (len(condition), denoiser.token_dim), condition
+        return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 
     x_t = draw()
     for index in range(len(schedule) - 1, -1, -1):
         t = torch.tensor([index], device=condition.device)
-        epsilon, logits = guided(
-            denoiser, x_t, schedule.timesteps[t], condition, chunk, guidance_scale
-        )
+        timestep = schedule.timesteps[t]
+        epsilon, logits = guided(denoiser, x_t, timestep, condition, chunk, guidance_scale)
         x0 = schedule.predict_x0(x_t, t, epsilon)
         mean = schedule.posterior_mean(x0 if clip is None else x0.clamp(-clip, clip), x_t, t)
         noise = draw() if index else torch.zeros_like(mean)

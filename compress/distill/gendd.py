@@ -1,24 +1,23 @@
-"""GenDD: distillation as generation of the teacher's feature from the student's (arXiv 2507.14503,
-methods.md D).
+"""GenDD: distillation as generation of the teacher's feature (arXiv 2507.14503).
 
 A small diffusion model, conditioned on the student's pooled feature ``z``, learns to generate the
 teacher's feature; its loss trains the student. Two ideas make that work:
 
-* split tokenization: a feature of D dimensions is generated as D / token_dim independent chunks of
-    ``token_dim``;
+* split tokenization: a feature of D dimensions is generated as D / token_dim independent chunks;
 * distribution contraction: the target moves toward its class, ``x' = (1 - s) f_T + s c_y``. Since
 
       |x - x'|^2 = (1 - s) |x - f_T|^2 + s |x - c_y|^2 - s (1 - s) |f_T - c_y|^2,
 
-  and the last term does not depend on x, this is a multi-task loss in disguise.
+  and the last term does not depend on x, this is a multi-task loss.
 
 CLIP's unit rows have a deviation of about D^-1/2 per dimension against the diffusion's unit noise,
-so features and centers are standardized with one affine map and sampled features mapped back [I].
+so one affine map standardizes features and centers, and sampled features are mapped back [I].
 
-Nothing of this ships. The device gets the trunk and a linear probe on it; :func:`sampled_logits` is
-the reference path, which costs D / token_dim x sampling_steps x 2 x samples calls of the denoiser
-per image. :class:`ContractionTerm` is the control that has the contracted target without the
-diffusion.
+Nothing of this ships: the device gets the trunk and a linear probe. :func:`sampled_logits` is the
+reference path, at D / token_dim x sampling_steps x 2 x samples denoiser calls per image.
+:class:`ContractionTerm` is the control with the contracted target but no diffusion.
+
+[C] marks values of the authors' code, [I] our own where the paper is silent.
 """
 
 from __future__ import annotations
@@ -31,18 +30,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compress.distill.diffusion import Denoiser, NoiseSchedule, ancestral_sample, hybrid_loss
-from compress.engine.config import DistillSettings
+from compress.distill.terms import ObjectiveInputs
 from compress.engine.errors import ConfigError, nearest
 
-MIN_STD_SHARE = (
-    0.01  # of the mean deviation: a dimension that hardly varies must not blow up the centers [I]
-)
 
-
-class Targets(Protocol):
-    """What of a batch is read here: ``teacher_features (B, D)`` unit rows, and ``labels (B,)``
-    int64 or ``(B, K)`` soft.
-    """
+class FeatureBatch(Protocol):
+    """The targets in use: ``teacher_features (B, D)``; ``labels`` (B,) int64, or (B, K) soft."""
 
     @property
     def teacher_features(self) -> Tensor | None: ...
@@ -51,76 +44,41 @@ class Targets(Protocol):
     def labels(self) -> Tensor: ...
 
 
-class Teaching(Protocol):
-    """What of a run is read here; tables of unit rows ``(K, D)``, statistics ``(D,)`` of the cached
-    features.
-    """
+# of the mean deviation: a dimension that hardly varies must not blow up the centers [I]
+MIN_STD_SHARE = 0.01
 
-    @property
-    def settings(self) -> DistillSettings: ...
-
-    @property
-    def zero_shot(self) -> Tensor: ...
-
-    @property
-    def probe(self) -> Tensor: ...
-
-    @property
-    def class_means(self) -> Tensor: ...
-
-    @property
-    def feature_mean(self) -> Tensor: ...
-
-    @property
-    def feature_std(self) -> Tensor: ...
-
-    @property
-    def logit_scale(self) -> Any: ...  # float or Tensor ()
-
-
-CENTERS: dict[str, Callable[[Teaching], Tensor]] = {
-    "text": lambda lesson: lesson.zero_shot,
-    "image_mean": lambda lesson: lesson.class_means,
-    "probe_row": lambda lesson: lesson.probe,
+#: ``distill.center`` -> where contraction leads, ``(K, D)``
+CENTERS: dict[str, Callable[[ObjectiveInputs], Tensor]] = {
+    "text": lambda inputs: inputs.zero_shot,
+    "image_mean": lambda inputs: inputs.class_means,
+    "probe_row": lambda inputs: inputs.probe,
 }
 
 
-def centers(lesson: Teaching) -> Tensor:
-    """Where contraction leads, ``(K, D)``: class texts, mean image features or the rows of the
-    teacher's probe.
+def centers(inputs: ObjectiveInputs) -> Tensor:
+    """The class centers ``(K, D)`` that ``distill.center`` names.
 
     Raises:
         ConfigError: unknown name, with the nearest one.
     """
-    name = lesson.settings.center
+    name = inputs.settings.center
     if name not in CENTERS:
         raise ConfigError("unknown center", got=repr(name), remedy=nearest(name, CENTERS))
-    return CENTERS[name](lesson)
+    return CENTERS[name](inputs)
 
 
 def contract(features: Tensor, targets: Tensor, smooth: float) -> Tensor:
-    """``(1 - s) features + s targets``, ``(B, D)``; the variance within a class falls by ``(1 -
-    s)^2``.
-
-    Args:
-        features: ``(B, D)``.
-        targets: ``(B, D)``, the center of every row, see :func:`class_centers`.
-        smooth: s in [0, 1].
-    """
+    """``(1 - s) features + s targets`` of ``(B, D)`` each; scales class variance by (1 - s)^2."""
     return (1 - smooth) * features + smooth * targets
 
 
 def class_centers(table: Tensor, labels: Tensor) -> Tensor:
-    """The center ``(B, D)`` of every row: ``table[y]`` for labels ``(B,)`` int, ``y @ table`` for
-    soft ones ``(B, K)``.
-    """
+    """The center ``(B, D)`` of every row: ``table[y]``, or ``y @ table`` for soft labels (B, K)."""
     return labels.to(table.dtype) @ table if labels.ndim == 2 else table[labels]
 
 
 def split(features: Tensor, token_dim: int) -> Tensor:
-    """Chunks ``(B, D / token_dim, token_dim)`` of ``(B, D)``: neighboring dimensions stay
-    together.
-    """
+    """Chunks ``(B, D / token_dim, token_dim)`` of ``(B, D)``, of neighboring dimensions each."""
     return features.reshape(len(features), -1, token_dim)
 
 
@@ -130,37 +88,34 @@ def merge(chunks: Tensor) -> Tensor:
 
 
 def chunk_count(dim: int, token_dim: int) -> int:
-    """How many chunks a feature of ``dim`` has.
+    """Number of chunks of a feature of width ``dim``.
 
     Raises:
         ConfigError: ``token_dim`` does not divide it; names the widths that do.
     """
     if dim % token_dim:
         divisors = [width for width in range(1, dim + 1) if dim % width == 0]
+        closest = min(divisors, key=lambda width: abs(width - token_dim))
         raise ConfigError(
             "the teacher's feature cannot be split into chunks",
             got=f"token_dim={token_dim} for D={dim}",
             expected=f"a divisor of {dim}",
-            remedy="--set "
-            f"distill.gendd.token_dim={min(divisors, key=lambda width: abs(width - token_dim))}",
+            remedy=f"--set distill.gendd.token_dim={closest}",
         )
     return dim // token_dim
 
 
 class Standardizer(nn.Module):
-    """The per-dimension affine map of ``(B, D)`` features to zero mean and unit deviation, and
-    back.
-    """
+    """The affine map of features ``(B, D)`` to zero mean and unit deviation per dimension."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
+        floor = float(std.mean()) * MIN_STD_SHARE
         self.register_buffer("mean", mean.detach().clone().float())
-        self.register_buffer(
-            "std", std.detach().clone().float().clamp(min=float(std.mean()) * MIN_STD_SHARE)
-        )
+        self.register_buffer("std", std.detach().clone().float().clamp(min=floor))
 
     def forward(self, features: Tensor) -> Tensor:
         return (features - self.mean) / self.std
@@ -171,40 +126,37 @@ class Standardizer(nn.Module):
 
 
 class ContractedTarget(nn.Module):
-    """``batch -> x' (B, D)``, contracted and standardized. The map is affine, so which comes first
-    does not matter.
-    """
+    """``batch -> x' (B, D)``, contracted, then standardized; both are affine and commute."""
 
     centers: Tensor
 
-    def __init__(self, lesson: Teaching) -> None:
+    def __init__(self, inputs: ObjectiveInputs) -> None:
         super().__init__()
-        self.smooth = lesson.settings.smooth
-        self.standardize = Standardizer(lesson.feature_mean, lesson.feature_std)
-        self.register_buffer("centers", centers(lesson).detach().clone().float())
+        self.smooth = inputs.settings.smooth
+        self.standardize = Standardizer(inputs.feature_mean, inputs.feature_std)
+        self.register_buffer("centers", centers(inputs).detach().clone().float())
 
-    def forward(self, batch: Targets) -> Tensor:
-        assert batch.teacher_features is not None  # the objective has asked for them
+    def forward(self, batch: FeatureBatch) -> Tensor:
+        assert batch.teacher_features is not None  # Objective has checked ``needs``
         features = batch.teacher_features.float()
-        if self.smooth:  # at s = 0 no label is looked at: there may be none
+        if self.smooth:  # s = 0 needs no labels
             features = contract(features, class_centers(self.centers, batch.labels), self.smooth)
         standard: Tensor = self.standardize(features)
         return standard
 
 
 class ContractionTerm(nn.Module):
-    """Target smoothing without diffusion: ``mean (P(pooled) - x')^2`` with a bias-free ``P: F ->
-    D``. The control of GenDD.
+    """GenDD's control, without diffusion: ``mean (P(pooled) - x')^2``, P linear without bias.
 
     Call: ``(pooled (B, F), batch) -> loss ()``.
     """
 
-    def __init__(self, width: int, lesson: Teaching) -> None:
+    def __init__(self, width: int, inputs: ObjectiveInputs) -> None:
         super().__init__()
-        self.target = ContractedTarget(lesson)
-        self.proj = nn.Linear(width, len(lesson.feature_mean), bias=False)
+        self.target = ContractedTarget(inputs)
+        self.proj = nn.Linear(width, len(inputs.feature_mean), bias=False)
 
-    def forward(self, pooled: Tensor, batch: Targets) -> Tensor:
+    def forward(self, pooled: Tensor, batch: FeatureBatch) -> Tensor:
         return F.mse_loss(self.proj(pooled).float(), self.target(batch))
 
     @torch.no_grad()
@@ -217,8 +169,7 @@ class GenddTerm(nn.Module):
     """The diffusion loss of the contracted teacher feature, given the student's pooled one.
 
     Call: ``(pooled (B, F), batch) -> loss ()``, MSE + VLB averaged over images, chunks and repeats.
-        Random numbers come from
-    torch's global generator, which the training loop seeds before every step.
+    Draws from torch's global generator, which the training loop seeds before every step.
 
     Args:
         width: F of the student's pooled feature.
@@ -230,27 +181,25 @@ class GenddTerm(nn.Module):
 
     head: Tensor
 
-    def __init__(self, width: int, lesson: Teaching) -> None:
+    def __init__(self, width: int, inputs: ObjectiveInputs) -> None:
         super().__init__()
-        options, dim = lesson.settings.gendd, len(lesson.feature_mean)
+        options, dim = inputs.settings.gendd, len(inputs.feature_mean)
         self.options, self.chunks = options, chunk_count(dim, options.token_dim)
-        self.target = ContractedTarget(lesson)
+        self.target = ContractedTarget(inputs)
         self.norm = nn.LayerNorm(width)
         self.denoiser = Denoiser(
             options.token_dim, self.chunks, width, options.width, options.depth
         )
         self.schedule = NoiseSchedule.cosine(options.diffusion_steps)
-        self.schedule.respaced(
-            options.sampling_steps
-        )  # a wrong number is told now, not after the training
-        self.logit_scale = float(lesson.logit_scale)
-        self.register_buffer("head", lesson.probe.detach().clone().float())
+        self.schedule.respaced(options.sampling_steps)  # refuses a bad number before training
+        self.logit_scale = float(inputs.logit_scale)
+        self.register_buffer("head", inputs.probe.detach().clone().float())
 
-    def forward(self, pooled: Tensor, batch: Targets) -> Tensor:
+    def forward(self, pooled: Tensor, batch: FeatureBatch) -> Tensor:
         mse, vlb = self.terms(pooled, batch)
         return (mse + vlb).mean()
 
-    def terms(self, pooled: Tensor, batch: Targets) -> tuple[Tensor, Tensor]:
+    def terms(self, pooled: Tensor, batch: FeatureBatch) -> tuple[Tensor, Tensor]:
         """MSE and VLB of every row, ``(repeats * B * C,)`` each, repeats outermost."""
         condition, target = self.norm(pooled.float()), self.target(batch)
         if self.options.mixup_beta:
@@ -263,32 +212,25 @@ class GenddTerm(nn.Module):
 
 
 def repeat_condition(condition: Tensor, chunks: int, times: int) -> tuple[Tensor, Tensor]:
-    """Every row for each of its chunks, and all of that ``times`` times: ``(times * B * C, F)``,
-    and chunk indices.
+    """Every row per chunk, all ``times`` times: ``(times * B * C, F)``, and the chunk indices.
 
-    Repeats are outermost, so ``.view(times, B, C, -1)`` separates them and ``mean(0)`` averages
-    over one image.
+    Repeats are outermost, so ``.view(times, B, C, -1)`` separates them.
     """
     rows = condition[:, None].expand(-1, chunks, -1).flatten(0, 1).repeat(times, 1)
     return rows, torch.arange(chunks, device=condition.device).repeat(len(condition) * times)
 
 
 def drop_condition(rows: Tensor, share: float) -> Tensor:
-    """Rows ``(N, F)`` of which each is zero with probability ``share``: what guidance later calls
-    "no condition".
-    """
+    """Zeroes each row of ``(N, F)`` with probability ``share``: guidance's "no condition"."""
     return rows * (torch.rand(len(rows), 1, device=rows.device) >= share)
 
 
 def mixup(condition: Tensor, target: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """Both mixed with the same shuffled partner and one share ``m ~ Beta(beta, beta)`` for the
-    batch.
-    """
+    """Both mixed with the same shuffled partner, by one ``m ~ Beta(beta, beta)`` per batch."""
     share = torch.distributions.Beta(beta, beta).sample().to(condition)
     partner = torch.randperm(len(condition), device=condition.device)
-    return torch.lerp(condition[partner], condition, share), torch.lerp(
-        target[partner], target, share
-    )
+    mixed = torch.lerp(condition[partner], condition, share)
+    return mixed, torch.lerp(target[partner], target, share)
 
 
 @torch.no_grad()
@@ -302,15 +244,13 @@ def draw_features(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Teacher features ``(samples, B, D)`` generated from ``pooled (B, F)``, in the teacher's
-    space.
+    """Teacher features ``(samples, B, D)`` generated from ``pooled (B, F)``.
 
-    Every step's guess is limited to ``sample_clip`` deviations, see :func:`ancestral_sample`. The
-    centers lie within: the texts of the embedded world are up to 7 deviations from the images'
-        mean.
+    Every step's estimate is limited to ``sample_clip`` deviations, see :func:`ancestral_sample`;
+    the centers lie within (texts of the embedded world: up to 7 deviations from the images' mean).
 
     Args:
-        samples, steps, guidance_scale: None = as in the settings of the term.
+        samples, steps, guidance_scale: None = the term's settings.
         temperature: of the noise of the ancestral steps.
         generator: None = torch's global one.
     """
@@ -328,10 +268,8 @@ def draw_features(
         clip=options.sample_clip,
         generator=generator,
     )
-    features: Tensor = term.target.standardize.invert(
-        merge(drawn.view(samples * len(pooled), term.chunks, -1))
-    )
-    return features.view(samples, len(pooled), -1)
+    standard = merge(drawn.view(samples * len(pooled), term.chunks, -1))
+    return term.target.standardize.invert(standard).view(samples, len(pooled), -1)
 
 
 def sample_features(term: GenddTerm, pooled: Tensor, **options: Any) -> Tensor:
@@ -340,14 +278,10 @@ def sample_features(term: GenddTerm, pooled: Tensor, **options: Any) -> Tensor:
 
 
 def sampled_logits(term: GenddTerm, pooled: Tensor, **options: Any) -> Tensor:
-    """Logits ``(B, K)`` of the frozen teacher head on sampled features: the reference path, too
-    dear for a device.
-    """
+    """Logits ``(B, K)`` of the teacher's head on sampled features: too slow for a device."""
     return feature_logits(sample_features(term, pooled, **options), term.head, term.logit_scale)
 
 
 def feature_logits(features: Tensor, head: Tensor, logit_scale: float) -> Tensor:
-    """``logit_scale * cos``, ``(B, K)``, of features ``(B, D)`` of any length and a head ``(K,
-    D)``.
-    """
+    """``logit_scale * cos``, ``(B, K)``, of features ``(B, D)`` and a head ``(K, D)``."""
     return logit_scale * F.normalize(features, dim=-1) @ F.normalize(head, dim=-1).T

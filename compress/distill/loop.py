@@ -1,15 +1,13 @@
-"""The only loop that trains students: distillation and quantization-aware training both go through
-`fit`.
+"""The training loop of the product: `fit` trains students, in float and through int8 rounding.
 
-Every step depends on nothing but the weights, the optimizer state and the step's number, so a run
-that was killed and resumed from its checkpoint ends with the same bits on CPU as one that was not.
+A step depends only on the weights, the optimizer state and the step's number, so a run that is
+killed and resumed from its checkpoint ends with the same bits on CPU as an uninterrupted one.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -21,9 +19,11 @@ from torch import Tensor, nn
 from compress.engine.errors import TrainingError
 from compress.engine.progress import SILENT, Progress
 from compress.engine.seeds import manual_seed
+from runtime.files.atomic import atomic
 
 CHECKPOINT = "checkpoint.safetensors"
 BAD_BATCH = "bad_batch.safetensors"
+History = list[dict[str, float]]  # one row per logged interval
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class FitPlan:
         warmup: share of the steps with linearly rising rate.
         weight_decay: AdamW's, on tensors with two or more axes only.
         grad_clip: limit of the gradient's global L2 norm.
-        ema: decay of an exponential moving average of the weights that replaces them at the end; 0
-            = off.
+        ema: decay of the exponential moving average that replaces the weights at the end; 0 = off.
         checkpoint_every: updates between checkpoints.
         head_lr: learning rate of the parameters named in ``head``; None = ``lr``.
         head: name prefixes of the head's parameters.
@@ -65,9 +64,14 @@ class FitPlan:
 
 @dataclass
 class StepResult:
-    """One evaluated batch: ``loss`` (a scalar with gradient), numbers to log, seconds waited for
-    data, the tensors to keep should the loss be NaN, and how the gradients come about where
-    ``loss.backward()`` is not it.
+    """One evaluated batch.
+
+    Attributes:
+        loss: a scalar with gradient.
+        values: numbers to log.
+        wait_s: seconds spent waiting for data.
+        batch: tensors to save if the loss is NaN.
+        backward: sets the gradients in place of ``loss.backward()``.
     """
 
     loss: Tensor
@@ -88,24 +92,23 @@ def fit(
     progress: Progress = SILENT,
     after_step: Callable[[int], None] | None = None,
     log_points: int = 60,
-) -> list[dict[str, float]]:
+) -> History:
     """Trains ``model`` in place for ``plan.steps`` updates of AdamW.
 
     Args:
-        model: trained in place; the caller has put it into training mode.
-        loss_at: ``step -> StepResult``; must depend on the step's number and the model only.
-        folder: where checkpoints are kept (resumed from if present); None = no checkpoints.
+        model: in training mode.
+        loss_at: ``step -> StepResult``, a function of the step's number and the model alone.
+        folder: holds the checkpoint, resumed from if present; None = no checkpoints.
         name: the task's name in the progress bar and in seeds.
-        after_step: called after update ``step``, e.g. to freeze observers. On resume it is called
-            again for the last finished step, so it must be a function of the step's number.
-        log_points: how many entries the returned history has at most.
+        after_step: called after update ``step``, e.g. to freeze observers; on resume again for the
+            last finished step, so it must be a function of the step's number.
+        log_points: rows of the returned history, at most.
 
     Returns:
-        The history: one ``{"step", "loss", "lr", ...}`` per logged interval (means over the
-            interval).
+        ``{"step", "loss", "lr", ...}`` per logged interval, means over the interval.
 
     Raises:
-        TrainingError: the loss is NaN or infinite; the batch is saved and named.
+        TrainingError: the loss is not finite; the batch is saved and named.
     """
     optimizer = torch.optim.AdamW(_groups(model, plan))
     state = _State(model, optimizer, plan.ema)
@@ -121,7 +124,7 @@ def fit(
                 group["lr"] = group["peak"] * plan.rate(step)
             result = loss_at(step)
             if not torch.isfinite(result.loss):
-                raise _stopped(result, step, folder)
+                raise _not_finite(result, step, folder)
             optimizer.zero_grad(set_to_none=True)
             (result.backward or result.loss.backward)()
             nn.utils.clip_grad_norm_(model.parameters(), plan.grad_clip)
@@ -135,14 +138,10 @@ def fit(
             sums["open"] = sums.get("open", 0.0) + 1
             if (step + 1) % every == 0 or step + 1 == plan.steps:
                 count = sums.pop("open")
-                rate = plan.lr * plan.rate(step)
-                history.append(
-                    {"step": step + 1, "lr": rate, **{k: v / count for k, v in sums.items()}}
-                )
+                means = {key: value / count for key, value in sums.items()}
+                history.append({"step": step + 1, "lr": plan.lr * plan.rate(step), **means})
                 sums = {}
-            if folder is not None and (
-                (step + 1) % plan.checkpoint_every == 0 and step + 1 < plan.steps
-            ):
+            if folder and (step + 1) % plan.checkpoint_every == 0 and step + 1 < plan.steps:
                 state.save(folder, step + 1, [*history, sums] if sums else history)
             task.advance(1, wait_s=result.wait_s, loss=loss)
     state.finish()
@@ -150,9 +149,7 @@ def fit(
 
 
 def autocast_pays(model: nn.Module, example: Tensor, repeats: int = 3) -> bool:
-    """Measures whether a forward and backward pass in bfloat16 autocast is faster than in float32
-    on this CPU.
-    """
+    """Whether a forward and backward pass is faster in bfloat16 autocast than in float32 here."""
 
     def seconds(enabled: bool) -> float:
         times = []
@@ -172,24 +169,22 @@ def autocast_pays(model: nn.Module, example: Tensor, repeats: int = 3) -> bool:
 
 
 def _groups(model: nn.Module, plan: FitPlan) -> list[dict[str, object]]:
-    """Parameter groups: trunk or head rate, with or without weight decay; each remembers its peak
-    rate.
-    """
+    """Parameter groups by peak learning rate and weight decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter_name, parameter in model.named_parameters():
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            is_head = any(parameter_name.startswith(prefix) for prefix in plan.head)
+            is_head = name.startswith(plan.head)
             peak = plan.head_lr if is_head and plan.head_lr is not None else plan.lr
-            decays = parameter.ndim > 1 and not parameter_name.startswith(plan.no_decay)
+            decays = parameter.ndim > 1 and not name.startswith(plan.no_decay)
             groups.setdefault((peak, plan.weight_decay if decays else 0.0), []).append(parameter)
     return [
-        {"params": ps, "lr": peak, "peak": peak, "weight_decay": decay}
-        for (peak, decay), ps in groups.items()
+        {"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay}
+        for (peak, decay), parameters in groups.items()
     ]
 
 
 class _State:
-    """Weights, optimizer and average, to and from one safetensors file."""
+    """Weights, optimizer and moving average, to and from one safetensors file."""
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, decay: float) -> None:
         self.model, self.optimizer, self.decay = model, optimizer, decay
@@ -207,23 +202,20 @@ class _State:
         for mean, parameter in zip(self.averaged, self._parameters(), strict=False):
             parameter.data.copy_(mean)
 
-    def save(self, folder: Path, step: int, history: list[dict[str, float]]) -> None:
+    def save(self, folder: Path, step: int, history: History) -> None:
         from safetensors.torch import save_file
 
-        tensors = {
-            f"model.{key}": value.detach().clone() for key, value in self.model.state_dict().items()
-        }
+        tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         for index, parameter in enumerate(self._parameters()):
             for key, value in self.optimizer.state[parameter].items():
-                tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value).clone()
-        for index, mean in enumerate(self.averaged):
-            tensors[f"average.{index}"] = mean.clone()
-        temporary = folder / f".{CHECKPOINT}.tmp"
-        contiguous = {key: value.contiguous() for key, value in tensors.items()}
-        save_file(contiguous, temporary, {"step": str(step), "history": json.dumps(history)})
-        os.replace(temporary, folder / CHECKPOINT)
+                tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
+        tensors |= {f"average.{index}": mean for index, mean in enumerate(self.averaged)}
+        # clones: safetensors refuses tensors that share memory
+        copies = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
+        with atomic(folder / CHECKPOINT) as temporary:
+            save_file(copies, temporary, {"step": str(step), "history": json.dumps(history)})
 
-    def load(self, folder: Path | None) -> tuple[int, list[dict[str, float]]]:
+    def load(self, folder: Path | None) -> tuple[int, History]:
         if folder is None or not (folder / CHECKPOINT).exists():
             return 0, []
         from safetensors import safe_open
@@ -231,38 +223,32 @@ class _State:
         with safe_open(folder / CHECKPOINT, "pt") as file:
             meta = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-        own = self.model.state_dict()
         with torch.no_grad():
-            for key, value in own.items():
+            for key, value in self.model.state_dict().items():
                 value.copy_(tensors[f"model.{key}"])
         for index, parameter in enumerate(self._parameters()):
             prefix = f"optimizer.{index}."
+            own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             self.optimizer.state[parameter] = {
-                name: value if name == "step" else value.to(parameter.device)
-                for name, value in (
-                    (k.removeprefix(prefix), v) for k, v in tensors.items() if k.startswith(prefix)
-                )
+                key: value if key == "step" else value.to(parameter.device)
+                for key, value in own.items()
             }
         for index, mean in enumerate(self.averaged):
             mean.copy_(tensors[f"average.{index}"])
         return int(meta["step"]), json.loads(meta["history"])
 
 
-def _stopped(result: StepResult, step: int, folder: Path | None) -> TrainingError:
-    where = "nowhere (no work folder)"
+def _not_finite(result: StepResult, step: int, folder: Path | None) -> TrainingError:
+    saved = "nowhere (no work folder)"
     if folder is not None:
         from safetensors.torch import save_file
 
-        path = folder / BAD_BATCH
-        save_file(
-            {key: value.detach().contiguous() for key, value in result.batch.items()},
-            path,
-            {"step": str(step)},
-        )
-        where = str(path)
+        tensors = {key: value.detach().contiguous() for key, value in result.batch.items()}
+        save_file(tensors, folder / BAD_BATCH, {"step": str(step)})
+        saved = str(folder / BAD_BATCH)
     return TrainingError(
         f"the loss is not finite at step {step}",
         got=f"{float(result.loss.detach())}; {result.values}",
         expected="a finite number",
-        remedy=f"the batch was saved to {where}; try a lower learning rate (--set distill.lr=...)",
+        remedy=f"the batch was saved to {saved}; try a lower learning rate (--set distill.lr=...)",
     )

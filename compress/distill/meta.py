@@ -1,19 +1,16 @@
-"""Meta knowledge distillation over style groups (Wei et al., ICLR 2025, section 3.3; MLDG, Li et
-al. 2018).
+"""Meta knowledge distillation over style groups (Wei et al., ICLR 2025, section 3.3).
+
+As in MLDG (Li et al. 2018) a step on one group must also help on another:
 
     θ_c = θ − α ∇L(X_tr; θ)          min over θ of  L(X_tr; θ) + L(X_te; θ_c)
 
-with X_tr and X_te of disjoint styles. Expanding, the gradient is ``g_tr + g_te − α ∇(g_tr · g_te) +
-O(α²)``: the update prefers directions that both style groups agree on.
+with X_tr and X_te of disjoint styles. To first order in α the gradient is ``g_tr + g_te −
+α ∇(g_tr · g_te)``: the update prefers directions that both groups agree on.
 
-    mode          gradient                                     alignment term
-                  cost
-    exact         g_tr(θ) + (I − α H_tr) g_te(θ_c)             − α (H_tr g_te + H_te g_tr)       a
-                  Hessian-vector product more
-    first_order   g_tr(θ) + g_te(θ_c)                          − α H_te g_tr (half, averaged)    one
-                  copy of the weights
-    reptile       (θ − θ_2) / α after two SGD steps            as first_order                    one
-                  copy of the weights
+    mode         gradient                      alignment term               extra cost
+    exact        g_tr(θ) + (I − α H_tr) g_te(θ_c)  − α (H_tr g_te + H_te g_tr)  a Hessian product
+    first_order  g_tr(θ) + g_te(θ_c)           − α H_te g_tr, half of exact on average  a copy of θ
+    reptile      (θ − θ_2) / α, two SGD steps  as first_order               a copy of θ
 """
 
 from __future__ import annotations
@@ -26,7 +23,8 @@ from torch.func import functional_call
 
 from compress.distill.batches import Batch
 from compress.distill.loop import StepResult
-from compress.distill.objectives import Objective, Outputs
+from compress.distill.objectives import Objective
+from compress.distill.students import Outputs
 from compress.engine.config import MetaSettings
 from compress.engine.errors import ConfigError
 
@@ -50,17 +48,15 @@ def first_order(train: Loss, test: Loss, weights: Weights, alpha: float) -> tupl
     moved = _leaves(_moved(weights, inner, alpha))
     moved_loss = test(moved)
     outer = _gradient(moved_loss, moved)
-    return {name: _sum(inner[name], outer[name]) for name in weights}, float(
-        (loss + moved_loss).detach()
-    )
+    summed = {name: _sum(inner[name], outer[name]) for name in weights}
+    return summed, float((loss + moved_loss).detach())
 
 
 def reptile(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
     """``(θ − θ_2) / α`` after one SGD step on each group, as if the pair were one long gradient."""
     if alpha <= 0:
-        raise ConfigError(
-            "reptile divides by its inner rate", got=alpha, expected="distill.meta.inner_lr > 0"
-        )
+        expected = "distill.meta.inner_lr > 0"
+        raise ConfigError("reptile divides by its inner rate", got=alpha, expected=expected)
     loss = train(weights)
     inner = _gradient(loss, weights)
     once = _leaves(_moved(weights, inner, alpha))
@@ -75,10 +71,9 @@ def reptile(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gr
 
 
 def _gradient(loss: Tensor, weights: Weights, *, create_graph: bool = False) -> Gradients:
-    found = torch.autograd.grad(
-        loss, list(weights.values()), create_graph=create_graph, allow_unused=True
-    )
-    return dict(zip(weights, found, strict=True))
+    values = list(weights.values())
+    gradients = torch.autograd.grad(loss, values, create_graph=create_graph, allow_unused=True)
+    return dict(zip(weights, gradients, strict=True))
 
 
 def _moved(weights: Weights, gradients: Gradients, alpha: float) -> Weights:
@@ -105,17 +100,15 @@ MODES: dict[str, Callable[[Loss, Loss, Weights, float], tuple[Gradients, float]]
 
 
 class MetaStep:
-    """Makes the `StepResult` of one meta step.
+    """Computes loss and gradients of one meta step.
 
-    Batch norm: the forward pass at θ is over both groups together and is the only one that updates
-        running statistics,
-    exactly as a plain step would; the pass at θ_c normalizes with its own half and leaves them
-    alone. With α = 0 the gradient is therefore plain distillation's only where batch norm is frozen
-    or absent.
+    Batch norm: the pass at θ sees both groups and alone updates running statistics, as a plain step
+    does; the pass at θ_c normalizes with its own half. With α = 0 the gradient therefore equals
+    plain distillation's only if batch norm is frozen or absent.
 
     Args:
-        model: called with images, gives `Outputs`; its ``objective`` is what both losses are.
-        rate: ``step -> learning rate``, the inner rate where none is set.
+        model: ``images -> Outputs``; its ``objective`` gives both losses.
+        rate: ``step -> learning rate``, the inner rate unless ``inner_lr`` is set.
     """
 
     def __init__(
@@ -124,9 +117,7 @@ class MetaStep:
         self.model, self.settings, self.rate = model, settings, rate
 
     def __call__(self, step: int, batch: Batch) -> StepResult:
-        weights: Weights = {
-            name: value for name, value in self.model.named_parameters() if value.requires_grad
-        }
+        weights: Weights = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         train, test = batch.group, ~batch.group
 
@@ -144,26 +135,22 @@ class MetaStep:
 
         def backward() -> None:
             for name, parameter in weights.items():
-                found = gradients[name]
-                parameter.grad = None if found is None else found.detach()
+                gradient = gradients[name]
+                parameter.grad = None if gradient is None else gradient.detach()
 
-        return StepResult(
-            torch.tensor(loss), {"meta_alpha": alpha}, batch.wait_s, batch.tensors(), backward
-        )
+        values = {"meta_alpha": alpha}
+        return StepResult(torch.tensor(loss), values, batch.wait_s, batch.tensors(), backward)
 
 
 def _loss(
     model: nn.Module, values: Mapping[str, Tensor], out: Outputs, batch: Batch, rows: Tensor
 ) -> Tensor:
-    """The objective, with the given weights, over some rows of a batch."""
+    """The objective under the given weights, over some rows of a batch."""
     objective = model.get_submodule("objective")
     assert isinstance(objective, Objective)
-    own = {
-        name.removeprefix("objective."): v
-        for name, v in values.items()
-        if name.startswith("objective.")
-    }
+    prefix = "objective."
+    own = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
     features = None if out.features is None else out.features[rows]
-    chosen = Outputs(out.pooled[rows], out.logits[rows], features)
-    loss: Tensor = functional_call(objective, own, (chosen, batch.part(rows)))[0]
+    part = Outputs(out.pooled[rows], out.logits[rows], features)
+    loss: Tensor = functional_call(objective, own, (part, batch.part(rows)))[0]
     return loss

@@ -1,64 +1,40 @@
-"""What has to be placed by hand before the student can start, and settings that distillation
-refuses.
-"""
+"""First weights that must be placed by hand, and settings that the distill stage refuses."""
 
 from __future__ import annotations
 
 from compress.engine.config import DistillSettings, Settings
-from compress.engine.errors import ConfigError, nearest
+from compress.engine.errors import ConfigError
 from compress.engine.hub import cached
-
-UNSTYLED = ("none", "sidclip", "cls2img", "img2img")  # strategies whose images have no style
-STYLED = (
-    "mix",
-    "contrastive",
-    "words",
-    "learned",
-)  # kinds of prompts that give every image a style
+from compress.generate.inversion.prompt_targets import PROMPT_TARGETS
+from compress.generate.strategies.table import STRATEGIES, has_styles
 
 
 def missing(run: Settings, online: bool) -> str | None:
-    """What has to be placed by hand before the student can start, or None.
-
-    Raises:
-        ConfigError: no such student, or meta steps on images without styles.
-    """
-    lost = missing_student(run.distill, online)
+    """As :func:`missing_student`; also raises ConfigError for meta steps on images without styles."""
+    text = missing_student(run.distill, online)
     check_styles(run)
-    return lost
+    return text
 
 
 def missing_student(settings: DistillSettings, online: bool) -> str | None:
-    """What has to be placed by hand before the student can start, or None.
+    """First weights that must be placed by hand before the student can start, or None.
 
     Raises:
-        ConfigError: no such student.
+        ConfigError: unknown student, with the nearest name.
     """
-    from compress.distill.students import EMBEDDED, architectures, shipped
+    from compress.distill.first_weights import shipped
+    from compress.distill.students import EMBEDDED, check_architecture
 
-    if settings.student not in architectures():
-        raise ConfigError(
-            "unknown student",
-            got=repr(settings.student),
-            remedy=nearest(settings.student, architectures()),
-        )
-    if (
-        settings.init in ("clip", "generic")
-        and settings.init_path is None
-        and not shipped(settings.init, settings.student)
-    ):
+    check_architecture(settings.student)
+    if settings.init_path is not None:
+        return None
+    if settings.init in ("clip", "generic") and not shipped(settings.init, settings.student):
         return (
-            f"first weights of student {settings.student}: there is no {settings.init!r} "
-            "trunk of it in this package; name "
-            "one with --set distill.init_path=FILE.safetensors, or start from --set "
-            "distill.init=timm"
+            f"first weights of student {settings.student}: this package holds no {settings.init!r} "
+            "trunk of it; name one with --set distill.init_path=FILE.safetensors, or start from "
+            "--set distill.init=timm"
         )
-    if (
-        settings.init != "timm"
-        or settings.init_path is not None
-        or settings.student.startswith(EMBEDDED)
-        or online
-    ):
+    if settings.init != "timm" or settings.student.startswith(EMBEDDED) or online:
         return None
     import timm
 
@@ -67,29 +43,22 @@ def missing_student(settings: DistillSettings, online: bool) -> str | None:
     if cached(repository):
         return None
     return (
-        "first weights of student "
-        f"{settings.student}{f' ({repository})' if repository else ''}: put the safetensors "
-        "file "
-        "anywhere and say --set distill.init_path=FILE (or start from nothing: --set "
-        "distill.init=random)"
+        f"first weights of student {settings.student}{f' ({repository})' if repository else ''}: "
+        "put the safetensors file anywhere and give --set distill.init_path=FILE (or start from "
+        "random weights: --set distill.init=random)"
     )
 
 
 def check_styles(settings: Settings) -> None:
-    """Refuses meta steps that would find one style only, before any image is made.
-
-    Raises:
-        ConfigError: says which images have styles.
-    """
+    """Raises ConfigError for meta steps on images of one style, before any is generated."""
     generate = settings.generate
-    plain = generate.strategy in UNSTYLED or (
-        generate.strategy == "inversion" and generate.prompts.kind not in STYLED
-    )
-    if settings.distill.meta.mode != "none" and plain:
+    if settings.distill.meta.mode != "none" and not has_styles(generate):
+        kinds = ", ".join(name for name, kind in PROMPT_TARGETS.items() if kind.styled)
+        strategies = " or ".join(name for name, row in STRATEGIES.items() if row.from_prompts)
         raise ConfigError(
             "meta steps compare styles, and these images have none",
             got=f"generate.strategy={generate.strategy}, "
             f"generate.prompts.kind={generate.prompts.kind}",
-            expected=f"strategy inversion with a kind of {', '.join(STYLED)}",
+            expected=f"strategy {strategies} with a kind of {kinds}",
             remedy="--set distill.meta.mode=none",
         )

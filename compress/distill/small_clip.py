@@ -1,11 +1,10 @@
-"""A published small CLIP as the student's first weights: SIDCLIP's "I" with what is public
-(methods.md B.3).
+"""A published small CLIP as the student's first weights: SIDCLIP's "I" with public models.
 
-Any open_clip model whose image tower is a timm network, saved in open_clip's folder format, can
-stand in (MobileCLIP and the like; say which in what you publish). The student gets the tower, its
-projection and its logit scale; its classifier starts from the *small CLIP's own* text embeddings,
-so that before any training it is that model's zero-shot classifier. Its space is not the teacher's:
-feature distillation therefore learns a projector of its own.
+Any open_clip model with a timm image tower, saved in open_clip's folder format, can stand in for
+SIDCLIP's unpublished one (MobileCLIP and the like; say which in what you publish). The student gets
+the tower, its projection and its logit scale, and its classifier starts as the small CLIP's own
+text embeddings: before any training it is that model's zero-shot classifier. Its space is not the
+teacher's, so feature distillation learns a projector.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError
-from compress.teacher.clip import load_teacher
+from compress.teacher.loading import load_teacher
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,7 @@ class SmallClip:
     """What a student takes from a small CLIP.
 
     Attributes:
-        weights: ``trunk.*``, ``proj.weight`` (D, F) and ``logit_scale``, as the embedded small CLIP
-            stores them.
+        weights: ``trunk.*``, ``proj.weight`` (D, F) and ``logit_scale``.
         text_head: ``(K, D)`` unit rows, the class texts in its own space.
         mean, std: normalization of its images.
     """
@@ -43,8 +41,8 @@ def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -
     """The small CLIP in a folder, for a student of this timm architecture.
 
     Raises:
-        ConfigError: no open_clip folder, an image tower that is no timm network with a linear
-            projection, or another network than the student.
+        ConfigError: no open_clip folder, no timm tower with a linear projection, or a tower of
+            another architecture.
     """
     small = load_teacher(TeacherSettings(name=str(folder)), offline=True)
     visual = small.model.visual
@@ -55,10 +53,8 @@ def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -
             got=f"image tower {type(visual).__name__} in {folder}",
             expected="a timm network with a linear projection",
         )
-    tower = (
-        str(getattr(visual.trunk, "pretrained_cfg", {}).get("architecture", ""))
-        or type(visual.trunk).__name__
-    )
+    config = getattr(visual.trunk, "pretrained_cfg", {})
+    tower = str(config.get("architecture", "")) or type(visual.trunk).__name__
     if tower != arch:
         raise ConfigError(
             "the small CLIP's image tower is another network than the student",
@@ -70,5 +66,4 @@ def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -
     weights["proj.weight"] = projection.weight.detach()
     weights["logit_scale"] = small.model.logit_scale.detach()
     head = torch.from_numpy(small.class_head(prompts))
-    mean, std = (tuple(float(x) for x in part) for part in (small.spec.mean, small.spec.std))
-    return SmallClip(weights, head, mean, std)  # type: ignore[arg-type]
+    return SmallClip(weights, head, small.spec.mean, small.spec.std)

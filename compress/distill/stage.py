@@ -1,10 +1,8 @@
-"""Stage "distill": the student learns from the teacher's cached answers on real and synthetic
-views.
+"""Stage "distill": the student learns the teacher's cached targets on real and synthetic views.
 
-A run has up to three phases, all in one loop: feature distillation alone (``feature_steps``), then
-    the objective, on the
-whole student or on its classifier only (``train=head``); with ``meta.mode`` the objective's steps
-are meta steps.
+A run has up to three phases in one loop: feature distillation alone (``feature_steps``), then the
+objective on the whole student or on its classifier only (``train=head``); with ``meta.mode`` the
+objective's last steps are meta steps.
 """
 
 from __future__ import annotations
@@ -14,26 +12,29 @@ import math
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compress.data.artifact import DataArtifact
+from compress.distill.artifact import PRECISION, DistillArtifact
 from compress.distill.batches import Batches
-from compress.distill.loop import FitPlan, StepResult, autocast_pays, fit
+from compress.distill.first_weights import initialize
+from compress.distill.loop import FitPlan, History, StepResult, autocast_pays, fit
 from compress.distill.meta import MetaStep
-from compress.distill.objectives import Lesson, Objective, Outputs
+from compress.distill.objectives import Objective
 from compress.distill.small_clip import SmallClip, read_small_clip
-from compress.distill.students import Student, StudentSpec, initialize, save_student, spec_for
+from compress.distill.students import Outputs, Student, spec_for
+from compress.distill.terms import ObjectiveInputs
 from compress.engine.config import DistillSettings
 from compress.engine.errors import ConfigError, DataError
 from compress.engine.seeds import manual_seed
 from compress.engine.stage import StageContext
 from compress.engine.store import write_json
-from compress.teacher.prompts import expand_all
+from compress.teacher.artifact import Heads, TeacherArtifact
+from compress.teacher.prompts import prompts_for
 
-OBJECTIVE_FILE = "objective.safetensors"
-# Parameter names: what learns at head_lr, and GenDD's denoiser, which learns as the trunk does and
-# without decay [C].
+# Prefixes of parameter names: what trains at head_lr, and GenDD's denoiser, which trains at the
+# trunk's rate without weight decay [C].
 HEADS = (
     "student.head.",
     "student.proj.",
@@ -42,10 +43,8 @@ HEADS = (
 DENOISER = ("objective.terms.gendd.",)
 
 
-class Taught(nn.Module):
-    """The student and the parameters that its objective adds; called as the objective wants its
-    outputs.
-    """
+class StudentWithObjective(nn.Module):
+    """The student and the parameters of its objective: ``images -> Outputs``."""
 
     def __init__(self, student: Student, objective: Objective) -> None:
         super().__init__()
@@ -53,16 +52,12 @@ class Taught(nn.Module):
         self.bf16 = self.frozen = False
 
     def forward(self, images: Tensor) -> Outputs:
-        detach = self.objective.recipe.detach_head
+        detach = self.objective.spec.detach_head or self.frozen
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.student.outputs(
-                images, detach_head=detach or self.frozen, frozen=self.frozen
-            ).float()
+            return self.student.outputs(images, detach_head=detach, frozen=self.frozen).float()
 
-    def settle(self, settings: DistillSettings, step: int) -> None:
-        """Puts the modules into the state of update ``step``: what is frozen, which statistics
-        move.
-        """
+    def set_phase(self, settings: DistillSettings, step: int) -> None:
+        """Freezes trunk and batch statistics as update ``step`` needs it."""
         self.train()
         self.frozen = settings.train == "head" and step >= settings.feature_steps
         if self.frozen:
@@ -72,17 +67,15 @@ class Taught(nn.Module):
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Trains the student and writes student.safetensors, student.json, history.json and what the
-    objective learned.
-    """
-    settings = ctx.settings.distill
-    heads = load_file(ctx.inputs["teacher"].path / "heads.safetensors")
-    classes, embed_dim = heads["zero_shot"].shape
+    """Trains the student and writes it, its history and the objective's parameters."""
+    settings, image = ctx.settings.distill, ctx.settings.image
+    heads = TeacherArtifact(ctx.inputs["teacher"].path).heads()
+    classes, embed_dim = heads.zero_shot.shape
     manual_seed(ctx.seed, "student")
     small = _small_clip(ctx)
-    spec = spec_for(settings, ctx.settings.image, classes, embed_dim, small)
-    student = initialize(settings, spec, heads["zero_shot"], small)
-    batches = Batches(ctx, spec.preprocess(ctx.settings.image), "distill")
+    spec = spec_for(settings, image, classes, embed_dim, small)
+    student = initialize(settings, spec, torch.from_numpy(heads.zero_shot), small)
+    batches = Batches(ctx, spec.preprocess(image), "distill")
     try:
         if not batches.parts:
             raise DataError(
@@ -91,73 +84,76 @@ def run(ctx: StageContext) -> dict[str, Any]:
                 expected="shots >= 1 or generate.per_class >= 1",
                 remedy="give --shots 1 or more, or --set generate.per_class=100",
             )
-        taught = Taught(student, Objective(lesson_for(settings, student, heads, batches)))
-        taught.to(memory_format=torch.channels_last)
-        history = _train(ctx, taught.to(ctx.host.device), batches)
-        taught.cpu()
+        objective = Objective(objective_inputs(settings, student, heads, batches))
+        model = StudentWithObjective(student, objective)
+        model.to(memory_format=torch.channels_last)
+        history = _train(ctx, model.to(ctx.host.device), batches)
+        model.cpu()
     finally:
         batches.close()
-    save_student(student, ctx.folder)
-    extra = {
-        name: value.detach().contiguous() for name, value in taught.objective.state_dict().items()
+    artifact = DistillArtifact(ctx.folder)
+    artifact.write_student(student)
+    artifact.write_objective(objective.state_dict())
+    artifact.write_history(history)
+    return {
+        "student": spec.arch,
+        "params": student.params,
+        "init": spec.init,
+        "objective": settings.objective,
+        "terms": objective.weights,
+        "meta": settings.meta.mode,
+        "train": settings.train,
+        "feature_steps": settings.feature_steps,
+        "steps": steps_for(settings, batches.images),
+        "images_per_step": {pool.kind: count for pool, count in batches.parts},
+        "precision": "bf16" if model.bf16 else "fp32",
+        "loss_first": history[0]["loss"],
+        "loss_last": history[-1]["loss"],
     }
-    if extra:
-        save_file(extra, ctx.folder / OBJECTIVE_FILE)
-    write_json(ctx.folder / "history.json", history)
-    return _facts(settings, student, spec, batches, taught, history)
 
 
 def _small_clip(ctx: StageContext) -> SmallClip | None:
-    """The published small CLIP that the student starts as, where a folder of one is named."""
+    """The published small CLIP that the student starts as, if ``init_path`` is a folder."""
     settings = ctx.settings.distill
     if settings.init != "clip" or settings.init_path is None or not settings.init_path.is_dir():
         return None
-    classes = json.loads((ctx.inputs["data"].path / "classes.json").read_text())
-    return read_small_clip(
-        settings.init_path, settings.student, expand_all(ctx.settings.teacher.templates, classes)
-    )
+    classes = DataArtifact(ctx.inputs["data"].path).classes
+    prompts = prompts_for(classes, ctx.settings.teacher.templates)
+    return read_small_clip(settings.init_path, settings.student, prompts)
 
 
-def lesson_for(
-    settings: DistillSettings, student: Student, heads: dict[str, Tensor], batches: Batches
-) -> Lesson:
-    """What the objective may know: heads and statistics of the cached teacher features, never a
-    test image.
-    """
-    width = int(student.head.in_features if student.proj is None else student.proj.in_features)
+def objective_inputs(
+    settings: DistillSettings, student: Student, heads: Heads, batches: Batches
+) -> ObjectiveInputs:
+    """Heads and statistics of the cached teacher features; no test image takes part."""
     rows, labels = batches.features()
-    means = heads["probe"].clone()
+    zero_shot, probe = torch.from_numpy(heads.zero_shot), torch.from_numpy(heads.probe)
+    dim, means = probe.shape[1], probe.clone()
     for class_id in labels.unique():
         means[class_id] = rows[labels == class_id].mean(0)
-    conditions = [
-        pool.targets["conditions"].shape[1]
-        for pool, _ in batches.parts
-        if "conditions" in pool.targets
-    ]
-    return Lesson(
+    return ObjectiveInputs(
         settings,
-        len(heads["probe"]),
-        width,
-        heads["zero_shot"],
-        heads["probe"],
-        float(heads["logit_scale"]),
+        student.width,
+        zero_shot,
+        probe,
+        heads.logit_scale,
         functional.normalize(means, dim=-1),
-        rows.mean(0) if len(rows) else torch.zeros(heads["probe"].shape[1]),
-        rows.std(0).clamp(min=1e-6) if len(rows) > 1 else torch.ones(heads["probe"].shape[1]),
-        conditions[0] if conditions else 0,
-        frozenset(batches.has),  # type: ignore[arg-type]
+        rows.mean(0) if len(rows) else torch.zeros(dim),
+        rows.std(0).clamp(min=1e-6) if len(rows) > 1 else torch.ones(dim),
+        batches.condition_dim,
+        batches.has,
     )
 
 
 def steps_for(settings: DistillSettings, images: int) -> int:
-    """Number of updates: as set, or as many as ``epochs`` passes over the images take."""
+    """Number of updates: ``steps``, or those of ``epochs`` passes over the images."""
     if settings.epochs is None:
         return settings.steps
     return max(1, math.ceil(settings.epochs * images / settings.batch))
 
 
-def _train(ctx: StageContext, taught: Taught, batches: Batches) -> list[dict[str, float]]:
-    settings = ctx.settings.distill
+def _train(ctx: StageContext, model: StudentWithObjective, batches: Batches) -> History:
+    settings, device = ctx.settings.distill, ctx.host.device
     plan = FitPlan(
         steps_for(settings, batches.images),
         settings.lr,
@@ -170,26 +166,21 @@ def _train(ctx: StageContext, taught: Taught, batches: Batches) -> list[dict[str
         HEADS,
         no_decay=DENOISER,
     )
-    taught.settle(settings, 0)
-    taught.bf16 = _precision(ctx, taught.student, batches)
+    model.set_phase(settings, 0)
+    model.bf16 = _bf16(ctx, model.student, batches)
     meta_from = _first_meta_step(settings, plan.steps, batches)
-    meta = MetaStep(taught, settings.meta, lambda step: plan.lr * plan.rate(step))
-
-    def plain(step: int) -> StepResult:
-        batch = batches.at(step).to(ctx.host.device)
-        loss, values = taught.objective(taught(batch.images), batch, step)
-        return StepResult(loss, values, batch.wait_s, batch.tensors())
+    meta = MetaStep(model, settings.meta, lambda step: plan.lr * plan.rate(step))
 
     def loss_at(step: int) -> StepResult:
-        taught.settle(settings, step)
-        return (
-            plain(step)
-            if step < meta_from
-            else meta(step, batches.at(step, apart=True).to(ctx.host.device))
-        )
+        model.set_phase(settings, step)
+        if step >= meta_from:
+            return meta(step, batches.at(step, apart=True).to(device))
+        batch = batches.at(step).to(device)
+        loss, values = model.objective(model(batch.images), batch, step)
+        return StepResult(loss, values, batch.wait_s, batch.tensors())
 
     return fit(
-        taught,
+        model,
         loss_at,
         plan,
         folder=ctx.partial,
@@ -203,7 +194,7 @@ def _first_meta_step(settings: DistillSettings, steps: int, batches: Batches) ->
     """The first update that is a meta step; ``steps`` if none is.
 
     Raises:
-        ConfigError: meta steps are asked for and there is only one style to learn from.
+        ConfigError: meta steps on images of a single style.
     """
     if settings.meta.mode == "none":
         return steps
@@ -217,48 +208,19 @@ def _first_meta_step(settings: DistillSettings, steps: int, batches: Batches) ->
     return max(settings.feature_steps, round(settings.meta.warmup * steps))
 
 
-def _facts(
-    settings: DistillSettings,
-    student: Student,
-    spec: StudentSpec,
-    batches: Batches,
-    taught: Taught,
-    history: Any,
-) -> dict[str, Any]:
-    return {
-        "student": spec.arch,
-        "params": student.params,
-        "init": spec.init,
-        "objective": settings.objective,
-        "terms": taught.objective.weights,
-        "meta": settings.meta.mode,
-        "train": settings.train,
-        "feature_steps": settings.feature_steps,
-        "steps": steps_for(settings, batches.images),
-        "images_per_step": {pool.kind: count for pool, count in batches.parts},
-        "precision": "bf16" if taught.bf16 else "fp32",
-        "loss_first": history[0]["loss"],
-        "loss_last": history[-1]["loss"],
-    }
-
-
 def freeze_batch_norm(student: nn.Module) -> None:
-    """Batch-norm layers use and keep their running statistics; their scales and shifts are still
-    trained.
-    """
+    """Batch norms keep and use their running statistics; their scales and shifts still train."""
     for module in student.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
 
 
-def _precision(ctx: StageContext, student: nn.Module, batches: Batches) -> bool:
-    """Whether to train in bfloat16. "auto" measures once and remembers, so that a resumed run goes
-    on as it began.
-    """
-    wanted = ctx.settings.distill.precision
-    if wanted != "auto":
-        return wanted == "bf16"
-    remembered = ctx.partial / "precision.json"
-    if not remembered.exists():
-        write_json(remembered, autocast_pays(student, batches.at(0).images.to(ctx.host.device)))
-    return bool(json.loads(remembered.read_text()))
+def _bf16(ctx: StageContext, student: nn.Module, batches: Batches) -> bool:
+    """Whether to train in bfloat16; "auto" measures once, and a resumed run keeps the answer."""
+    precision = ctx.settings.distill.precision
+    if precision != "auto":
+        return precision == "bf16"
+    answer = ctx.partial / PRECISION
+    if not answer.exists():
+        write_json(answer, autocast_pays(student, batches.at(0).images.to(ctx.host.device)))
+    return bool(json.loads(answer.read_text()))

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.api import run_stages
+from compress.api import Run, run_stages
 from compress.engine.config import HostSettings, Settings
 from compress.engine.progress import RichProgress
-from compress.engine.runner import Run
 from compress.engine.seeds import numpy_rng
 from runtime import normalize
 from runtime.backends import load

@@ -1,3 +1,1 @@
-"""Quantization: where int8 goes (quantizer), the captured graph (graph), and the stage that trains
-it.
-"""
+"""Quantization: where int8 goes, its scales, the captured graph, and the training through it."""

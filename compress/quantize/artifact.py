@@ -1,7 +1,7 @@
-"""What the quantize stage leaves, and the only place that knows its file names.
+"""Files of the quantize stage.
 
 prepared.safetensors   the trained graph with the ranges of its fake quantizers: the int8 scales
-quantize.json          how it was made, and which views it was calibrated on
+quantize.json          the stage's facts and the views it was calibrated on
 history.json           one row per logged step; empty without training
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from compress.engine.store import write_json
 
 STATE, FACTS, HISTORY = "prepared.safetensors", "quantize.json", "history.json"
+Views = Sequence[Sequence[int | str]]  # [pool, image, view] each
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class QuantizeArtifact:
     folder: Path
 
     @property
-    def _facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = json.loads((self.folder / FACTS).read_text())
+    def _facts(self) -> Mapping[str, Any]:
+        facts: Mapping[str, Any] = json.loads((self.folder / FACTS).read_text())
         return facts
 
     @property
@@ -38,13 +39,14 @@ class QuantizeArtifact:
 
     @property
     def float_blocks(self) -> tuple[str, ...]:
-        """Blocks of the network that were left in float."""
+        """Blocks of the network that stay float."""
         return tuple(self._facts.get("float_blocks", ()))
 
     @property
-    def calibration(self) -> Any:
-        """Which views ranges were calibrated on."""
-        return self._facts["calibration"]
+    def calibration(self) -> Views:
+        """The views that ranges were calibrated on."""
+        views: Views = self._facts["calibration"]
+        return views
 
     def state(self) -> dict[str, Tensor]:
         """The prepared graph's weights and ranges."""
@@ -61,7 +63,7 @@ class QuantizeArtifact:
         self,
         state: Mapping[str, Tensor],
         facts: Mapping[str, Any],
-        calibration: Any,
+        calibration: Views,
         history: Sequence[Mapping[str, float]],
     ) -> None:
         """Writes all files of the stage."""

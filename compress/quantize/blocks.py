@@ -1,9 +1,7 @@
-"""Blocks of a student: its int8 operators, grouped by where they stand in the network (stem,
-stages, head).
+"""Blocks of a student: its int8 operators, grouped by place in the network (stem, stages, head).
 
-An operator belongs to the module whose ``forward`` calls it, so blocks carry the names that timm
-gives them: ``conv_stem``, ``blocks.3``, ``layer4``, ``head``. Those names are what
-    ``quantize.float_blocks`` takes.
+An operator belongs to the module whose ``forward`` calls it, so blocks carry timm's names
+(``conv_stem``, ``blocks.3``, ``layer4``, ``head``), which ``quantize.float_blocks`` takes.
 """
 
 from __future__ import annotations
@@ -18,14 +16,8 @@ from torch.fx import GraphModule, Node
 from compress.engine.errors import ConfigError, nearest
 from compress.quantize.quantizer import kind_of
 
-BLOCKS = 10
-"""Most blocks that a network is cut into: enough for the stages of every common student, few enough
-to time each.
-"""
-MAX_SHARE = 0.5
-"""A block with a larger share of the operators is cut into its children: the stages, not the whole
-trunk.
-"""
+BLOCKS = 10  # at most: enough for the stages of common students, few enough to time each
+MAX_SHARE = 0.5  # of the operators; a larger block is cut, e.g. the trunk into its stages
 TRUNK = "trunk"
 WEIGHTED = frozenset({"convolution", "linear"})
 
@@ -36,10 +28,9 @@ class Operator:
 
     Attributes:
         name: of its node in the captured graph.
-        path: the module whose forward calls it, without the leading "trunk."; "trunk" for the
-            trunk's own forward.
+        path: see `path_of`.
         kind: convolution, linear, addition or pool.
-        weight: name of its weights in the graph's state, None where it has none.
+        weight: name of its weights in the graph's state, None without any.
     """
 
     name: str
@@ -53,8 +44,8 @@ class Block:
     """Operators that are quantized, or left in float, together.
 
     Attributes:
-        name: for people.
-        paths: what ``quantize.float_blocks`` has to name.
+        name: as shown to users.
+        paths: its entries in ``quantize.float_blocks``.
         operators: in the order of the graph.
     """
 
@@ -64,30 +55,26 @@ class Block:
 
 
 def path_of(node: Node) -> str:
-    """The module whose forward calls ``node``."""
-    stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
+    """The module whose forward calls ``node``, without "trunk."; "trunk" for the trunk's own."""
+    stack = node.meta.get("nn_module_stack") or {}
     path = str(list(stack.values())[-1][0]) if stack else ""
-    return (
-        re.sub(r"@\d+", "", path).removeprefix(f"{TRUNK}.") or TRUNK
-    )  # "@1": the second call of a module
+    path = re.sub(r"@\d+", "", path)  # "@1": the second call of a module
+    return path.removeprefix(f"{TRUNK}.") or TRUNK
 
 
 def operators_of(graph: GraphModule) -> list[Operator]:
-    """Every operator that the quantizer annotated in a prepared graph, in its order."""
-    found = []
+    """The operators that the quantizer annotated in a prepared graph, in order."""
+    operators = []
     for node in graph.graph.nodes:
         kind = kind_of(node.target) if "quantization_annotation" in node.meta else None
         if kind is not None:
-            found.append(
-                Operator(
-                    node.name, path_of(node), kind, _weight(node) if kind in WEIGHTED else None
-                )
-            )
-    return found
+            weight = _weight(node) if kind in WEIGHTED else None
+            operators.append(Operator(node.name, path_of(node), kind, weight))
+    return operators
 
 
 def _weight(node: Node) -> str:
-    """The parameter behind the fake quantizer of a convolution's or linear layer's weights."""
+    """The parameter behind the fake quantizer of a layer's weights."""
     source: Any = node.args[1]
     while source.op == "call_module":
         source = source.args[0]
@@ -95,9 +82,7 @@ def _weight(node: Node) -> str:
 
 
 def covers(entry: str, path: str) -> bool:
-    """Whether the module ``entry`` is, or holds, the one at ``path``; "trunk" is the trunk's own
-    forward only.
-    """
+    """Whether module ``entry`` is, or holds, that at ``path``; "trunk" is its own forward only."""
     name = entry.removeprefix(f"{TRUNK}.")
     return path == name or path.startswith(f"{name}.")
 
@@ -108,11 +93,10 @@ def is_covered(entries: Iterable[str], path: str) -> bool:
 
 
 def check_entries(entries: Sequence[str], paths: Sequence[str]) -> None:
-    """Refuses a name of ``quantize.float_blocks`` that leaves nothing in float, and names that
-    leave everything in float.
+    """Refuses an entry of ``quantize.float_blocks`` that covers no operator, or covering all.
 
     Args:
-        paths: of all operators that could run in int8.
+        paths: of all operators that may run in int8.
 
     Raises:
         ConfigError: with the nearest name.
@@ -123,43 +107,36 @@ def check_entries(entries: Sequence[str], paths: Sequence[str]) -> None:
             got=", ".join(entries),
             remedy="ship fp32 instead",
         )
-    known = sorted(
-        {
-            ".".join(parts[:end])
-            for path in paths
-            for parts in [path.split(".")]
-            for end in range(1, 9)
-        }
-    )
+    known = {".".join(path.split(".")[:depth]) for path in paths for depth in range(1, 9)}
     for entry in entries:
         if not any(covers(entry, path) for path in paths):
             raise ConfigError(
                 "quantize.float_blocks names nothing that would run in int8",
                 got=repr(entry),
-                remedy=nearest(entry.removeprefix(f"{TRUNK}."), known),
+                remedy=nearest(entry.removeprefix(f"{TRUNK}."), sorted(known)),
             )
 
 
 def blocks_of(operators: Sequence[Operator], limit: int = BLOCKS) -> list[Block]:
     """Cuts a student into at most ``limit`` blocks, in the order of the graph.
 
-    First by the modules of the first level; then the largest block is cut into its children as long
-    as it holds more than ``MAX_SHARE`` of the operators. Children that are too many are dealt into
-    runs of neighbors. Blocks without weights (pooling) join the next one.
+    First by the modules of the first level; then the largest block is cut into its children while
+    it holds more than ``MAX_SHARE`` of the operators. Too many children are joined into runs of
+    neighbors. Blocks without weights (pooling) join the next one.
 
     Raises:
         ConfigError: a limit below 2.
     """
     if limit < 2:
         raise ConfigError("too few blocks", got=limit, expected="at least 2", remedy="--blocks 8")
-    made = _children("", operators)
+    blocks = _children("", operators)
     final: set[str] = set()  # cannot be cut, or not within the limit
     while True:
-        able = [block for block in made if block.name not in final]
-        large = max(able, key=lambda block: len(block.operators), default=None)
+        open_blocks = [block for block in blocks if block.name not in final]
+        large = max(open_blocks, key=lambda block: len(block.operators), default=None)
         if large is None or len(large.operators) <= MAX_SHARE * len(operators):
             break
-        at, room = made.index(large), limit - len(_weighted(made)) + 1
+        at, room = blocks.index(large), limit - len(_weighted(blocks)) + 1
         parts = _cut(large)
         if parts is None or room < 2:
             final.add(large.name)
@@ -167,24 +144,22 @@ def blocks_of(operators: Sequence[Operator], limit: int = BLOCKS) -> list[Block]
         if len(_weighted(parts)) > room:
             parts = _runs(large.paths[0], _weighted(parts), room)
             final.update(part.name for part in parts)
-        made[at : at + 1] = parts
-    made = _weighted(made)
-    return made if len(made) <= limit else _runs("", made, limit)
+        blocks[at : at + 1] = parts
+    blocks = _weighted(blocks)
+    return blocks if len(blocks) <= limit else _runs("", blocks, limit)
 
 
 def _children(prefix: str, operators: Sequence[Operator]) -> list[Block]:
     """One block per module directly below ``prefix``, in the order of their first operators."""
     depth = prefix.count(".") + 1 if prefix else 0
-    dealt: dict[str, list[Operator]] = {}
+    members: dict[str, list[Operator]] = {}
     for operator in operators:
-        dealt.setdefault(".".join(operator.path.split(".")[: depth + 1]), []).append(operator)
-    return [Block(path, (path,), tuple(found)) for path, found in dealt.items()]
+        members.setdefault(".".join(operator.path.split(".")[: depth + 1]), []).append(operator)
+    return [Block(path, (path,), tuple(group)) for path, group in members.items()]
 
 
 def _cut(block: Block) -> list[Block] | None:
-    """The children of a block; None where its own forward holds an operator that no child's name
-    could name.
-    """
+    """The children of a block; None if its own forward holds an operator, which no child names."""
     if len(block.paths) != 1:
         return None
     path = block.paths[0]
@@ -198,9 +173,7 @@ def _cut(block: Block) -> list[Block] | None:
 
 
 def _weighted(blocks: Sequence[Block]) -> list[Block]:
-    """The blocks, with those that hold no weights joined to the next one, which reads their
-    result.
-    """
+    """The blocks, those without weights joined to the next one, which reads their result."""
     out: list[Block] = []
     waiting: list[Block] = []
     for block in blocks:
@@ -209,21 +182,15 @@ def _weighted(blocks: Sequence[Block]) -> list[Block]:
             out.append(_joined(block.name, waiting))
             waiting = []
     if waiting:
-        out[-1:] = (
-            [_joined(out[-1].name, [out[-1], *waiting])]
-            if out
-            else [_joined(waiting[0].name, waiting)]
-        )
+        last = [*out[-1:], *waiting]
+        out[-1:] = [_joined(last[0].name, last)]
     return out
 
 
 def _runs(parent: str, blocks: Sequence[Block], count: int) -> list[Block]:
     """``count`` runs of neighbors with about as many operators each."""
-    total, runs, held = (
-        sum(len(block.operators) for block in blocks),
-        [[blocks[0]]],
-        len(blocks[0].operators),
-    )
+    total = sum(len(block.operators) for block in blocks)
+    runs, held = [[blocks[0]]], len(blocks[0].operators)
     for position, block in enumerate(blocks[1:], start=1):
         must = len(blocks) - position <= count - len(runs)  # as many blocks left as runs to open
         if len(runs) < count and (must or held >= total * len(runs) / count):
@@ -234,9 +201,7 @@ def _runs(parent: str, blocks: Sequence[Block], count: int) -> list[Block]:
 
 
 def _span(parent: str, names: Sequence[str]) -> str:
-    """ "blocks.2" and "blocks.4" -> "blocks.2-4"; names without a common parent are joined by a
-    plus.
-    """
+    """``blocks.2``, ``blocks.4`` -> ``blocks.2-4``; without a common parent ``layer1+layer3``."""
     if len(names) == 1:
         return names[0]
     last = names[-1].removeprefix(f"{parent}.")
@@ -244,8 +209,5 @@ def _span(parent: str, names: Sequence[str]) -> str:
 
 
 def _joined(name: str, blocks: Sequence[Block]) -> Block:
-    return Block(
-        name,
-        tuple(p for b in blocks for p in b.paths),
-        tuple(o for b in blocks for o in b.operators),
-    )
+    paths = tuple(path for block in blocks for path in block.paths)
+    return Block(name, paths, tuple(op for block in blocks for op in block.operators))

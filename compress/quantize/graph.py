@@ -1,38 +1,30 @@
-"""A student as a graph: capture, fold batch norms -> prepare (fake quantizers) -> calibrate, train
--> convert to int8.
+"""A student as a graph: capture and fold batch norms, prepare, (calibrate, train,) convert to int8.
 
-The graph is captured in inference mode with a free batch size, so it holds no dropout, no
-stochastic depth and no
-batch statistics: training it means training exactly the function that ships. It has no train/eval
-    modes to switch
-either; ``PreparedStudent`` makes those calls harmless.
+The graph is captured in inference mode with a free batch size, so it holds no dropout, stochastic
+depth or batch statistics: training it trains exactly the function that ships.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from compress.engine.errors import ExportError
-
-STATE_FILE = "prepared.safetensors"
+from compress.quantize.artifact import STATE, QuantizeArtifact
 
 
 class PreparedStudent(nn.Module):
     """A graph with fake quantizers: ``images (B, 3, S, S) -> logits (B, K)``, trainable like any
     module.
 
-    ``train()`` and ``eval()`` do nothing: a captured graph refuses them, and this one computes the
-    same in both.
+    ``train()`` and ``eval()`` do nothing: a captured graph refuses them and has no such modes.
     """
 
     def __init__(self, graph: GraphModule) -> None:
@@ -48,11 +40,9 @@ class PreparedStudent(nn.Module):
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Silences the exporters' progress talk and deprecation notes; errors still raise."""
-    loggers = [
-        logging.getLogger(name)
-        for name in ("torch.onnx", "torch.export", "torchao", "onnxscript", "onnx_ir")
-    ]
+    """Silences the exporters' progress and deprecation messages; errors still raise."""
+    names = ("torch.onnx", "torch.export", "torchao", "onnxscript", "onnx_ir")
+    loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]
     try:
         for logger in loggers:
@@ -77,9 +67,7 @@ def fold_batch_norms(graph: GraphModule) -> None:
     _fuse_conv_bn_(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
-    graph.requires_grad_(
-        True
-    )  # a bias that folding made for a convolution without one would not be trained
+    graph.requires_grad_(True)  # else a bias that folding adds to a convolution stays untrained
 
 
 def drop_dropouts(graph: GraphModule) -> None:
@@ -94,25 +82,23 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
     """The inference graph of ``model`` with batch norms folded; ``model`` itself is not changed.
 
     Args:
-        model: ``(B, 3, S, S) -> (B, K)``; a ``reparameterize`` step (RepVGG, MobileOne, FastViT) is
-            taken first.
+        model: ``(B, 3, S, S) -> (B, K)``; a ``reparameterize`` method (RepVGG, MobileOne, FastViT)
+            runs first.
         example: ``(B, 3, S, S)`` float32; only its shape matters.
 
     Raises:
-        ExportError: when torch.export cannot capture the model.
+        ExportError: torch.export cannot capture the model.
     """
     twin = copy.deepcopy(model).cpu().float().eval()
     for module in twin.modules():
         step = getattr(module, "reparameterize", None)
         if callable(step):
             step()
-    shape = torch.zeros(
-        (2, *example.shape[1:]), dtype=torch.float32
-    )  # batch 1 would be specialized
+    images = torch.zeros((2, *example.shape[1:]))  # a batch of 1 would be specialized
     try:
         with quiet_exporter():
             batch = torch.export.Dim("batch", min=1)
-            graph = torch.export.export(twin, (shape,), dynamic_shapes=({0: batch},)).module()
+            graph = torch.export.export(twin, (images,), dynamic_shapes=({0: batch},)).module()
     except Exception as error:
         raise ExportError(
             f"{type(model).__name__} cannot be captured as a graph",
@@ -129,15 +115,14 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
 def prepare(
     student: nn.Module, example: Tensor, float_blocks: Sequence[str] = ()
 ) -> PreparedStudent:
-    """The student with fake quantizers inserted: observers on, fake quantization on, not yet
-    calibrated.
+    """The student with fake quantizers: observers and rounding on, not yet calibrated.
 
     Args:
-        float_blocks: modules whose operators stay in float ("layer4", "blocks.5.0", "head"), see
+        float_blocks: modules whose operators stay float ("layer4", "blocks.5.0", "head"), see
             ``blocks.py``.
 
     Raises:
-        ExportError: when torch.export cannot capture the model.
+        ExportError: torch.export cannot capture the model.
         ConfigError: a name of ``float_blocks`` that leaves nothing in float.
     """
     from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
@@ -146,81 +131,38 @@ def prepare(
     from compress.quantize.quantizer import RULES, EdgeQuantizer
 
     graph = capture(student, example)
-    check_entries(
-        float_blocks, [path_of(node) for node in graph.graph.nodes if node.target in RULES]
-    )
+    paths = [path_of(node) for node in graph.graph.nodes if node.target in RULES]
+    check_entries(float_blocks, paths)
     with quiet_exporter():
         quantizer = EdgeQuantizer(lambda node: is_covered(float_blocks, path_of(node)))
         return PreparedStudent(prepare_qat_pt2e(graph, quantizer))
 
 
-def fake_quantizers(model: nn.Module) -> list[nn.Module]:
-    """Every fake quantizer, in graph order."""
-    from torchao.quantization.pt2e import FakeQuantize
-
-    return [module for module in model.modules() if isinstance(module, FakeQuantize)]
-
-
-def set_observers(model: nn.Module, *, observe: bool, quantize: bool) -> None:
-    """Switches range observation and rounding of every fake quantizer; both states are saved with
-    the weights.
-    """
-    for module in fake_quantizers(model):
-        module.observer_enabled[0] = int(observe)  # type: ignore[index, operator]
-        module.fake_quant_enabled[0] = int(quantize)  # type: ignore[index, operator]
-
-
-def set_averaging(model: nn.Module, constant: float) -> None:
-    """Weight of the newest batch in each activation's running range (weights always use their
-    current range).
-    """
-    for module in fake_quantizers(model):
-        if not module.is_per_channel:
-            module.activation_post_process.averaging_constant = constant  # type: ignore[union-attr]
-
-
 def convert(prepared: PreparedStudent) -> GraphModule:
-    """The real int8 graph: weights stored as int8, quantize/dequantize pairs on activations.
-    ``prepared`` is kept.
-    """
+    """The int8 graph of a copy: int8 weights, quantize/dequantize pairs on activations."""
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
     with quiet_exporter():
         return convert_pt2e(copy.deepcopy(prepared.graph))
 
 
-def save_prepared(prepared: PreparedStudent, folder: Path) -> None:
-    """Writes weights, ranges and observer states as safetensors."""
-    from safetensors.torch import save_file
-
-    state = {
-        name: value.detach().clone().contiguous() for name, value in prepared.state_dict().items()
-    }
-    save_file(state, folder / STATE_FILE)
-
-
-def load_prepared(student: nn.Module, folder: Path) -> PreparedStudent:
-    """The prepared graph that the quantize stage stored in ``folder``.
+def load_prepared(student: nn.Module, artifact: QuantizeArtifact) -> PreparedStudent:
+    """The prepared graph of a finished quantize stage.
 
     Args:
-        student: the float student it was made from (its architecture is captured again; its weights
-            are replaced).
-        folder: a finished quantize stage.
+        student: the float student it was made from; its architecture is captured again and its
+            weights are replaced.
 
     Raises:
-        ExportError: when the stored state does not fit this student.
+        ExportError: the stored state does not fit this student.
     """
-    from safetensors.torch import load_file
-
-    facts = json.loads((folder / "quantize.json").read_text())
-    example = torch.zeros((2, 3, facts["input_size"], facts["input_size"]))
-    prepared = prepare(student, example, facts.get("float_blocks", ()))
-    state = load_file(folder / STATE_FILE)
+    example = torch.zeros((2, 3, artifact.input_size, artifact.input_size))
+    prepared = prepare(student, example, artifact.float_blocks)
     try:
-        prepared.load_state_dict(state)
+        prepared.load_state_dict(artifact.state())
     except RuntimeError as error:
         raise ExportError(
-            f"{STATE_FILE} does not belong to this student",
+            f"{STATE} does not belong to this student",
             got=str(error).splitlines()[-1].strip(),
             expected="the state that the quantize stage made from the same student",
             remedy="remake it: compress clean, then compress build",

@@ -1,11 +1,10 @@
 """Stage "quantize": calibrate on training views, then train through the rounding.
 
-The loss is the distillation objective's, if that is about logits alone; otherwise the float student
-is the teacher of its int8 twin, so that no method gets targets here that it did not have before.
+The loss is the distillation objective if that is on logits alone; otherwise the float student is
+the teacher of its int8 twin, so no method gets targets here that it lacked before.
 
-Which of the two results is kept (calibrated only, or trained) is decided by their loss on training
-views that neither has seen; test images take no part. Both losses are in the facts, so a training
-that did not help is visible.
+The lower loss on unseen training views decides which weights are kept, calibrated or trained; test
+images take no part. Both losses are in the facts, so a training that did not help is visible.
 """
 
 from __future__ import annotations
@@ -14,77 +13,60 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from compress.distill.artifact import DistillArtifact
 from compress.distill.batches import Batch, Batches
-from compress.distill.loop import FitPlan, StepResult, fit
-from compress.distill.objectives import Objective, Outputs, kl_distill, recipe_for
-from compress.distill.stage import lesson_for
-from compress.distill.students import Student, load_student
+from compress.distill.loop import FitPlan, History, StepResult, fit
+from compress.distill.losses import kl_distill
+from compress.distill.objectives import Objective, objective_spec
+from compress.distill.stage import objective_inputs
+from compress.distill.students import Outputs, Student
 from compress.engine.stage import StageContext
-from compress.engine.store import write_json
-from compress.quantize.graph import (
-    PreparedStudent,
-    fake_quantizers,
-    prepare,
-    save_prepared,
-    set_averaging,
-    set_observers,
-)
+from compress.quantize.artifact import QuantizeArtifact
+from compress.quantize.graph import PreparedStudent, prepare
+from compress.quantize.scales import calibrate, fake_quantizers, set_observers
+from compress.teacher.artifact import TeacherArtifact
 
-CALIBRATION_CHUNK = 32
-"""Images per calibration batch; a range is the mean of the batches' ranges, so that one outlier
-cannot set it.
-"""
-TRAINING_AVERAGING = 0.01  # torch's default for moving ranges
-Loss = Callable[
-    [Tensor, Batch], tuple[Tensor, dict[str, float]]
-]  # (logits (B, K), batch) -> loss, numbers
-PROBE_BATCHES = 4
-"""Unseen training batches on which calibrated and trained weights are compared."""
+PROBE_BATCHES = 4  # unseen training batches that calibrated and trained weights are compared on
+Loss = Callable[[Tensor, Batch], tuple[Tensor, dict[str, float]]]  # logits (B, K) -> loss, numbers
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Writes prepared.safetensors (the trained graph with its ranges), quantize.json and
-    history.json.
-    """
+    """Writes the prepared graph with its ranges, how it was made, and the training history."""
     settings = ctx.settings.quantize
-    student = load_student(ctx.inputs["distill"].path)
-    preprocess = student.spec.preprocess(ctx.settings.image)
-    batches = Batches(ctx, preprocess, "quantize")
+    student = DistillArtifact(ctx.inputs["distill"].path).student()
+    batches = Batches(ctx, student.spec.preprocess(ctx.settings.image), "quantize")
     try:
-        objective = quantize_loss(ctx, student, batches)
+        loss = quantize_loss(ctx, student, batches)
         images, calibrated_on = batches.calibration(settings.calibration_images)
         prepared = prepare(student, images, settings.float_blocks)
         prepared.to(memory_format=torch.channels_last)
         calibrate(prepared, images)
-        before = {name: value.detach().clone() for name, value in prepared.state_dict().items()}
-        history = _train(ctx, prepared, batches, objective)
+        calibrated = _copy_state(prepared)
+        history = _train(ctx, prepared, batches, loss)
         probe = [batches.at(settings.steps + index) for index in range(PROBE_BATCHES)]
     finally:
         batches.close()
 
     set_observers(prepared, observe=False, quantize=True)
-    losses = {"fp32": mean_loss(student, probe, objective)}
+    losses = {"fp32": mean_loss(student, probe, loss)}
     if history:
-        losses["qat"] = mean_loss(prepared, probe, objective)
-        trained = {name: value.detach().clone() for name, value in prepared.state_dict().items()}
-    prepared.load_state_dict(before)
+        losses["qat"] = mean_loss(prepared, probe, loss)
+        trained = _copy_state(prepared)
+    prepared.load_state_dict(calibrated)
     set_observers(prepared, observe=False, quantize=True)
-    losses["calibrated"] = mean_loss(prepared, probe, objective)
+    losses["calibrated"] = mean_loss(prepared, probe, loss)
     kept = "qat" if losses.get("qat", float("inf")) <= losses["calibrated"] else "calibrated"
     if kept == "qat":
         prepared.load_state_dict(trained)
     elif history:
         ctx.progress.note(
             f"quantization-aware training did not help (loss {losses['qat']:.4f}, calibration "
-            "alone "
-            f"{losses['calibrated']:.4f} on unseen training views): the calibrated weights are kept"
+            f"alone {losses['calibrated']:.4f} on unseen training views): the calibrated weights "
+            "are kept"
         )
 
-    save_prepared(prepared, ctx.folder)
-    write_json(ctx.folder / "history.json", history)
     facts = {
         "mode": settings.mode,
         "kept": kept,
@@ -95,79 +77,54 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "input_size": student.spec.input_size,
         "float_blocks": list(settings.float_blocks),
     }
-    write_json(ctx.folder / "quantize.json", {**facts, "calibration": calibrated_on})
+    QuantizeArtifact(ctx.folder).write(prepared.state_dict(), facts, calibrated_on, history)
     return facts
 
 
-def calibrate(prepared: PreparedStudent, images: Tensor) -> None:
-    """Sets every range to the mean over batches of the batch's range; leaves observers and rounding
-    switched on.
-
-    Args: images: ``(n, 3, S, S)`` float32, normalized; they are dealt into batches so that each
-        holds every kind
-    of image.
-    """
-    set_observers(prepared, observe=True, quantize=False)  # ranges of the float activations
-    chunks = max(1, len(images) // CALIBRATION_CHUNK)
-    with torch.no_grad():
-        for index in range(chunks):
-            set_averaging(prepared, 1 / (index + 1))
-            prepared(images[index::chunks])
-    set_averaging(prepared, TRAINING_AVERAGING)
-    set_observers(prepared, observe=True, quantize=True)
+def _copy_state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
 def quantize_loss(ctx: StageContext, student: Student, batches: Batches) -> Loss:
-    """What the int8 twin is trained for."""
+    """The loss of quantization-aware training."""
     settings = ctx.settings.distill
-    if not recipe_for(settings).logits_only:
+    if objective_spec(settings).logits_only:
+        heads = TeacherArtifact(ctx.inputs["teacher"].path).heads()
+        objective = Objective(objective_inputs(settings, student, heads, batches))
+        return lambda logits, batch: objective(Outputs(logits[:, :0], logits), batch)
 
-        def imitate(logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-            with torch.no_grad():
-                wanted = student(batch.images)
-            loss = kl_distill(logits, wanted, settings.temperature)
-            return loss, {"imitate": float(loss.detach())}
+    def imitate(logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        with torch.no_grad():
+            target = student(batch.images)
+        loss = kl_distill(logits, target, settings.temperature)
+        return loss, {"imitate": float(loss.detach())}
 
-        return imitate
-    heads = load_file(ctx.inputs["teacher"].path / "heads.safetensors")
-    objective = Objective(lesson_for(settings, student, heads, batches))
-
-    def same(logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        loss, values = objective(Outputs(logits[:, :0], logits), batch)
-        return loss, values
-
-    return same
+    return imitate
 
 
-def mean_loss(model: nn.Module, batches: Sequence[Batch], objective: Loss) -> float:
-    """The objective's mean over batches, without gradients."""
-    with torch.no_grad():
-        return float(
-            sum(float(objective(model(batch.images), batch)[0]) for batch in batches) / len(batches)
-        )
+@torch.no_grad()
+def mean_loss(model: nn.Module, batches: Sequence[Batch], loss: Loss) -> float:
+    """Mean loss over batches."""
+    return sum(float(loss(model(batch.images), batch)[0]) for batch in batches) / len(batches)
 
 
-def _train(
-    ctx: StageContext, prepared: PreparedStudent, batches: Batches, objective: Loss
-) -> list[dict[str, float]]:
-    """Quantization-aware training; observers stop at ``freeze_at`` so that the last steps train for
-    the final grid.
-    """
+def _train(ctx: StageContext, prepared: PreparedStudent, batches: Batches, loss: Loss) -> History:
+    """Quantization-aware training; from ``freeze_at`` on the ranges are fixed."""
     settings, distill = ctx.settings.quantize, ctx.settings.distill
     if settings.mode == "ptq" or settings.steps == 0:
         return []
-    frozen_from = round(settings.freeze_at * settings.steps)
+    freeze_from = round(settings.freeze_at * settings.steps)
 
     def loss_at(step: int) -> StepResult:
         batch = batches.at(step)
         try:
-            loss, values = objective(prepared(batch.images), batch)
+            value, numbers = loss(prepared(batch.images), batch)
         except AssertionError:  # torchao's observers refuse a range that is NaN
-            loss, values = torch.tensor(float("nan")), {}
-        return StepResult(loss, values, batch.wait_s, batch.tensors())
+            value, numbers = torch.tensor(float("nan")), {}
+        return StepResult(value, numbers, batch.wait_s, batch.tensors())
 
     def freeze(step: int) -> None:
-        if step + 1 >= frozen_from:
+        if step + 1 >= freeze_from:
             set_observers(prepared, observe=False, quantize=True)
 
     plan = FitPlan(

@@ -12,12 +12,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from compress.distill.students import load_student
+from compress.distill.artifact import DistillArtifact
 from compress.engine.errors import ExportError
 from compress.engine.stage import StageContext
 from compress.evaluate.metrics import paired, softmax, top1
+from compress.quantize.artifact import QuantizeArtifact
 from compress.quantize.blocks import BLOCKS, Block, blocks_of, operators_of
-from compress.quantize.graph import PreparedStudent, load_prepared, set_observers
+from compress.quantize.graph import PreparedStudent, load_prepared
+from compress.quantize.scales import set_observers
 from export.bundle.write import MODELS
 from export.onnx.convert import save
 from export.onnx.float_blocks import float_weights, leave_float, left_float
@@ -53,9 +55,10 @@ class Mixtures:
     ) -> None:
         self.views, self._scratch, self._progress = views, scratch, ctx.progress
         self._bundle = ctx.inputs["export"].path / "bundle"
-        student = load_student(ctx.inputs["distill"].path)
+        student = DistillArtifact(ctx.inputs["distill"].path).student()
         self.spec: PreprocessSpec = student.spec.preprocess(ctx.settings.image)
-        self.prepared: PreparedStudent = load_prepared(student, ctx.inputs["quantize"].path)
+        quantized = QuantizeArtifact(ctx.inputs["quantize"].path)
+        self.prepared: PreparedStudent = load_prepared(student, quantized)
         set_observers(self.prepared, observe=False, quantize=True)
         self._operators = operators_of(self.prepared.graph)
         self.blocks: list[Block] = blocks_of(self._operators, limit) if self._operators else []

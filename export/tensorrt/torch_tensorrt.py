@@ -164,13 +164,13 @@ def bench(
     Raises:
         ExportError, MissingExtraError: as ``compile_student``.
     """
-    from compress.distill.students import load_student
+    from compress.distill.artifact import DistillArtifact
 
     if not (run / "distill").exists():
         raise ExportError(
             "not a finished run", got=run, expected="a folder with a student in distill/"
         )
-    student = load_student(run / "distill")
+    student = DistillArtifact(run / "distill").student()
     size = student.spec.input_size
     runners = {
         name: compile_student(student, size, precision=name, max_batch=batch, device=device)

@@ -1,6 +1,4 @@
-"""Oracles of the diffusion: the schedule's known values, the variance's bounds, which head a loss
-moves, guidance.
-"""
+"""Oracles of the diffusion: known schedule values, variance bounds, loss terms, guidance."""
 
 from __future__ import annotations
 
@@ -82,7 +80,7 @@ def test_respacing_keeps_the_signal_at_the_kept_steps_and_both_ends() -> None:
     )
 
 
-def test_the_sinusoid_tells_steps_apart() -> None:
+def test_sinusoids_of_different_steps_are_far_apart() -> None:
     embedded = sinusoid(torch.arange(1000))
     assert embedded.shape == (1000, 256) and torch.equal(embedded[0, :128], torch.ones(128))
     assert float(torch.cdist(embedded, embedded).fill_diagonal_(9).min()) > 0.3
@@ -103,7 +101,7 @@ def test_the_vlb_trains_the_variance_and_not_the_mean() -> None:
     assert float(mse[2:].abs().max()) == 0 and float(mse[:2].abs().max()) > 0
 
 
-def test_the_vlb_is_zero_for_a_perfect_guess_and_the_posteriors_variance() -> None:
+def test_the_vlb_is_zero_for_a_perfect_prediction_and_the_posteriors_variance() -> None:
     schedule, x0, noise, t = (
         NoiseSchedule.cosine(50),
         torch.randn(49, 2),

@@ -1,11 +1,9 @@
-"""Oracles of GenDD: the contraction identity, chunks, the zero-initialized loss, what sampling
-returns.
-"""
+"""Oracles of GenDD: contraction identity, chunks, zero-initialized loss, sampling."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -32,6 +30,7 @@ from compress.distill.gendd import (
     sampled_logits,
     split,
 )
+from compress.distill.terms import ObjectiveInputs
 from compress.engine.config import DistillSettings, GenddSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import torch_rng
@@ -54,25 +53,23 @@ def unit(*shape: int, what: str) -> Tensor:
 
 
 @dataclass
-class Lesson:
-    settings: DistillSettings = DistillSettings(gendd=SMALL, smooth=0.0)
-    zero_shot: Tensor = field(default_factory=lambda: unit(K, D, what="text"))
-    probe: Tensor = field(default_factory=lambda: unit(K, D, what="probe"))
-    class_means: Tensor = field(default_factory=lambda: unit(K, D, what="means"))
-    feature_mean: Tensor = field(default_factory=lambda: torch.linspace(-0.5, 0.5, D))
-    feature_std: Tensor = field(default_factory=lambda: torch.linspace(0.1, 0.4, D))
-    logit_scale: float = 10.0
-
-
-@dataclass
 class Targets:
     teacher_features: Tensor
     labels: Tensor
 
 
-def lesson(smooth: float = 0.0, center: str = "probe_row", **gendd: object) -> Lesson:
+def inputs(smooth: float = 0.0, center: str = "probe_row", **gendd: object) -> ObjectiveInputs:
     options = SMALL.model_copy(update=gendd)
-    return Lesson(DistillSettings(gendd=options, smooth=smooth, center=center))  # type: ignore[arg-type]
+    return ObjectiveInputs(
+        DistillSettings(gendd=options, smooth=smooth, center=center),  # type: ignore[arg-type]
+        width=WIDTH,
+        zero_shot=unit(K, D, what="text"),
+        probe=unit(K, D, what="probe"),
+        logit_scale=10.0,
+        class_means=unit(K, D, what="means"),
+        feature_mean=torch.linspace(-0.5, 0.5, D),
+        feature_std=torch.linspace(0.1, 0.4, D),
+    )
 
 
 def batch(count: int = 64) -> Targets:
@@ -121,19 +118,20 @@ def test_soft_labels_give_the_mean_center_and_one_hot_ones_the_row() -> None:
 
 
 def test_the_three_centers_are_three_tables_and_an_unknown_one_is_an_error() -> None:
-    found = [centers(lesson(center=name)) for name in CENTERS]
+    found = [centers(inputs(center=name)) for name in CENTERS]
     assert all(table.shape == (K, D) for table in found)
     assert not torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
-    wrong = Lesson(DistillSettings().model_copy(update={"center": "txt"}))
+    settings = DistillSettings().model_copy(update={"center": "txt"})
+    wrong = replace(inputs(), settings=settings)
     with pytest.raises(ConfigError, match="did you mean 'text'"):
         centers(wrong)
 
 
-def test_without_contraction_no_label_is_looked_at() -> None:
+def test_without_contraction_no_label_is_needed() -> None:
     unlabeled = Targets(batch().teacher_features, torch.full((64,), 10**6))
-    assert torch.isfinite(ContractionTerm(WIDTH, lesson(0.0))(torch.randn(64, WIDTH), unlabeled))
+    assert torch.isfinite(ContractionTerm(WIDTH, inputs(0.0))(torch.randn(64, WIDTH), unlabeled))
     with pytest.raises(IndexError):
-        ContractionTerm(WIDTH, lesson(0.9))(torch.randn(64, WIDTH), unlabeled)
+        ContractionTerm(WIDTH, inputs(0.9))(torch.randn(64, WIDTH), unlabeled)
 
 
 # tokens
@@ -150,12 +148,12 @@ def test_a_width_that_does_not_divide_names_one_that_does() -> None:
     with pytest.raises(
         ConfigError, match=r"token_dim=3 for D=8 .* --set distill.gendd.token_dim=[24]"
     ):
-        GenddTerm(WIDTH, lesson(token_dim=3))
+        GenddTerm(WIDTH, inputs(token_dim=3))
 
 
 def test_more_sampling_than_diffusion_steps_is_an_error_before_any_training() -> None:
     with pytest.raises(ConfigError, match=r"sampling_steps=60 .* 2\.\.50"):
-        GenddTerm(WIDTH, lesson(sampling_steps=60))
+        GenddTerm(WIDTH, inputs(sampling_steps=60))
 
 
 # loss
@@ -165,7 +163,7 @@ def test_more_sampling_than_diffusion_steps_is_an_error_before_any_training() ->
 def test_before_training_no_noise_is_predicted_so_the_mse_is_one_for_any_target(
     scale: float,
 ) -> None:
-    term = GenddTerm(WIDTH, lesson(repeats=50))
+    term = GenddTerm(WIDTH, inputs(repeats=50))
     many = Targets(scale * torch.randn(200, D), torch.zeros(200))
     mse, _ = term.terms(torch.randn(200, WIDTH), many)
     assert len(mse) == 200 * 4 * 50
@@ -192,14 +190,14 @@ def test_mixup_mixes_condition_and_target_alike() -> None:
     assert torch.allclose(target, 2 * condition, atol=1e-5) and not torch.allclose(condition, rows)
     assert torch.allclose(condition.mean(0), rows.mean(0), atol=1e-5)
     first, second = (
-        float(GenddTerm(WIDTH, lesson(mixup_beta=b))(torch.randn(64, WIDTH), batch()))
+        float(GenddTerm(WIDTH, inputs(mixup_beta=b))(torch.randn(64, WIDTH), batch()))
         for b in (0.0, 1.0)
     )
     assert math.isfinite(first) and math.isfinite(second)
 
 
 def test_the_loss_depends_on_the_global_seed_alone_and_reaches_the_student() -> None:
-    term, pooled = GenddTerm(WIDTH, lesson()), torch.randn(64, WIDTH)
+    term, pooled = GenddTerm(WIDTH, inputs()), torch.randn(64, WIDTH)
     perturbed(term)
 
     def loss(seed: int) -> Tensor:
@@ -213,7 +211,7 @@ def test_the_loss_depends_on_the_global_seed_alone_and_reaches_the_student() -> 
 
 
 def test_the_control_is_the_mean_square_of_a_bias_free_projection() -> None:
-    given = lesson(0.9)
+    given = inputs(0.9)
     term, pooled, targets = ContractionTerm(WIDTH, given), torch.randn(64, WIDTH), batch()
     contracted = 0.1 * targets.teacher_features + 0.9 * given.probe[targets.labels]
     expected = (
@@ -247,7 +245,7 @@ def test_repeats_are_outermost_so_the_mean_is_over_one_image() -> None:
 
 
 def test_sampling_repeats_with_its_generator_and_ends_without_noise() -> None:
-    term, pooled = GenddTerm(WIDTH, lesson(guidance_scale=2.0)), torch.randn(6, WIDTH)
+    term, pooled = GenddTerm(WIDTH, inputs(guidance_scale=2.0)), torch.randn(6, WIDTH)
     perturbed(term, 0.02)
 
     def drawn(seed: int, **options: float) -> Tensor:
@@ -269,11 +267,9 @@ def test_logits_are_scaled_cosines() -> None:
     assert torch.equal(feature_logits(3 * head, head, 10.0).argmax(1), torch.arange(K))
 
 
-def test_it_learns_to_generate_an_affine_target_and_averaging_n_samples_divides_the_variance_by_n() -> (
-    None
-):
+def test_it_learns_an_affine_target_and_n_samples_divide_the_variance_by_n() -> None:
     given = replace(
-        lesson(width=64, repeats=4), feature_mean=torch.zeros(4), feature_std=torch.ones(4)
+        inputs(width=64, repeats=4), feature_mean=torch.zeros(4), feature_std=torch.ones(4)
     )
     given = replace(given, probe=unit(K, 4, what="probe4"))
     term = GenddTerm(WIDTH, given)
@@ -305,15 +301,13 @@ def test_it_learns_to_generate_an_affine_target_and_averaging_n_samples_divides_
     assert explained(draws) > 0.95
     single, averaged = draws.var(0).mean(), draws.view(4, 4, 100, 4).mean(1).var(0).mean()
     assert float(single) > 0 and float(averaged / single) == pytest.approx(1 / 4, rel=0.15)
-    # why the guess of x0 has a limit: at the last index it divides by hardly any signal
+    # why the estimate of x0 has a limit: at the last index it divides by hardly any signal
     term.options = term.options.model_copy(update={"sample_clip": None})
     assert explained(draw_features(term, z, samples=1)) < 0
 
 
 def test_the_samples_of_an_image_are_distinguishable_from_its_neighbors() -> None:
-    """After averaging, row i must belong to image i: with a denoiser that answers the condition,
-    rows keep their order.
-    """
+    """With a denoiser that answers the condition, row i of the average belongs to image i."""
 
     class Echo(Denoiser):
         def forward(

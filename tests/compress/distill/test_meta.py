@@ -1,6 +1,4 @@
-"""Meta-distillation: the MLDG identities on quadratics, and the step on a real student (methods.md
-E.7, 2, 3 and 6).
-"""
+"""Meta-distillation: the MLDG identities on quadratics, and the step on a real student."""
 
 from __future__ import annotations
 
@@ -15,9 +13,10 @@ from torch import Tensor, nn
 
 from compress.distill.batches import Batch
 from compress.distill.meta import MODES, MetaStep, exact, first_order, reptile
-from compress.distill.objectives import Lesson, Objective
-from compress.distill.stage import Taught
+from compress.distill.objectives import Objective
+from compress.distill.stage import StudentWithObjective
 from compress.distill.students import StudentSpec, build
+from compress.distill.terms import ObjectiveInputs
 from compress.engine.config import DistillSettings, MetaSettings
 from compress.engine.errors import ConfigError
 
@@ -84,15 +83,14 @@ def test_reptile_is_first_order_with_plain_inner_steps() -> None:
         gradient(reptile, 0.0)
 
 
-def taught(batch_norm: bool) -> Taught:
+def model_with_objective(batch_norm: bool) -> StudentWithObjective:
     torch.manual_seed(0)
     spec = StudentSpec("test_resnet", 5, None, 32, (0.5,) * 3, (0.5,) * 3, "random")
     student = build(spec)
     head = torch.nn.functional.normalize(torch.randn(5, 8), dim=-1)
-    lesson = Lesson(
+    inputs = ObjectiveInputs(
         DistillSettings(alpha=1),
-        5,
-        int(student.head.in_features),
+        student.width,
         head,
         head,
         10.0,
@@ -100,12 +98,12 @@ def taught(batch_norm: bool) -> Taught:
         torch.zeros(8),
         torch.ones(8),
     )
-    made = Taught(student, Objective(lesson)).train()
+    model = StudentWithObjective(student, Objective(inputs)).train()
     if not batch_norm:
-        for module in made.modules():
+        for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
-    return made
+    return model
 
 
 def batch() -> Batch:
@@ -121,7 +119,7 @@ def batch() -> Batch:
     )
 
 
-def filled(model: Taught, mode: str, alpha: float) -> list[Tensor]:
+def filled(model: StudentWithObjective, mode: str, alpha: float) -> list[Tensor]:
     result = MetaStep(model, MetaSettings(mode=mode, inner_lr=alpha), lambda step: 0.1)(0, batch())  # type: ignore[arg-type]
     assert result.backward is not None
     result.backward()
@@ -130,7 +128,7 @@ def filled(model: Taught, mode: str, alpha: float) -> list[Tensor]:
 
 @pytest.mark.parametrize("mode", ["exact", "first_order"])
 def test_without_an_inner_step_it_is_plain_distillation_on_both_groups(mode: str) -> None:
-    model = taught(batch_norm=False)
+    model = model_with_objective(batch_norm=False)
     got = filled(copy.deepcopy(model), mode, alpha=0.0)
     whole = batch()
     for rows in (whole.group, ~whole.group):
@@ -145,7 +143,7 @@ def test_without_an_inner_step_it_is_plain_distillation_on_both_groups(mode: str
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("alpha", [1e-6, 0.5])
 def test_running_statistics_move_exactly_as_in_a_plain_step(mode: str, alpha: float) -> None:
-    model = taught(batch_norm=True)
+    model = model_with_objective(batch_norm=True)
     plain = copy.deepcopy(model)
     plain.objective(plain(batch().images), batch())
     filled(model, mode, alpha)
@@ -155,10 +153,10 @@ def test_running_statistics_move_exactly_as_in_a_plain_step(mode: str, alpha: fl
 
 def test_an_inner_step_changes_the_gradient_and_the_modes_differ() -> None:
     made = {
-        mode: torch.cat([g.flatten() for g in filled(taught(True), mode, 0.3)])
+        mode: torch.cat([g.flatten() for g in filled(model_with_objective(True), mode, 0.3)])
         for mode in ("exact", "first_order")
     }
-    none = torch.cat([g.flatten() for g in filled(taught(True), "first_order", 0.0)])
+    none = torch.cat([g.flatten() for g in filled(model_with_objective(True), "first_order", 0.0)])
     assert float((made["first_order"] - none).norm() / none.norm()) > 1e-3
     assert float((made["exact"] - made["first_order"]).norm() / none.norm()) > 1e-4
 

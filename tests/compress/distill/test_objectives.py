@@ -1,6 +1,4 @@
-"""Oracles of the specification (methods.md A.7, B.7): limits, directions and scales of the
-losses.
-"""
+"""Oracles of losses and objectives: limits, directions and scales."""
 
 from __future__ import annotations
 
@@ -14,20 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from compress.distill.batches import Batch
-from compress.distill.objectives import (
-    FEATURE_LOSSES,
-    OBJECTIVES,
-    TERMS,
-    ConditionTerm,
-    FeatureTerm,
-    Lesson,
-    Objective,
-    Outputs,
-    ZeroShotTerm,
-    cosine_loss,
-    kl_distill,
-    mse_norm_loss,
-)
+from compress.distill.losses import FEATURE_LOSSES, cosine_loss, kl_distill, mse_norm_loss
+from compress.distill.objectives import OBJECTIVES, TERMS, Objective
+from compress.distill.students import Outputs
+from compress.distill.terms import ConditionTerm, FeatureTerm, ObjectiveInputs, ZeroShotTerm
 from compress.engine.config import DistillSettings
 from compress.engine.errors import ConfigError, DataError
 
@@ -51,12 +39,11 @@ def out(pooled: Tensor = POOLED, features: Tensor | None = None) -> Outputs:
     return Outputs(pooled, STUDENT, features)
 
 
-def lesson(**settings: Any) -> Lesson:
+def inputs(**settings: Any) -> ObjectiveInputs:
     gendd = {"token_dim": 8, "width": 16, "depth": 1, "repeats": 2}
     has = frozenset(("logits", "features", "conditions"))
-    return Lesson(
+    return ObjectiveInputs(
         DistillSettings(**{"gendd": gendd, **settings}),
-        CLASSES,
         WIDTH,
         TEXTS,
         TEXTS,
@@ -70,7 +57,7 @@ def lesson(**settings: Any) -> Lesson:
 
 
 def value(**settings: Any) -> float:
-    return float(Objective(lesson(**settings))(out(), batch())[0])
+    return float(Objective(inputs(**settings))(out(), batch())[0])
 
 
 def test_alpha_zero_is_plain_cross_entropy() -> None:
@@ -131,8 +118,8 @@ def test_the_feature_loss_is_zero_for_parallel_vectors_and_blind_to_the_norm(nam
 
 def test_condition_prediction_is_feature_distillation_when_the_generator_is_the_identity() -> None:
     torch.manual_seed(3)
-    feature = FeatureTerm(lesson())
-    condition = ConditionTerm(lesson())
+    feature = FeatureTerm(inputs())
+    condition = ConditionTerm(inputs())
     condition.load_state_dict(feature.state_dict())
     pooled = [POOLED.clone().requires_grad_() for _ in range(2)]
     losses = [term(out(p), batch()) for term, p in zip((feature, condition), pooled, strict=True)]
@@ -144,21 +131,21 @@ def test_condition_prediction_is_feature_distillation_when_the_generator_is_the_
 
 
 def test_condition_prediction_looks_at_conditions_not_at_the_teachers_features() -> None:
-    term = ConditionTerm(lesson())
+    term = ConditionTerm(inputs())
     assert term(out(), batch(teacher_features=None)) is not None
     other = term(out(), batch(conditions=FEATURES.roll(1, 0)))
     assert float(other) != pytest.approx(float(term(out(), batch())))
 
 
 def test_a_student_with_a_projection_into_the_teachers_space_uses_it() -> None:
-    term = FeatureTerm(lesson())
+    term = FeatureTerm(inputs())
     assert float(term(out(features=FEATURES), batch())) == pytest.approx(0, abs=1e-6)
     assert float(term(out(), batch())) > 0.1
 
 
 def test_logit_distillation_targets_are_the_scaled_cosines_with_the_class_texts() -> None:
     expected = kl_distill(STUDENT, 20.0 * FEATURES @ TEXTS.T, 2.0)
-    assert float(ZeroShotTerm(lesson())(out(), batch())) == pytest.approx(float(expected), rel=1e-5)
+    assert float(ZeroShotTerm(inputs())(out(), batch())) == pytest.approx(float(expected), rel=1e-5)
     whole = value(objective="ld", logit_weight=0.5)
     assert whole == pytest.approx(
         float(F.cross_entropy(STUDENT, LABELS) + 0.5 * expected), rel=1e-5
@@ -168,7 +155,7 @@ def test_logit_distillation_targets_are_the_scaled_cosines_with_the_class_texts(
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_gives_a_finite_loss_and_its_parts_add_up(name: str) -> None:
     torch.manual_seed(1)
-    objective = Objective(lesson(objective=name))
+    objective = Objective(inputs(objective=name))
     loss, values = objective(out(), batch())
     assert math.isfinite(float(loss))
     assert float(loss) == pytest.approx(
@@ -180,35 +167,35 @@ def test_every_objective_gives_a_finite_loss_and_its_parts_add_up(name: str) -> 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_logits_only_is_true_exactly_where_pooled_features_do_not_matter(name: str) -> None:
     torch.manual_seed(1)
-    objective = Objective(lesson(objective=name))
+    objective = Objective(inputs(objective=name))
     pooled = POOLED.clone().requires_grad_()
     loss, _ = objective(out(pooled), batch())
     touched = (
         loss.requires_grad and torch.autograd.grad(loss, pooled, allow_unused=True)[0] is not None
     )
-    assert objective.recipe.logits_only is not touched
+    assert objective.spec.logits_only is not touched
 
 
 def test_a_term_of_weight_zero_is_left_out() -> None:
-    assert set(Objective(lesson(objective="fd", feature_weight=0)).terms) == {"labels"}
+    assert set(Objective(inputs(objective="fd", feature_weight=0)).terms) == {"labels"}
 
 
 def test_before_feature_steps_are_over_only_the_feature_term_counts() -> None:
-    objective = Objective(lesson(objective="ce", feature_steps=10))
+    objective = Objective(inputs(objective="ce", feature_steps=10))
     assert set(objective(out(), batch(), 9)[1]) == {"feature"}
     assert set(objective(out(), batch(), 10)[1]) == {"labels"}
     assert set(objective(out(), batch())[1]) == {"labels"}
 
 
 def test_targets_that_nobody_asked_the_teacher_for_are_an_error_before_training() -> None:
-    bare = replace(lesson(objective="fd"), has=frozenset())
+    bare = replace(inputs(objective="fd"), has=frozenset())
     with pytest.raises(DataError, match="no features"):
         Objective(bare)
     with pytest.raises(DataError, match="no conditions"):
-        Objective(replace(lesson(objective="cp"), has=frozenset(("logits", "features"))))
-    Objective(replace(lesson(objective="ce"), has=frozenset()))
+        Objective(replace(inputs(objective="cp"), has=frozenset(("logits", "features"))))
+    Objective(replace(inputs(objective="ce"), has=frozenset()))
 
 
 def test_unknown_names_are_errors_with_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match="did you mean 'kd'"):
-        Objective(lesson(objective="kdd"))
+        Objective(inputs(objective="kdd"))

@@ -13,8 +13,10 @@ from tiny_models import stage_context
 from tiny_sources import MODEL, save_folder
 
 from compress.distill import stage
+from compress.distill.artifact import OBJECTIVE, DistillArtifact
+from compress.distill.first_weights import initialize
 from compress.distill.small_clip import read_small_clip
-from compress.distill.students import initialize, load_student, spec_for
+from compress.distill.students import spec_for
 from compress.engine.config import DistillSettings, ImageSettings
 from compress.engine.errors import ConfigError
 
@@ -36,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_before_training_it_is_the_small_clips_own_zero_shot_classifier(folder: Path) -> None:
     from compress.engine.config import TeacherSettings
-    from compress.teacher.clip import load_teacher
+    from compress.teacher.loading import load_teacher
 
     small = read_small_clip(folder, "test_resnet", PROMPTS)
     settings = DistillSettings(student="test_resnet", init="clip", init_path=folder)
@@ -58,8 +60,8 @@ def test_the_stage_trains_it_with_feature_distillation_and_it_loads_again(
     distill = {"init": "clip", "init_path": str(folder), "objective": "fd_kd", "steps": 3}
     ctx = stage_context(tmp_path, "small", distill=distill)
     facts = stage.run(ctx)
-    assert facts["init"] == "clip" and load_student(ctx.folder).spec.own_space
-    assert (ctx.folder / stage.OBJECTIVE_FILE).exists(), "the projector into the teacher's space"
+    assert facts["init"] == "clip" and DistillArtifact(ctx.folder).student().spec.own_space
+    assert (ctx.folder / OBJECTIVE).exists(), "the projector into the teacher's space"
 
 
 def test_another_network_or_no_timm_tower_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from tiny_models import stage_context
 
 from compress.distill import stage
+from compress.distill.artifact import OBJECTIVE, DistillArtifact
 from compress.distill.batches import Batches
 from compress.distill.objectives import OBJECTIVES
-from compress.distill.students import load_student
 from compress.engine.errors import ConfigError, DataError
 from compress.engine.stage import StageContext
 
@@ -45,10 +45,10 @@ def test_every_objective_trains_a_student_that_loads_without_it(root: Path, name
     ctx = context(root, f"o-{name}", objective=name)
     facts = stage.run(ctx)
     assert facts["objective"] == name and facts["steps"] == 4
-    student = load_student(ctx.folder)
+    student = DistillArtifact(ctx.folder).student()
     with torch.no_grad():
         assert student(torch.zeros(2, 3, 32, 32)).shape == (2, 5)
-    extra = ctx.folder / stage.OBJECTIVE_FILE
+    extra = ctx.folder / OBJECTIVE
     assert extra.exists() is (name in {"fd", "cp", "fd_kd", "contraction", "gendd"})
 
 
@@ -100,7 +100,10 @@ def test_a_cosine_head_starts_as_the_class_texts(root: Path) -> None:
     assert torch.equal(
         state(ctx)["head.weight"], heads["zero_shot"]
     )  # nothing but the trunk has learned yet
-    assert state(ctx)["proj.weight"].shape == (16, load_student(ctx.folder).proj.in_features)  # type: ignore[union-attr]
+    assert state(ctx)["proj.weight"].shape == (
+        16,
+        DistillArtifact(ctx.folder).student().proj.in_features,
+    )  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("mode", ["exact", "first_order", "reptile"])
@@ -134,7 +137,9 @@ def test_meta_steps_train_and_resume_with_the_same_bits(
 def test_meta_steps_draw_both_groups_from_different_styles(root: Path) -> None:
     ctx = context(root, "styles")
     batches = Batches(
-        ctx, load_student(ctx.inputs["distill"].path).spec.preprocess(ctx.settings.image), "distill"
+        ctx,
+        DistillArtifact(ctx.inputs["distill"].path).student().spec.preprocess(ctx.settings.image),
+        "distill",
     )
     assert batches.styles.tolist() == [-1, 0, 1, 2]
     groups = []

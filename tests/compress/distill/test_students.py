@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from compress.distill.students import Student, initialize, load_student, save_student, spec_for
+from compress.distill.artifact import DistillArtifact
+from compress.distill.first_weights import initialize
+from compress.distill.students import Student, spec_for
 from compress.engine.config import DistillSettings, ImageSettings
 from compress.engine.errors import ConfigError
 
@@ -27,9 +29,9 @@ def test_any_timm_model_becomes_a_classifier(tmp_path: Path) -> None:
     made = student("mobilenetv4_conv_small").eval()
     images = torch.randn(2, 3, 32, 32)
     assert made(images).shape == (2, 5) and made.proj is None
-    save_student(made, tmp_path)
-    assert torch.equal(load_student(tmp_path)(images), made(images))
-    assert load_student(tmp_path).spec == made.spec
+    DistillArtifact(tmp_path).write_student(made)
+    assert torch.equal(DistillArtifact(tmp_path).student()(images), made(images))
+    assert DistillArtifact(tmp_path).student().spec == made.spec
 
 
 def test_unknown_student_names_the_nearest() -> None:
@@ -102,9 +104,9 @@ def test_a_twin_has_another_activation_everywhere_and_the_same_weights(tmp_path:
         and "SiLU" in {type(module).__name__ for module in own.modules()}
     )
     twin.load_state_dict(own.state_dict())
-    save_student(twin, tmp_path)
+    DistillArtifact(tmp_path).write_student(twin)
     images = torch.randn(2, 3, 32, 32)
-    assert torch.equal(load_student(tmp_path)(images), twin.eval()(images))
+    assert torch.equal(DistillArtifact(tmp_path).student()(images), twin.eval()(images))
     assert not torch.equal(own.eval()(images), twin(images))
 
 

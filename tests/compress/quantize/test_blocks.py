@@ -1,3 +1,5 @@
+"""Blocks of int8 operators, and ``quantize.float_blocks``."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,6 +9,7 @@ import torch
 from tiny_models import images, quantized, settled, student
 
 from compress.engine.errors import ConfigError
+from compress.quantize.artifact import QuantizeArtifact
 from compress.quantize.blocks import (
     Block,
     Operator,
@@ -16,13 +19,8 @@ from compress.quantize.blocks import (
     is_covered,
     operators_of,
 )
-from compress.quantize.graph import (
-    PreparedStudent,
-    fake_quantizers,
-    load_prepared,
-    prepare,
-    save_prepared,
-)
+from compress.quantize.graph import PreparedStudent, load_prepared, prepare
+from compress.quantize.scales import fake_quantizers
 
 SPLIT = {
     "resnet18": ["conv1", "layer1", "layer2", "layer3", "layer4", "head"],
@@ -132,14 +130,11 @@ def test_float_blocks_travel_with_the_stored_state(tmp_path: Path) -> None:
     model = settled(student("petal_cnn", 32))
     made = prepare(model, images(2), ["layers.0"])
     made(images(8))
-    save_prepared(made, tmp_path)
-    (tmp_path / "quantize.json").write_text('{"input_size": 32, "float_blocks": ["layers.0"]}')
-    loaded = load_prepared(model, tmp_path)
-    assert (
-        len(fake_quantizers(loaded))
-        == len(fake_quantizers(made))
-        < len(fake_quantizers(quantized(model)))
-    )
+    artifact = QuantizeArtifact(tmp_path)
+    artifact.write(made.state_dict(), {"input_size": 32, "float_blocks": ["layers.0"]}, [], [])
+    loaded = load_prepared(model, artifact)
+    everywhere = len(fake_quantizers(quantized(model)))
+    assert len(fake_quantizers(loaded)) == len(fake_quantizers(made)) < everywhere
     with torch.no_grad():
         assert torch.equal(loaded(images(4)), made(images(4)))
 

@@ -1,3 +1,5 @@
+"""The quantize stage on small finished inputs: what it writes, keeps and refuses."""
+
 from __future__ import annotations
 
 import json
@@ -7,24 +9,16 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import images, stage_context, tiny_cnn
+from tiny_models import images, stage_context
 
+from compress.distill.artifact import DistillArtifact
 from compress.distill.batches import Batches
 from compress.engine.errors import TrainingError
 from compress.engine.stage import StageContext
 from compress.quantize import stage
-from compress.quantize.graph import fake_quantizers, load_prepared, prepare
-
-
-def test_calibration_takes_the_mean_of_the_batches_ranges() -> None:
-    prepared = prepare(tiny_cnn(), images(2))
-    pictures = images(64)
-    stage.calibrate(prepared, pictures)
-    first = next(module for module in fake_quantizers(prepared) if not module.is_per_channel)
-    halves = [pictures[0::2], pictures[1::2]]
-    wanted = sum(float(half.max()) for half in halves) / 2
-    assert float(first.activation_post_process.max_val) == pytest.approx(wanted, rel=1e-5)
-    assert first.activation_post_process.averaging_constant == stage.TRAINING_AVERAGING
+from compress.quantize.artifact import QuantizeArtifact
+from compress.quantize.graph import load_prepared
+from compress.quantize.scales import fake_quantizers
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +50,8 @@ def test_qat_writes_what_export_needs(trained: tuple[StageContext, dict[str, Any
         "real",
         "synthetic",
     }
-    student = stage.load_student(ctx.inputs["distill"].path)
-    prepared = load_prepared(student, ctx.folder)
+    student = DistillArtifact(ctx.inputs["distill"].path).student()
+    prepared = load_prepared(student, QuantizeArtifact(ctx.folder))
     with torch.no_grad():
         assert prepared(images(4)).shape == (4, 5)
     assert not any(
@@ -70,7 +64,7 @@ def test_ptq_only_calibrates(calibrated: tuple[StageContext, dict[str, Any]]) ->
     assert facts["kept"] == "calibrated" and facts["steps"] == 0 and "qat" not in facts["loss"]
 
 
-def test_training_that_hurts_is_said_and_not_kept(
+def test_training_that_hurts_is_noted_and_not_kept(
     root: Path, calibrated: tuple[StageContext, dict[str, Any]]
 ) -> None:
     ctx = stage_context(root, "hurt", quantize={"lr": 3.0})

@@ -12,8 +12,8 @@ from torch import nn
 
 from compress.engine.errors import ExportError
 from compress.quantize.blocks import blocks_of, operators_of
-from compress.quantize.graph import PreparedStudent, convert, prepare, set_observers
-from compress.quantize.stage import calibrate
+from compress.quantize.graph import PreparedStudent, convert, prepare
+from compress.quantize.scales import calibrate, set_observers
 from export.onnx.convert import save, to_onnx
 from export.onnx.float_blocks import additions_left_float, float_weights, leave_float, left_float
 from export.onnx.parity import compare, onnx_logits, require

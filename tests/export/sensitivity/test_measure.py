@@ -12,7 +12,7 @@ import torch
 from tiny_models import settled, stage_context
 
 import runtime
-from compress.distill.students import load_student, save_student
+from compress.distill.artifact import DistillArtifact
 from compress.engine.errors import ConfigError, DataError
 from compress.engine.runs import find_run, open_run, require_stages
 from compress.engine.stage import StageContext
@@ -36,7 +36,7 @@ def ruin(folder: Path) -> None:
     others. It meets a channel
     that is always zero: in float nothing changes.
     """
-    student = load_student(folder)
+    student = DistillArtifact(folder).student()
     with torch.no_grad():
         for module in student.modules():  # timm starts with residual branches that add nothing
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -49,7 +49,7 @@ def ruin(folder: Path) -> None:
         student.head.weight.copy_(
             5 * torch.randn_like(student.head.weight)
         )  # answers that differ between images
-    save_student(student, folder)
+    DistillArtifact(folder).write_student(student)
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +298,7 @@ def test_runs_are_found_by_name_and_by_folder(smoke: Path, smoke_work: Path) -> 
 def test_the_command_tells_and_renders_the_report(smoke_work: Path, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from compress.cli.bundle import commands
+    from compress.cli.runs import commands
 
     work = tmp_path / "work"
     shutil.copytree(smoke_work, work, symlinks=True)

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.distill.artifact import DistillArtifact
 from compress.engine.errors import ExportError, MissingExtraError
 from export.tensorrt import torch_tensorrt as module
 from export.tensorrt.torch_tensorrt import bench, compile_student, main
@@ -151,7 +152,7 @@ def test_bench_gives_rows_of_a_run_logic_without_gpu(
     plain = network()
     plain.spec = SimpleNamespace(input_size=SIZE)  # type: ignore[assignment]
     (tmp_path / "distill").mkdir()
-    monkeypatch.setattr("compress.distill.students.load_student", lambda folder: plain)
+    monkeypatch.setattr(DistillArtifact, "student", lambda artifact: plain)
     monkeypatch.setattr(module.latency, "measure", _once)
     rows = bench(tmp_path, ["fp32", "fp16"], 0.01, 2, device="cpu")
     assert [(row["precision"], row["backend"], row["batch"]) for row in rows] == [

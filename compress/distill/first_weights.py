@@ -1,0 +1,156 @@
+"""Where a student's first weights come from: ``distill.init``, one row of a table each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from compress.distill.small_clip import SmallClip
+from compress.distill.students import EMBEDDED, NARROWER, Student, StudentSpec, build
+from compress.engine.config import DistillSettings, Settings
+from compress.engine.errors import ConfigError
+from compress.engine.hub import fingerprint_path
+from compress.engine.store import sha256_file
+
+
+def initialize(
+    settings: DistillSettings, spec: StudentSpec, text_head: Tensor, small: SmallClip | None = None
+) -> Student:
+    """A new student with the weights that ``distill.init`` names.
+
+    Args:
+        text_head: ``(K, D)`` class texts in the teacher's space; first weights of a cosine head.
+        small: a published small CLIP, whose tower and texts win.
+
+    Raises:
+        ConfigError: no such weights for this architecture; they are never replaced silently.
+    """
+    if small is not None:
+        return _from_clip(spec, small.weights, small.text_head)
+    student = INITS[settings.init](settings, spec)
+    if spec.embed_dim is not None:
+        with torch.no_grad():
+            student.head.weight.copy_(text_head)
+    return student
+
+
+def _timm(settings: DistillSettings, spec: StudentSpec) -> Student:
+    if settings.init_path is None and not spec.arch.startswith(EMBEDDED):
+        return build(spec, pretrained=True)
+    student = build(spec)
+    loaded = student.trunk.load_state_dict(_file_weights(settings, spec), strict=False)
+    if loaded.missing_keys:
+        raise ConfigError(
+            f"these are not the weights of {spec.arch}",
+            got=f"{settings.init_path} without {', '.join(loaded.missing_keys[:4])}",
+            expected=f"a safetensors file of timm's {spec.arch}",
+        )
+    return student
+
+
+def _generic(settings: DistillSettings, spec: StudentSpec) -> Student:
+    from compress.petals.weights import load_student_generic
+
+    _check_shipped("generic", spec.arch)
+    student = build(spec)
+    _load_trunk(student.trunk, load_student_generic())
+    return student
+
+
+def _clip(settings: DistillSettings, spec: StudentSpec) -> Student:
+    from compress.petals.pruned import narrowed
+    from compress.petals.weights import load_student_clip
+
+    if settings.init_path is not None:
+        return _from_clip(spec, _file_weights(settings, spec))
+    _check_shipped("clip", spec.arch)
+    weights = load_student_clip()
+    if spec.arch != EMBEDDED:
+        weights = narrowed(weights, build(spec).trunk)
+    return _from_clip(spec, weights)
+
+
+INITS: dict[str, Callable[[DistillSettings, StudentSpec], Student]] = {
+    "random": lambda settings, spec: build(spec),
+    "timm": _timm,
+    "generic": _generic,
+    "clip": _clip,
+}
+
+
+def _from_clip(
+    spec: StudentSpec, weights: Mapping[str, Tensor], text_head: Tensor | None = None
+) -> Student:
+    student = build(spec)
+    _load_trunk(student.trunk, weights)
+    if student.proj is None or student.logit_scale is None:  # head=linear: the trunk alone
+        return student
+    given, expected = tuple(weights["proj.weight"].shape), tuple(student.proj.weight.shape)
+    if given != expected:
+        raise ConfigError(
+            "the small CLIP does not share the teacher's text space",
+            got=f"projection {given}",
+            expected=f"{expected} for this teacher",
+            remedy="use a trunk trained against this teacher, or --set distill.init=timm",
+        )
+    with torch.no_grad():
+        student.proj.weight.copy_(weights["proj.weight"])
+        student.logit_scale.copy_(weights["logit_scale"])
+        if text_head is not None:
+            student.head.weight.copy_(text_head)
+    return student
+
+
+def shipped(init: str, arch: str) -> bool:
+    """Whether this package holds such first weights: the small CLIP (whole, pruned) or generic."""
+    return arch == EMBEDDED or (init == "clip" and arch.startswith(NARROWER))
+
+
+def _check_shipped(init: str, arch: str) -> None:
+    if not shipped(init, arch):
+        raise ConfigError(
+            f"there is no {init!r} trunk for this student",
+            got=repr(arch),
+            expected=f"{EMBEDDED}, or a file",
+            remedy="name one with --set distill.init_path=FILE.safetensors, or use --set "
+            "distill.init=timm",
+        )
+
+
+def _file_weights(settings: DistillSettings, spec: StudentSpec) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    path = settings.init_path
+    if path is None or path.suffix != ".safetensors" or not path.is_file():
+        raise ConfigError(
+            f"no first weights for {spec.arch}",
+            got=f"distill.init_path={path}",
+            expected="a .safetensors file",
+            remedy="name one with --set distill.init_path=FILE, or use --set distill.init=random",
+        )
+    return load_file(path)
+
+
+def _load_trunk(trunk: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    prefix = "trunk."
+    trunk.load_state_dict(
+        {key.removeprefix(prefix): v for key, v in weights.items() if key.startswith(prefix)}
+    )
+
+
+def fingerprint(settings: Settings) -> dict[str, str]:
+    """The identity of the first weights: the file's, the embedded world's, or timm's version."""
+    from importlib import metadata
+
+    from compress.petals import fingerprint as embedded_world
+
+    init, path = settings.distill.init, settings.distill.init_path
+    if path is not None:
+        if path.is_file():
+            return {"init": sha256_file(path)}
+        return {"init": fingerprint_path(path) if path.is_dir() else "missing"}
+    if init in ("clip", "generic"):
+        return {"init": embedded_world()}
+    return {"init": f"timm {metadata.version('timm')}" if init == "timm" else "random"}

@@ -1,0 +1,163 @@
+"""Terms of objectives: each maps the student's outputs and a batch of cached targets to a scalar.
+
+A term may have parameters (a projector, a denoiser); they train beside the student and do not ship.
+"System A" to "E" are the papers of ``compress/papers``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from compress.distill.batches import Batch
+from compress.distill.losses import FEATURE_LOSSES, cosine_loss, kl_distill
+from compress.distill.pools import TargetName
+from compress.distill.students import Outputs
+from compress.engine.config import DistillSettings
+
+
+@dataclass(frozen=True)
+class ObjectiveInputs:
+    """What terms are built from: settings, sizes, and statistics of the teacher.
+
+    Attributes:
+        settings: the distillation settings.
+        width: F of the student's pooled features.
+        zero_shot, probe: ``(K, D)`` unit rows of the teacher's heads.
+        logit_scale: of the teacher's cosines.
+        class_means: ``(K, D)`` unit rows, mean teacher feature of each class's real images
+            (synthetic ones without shots).
+        feature_mean, feature_std: ``(D,)`` over the cached teacher features.
+        condition_dim: E of the generator's conditions, 0 without any.
+        has: the targets that the cached batches hold.
+    """
+
+    settings: DistillSettings
+    width: int
+    zero_shot: Tensor
+    probe: Tensor
+    logit_scale: float
+    class_means: Tensor
+    feature_mean: Tensor
+    feature_std: Tensor
+    condition_dim: int = 0
+    has: frozenset[TargetName] = frozenset(("logits", "features"))
+
+    @property
+    def embed_dim(self) -> int:
+        """The width D of the teacher's space."""
+        return int(self.zero_shot.shape[1])
+
+
+class Term(nn.Module, ABC):
+    """One summand of a loss."""
+
+    needs: ClassVar[frozenset[TargetName]] = frozenset()  # targets that every batch must hold
+
+    def __init__(self, inputs: ObjectiveInputs) -> None:
+        super().__init__()
+        self.settings = inputs.settings
+
+    @abstractmethod
+    def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
+        """A scalar, or None if no image of the batch counts."""
+
+
+class LabelTerm(Term):
+    """Cross-entropy on every label; a synthetic image's is the class it was generated for."""
+
+    def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
+        return F.cross_entropy(out.logits, batch.labels)
+
+
+class TrustedLabelTerm(Term):
+    """Cross-entropy on real images, and on synthetic ones if ``distill.synthetic_ce``."""
+
+    def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
+        rows = batch.real | self.settings.synthetic_ce
+        return F.cross_entropy(out.logits[rows], batch.labels[rows]) if bool(rows.any()) else None
+
+
+class ProbeTerm(Term):
+    """``T² KL`` to the teacher's probe (its zero-shot head without shots)."""
+
+    needs = frozenset({"logits"})
+
+    def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
+        assert batch.teacher_logits is not None  # Objective has checked ``needs``
+        return kl_distill(out.logits, batch.teacher_logits, self.settings.temperature)
+
+
+class ZeroShotTerm(Term):
+    """``T² KL`` to zero-shot logits ``scale · cos(E_img(x), E_txt(class))`` (system A, LD)."""
+
+    needs = frozenset({"features"})
+    head: Tensor
+
+    def __init__(self, inputs: ObjectiveInputs) -> None:
+        super().__init__(inputs)
+        self.register_buffer("head", inputs.logit_scale * inputs.zero_shot, persistent=False)
+
+    def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
+        assert batch.teacher_features is not None
+        return kl_distill(
+            out.logits, batch.teacher_features @ self.head.T, self.settings.temperature
+        )
+
+
+class FeatureTerm(Term):
+    """Distance of the student's feature from the teacher's image embedding (system A, FD).
+
+    Uses the student's own projection into the teacher's space; a student without one gets a linear
+    projector without bias.
+    """
+
+    needs = frozenset({"features"})
+
+    def __init__(self, inputs: ObjectiveInputs) -> None:
+        super().__init__(inputs)
+        self.distance = FEATURE_LOSSES[inputs.settings.feature_loss]
+        self.projector = nn.Linear(inputs.width, inputs.embed_dim, bias=False)
+
+    def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
+        assert batch.teacher_features is not None
+        predicted = self.projector(out.pooled) if out.features is None else out.features
+        return self.distance(predicted, batch.teacher_features)
+
+
+class ConditionTerm(Term):
+    """``1 − cos`` of the projected feature and the image's generation condition (system A, CP).
+
+    A real image's condition is its own embedding, so the teacher only sees real images.
+    """
+
+    needs = frozenset({"conditions"})
+
+    def __init__(self, inputs: ObjectiveInputs) -> None:
+        super().__init__(inputs)
+        self.projector = nn.Linear(inputs.width, inputs.condition_dim, bias=False)
+
+    def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
+        assert batch.conditions is not None
+        return cosine_loss(self.projector(out.pooled), batch.conditions)
+
+
+class PooledTerm(Term):
+    """A term on pooled features alone: ``inner(pooled (B, F), batch) -> scalar``."""
+
+    needs = frozenset({"features"})
+
+    def __init__(
+        self, inputs: ObjectiveInputs, inner: Callable[[int, ObjectiveInputs], nn.Module]
+    ) -> None:
+        super().__init__(inputs)
+        self.inner = inner(inputs.width, inputs)
+
+    def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
+        loss: Tensor = self.inner(out.pooled, batch)
+        return loss

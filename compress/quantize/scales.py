@@ -1,0 +1,82 @@
+"""The int8 scales: the grid of weights and activations, and the ranges that set it.
+
+Activations are symmetric int8 per tensor (zero point 0, -128..127), weights symmetric int8 per
+output channel (-127..127, so that negating a kernel is exact). An activation's range is the moving
+average of its batches' ranges; a weight's is its current one.
+
+The fake quantizers are torchao's plain ``FakeQuantize``: its fused default trains on another grid
+than conversion emits (zero point -128 and half the scale after a ReLU), so the shipped model would
+not be the trained one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchao.quantization.pt2e import (
+    FakeQuantize,
+    MovingAverageMinMaxObserver,
+    MovingAveragePerChannelMinMaxObserver,
+)
+from torchao.quantization.pt2e.quantizer import QuantizationSpec
+
+EPS = 2.0**-12  # smallest scale: an all-zero channel (pruned, dead ReLU) must not divide by zero
+CALIBRATION_CHUNK = 32  # images per batch; a range averages batches, so one outlier cannot set it
+TRAINING_AVERAGING = 0.01  # torch's default for moving ranges
+
+ACTIVATION = QuantizationSpec(
+    dtype=torch.int8,
+    quant_min=-128,
+    quant_max=127,
+    qscheme=torch.per_tensor_symmetric,
+    is_dynamic=False,
+    observer_or_fake_quant_ctr=FakeQuantize.with_args(
+        observer=MovingAverageMinMaxObserver, eps=EPS
+    ),
+)
+WEIGHT = QuantizationSpec(
+    dtype=torch.int8,
+    quant_min=-127,
+    quant_max=127,
+    qscheme=torch.per_channel_symmetric,
+    ch_axis=0,
+    is_dynamic=False,
+    observer_or_fake_quant_ctr=FakeQuantize.with_args(
+        observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0, eps=EPS
+    ),
+)
+
+
+def fake_quantizers(model: nn.Module) -> list[FakeQuantize]:
+    """Every fake quantizer, in graph order."""
+    return [module for module in model.modules() if isinstance(module, FakeQuantize)]
+
+
+def set_observers(model: nn.Module, *, observe: bool, quantize: bool) -> None:
+    """Switches range observation and rounding of every fake quantizer; saved with the weights."""
+    for module in fake_quantizers(model):
+        module.observer_enabled[0] = int(observe)
+        module.fake_quant_enabled[0] = int(quantize)
+
+
+def set_averaging(model: nn.Module, constant: float) -> None:
+    """Sets the weight of the newest batch in the moving range of every activation."""
+    for module in fake_quantizers(model):
+        if not module.is_per_channel:
+            module.activation_post_process.averaging_constant = constant
+
+
+def calibrate(prepared: nn.Module, images: Tensor) -> None:
+    """Sets every range to the mean of its batches' ranges; leaves observers and rounding on.
+
+    Args:
+        images: ``(n, 3, S, S)`` float32, normalized; interleaved, so that batches are alike.
+    """
+    set_observers(prepared, observe=True, quantize=False)  # ranges of the float activations
+    chunks = max(1, len(images) // CALIBRATION_CHUNK)
+    with torch.no_grad():
+        for index in range(chunks):
+            set_averaging(prepared, 1 / (index + 1))
+            prepared(images[index::chunks])
+    set_averaging(prepared, TRAINING_AVERAGING)
+    set_observers(prepared, observe=True, quantize=True)
