@@ -56,7 +56,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("data", "teacher", "generate", "label"),
         sections=("distill", "label", "image", "teacher", "seed"),
         run="compress.distill.stage:run",
-        external="compress.distill.students:fingerprint",
+        external="compress.distill.first_weights:fingerprint",
         missing="compress.distill.missing:missing",
         version=2,
     ),
