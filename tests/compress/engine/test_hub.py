@@ -1,0 +1,27 @@
+"""Weights from the hub, its cache, or a local file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compress.engine.hub import hub, snapshot_revision
+
+
+def test_the_hub_is_asked_once_and_its_silence_means_offline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nothing listens on the discard port
+    with hub() as online:
+        assert not online
+        assert constants.HF_HUB_OFFLINE
+    assert not constants.HF_HUB_OFFLINE
+
+
+def test_the_revision_of_a_cached_file_is_its_commit() -> None:
+    assert snapshot_revision(Path("/c/models--a--b/snapshots/abc123/w.safetensors")) == "abc123"
+    assert snapshot_revision(Path("/somewhere/w.safetensors")) is None
