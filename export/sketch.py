@@ -1,85 +1,73 @@
-"""A student before any training, as the files that it would become: for what its size and time are,
-not for what it knows.
+"""An untrained student as files, to measure size and time before any training.
 
-    model.fp32.onnx  model.int8.onnx  model.int8.trt.onnx     weights are random, ranges those of
-                     random pixels
-
-Labels and preprocessing are inside, as in a bundle, so that sizes are those of the shipped files.
+Weights are random, ranges those of random pixels. Labels and preprocessing are inside, as in a
+bundle, so sizes are those of the shipped files (``export.bundle.files``).
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
+from compress.data.artifact import DataArtifact
 from compress.distill.students import build, spec_for
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ExportError
 from compress.engine.seeds import manual_seed, torch_rng
 from compress.engine.stage import StageContext
-from compress.quantize.graph import convert, prepare, set_observers
-from compress.quantize.stage import calibrate
-from export.bundle.write import MODELS, copy_with_metadata
+from compress.quantize.graph import convert, prepare
+from compress.quantize.scales import calibrate, set_observers
+from export.bundle.files import MODELS
+from export.bundle.write import copy_with_metadata, model_metadata
 from export.onnx.convert import save, to_onnx
 from export.onnx.qdq import to_uint8
 from export.tensorrt.rules import MAX_OPSET as TENSORRT_OPSET
-from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
 
 PIXELS = 8  # random images that ranges are taken from
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Writes the files; a student that cannot be int8 has fp32 alone, and ``refused`` says why.
+    """Writes the files; a student that int8 refuses has fp32 alone, and ``refused`` says why.
 
     Raises:
         ExportError: a student that cannot be exported at all.
     """
-    labels = json.loads((ctx.inputs["data"].path / "classes.json").read_text())
-    image = ctx.settings.image
-    spec = spec_for(ctx.settings.distill, image, len(labels), embed_dim(ctx.settings.teacher))
+    labels = [asdict(entry) for entry in DataArtifact(ctx.inputs["data"].path).classes]
+    settings, opset = ctx.settings, ctx.settings.export.opset
+    width = embed_dim(settings.teacher)
+    spec = spec_for(settings.distill, settings.image, len(labels), width)
     manual_seed(0, "sketch")
     student = build(spec).eval()
-    preprocess = spec.preprocess(image)
-    opset = ctx.settings.export.opset
-    models = {"fp32": to_onnx(student, spec.input_size, opset=opset)}
-    refused = None
+    size = spec.input_size
+    models = {"fp32": to_onnx(student, size, opset=opset)}
+    refused = {}
     try:
-        noise = torch.randn(
-            (PIXELS, 3, spec.input_size, spec.input_size),
-            generator=torch_rng(0, "sketch", "pixels"),
-        )
+        noise = torch.randn((PIXELS, 3, size, size), generator=torch_rng(0, "sketch", "pixels"))
         prepared = prepare(student, noise)
         calibrate(prepared, noise)
         set_observers(prepared, observe=False, quantize=True)
-        int8 = to_onnx(convert(prepared), spec.input_size, opset=min(opset, TENSORRT_OPSET))
+        int8 = to_onnx(convert(prepared), size, opset=min(opset, TENSORRT_OPSET))
         models |= {"int8": to_uint8(int8), "int8.trt": int8}
     except ExportError as error:
-        refused = str(error)
+        refused["int8"] = str(error)
     for name, model in models.items():
         plain = save(model, ctx.partial / MODELS[name])
-        metadata = {
-            META_LABELS: json.dumps(labels, sort_keys=True),
-            META_PREPROCESS: json.dumps(preprocess.to_json(), sort_keys=True),
-            META_PRECISION: name,
-        }
+        metadata = model_metadata(labels, spec.preprocess(settings.image), name)
         copy_with_metadata(plain, ctx.folder / MODELS[name], metadata)
     return {
         "student": spec.arch,
         "params": student.params,
         "files": {name: MODELS[name] for name in models},
-        "bytes": {name: Path(ctx.folder / MODELS[name]).stat().st_size for name in models},
-        "refused": {} if refused is None else {"int8": refused},
+        "bytes": {name: (ctx.folder / MODELS[name]).stat().st_size for name in models},
+        "refused": refused,
     }
 
 
 def embed_dim(settings: TeacherSettings) -> int:
-    """Width D of the teacher's space, from its published configuration; 512 where it publishes
-    none.
-    """
-    from compress.teacher.clip import EMBEDDED
+    """Width D of the teacher's space as published; 512 for a teacher that publishes none."""
+    from compress.teacher.sources import EMBEDDED
 
     if settings.name == EMBEDDED:
         from compress.petals.nets import EMBED_DIM

@@ -32,7 +32,8 @@ from compress.evaluate.metrics import domain_gap, within_class_diversity
 from compress.label.artifact import LabelArtifact, PoolKind, PoolTargets
 from compress.label.pools import ImagePool, read_pools
 from compress.teacher.artifact import Heads, TeacherArtifact
-from compress.teacher.clip import Teacher, load_teacher
+from compress.teacher.clip import Teacher
+from compress.teacher.loading import load_teacher
 from runtime.files.atomic import atomic
 
 UNFILTERED = "label.agreement_filter did nothing: label.pools leaves the synthetic images out"

@@ -1,12 +1,9 @@
 """Prompts: templates filled with classes.
 
-A template is text with ``{}`` where the class goes, taken word for word as CLIP's own templates
-are, plus three signs:
+A template is text with ``{}`` in the place of the class, as CLIP's own templates are, plus:
 
-    {category}    what kind of thing the class is ("flower"); a template that needs it is left out
-                  where there is none
-    [ ... ]       a part that is left out where there is no category:  "a photo of a {}[, a type of
-                  {category}]."
+    {category}    the kind of thing the class is ("flower"); without one the template is left out
+    [ ... ]       a part left out without a category:  "a photo of a {}[, a type of {category}]."
     a(n) {}       the article that fits: "an orange", "a rose", and none in "french fries" (food) or
                   "the number 3"
 """
@@ -14,16 +11,14 @@ are, plus three signs:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from string import Formatter
-from typing import Any
 
 from compress.data.split import ClassInfo
 from compress.engine.errors import ConfigError, nearest
 
 FIELDS = ("", "category")
-#: categories whose members take no article: CLIP asks Food-101 with "a photo of {}, a type of
-#: food."
+# their members take no article: CLIP's prompt for Food-101 is "a photo of {}, a type of food."
 WITHOUT_ARTICLE = frozenset({"food"})
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*\{category\}[^\[\]]*)\]")
@@ -45,19 +40,8 @@ def prompts_for(classes: Iterable[ClassInfo], templates: Sequence[str]) -> list[
     return [_prompts(entry, templates) for entry in classes]
 
 
-def expand_all(templates: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> list[list[str]]:
-    """``prompts_for`` the rows of classes.json."""
-    return prompts_for(
-        (ClassInfo(row["name"], row["prompt"], row.get("category")) for row in rows), templates
-    )
-
-
 def check_templates(templates: Sequence[str]) -> None:
-    """Refuses templates that cannot be filled.
-
-    Raises:
-        ConfigError: says which template, and what it lacks.
-    """
+    """Raises ConfigError for a template that cannot be filled."""
     if not templates:
         raise ConfigError(
             "there are no prompt templates", expected="at least one, e.g. 'a photo of a {}.'"
@@ -69,32 +53,22 @@ def check_templates(templates: Sequence[str]) -> None:
             raise ConfigError(
                 "a prompt template has a brace too many", got=f"{template!r} ({error})"
             ) from error
-        fields = [field for _, field, _, _ in parts if field is not None]
-        plain = all(
-            not spec and not conversion for _, field, spec, conversion in parts if field is not None
-        )
-        unknown = [field for field in fields if field not in FIELDS]
+        got = repr(template)
+        unknown = [field for _, field, _, _ in parts if field is not None and field not in FIELDS]
         if unknown:
-            remedy = "the class goes to {}, its kind to {category}; " + nearest(
-                unknown[0], ["category"]
-            )
-            what = f"a prompt template has an unknown field {{{unknown[0]}}}"
-            raise ConfigError(what, got=repr(template), remedy=remedy)
-        if not plain:
+            hint = nearest(unknown[0], ["category"])
             raise ConfigError(
-                "a prompt template has a format after a field",
-                got=repr(template),
-                expected="plain {}",
+                f"a prompt template has an unknown field {{{unknown[0]}}}",
+                got=got,
+                remedy=f"the class goes to {{}}, its kind to {{category}}; {hint}",
             )
-        if "" not in (
-            field
-            for _, field, _, _ in Formatter().parse(_OPTIONAL.sub("", template))
-            if field is not None
-        ):
+        if any(spec or conversion for _, _, spec, conversion in parts):
             raise ConfigError(
-                "a prompt template has no place for the class",
-                got=repr(template),
-                expected="{} in it",
+                "a prompt template has a format after a field", got=got, expected="plain {}"
+            )
+        if "" not in [field for _, field, _, _ in Formatter().parse(_OPTIONAL.sub("", template))]:
+            raise ConfigError(
+                "a prompt template has no place for the class", got=got, expected="{} in it"
             )
 
 
@@ -107,7 +81,8 @@ def fill(template: str, entry: ClassInfo) -> str | None:
     def with_article(match: re.Match[str]) -> str:
         phrase = (entry.category or "") if match[2] else entry.prompt
         bare = not match[2] and entry.category in WITHOUT_ARTICLE
-        return _escaped(phrase if bare else _with_article(match[1], phrase))
+        text = phrase if bare else _with_article(match[1], phrase)
+        return text.replace("{", "{{").replace("}", "}}")  # a class name may hold braces
 
     return _ARTICLE.sub(with_article, text).format(entry.prompt, category=entry.category)
 
@@ -118,18 +93,13 @@ def _with_article(letter: str, phrase: str) -> str:
     return f"{letter}n {phrase}" if _VOWEL_SOUND.match(phrase) else f"{letter} {phrase}"
 
 
-def _escaped(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
 def _prompts(entry: ClassInfo, templates: Sequence[str]) -> list[str]:
-    filled = [
-        prompt for prompt in (fill(template, entry) for template in templates) if prompt is not None
-    ]
-    if not filled:
+    filled = dict.fromkeys(fill(template, entry) for template in templates)
+    prompts = [prompt for prompt in filled if prompt is not None]
+    if not prompts:
         raise ConfigError(
             f"every prompt template asks for a category, and class {entry.name!r} has none",
             got=list(templates),
             remedy="say what kind of thing the classes are, e.g. --set data.category=flower",
         )
-    return list(dict.fromkeys(filled))
+    return prompts

@@ -1,10 +1,9 @@
-"""Words that are vectors: prompts in which one token's embedding is replaced, with gradients to it
-(systems C and E).
+"""Pseudo-words: prompts in which a vector replaces one token's embedding, with gradients to it.
 
-A prompt says where with ``{style}``. It is tokenized with an ordinary word in that place, and while
-the text tower reads it, a hook on the tower's token embedding puts the given vectors there. The
-tower's own forward runs, so this holds for open_clip's CLIP, its CustomTextCLIP and the Hugging
-Face text towers inside it alike.
+``{style}`` marks the place in a prompt. It is tokenized with an ordinary word there, and a hook on
+the text tower's token embedding swaps in the vectors during the forward pass. The tower's own
+forward runs, so this works for open_clip's CLIP, its CustomTextCLIP and the Hugging Face text
+towers inside it alike. The systems of Xuan et al. and Wei et al. (``papers/``: C and E) use it.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from compress.teacher.clip import Teacher
 
 SLOT = "{style}"
-#: ordinary words to hold the place; the first that is one token of the teacher's and does not occur
-#: in the prompt is used
+# ordinary words to hold the place; the first that is a single token and not in the prompt is used
 FILLERS = (
     "photo",
     "picture",
@@ -40,36 +38,34 @@ FILLERS = (
 
 @dataclass(frozen=True)
 class Slots:
-    """Tokenized prompts ``(N, L)`` and, for each, the position ``(N,)`` whose embedding is to be
-    given.
-    """
+    """Tokenized prompts ``(N, L)`` and the position of each pseudo-word ``(N,)``."""
 
     tokens: Tensor
     positions: Tensor
 
-    def rows(self, chosen: Sequence[int]) -> Slots:
-        """The prompts in ``chosen``, in that order."""
+    def rows(self, indices: Sequence[int]) -> Slots:
+        """The prompts at ``indices``, in that order."""
         import torch
 
-        index = torch.as_tensor(list(chosen), device=self.tokens.device)
+        index = torch.as_tensor(list(indices), device=self.tokens.device)
         return Slots(self.tokens[index], self.positions[index])
 
 
 def token_embedding(teacher: Teacher) -> nn.Module:
-    """The module that turns token ids into vectors; its ``weight`` is the table ``(V, d)``.
+    """The module that maps token ids to vectors; its ``weight`` is the table ``(V, d)``.
 
     Raises:
-        ConfigError: a text tower of an unknown build.
+        ConfigError: a text tower of an unknown layout.
     """
     text: Any = getattr(teacher.model, "text", teacher.model)
-    found: nn.Module | None = getattr(text, "token_embedding", None)
-    if found is None and hasattr(text, "transformer"):
-        found = text.transformer.get_input_embeddings()
-    if found is None:
+    module: nn.Module | None = getattr(text, "token_embedding", None)
+    if module is None and hasattr(text, "transformer"):
+        module = text.transformer.get_input_embeddings()
+    if module is None:
         raise ConfigError(
             "this teacher's text tower has no token embedding", got=type(text).__name__
         )
-    return found
+    return module
 
 
 def token_table(teacher: Teacher) -> Tensor:
@@ -83,17 +79,18 @@ def word_vectors(teacher: Teacher, words: Sequence[str]) -> Tensor:
     """``(N, d)``: for each word or phrase the mean of its tokens' embeddings.
 
     Raises:
-        ConfigError: a word of which the teacher's tokenizer knows nothing.
+        ConfigError: a word that the teacher's tokenizer does not know.
     """
     import torch
 
-    table, (empty,) = token_table(teacher), _tokenized(teacher, [""])
+    table = token_table(teacher)
+    (empty,) = _tokenized(teacher, [""])
     out = []
     for word, row in zip(words, _tokenized(teacher, words), strict=True):
         start, count = inserted(row, empty)
         if not count:
             raise ConfigError(
-                "the teacher has never read this style word",
+                "the teacher does not know this style word",
                 got=repr(word),
                 expected="a word it knows",
             )
@@ -102,34 +99,23 @@ def word_vectors(teacher: Teacher, words: Sequence[str]) -> Tensor:
 
 
 def slots(teacher: Teacher, prompts: Sequence[str]) -> Slots:
-    """Tokenizes prompts that say ``{style}`` once each.
+    """Tokenizes prompts with one ``{style}`` each.
 
     Raises:
-        ConfigError: a prompt without (or with two) ``{style}``, or one whose place cannot be found:
+        ConfigError: a prompt without (or with two) ``{style}``, or one whose place is lost: it is
             too long, or the tokenizer has none of the ordinary words that could hold it.
     """
     import torch
 
-    tokens, positions = [], []
-    for prompt in prompts:
-        if prompt.count(SLOT) != 1:
-            raise ConfigError(
-                "a prompt of a pseudo-word needs its place",
-                got=repr(prompt),
-                expected=f"one {SLOT}",
-            )
-        row, position = _place(teacher, prompt)
-        tokens.append(row)
-        positions.append(position)
+    placed = [_place(teacher, prompt) for prompt in prompts]
+    tokens, positions = ([row[part] for row in placed] for part in (0, 1))
     return Slots(
         torch.tensor(tokens, device=teacher.device), torch.tensor(positions, device=teacher.device)
     )
 
 
 def encode(teacher: Teacher, prompts: Slots, vectors: Tensor) -> Tensor:
-    """Unit text features ``(N, D)`` of prompts with ``vectors`` ``(N, d)`` in their places, with
-    gradients to them.
-    """
+    """Unit text features ``(N, D)`` of prompts, with gradients to their ``vectors`` ``(N, d)``."""
     import torch
 
     rows = torch.arange(len(prompts.tokens), device=prompts.tokens.device)
@@ -139,19 +125,17 @@ def encode(teacher: Teacher, prompts: Slots, vectors: Tensor) -> Tensor:
 
     handle = token_embedding(teacher).register_forward_hook(put)
     try:
-        made = teacher.model.encode_text(prompts.tokens)
+        embeddings = teacher.model.encode_text(prompts.tokens)
     finally:
         handle.remove()
-    return torch.nn.functional.normalize(made.float(), dim=-1)
+    return torch.nn.functional.normalize(embeddings.float(), dim=-1)
 
 
 def inserted(longer: Sequence[int], shorter: Sequence[int]) -> tuple[int, int]:
-    """Where and how many tokens were put into ``shorter`` to make ``longer`` (two padded rows of
-    one length).
+    """Where and how many tokens ``longer`` has in addition (two padded rows of one length).
 
-    The last entry is left out of the comparison: tokenizers that cut a prompt overwrite it with
-        their end token. A count
-    of 0 says that nothing was put in, or that the rows do not match.
+    The last entry is not compared: tokenizers that cut a prompt overwrite it with their end token.
+    The count is 0 if nothing is inserted, or if the rows do not match.
     """
     length = len(longer) - 1
     start = next((i for i in range(length) if longer[i] != shorter[i]), length)
@@ -162,6 +146,11 @@ def inserted(longer: Sequence[int], shorter: Sequence[int]) -> tuple[int, int]:
 
 
 def _place(teacher: Teacher, prompt: str) -> tuple[list[int], int]:
+    """The tokens of a prompt and the position of its ``{style}``."""
+    if prompt.count(SLOT) != 1:
+        raise ConfigError(
+            "a prompt of a pseudo-word needs its place", got=repr(prompt), expected=f"one {SLOT}"
+        )
     (without,) = _tokenized(teacher, [" ".join(prompt.replace(SLOT, "").split())])
     for filler in FILLERS:
         if filler in prompt.lower():

@@ -1,59 +1,51 @@
-"""A teacher of a published architecture with random weights: it knows nothing, and takes exactly as
-long.
+"""A teacher of a published architecture with random weights: useless answers, the same speed.
 
-For latency, memory and size where the published weights cannot be had. Everything made from it says
-so.
+For latency, memory and size where the published weights cannot be downloaded. Whatever is derived
+from it says so.
 """
 
 from __future__ import annotations
 
+import torch
+
 from compress.engine.config import TeacherSettings
-from compress.engine.errors import ConfigError, MissingExtraError, nearest
+from compress.engine.errors import ConfigError
 from compress.engine.hub import hub
 from compress.engine.seeds import derive
-from compress.teacher.clip import (
-    CONFIG_FILE,
-    INSTALL,
-    Folder,
-    Tag,
-    Teacher,
-    locate,
+from compress.teacher.clip import Teacher
+from compress.teacher.loading import (
+    first_line,
     published_arguments,
+    require_architecture,
+    require_open_clip,
     wrap,
 )
+from compress.teacher.sources import CONFIG_FILE, Folder, Tag, locate
 
 RANDOM = "random"  # the revision and license of such weights
 
 
 def random_teacher(settings: TeacherSettings, seed: int = 0) -> Teacher:
-    """The architecture that ``settings.name`` names (``ViT-L-14``, with a tag for its details, or a
-    folder's config).
+    """The architecture of ``settings.name`` with random weights; downloads nothing.
 
-    The same name and seed give the same weights. Nothing is downloaded.
+    The name is a model (``ViT-L-14``), a model and tag for its details, or a folder with a config.
+    The same name and seed give the same weights.
 
     Raises:
-        ConfigError: no such architecture, or a name that means weights and not an architecture.
+        ConfigError: no such architecture, or a name of weights instead of an architecture.
         MissingExtraError: open_clip is not installed.
     """
-    try:
-        from open_clip import create_model, get_tokenizer, list_models
-        from open_clip.pretrained import get_pretrained_cfg
-    except ImportError as error:
-        raise MissingExtraError("a teacher needs open_clip", remedy=INSTALL) from error
-    import torch
+    require_open_clip()
+    from open_clip import create_model, get_tokenizer
+    from open_clip.pretrained import get_pretrained_cfg
 
     source = locate(settings.name)
     if isinstance(source, Folder) and (source.path / CONFIG_FILE).is_file():
-        model, arguments = f"local-dir:{source.path}", {}
+        name, arguments = f"local-dir:{source.path}", {}
     elif isinstance(source, Tag):
-        if source.model not in list_models():
-            raise ConfigError(
-                "unknown architecture",
-                got=repr(source.model),
-                remedy=nearest(source.model, list_models()),
-            )
-        published = get_pretrained_cfg(source.model, source.tag) if source.tag else {}
-        model, arguments = source.model, published_arguments(published) if published else {}
+        require_architecture(source.model)
+        record = get_pretrained_cfg(source.model, source.tag) if source.tag else {}
+        name, arguments = source.model, published_arguments(record) if record else {}
     else:
         raise ConfigError(
             "random weights need an architecture",
@@ -61,21 +53,16 @@ def random_teacher(settings: TeacherSettings, seed: int = 0) -> Teacher:
             expected=f"an open_clip model such as ViT-L-14, or a folder with {CONFIG_FILE}",
         )
     with hub(offline=True), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "random teacher", model.rpartition("/")[2]))
+        torch.manual_seed(derive(seed, "random teacher", name.rpartition("/")[2]))
         try:
-            made = create_model(
-                model,
-                load_weights=False,
-                pretrained_image=False,
-                pretrained_text=False,
-                **arguments,
+            model = create_model(
+                name, load_weights=False, pretrained_image=False, pretrained_text=False, **arguments
             )
-            tokenize = get_tokenizer(model)
+            tokenize = get_tokenizer(name)
         except Exception as error:  # a tokenizer or a config that only the hub has
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ConfigError(
-                "this architecture cannot be made here",
-                got=f"{settings.name}: {first[:200]}",
+                "this architecture cannot be built here",
+                got=f"{settings.name}: {first_line(error)}",
                 expected="one whose config and tokenizer are on this machine, e.g. ViT-L-14",
             ) from error
-    return wrap(made, tokenize, settings, "cpu", license=RANDOM, revision=RANDOM)
+    return wrap(model, tokenize, settings, "cpu", license=RANDOM, revision=RANDOM)

@@ -1,6 +1,4 @@
-"""The bundle's README.md: a model card with Hugging Face front matter, made from provenance
-alone.
-"""
+"""The bundle's README.md: a model card with Hugging Face front matter, from provenance alone."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from export.onnx.parity import Parity
 
 SHOWN_CLASSES = 40
 
-# Licenses as compress.teacher.clip records them -> the hub's identifiers
+# Licenses as compress.teacher.loading records them -> the hub's identifiers
 # (huggingface.co/docs/hub/repositories-licenses).
 HUB_LICENSES = {
     "MIT": "mit",
@@ -26,9 +24,7 @@ HUB_LICENSES = {
 def model_card(
     provenance: Mapping[str, Any], classes: Sequence[str], parity: Sequence[Parity]
 ) -> str:
-    """Markdown: what the model is, where it came from, how to run it; accuracy stands in the run's
-    report.
-    """
+    """Markdown: what the model is, its origin, how to run it; accuracy is in the run's report."""
     settings, stages = provenance["settings"], provenance["stages"]
     data, teacher, student = (stages[name]["facts"] for name in ("data", "teacher", "distill"))
     dataset = data.get("name") or settings["data"]["dataset"] or "own images"
@@ -146,7 +142,7 @@ def _shots(shots: int | str) -> str:
 def teacher_card(
     provenance: Mapping[str, Any], classes: Sequence[str], parity: Parity, precision: str
 ) -> str:
-    """Markdown for a teacher's bundle; random weights are said first."""
+    """Markdown for a teacher's bundle; random weights are stated first."""
     about = provenance["teacher"]
     license = about["license"]
     random = about["weights"] == "random"

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 import runtime
+from compress.data.split import ClassInfo
 from compress.engine.config import TeacherSettings, read_layer
 from compress.engine.errors import ConfigError, ExportError
-from compress.teacher.clip import Teacher, load_teacher
-from compress.teacher.prompts import expand_all
+from compress.teacher.artifact import TeacherArtifact
+from compress.teacher.clip import Teacher
+from compress.teacher.loading import load_teacher
+from compress.teacher.prompts import prompts_for
 from compress.teacher.random_weights import RANDOM, random_teacher
-from compress.teacher.stage import load_heads
 from export.bundle.card import teacher_card
 from export.bundle.write import MODELS, write_bundle, write_json
 from export.onnx.convert import save
@@ -230,22 +232,19 @@ def _templates_of(student: Path) -> tuple[str, ...]:
 
 def _head(teacher: Teacher, chosen: Classes, run: Path | None) -> _Head:
     if run is not None:
-        heads = load_heads(run / "teacher")
-        if heads["probe"].shape != (len(chosen.rows), teacher.embed_dim):
+        heads = TeacherArtifact(run / "teacher").heads()
+        if heads.probe.shape != (len(chosen.rows), teacher.embed_dim):
             raise ExportError(
                 "the run's probe does not fit its teacher",
-                got=heads["probe"].shape,
+                got=heads.probe.shape,
                 expected=(len(chosen.rows), teacher.embed_dim),
                 remedy="build the run again",
             )
-        probe, zero_shot = (torch.from_numpy(heads[key].copy()) for key in ("probe", "zero_shot"))
-        scale = float(heads["logit_scale"])
-        return _Head(
-            TeacherClassifier(teacher.image_tower, probe, zero_shot, scale),
-            "probe",
-            chosen.templates,
-        )
-    texts = teacher.class_head(expand_all(chosen.templates, chosen.rows))
+        probe, zero_shot = (torch.from_numpy(head) for head in (heads.probe, heads.zero_shot))
+        module = TeacherClassifier(teacher.image_tower, probe, zero_shot, heads.logit_scale)
+        return _Head(module, "probe", chosen.templates)
+    classes = [ClassInfo(**row) for row in chosen.rows]
+    texts = teacher.class_head(prompts_for(classes, chosen.templates))
     module = ZeroShotClassifier(
         teacher.image_tower, torch.from_numpy(texts.copy()), teacher.logit_scale
     )

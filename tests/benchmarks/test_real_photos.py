@@ -20,11 +20,11 @@ from compress.engine.config import GenerateSettings, HostSettings, TeacherSettin
 from compress.engine.errors import DataError
 from compress.engine.seeds import numpy_rng
 from compress.generate.generators.table import load_generator
-from compress.generate.stage import STRATEGIES
+from compress.generate.strategies.table import STRATEGIES
 from compress.papers.statistics import Paired, mean_and_deviation, paired, t95, table
 from compress.petals.nets import new_teacher
 from compress.petals.weights import CLIP_VOCABULARY, Tokenizer, load_teacher
-from compress.teacher.clip import load_teacher as load_public_teacher
+from compress.teacher.loading import load_teacher as load_public_teacher
 
 CLASSES = {"air_plane": (60, 120, 220), "cat": (200, 120, 40), "owl": (40, 160, 60)}
 TINY = world.Scale({"photos": 0, "teacher": 60, "prior": 60, "generator": 16, "evaluate": 0}, 20, 8)

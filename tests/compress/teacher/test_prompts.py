@@ -5,7 +5,7 @@ import pytest
 from compress.data.split import ClassInfo
 from compress.engine.config import CLIP_TEMPLATES, preset
 from compress.engine.errors import ConfigError
-from compress.teacher.prompts import expand_all, fill, prompts_for
+from compress.teacher.prompts import fill, prompts_for
 
 PAPER_TEMPLATES = tuple(preset("sidclip")["teacher"]["templates"])
 ROSE = ClassInfo("rose", "rose", "flower")
@@ -58,11 +58,6 @@ def test_article_before_a_category():
 
 def test_repeated_prompts_are_given_once():
     assert prompts_for([PLAIN], ["a {}", "a {}[, a {category}]"]) == [["a rose"]]
-
-
-def test_rows_of_classes_json():
-    rows = [{"name": "3", "prompt": "number 3", "category": None}]
-    assert expand_all(["a photo of a {}."], rows) == [["a photo of a number 3."]]
 
 
 @pytest.mark.parametrize(

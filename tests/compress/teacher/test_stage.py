@@ -1,6 +1,4 @@
-"""The teacher's heads: text ensembles, and a probe that starts from them and does not fall below
-them.
-"""
+"""Stage "teacher": both heads and their facts."""
 
 from __future__ import annotations
 
@@ -11,7 +9,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("open_clip")
-import torch
 from safetensors.numpy import load_file
 from tiny_sources import CLASSES, MODEL, save_folder, write_data
 
@@ -22,120 +19,10 @@ from compress.engine.config import (
     Settings,
     TeacherSettings,
 )
-from compress.engine.errors import TrainingError
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
-from compress.teacher.clip import load_teacher
-from compress.teacher.stage import ANCHOR, anchor_weights, fit_probe, run, top1
-
-SCALE = 30.0
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
-
-
-def world(
-    text_noise: float,
-    shots: int,
-    seed: int,
-    spread: float = 1.0,
-    classes: int = 20,
-    width: int = 64,
-) -> tuple[np.ndarray, ...]:
-    """A CLIP space in small: class directions, images scattered around them, texts beside them with
-    a modality gap.
-
-    Returns the view features (8 views a shot), their labels, the text head, test features and test
-    labels.
-    """
-    rng = np.random.default_rng(seed)
-    centers, gap = rng.normal(size=(classes, width)), rng.normal(size=width) * 1.5
-    text = unit(centers + gap + text_noise * rng.normal(size=centers.shape))
-    labels, tests = np.repeat(np.arange(classes), shots), np.repeat(np.arange(classes), 20)
-
-    def draw(of: np.ndarray, spread: float) -> np.ndarray:
-        return of + spread * rng.normal(size=of.shape)
-
-    shots_ = np.repeat(draw(centers[labels], spread), 8, axis=0)
-    return (
-        unit(draw(shots_, 0.4)),
-        np.repeat(labels, 8),
-        text,
-        unit(draw(centers[tests], spread)),
-        tests,
-    )
-
-
-def scores(
-    text_noise: float, shots: int, spread: float = 1.0, anchor: float = ANCHOR
-) -> tuple[float, float]:
-    """Held-out accuracy of the text head and of the probe, mean of three draws."""
-    out = []
-    for seed in range(3):
-        features, labels, text, test, answers = world(text_noise, shots, seed, spread)
-        probe = fit_probe(features, labels, text, SCALE, steps=200, lr=2e-3, anchor=anchor)
-        out.append((top1(test @ text.T, answers), top1(test @ probe.T, answers)))
-    zero_shot, fitted = np.mean(out, axis=0)
-    return float(zero_shot), float(fitted)
-
-
-def test_one_shot_is_not_worse_than_a_good_text_head() -> None:
-    """One image that scatters widely says less than a good name: the anchor keeps the probe from
-    believing it.
-    """
-    zero_shot, probe = scores(text_noise=0.6, shots=1, spread=2.0)
-    _, free = scores(text_noise=0.6, shots=1, spread=2.0, anchor=0.0)
-    assert 0.8 < zero_shot < 0.95
-    assert probe > zero_shot - 0.01
-    assert free < probe
-
-
-def test_a_poor_text_head_is_left_behind_and_more_shots_help() -> None:
-    zero_shot, one = scores(text_noise=2.0, shots=1)
-    _, four = scores(text_noise=2.0, shots=4)
-    assert zero_shot < 0.9
-    assert one > zero_shot + 0.05
-    assert four > one
-
-
-def test_no_steps_and_no_rate_leave_the_text_head() -> None:
-    features, labels, text, *_ = world(1.0, 1, 0)
-    np.testing.assert_allclose(
-        fit_probe(features, labels, text, SCALE, steps=0, lr=1e-3), text, atol=1e-6
-    )
-    np.testing.assert_allclose(
-        fit_probe(features, labels, text, SCALE, steps=3, lr=1e-12), text, atol=1e-6
-    )
-
-
-def test_the_probe_is_deterministic_and_has_unit_rows() -> None:
-    features, labels, text, *_ = world(1.0, 2, 0)
-    twice = [fit_probe(features, labels, text, SCALE, steps=20, lr=2e-3) for _ in range(2)]
-    np.testing.assert_array_equal(*twice)
-    np.testing.assert_allclose(np.linalg.norm(twice[0], axis=1), 1, atol=1e-5)
-
-
-def test_the_rate_turns_rows_by_the_same_angle_at_any_width() -> None:
-    angles = []
-    for width in (64, 768):
-        features, labels, text, *_ = world(1.0, 1, 0, width=width)
-        moved = fit_probe(features, labels, text, SCALE, steps=1, lr=2e-3)
-        angles.append(float(np.arccos((moved * text).sum(1).clip(-1, 1)).mean()))
-    assert angles[0] == pytest.approx(angles[1], rel=0.1)
-
-
-def test_a_class_is_anchored_as_strongly_as_its_text_explains_it() -> None:
-    logits = torch.log(torch.tensor([[0.8, 0.1, 0.1], [0.6, 0.2, 0.2], [0.7, 0.2, 0.1]]))
-    weights = anchor_weights(logits, torch.tensor([0, 0, 1]))
-    torch.testing.assert_close(weights, torch.tensor([0.7, 0.2, 1.0]))
-
-
-def test_a_loss_that_is_not_finite_stops() -> None:
-    features, labels, text, *_ = world(1.0, 1, 0)
-    features[0] = np.nan
-    with pytest.raises(TrainingError, match="not finite"):
-        fit_probe(features, labels, text, SCALE, steps=2, lr=1e-3)
+from compress.teacher.loading import load_teacher
+from compress.teacher.stage import run
 
 
 def context(tmp_path: Path, shots: int, **teacher: object) -> StageContext:

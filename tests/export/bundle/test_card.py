@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from provenance import provenance
 
-from compress.teacher.clip import LICENSES
+from compress.teacher.loading import LICENSES
 from export.bundle.card import HUB_LICENSES, front_matter, hub_name, model_card
 from export.bundle.write import MODELS
 from runtime.bundle import MANIFEST, TWINS

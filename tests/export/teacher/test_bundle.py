@@ -18,10 +18,11 @@ from tiny_sources import MODEL, SIGLIP, save_folder
 from typer.testing import CliRunner
 
 import runtime
+from compress.data.split import ClassInfo
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError, DownloadError, ExportError
-from compress.teacher.clip import load_teacher
-from compress.teacher.prompts import expand_all
+from compress.teacher.loading import load_teacher
+from compress.teacher.prompts import prompts_for
 from compress.teacher.random_weights import random_teacher
 from export.targets.shapes import infer
 from export.teacher.bundle import export_teacher
@@ -56,8 +57,8 @@ def test_the_classifier_answers_as_the_torch_teacher_does(config: dict, tmp_path
     classifier = Classifier.load(tmp_path / "out", threads=1)
     teacher = load_teacher(TeacherSettings(name=str(tmp_path / "t")))
     assert classifier.labels == tuple(NAMES) and classifier.spec == teacher.spec
-    rows = [{"name": name, "prompt": name, "category": None} for name in NAMES]
-    head = teacher.class_head(expand_all(TeacherSettings().templates, rows))
+    classes = [ClassInfo(name, name) for name in NAMES]
+    head = teacher.class_head(prompts_for(classes, TeacherSettings().templates))
     images = np.random.default_rng(0).integers(0, 255, (3, 50, 41, 3), dtype=np.uint8)
     pixels = np.stack([runtime.geometry(runtime.decode(image), teacher.spec) for image in images])
     wanted = teacher.logit_scale * teacher.encode_images(pixels) @ head.T

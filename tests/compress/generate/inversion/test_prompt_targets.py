@@ -16,19 +16,20 @@ from compress.engine.config import PromptSettings, TeacherSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import derive
 from compress.evaluate.metrics import within_class_diversity
-from compress.generate.base import Job, Sources
-from compress.generate.inversion.prompt_targets import (
+from compress.generate.inversion.prompt_targets import PROMPT_TARGETS, load_targets
+from compress.generate.inversion.pseudo_word_targets import (
     KEPT,
-    PROMPT_TARGETS,
-    Contrastive,
-    Learned,
-    Mix,
-    Random,
-    prompt_target,
-    styled,
+    ContrastivePrompt,
+    LearnedPrompt,
+    MixPrompt,
+    RandomPrompt,
 )
+from compress.generate.inversion.word_targets import styled
+from compress.generate.jobs import Job
+from compress.generate.sources import Sources
 from compress.petals.world import SPECIES, render_species
-from compress.teacher.clip import Teacher, load_teacher
+from compress.teacher.clip import Teacher
+from compress.teacher.loading import load_teacher
 from compress.teacher.pseudo_words import token_table, word_vectors
 
 CHOSEN = (0, 4, 8, 12)  # one species of a genus: names that are not ambiguous among themselves
@@ -46,13 +47,13 @@ def teacher() -> Teacher:
 
 
 def sources(shots: int = 0, seed: int = 5) -> Sources:
-    rows = [{"name": SPECIES[i].name, "prompt": SPECIES[i].name, "category": None} for i in CHOSEN]
+    classes = [ClassInfo(SPECIES[i].name, SPECIES[i].name) for i in CHOSEN]
     labels = np.repeat(np.arange(len(CHOSEN)), shots)
     images = render_species(
         [CHOSEN[i] for i in labels], "train", [i % max(shots, 1) for i in range(len(labels))]
     )
     return Sources(
-        rows, images, labels, [f"train/{i}" for i in range(len(labels))], seed, teacher=teacher
+        classes, images, labels, [f"train/{i}" for i in range(len(labels))], seed, teacher=teacher
     )
 
 
@@ -62,7 +63,7 @@ def jobs(numbers: int = 3, seed: int = 5) -> list[Job]:
 
 
 def kind(name: str, shots: int = 0, **settings: Any) -> Any:
-    return prompt_target(
+    return load_targets(
         PromptSettings(**{**EMBEDDED, "kind": name, "steps": 4, "count": 3, **settings}),
         sources(shots),
         teacher(),
@@ -77,6 +78,7 @@ def test_every_kind_gives_unit_targets_that_depend_on_the_job_alone(name: str) -
     for one, other in zip(forwards, backwards, strict=True):
         assert torch.equal(one.feature, other.feature)
         assert (one.prompt, one.style_id) == (other.prompt, other.style_id)
+        assert (one.style_id is not None) is PROMPT_TARGETS[name].styled
         assert one.feature.norm().item() == pytest.approx(1, abs=1e-5)
     assert here.class_head.shape == (4, 128)
     torch.testing.assert_close(here.class_head.norm(dim=1), torch.ones(4))
@@ -111,7 +113,7 @@ def test_words_tell_their_style_and_take_whole_prompts() -> None:
 
 def test_a_mixture_has_weights_of_a_mixture_and_lies_between_its_parents() -> None:
     mix = kind("mix", mixed=3)
-    assert isinstance(mix, Mix)
+    assert isinstance(mix, MixPrompt)
     for job in jobs(2):
         made = mix.target(job)
         parts = str(made.prompt).split(" + ")
@@ -142,7 +144,7 @@ def test_mixing_more_styles_than_there_are_is_refused() -> None:
 
 def test_random_vectors_have_the_moments_of_the_table() -> None:
     random = kind("random")
-    assert isinstance(random, Random)
+    assert isinstance(random, RandomPrompt)
     drawn = torch.stack([random.draw(seed) for seed in range(2000)])
     table = token_table(teacher())
     error = table.std(0) / len(drawn) ** 0.5
@@ -166,9 +168,9 @@ def test_random_styles_keep_the_class_or_are_scaled_until_they_do(
         "a new vector per image"
     )
     shares = {1.0: 0.2, 0.5: 0.94, 0.25: 0.96, 0.125: 1.0}
-    monkeypatch.setattr(Random, "kept", lambda self, scale: shares[scale])
+    monkeypatch.setattr(RandomPrompt, "kept", lambda self, scale: shares[scale])
     assert kind("random").scale == 0.25
-    monkeypatch.setattr(Random, "kept", lambda self, scale: 0.5)
+    monkeypatch.setattr(RandomPrompt, "kept", lambda self, scale: 0.5)
     with pytest.raises(ConfigError, match="drown the class"):
         kind("random").target(jobs()[0])
 
@@ -177,7 +179,7 @@ def test_random_styles_keep_the_class_or_are_scaled_until_they_do(
 def test_learned_styles_move_apart_and_leave_the_class_alone(learner: str) -> None:
     rates = {"infonce": {"steps": 30, "lr": 1e-2}, "promptstyler": {"steps": 15, "lr": 1.0}}
     styles = kind("contrastive", contrastive=learner, count=4, **rates[learner])
-    assert isinstance(styles, Contrastive)
+    assert isinstance(styles, ContrastivePrompt)
     found = styles.facts()["style_learning"]
     assert found["after"]["style_cosine"] < found["before"]["style_cosine"] - 0.02
     assert found["after"]["class_accuracy"] >= found["before"]["class_accuracy"]
@@ -187,7 +189,7 @@ def test_learned_styles_move_apart_and_leave_the_class_alone(learner: str) -> No
 
 def test_without_the_category_term_classes_may_go_but_the_dictionary_starts_from_words() -> None:
     learned = kind("learned", count=3, steps=40, lr=5e-3)
-    assert isinstance(learned, Learned)
+    assert isinstance(learned, LearnedPrompt)
     torch.testing.assert_close(learned.start, word_vectors(teacher(), WORDS[:3]))
     found = learned.facts()["style_learning"]
     assert found["after"]["style_cosine"] < found["before"]["style_cosine"]

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from compress.data.split import ClassInfo
 from compress.engine.config import (
     GenerateSettings,
     InversionSettings,
@@ -20,12 +21,15 @@ from compress.engine.config import (
     TeacherSettings,
 )
 from compress.engine.seeds import derive
-from compress.generate.base import Decoder, Job, Sources
 from compress.generate.inversion.decoders import load_decoder
 from compress.generate.inversion.spherical import spherical
 from compress.generate.inversion.strategy import Inversion
+from compress.generate.jobs import Job
+from compress.generate.protocols import Decoder
+from compress.generate.sources import Sources
 from compress.petals.world import SPECIES
-from compress.teacher.clip import Teacher, load_teacher
+from compress.teacher.clip import Teacher
+from compress.teacher.loading import load_teacher
 
 CHOSEN = (0, 1, 4, 5)  # two genera of look-alikes
 
@@ -43,9 +47,9 @@ def decoder(name: str = "petals-vq") -> Decoder:
 def strategy(
     chosen: tuple[int, ...] = CHOSEN, prompts: dict[str, Any] | None = None, **inversion: Any
 ) -> Inversion:
-    rows = [{"name": SPECIES[i].name, "prompt": SPECIES[i].name, "category": None} for i in chosen]
+    classes = [ClassInfo(SPECIES[i].name, SPECIES[i].name) for i in chosen]
     none = np.zeros((0, 32, 32, 3), np.uint8)
-    sources = Sources(rows, none, np.zeros(0, np.int64), [], 5, teacher=teacher)
+    sources = Sources(classes, none, np.zeros(0, np.int64), [], 5, teacher=teacher)
     settings = GenerateSettings(
         strategy="inversion",
         per_class=3,
@@ -112,7 +116,7 @@ def test_the_formula_as_the_poster_prints_it_is_not_a_number_at_the_cosines_of_c
 @pytest.mark.parametrize("name", ["petals-vq", "pixels"])
 def test_the_loss_falls_and_the_teacher_comes_to_see_what_was_asked_for(name: str) -> None:
     made = strategy(steps=25, cutouts=2)
-    out = made.make(jobs(2), decoder(name))
+    out = made.generate(jobs(2), decoder(name))
     losses = np.asarray([record.loss for record in out.records])
     assert losses.shape == (8, 2)
     assert losses[:, 1].mean() < 0.8 * losses[:, 0].mean()
@@ -145,7 +149,7 @@ def test_latents_stay_in_their_bounds() -> None:
             return decoder().render(latents)
 
     watched: Any = Watched()
-    strategy(steps=4, lr=5.0).make(jobs(1), watched)
+    strategy(steps=4, lr=5.0).generate(jobs(1), watched)
     assert len(watched.seen) == 5
     for latents in watched.seen:
         clipped = latents.clone()
@@ -161,7 +165,7 @@ def test_records_say_how_an_image_came_to_be() -> None:
             "words": ("photo", "sketch"),
         }
     )
-    out = made.make(jobs(2), decoder())
+    out = made.generate(jobs(2), decoder())
     assert {record.style_id for record in out.records} == {0, 1}
     for job, record in zip(jobs(2), out.records, strict=True):
         style = ("photo", "sketch")[record.style_id or 0]
@@ -179,11 +183,11 @@ def test_records_say_how_an_image_came_to_be() -> None:
 def test_the_same_batch_gives_the_same_images_and_an_image_does_not_depend_on_its_batch_mates() -> (
     None
 ):
-    everything = strategy().make(jobs(2), decoder())
-    again = strategy().make(jobs(2), decoder())
+    everything = strategy().generate(jobs(2), decoder())
+    again = strategy().generate(jobs(2), decoder())
     np.testing.assert_array_equal(again.images, everything.images)
     mixed = [jobs(2)[0], *jobs(3)[5:12]]  # the same size, other mates
-    other = strategy().make(mixed, decoder())
+    other = strategy().generate(mixed, decoder())
     np.testing.assert_array_equal(other.images[0], everything.images[0])
     np.testing.assert_array_equal(other.conditions[0], everything.conditions[0])
 
@@ -192,7 +196,7 @@ def test_without_class_weight_the_other_classes_do_not_matter() -> None:
     alone, among = strategy((0,)), strategy((0, 1, 4, 5))
     for weight, equal in ((0.0, True), (1.0, False)):
         made = [
-            strategy(chosen, class_weight=weight).make([jobs(1)[0]], decoder()).images
+            strategy(chosen, class_weight=weight).generate([jobs(1)[0]], decoder()).images
             for chosen in ((0, 4), (0, 1))
         ]
         assert np.array_equal(*made) is equal
@@ -204,7 +208,7 @@ def test_the_class_term_makes_more_images_their_own_class() -> None:
     shares = {}
     for weight in (0.0, 1.0):
         made = strategy(class_weight=weight, steps=20)
-        out = made.make(jobs(5), decoder())
+        out = made.generate(jobs(5), decoder())
         features = torch.from_numpy(teacher().encode_images(out.images))
         labels = torch.tensor([job.class_id for job in jobs(5)])
         shares[weight] = (

@@ -1,0 +1,297 @@
+"""Identifies, looks for and loads teachers: one row of ``SOURCES`` a kind of source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import runtime
+from compress.engine.config import Settings, TeacherSettings
+from compress.engine.errors import ConfigError, MissingExtraError, nearest
+from compress.engine.hub import cached, fingerprint_path, hub, not_available, snapshot_revision
+from compress.petals import weights as petals
+from compress.teacher.clip import Teacher
+from compress.teacher.sources import (
+    CONFIG_FILE,
+    EMBEDDED,
+    Checkpoint,
+    Embedded,
+    Folder,
+    HubRepository,
+    Tag,
+    locate,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# What the authors of the weights state, by the beginning of open_clip's tag; others are "unknown".
+LICENSES = {
+    "openai": "MIT",
+    "laion": "MIT",
+    "datacomp": "MIT",
+    "dfn": "apple-amlr",
+    "webli": "Apache-2.0",
+}
+
+
+def load_teacher(
+    settings: TeacherSettings, device: str = "cpu", *, offline: bool = False
+) -> Teacher:
+    """The teacher of the settings, see ``compress/teacher/sources.py`` for its names.
+
+    Raises:
+        ConfigError: no such model, tag, folder or file, or weights that do not fit the
+            architecture.
+        DownloadError: the weights are neither in the local cache nor reachable.
+        MissingExtraError: open_clip is not installed.
+    """
+    source = locate(settings.name)
+    require_open_clip()
+    return SOURCES[type(source)].load(source, settings, device, offline)
+
+
+def fingerprint(settings: Settings) -> dict[str, str]:
+    """The identity of the teacher's weights: the content of local ones, the name of others."""
+    source = locate(settings.teacher.name)
+    local = SOURCES[type(source)].local
+    return {"teacher": fingerprint_path(local(source)) if local else settings.teacher.name}
+
+
+def missing(settings: Settings, online: bool) -> str | None:
+    """What a person must place by hand before the teacher can be loaded; None if nothing.
+
+    Raises:
+        ConfigError: no such model or tag.
+    """
+    source = locate(settings.teacher.name)
+    repository_of = SOURCES[type(source)].repository
+    if repository_of is None:
+        return None
+    repository = repository_of(source)
+    if online or cached(repository):
+        return None
+    files = f"{CONFIG_FILE}, open_clip_model.safetensors"
+    published_as = f"; published as {repository}" if repository else ""
+    return (
+        f"teacher {settings.teacher.name}: put its files into a folder ({files}{published_as}) "
+        "and say --teacher PATH"
+    )
+
+
+def require_open_clip() -> None:
+    """Raises MissingExtraError where open_clip is not installed."""
+    try:
+        import open_clip  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            "a teacher needs open_clip", remedy="pip install 'clip2edge[build]'"
+        ) from error
+
+
+def require_architecture(model: str) -> None:
+    """Raises ConfigError, with the nearest name, for a model that open_clip does not have."""
+    from open_clip import list_models
+
+    if model not in list_models():
+        raise ConfigError(
+            "unknown architecture", got=repr(model), remedy=nearest(model, list_models())
+        )
+
+
+def published(source: Tag) -> dict[str, Any]:
+    """open_clip's record of published weights.
+
+    Raises:
+        ConfigError: no such model or tag (with the nearest one).
+    """
+    from open_clip import list_models, list_pretrained_tags_by_model
+    from open_clip.pretrained import get_pretrained_cfg
+
+    if source.model not in list_models():
+        remedy = nearest(source.model, [*list_models(), EMBEDDED])
+        raise ConfigError("unknown teacher", got=repr(source.model), remedy=remedy)
+    tags = list_pretrained_tags_by_model(source.model)
+    if source.tag not in tags:
+        remedy = nearest(source.tag, tags)
+        raise ConfigError(
+            f"teacher {source.model} has no such tag", got=repr(source.tag), remedy=remedy
+        )
+    record: dict[str, Any] = get_pretrained_cfg(source.model, source.tag)
+    return record
+
+
+def published_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
+    """open_clip arguments that build a model as its weights were trained.
+
+    Some tags (openai's among them) were trained with QuickGELU although their model's config says
+    GELU; open_clip 3 only warns about it, and the teacher would be worse without an error.
+    """
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    return {
+        "force_quick_gelu": bool(record.get("quick_gelu")),
+        "force_preprocess_cfg": {key: record[key] for key in keys if key in record},
+    }
+
+
+def wrap(
+    model: Any,
+    tokenize: Any,
+    settings: TeacherSettings,
+    device: str,
+    license: str = "unknown",
+    revision: str = "unknown",
+) -> Teacher:
+    """A teacher with the preprocessing that open_clip attached to the model."""
+    config: dict[str, Any] = model.visual.preprocess_cfg
+    size = config["size"] if isinstance(config["size"], int) else config["size"][0]
+    spec = runtime.PreprocessSpec(
+        size=size,
+        resize=size,
+        interpolation="bicubic" if config["interpolation"] == "random" else config["interpolation"],
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )
+    return Teacher(
+        settings.name, model, tokenize, spec, device, settings.precision, license, revision
+    )
+
+
+def _load_embedded(
+    source: Embedded, settings: TeacherSettings, device: str, offline: bool
+) -> Teacher:
+    from compress.petals.nets import SPEC
+
+    model, tokenize = petals.load_teacher()
+    return Teacher(
+        settings.name, model, tokenize, SPEC, device, settings.precision, "Apache-2.0", "embedded"
+    )
+
+
+def _load_tag(source: Tag, settings: TeacherSettings, device: str, offline: bool) -> Teacher:
+    from open_clip import get_tokenizer
+    from open_clip.pretrained import download_pretrained
+
+    record = published(source)
+    arguments = published_arguments(record)
+    with hub(offline):
+        try:
+            weights = Path(download_pretrained(record))
+            tokenize = get_tokenizer(source.model)
+            model = _create(source.model, settings.name, pretrained=str(weights), **arguments)
+        except ConfigError:
+            raise
+        except Exception as error:  # every library below has its own exceptions for "no network"
+            where = record.get("hf_hub", "").strip("/") or record.get("url", "its publisher")
+            place = (
+                f"get it from {where} and say --teacher {source.model}/PATH/TO/FILE.safetensors "
+                f"(or a folder with {CONFIG_FILE})"
+            )
+            raise not_available(f"teacher {settings.name}", error, place=place) from error
+    licenses = (text for prefix, text in LICENSES.items() if source.tag.startswith(prefix))
+    revision = snapshot_revision(weights) or record.get("url", "unknown")
+    return wrap(model, tokenize, settings, device, next(licenses, "unknown"), revision)
+
+
+def _load_hub(
+    source: HubRepository, settings: TeacherSettings, device: str, offline: bool
+) -> Teacher:
+    from open_clip import get_tokenizer
+
+    name = f"hf-hub:{source.name}"
+    with hub(offline):
+        try:
+            model = _create(name, settings.name)
+            tokenize = get_tokenizer(name)
+        except ConfigError:
+            raise
+        except Exception as error:
+            place = "say --teacher FOLDER with its files"
+            raise not_available(f"teacher {name}", error, place=place) from error
+    return wrap(model, tokenize, settings, device, revision=name)
+
+
+def _load_folder(source: Folder, settings: TeacherSettings, device: str, offline: bool) -> Teacher:
+    from open_clip import get_tokenizer
+
+    import compress.petals.nets  # noqa: F401 (folders may name its towers, which it registers with timm)
+
+    weights = sorted(source.path.glob("*.safetensors"))
+    if not (source.path / CONFIG_FILE).is_file() or not weights:
+        names = sorted(entry.name for entry in source.path.iterdir())[:8]
+        raise ConfigError(
+            "the teacher's folder is not in open_clip's format",
+            got=f"{source.path} with {names}",
+            expected=f"{CONFIG_FILE} and open_clip_model.safetensors",
+            remedy="a pickle must be asked for by name: --teacher MODEL/PATH/TO/FILE.pt",
+        )
+    name = f"local-dir:{source.path}"
+    with hub(offline=True):
+        model = _create(name, settings.name)
+        tokenize = get_tokenizer(name)
+    return wrap(model, tokenize, settings, device, revision=f"local {weights[0].name}")
+
+
+def _load_checkpoint(
+    source: Checkpoint, settings: TeacherSettings, device: str, offline: bool
+) -> Teacher:
+    from open_clip import get_tokenizer
+
+    require_architecture(source.model)
+    with hub(offline=True):
+        model = _create(source.model, settings.name, pretrained=str(source.path))
+        tokenize = get_tokenizer(source.model)
+    return wrap(model, tokenize, settings, device, revision=f"local {source.path.name}")
+
+
+def _create(model: str, teacher: str, **arguments: Any) -> nn.Module:
+    """An open_clip model with its weights; never with random ones where they do not fit."""
+    from open_clip import create_model
+
+    try:
+        created: nn.Module = create_model(
+            model, require_pretrained=True, weights_only=True, **arguments
+        )
+        return created
+    except Exception as error:  # pickle, safetensors, torch and open_clip: each raises its own
+        if model.startswith("hf-hub:"):
+            raise
+        raise ConfigError(
+            "the teacher's weights cannot be used",
+            got=f"{teacher}: {first_line(error)}",
+            expected="tensors of that architecture, as safetensors or a pickle that loads "
+            "with weights_only=True",
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, shortened."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """How a kind of source is loaded, and where it lies before.
+
+    Attributes:
+        load: (source, settings, device, offline) -> Teacher.
+        local: its file or folder on this machine.
+        repository: its repository on the hub; "" if it is published elsewhere.
+    """
+
+    load: Callable[[Any, TeacherSettings, str, bool], Teacher]
+    local: Callable[[Any], Path] | None = None
+    repository: Callable[[Any], str] | None = None
+
+
+SOURCES: dict[type, SourceKind] = {
+    Embedded: SourceKind(_load_embedded, local=lambda source: petals.WEIGHTS / petals.TEACHER),
+    Tag: SourceKind(
+        _load_tag, repository=lambda source: published(source).get("hf_hub", "").strip("/")
+    ),
+    HubRepository: SourceKind(_load_hub, repository=lambda source: source.name),
+    Folder: SourceKind(_load_folder, local=lambda source: source.path),
+    Checkpoint: SourceKind(_load_checkpoint, local=lambda source: source.path),
+}

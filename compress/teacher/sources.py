@@ -1,0 +1,87 @@
+"""What a teacher's name means. It is one of
+
+ViT-L-14/openai              an open_clip model and tag, downloaded once, then from the cache
+hf-hub:org/repo              a repository on the hub in open_clip's format
+path/to/folder               a folder in open_clip's format: open_clip_config.json +
+                             open_clip_model.safetensors
+ViT-L-14/path/to/weights     a checkpoint file for a named architecture: .safetensors, or a
+                             pickle (.pt, .bin), which is only ever read with weights_only=True
+petals                       the small teacher of the embedded world
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.engine.errors import ConfigError
+
+EMBEDDED = "petals"
+CONFIG_FILE = "open_clip_config.json"
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The teacher inside this package."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """An open_clip model and the tag of its weights."""
+
+    model: str
+    tag: str
+
+
+@dataclass(frozen=True)
+class HubRepository:
+    """A repository in open_clip's format on the hub, ``org/repo``."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A local folder in open_clip's format."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A local file of weights for an open_clip architecture."""
+
+    model: str
+    path: Path
+
+
+TeacherSource = Embedded | Tag | HubRepository | Folder | Checkpoint
+
+
+def locate(name: str) -> TeacherSource:
+    """The source that a teacher's name means; loads nothing.
+
+    Raises:
+        ConfigError: a path that does not exist, or a checkpoint without its architecture.
+    """
+    if name == EMBEDDED:
+        return Embedded()
+    if name.startswith("hf-hub:"):
+        return HubRepository(name.removeprefix("hf-hub:"))
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return Folder(path)
+    if path.is_file():
+        raise ConfigError(
+            "a teacher checkpoint needs its architecture",
+            got=name,
+            expected=f"MODEL/FILE, e.g. ViT-L-14/{path}",
+        )
+    model, _, rest = name.partition("/")
+    if not model or model in (".", "..", "~"):
+        raise ConfigError(
+            "the teacher's folder does not exist", got=name, expected=f"a folder with {CONFIG_FILE}"
+        )
+    if rest and Path(rest).expanduser().is_file():
+        return Checkpoint(model, Path(rest).expanduser())
+    return Tag(model, rest)
