@@ -1,11 +1,9 @@
-"""The part of TensorRT's Python API that is used, as protocols, and the import with its one clear
-message.
+"""The calls of TensorRT's Python API in use, as protocols, and the import with its one message.
 
 Sources: the published bindings' own member lists, 10.3.0 and 11.4.0 (tests/data/tensorrt_api.json);
-    NVIDIA's migration
-guide from 10.x to 11.x. TensorRT 11 has no FP16 or INT8 flags, no calibrators and no weak typing; a
-network is strongly typed there without a flag. On 10.x the flag asks for the same, so one ONNX file
-means the same on both.
+NVIDIA's migration guide from 10.x to 11.x. TensorRT 11 has no FP16 or INT8 flags, no calibrators
+and no weak typing: a network is strongly typed without a flag. On 10.x a flag gives the same, so
+one ONNX file means the same on both.
 """
 
 from __future__ import annotations
@@ -32,21 +30,18 @@ class Tensor(Protocol):
 
     name: str
     shape: Sequence[int]  # -1 where dynamic
-    dtype: Any
 
 
 class Network(Protocol):
     """A network definition, filled by the parser."""
 
     num_inputs: int
-    num_outputs: int
 
     def get_input(self, index: int) -> Tensor: ...
-    def get_output(self, index: int) -> Tensor: ...
 
 
 class ParserError(Protocol):
-    """One complaint of the ONNX parser."""
+    """One error of the ONNX parser."""
 
     def desc(self) -> str: ...
     def node_name(self) -> str: ...
@@ -71,18 +66,17 @@ class Profile(Protocol):
 
 
 class TimingCache(Protocol):
-    """Measured tactics; a later build on the same machine need not measure them again."""
+    """Measured tactics, for later builds on the same machine."""
 
     def serialize(self) -> HostMemory: ...
 
 
 class Config(Protocol):
-    """Builder options. ``set_flag(BuilderFlag.FP16)`` is not among them: it exists in 10 only."""
+    """Builder options of both versions: no precision flags, which exist in 10 only."""
 
     builder_optimization_level: int
     profiling_verbosity: Any
 
-    def set_flag(self, flag: Any) -> None: ...
     def clear_flag(self, flag: Any) -> None: ...
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None: ...
     def add_optimization_profile(self, profile: Profile) -> int: ...
@@ -100,15 +94,13 @@ class Builder(Protocol):
 
 
 class Inspector(Protocol):
-    """Tells what an engine's layers are."""
+    """Reports an engine's layers."""
 
     def get_engine_information(self, format: Any) -> str: ...
 
 
 class Context(Protocol):
-    """One execution state of an engine. All of one context's calls belong to one thread at a
-    time.
-    """
+    """One execution state of an engine, for one thread at a time."""
 
     nvtx_verbosity: Any
 
@@ -123,7 +115,6 @@ class Engine(Protocol):
     """A deserialized engine."""
 
     num_io_tensors: int
-    num_layers: int
 
     def get_tensor_name(self, index: int) -> str: ...
     def get_tensor_mode(self, name: str) -> Any: ...
@@ -169,7 +160,7 @@ class Generation:
 
     Attributes:
         strongly_typed: the flags of create_network that ask for strong typing.
-        trtexec: its words for strong typing, CUDA graphs and no copies, which 11 has by default.
+        trtexec: its flags for strong typing, CUDA graphs and no copies, the defaults of 11.
     """
 
     strongly_typed: Callable[[TensorRT], int]
@@ -186,7 +177,7 @@ GENERATIONS = {
 
 
 def import_tensorrt() -> TensorRT:
-    """The module, of a version that is known.
+    """The module, of a supported version.
 
     Raises:
         BackendError: absent, its libraries are absent, or another major version; with the remedy
@@ -196,12 +187,9 @@ def import_tensorrt() -> TensorRT:
         module: Any = import_module("tensorrt")
     # ImportError, OSError of a missing libnvinfer, or whatever a damaged install raises
     except Exception as error:
-        raise BackendError(
-            "TensorRT is not usable here",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else error!r}",
-            expected="TensorRT 10 or 11 and its Python bindings",
-            remedy=install_hint(),
-        ) from error
+        what, expected = "TensorRT is not usable here", "TensorRT 10 or 11 and its Python bindings"
+        got = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else error!r}"
+        raise BackendError(what, got=got, expected=expected, remedy=install_hint()) from error
     generation(module)
     return module
 
@@ -210,19 +198,17 @@ def generation(trt: TensorRT) -> Generation:
     """The row of ``GENERATIONS`` for a module.
 
     Raises:
-        BackendError: a major version that this code was not written for.
+        BackendError: another major version.
     """
     version = str(getattr(trt, "__version__", "unknown"))
     major = version.partition(".")[0]
     if not major.isdigit() or int(major) not in GENERATIONS:
+        upgrade = "pip install --upgrade clip2edge"
+        if major in ("7", "8"):
+            upgrade = "JetPack 5 and 6.0 carry TensorRT 8: upgrade to JetPack 6.1 or later"
+        what, remedy = "this version of TensorRT is not supported", "or use backend 'onnxruntime'"
         raise BackendError(
-            "this version of TensorRT is not supported",
-            got=version,
-            expected="10.x or 11.x",
-            remedy="JetPack 5 and 6.0 carry TensorRT 8: upgrade to JetPack 6.1 or later, or "
-            "use backend 'onnxruntime'"
-            if major in ("7", "8")
-            else "pip install --upgrade clip2edge, or use backend 'onnxruntime'",
+            what, got=version, expected="10.x or 11.x", remedy=f"{upgrade}, {remedy}"
         )
     return GENERATIONS[int(major)]
 
@@ -231,35 +217,31 @@ def install_hint(root: Path = Path("/")) -> str:
     """What to install on this platform."""
     if (root / "etc/nv_tegra_release").exists():
         return (
-            "on Jetson: sudo apt install tensorrt python3-libnvinfer, then a virtual "
-            "environment that sees it: "
-            "python3 -m venv --system-site-packages .venv"
+            "on Jetson: sudo apt install tensorrt python3-libnvinfer, then a virtual environment "
+            "that sees it: python3 -m venv --system-site-packages .venv"
         )
     if (root / "proc/driver/nvidia/version").exists():
         return "pip install 'clip2edge[trt]' (CUDA 12 drivers: pip install tensorrt-cu12)"
-    return (
-        "this machine shows no NVIDIA GPU: use backend 'onnxruntime', or run this command "
-        "on the device"
-    )
+    return "this machine shows no NVIDIA GPU: use backend 'onnxruntime', or run this on the device"
 
 
 def logger(trt: TensorRT) -> Any:
-    """A logger that keeps warnings and errors in its list ``kept`` instead of printing them."""
+    """A logger that collects warnings and errors in its list ``messages`` and prints nothing."""
     severity = trt.ILogger.Severity
-    grave = {severity.WARNING, severity.ERROR, severity.INTERNAL_ERROR}
+    collected = {severity.WARNING, severity.ERROR, severity.INTERNAL_ERROR}
 
-    class Kept(trt.ILogger):  # type: ignore[name-defined,misc]  # a class of the module that was imported
+    class Collector(trt.ILogger):  # type: ignore[name-defined,misc]  # of the imported module
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.kept: list[str] = []
+            self.messages: list[str] = []
 
         def log(self, level: Any, message: str) -> None:
-            if level in grave:
-                self.kept.append(message)
+            if level in collected:
+                self.messages.append(message)
 
-    return Kept()
+    return Collector()
 
 
 def reasons(log: Any) -> str:
-    """The last things that TensorRT complained of, as one text."""
-    return "; ".join(dict.fromkeys(log.kept[-MAX_REASONS:])) or "no reason was given"
+    """TensorRT's last warnings and errors, as one text."""
+    return "; ".join(dict.fromkeys(log.messages[-MAX_REASONS:])) or "no reason was given"

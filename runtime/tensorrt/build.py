@@ -1,16 +1,14 @@
-"""From the bytes of an ONNX file to the bytes of an engine: one strongly typed network on TensorRT
-10 and on 11.
-"""
+"""ONNX bytes -> engine bytes: a strongly typed network, on TensorRT 10 and 11."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from runtime.errors import BackendError
 from runtime.tensorrt.api import (
     MAX_REASONS,
+    Builder,
     Config,
     Network,
     TensorRT,
@@ -23,33 +21,25 @@ from runtime.tensorrt.settings import EngineSettings
 
 
 @dataclass(frozen=True)
-class Built:
-    """An engine that was built here.
-
-    Attributes:
-        engine: serialized.
-        timing_cache: the timing cache after the build.
-        seconds: the build's duration.
-        warnings: what TensorRT warned of.
-    """
+class BuiltEngine:
+    """A serialized engine."""
 
     engine: bytes
-    timing_cache: bytes
+    timing_cache: bytes  # after the build
     seconds: float
     warnings: tuple[str, ...]
 
 
 def build(
     trt: TensorRT, model: bytes, settings: EngineSettings, timing_cache: bytes = b""
-) -> Built:
+) -> BuiltEngine:
     """Builds an engine for the GPU of this machine.
 
-    Precision is the file's: int8 where it holds Q/DQ pairs, float16 where it holds float16. No flag
-    changes it.
+    The file sets the precision: int8 where it holds Q/DQ pairs, float16 where it holds float16.
 
     Raises:
-        BackendError: the parser refuses the file, naming the node; the profile does not fit; or the
-            builder fails.
+        BackendError: the parser refuses the file (names the node), the profile does not fit, or
+            the builder fails.
     """
     start = time.perf_counter()
     log = logger(trt)
@@ -58,21 +48,17 @@ def build(
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):
         errors = [parser.get_error(index) for index in range(min(parser.num_errors, MAX_REASONS))]
-        found = "; ".join(
-            f"{error.node_operator()} {error.node_name()}: {error.desc()}" for error in errors
-        )
+        listed = (f"{e.node_operator()} {e.node_name()}: {e.desc()}" for e in errors)
         raise BackendError(
             "TensorRT's parser refuses the model",
-            got=found or reasons(log),
+            got="; ".join(listed) or reasons(log),
             expected="an ONNX file that TensorRT takes",
-            remedy="use the bundle's int8.trt, fp16 or fp32 model; compress export checks a "
-            "file with tensorrt_rules",
+            remedy="use the bundle's int8.trt, fp16 or fp32 model; compress build checks int8.trt",
         )
     config = builder.create_builder_config()
     config.builder_optimization_level = settings.optimization_level
-    config.profiling_verbosity = (
-        trt.ProfilingVerbosity.DETAILED
-    )  # so that the inspector can prove what runs in int8
+    # So that the inspector can prove what runs in int8.
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if settings.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mib * 2**20)
     if not settings.tf32:
@@ -81,35 +67,30 @@ def build(
     _add_profile(builder, config, network, settings)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise BackendError(
-            "TensorRT cannot build the engine",
-            got=reasons(log),
-            remedy="free GPU memory, or lower max_batch or workspace_mib",
-        )
-    return Built(
-        bytes(plan),
-        bytes(timings.serialize()),
-        time.perf_counter() - start,
-        (*warnings, *dict.fromkeys(log.kept)),
-    )
+        remedy = "free GPU memory, or lower max_batch or workspace_mib"
+        raise BackendError("TensorRT cannot build the engine", got=reasons(log), remedy=remedy)
+    seconds = time.perf_counter() - start
+    warnings = (*warnings, *dict.fromkeys(log.messages))
+    return BuiltEngine(bytes(plan), bytes(timings.serialize()), seconds, warnings)
 
 
-def _use_timing_cache(config: Config, kept: bytes) -> tuple[TimingCache, tuple[str, ...]]:
-    """Sets the kept measurements; those of another TensorRT or GPU are left, and said so.
+def _use_timing_cache(config: Config, stored: bytes) -> tuple[TimingCache, tuple[str, ...]]:
+    """Sets the stored timings, or empty ones and a warning if they are of another TensorRT or GPU.
 
-    The cache is returned because it has to live until the engine is built: the configuration does
-        not keep it.
+    The caller holds the cache until the engine is built: the configuration does not.
     """
-    cache = config.create_timing_cache(kept)
+    cache = config.create_timing_cache(stored)
     if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
         return cache, ()
     empty = config.create_timing_cache(b"")
     if empty is None or not config.set_timing_cache(empty, ignore_mismatch=False):
         raise BackendError("TensorRT cannot make a timing cache", got="an empty one was refused")
-    return empty, ("the kept timing cache was not accepted; tactics were measured afresh",)
+    return empty, ("the stored timing cache was not accepted; tactics were measured afresh",)
 
 
-def _add_profile(builder: Any, config: Any, network: Network, settings: EngineSettings) -> None:
+def _add_profile(
+    builder: Builder, config: Config, network: Network, settings: EngineSettings
+) -> None:
     profile, used = builder.create_optimization_profile(), False
     for index in range(network.num_inputs):
         tensor = network.get_input(index)

@@ -1,13 +1,10 @@
-"""Built engines, kept under the identity of all that they depend on, and trusted only where this
-user wrote them.
+"""Built engines under their identity (all they depend on), trusted only if this user wrote them.
 
 An engine is machine code: deserializing one that somebody else wrote runs their code. So none is
-    ever read from a bundle
-or from a path that was handed over; only from this user's cache folder, only if folder and files
-belong to the user and nobody else can write them, and only if the sidecar beside it holds the
-expected identity and the engine's SHA-256. What
-was hashed is what is used: a file is opened once, without following a link, checked and read
-    through that descriptor.
+read from a bundle or a given path; only from this user's cache folder, only if folder and files
+belong to the user and nobody else can write them, and only if the sidecar holds the expected
+identity and the engine's SHA-256. What is hashed is what is used: a file is opened once, without
+following a link, checked and read through that descriptor.
 
     <cache>/<key>.engine   <cache>/<key>.json   <cache>/<key>.lock   and the same for timing caches
 """
@@ -20,7 +17,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -28,24 +24,26 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import BackendError, BundleError
+from runtime.files.atomic import atomic
 from runtime.files.strict_json import MAX_JSON_BYTES, parse_json
-from runtime.tensorrt.cuda import Gpu
+from runtime.tensorrt.cuda import CudaDevice
 from runtime.tensorrt.settings import EngineSettings
 
 SCHEMA = 1
 MAX_ENGINE_BYTES = 4 * 2**30
 LOCK_SECONDS = 1800.0  # an engine for a large teacher takes many minutes on a small device
+OWN_FOLDER = "CLIP2EDGE_CACHE to a folder of your own"
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True)
 class Identity:
-    """All that an engine depends on; a difference in anything is another engine."""
+    """All that an engine depends on; any difference is another engine."""
 
     model_sha256: str
     tensorrt: str
     cuda: str
-    gpu: Gpu
+    gpu: CudaDevice
     settings: EngineSettings
 
     def to_json(self) -> dict[str, Any]:
@@ -58,32 +56,24 @@ class Identity:
         return _digest(self.to_json())
 
     def timing(self) -> dict[str, Any]:
-        """The identity of the timing cache, which serves every model on this GPU with this
-        TensorRT.
-        """
-        return {
-            "schema": SCHEMA,
-            "timing_cache": True,
-            "tensorrt": self.tensorrt,
-            "gpu": self.gpu.identity(),
-        }
+        """The identity of the timing cache, one for all models on this GPU and TensorRT."""
+        used = {"tensorrt": self.tensorrt, "gpu": self.gpu.identity()}
+        return {"schema": SCHEMA, "timing_cache": True, **used}
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A file of the cache that was found trustworthy, and its sidecar."""
+class CacheEntry:
+    """A trusted file of the cache, and its sidecar."""
 
     data: bytes
     sidecar: dict[str, Any]
 
 
 class EngineCache:
-    """The cache in ``folder`` (default: ``default_folder()``), made with permissions for this user
-    alone.
+    """The cache in ``folder`` (default: ``default_folder()``), for this user alone.
 
     Raises:
-        BackendError: the folder, or one of its files, belongs to or can be written by somebody
-            else.
+        BackendError: somebody else owns or can write the folder or one of its files.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -92,42 +82,35 @@ class EngineCache:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             facts = os.lstat(self.folder)
         except OSError as error:
-            raise BackendError(
-                "the engine cache cannot be used",
-                got=f"{self.folder}: {error.strerror}",
-                remedy="set CLIP2EDGE_CACHE to a folder of your own",
-            ) from error
+            got, remedy = f"{self.folder}: {error.strerror}", f"set {OWN_FOLDER}"
+            raise BackendError("the engine cache cannot be used", got=got, remedy=remedy) from error
         if not stat.S_ISDIR(facts.st_mode):
             raise _untrusted(self.folder, "it is not a folder (links are not followed)")
         _check_owner(self.folder, facts)
 
-    def load(self, identity: Identity) -> tuple[Entry | None, str]:
-        """The engine of ``identity``, or None, and in one sentence why.
+    def load(self, identity: Identity) -> tuple[CacheEntry | None, str]:
+        """The engine of ``identity``, or None, and the reason.
 
-        A damaged or mismatched entry counts as absent; one that others could have written is an
-        error.
+        A damaged or mismatched entry counts as absent; one that others can write is an error.
         """
         return self._read(identity.key, ".engine", identity.to_json())
 
     def save(self, identity: Identity, engine: bytes, facts: dict[str, Any]) -> Path:
-        """Keeps an engine with its sidecar: identity, size, SHA-256 and ``facts`` (the layer
-        report, build time, ...).
-        """
+        """Stores an engine and its sidecar: identity, size, SHA-256, ``facts`` (layers, ...)."""
         return self._write(identity.key, ".engine", engine, identity.to_json(), facts)
 
     def load_timing(self, identity: Identity) -> bytes:
-        """The timing cache of this GPU and TensorRT; empty where there is none."""
+        """The timing cache of this GPU and TensorRT; empty if there is none."""
         entry, _ = self._read(_digest(identity.timing()), ".timing", identity.timing())
         return entry.data if entry else b""
 
     def save_timing(self, identity: Identity, data: bytes) -> Path:
-        """Keeps a timing cache."""
+        """Stores a timing cache."""
         return self._write(_digest(identity.timing()), ".timing", data, identity.timing(), {})
 
     @contextlib.contextmanager
     def lock(self, identity: Identity, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-        """Held by the one process that builds this engine; a second waits, and then finds it in the
-        cache.
+        """Held by the one process that builds this engine; a second waits for it.
 
         Raises:
             BackendError: still held after ``seconds``.
@@ -139,23 +122,18 @@ class EngineCache:
             raise _untrusted(path, error.strerror or str(error)) from error
         try:
             deadline = time.monotonic() + seconds
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        raise BackendError(
-                            "another process is building this engine",
-                            got=f"waited {seconds:g} s",
-                            remedy=f"if none is, remove {path}",
-                        ) from None
-                    time.sleep(0.1)
+            while not _is_locked(descriptor):
+                if time.monotonic() >= deadline:
+                    what, got = "another process is building this engine", f"waited {seconds:g} s"
+                    raise BackendError(what, got=got, remedy=f"if none is, remove {path}")
+                time.sleep(0.1)
             yield
         finally:
-            os.close(descriptor)  # gives the lock back
+            os.close(descriptor)  # releases the lock
 
-    def _read(self, key: str, suffix: str, identity: dict[str, Any]) -> tuple[Entry | None, str]:
+    def _read(
+        self, key: str, suffix: str, identity: dict[str, Any]
+    ) -> tuple[CacheEntry | None, str]:
         sidecar_text = _read_own(self.folder / f"{key}.json", MAX_JSON_BYTES)
         data = _read_own(self.folder / f"{key}{suffix}", MAX_ENGINE_BYTES)
         if sidecar_text is None or data is None:
@@ -168,47 +146,43 @@ class EngineCache:
             return None, "its sidecar names another identity"
         if sidecar.get("sha256") != hashlib.sha256(data).hexdigest():
             return None, "it is not the file that its sidecar describes"
-        return Entry(data, sidecar), "from the cache"
+        return CacheEntry(data, sidecar), "from the cache"
 
     def _write(
         self, key: str, suffix: str, data: bytes, identity: dict[str, Any], facts: dict[str, Any]
     ) -> Path:
-        target = self.folder / f"{key}{suffix}"
-        sidecar = {
-            "identity": identity,
-            "bytes": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-            **facts,
-        }
-        _replace(
-            target, data
-        )  # a sidecar without its file, or with an older one, is never taken for whole
-        _replace(
-            self.folder / f"{key}.json", json.dumps(sidecar, indent=1, sort_keys=True).encode()
-        )
+        target, digest = self.folder / f"{key}{suffix}", hashlib.sha256(data).hexdigest()
+        sidecar = {"identity": identity, "bytes": len(data), "sha256": digest, **facts}
+        text = json.dumps(sidecar, indent=1, sort_keys=True)
+        _replace(target, data)  # the file first: with an older sidecar it counts as absent
+        _replace(self.folder / f"{key}.json", text.encode())
         return target
 
 
+def _is_locked(descriptor: int) -> bool:
+    """Takes the lock if it is free."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def default_folder() -> Path:
-    """$CLIP2EDGE_CACHE/tensorrt, else $XDG_CACHE_HOME/clip2edge/tensorrt, else
-    ~/.cache/clip2edge/tensorrt.
-    """
+    """$CLIP2EDGE_CACHE/tensorrt, else clip2edge/tensorrt in $XDG_CACHE_HOME or ~/.cache."""
     own = os.environ.get("CLIP2EDGE_CACHE")
     if own:
         return Path(own).expanduser() / "tensorrt"
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (
-        (Path(home) if home and Path(home).is_absolute() else Path("~/.cache").expanduser())
-        / "clip2edge"
-        / "tensorrt"
-    )
+    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    home = home if home.is_absolute() else Path("~/.cache").expanduser()
+    return home / "clip2edge/tensorrt"
 
 
 def _read_own(path: Path, max_bytes: int) -> bytes | None:
-    """The content of a regular file of this user; None where there is none.
+    """The content of a regular file of this user; None if there is none.
 
     Raises:
-        BackendError: a link, another's file, one that others may write, or a too large one.
+        BackendError: a link, another user's file, one that others may write, or one too large.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -223,16 +197,15 @@ def _read_own(path: Path, max_bytes: int) -> bytes | None:
         _check_owner(path, facts)
         if facts.st_size > max_bytes:
             raise _untrusted(
-                path, f"it has {facts.st_size:,} bytes, at most {max_bytes:,} are expected"
+                path, f"it has {facts.st_size:,} bytes, at most {max_bytes:,} expected"
             )
         return stream.read(max_bytes)
 
 
 def _check_owner(path: Path, facts: os.stat_result) -> None:
     if facts.st_uid != os.getuid():
-        raise _untrusted(
-            path, f"it belongs to user {facts.st_uid}, this process runs as {os.getuid()}"
-        )
+        why = f"it belongs to user {facts.st_uid}, this process runs as {os.getuid()}"
+        raise _untrusted(path, why)
     if facts.st_mode & OTHERS_MAY_WRITE:
         raise _untrusted(path, f"others may write it (mode {stat.S_IMODE(facts.st_mode):o})")
 
@@ -242,33 +215,24 @@ def _untrusted(path: Path, why: str) -> BackendError:
         f"the engine cache is not trusted: {path}",
         got=why,
         expected="written by this user, and writable by nobody else",
-        remedy="an engine is machine code; look who wrote it, then remove it, or set "
-        "CLIP2EDGE_CACHE to a folder of your own",
+        remedy=f"an engine is machine code; see who wrote it, then remove it, or set {OWN_FOLDER}",
     )
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Writes a file as a whole: another process sees the old one or the new one."""
-    partial = None
+    """Writes a whole file, for this user alone: another process sees the old one or the new one."""
     try:
-        descriptor, partial = tempfile.mkstemp(
-            ".partial", f".{path.name}.", path.parent
-        )  # for this user alone
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+        with atomic(path) as partial:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            with os.fdopen(os.open(partial, flags, 0o600), "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
     except OSError as error:
-        if partial is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(partial)
-        raise BackendError(
-            f"cannot write {path}", got=error.strerror or error, remedy="free some space"
-        ) from error
+        got = error.strerror or error
+        raise BackendError(f"cannot write {path}", got=got, remedy="free some space") from error
 
 
-def _digest(value: Any) -> str:
-    return hashlib.sha256(
-        json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-    ).hexdigest()[:32]
+def _digest(value: dict[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,10 +1,10 @@
-"""The CUDA runtime through ctypes: what JetPack always has, in the few calls that inference needs.
+"""The CUDA runtime through ctypes, in the few calls that inference needs.
 
-ctypes on libcudart rather than cuda-python, PyCUDA or torch: libcudart comes with every JetPack and
-with every CUDA install, while the Python packages are a further download, whose wheels do not exist
-for all of JetPack's Python versions. The entry points used here kept their C signatures from CUDA
-11.4 to 13 (cudaGraphInstantiate itself did not: ``cudaGraphInstantiateWithFlags`` is the stable
-one). An older runtime works with every newer driver, so the oldest found is taken.
+ctypes on libcudart, not cuda-python, PyCUDA or torch: libcudart comes with every JetPack and every
+CUDA install, while wheels of the Python packages do not exist for all of JetPack's Python versions.
+The entry points here kept their C signatures from CUDA 11.4 to 13 (cudaGraphInstantiate did not;
+``cudaGraphInstantiateWithFlags`` is stable). An older runtime works with every newer driver, so the
+oldest is taken.
 """
 
 from __future__ import annotations
@@ -20,17 +20,14 @@ from runtime.errors import BackendError
 
 TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost
 NON_BLOCKING = 1  # cudaStreamNonBlocking: not ordered with the legacy default stream
-THREAD_LOCAL = (
-    1  # cudaStreamCaptureModeThreadLocal: another thread's cudaMalloc does not break a capture
-)
+# cudaStreamCaptureModeThreadLocal: another thread's cudaMalloc does not break a capture.
+THREAD_LOCAL = 1
 MULTIPROCESSORS, INTEGRATED, MAJOR, MINOR = 16, 18, 75, 76  # cudaDeviceAttr
-PROPERTIES_BYTES = (
-    16 * 1024
-)  # cudaDeviceProp is about 1 KiB and begins with char name[256] in every version
+# cudaDeviceProp is about 1 KiB, and begins with char name[256] in every version.
+PROPERTIES_BYTES = 16 * 1024
 
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cudaRuntimeGetVersion": (POINTER(c_int),),
-    "cudaDriverGetVersion": (POINTER(c_int),),
     "cudaGetDeviceCount": (POINTER(c_int),),
     "cudaGetDevice": (POINTER(c_int),),
     "cudaGetDeviceProperties": (c_void_p, c_int),
@@ -60,25 +57,17 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """A device. All Jetson Orin modules have one name: the number of multiprocessors tells them
-    apart.
-    """
+class CudaDevice:
+    """A GPU as CUDA reports it."""
 
-    name: str
+    name: str  # one name for all Jetson Orin modules
     compute_capability: str
-    multiprocessors: int
+    multiprocessors: int  # differs between Jetson Orin modules
     integrated: bool
     memory_bytes: int
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return asdict(self)
-
     def identity(self) -> dict[str, Any]:
-        """What an engine depends on: all but the memory, which on a Jetson differs a little from
-        boot to boot.
-        """
+        """What an engine depends on: not the memory, which on a Jetson varies from boot to boot."""
         return {name: value for name, value in asdict(self).items() if name != "memory_bytes"}
 
 
@@ -86,7 +75,7 @@ class Cuda:
     """The CUDA runtime of this process. Addresses and handles are plain integers.
 
     Raises:
-        BackendError: from every method, with the name of the call and CUDA's own words.
+        BackendError: from every method, with the name of the call and CUDA's message.
     """
 
     def __init__(self, library: str | Path) -> None:
@@ -96,10 +85,8 @@ class Cuda:
             for name, arguments in _SIGNATURES.items():
                 function = getattr(self._cdll, name)
                 function.argtypes, function.restype = list(arguments), c_int
-            self._cdll.cudaGetErrorString.argtypes, self._cdll.cudaGetErrorString.restype = (
-                [c_int],
-                c_char_p,
-            )
+            self._cdll.cudaGetErrorString.argtypes = [c_int]
+            self._cdll.cudaGetErrorString.restype = c_char_p
         except (OSError, AttributeError) as error:
             raise BackendError(
                 "the CUDA runtime cannot be loaded",
@@ -111,9 +98,10 @@ class Cuda:
 
     def runtime_version(self) -> str:
         """For example "12.6"."""
-        return _version(self._int("cudaRuntimeGetVersion"))
+        number = self._int("cudaRuntimeGetVersion")
+        return f"{number // 1000}.{number % 1000 // 10}"
 
-    def gpu(self) -> Gpu:
+    def gpu(self) -> CudaDevice:
         """The current device.
 
         Raises:
@@ -121,30 +109,30 @@ class Cuda:
         """
         try:
             count, why = self._int("cudaGetDeviceCount"), "0 devices"
-        except BackendError as error:  # no driver, or one that is older than the runtime
+        except BackendError as error:  # no driver, or one older than the runtime
             count, why = 0, str(error.got)
         if not count:
             raise BackendError(
                 "no NVIDIA GPU is usable here",
                 got=why,
                 expected="an NVIDIA GPU with its driver",
-                remedy="install or update the driver (Jetson: sudo apt install "
-                "nvidia-jetpack), or use "
-                "backend 'onnxruntime'",
+                remedy="install or update the driver (Jetson: sudo apt install nvidia-jetpack), "
+                "or use backend 'onnxruntime'",
             )
         device = self._int("cudaGetDevice")
         properties = ctypes.create_string_buffer(PROPERTIES_BYTES)
         self._call("cudaGetDeviceProperties", properties, device)
         free, total = c_size_t(), c_size_t()
         self._call("cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
-        attribute = {
-            key: self._attribute(key, device) for key in (MULTIPROCESSORS, INTEGRATED, MAJOR, MINOR)
-        }
-        return Gpu(
+
+        def attribute(key: int) -> int:
+            return self._int("cudaDeviceGetAttribute", key, device)
+
+        return CudaDevice(
             name=properties.raw[:256].split(b"\0")[0].decode(errors="replace"),
-            compute_capability=f"{attribute[MAJOR]}.{attribute[MINOR]}",
-            multiprocessors=attribute[MULTIPROCESSORS],
-            integrated=bool(attribute[INTEGRATED]),
+            compute_capability=f"{attribute(MAJOR)}.{attribute(MINOR)}",
+            multiprocessors=attribute(MULTIPROCESSORS),
+            integrated=bool(attribute(INTEGRATED)),
             memory_bytes=total.value,
         )
 
@@ -153,7 +141,6 @@ class Cuda:
         return self._handle("cudaMalloc", size)
 
     def free(self, address: int) -> None:
-        """Gives device memory back."""
         self._call("cudaFree", address)
 
     def allocate_host(self, size: int) -> int:
@@ -161,15 +148,13 @@ class Cuda:
         return self._handle("cudaMallocHost", size)
 
     def free_host(self, address: int) -> None:
-        """Gives page-locked memory back."""
         self._call("cudaFreeHost", address)
 
     def stream(self) -> int:
-        """A stream of its own."""
+        """A new stream."""
         return self._handle("cudaStreamCreateWithFlags", NON_BLOCKING)
 
     def destroy_stream(self, stream: int) -> None:
-        """Ends a stream."""
         self._call("cudaStreamDestroy", stream)
 
     def copy(self, target: int, source: int, size: int, kind: int, stream: int) -> None:
@@ -177,11 +162,11 @@ class Cuda:
         self._call("cudaMemcpyAsync", target, source, size, kind, stream)
 
     def synchronize(self, stream: int) -> None:
-        """Waits until all that was queued is done; an earlier failure shows here."""
+        """Waits until all queued work is done; an earlier failure shows here."""
         self._call("cudaStreamSynchronize", stream)
 
     def begin_capture(self, stream: int) -> None:
-        """From here on, what is queued on ``stream`` is recorded instead of run."""
+        """From here on, work queued on ``stream`` is recorded instead of run."""
         self._call("cudaStreamBeginCapture", stream, THREAD_LOCAL)
 
     def end_capture(self, stream: int) -> int:
@@ -194,7 +179,7 @@ class Cuda:
             self._call("cudaGraphDestroy", graph)
 
     def abandon_capture(self, stream: int) -> None:
-        """Ends a capture that failed, and clears the error it left behind."""
+        """Ends a failed capture and clears its error."""
         graph = c_void_p()
         self._cdll.cudaStreamEndCapture(stream, ctypes.byref(graph))
         if graph.value:
@@ -206,15 +191,12 @@ class Cuda:
         self._call("cudaGraphLaunch", graph, stream)
 
     def destroy_graph(self, graph: int) -> None:
-        """Gives an executable graph back."""
         self._call("cudaGraphExecDestroy", graph)
 
     def event(self) -> int:
-        """A timing event."""
         return self._handle("cudaEventCreate")
 
     def destroy_event(self, event: int) -> None:
-        """Gives an event back."""
         self._call("cudaEventDestroy", event)
 
     def record(self, event: int, stream: int) -> None:
@@ -222,36 +204,31 @@ class Cuda:
         self._call("cudaEventRecord", event, stream)
 
     def elapsed_ms(self, start: int, end: int) -> float:
-        """Milliseconds on the device between two recorded events, after the second was reached."""
+        """Milliseconds on the device between two recorded events; waits for the second."""
         self._call("cudaEventSynchronize", end)
         passed = c_float()
         self._call("cudaEventElapsedTime", ctypes.byref(passed), start, end)
         return float(passed.value)
 
-    def _attribute(self, key: int, device: int) -> int:
+    def _int(self, name: str, *arguments: int) -> int:
+        """The integer that a call writes into its first argument."""
         value = c_int()
-        self._call("cudaDeviceGetAttribute", ctypes.byref(value), key, device)
-        return value.value
-
-    def _int(self, name: str) -> int:
-        value = c_int()
-        self._call(name, ctypes.byref(value))
+        self._call(name, ctypes.byref(value), *arguments)
         return value.value
 
     def _handle(self, name: str, *arguments: Any) -> int:
-        """Calls a function whose first argument receives a pointer."""
-        made = c_void_p()
-        self._call(name, ctypes.byref(made), *arguments)
-        return made.value or 0
+        """The pointer that a call writes into its first argument."""
+        handle = c_void_p()
+        self._call(name, ctypes.byref(handle), *arguments)
+        return handle.value or 0
 
     def _call(self, name: str, *arguments: Any) -> None:
         code = getattr(self._cdll, name)(*arguments)
         if code:
             text = self._cdll.cudaGetErrorString(code) or b"unknown error"
             self._cdll.cudaGetLastError()
-            raise BackendError(
-                f"{name} failed", got=f"{text.decode(errors='replace')} (CUDA error {code})"
-            )
+            got = f"{text.decode(errors='replace')} (CUDA error {code})"
+            raise BackendError(f"{name} failed", got=got)
 
 
 def open_cuda(root: Path = Path("/")) -> Cuda:
@@ -271,24 +248,14 @@ def open_cuda(root: Path = Path("/")) -> Cuda:
 
 
 def candidates(root: Path = Path("/")) -> list[str]:
-    """Where libcudart may lie, in the order to try: the loader's path, CUDA's own folders,
-    pip's.
-    """
+    """Names and paths of libcudart in order: the loader's path, CUDA's own folders, pip's."""
     names = [f"libcudart.so.{major}" for major in (12, 13)] + ["libcudart.so"]
     folders = [*sorted((root / "usr/local").glob("cuda*/lib64")), *_pip_folders()]
-    return [
-        *names,
-        *(str(folder / name) for folder in folders for name in names if (folder / name).exists()),
-    ]
+    files = (folder / name for folder in folders for name in names)
+    return [*names, *(str(file) for file in files if file.exists())]
 
 
 def _pip_folders() -> list[Path]:
-    found = find_spec("nvidia")
-    roots = (
-        [Path(location) for location in (found.submodule_search_locations or [])] if found else []
-    )
-    return [folder for root in roots for folder in sorted(root.glob("cu*/lib"))]
-
-
-def _version(number: int) -> str:
-    return f"{number // 1000}.{number % 1000 // 10}"
+    spec = find_spec("nvidia")
+    roots = (spec.submodule_search_locations or []) if spec else []
+    return [folder for root in roots for folder in sorted(Path(root).glob("cu*/lib"))]

@@ -1,4 +1,4 @@
-"""The engine of a model: from this user's cache, or built here and then kept there."""
+"""The engine of a model: from this user's cache, or built here and then cached."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.tensorrt.api import MAX_REASONS, Engine, TensorRT, import_tensorrt,
 from runtime.tensorrt.build import build
 from runtime.tensorrt.cache import EngineCache, Identity
 from runtime.tensorrt.cuda import Cuda, open_cuda
-from runtime.tensorrt.layers import LayerReport, is_quantized, parse_layers
+from runtime.tensorrt.layers import LayerReport, parse_layers
 from runtime.tensorrt.settings import EngineSettings
 
 MAX_MODEL_BYTES = 2 * 2**30  # an ONNX file is one protobuf message, of at most 2 GiB
@@ -23,34 +23,23 @@ ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
 @dataclass
 class Prepared:
-    """An engine that is ready to run.
-
-    Attributes:
-        engine: deserialized.
-        identity: what it was built from and for.
-        path: its file in the cache.
-        layers: what it really runs.
-        states: how it came about, and what is noteworthy about it, one sentence each.
-        keep: objects that have to live as long as the engine.
-    """
+    """An engine that is ready to run."""
 
     trt: TensorRT
     cuda: Cuda
     engine: Engine
     identity: Identity
-    path: Path
+    path: Path  # in the cache
     layers: LayerReport
-    states: tuple[str, ...]
-    keep: tuple[Any, ...]
+    states: tuple[str, ...]  # sentences: where it came from, what it runs
+    keep: tuple[Any, ...]  # has to live as long as the engine; the logger is last
 
 
 def prepare(model: Path, settings: EngineSettings, cache_folder: Path | None = None) -> Prepared:
-    """The engine of the ONNX file ``model`` for this machine; built on the first call, which takes
-    minutes.
+    """The engine of the ONNX file ``model`` for this machine; the first call builds it (minutes).
 
     Raises:
-        BackendError: no TensorRT, no GPU, a cache that others may write, or a model that cannot be
-            built.
+        BackendError: no TensorRT, no GPU, a cache that others may write, or a failed build.
         BundleError: no ONNX file, or one that reaches outside itself.
     """
     if model.suffix in ENGINE_SUFFIXES:
@@ -58,8 +47,7 @@ def prepare(model: Path, settings: EngineSettings, cache_folder: Path | None = N
             "an engine is not loaded from elsewhere",
             got=model,
             expected="the .onnx file that it was built from",
-            remedy="an engine is machine code for one GPU and one TensorRT: it is built here "
-            "and cached",
+            remedy="an engine is machine code for one GPU and TensorRT: build it here",
         )
     facts = check(model)
     trt = import_tensorrt()
@@ -77,58 +65,39 @@ def prepare(model: Path, settings: EngineSettings, cache_folder: Path | None = N
     runtime = trt.Runtime(log)
     states: list[str] = []
 
-    def kept() -> tuple[Engine, dict[str, Any]] | None:
+    def cached() -> tuple[Engine, LayerReport] | None:
         entry, why = cache.load(identity)
         engine = runtime.deserialize_cuda_engine(entry.data) if entry else None
-        if entry and engine is None:
-            why = f"the kept one was not accepted: {reasons(log)}"
         if entry and engine is not None:
             states.append("engine from the cache")
-            return engine, entry.sidecar
+            return engine, LayerReport.from_json(entry.sidecar.get("layers"))
+        if entry:
+            why = f"the cached one was not accepted: {reasons(log)}"
         states.append(f"engine to be built: {why}")
         return None
 
-    found = kept()
-    if found is None:
+    def built() -> tuple[Engine, LayerReport]:
+        new = build(trt, data, settings, cache.load_timing(identity))
+        engine = runtime.deserialize_cuda_engine(new.engine)
+        if engine is None:
+            what = "TensorRT does not accept the engine that it built"
+            raise BackendError(what, got=reasons(log))
+        as_json = trt.LayerInformationFormat.JSON
+        layers = parse_layers(engine.create_engine_inspector().get_engine_information(as_json))
+        seconds, warnings = round(new.seconds, 3), list(new.warnings)
+        report = {"layers": layers.to_json(), "build_seconds": seconds, "warnings": warnings}
+        cache.save(identity, new.engine, report)
+        cache.save_timing(identity, new.timing_cache)
+        states.append(f"engine built in {new.seconds:.1f} s")
+        states.extend(f"TensorRT warned: {text}" for text in warnings[:MAX_REASONS])
+        return engine, layers
+
+    ready = cached()
+    if ready is None:
         with cache.lock(identity):
             states.clear()
-            found = kept()  # another process may have built it while this one waited
-            if found is None:
-                found = _build(trt, runtime, log, data, identity, cache, states)
-    engine, sidecar = found
-    layers = LayerReport.from_json(sidecar.get("layers"))
-    qdq = facts.ops["QuantizeLinear"] + facts.ops["DequantizeLinear"]
-    states.append(layers.verdict(qdq))
-    if qdq and layers.detailed and not is_quantized(layers.kernels()):
-        states.append("a quantized file, but most convolutions and products do not run in int8")
+            ready = cached() or built()  # another process may have built it meanwhile
+    engine, layers = ready
+    states += layers.states(facts.ops["QuantizeLinear"] + facts.ops["DequantizeLinear"])
     path = cache.folder / f"{identity.key}.engine"
     return Prepared(trt, cuda, engine, identity, path, layers, tuple(states), (runtime, log))
-
-
-def _build(
-    trt: TensorRT,
-    runtime: Any,
-    log: Any,
-    data: bytes,
-    identity: Identity,
-    cache: EngineCache,
-    states: list[str],
-) -> tuple[Engine, dict[str, Any]]:
-    built = build(trt, data, identity.settings, cache.load_timing(identity))
-    engine = runtime.deserialize_cuda_engine(built.engine)
-    if engine is None:
-        raise BackendError("TensorRT does not accept the engine that it built", got=reasons(log))
-    information = engine.create_engine_inspector().get_engine_information(
-        trt.LayerInformationFormat.JSON
-    )
-    layers = parse_layers(information)
-    facts = {
-        "layers": layers.to_json(),
-        "build_seconds": round(built.seconds, 3),
-        "warnings": list(built.warnings),
-    }
-    cache.save(identity, built.engine, facts)
-    cache.save_timing(identity, built.timing_cache)
-    states.append(f"engine built in {built.seconds:.1f} s")
-    states.extend(f"TensorRT warned: {text}" for text in built.warnings[:MAX_REASONS])
-    return engine, facts

@@ -1,35 +1,31 @@
-"""One engine at work: page-locked and device buffers, a context for each batch size, CUDA
-graphs.
-"""
+"""One engine at work: page-locked and device buffers, a context per batch size, CUDA graphs."""
 
 from __future__ import annotations
 
 import ctypes
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from runtime.errors import BackendError
-from runtime.tensorrt.api import Context, reasons
+from runtime.tensorrt.api import Context, TensorRT, reasons
 from runtime.tensorrt.cuda import TO_DEVICE, TO_HOST, Cuda
 from runtime.tensorrt.engine import Prepared
 
-MAX_PLANS = 4  # batch sizes kept ready; each has a context with scratch memory of its own
+MAX_CONTEXTS = 4  # batch sizes; each context has scratch memory of its own
 
 
 @dataclass(frozen=True)
 class Binding:
-    """An input or output: its type, its shape without the batch, and its buffers for the largest
-    batch.
-    """
+    """An input or output, with its buffers for the largest batch."""
 
     name: str
     dtype: np.dtype[Any]
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # without the batch
     host: int
     device: int
     values: np.ndarray  # (max batch, *shape), a view of the page-locked memory
@@ -40,10 +36,8 @@ class Binding:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One batch size: a context whose shapes and addresses are set, and its captured graph, or
-    None.
-    """
+class BatchContext:
+    """One batch size: a context whose shapes and addresses are set, and its captured graph."""
 
     context: Context
     graph: int | None
@@ -55,15 +49,15 @@ class Execution:
     Attributes:
         input: the only input.
         outputs: by name.
-        batch: the engine's fixed batch, or None where it is dynamic.
+        batch: the engine's fixed batch; None if it is dynamic.
         max_batch: the largest batch of one call.
-        states: what became of CUDA graphs, one sentence each.
+        states: a sentence per CUDA graph.
     """
 
     def __init__(self, prepared: Prepared, cuda_graph: bool = True) -> None:
-        self._prepared, self._cuda, self._wants_graph = prepared, prepared.cuda, cuda_graph
+        self._prepared, self._cuda, self._uses_graphs = prepared, prepared.cuda, cuda_graph
         self.states: list[str] = [] if cuda_graph else ["CUDA graph: not asked for"]
-        self._plans: OrderedDict[int, Plan] = OrderedDict()
+        self._ready: OrderedDict[int, BatchContext] = OrderedDict()
         engine, mode = prepared.engine, prepared.trt.TensorIOMode
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         inputs = [name for name in names if engine.get_tensor_mode(name) == mode.INPUT]
@@ -74,9 +68,8 @@ class Execution:
         self.max_batch = self.batch or int(engine.get_tensor_profile_shape(inputs[0], 0)[2][0])
         owned = _Owned(self._cuda)
         self._release = weakref.finalize(self, owned.release)
-        self._release.atexit = (
-            False  # the driver may be gone by then, and the process's memory goes with it
-        )
+        # Not at exit: the driver may be gone by then, and the memory goes with the process.
+        self._release.atexit = False
         self._owned = owned
         self._stream = owned.keep(self._cuda.stream(), self._cuda.destroy_stream)
         self.input = self._bind(inputs[0])
@@ -88,30 +81,22 @@ class Execution:
         Raises:
             BackendError: TensorRT or CUDA fails.
         """
-        count = len(images)
-        plan = self._plan(count)
-        self.input.values[:count] = images
-        self._copy(self.input, count, TO_DEVICE)
-        self._enqueue(plan)
+        count, ready = len(images), self._upload(images)
+        self._enqueue(ready)
         for name in outputs:
             self._copy(self.outputs[name], count, TO_HOST)
         self._cuda.synchronize(self._stream)
         return {name: self.outputs[name].values[:count].astype(np.float32) for name in outputs}
 
     def device_ms(self, images: np.ndarray, calls: int) -> list[float]:
-        """Milliseconds of compute on the device, without copies and host, of each of ``calls``, by
-        CUDA events.
-        """
-        count = len(images)
-        plan = self._plan(count)
-        self.input.values[:count] = images
-        self._copy(self.input, count, TO_DEVICE)
+        """Milliseconds of compute on the device of each of ``calls``, without copies."""
+        ready = self._upload(images)
         start, end = self._cuda.event(), self._cuda.event()
         durations = []
         try:
             for _ in range(calls):
                 self._cuda.record(start, self._stream)
-                self._enqueue(plan)
+                self._enqueue(ready)
                 self._cuda.record(end, self._stream)
                 durations.append(self._cuda.elapsed_ms(start, end))
         finally:
@@ -120,7 +105,7 @@ class Execution:
         return durations
 
     def close(self) -> None:
-        """Gives streams, graphs and memory back."""
+        """Frees streams, graphs and memory."""
         self._drop(keep=0)
         self._release()
 
@@ -129,61 +114,56 @@ class Execution:
         dtype = _numpy_type(self._prepared.trt, engine.get_tensor_dtype(name), name)
         shape = tuple(int(size) for size in engine.get_tensor_shape(name)[1:])
         if any(size < 0 for size in shape):
-            raise BackendError(
-                f"engine tensor {name}", got=shape, expected="only the batch is dynamic"
-            )
+            expected = "only the batch is dynamic"
+            raise BackendError(f"engine tensor {name}", got=shape, expected=expected)
         size = max(1, self.max_batch * int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
         host = self._owned.keep(self._cuda.allocate_host(size), self._cuda.free_host)
         device = self._owned.keep(self._cuda.allocate(size), self._cuda.free)
         raw = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host))
-        return Binding(
-            name, dtype, shape, host, device, raw.view(dtype).reshape(self.max_batch, *shape)
-        )
+        values = raw.view(dtype).reshape(self.max_batch, *shape)
+        return Binding(name, dtype, shape, host, device, values)
 
-    def _plan(self, batch: int) -> Plan:
-        if batch in self._plans:
-            self._plans.move_to_end(batch)
-            return self._plans[batch]
-        self._drop(keep=MAX_PLANS - 1)
+    def _upload(self, images: np.ndarray) -> BatchContext:
+        """Queues the copy of the images to the device; the context to run them in."""
+        ready = self._context(len(images))
+        self.input.values[: len(images)] = images
+        self._copy(self.input, len(images), TO_DEVICE)
+        return ready
+
+    def _context(self, batch: int) -> BatchContext:
+        if batch in self._ready:
+            self._ready.move_to_end(batch)
+            return self._ready[batch]
+        self._drop(keep=MAX_CONTEXTS - 1)
         context = self._prepared.engine.create_execution_context()
         if context is None:
-            raise BackendError(
-                "TensorRT cannot make an execution context",
-                got=self._reason(),
-                remedy="free GPU memory",
-            )
-        # Built with detailed verbosity for the layer report, an engine would otherwise annotate
-        # every layer it launches.
+            what = "TensorRT cannot make an execution context"
+            raise BackendError(what, got=self._reason(), remedy="free GPU memory")
+        # Engines built with detailed verbosity (for the layer report) annotate every layer they
+        # launch by default.
         context.nvtx_verbosity = self._prepared.trt.ProfilingVerbosity.NONE
         if self.batch is None:
             self._shape(context, batch)
         for binding in (self.input, *self.outputs.values()):
             if not context.set_tensor_address(binding.name, binding.device):
-                raise BackendError(
-                    f"TensorRT refuses the buffer of {binding.name}", got=self._reason()
-                )
-        self._plans[batch] = Plan(context, self._capture(context, batch))
-        return self._plans[batch]
+                what = f"TensorRT refuses the buffer of {binding.name}"
+                raise BackendError(what, got=self._reason())
+        self._ready[batch] = BatchContext(context, self._capture(context, batch))
+        return self._ready[batch]
 
     def _shape(self, context: Context, batch: int) -> None:
-        if not context.set_optimization_profile_async(
-            0, self._stream
-        ):  # only the first context has it by itself
+        # Only an engine's first context has the profile by default.
+        if not context.set_optimization_profile_async(0, self._stream):
             raise BackendError("TensorRT refuses the optimization profile", got=self._reason())
         if not context.set_input_shape(self.input.name, (batch, *self.input.shape)):
-            raise BackendError(
-                "batch",
-                got=batch,
-                expected=f"within the engine's profile, at most {self.max_batch}",
-            )
+            expected = f"within the engine's profile, at most {self.max_batch}"
+            raise BackendError("batch", got=batch, expected=expected)
 
     def _capture(self, context: Context, batch: int) -> int | None:
-        """The graph of one inference; None, and a recorded state, where the engine cannot be
-        captured.
-        """
+        """The graph of one inference; None, and a recorded state, if capturing fails."""
         self._execute(context)  # a shape's first run allocates, which a capture forbids
         self._cuda.synchronize(self._stream)
-        if not self._wants_graph:
+        if not self._uses_graphs:
             return None
         self._cuda.begin_capture(self._stream)
         try:
@@ -191,73 +171,63 @@ class Execution:
             graph = self._cuda.end_capture(self._stream)
         except BackendError as error:
             self._cuda.abandon_capture(self._stream)
-            self.states.append(
-                f"CUDA graph: none for batch {batch}, each layer is launched by itself: {error}"
-            )
+            why = f"each layer is launched by itself: {error}"
+            self.states.append(f"CUDA graph: none for batch {batch}, {why}")
             return None
         self.states.append(f"CUDA graph: captured for batch {batch}")
         self._owned.graphs.add(graph)
         return graph
 
-    def _enqueue(self, plan: Plan) -> None:
-        if plan.graph is None:
-            self._execute(plan.context)
+    def _enqueue(self, ready: BatchContext) -> None:
+        if ready.graph is None:
+            self._execute(ready.context)
         else:
-            self._cuda.launch(plan.graph, self._stream)
+            self._cuda.launch(ready.graph, self._stream)
 
     def _execute(self, context: Context) -> None:
         if not context.execute_async_v3(self._stream):
             raise BackendError("TensorRT cannot run the engine", got=self._reason())
 
     def _copy(self, binding: Binding, batch: int, kind: int) -> None:
-        ends = (
-            (binding.device, binding.host) if kind == TO_DEVICE else (binding.host, binding.device)
-        )
-        self._cuda.copy(*ends, binding.bytes_of(batch), kind, self._stream)
+        ends = (binding.device, binding.host)
+        target, source = ends if kind == TO_DEVICE else reversed(ends)
+        self._cuda.copy(target, source, binding.bytes_of(batch), kind, self._stream)
 
     def _drop(self, keep: int) -> None:
-        while len(self._plans) > keep:
-            _, plan = self._plans.popitem(last=False)
-            if plan.graph is not None:
-                self._owned.graphs.remove(plan.graph)
-                self._cuda.destroy_graph(plan.graph)
+        while len(self._ready) > keep:
+            _, oldest = self._ready.popitem(last=False)
+            if oldest.graph is not None:
+                self._owned.graphs.remove(oldest.graph)
+                self._cuda.destroy_graph(oldest.graph)
 
     def _reason(self) -> str:
         return reasons(self._prepared.keep[-1])
 
 
 class _Owned:
-    """Handles with the call that gives each back; released in the reverse order, once. Graphs come
-    and go before that.
-    """
+    """Handles with the call that frees each; released once, graphs first, then in reverse order."""
 
     def __init__(self, cuda: Cuda) -> None:
-        self._cuda, self._handles = cuda, list[tuple[int, Any]]()
+        self._cuda, self._handles = cuda, list[tuple[int, Callable[[int], None]]]()
         self.graphs: set[int] = set()
 
-    def keep(self, handle: int, give_back: Any) -> int:
-        self._handles.append((handle, give_back))
+    def keep(self, handle: int, free: Callable[[int], None]) -> int:
+        self._handles.append((handle, free))
         return handle
 
     def release(self) -> None:
         while self.graphs:
             self._cuda.destroy_graph(self.graphs.pop())
         while self._handles:
-            handle, give_back = self._handles.pop()
-            give_back(handle)
+            handle, free = self._handles.pop()
+            free(handle)
 
 
-def _numpy_type(trt: Any, dtype: Any, name: str) -> np.dtype[Any]:
-    types = {
-        trt.DataType.FLOAT: np.float32,
-        trt.DataType.HALF: np.float16,
-        trt.DataType.UINT8: np.uint8,
-    }
+def _numpy_type(trt: TensorRT, dtype: Any, name: str) -> np.dtype[Any]:
+    kinds = trt.DataType
+    types = {kinds.FLOAT: np.float32, kinds.HALF: np.float16, kinds.UINT8: np.uint8}
     if dtype not in types:
-        raise BackendError(
-            f"engine tensor {name}",
-            got=dtype,
-            expected="float32, float16 or uint8",
-            remedy="use the bundle's int8.trt, fp16 or fp32 model",
-        )
+        what, expected = f"engine tensor {name}", "float32, float16 or uint8"
+        remedy = "use the bundle's int8.trt, fp16 or fp32 model"
+        raise BackendError(what, got=dtype, expected=expected, remedy=remedy)
     return np.dtype(types[dtype])

@@ -1,10 +1,10 @@
 """What really runs: the layers of a built engine, from the JSON of TensorRT's engine inspector.
 
-The QDQ nodes in a file are a wish. TensorRT fuses, reformats and picks kernels; the inspector (with
-detailed profiling verbosity) says what came of it. Its JSON differs by version: 10.x names a
-tensor's type inside "Format/Datatype" and its inputs and outputs in "Bindings"; 11.x has "Datatype"
-(or "DataType") beside "Format", and "I/O Tensors". Source: NVIDIA, Migrating IEngineInspector Usage
-from TensorRT 10.x to 11.x; the layers' fields, engine inspector documentation.
+QDQ nodes in a file are a wish: TensorRT fuses, reformats and picks kernels. The inspector (with
+detailed profiling verbosity) reports the result. Its JSON differs by version: 10.x names a tensor's
+type in "Format/Datatype", its inputs and outputs in "Bindings"; 11.x has "Datatype" (or "DataType")
+beside "Format", and "I/O Tensors". Sources: NVIDIA, Migrating IEngineInspector Usage from TensorRT
+10.x to 11.x; the layers' fields, engine inspector documentation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 
 from runtime.errors import BackendError
 
-# Words for a type, in the inspector's several spellings; the longer word first: "UInt8" holds
-# "Int8", "BFloat16" "Float".
+# Precision -> the inspector's spellings; the longer word first: "UInt8" contains "Int8", "BFloat16"
+# contains "Float".
 _TYPES = (
     ("uint8", r"uint8"),
     ("int8", r"int8"),
@@ -40,7 +40,6 @@ _COMPUTE = re.compile(
 )
 _REFORMAT = re.compile(r"reformat|copynode", re.IGNORECASE)
 _QDQ = re.compile(r"quantizelinear|quantize_linear|dequantize|^quantize", re.IGNORECASE)
-FLOATS = ("fp32", "fp16", "bf16", "fp8")
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class Layer:
         kind: TensorRT's own word, e.g. "CaskConvolution", "Reformat", "kgen".
         role: "compute" (convolutions and products), "reformat", "qdq" (a Quantize or Dequantize
             that was not fused), "other".
-        precision: what it computes in: "int8", "fp16", "fp32", ..., "unknown".
-        evidence: where that is known from: "weights", "tactic", "input" or "none".
+        precision: "int8", "fp16", "fp32", ..., "unknown".
+        evidence: source of the precision: "weights", "tactic", "input" or "none".
     """
 
     name: str
@@ -64,65 +63,48 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """The layers of an engine. ``detailed`` is False where the engine was built without that
-    verbosity.
-    """
+    """The layers of an engine."""
 
     layers: tuple[Layer, ...]
-    detailed: bool
+    detailed: bool  # False for an engine built without that profiling verbosity
 
     def kernels(self) -> dict[str, int]:
-        """ "int8 compute" -> number of layers: the form of a bench row's "kernels"."""
+        """ "int8 compute" -> number of layers, as in a bench row's "kernels"."""
         counts = Counter(f"{layer.precision} {layer.role}" for layer in self.layers)
         return dict(sorted(counts.items()))
 
     def count(self, role: str, precision: str | None = None) -> int:
-        """Layers of a role, and of a precision."""
-        return sum(
-            layer.role == role and precision in (None, layer.precision) for layer in self.layers
-        )
+        """Number of layers of a role, and of a precision."""
+        return sum(x.role == role and precision in (None, x.precision) for x in self.layers)
 
     def unfused_qdq(self) -> list[str]:
-        """Quantize and Dequantize nodes that became layers of their own: each costs a pass over
-        memory.
-        """
+        """Quantize and Dequantize nodes that became layers; each costs a pass over memory."""
         return [layer.name for layer in self.layers if layer.role == "qdq"]
 
-    def float_compute(self) -> list[str]:
-        """Convolutions and products that do not run in int8."""
-        return [
-            layer.name
-            for layer in self.layers
-            if layer.role == "compute" and layer.precision != "int8"
-        ]
-
-    def verdict(self, qdq_nodes: int) -> str:
-        """One sentence: did the quantized file become a quantized engine?
+    def states(self, qdq_nodes: int) -> list[str]:
+        """Sentences: did the quantized file become a quantized engine?
 
         Args:
             qdq_nodes: QuantizeLinear and DequantizeLinear nodes in the ONNX file.
         """
         if not self.detailed:
-            return "layers unknown: the engine was built without detailed profiling verbosity"
-        total, integer = self.count("compute"), self.count("compute", "int8")
-        reformats, left = self.count("reformat"), len(self.unfused_qdq())
+            return ["layers unknown: the engine was built without detailed profiling verbosity"]
+        reformats = f"{self.count('reformat')} reformats"
         if not qdq_nodes:
             types = Counter(layer.precision for layer in self.layers if layer.role == "compute")
             listed = ", ".join(f"{count} {name}" for name, count in sorted(types.items())) or "none"
-            return f"convolutions and products: {listed}; {reformats} reformats"
-        return (
-            f"{integer} of {total} convolutions and products run in int8; {left} of "
-            f"{qdq_nodes} Q/DQ nodes were not fused; "
-            f"{reformats} reformats"
-        )
+            return [f"convolutions and products: {listed}; {reformats}"]
+        total, integer = self.count("compute"), self.count("compute", "int8")
+        fusion = f"{len(self.unfused_qdq())} of {qdq_nodes} Q/DQ nodes were not fused"
+        out = [f"{integer} of {total} convolutions and products run in int8; {fusion}; {reformats}"]
+        if integer <= total - integer:
+            out.append("a quantized file, but most convolutions and products do not run in int8")
+        return out
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
-        return {
-            "detailed": self.detailed,
-            "kernels": self.kernels(),
-            "layers": [asdict(layer) for layer in self.layers],
-        }
+        layers = [asdict(layer) for layer in self.layers]
+        return {"detailed": self.detailed, "kernels": self.kernels(), "layers": layers}
 
     @classmethod
     def from_json(cls, value: Any) -> LayerReport:
@@ -137,15 +119,8 @@ class LayerReport:
             raise BackendError("not a layer report", got=error) from error
 
 
-def is_quantized(kernels: dict[str, int]) -> bool:
-    """Whether most of the convolutions and products of ``LayerReport.kernels`` run in int8."""
-    integer = kernels.get("int8 compute", 0)
-    return integer > sum(kernels.get(f"{name} compute", 0) for name in (*FLOATS, "unknown"))
-
-
 def parse_layers(text: str) -> LayerReport:
-    """The report of an engine inspector's ``get_engine_information(LayerInformationFormat.JSON)``,
-    10.x or 11.x.
+    """The report of the inspector's ``get_engine_information(LayerInformationFormat.JSON)``.
 
     Raises:
         BackendError: no JSON, or no list of layers in it.
@@ -156,36 +131,27 @@ def parse_layers(text: str) -> LayerReport:
         raise BackendError("the engine inspector's answer cannot be read", got=error) from error
     rows = value.get("Layers") if isinstance(value, dict) else value
     if not isinstance(rows, list):
-        raise BackendError(
-            "the engine inspector's answer has no layers",
-            got=str(text)[:80],
-            expected='"Layers": [...]',
-        )
+        what, got = "the engine inspector's answer has no layers", str(text)[:80]
+        raise BackendError(what, got=got, expected='"Layers": [...]')
     named = [row for row in rows if isinstance(row, str)]  # verbosity LAYER_NAMES_ONLY
     if named:
-        return LayerReport(
-            tuple(Layer(name, "unknown", _role(name, "", {}), "unknown", "none") for name in named),
-            False,
-        )
+        unknown = [Layer(n, "unknown", _role(n, "", {}), "unknown", "none") for n in named]
+        return LayerReport(tuple(unknown), False)
     return LayerReport(tuple(_layer(row) for row in rows if isinstance(row, dict)), True)
 
 
 def type_of(text: str) -> str | None:
-    """The precision that a type or format text names, e.g. "Thirty-two wide channel vectorized row
-    major Int8 format".
-    """
+    """The precision in a type or format, e.g. "Four wide vectorized row major Int8 format"."""
     return next((name for name, pattern in _TYPES if re.search(pattern, text, re.IGNORECASE)), None)
 
 
 def tensor_type(tensor: Any) -> str | None:
-    """The type of one of a layer's "Inputs" or "Outputs", in either version's form."""
+    """The type of one of a layer's "Inputs" or "Outputs", as either version writes it."""
     if not isinstance(tensor, dict):
         return None
-    for key in ("Datatype", "DataType", "Format/Datatype", "Format"):
-        found = type_of(str(tensor.get(key) or ""))
-        if found:
-            return found
-    return None
+    keys = ("Datatype", "DataType", "Format/Datatype", "Format")
+    types = (type_of(str(tensor.get(key) or "")) for key in keys)
+    return next((precision for precision in types if precision), None)
 
 
 def _layer(row: dict[str, Any]) -> Layer:
@@ -202,18 +168,15 @@ def _role(name: str, kind: str, row: dict[str, Any]) -> str:
         return "qdq"
     if _REFORMAT.search(words) or name.startswith("Reformatting CopyNode"):
         return "reformat"
-    if _COMPUTE.search(words) or (
-        kind.lower() in ("fusion", "myelin", "kgen") and _COMPUTE.search(tactic)
-    ):
+    is_fused = kind.lower() in ("fusion", "myelin", "kgen")
+    if _COMPUTE.search(words) or (is_fused and _COMPUTE.search(tactic)):
         return "compute"
     only_qdq = name and all(_QDQ.search(part.rpartition("/")[2]) for part in name.split(" + "))
     return "qdq" if only_qdq and not tactic else "other"
 
 
 def _precision(row: dict[str, Any], role: str) -> tuple[str, str]:
-    """Precision and its evidence. The weights' type is the surest; a kernel's name comes next; then
-    its input.
-    """
+    """Precision and its evidence: the weights' type, else the kernel's name, else the input."""
     weights = row.get("Weights")
     named = type_of(str(weights.get("Type", ""))) if isinstance(weights, dict) else None
     if named:
@@ -224,5 +187,5 @@ def _precision(row: dict[str, Any], role: str) -> tuple[str, str]:
             if re.search(pattern, tactic, re.IGNORECASE):
                 return name, "tactic"
     inputs = row.get("Inputs") if isinstance(row.get("Inputs"), list) else []
-    first = next((found for found in map(tensor_type, inputs or []) if found), None)
+    first = next((precision for precision in map(tensor_type, inputs or []) if precision), None)
     return (first, "input") if first else ("unknown", "none")

@@ -1,11 +1,9 @@
-"""What an engine is built with: shapes and builder options, for the API and as trtexec and
-polygraphy command lines.
-"""
+"""How engines are built: shapes and options, for the API and as trtexec and polygraphy lines."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 from runtime.errors import BackendError
 from runtime.tensorrt.api import GENERATIONS
 
-Shape = Sequence[int | str]  # a text names a dimension that is dynamic
+Shape = Sequence[int | str]  # text: the name of a dynamic dimension
 MAX_BATCH, MAX_LEVEL = 4096, 5
 
 
@@ -23,13 +21,11 @@ class EngineSettings:
 
     Attributes:
         min_batch: smallest batch of the optimization profile.
-        opt_batch: the batch that tactics are chosen for.
+        opt_batch: the batch to select tactics for.
         max_batch: largest batch; the runner splits what is larger.
         optimization_level: TensorRT's builder_optimization_level, 0..5; 3 is TensorRT's default.
-        workspace_mib: bound of the scratch memory in MiB; None leaves it to TensorRT (all of the
-            device's memory).
-        tf32: lets float32 layers multiply in TF32 (10 bits of mantissa). Off, so that fp32 means
-            fp32.
+        workspace_mib: bound of the scratch memory in MiB; None: all of the device's memory.
+        tf32: lets float32 layers multiply in TF32 (10 bits of mantissa). Off: fp32 means fp32.
     """
 
     min_batch: int = 1
@@ -47,27 +43,24 @@ class EngineSettings:
                 expected=f"1 <= min <= opt <= max <= {MAX_BATCH}",
             )
         if not 0 <= self.optimization_level <= MAX_LEVEL:
-            raise BackendError(
-                "optimization_level", got=self.optimization_level, expected=f"0..{MAX_LEVEL}"
-            )
+            level = self.optimization_level
+            raise BackendError("optimization_level", got=level, expected=f"0..{MAX_LEVEL}")
         if self.workspace_mib is not None and self.workspace_mib < 1:
-            raise BackendError(
-                "workspace_mib", got=self.workspace_mib, expected="1 or more, or None"
-            )
+            expected = "1 or more, or None"
+            raise BackendError("workspace_mib", got=self.workspace_mib, expected=expected)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; a part of the engine's identity."""
         return asdict(self)
 
     def shapes(self, shape: Shape) -> tuple[tuple[int, ...], ...] | None:
-        """Smallest, best and largest shape of an input whose batch is dynamic; None where it is
-        fixed.
+        """Smallest, best and largest shape of an input; None if its batch is fixed.
 
         Args:
             shape: e.g. ("batch", 3, 224, 224) or (-1, 3, 224, 224).
 
         Raises:
-            BackendError: another dimension than the batch is dynamic.
+            BackendError: a dimension besides the batch is dynamic.
         """
         dynamic = [axis for axis, size in enumerate(shape) if not isinstance(size, int) or size < 0]
         if any(axis > 0 for axis in dynamic):
@@ -94,47 +87,43 @@ def trtexec(
 
     Args:
         inputs: name -> shape of the model's inputs.
-        major: TensorRT's major version; 10 has to be asked for strong typing, 11 knows no other.
+        major: TensorRT's major version.
     """
     words = ["trtexec", f"--onnx={model}", f"--saveEngine={engine}", *GENERATIONS[major].trtexec]
-    for flag, index in (("--minShapes", 0), ("--optShapes", 1), ("--maxShapes", 2)):
-        parts = [
-            f"{name}:{'x'.join(map(str, shapes[index]))}"
-            for name, shape in inputs.items()
-            if (shapes := settings.shapes(shape)) is not None
-        ]
-        words += [f"{flag}={','.join(parts)}"] if parts else []
+    for bound, shapes in _bounds(inputs, settings):
+        parts = (f"{name}:{'x'.join(map(str, shape))}" for name, shape in shapes.items())
+        words.append(f"--{bound}Shapes={','.join(parts)}")
     words.append(f"--builderOptimizationLevel={settings.optimization_level}")
     words += [f"--memPoolSize=workspace:{settings.workspace_mib}"] if settings.workspace_mib else []
     words += [] if settings.tf32 else ["--noTF32"]
-    stem = engine.removesuffix(".engine")
-    words += [
-        "--timingCacheFile=timing.cache",
-        "--profilingVerbosity=detailed",
-        f"--exportLayerInfo={stem}.layers.json",
-    ]
+    words += ["--timingCacheFile=timing.cache", "--profilingVerbosity=detailed"]
+    words.append(f"--exportLayerInfo={engine.removesuffix('.engine')}.layers.json")
     return shlex.join([*words, "--warmUp=500", "--duration=10"])
 
 
 def polygraphy(
     model: Path, inputs: Mapping[str, Shape], settings: EngineSettings, major: int
 ) -> str:
-    """The command line that compares TensorRT with onnxruntime on the same model and random inputs,
-    layer output by output.
+    """The command line that compares the outputs of TensorRT and onnxruntime on random inputs.
 
     ``inputs`` and ``major`` as for ``trtexec``.
     """
     words = ["polygraphy", "run", str(model), "--trt", "--onnxrt"]
     words += ["--strongly-typed"] if major == 10 else []
-    profiles = {name: settings.shapes(shape) for name, shape in inputs.items()}
-    for flag, index in (("--trt-min-shapes", 0), ("--trt-opt-shapes", 1), ("--trt-max-shapes", 2)):
-        parts = [
-            f"{name}:[{','.join(map(str, shapes[index]))}]"
-            for name, shapes in profiles.items()
-            if shapes is not None
-        ]
-        words += [flag, *parts] if parts else []
+    for bound, shapes in _bounds(inputs, settings):
+        parts = (f"{name}:[{','.join(map(str, shape))}]" for name, shape in shapes.items())
+        words += [f"--trt-{bound}-shapes", *parts]
     words += [f"--builder-optimization-level={settings.optimization_level}"]
     words += [f"--pool-limit=workspace:{settings.workspace_mib}M"] if settings.workspace_mib else []
     words += ["--tf32"] if settings.tf32 else []
     return shlex.join([*words, "--atol=5e-2", "--rtol=5e-2", "--check-error-stat=median"])
+
+
+def _bounds(
+    inputs: Mapping[str, Shape], settings: EngineSettings
+) -> Iterator[tuple[str, dict[str, tuple[int, ...]]]]:
+    """ "min", "opt" and "max" with the shapes of the dynamic inputs; nothing if all are fixed."""
+    profiles = {name: settings.shapes(shape) for name, shape in inputs.items()}
+    dynamic = {name: shapes for name, shapes in profiles.items() if shapes is not None}
+    for index, bound in enumerate(("min", "opt", "max") if dynamic else ()):
+        yield bound, {name: shapes[index] for name, shapes in dynamic.items()}

@@ -26,11 +26,11 @@ import onnx
 import onnxruntime as ort
 
 from runtime.errors import BackendError
-from runtime.tensorrt.cuda import TO_DEVICE, TO_HOST, Gpu
+from runtime.tensorrt.cuda import TO_DEVICE, TO_HOST, CudaDevice
 
 SURFACE = json.loads((Path(__file__).parents[1] / "data/tensorrt_api.json").read_text())["versions"]
 VERSIONS = {10: "10.3.0", 11: "11.4.0.106"}
-ORIN = Gpu("Orin", "8.7", 8, True, 8 * 2**30)
+ORIN = CudaDevice("Orin", "8.7", 8, True, 8 * 2**30)
 
 
 class Published:
@@ -55,7 +55,7 @@ def check_surface(cls: type, version: str) -> list[str]:
 class FakeCuda:
     """``runtime.tensorrt.cuda.Cuda`` on host memory."""
 
-    def __init__(self, gpu: Gpu = ORIN, capturable: bool = True) -> None:
+    def __init__(self, gpu: CudaDevice = ORIN, capturable: bool = True) -> None:
         self.device, self.capturable = gpu, capturable
         self.memory: dict[int, Any] = {}
         self.host: set[int] = set()
@@ -68,7 +68,7 @@ class FakeCuda:
     def runtime_version(self) -> str:
         return "12.6"
 
-    def gpu(self) -> Gpu:
+    def gpu(self) -> CudaDevice:
         return self.device
 
     def allocate(self, size: int) -> int:
@@ -187,7 +187,7 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
         )
 
         def __init__(self) -> None:
-            object.__setattr__(self, "kept", [])
+            object.__setattr__(self, "messages", [])
 
         def __setattr__(self, name: str, value: Any) -> None:  # a subclass may have what it likes
             object.__setattr__(self, name, value)

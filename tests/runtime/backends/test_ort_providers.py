@@ -91,9 +91,7 @@ def test_a_provider_that_was_given_no_node_is_an_error() -> None:
         ort_backend._assigned(Session({CPU: 83}), PROVIDERS["cuda"])
 
 
-def test_options_reach_the_provider(
-    model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_options_reach_the_provider(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session that onnxruntime would be asked for; CUDA follows TensorRT where it is
     present.
     """

@@ -162,7 +162,7 @@ def test_a_write_that_fails_leaves_the_old_engine(
         cache.save(IDENTITY, b"new", {})
     entry, _ = cache.load(IDENTITY)
     assert entry is not None and entry.data == b"old"
-    assert not list(cache.folder.glob(".*partial"))
+    assert not list(cache.folder.glob(".*tmp"))
 
 
 def test_the_timing_cache_serves_all_models_of_a_gpu(cache: EngineCache) -> None:

@@ -22,7 +22,7 @@ from runtime import BackendError, BundleError, Classifier
 from runtime.backends import tensorrt as backend
 from runtime.backends.onnxruntime import load as load_ort
 from runtime.tensorrt import api, build, engine
-from runtime.tensorrt.cuda import Gpu
+from runtime.tensorrt.cuda import CudaDevice
 from runtime.tensorrt.settings import EngineSettings
 
 MAJORS = (10, 11)
@@ -66,9 +66,7 @@ def images(count: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("major", MAJORS)
-def test_the_stand_in_has_nothing_that_the_published_api_lacks(
-    major: int,
-) -> None:
+def test_the_stand_in_has_nothing_that_the_published_api_lacks(major: int) -> None:
     for cls in tensorrt(major, FakeCuda())._classes:
         assert check_surface(cls, VERSIONS[major]) == []
     assert (
@@ -106,9 +104,7 @@ PROTOCOLS = {
 
 @pytest.mark.parametrize("version", SURFACE)
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_every_call_exists_in_both_published_versions(
-    version: str, name: str
-) -> None:
+def test_every_call_exists_in_both_published_versions(version: str, name: str) -> None:
     used = {
         member
         for member in (*vars(PROTOCOLS[name]), *PROTOCOLS[name].__annotations__)
@@ -117,9 +113,7 @@ def test_every_call_exists_in_both_published_versions(
     assert used and used <= set(SURFACE[version][name])
 
 
-def test_an_engine_gives_what_the_model_gives(
-    machine: Machine, fp32: Path
-) -> None:
+def test_an_engine_gives_what_the_model_gives(machine: Machine, fp32: Path) -> None:
     runner = machine.load(fp32)
     want = load_ort(fp32, threads=1)
     for count in (1, 3, 1, 8):
@@ -146,9 +140,7 @@ def test_no_images_give_no_rows(machine: Machine, fp32: Path) -> None:
     assert machine.load(fp32).run(images(0)).shape == (0, 4)
 
 
-def test_a_fixed_batch_needs_no_profile(
-    machine: Machine, fp32: Path, tmp_path: Path
-) -> None:
+def test_a_fixed_batch_needs_no_profile(machine: Machine, fp32: Path, tmp_path: Path) -> None:
     model = onnx.load(fp32)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 2
@@ -196,7 +188,7 @@ def test_another_gpu_version_option_or_model_is_another_engine(
     machine.load(fp32)
     machine.load(fp32, max_batch=16)
     machine.load(float_model(tmp_path / "b.onnx", seed=1))
-    nano = Gpu(
+    nano = CudaDevice(
         ORIN.name, ORIN.compute_capability, 4, True, ORIN.memory_bytes
     )  # the same name, half the GPU
     machine.use(machine.trt, FakeCuda(nano))
@@ -241,7 +233,7 @@ def test_a_kept_engine_that_is_no_longer_accepted_is_rebuilt_and_said(
         runner.run(images(1)), load_ort(fp32, threads=1).run(images(1)), atol=1e-5
     )
     assert (
-        "engine to be built: the kept one was not accepted: engine was built by another TensorRT"
+        "engine to be built: the cached one was not accepted: engine was built by another TensorRT"
         in runner.states
     )
 
@@ -258,9 +250,7 @@ def test_an_engine_that_its_own_builder_does_not_accept_is_an_error(
     assert not list(machine.cache.glob("*.engine"))
 
 
-def test_graphs_are_captured_once_for_each_batch_size(
-    machine: Machine, fp32: Path
-) -> None:
+def test_graphs_are_captured_once_for_each_batch_size(machine: Machine, fp32: Path) -> None:
     runner = machine.load(fp32)
     for count in (1, 2, 1, 2, 1):
         runner.run(images(count))
@@ -271,9 +261,7 @@ def test_graphs_are_captured_once_for_each_batch_size(
     ]
 
 
-def test_layers_are_not_annotated_while_running(
-    machine: Machine, fp32: Path
-) -> None:
+def test_layers_are_not_annotated_while_running(machine: Machine, fp32: Path) -> None:
     runner = machine.load(fp32)
     runner.run(images(1))
     runner.run(images(2))
@@ -290,9 +278,7 @@ def test_few_batch_sizes_are_kept_ready(machine: Machine, fp32: Path) -> None:
     assert len(machine.cuda.graphs) == 4
 
 
-def test_without_graphs_the_result_is_the_same_and_said(
-    machine: Machine, fp32: Path
-) -> None:
+def test_without_graphs_the_result_is_the_same_and_said(machine: Machine, fp32: Path) -> None:
     runner = machine.load(fp32, cuda_graph=False)
     np.testing.assert_allclose(
         runner.run(images(2)), load_ort(fp32, threads=1).run(images(2)), atol=1e-5
@@ -312,9 +298,7 @@ def test_an_engine_that_cannot_be_captured_still_runs_and_says_so(
     assert not machine.cuda.recording
 
 
-def test_time_on_the_device_comes_from_events(
-    machine: Machine, fp32: Path
-) -> None:
+def test_time_on_the_device_comes_from_events(machine: Machine, fp32: Path) -> None:
     runner = machine.load(fp32)
     assert runner.device_ms(images(2), calls=3) == [0.5, 0.5, 0.5]
     assert not machine.cuda.events
@@ -357,9 +341,7 @@ def test_threads_share_a_runner(machine: Machine, fp32: Path) -> None:
         np.testing.assert_allclose(got[index], want.run(batch), atol=1e-5)
 
 
-def test_int8_is_proved_by_the_layers(
-    machine: Machine, fp32: Path, tmp_path: Path
-) -> None:
+def test_int8_is_proved_by_the_layers(machine: Machine, fp32: Path, tmp_path: Path) -> None:
     runner = machine.load(int8_model(fp32, tmp_path / "q.onnx"))
     assert runner.kernels == {"fp32 reformat": 1, "int8 compute": 3}
     assert any(
@@ -378,9 +360,7 @@ def test_an_int8_file_that_runs_in_float_is_said(
     assert "int8 compute" not in runner.kernels
 
 
-def test_classifier_takes_the_trt_file_for_int8(
-    machine: Machine, tmp_path: Path
-) -> None:
+def test_classifier_takes_the_trt_file_for_int8(machine: Machine, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle", tmp_path)
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["models"]["int8.trt"] = manifest["models"].pop("int8")
@@ -445,9 +425,7 @@ def test_warnings_of_the_build_are_states(
     assert "TensorRT warned: no good tactic" in machine.load(fp32).states
 
 
-def test_wrong_shapes_outputs_and_options_are_refused(
-    machine: Machine, fp32: Path
-) -> None:
+def test_wrong_shapes_outputs_and_options_are_refused(machine: Machine, fp32: Path) -> None:
     runner = machine.load(fp32)
     with pytest.raises(BackendError, match="expected logits"):
         runner.run(images(1), "features")
@@ -464,9 +442,7 @@ def test_another_dynamic_dimension_than_the_batch_is_refused() -> None:
         EngineSettings().shapes(("batch", 3, "height", 224))
 
 
-def test_a_weakly_typed_network_is_never_made(
-    monkeypatch: pytest.MonkeyPatch, fp32: Path
-) -> None:
+def test_a_weakly_typed_network_is_never_made(monkeypatch: pytest.MonkeyPatch, fp32: Path) -> None:
     trt = tensorrt(10, FakeCuda())
     weak = api.Generation(lambda trt: 0, ())
     monkeypatch.setitem(api.GENERATIONS, 10, weak)

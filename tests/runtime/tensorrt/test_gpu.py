@@ -48,10 +48,10 @@ def test_float_engine_agrees_and_comes_back_from_the_cache(tmp_path: Path) -> No
 
 
 def test_symmetric_int8_runs_in_int8_and_agrees(tmp_path: Path) -> None:
+    from runtime.backends import BACKENDS
     from runtime.backends.tensorrt import load
-    from runtime.tensorrt.layers import is_quantized
 
     model = int8_model(float_model(tmp_path / "a.onnx"), tmp_path / "q.onnx", symmetric=True)
     runner = load(model, cache=tmp_path / "cache")
-    assert is_quantized(runner.kernels), runner.states
+    assert BACKENDS["tensorrt"].is_quantized(runner.kernels), runner.states
     assert close(runner.run(images(4)), load_ort(model, threads=1).run(images(4)), 5e-2)

@@ -13,7 +13,8 @@ import pytest
 from tensorrt_stand_in import compute_layer, reformat_layer
 
 from runtime import BackendError
-from runtime.tensorrt.layers import LayerReport, is_quantized, parse_layers, tensor_type, type_of
+from runtime.backends import BACKENDS
+from runtime.tensorrt.layers import LayerReport, parse_layers, tensor_type, type_of
 from runtime.tensorrt.settings import EngineSettings, polygraphy, trtexec
 
 MODEL = Path("model.int8.trt.onnx")
@@ -65,14 +66,14 @@ def test_int8_layers_are_counted(major: int) -> None:
         reformat_layer(major),
     )
     assert made.kernels() == {"fp32 compute": 1, "fp32 reformat": 1, "int8 compute": 1}
-    assert made.float_compute() == ["head + relu"]
+    assert [layer.name for layer in made.layers if layer.precision == "fp32"][0] == "head + relu"
     assert [layer.evidence for layer in made.layers] == ["weights", "weights", "input"]
-    assert (
-        made.verdict(6)
-        == "1 of 2 convolutions and products run in int8; 0 of 6 Q/DQ nodes were not fused; "
-        "1 reformats"
-    )
-    assert made.verdict(0) == "convolutions and products: 1 fp32, 1 int8; 1 reformats"
+    assert made.states(6) == [
+        "1 of 2 convolutions and products run in int8; 0 of 6 Q/DQ nodes were not fused; "
+        "1 reformats",
+        "a quantized file, but most convolutions and products do not run in int8",
+    ]
+    assert made.states(0) == ["convolutions and products: 1 fp32, 1 int8; 1 reformats"]
 
 
 def test_evidence_is_the_surest_that_there_is() -> None:
@@ -115,13 +116,14 @@ def test_unfused_quantizers_are_named() -> None:
         "a/QuantizeLinear + b/DequantizeLinear",
     ]
     assert made.count("compute") == 1
-    assert "3 of 8 Q/DQ nodes were not fused" in made.verdict(8)
+    assert "3 of 8 Q/DQ nodes were not fused" in made.states(8)[0]
 
 
 def test_names_alone_prove_nothing() -> None:
     made = report("conv1 + relu", "Reformatting CopyNode for Input Tensor 0")
-    assert not made.detailed and made.verdict(4).startswith("layers unknown")
-    assert not is_quantized(made.kernels())
+    (state,) = made.states(4)
+    assert not made.detailed and state.startswith("layers unknown")
+    assert not BACKENDS["tensorrt"].is_quantized(made.kernels())
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_names_alone_prove_nothing() -> None:
     ],
 )
 def test_quantized_means_most_of_the_compute(kernels: dict[str, int], quantized: bool) -> None:
-    assert is_quantized(kernels) is quantized
+    assert BACKENDS["tensorrt"].is_quantized(kernels) is quantized
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", '{"Layers": 3}', '"text"', "[" * 100_000])
