@@ -203,28 +203,6 @@ def test_a_folder_without_a_hub_uses_the_embedded_world_and_says_so(tmp_path: Pa
     assert resolved.teacher.name == "petals" and "embedded miniature" in resolved.notes[0]
 
 
-def test_every_kind_of_name_is_listed() -> None:
-    from compress.cli.listing import KINDS, names
-
-    expected = {
-        "datasets": "petals",
-        "teachers": "ViT-L-14/openai",
-        "students": "petal_cnn",
-        "generators": "kandinsky-2.2",
-        "decoders": "petals-vq",
-        "strategies": "sidclip",
-        "prompts": "contrastive",
-        "objectives": "kd",
-        "presets": "smoke",
-        "methods": "img2img CP",
-        "devices": "orin-nano",
-    }
-    assert set(expected) == set(KINDS)
-    assert all(any(name in line for line in names(kind)) for kind, name in expected.items())
-    with pytest.raises(ConfigError, match="did you mean 'students'"):
-        names("student")
-
-
 @pytest.mark.slow
 def test_killed_at_three_random_moments_gives_the_same_bundle(tmp_path: Path) -> None:
     options = ("--dataset", "petals", "--shots", "1", "--preset", "smoke", "--quiet")

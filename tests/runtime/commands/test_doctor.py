@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import pytest
+from findings import by_name, pretend
 from paths import ROOT
-from typer.testing import CliRunner
 
-from compress.cli import doctor as build_doctor
-from compress.cli.app import app
 from runtime.__main__ import main
 from runtime.commands import doctor
 from runtime.commands.doctor import (
     MISSING,
     NOTE,
-    OK,
     PARTLY,
     Finding,
     at_least,
@@ -31,10 +26,6 @@ from runtime.commands.doctor import (
 )
 from runtime.host import telemetry
 from runtime.host.support import MATRIX, platform_of, release_of, table
-
-
-def by_name(findings: Any, group: str | None = None) -> dict[str, Finding]:
-    return {f.name: f for f in findings if group in (None, f.group)}
 
 
 def write(root: Path, path: str, text: str) -> None:
@@ -178,20 +169,6 @@ def test_versions_are_compared_by_number(version: str, floor: str, enough: bool)
     assert at_least(version, floor) is enough
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str | None]) -> None:
-    real = metadata.version
-
-    def version(package: str) -> str:
-        if package in versions:
-            found = versions[package]
-            if found is None:
-                raise metadata.PackageNotFoundError(package)
-            return found
-        return real(package)
-
-    monkeypatch.setattr(metadata, "version", version)
-
-
 def test_two_onnxruntimes_are_a_gap_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, {"onnxruntime-gpu": "1.31.0"})
     found = by_name(doctor.device_findings())["onnxruntime"]
@@ -276,142 +253,6 @@ def test_long_details_wrap_and_commands_stay_whole() -> None:
     )
     assert out[0] == "Run" and all(len(line) <= 80 for line in out if "xxx" not in line)
     assert "x" * 70 in "\n".join(out)
-
-
-# the build's part
-
-
-def test_compress_doctor_says_that_this_machine_builds(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("CLIP2EDGE_WORK", str(tmp_path))
-    monkeypatch.setattr(build_doctor, "_ask_hub", lambda: False)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    done = CliRunner().invoke(app, ["doctor"])
-    assert done.exit_code == 0, done.output
-    assert (
-        "This machine builds students." in done.output
-        and f"torch {metadata.version('torch')}" in done.output
-    )
-    assert "partly   model hub" in done.output
-    made = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).output)
-    assert made["can"] == {"run": True, "measure": True, "build": True, "apps": True}
-
-
-def test_the_extra_is_read_from_the_package_itself() -> None:
-    wanted = dict(build_doctor.requirements())
-    assert wanted["torch"] and "onnx" in wanted and "ruff" not in wanted and "numpy" not in wanted
-
-
-@pytest.mark.parametrize(("version", "words"), [(None, "not installed"), ("2.1.0", "2.1.0, ")])
-def test_a_missing_or_old_package_forbids_building(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str | None, words: str
-) -> None:
-    monkeypatch.setenv("CLIP2EDGE_WORK", str(tmp_path))
-    pretend(monkeypatch, {"torch": version})
-    found = build_doctor.findings(hub=lambda: True)
-    torch = by_name(found, "build")["torch"]
-    assert (
-        torch.state == MISSING
-        and words in torch.detail
-        and torch.remedy == "pip install 'clip2edge[build]'"
-    )
-    assert build_doctor.doctor(look=lambda: found) == 1
-
-
-def test_the_hub_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(build_doctor, "HUB_SECONDS", 0.05)
-    start = time.monotonic()
-    found = build_doctor._hub(build_doctor._Asked(lambda: bool(time.sleep(5)) or True))
-    assert time.monotonic() - start < 4
-    assert found.state == PARTLY and "--teacher PATH" in (found.remedy or "")
-    assert build_doctor._hub(build_doctor._Asked(lambda: True)).state in (OK, PARTLY)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert build_doctor._hub(build_doctor._Asked(lambda: True)).state == NOTE
-
-
-def test_a_missing_program_is_named_with_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_doctor.shutil, "which", lambda name: None)
-    found = by_name(build_doctor._apps())
-    assert found["cmake"].state == MISSING and found["cmake"].remedy == "sudo apt install cmake"
-    assert works(found.values(), "apps")
-
-
-def test_a_work_folder_that_cannot_be_written_forbids_building(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("CLIP2EDGE_WORK", str(tmp_path / "file"))
-    found = by_name(build_doctor.findings(hub=lambda: True), "build")
-    assert found["work folder"].state == MISSING and "CLIP2EDGE_WORK" in (
-        found["work folder"].remedy or ""
-    )
-
-
-def test_doctor_works_where_nothing_but_the_base_is_installed(tmp_path: Path) -> None:
-    blocked = [
-        "typer",
-        "rich",
-        "torch",
-        "yaml",
-        "onnx",
-        "timm",
-        "jinja2",
-        "scipy",
-        "huggingface_hub",
-        "transformers",
-    ]
-    code = f"""
-import sys
-for name in {blocked!r}:
-    sys.modules[name] = None
-from importlib import metadata
-real = metadata.version
-def version(name):
-    if name.lower() in {blocked!r}:
-        raise metadata.PackageNotFoundError(name)
-    return real(name)
-metadata.version = version
-sys.argv = ["compress", "doctor"]
-from compress.__main__ import main
-main()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "HF_HUB_OFFLINE": "1",
-            "CLIP2EDGE_WORK": str(tmp_path),
-            "HOME": str(tmp_path),
-        },
-    )
-    assert done.returncode == 1, done.stderr
-    assert "missing  torch" in done.stdout and "This machine runs bundles." in done.stdout
-    assert "Traceback" not in done.stderr
-
-
-def test_neither_doctor_imports_torch() -> None:
-    for code in (
-        "from runtime.__main__ import main; main(['doctor'])",
-        "from compress.cli.doctor import doctor; doctor()",
-    ):
-        script = (
-            f"import sys\n{code}\nprint('LOADED', 'torch' in sys.modules, 'pydantic' in "
-            "sys.modules)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-            env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"},
-        )
-        assert done.stdout.splitlines()[-1] == "LOADED False False"
 
 
 def test_a_reader_that_leaves_early_is_no_traceback() -> None:
