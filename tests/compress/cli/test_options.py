@@ -28,7 +28,7 @@ def test_an_option_reaches_the_settings() -> None:
     settings = SettingsOptions(dataset="petals", shots="2", seed=3, set_=["distill.steps=7"])
     resolved = settings.settings(["p50<=5ms"])
     assert (resolved.data.shots, resolved.seed, resolved.distill.steps) == (2, 3, 7)
-    assert resolved.budget.limits == ("p50<=5ms",)
+    assert resolved.budget.limits == ("p50<=5ms@host",)
 
 
 def test_the_classes_of_a_teacher_come_from_a_bundle_by_either_name() -> None:
