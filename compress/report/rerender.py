@@ -6,7 +6,6 @@ folder links to. What an older version did not write yet, and the stages can tel
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ import numpy as np
 from compress.bench.stage import changed
 from compress.budgets.judge import rejudged
 from compress.engine.errors import ConfigError
-from compress.engine.store import Artifact, write_json
+from compress.engine.runs import RunFolder
+from compress.engine.store import Artifact
+from compress.report.artifact import ReportArtifact
 from compress.report.merge import merge
 from compress.report.model.report import validate
 from compress.report.page import Material, render_html, render_markdown
 from compress.report.stage import material
 
-FILES = ("report.json", "report.md", "report.html")
 PICTURED = (
     "data",
     "generate",
@@ -50,9 +50,9 @@ def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -
         BudgetError: a limit in report.json that cannot be read, so that it cannot be judged again.
         Clip2EdgeError: a report.json that does not keep its contract.
     """
-    report = merge(completed(load(run), run), benches, run / "bundle")
+    report = merge(completed(load(run), run), benches, RunFolder(run).bundle)
     if benches:
-        report = rejudged(report, run / "bundle")
+        report = rejudged(report, RunFolder(run).bundle)
     validate(report)
     stages = {name: Artifact(name, run / name, {}, "") for name in PICTURED}
     at_hand = all(stage.path.is_dir() for stage in stages.values())
@@ -60,9 +60,9 @@ def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -
     folder = out or run
     folder.mkdir(parents=True, exist_ok=True)
     told = report if at_hand else {**report, "states": [*report["states"], WITHOUT_PICTURES]}
-    write_json(folder / "report.json", report)
-    (folder / "report.md").write_text(render_markdown(told))
-    (folder / "report.html").write_text(render_html(told, shown))
+    file = ReportArtifact(folder)
+    file.write_json(report)
+    file.write_pages(render_markdown(told), render_html(told, shown))
     return report
 
 
@@ -73,9 +73,8 @@ def load(run: Path) -> dict[str, Any]:
         ConfigError: there is none, or it is not JSON.
         Clip2EdgeError: it does not keep its contract.
     """
-    file = run / "report.json"
     try:
-        report: dict[str, Any] = json.loads(file.read_text())
+        report = ReportArtifact(run).read()
     except FileNotFoundError as error:
         raise ConfigError(
             "this is not the folder of a finished run",
@@ -85,7 +84,7 @@ def load(run: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise ConfigError(
-            "report.json cannot be read", got=f"{file}: {error}", remedy="build the run again"
+            "report.json cannot be read", got=f"{run}: {error}", remedy="build the run again"
         ) from error
     validate(report)
     return report
@@ -118,12 +117,12 @@ def add_sensitivity(run: Path, result: Mapping[str, Any]) -> bool:
     Raises:
         Clip2EdgeError: a report.json that does not keep its contract.
     """
-    if not (run / "report.json").is_file():
+    if not ReportArtifact(run).exists:
         return False
     report = load(run)
     told = {
         key: value for key, value in result.items() if key not in ("candidates", "schema", "kind")
     }
-    write_json(run / "report.json", {**report, "sensitivity": told})
+    ReportArtifact(run).write_json({**report, "sensitivity": told})
     rerender(run)
     return True

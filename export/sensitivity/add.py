@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.engine.errors import ExportError
+from compress.engine.runs import RunFolder
 from compress.engine.stage import StageContext
 from export.bundle.write import copy_with_metadata, seal
 from export.onnx.parity import compare, require
@@ -62,7 +63,7 @@ def add_mixed(
     against = reason_against(result["front"], result["chosen"], result)
     if against is not None:
         return {"added": False, "why": against}
-    folder = ctx.folder / "bundle"
+    folder = RunFolder(ctx.folder).bundle
     if not folder.is_dir():
         raise ExportError("this run has no bundle", got=folder, remedy="compress build makes it")
     pixels = mixtures.views.pixels[:PARITY_IMAGES]

@@ -21,8 +21,9 @@ from torch import nn
 
 import runtime
 from compress.data.split import ClassInfo
-from compress.engine.config import TeacherSettings, read_layer
+from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError, ExportError
+from compress.engine.runs import RunFolder
 from compress.teacher.artifact import TeacherArtifact
 from compress.teacher.clip import Teacher
 from compress.teacher.loading import load_teacher
@@ -123,7 +124,9 @@ def export_teacher(
         else load_teacher(settings, offline=offline)
     )
     head = _head(teacher, chosen, run)
-    beside = run / "bundle" if run is not None and (run / "bundle" / MANIFEST).is_file() else None
+    beside = None
+    if run is not None and (RunFolder(run).bundle / MANIFEST).is_file():
+        beside = RunFolder(run).bundle
     pictures, pictured = _pictures(
         Path(images) if images else None, Path(student) if student else beside
     )
@@ -162,15 +165,14 @@ def _run_folder(name: str) -> Path | None:
     folder = Path(name).expanduser()
     return (
         folder
-        if (folder / "config.yaml").is_file()
-        and (folder / "teacher" / "heads.safetensors").is_file()
+        if RunFolder(folder).exists and (folder / "teacher" / "heads.safetensors").is_file()
         else None
     )
 
 
 def _settings(name: str, run: Path | None, chosen: Classes) -> TeacherSettings:
     if run is not None:
-        return TeacherSettings(**read_layer(run / "config.yaml")["teacher"])
+        return TeacherSettings(**RunFolder(run).layer()["teacher"])
     return TeacherSettings(name=name, templates=chosen.templates)
 
 
@@ -184,7 +186,7 @@ def _classes(names: Sequence[str] | None, student: Path | None, run: Path | None
         raise ConfigError(
             "a teacher's classes",
             got=" and ".join(given) or "none",
-            expected='one of --classes "rose,iris", --classes-file FILE, --bundle STUDENT, '
+            expected='one of --classes "rose,iris", --classes-file FILE, --classes-from BUNDLE, '
             "or the folder of a run",
         )
     if run is not None:
@@ -193,9 +195,7 @@ def _classes(names: Sequence[str] | None, student: Path | None, run: Path | None
                 "a run's teacher has its classes", got="class names", expected="none of them"
             )
         rows = json.loads((run / "data" / "classes.json").read_text())
-        return Classes(
-            rows, tuple(read_layer(run / "config.yaml")["teacher"]["templates"]), "its run"
-        )
+        return Classes(rows, tuple(RunFolder(run).layer()["teacher"]["templates"]), "its run")
     if student is not None:
         opened = open_bundle(student)
         rows = [
