@@ -1,5 +1,5 @@
-"""Synthetic images: strategies (what to generate) and generators (what generates), each a table.
+"""Synthetic images: what to generate (strategies) and what generates it (generators, decoders).
 
-A strategy is one file and one row of ``stage.STRATEGIES``; a generator is one file and one row of
-``base.GENERATORS``.
+Each is a table: ``strategies/table.py``, ``generators/table.py``, ``inversion/decoders.py`` and,
+for the targets of inversion, ``inversion/prompt_targets.py``. Tables are read without torch.
 """

@@ -1,20 +1,20 @@
-"""What the generate stage leaves, and the only place that knows its file names.
+"""Files of the generate stage; no other file spells their names.
 
     synthetic.npy            uint8 (N, C, C, 3); row j * K + c is image j of class c
-    synthetic.jsonl          one record a line: how the image of that row came to be
-    conditions.npy           float16 (N, E): what each image was decoded from; E = 0 without any
+    synthetic.jsonl          one `SyntheticRecord` per line, in the order of the images
+    conditions.npy           float16 (N, E): embedding each image was decoded from; E = 0: none
     source_conditions.npy    float32 (n, E): the generator's raw embeddings of the shots, or (0, 0)
     sheet_<class>.png        contact sheets: shots above, synthetic images below
 
-Unfinished, under ``partial/``: ``shard_<row>.safetensors``, ``probing.json``, ``generator.json``.
+Until the stage is finished, under ``partial/``: ``shard_<row>.safetensors``, ``probing.json``,
+``generator.json`` and ``shot_embeds_<hash of the generator's name>.npy``.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from compress.data.rows import RowWriter
+from compress.engine.store import sha256_text
+from runtime.files.atomic import atomic
 
 IMAGES, RECORDS = "synthetic.npy", "synthetic.jsonl"
 CONDITIONS, SOURCE_CONDITIONS = "conditions.npy", "source_conditions.npy"
@@ -33,19 +35,34 @@ PROBING, GENERATOR = "probing.json", "generator.json"
 
 @dataclass(frozen=True)
 class SyntheticRecord:
-    """How one synthetic image came to be; ``loss`` of an optimized image: first and last step."""
+    """Provenance of one synthetic image.
+
+    Attributes:
+        path: ``synthetic.npy#<row>``.
+        class_id: the class it was generated for.
+        method: the strategy.
+        seed: of its job.
+        generator_id: name of the generator or decoder.
+        prompt: its text, if it has one.
+        style_id: its style in the prompts' list of styles, if they have one.
+        source_ids: keys of the shots it was made from.
+        weights: of the text (if any) and of the shots in the mixed embedding.
+        noise_level: noise on the embedding, 0..999.
+        cond_embedding_ref: ``conditions.npy#<row>``, if it was decoded from an embedding.
+        loss: of an optimized image, at the first and the last step.
+    """
 
     path: str
     class_id: int
     method: str
-    prompt: str | None
-    style_id: int | None
-    source_ids: tuple[str, ...]
-    weights: tuple[float, ...]
     seed: int
     generator_id: str
-    noise_level: int | None
-    cond_embedding_ref: str | None
+    prompt: str | None = None
+    style_id: int | None = None
+    source_ids: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    noise_level: int | None = None
+    cond_embedding_ref: str | None = None
     loss: tuple[float, float] | None = None
 
     def line(self) -> str:
@@ -76,27 +93,36 @@ class Shard:
 
 
 def shard_path(partial: Path, first_row: int) -> Path:
-    """Where the shard that starts at a row lies until the stage is finished."""
+    """The shard that starts at a row."""
     return partial / f"shard_{first_row:07d}.safetensors"
 
 
+def shot_embeds_path(partial: Path, generator: str) -> Path:
+    """The embeddings of the shots by a generator's name."""
+    return partial / f"shot_embeds_{sha256_text(generator)[:16]}.npy"
+
+
+def shot_embeds_files(partial: Path) -> list[Path]:
+    """The embeddings of the shots by every generator so far."""
+    return sorted(partial.glob("shot_embeds_*.npy"))
+
+
 def write_shard(path: Path, shard: Shard) -> None:
-    """Writes a shard in one piece: a file that exists is whole."""
+    """Writes a shard atomically: a file that exists is whole."""
     from safetensors.numpy import save_file
 
-    # safetensors writes the memory as it lies: a transposed array would come back as another image
+    # safetensors ignores strides: a transposed array would be read back as another image
     arrays: dict[str, NDArray[Any]] = {
         "images": np.ascontiguousarray(shard.images),
         "conditions": np.ascontiguousarray(shard.conditions),
     }
-    temporary = path.with_suffix(".tmp")
-    save_file(arrays, temporary, metadata={"records": "\n".join(shard.records)})
-    os.replace(temporary, path)
+    with atomic(path) as temporary:
+        save_file(arrays, temporary, metadata={"records": "\n".join(shard.records)})
 
 
 @dataclass(frozen=True)
 class GenerateArtifact:
-    """The folder of a generate stage, finished or being written."""
+    """Folder of a generate stage, finished or in progress."""
 
     folder: Path
 
@@ -108,18 +134,18 @@ class GenerateArtifact:
 
     @cached_property
     def records(self) -> tuple[SyntheticRecord, ...]:
-        """How each image came to be, in the order of ``images``."""
+        """Provenance of each image, in the order of ``images``."""
         lines = (self.folder / RECORDS).read_text().splitlines()
         return tuple(SyntheticRecord.from_line(line) for line in lines)
 
     @property
     def classes(self) -> NDArray[np.int64]:
-        """The class that each image was made for, (N,)."""
+        """Class of each image, (N,)."""
         return np.asarray([record.class_id for record in self.records], np.int64)
 
     @property
     def conditions(self) -> NDArray[np.float16] | None:
-        """float16 (N, E): what each image was decoded from; None without any."""
+        """float16 (N, E): embedding each image was decoded from; None without any."""
         return _filled(self.folder / CONDITIONS)
 
     @property
@@ -128,7 +154,7 @@ class GenerateArtifact:
         return _filled(self.folder / SOURCE_CONDITIONS)
 
     def join_shards(self, shards: Sequence[Path], edge: int) -> int | None:
-        """Joins shards, never all in memory; the width E of the conditions, None without any."""
+        """Joins shards, one in memory at a time; returns E of the conditions, None without any."""
         from safetensors import safe_open
 
         conditions: list[NDArray[np.float16]] = []
@@ -147,20 +173,20 @@ class GenerateArtifact:
         return stacked.shape[1] or None
 
     def write_source_conditions(self, embeds: NDArray[np.float32] | None) -> None:
-        """Writes the generator's embeddings of the shots; None is kept as (0, 0)."""
+        """Writes the generator's embeddings of the shots; None is stored as (0, 0)."""
         rows = np.empty((0, 0), np.float32) if embeds is None else embeds
         np.save(self.folder / SOURCE_CONDITIONS, rows, allow_pickle=False)
 
-    def write_sheets(self, sheets: Mapping[int, Image.Image], names: Sequence[str]) -> list[str]:
-        """Writes a contact sheet per class and returns the file names in the order of classes."""
-        files = sheet_names(names)
-        for class_id, sheet in sheets.items():
-            sheet.save(self.folder / files[class_id])
+    def write_sheets(self, classes: Sequence[str], sheets: Iterable[Image.Image]) -> list[str]:
+        """Writes the contact sheet of every class and returns the file names, in that order."""
+        files = sheet_names(classes)
+        for file, sheet in zip(files, sheets, strict=True):
+            sheet.save(self.folder / file)
         return files
 
 
 def sheet_names(classes: Sequence[str]) -> list[str]:
-    """``sheet_<class>.png`` in letters and digits; a number tells equal names apart."""
+    """``sheet_<class>.png`` in letters and digits; equal names get the class number too."""
     slugs = [re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_") or "class" for name in classes]
     return [
         f"sheet_{slug}.png" if slugs.count(slug) == 1 else f"sheet_{slug}_{position}.png"

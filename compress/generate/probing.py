@@ -1,7 +1,6 @@
-"""Which settings to generate with: a few images from each candidate, looked at by the teacher,
-before the bulk.
+"""Which settings to generate with: the teacher measures a few images of each candidate first.
 
-Three numbers per candidate, all in the teacher's space, images and shots alike in its own geometry:
+Three numbers per candidate, in the teacher's space, images and shots alike in its own geometry:
 
     agreement    share of images whose nearest class text (the zero-shot head) is their class, in
                  [0, 1]
@@ -9,18 +8,16 @@ Three numbers per candidate, all in the teacher's space, images and shots alike 
     gap          1 - cos between the mean image and the mean shot of a class, mean over the classes;
                  None without shots
 
-    score = agreement + diversity_weight * min(1, diversity / diversity of the shots) - gap_weight *
-    gap
+    score = agreement + diversity_weight * min(1, diversity / diversity of the shots)
+            - gap_weight * gap
 
-Agreement alone would choose wrongly: strong guidance makes images the teacher is sure of and all
-    alike, and in the
-embedded world a student gained nothing from the ten points of agreement that more guidance gave.
-Diversity beyond that of the shots is not paid for. With fewer than two shots per class the most
-diverse candidate is the measure. The score and its weights are our choice [I]; it ranks candidates
-of one run and compares to nothing else.
+Agreement alone misleads: strong guidance gives images that the teacher is sure of and that all look
+alike, and in the embedded world a student gained nothing from the ten points of agreement that more
+guidance gave. Diversity beyond that of the shots counts no further. With fewer than two shots per
+class the most diverse candidate takes their place. The score and its weights are our choice; it
+ranks the candidates of one run and compares to nothing else.
 
-All candidates draw their images with the same seeds, so that they differ by their settings and not
-by chance.
+All candidates use the same seeds, so that they differ by their settings and not by chance.
 """
 
 from __future__ import annotations
@@ -29,44 +26,61 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.data.geometry import fit_geometry
 from compress.engine.config import GenerateSettings, ProbingSettings, resolve
 from compress.engine.errors import ConfigError
 from compress.engine.store import write_json
-from compress.evaluate.metrics import domain_gap, within_class_diversity
-from compress.generate.base import Sources, wants_images
+from compress.evaluate.diversity import domain_gap, within_class_diversity
+from compress.generate.sources import Sources
+from compress.generate.strategies.table import generates_images
 
-CHUNK = 256  # images
-FIXED = ("per_class", "synth_ratio", "probing")  # how much is made, which no small sample can tell
+CHUNK = 256  # images encoded at once
+FIXED = ("per_class", "synth_ratio", "probing")  # the amount of images, which no sample can judge
+
+# Settings and n -> n images of each class (n * K, C, C, 3); row j * K + c is image j of class c.
+Draw = Callable[[GenerateSettings, int], NDArray[np.uint8]]
+
+
+class Measures(TypedDict, total=False):
+    """What probing knows of a candidate, as it is stored and reported."""
+
+    agreement: float
+    diversity: float | None
+    gap: float | None
+    diversity_ratio: float
+    score: float
+    refused: str  # why it has no images
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was probed.
+class ProbingResult:
+    """The best candidate.
 
     Attributes:
-        settings: of the best candidate; what the bulk is made with.
-        facts: one row per candidate, and which was chosen; None where nothing was probed.
+        settings: to generate the images with.
+        facts: one row per candidate and the best one's number; None if nothing was probed.
     """
 
     settings: GenerateSettings
-    facts: dict[str, Any] | None
+    facts: Mapping[str, object] | None
 
 
 def candidates(settings: GenerateSettings) -> list[GenerateSettings]:
-    """The settings to choose from, in order: those of ``probing.candidates``, or these alone.
+    """The settings to compare, in order: ``probing.candidates``, or these settings alone.
 
     Raises:
         ConfigError: an override that names no setting of generate, or one that cannot be probed, or
             a wrong value.
     """
-    made: list[GenerateSettings] = []
-    if not wants_images(settings):
+    if not (generates_images(settings) and settings.probing.candidates):
         return [settings]
+    plain = settings.model_copy(update={"probing": ProbingSettings()}).model_dump(mode="json")
+    offered = []
     for overrides in settings.probing.candidates:
         fixed = [name for name in overrides if name in FIXED]
         if fixed:
@@ -75,41 +89,31 @@ def candidates(settings: GenerateSettings) -> list[GenerateSettings]:
                 got=f"generate.{fixed[0]}",
                 expected=f"settings of generate besides {', '.join(FIXED)}",
             )
-        alone = {
-            "generate": {
-                **settings.model_dump(mode="json"),
-                "probing": ProbingSettings().model_dump(mode="json"),
-            }
-        }
-        made.append(resolve(alone, {"generate": overrides}).generate)
-    return made or [settings]
+        offered.append(resolve({"generate": plain}, {"generate": overrides}).generate)
+    return offered
 
 
-def choose(
-    settings: GenerateSettings,
-    sources: Sources,
-    draw: Callable[[GenerateSettings, int], NDArray[np.uint8]],
-    kept: Path,
-) -> Choice:
-    """Probes the candidates, if there are any, and returns the best; of equals the first.
+def probe(settings: GenerateSettings, sources: Sources, draw: Draw, cache: Path) -> ProbingResult:
+    """Measures the candidates, if there are any, and returns the best; the first of equals.
 
     Args:
-        draw: settings and n -> n images of each class ``(n * K, C, C, 3)``, row ``j * K + c`` image
-            j of class c.
-        kept: JSON file with what was measured, the shots first; candidates in it are not made
-            again.
+        cache: JSON file with what is measured, the shots first; read by a resumed run.
+
+    Raises:
+        ConfigError: no candidate can generate images.
     """
-    if not settings.probing.candidates or not wants_images(settings):
-        return Choice(settings, None)
-    offered, per_class = candidates(settings), settings.probing.per_class
-    measured: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
+    if not (generates_images(settings) and settings.probing.candidates):
+        return ProbingResult(settings, None)
+    offered, weights = candidates(settings), settings.probing
+    measured: list[Measures] = json.loads(cache.read_text()) if cache.exists() else []
     if len(measured) <= len(offered):
-        judge = Judge(sources)
-        measured = measured or [judge.shots()]
+        teacher = TeacherMeasures(sources)
+        measured = measured or [{"diversity": teacher.shots_diversity()}]
         for candidate in offered[len(measured) - 1 :]:
-            measured.append(_measured(judge, draw, candidate, per_class))
-            write_json(kept, measured)
-    rows = scored(measured[1:], measured[0]["diversity"], settings.probing)
+            measured.append(_measure(teacher, draw, candidate, weights.per_class))
+            write_json(cache, measured)
+    shots_diversity = measured[0]["diversity"]
+    rows = scored(measured[1:], shots_diversity, weights)
     able = [position for position, row in enumerate(rows) if "refused" not in row]
     if not able:
         raise ConfigError(
@@ -119,56 +123,55 @@ def choose(
             remedy="--set generate.probing.candidates=[] and one strategy that fits",
         )
     best = max(able, key=lambda position: rows[position]["score"])
-    named = [
-        {"candidate": dict(overrides), **row}
-        for overrides, row in zip(settings.probing.candidates, rows, strict=True)
-    ]
-    weights = settings.probing
     facts = {
-        "rows": named,
+        "rows": [
+            {"candidate": dict(overrides), **row}
+            for overrides, row in zip(weights.candidates, rows, strict=True)
+        ],
         "chosen": best,
-        "per_class": per_class,
+        "per_class": weights.per_class,
         "score": f"agreement + {weights.diversity_weight:g} * diversity_ratio - "
         f"{weights.gap_weight:g} * gap",
-        "shots_diversity": measured[0]["diversity"],
+        "shots_diversity": shots_diversity,
     }
-    return Choice(offered[best], facts)
+    return ProbingResult(offered[best], facts)
 
 
-def _measured(
-    judge: Judge,
-    draw: Callable[[GenerateSettings, int], NDArray[np.uint8]],
-    candidate: GenerateSettings,
-    per_class: int,
-) -> dict[str, Any]:
-    """What the judge says of a candidate, or why there is nothing to judge (img2img without shots,
-    for one).
-    """
-    try:
-        images = draw(candidate, per_class)
-    except ConfigError as error:
-        return {"refused": str(error)}
-    return judge.measure(images)
+def scored(
+    rows: Sequence[Measures], shots_diversity: float | None, weights: ProbingSettings
+) -> list[Measures]:
+    """The rows with ``diversity_ratio`` and ``score``; refused ones unchanged."""
+    reference = shots_diversity or max((row.get("diversity") or 0.0 for row in rows), default=0.0)
+    out: list[Measures] = []
+    for row in rows:
+        if "refused" in row:
+            out.append(row)
+            continue
+        ratio = min(1.0, (row["diversity"] or 0.0) / reference) if reference > 0 else 0.0
+        gain = row["agreement"] + weights.diversity_weight * ratio
+        score = gain - weights.gap_weight * (row["gap"] or 0.0)
+        out.append({**row, "diversity_ratio": ratio, "score": score})
+    return out
 
 
-class Judge:
-    """The run's teacher with its zero-shot head, and what it sees in the shots."""
+class TeacherMeasures:
+    """Measures images with the run's teacher, its zero-shot head and its features of the shots."""
 
     def __init__(self, sources: Sources) -> None:
-        from compress.teacher.prompts import expand_all
+        from compress.teacher.prompts import prompts_for
 
         self.teacher = sources.teacher()
-        self.head = self.teacher.class_head(expand_all(sources.templates, sources.classes))
+        self.head = self.teacher.class_head(prompts_for(sources.classes, sources.templates))
         self.real, self.labels = self._features(sources.shots), sources.labels
 
-    def shots(self) -> dict[str, Any]:
-        """The diversity of the shots."""
-        return {"diversity": within_class_diversity(self.real, self.labels)}
+    def shots_diversity(self) -> float | None:
+        """The diversity of the shots; None without two shots of a class."""
+        return within_class_diversity(self.real, self.labels)
 
-    def measure(self, images: NDArray[np.uint8]) -> dict[str, Any]:
+    def measure(self, images: NDArray[np.uint8]) -> Measures:
         """Agreement, diversity and domain gap of images in rows ``j * K + c``."""
-        features, classes = self._features(images), len(self.head)
-        labels = np.arange(len(features)) % classes
+        features = self._features(images)
+        labels = np.arange(len(features)) % len(self.head)
         return {
             "agreement": float(((features @ self.head.T).argmax(axis=1) == labels).mean()),
             "diversity": within_class_diversity(features, labels),
@@ -176,11 +179,7 @@ class Judge:
         }
 
     def _features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """``(N, C, C, 3)`` -> unit rows ``(N, D)``; the enlarged images of one chunk at a time are
-        in memory.
-        """
-        from compress.teacher.stage import fit_geometry
-
+        """``(N, C, C, 3)`` -> unit rows ``(N, D)``; one enlarged chunk in memory at a time."""
         out = np.empty((len(images), self.head.shape[1]), np.float32)
         for start in range(0, len(images), CHUNK):
             chunk = fit_geometry(np.asarray(images[start : start + CHUNK]), self.teacher.spec)
@@ -188,23 +187,12 @@ class Judge:
         return out
 
 
-def scored(
-    rows: Sequence[Mapping[str, Any]], shots_diversity: float | None, weights: ProbingSettings
-) -> list[dict[str, Any]]:
-    """The rows with ``diversity_ratio`` and ``score``, as in the head of this file; refused ones as
-    they are.
-    """
-    measure = shots_diversity or max((row.get("diversity") or 0.0 for row in rows), default=0.0)
-    out: list[dict[str, Any]] = []
-    for row in rows:
-        if "refused" in row:
-            out.append(dict(row))
-            continue
-        ratio = min(1.0, (row["diversity"] or 0.0) / measure) if measure > 0 else 0.0
-        score = (
-            row["agreement"]
-            + weights.diversity_weight * ratio
-            - weights.gap_weight * (row["gap"] or 0.0)
-        )
-        out.append({**row, "diversity_ratio": ratio, "score": score})
-    return out
+def _measure(
+    teacher: TeacherMeasures, draw: Draw, candidate: GenerateSettings, per_class: int
+) -> Measures:
+    """A candidate's measures, or why it has no images (img2img without shots, for one)."""
+    try:
+        images = draw(candidate, per_class)
+    except ConfigError as error:
+        return {"refused": str(error)}
+    return teacher.measure(images)

@@ -1,86 +1,99 @@
-"""Loading what a strategy makes images with: a generator or a decoder, when the first image needs
-it.
-"""
+"""Tools: what a strategy generates images with, a generator or a decoder."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from compress.engine.config import GenerateSettings
+from compress.engine.errors import ConfigError
 from compress.engine.stage import StageContext
 from compress.engine.store import write_json
-from compress.generate.base import Strategy
-from compress.generate.generators.table import check_takes, load_generator
+from compress.generate.artifact import GENERATOR
+from compress.generate.generators import table as generators
+from compress.generate.inversion import decoders
+from compress.generate.protocols import Decoder, Generator
+from compress.generate.strategies.table import strategy_row
 
-# What images are made with -> the settings that decide what is loaded; all others are given to each
-# call.
-LOADED = {
-    "generator": frozenset(
-        {"generator", "dtype", "height", "scheduler", "prior_steps", "text_via_prior"}
+
+@dataclass(frozen=True)
+class ToolKind:
+    """One kind of tool.
+
+    Attributes:
+        load: loads the one that settings name, on a device, offline or not.
+        fingerprint: identifies it before it is loaded.
+        missing: what has to be placed by hand before it can be loaded, or None.
+        settings: those that decide what is loaded; all others are given to each call.
+    """
+
+    load: Callable[[GenerateSettings, str, bool], Generator | Decoder]
+    fingerprint: Callable[[GenerateSettings], dict[str, str]]
+    missing: Callable[[GenerateSettings, bool], str | None]
+    settings: frozenset[str]
+
+
+TOOLS = {
+    "generator": ToolKind(
+        generators.load_generator,
+        generators.fingerprint,
+        generators.missing,
+        frozenset({"generator", "dtype", "height", "scheduler", "prior_steps", "text_via_prior"}),
     ),
-    "decoder": frozenset({"inversion", "dtype"}),
+    "decoder": ToolKind(
+        decoders.load_decoder,
+        decoders.fingerprint,
+        decoders.missing,
+        frozenset({"inversion", "dtype"}),
+    ),
 }
 
 
-class Tools:
-    """One generator or decoder at a time, for two may not fit into memory.
+@dataclass(frozen=True)
+class ToolFacts:
+    """What the report says about a tool; all None if no image was generated."""
 
-    ``partial/generator.json`` keeps what the report says about it, for a resumed run that needs it
-    no more.
+    name: str | None = None
+    license: str | None = None
+    fingerprint: str | None = None
+    image_size: int | None = None
+
+
+class ToolCache:
+    """Loads one tool at a time, on first use: two may not fit into memory.
+
+    Its facts are kept on disk, for a resumed run that needs the tool no more.
     """
 
     def __init__(self, ctx: StageContext) -> None:
-        self._ctx, self._file = ctx, ctx.partial / "generator.json"
-        self._loaded: tuple[object, Any] | None = None
+        self._ctx, self._file = ctx, ctx.partial / GENERATOR
+        self._key: object = None
+        self._tool: Any = None
 
-    def get(self, settings: GenerateSettings, strategy: Strategy) -> Any:
-        """What the settings name, of the sort the strategy works with.
+    def get(self, settings: GenerateSettings) -> Any:
+        """The tool of these settings and their strategy.
 
         Raises:
-            ConfigError: a generator that does not take what the strategy gives it; whatever its
-                loader refuses.
+            ConfigError: a strategy without a tool, or a generator that does not take what the
+                strategy gives it; whatever its loader refuses.
         """
-        key = strategy.tool, settings.model_dump_json(include=set(LOADED[strategy.tool]))
-        if self._loaded is None or self._loaded[0] != key:
-            self._loaded = None  # let go of the old one first
-            made = LOADERS[strategy.tool](
-                settings, self._ctx.host.device, self._ctx.settings.data.offline
-            )
-            about = {
-                "name": made.name,
-                "license": made.license,
-                "fingerprint": made.fingerprint(),
-                "image_size": made.image_size,
-            }
-            write_json(self._file, about)
-            self._loaded = key, made
-        tool = self._loaded[1]
-        if strategy.needs:
-            check_takes(settings, strategy.needs, tool.takes)
-        return tool
+        row = strategy_row(settings.strategy)
+        if row.tool is None:
+            raise ConfigError(f"strategy {settings.strategy} generates no images")
+        kind = TOOLS[row.tool]
+        key = row.tool, settings.model_dump_json(include=set(kind.settings))
+        if self._key != key:
+            self._key = self._tool = None  # frees the old one first
+            tool = kind.load(settings, self._ctx.host.device, self._ctx.settings.data.offline)
+            facts = ToolFacts(tool.name, tool.license, tool.fingerprint(), tool.image_size)
+            write_json(self._file, asdict(facts))
+            self._key, self._tool = key, tool
+        if row.needs:
+            generators.check_takes(settings, row.needs, self._tool.takes)
+        return self._tool
 
-    def about(self) -> dict[str, Any]:
-        """Name, license, fingerprint and image size of what was loaded last, by this process or one
-        before it.
-        """
-        kept: dict[str, Any] = json.loads(self._file.read_text())
-        return kept
-
-
-def _load_generator(settings: GenerateSettings, device: str, offline: bool) -> Any:
-    return load_generator(settings, device, offline=offline)
-
-
-def _load_decoder(settings: GenerateSettings, device: str, offline: bool) -> Any:
-    from compress.generate.inversion.decoders import load_decoder
-
-    return load_decoder(settings, device, offline)
-
-
-# What images are made with -> its loader.
-LOADERS: dict[str, Callable[[GenerateSettings, str, bool], Any]] = {
-    "generator": _load_generator,
-    "decoder": _load_decoder,
-}
+    def facts(self) -> ToolFacts:
+        """Of the tool that was loaded last, by this process or one before it."""
+        return ToolFacts(**json.loads(self._file.read_text()))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 from paths import ROOT
 from tiny_models import stage_context
@@ -14,7 +14,8 @@ from tiny_models import stage_context
 from compress import api
 from compress.api import run_stages
 from compress.distill import objectives, stage, terms
-from compress.generate import stage as generate
+from compress.generate.artifact import GenerateArtifact
+from compress.generate.strategies import table as strategies
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 
@@ -38,21 +39,14 @@ def test_the_objective_of_the_example_trains_a_student(
     assert set(facts["terms"]) == {"logit_match", "ce"}
 
 
-def test_the_strategy_of_the_example_makes_images(
+def test_the_strategy_of_the_example_generates_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head = (
-        "from __future__ import annotations\nfrom collections.abc import Sequence\nfrom "
-        "typing import Any\n"
-        "import numpy as np\nfrom compress.engine.config import GenerateSettings\nfrom "
-        "compress.generate.base import *\n"
-        "from compress.generate.base import Generator, Job, Made, Sources, SynthRecord, "
-        "wanted_per_class\n"
-        "from compress.engine.seeds import derive\n\n\n"
-    )
-    (tmp_path / "centroid_example.py").write_text(head + example("strategy"))
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(generate.STRATEGIES, "centroid", "centroid_example:Centroid")
+    module = types.ModuleType("compress.generate.strategies.centroid")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(example("strategy"), "CONTRIBUTING.md", "exec"), vars(module))
+    monkeypatch.setattr(strategies, "STRATEGIES", dict(strategies.STRATEGIES))
+    exec(compile(example("strategy row"), "CONTRIBUTING.md", "exec"), dict(vars(strategies)))
     settings = api.settings_for(
         "petals",
         shots=2,
@@ -60,8 +54,7 @@ def test_the_strategy_of_the_example_makes_images(
         overrides={"generate": {"strategy": "centroid", "per_class": 1, "steps": 1}},
     )
     run = run_stages(settings, tmp_path / "work", "example", until="generate")
-    images = np.load(run.stages["generate"].path / "synthetic.npy")
-    assert images.shape == (32, 32, 32, 3) and images.std() > 5
-    conditions = np.load(run.stages["generate"].path / "source_conditions.npy")
-    assert len(conditions) == 64
-    sys.modules.pop("centroid_example")
+    artifact = GenerateArtifact(run.stages["generate"].path)
+    assert artifact.images.shape == (32, 32, 32, 3) and artifact.images.std() > 5
+    assert artifact.source_conditions is not None
+    assert len(artifact.source_conditions) == 64

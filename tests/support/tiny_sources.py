@@ -1,6 +1,4 @@
-"""Stand-ins shared by the tests of teacher, generate and label: a saved CLIP, a data stage, an
-exact generator.
-"""
+"""Stand-ins for tests of teacher, generate and label: a saved CLIP, a data stage, a generator."""
 
 from __future__ import annotations
 
@@ -11,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from compress.data.split import ClassInfo
 from compress.engine.seeds import derive
 from compress.engine.store import Artifact
-from compress.generate.base import Job, Sources, draw_embedded
-from compress.generate.generators import table as generators
+from compress.generate.jobs import Job
+from compress.generate.protocols import draw_embedded
+from compress.generate.sources import Sources
 
 EDGE, CLASSES = 8, 3  # of the data stage: pixels, classes
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16}
@@ -75,15 +75,22 @@ def write_data(folder: Path, shots: int) -> Artifact:
     return Artifact("data", folder, {}, "content")
 
 
+def write_index(folder: Path, pipeline: str) -> Path:
+    """A folder that says which pipeline of diffusers it is, without weights."""
+    folder.mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    return folder
+
+
 def sources(shots: int, classes: int = 3, seed: int = 5, cache: Path | None = None) -> Sources:
     """Random shots of classes called "name 0" and so on."""
     pixels = np.random.default_rng(seed).integers(
         0, 255, (shots * classes, 4, 4, 3), dtype=np.uint8
     )
     labels = np.repeat(np.arange(classes), shots)
-    rows = [{"name": f"c{i}", "prompt": f"name {i}", "category": None} for i in range(classes)]
+    entries = [ClassInfo(f"c{i}", f"name {i}") for i in range(classes)]
     return Sources(
-        rows, pixels, labels, [f"train/{i}" for i in range(shots * classes)], seed, cache=cache
+        entries, pixels, labels, [f"train/{i}" for i in range(shots * classes)], seed, cache=cache
     )
 
 
@@ -94,12 +101,10 @@ def jobs(classes: int = 3, numbers: int = 6, seed: int = 5) -> list[Job]:
 
 
 class Echo:
-    """A generator whose image is a picture of its embedding: cheap, and exact enough to see
-    leaks.
-    """
+    """A generator whose image shows its embedding: cheap, and exact enough to see leaks."""
 
     name, image_size, embed_dim, license = "echo", 4, 6, "none"
-    takes = generators.TEXT | generators.IMAGE
+    takes = frozenset({"text", "image"})
 
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []

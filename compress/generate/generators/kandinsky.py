@@ -1,10 +1,8 @@
-"""Kandinsky 2.2 (diffusers): a CLIP ViT-bigG image space, a diffusion prior into it and a decoder
-out of it.
+"""Kandinsky 2.2 (diffusers): a prior into the image space of CLIP ViT-bigG, a decoder out of it.
 
-Semantics of the library that matter here: a text becomes an image embedding through the *prior*, an
-    image through the
-prior pipeline's own CLIP vision tower, both un-normalized; the unconditional branch of guidance is
-the image embedding of an all-zero image. Every image has generators of its own, so it depends on
+In diffusers a text becomes an image embedding through the *prior*, an image through the prior
+pipeline's own CLIP vision tower, both un-normalized; the unconditional branch of guidance is the
+image embedding of an all-zero image. Every image has noise generators of its own, so it depends on
 its seed and not on its batch.
 """
 
@@ -18,19 +16,19 @@ from numpy.typing import NDArray
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
-from compress.generate.base import draw_embedded
 from compress.generate.generators.pipelines import (
     checked_edge,
     checked_embeds,
     encode_images,
     fingerprint_pipelines,
-    generators,
     load_pipelines,
+    noise_generators,
+    run_pipeline,
     set_scheduler,
     to_numpy,
-    to_uint8,
 )
-from compress.generate.generators.table import IMAGE, TEXT, Place
+from compress.generate.generators.table import GeneratorWeights
+from compress.generate.protocols import IMAGE, TEXT, draw_embedded
 
 PRIOR_GUIDANCE = 4.0  # the library's default, as in its interpolate()
 # The decoder pipeline passes a generator to step() and never calls scale_model_input(): only these
@@ -40,7 +38,7 @@ LEARNED_VARIANCE = ("DDPMScheduler",)
 
 
 class Kandinsky:
-    """The generator; see the head of this file and ``base.Generator``.
+    """The generator.
 
     Args:
         prior: a loaded ``KandinskyV22PriorPipeline``.
@@ -60,21 +58,19 @@ class Kandinsky:
         self.prior, self.decoder, self.settings = prior, decoder, settings
         self.name, self.license = settings.generator, license
         self.embed_dim = int(prior.image_encoder.config.projection_dim)
-        # the pipeline rounds other sizes up without saying so
+        # the pipeline silently rounds other sizes up
         self.image_size = checked_edge(settings.height or 512, decoder.movq_scale_factor**2)
 
     def fingerprint(self) -> str:
         """SHA-256 over the tensors of every network."""
-        return fingerprint_pipelines({"prior": self.prior, "decoder": self.decoder})
+        return fingerprint_pipelines(prior=self.prior, decoder=self.decoder)
 
     def embed_images(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, C, C, 3)`` uint8 -> raw ``image_embeds`` ``(N, E)``."""
         return encode_images(self.prior.image_processor, self.prior.image_encoder, images)
 
     def embed_texts(self, texts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.float32]:
-        """One draw of the diffusion prior per text and seed; with ``text_via_prior=False`` the raw
-        text embedding.
-        """
+        """``(N, E)``: one sample of the prior per text and seed, or the raw text embeddings."""
         return TEXT_ROUTES[self.settings.text_via_prior](self, list(texts), seeds)
 
     def decode(
@@ -100,22 +96,18 @@ class Kandinsky:
                 expected=0,
             )
         unet = self.decoder.unet
-        wanted = torch.from_numpy(checked_embeds(embeds, self.embed_dim, self.name)).to(
-            unet.device, unet.dtype
-        )
+        checked = torch.from_numpy(checked_embeds(embeds, self.embed_dim, self.name))
         with torch.inference_mode():
-            zero = self.prior.get_zero_embed(len(wanted)).to(unet.device, unet.dtype)
-        made = self.decoder(
-            image_embeds=wanted,
+            zero = self.prior.get_zero_embed(len(checked)).to(unet.device, unet.dtype)
+        return run_pipeline(
+            self.decoder,
+            self.image_size,
+            seeds,
+            steps,
+            guidance_scale,
+            image_embeds=checked.to(unet.device, unet.dtype),
             negative_image_embeds=zero,
-            height=self.image_size,
-            width=self.image_size,
-            num_inference_steps=steps,
-            guidance_scale=guidance_scale,
-            generator=generators(seeds),
-            output_type="np",
         )
-        return to_uint8(made.images)
 
     def draw(
         self, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float
@@ -123,14 +115,14 @@ class Kandinsky:
         """Texts -> ``(N, S, S, 3)`` uint8, through the prior."""
         return draw_embedded(self, texts, seeds, steps, guidance_scale)
 
-    def _draw_prior(self, texts: list[str], seeds: Sequence[int]) -> NDArray[np.float32]:
-        made = self.prior(
+    def _sample_prior(self, texts: list[str], seeds: Sequence[int]) -> NDArray[np.float32]:
+        output = self.prior(
             texts,
             num_inference_steps=self.settings.prior_steps,
             guidance_scale=PRIOR_GUIDANCE,
-            generator=generators(seeds),
+            generator=noise_generators(seeds),
         )
-        return to_numpy(made.image_embeds)
+        return to_numpy(output.image_embeds)
 
     def _raw_text(self, texts: list[str], seeds: Sequence[int]) -> NDArray[np.float32]:
         import torch
@@ -147,14 +139,16 @@ class Kandinsky:
             return to_numpy(encoder(tokens.input_ids.to(encoder.device)).text_embeds)
 
 
-# text_via_prior -> how a text becomes an embedding.
+# generate.text_via_prior -> how a text becomes an embedding.
 TEXT_ROUTES: dict[bool, Callable[[Kandinsky, list[str], Sequence[int]], NDArray[np.float32]]] = {
-    True: Kandinsky._draw_prior,
+    True: Kandinsky._sample_prior,
     False: Kandinsky._raw_text,
 }
 
 
-def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -> Kandinsky:
+def load(
+    settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
+) -> Kandinsky:
     """A prior and a decoder, each a hub id or a folder.
 
     Raises:
@@ -162,17 +156,16 @@ def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -
         ConfigError: an unknown scheduler or a size that does not fit.
         MissingExtraError: diffusers is not installed.
     """
-    prior, decoder = place.parts
+    prior, decoder = weights.parts
     by_hand = (
         f"put {prior} and {decoder} into FOLDER/prior and FOLDER/decoder (as diffusers' "
-        "save_pretrained writes them) "
-        "and say --generator FOLDER, or go without with --set generate.strategy=none"
+        "save_pretrained writes them) and say --generator FOLDER, or go without with "
+        "--set generate.strategy=none"
     )
     kinds = {prior: "KandinskyV22PriorPipeline", decoder: "KandinskyV22Pipeline"}
     loaded = load_pipelines(settings, device, offline, kinds, by_hand)
-    # The UNet also predicts a variance. Only DDPM uses it; the others must not inherit
-    # ``variance_type``, or the pipeline
-    # would hand them both halves (and DPM-Solver++ would cut a channel off).
+    # The UNet also predicts a variance. Only DDPM uses it; other schedulers must not inherit
+    # ``variance_type``, or the pipeline hands them both halves and DPM-Solver++ cuts a channel off.
     drop = () if settings.scheduler in LEARNED_VARIANCE else ("variance_type",)
     set_scheduler(loaded[1], settings.scheduler, SCHEDULERS, drop)
-    return Kandinsky(loaded[0], loaded[1], settings, place.license)
+    return Kandinsky(loaded[0], loaded[1], settings, weights.license)

@@ -1,6 +1,4 @@
-"""The generator of the embedded world behind ``base.Generator``: arrays in, arrays out, shots of
-any size.
-"""
+"""The generator of the embedded world as a `Generator`: arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -11,31 +9,28 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-import runtime
+from compress.data.geometry import fit_geometry
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng
-from compress.generate.base import draw_embedded
 from compress.generate.generators.pipelines import checked_embeds
-from compress.generate.generators.table import IMAGE, TEXT, Place
+from compress.generate.generators.table import GeneratorWeights
+from compress.generate.protocols import IMAGE, TEXT, draw_embedded
 from compress.petals.generator import PetalsGenerator
-from compress.petals.nets import MEAN, STD
 from compress.petals.weights import WEIGHTS
+from runtime import Geometry
 
-NOISE_STEPS, COSINE_OFFSET = (
-    1000,
-    0.008,
-)  # of the cosine schedule, as published (arXiv 2102.09672) and as in unCLIP
+# The cosine schedule of arXiv 2102.09672, as in unCLIP.
+NOISE_STEPS, COSINE_OFFSET = 1000, 0.008
 
 
 class Petals:
-    """The embedded generator. It works on unit vectors and normalizes a mix itself, in ``decode``.
+    """The embedded generator; it works on unit vectors and normalizes a mix in `decode`.
 
     Args:
         generator: the networks.
-        name: as asked for.
+        name: as in the settings.
         license: of the weights.
     """
 
@@ -53,15 +48,12 @@ class Petals:
 
     def embed_images(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Square images ``(N, C, C, 3)`` of any edge -> unit embeddings ``(N, E)``."""
-        edge = self.image_size
-        spec = runtime.PreprocessSpec(
-            size=edge, resize=edge, interpolation="bicubic", mean=MEAN, std=STD
-        )
-        small = [runtime.geometry(Image.fromarray(np.asarray(image)), spec) for image in images]
-        return self.generator.embed_images(np.stack(small)).numpy()
+        own = Geometry(self.image_size, self.image_size, "bicubic")
+        copy = np.array(fit_geometry(images, own))  # shots are a read-only memory map
+        return self.generator.embed_images(copy).numpy()
 
     def embed_texts(self, texts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.float32]:
-        """One draw of its prior per text and seed, ``(N, E)`` unit rows."""
+        """One sample of its prior per text and seed, ``(N, E)`` unit rows."""
         return self.generator.embed_texts(list(texts), seeds).numpy()
 
     def decode(
@@ -77,8 +69,8 @@ class Petals:
         Raises:
             ConfigError: embeddings of another width.
         """
-        wanted = noised(checked_embeds(embeds, self.embed_dim, self.name), seeds, noise_level)
-        return self.generator.decode(torch.from_numpy(wanted), seeds, steps, guidance_scale)
+        noisy = noised(checked_embeds(embeds, self.embed_dim, self.name), seeds, noise_level)
+        return self.generator.decode(torch.from_numpy(noisy), seeds, steps, guidance_scale)
 
     def draw(
         self, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float
@@ -88,11 +80,11 @@ class Petals:
 
 
 def noised(embeds: NDArray[np.float32], seeds: Sequence[int], level: int) -> NDArray[np.float32]:
-    """Unit embeddings ``(N, E)`` noised to step ``level`` of a cosine schedule, row i from its own
-    seed; 0 = as they are.
+    """Unit embeddings ``(N, E)`` noised to step ``level`` of a cosine schedule; 0: unchanged.
 
     ``unscale(sqrt(a) * scale(e) + sqrt(1 - a) * noise)``, where scaling multiplies by sqrt(E): the
     entries of a unit vector have a deviation of about 1/sqrt(E). The decoder normalizes the result.
+    Row i follows its own seed.
     """
     if not level:
         return embeds
@@ -100,10 +92,8 @@ def noised(embeds: NDArray[np.float32], seeds: Sequence[int], level: int) -> NDA
     noise = np.stack(
         [numpy_rng(seed, "noise_level").standard_normal(width, np.float32) for seed in seeds]
     )
-    made: NDArray[np.float32] = (
-        math.sqrt(kept) * embeds + math.sqrt((1 - kept) / width) * noise
-    ).astype(np.float32)
-    return made
+    noisy = math.sqrt(kept) * embeds + math.sqrt((1 - kept) / width) * noise
+    return noisy.astype(np.float32)
 
 
 def _kept_signal(level: int) -> float:
@@ -115,16 +105,18 @@ def _kept_signal(level: int) -> float:
     return signal((level + 1) / NOISE_STEPS) / signal(0)
 
 
-def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -> Petals:
-    """The embedded generator, or one trained the same way from its folder.
+def load(
+    settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
+) -> Petals:
+    """The embedded generator, or another one of its kind from a folder.
 
     Raises:
-        ConfigError: raw text embeddings are asked for; its decoder only knows image embeddings.
+        ConfigError: raw text embeddings are asked for; its decoder takes image embeddings only.
         DataError: its weights are missing.
     """
     if not settings.text_via_prior:
         raise ConfigError(
             "generator petals decodes image embeddings only", got="generate.text_via_prior=false"
         )
-    folder = Path(place.parts[0]) if place.parts else WEIGHTS
-    return Petals(PetalsGenerator(folder, device=device), settings.generator, place.license)
+    folder = Path(weights.parts[0]) if weights.parts else WEIGHTS
+    return Petals(PetalsGenerator(folder, device=device), settings.generator, weights.license)

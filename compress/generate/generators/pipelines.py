@@ -1,11 +1,8 @@
-"""What the adapters to diffusers' pipelines share: loading, schedulers, one generator of noise per
-image, encoding.
-"""
+"""What the adapters to diffusers' pipelines share: loading, schedulers, seeded noise, encoding."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +12,12 @@ from PIL import Image
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, MissingExtraError, nearest
 from compress.engine.hub import fingerprint_tensors, hub, not_available
-from compress.generate.generators.table import INDEX
 
 if TYPE_CHECKING:
     import torch
 
-# Schedulers that Stable Diffusion's pipelines work with: they scale the model's input and take a
-# list of generators.
+# Those that fit Stable Diffusion's pipelines: they scale the model's input and take a list of
+# torch generators.
 SCHEDULERS = (
     "DDIMScheduler",
     "DDPMScheduler",
@@ -35,38 +31,40 @@ SCHEDULERS = (
 def load_pipelines(
     settings: GenerateSettings, device: str, offline: bool, parts: Mapping[str, str], place: str
 ) -> list[Any]:
-    """Loads pipelines in the precision of ``settings.dtype``; pickled weights are never read.
+    """Loads pipelines in the precision of ``settings.dtype``; never reads pickled weights.
 
     Args:
         parts: a folder or hub id -> the name of its class in diffusers.
-        place: what to do where they cannot be had.
+        place: how to place them by hand, for the error.
 
     Raises:
         DownloadError: neither on disk nor reachable.
         MissingExtraError: diffusers is not installed.
     """
+    import torch
+
+    what = f"generator {settings.generator}"
     try:
         import diffusers
     except ImportError as error:
-        what = f"generator {settings.generator} needs diffusers"
-        raise MissingExtraError(what, remedy="pip install 'clip2edge[build]'") from error
-    made = []
+        remedy = "pip install 'clip2edge[build]'"
+        raise MissingExtraError(f"{what} needs diffusers", remedy=remedy) from error
+    dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    pipelines = []
     with hub(offline) as online:
         for where, kind in parts.items():
             try:
                 pipeline = getattr(diffusers, kind).from_pretrained(
                     where,
-                    torch_dtype=dtype_named(settings.dtype),
+                    torch_dtype=dtypes[settings.dtype],
                     use_safetensors=True,
                     local_files_only=not online,
                 )
             except (OSError, ValueError) as error:
-                raise not_available(
-                    f"generator {settings.generator}", error, place=place
-                ) from error
+                raise not_available(what, error, place=place) from error
             pipeline.set_progress_bar_config(disable=True)
-            made.append(pipeline.to(device))
-    return made
+            pipelines.append(pipeline.to(device))
+    return pipelines
 
 
 def load_pipeline(
@@ -88,30 +86,13 @@ def load_pipeline(
     return pipeline
 
 
-def fetch_index(repository: str, offline: bool) -> Path:
-    """The model_index.json of a pipeline on the hub, downloaded or from the local cache.
-
-    Raises:
-        DownloadError: neither in the cache nor reachable, or no such repository.
-    """
-    from huggingface_hub import hf_hub_download
-
-    with hub(offline) as online:
-        try:
-            return Path(hf_hub_download(repository, INDEX, local_files_only=not online))
-        except (OSError, ValueError) as error:  # every error of huggingface_hub is one of these
-            place = f"put the pipeline of {repository} into a folder and say --generator FOLDER"
-            raise not_available(f"generator {repository}", error, place=place) from error
-
-
 def set_scheduler(
     pipeline: Any, name: str | None, allowed: Sequence[str], drop: Sequence[str] = ()
 ) -> None:
-    """Replaces the pipeline's scheduler by another with the noise schedule it was trained with;
-    None keeps it.
+    """Replaces the scheduler by another with the trained noise schedule; None keeps it.
 
     Args:
-        allowed: class names in diffusers that this pipeline works with.
+        allowed: class names in diffusers that fit this pipeline.
         drop: entries of the old scheduler's config that the new one must not inherit.
 
     Raises:
@@ -125,17 +106,34 @@ def set_scheduler(
         raise ConfigError(
             "this generator cannot use the scheduler", got=repr(name), remedy=nearest(name, allowed)
         )
-    kept = {
-        key: value
-        for key, value in pipeline.scheduler.config.items()
-        if key[0] != "_" and key not in drop
-    }
+    config = pipeline.scheduler.config.items()
+    kept = {key: value for key, value in config if key[0] != "_" and key not in drop}
     pipeline.register_modules(scheduler=getattr(diffusers, name).from_config(kept))
 
 
+def run_pipeline(
+    pipeline: Any,
+    edge: int,
+    seeds: Sequence[int],
+    steps: int,
+    guidance_scale: float,
+    **inputs: object,
+) -> NDArray[np.uint8]:
+    """Images ``(N, edge, edge, 3)`` of a pipeline for its own ``inputs``, each from its seed."""
+    output = pipeline(
+        **inputs,
+        height=edge,
+        width=edge,
+        num_inference_steps=steps,
+        guidance_scale=guidance_scale,
+        generator=noise_generators(seeds),
+        output_type="np",
+    )
+    return (np.asarray(output.images) * 255).round().astype(np.uint8)
+
+
 def edge_of(pipeline: Any, settings: GenerateSettings) -> int:
-    """Edge in pixels of the images of a Stable Diffusion: ``generate.height``, or the one it was
-    trained at.
+    """Edge in pixels of a Stable Diffusion's images: ``generate.height``, or as trained.
 
     Raises:
         ConfigError: a height that its autoencoder cannot make.
@@ -161,8 +159,7 @@ def checked_edge(edge: int, factor: int) -> int:
 
 
 def checked_embeds(embeds: NDArray[np.float32], width: int, generator: str) -> NDArray[np.float32]:
-    """Embeddings ``(N, E)`` of the generator's own width, as float32: a wrong width could broadcast
-    in a pipeline.
+    """Embeddings ``(N, E)`` of the generator's own width; a pipeline could broadcast others.
 
     Raises:
         ConfigError: another shape.
@@ -179,20 +176,18 @@ def checked_embeds(embeds: NDArray[np.float32], width: int, generator: str) -> N
 
 
 def encode_images(processor: Any, encoder: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """``(N, C, C, 3)`` uint8 -> the raw ``image_embeds`` ``(N, E)`` of a CLIP vision tower of
-    transformers.
-    """
+    """``(N, C, C, 3)`` -> raw ``image_embeds`` ``(N, E)`` of a transformers CLIP vision tower."""
     import torch
 
     if not len(images):
         return np.empty((0, int(encoder.config.projection_dim)), np.float32)
-    pictures = [Image.fromarray(np.asarray(image)) for image in images]
-    pixels = processor(pictures, return_tensors="pt").pixel_values
+    pixels = processor([Image.fromarray(image) for image in images], return_tensors="pt")
     with torch.inference_mode():
-        return to_numpy(encoder(pixels.to(encoder.device, encoder.dtype)).image_embeds)
+        inputs = pixels.pixel_values.to(encoder.device, encoder.dtype)
+        return to_numpy(encoder(inputs).image_embeds)
 
 
-def fingerprint_pipelines(pipelines: Mapping[str, Any]) -> str:
+def fingerprint_pipelines(**pipelines: Any) -> str:
     """SHA-256 over the tensors of every network of the pipelines."""
     flat = {
         f"{side}.{key}.{name}": tensor
@@ -204,24 +199,11 @@ def fingerprint_pipelines(pipelines: Mapping[str, Any]) -> str:
     return fingerprint_tensors(flat)
 
 
-def to_uint8(images: Any) -> NDArray[np.uint8]:
-    """A pipeline's ``output_type="np"`` images ``(N, S, S, 3)`` in [0, 1] -> uint8."""
-    made: NDArray[np.uint8] = (np.asarray(images) * 255).round().astype(np.uint8)
-    return made
-
-
-def generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One generator per image, on the CPU: the same noise on every device."""
+def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One torch generator per image, on the CPU: the same noise on every device."""
     import torch
 
     return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-
-
-def dtype_named(name: str) -> torch.dtype:
-    """``fp32``, ``fp16`` or ``bf16``."""
-    import torch
-
-    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
 
 
 def to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:

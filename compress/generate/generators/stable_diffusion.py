@@ -1,7 +1,6 @@
-"""Stable Diffusion 2.1 (diffusers): text in, images out; for strategies that need no image
-embedding.
+"""Stable Diffusion 2.1 (diffusers): text in, images out; it has no image embeddings.
 
-The safety checker is whatever the saved pipeline says; the 2.1 weights come without one.
+The safety checker is whatever the saved pipeline has; the 2.1 weights come without one.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from compress.engine.errors import ConfigError
 from compress.generate.generators.pipelines import (
     edge_of,
     fingerprint_pipelines,
-    generators,
     load_pipeline,
-    to_uint8,
+    run_pipeline,
 )
-from compress.generate.generators.table import TEXT, Place
+from compress.generate.generators.table import GeneratorWeights
+from compress.generate.protocols import TEXT
 
 
 class StableDiffusion:
-    """The generator; see the head of this file and ``base.Generator``.
+    """The generator.
 
     Args:
         pipeline: a loaded ``StableDiffusionPipeline``.
@@ -45,52 +44,29 @@ class StableDiffusion:
 
     def fingerprint(self) -> str:
         """SHA-256 over the tensors of every network."""
-        return fingerprint_pipelines({"pipeline": self.pipeline})
-
-    def embed_images(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Refused: it has no image embeddings."""
-        raise self._text_only()
-
-    def embed_texts(self, texts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.float32]:
-        """Refused: its text encoding is a sequence, no point of an image space."""
-        raise self._text_only()
-
-    def decode(
-        self,
-        embeds: NDArray[np.float32],
-        seeds: Sequence[int],
-        steps: int,
-        guidance_scale: float,
-        noise_level: int = 0,
-    ) -> NDArray[np.uint8]:
-        """Refused: it has no image embeddings."""
-        raise self._text_only()
+        return fingerprint_pipelines(pipeline=self.pipeline)
 
     def draw(
         self, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float
     ) -> NDArray[np.uint8]:
-        """Texts -> ``(N, S, S, 3)`` uint8; the unconditional branch of guidance is the empty
-        prompt.
-        """
-        made = self.pipeline(
-            list(texts),
-            height=self.image_size,
-            width=self.image_size,
-            num_inference_steps=steps,
-            guidance_scale=guidance_scale,
-            generator=generators(seeds),
-            output_type="np",
+        """``(N, S, S, 3)`` uint8; the unconditional branch of guidance is the empty prompt."""
+        return run_pipeline(
+            self.pipeline, self.image_size, seeds, steps, guidance_scale, prompt=list(texts)
         )
-        return to_uint8(made.images)
 
-    def _text_only(self) -> ConfigError:
-        return ConfigError(
+    def _refuse(self, *inputs: object, **named: object) -> Any:
+        raise ConfigError(
             f"generator {self.name} takes text only",
             remedy="use its unCLIP sibling, or kandinsky-2.2",
         )
 
+    # Its text encoding is a sequence, not a point of an image space.
+    embed_images = embed_texts = decode = _refuse
 
-def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -> StableDiffusion:
+
+def load(
+    settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
+) -> StableDiffusion:
     """A Stable Diffusion from a hub id or a folder.
 
     Raises:
@@ -98,9 +74,6 @@ def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -
         ConfigError: an unknown scheduler or a size that does not fit.
         MissingExtraError: diffusers is not installed.
     """
-    (where,) = place.parts
-    return StableDiffusion(
-        load_pipeline(settings, device, offline, where, "StableDiffusionPipeline"),
-        settings,
-        place.license,
-    )
+    (where,) = weights.parts
+    pipeline = load_pipeline(settings, device, offline, where, "StableDiffusionPipeline")
+    return StableDiffusion(pipeline, settings, weights.license)

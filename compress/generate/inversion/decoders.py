@@ -1,4 +1,4 @@
-"""Decoders by name: what images are optimized through (methods.md C.2).
+"""Decoders by name: what images are optimized through.
 
 A decoder's name is one of
 
@@ -7,8 +7,6 @@ A decoder's name is one of
     path/to/folder         a diffusers VQModel: config.json and safetensors
     petals-vq              the small VQModel of the embedded world
     pixels                 no network: the image itself, coarse to fine
-
-Nothing is loaded to say what a name means.
 """
 
 from __future__ import annotations
@@ -19,28 +17,28 @@ from pathlib import Path
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
-from compress.engine.hub import fingerprint_path
+from compress.engine.hub import cached, fingerprint_path
 from compress.engine.stage import resolve
-from compress.generate.base import Decoder
+from compress.generate.protocols import Decoder
+from compress.petals.weights import WEIGHTS
 
 CONFIG_FILE, MODEL_CLASS = "config.json", "VQModel"
-HAND = (
+BY_HAND = (
     "put its movq/ folder (config.json and safetensors) anywhere and say --set "
-    "generate.inversion.decoder=FOLDER, or do "
-    "without: --set generate.inversion.decoder=pixels"
+    "generate.inversion.decoder=FOLDER, or do without: --set generate.inversion.decoder=pixels"
 )
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a decoder's weights are and what loads them.
+class DecoderWeights:
+    """Where a decoder's weights are, and what loads them.
 
     Attributes:
-        load: ``"module:function"`` of (place, settings, device, offline), imported when used:
-            planning loads no torch.
-        repository, subfolder: on the hub; "" = not from there.
+        load: ``"module:function"`` of (weights, settings, device, offline), imported on loading.
+        repository: on the hub; "": not from there.
+        subfolder: in the repository.
         folder: on this disk.
-        license: as its authors state it.
+        license: as the authors state it.
     """
 
     load: str
@@ -50,20 +48,19 @@ class Place:
     license: str = "unknown"
 
 
-VQ, PIXELS = (
-    "compress.generate.inversion.vq_decoder:load",
-    "compress.generate.inversion.pixel_decoder:load",
-)
+VQ = "compress.generate.inversion.vq_decoder:load"
+PIXELS = "compress.generate.inversion.pixel_decoder:load"
+# generate.inversion.decoder -> decoder. To add one: a file with a load function and a row.
 DECODERS = {
-    "movq": Place(VQ, "kandinsky-community/kandinsky-2-2-decoder", "movq", license="Apache-2.0"),
-    "petals-vq": Place(
-        VQ, folder=Path(__file__).parents[2] / "petals" / "weights" / "vq", license="Apache-2.0"
+    "movq": DecoderWeights(
+        VQ, "kandinsky-community/kandinsky-2-2-decoder", "movq", license="Apache-2.0"
     ),
-    "pixels": Place(PIXELS, license="none"),
+    "petals-vq": DecoderWeights(VQ, folder=WEIGHTS / "vq", license="Apache-2.0"),
+    "pixels": DecoderWeights(PIXELS, license="none"),
 }
 
 
-def locate(name: str) -> Place:
+def locate(name: str) -> DecoderWeights:
     """What a decoder's name stands for.
 
     Raises:
@@ -80,38 +77,35 @@ def locate(name: str) -> Place:
             remedy=nearest(name, DECODERS),
         )
     config = folder / CONFIG_FILE
-    found = json.loads(config.read_text()).get("_class_name") if config.is_file() else None
-    if found != MODEL_CLASS or not any(folder.glob("*.safetensors")):
+    kind = json.loads(config.read_text()).get("_class_name") if config.is_file() else None
+    if kind != MODEL_CLASS or not any(folder.glob("*.safetensors")):
+        files = sorted(path.name for path in folder.iterdir())[:8]
         raise ConfigError(
             "the decoder's folder is not a diffusers VQModel with safetensors",
-            got=f"{folder}: {found or f'no {CONFIG_FILE}'}, files "
-            f"{sorted(p.name for p in folder.iterdir())[:8]}",
+            got=f"{folder}: {kind or f'no {CONFIG_FILE}'}, files {files}",
             expected=f"{CONFIG_FILE} of a {MODEL_CLASS} and diffusion_pytorch_model.safetensors",
         )
-    return Place(VQ, folder=folder)
+    return DecoderWeights(VQ, folder=folder)
 
 
 def load_decoder(settings: GenerateSettings, device: str = "cpu", offline: bool = False) -> Decoder:
-    """Loads the decoder that ``settings.inversion.decoder`` names (see the head of this file).
+    """Loads the decoder that ``settings.inversion.decoder`` names.
 
     Raises:
-        ConfigError: no such decoder or folder, or an image size that it cannot make.
+        ConfigError: no such decoder or folder, or an image size that it cannot render.
         DownloadError: the weights are neither in the local cache nor reachable.
         MissingExtraError: diffusers is not installed.
     """
-    place = locate(settings.inversion.decoder)
-    made: Decoder = resolve(place.load)(place, settings, device, offline)
-    return made
+    weights = locate(settings.inversion.decoder)
+    decoder: Decoder = resolve(weights.load)(weights, settings, device, offline)
+    return decoder
 
 
 def fingerprint(settings: GenerateSettings) -> dict[str, str]:
-    """What identifies the decoder before it is loaded: local weights' content, published ones'
-    name.
-    """
-    place = locate(settings.inversion.decoder)
-    return {
-        "decoder": fingerprint_path(place.folder) if place.folder else settings.inversion.decoder
-    }
+    """Identifies the decoder before it is loaded: content if local, the name if published."""
+    name = settings.inversion.decoder
+    folder = locate(name).folder
+    return {"decoder": fingerprint_path(folder) if folder else name}
 
 
 def missing(settings: GenerateSettings, online: bool) -> str | None:
@@ -120,9 +114,8 @@ def missing(settings: GenerateSettings, online: bool) -> str | None:
     Raises:
         ConfigError: no such decoder.
     """
-    from compress.engine.hub import cached
-
-    place = locate(settings.inversion.decoder)
-    if online or not place.repository or cached(place.repository):
+    name = settings.inversion.decoder
+    repository = locate(name).repository
+    if online or not repository or cached(repository):
         return None
-    return f"decoder {settings.inversion.decoder} ({place.repository}): {HAND}"
+    return f"decoder {name} ({repository}): {BY_HAND}"

@@ -1,14 +1,13 @@
-"""Styles that are learned: vectors in the place of a style word, trained against a frozen text
-tower (methods.md C.3, E.3).
+"""Learned styles: vectors in the place of a style word, trained against a frozen text tower.
 
-With ``q[i, c]`` the feature of class c in style i and ``e[c]`` that of its plain name,
+With ``q[i, c]`` the feature of class c in style i and ``e[c]`` that of its plain name:
 
-    infonce        L_ins: among all styles in class c', the one that matches style i in class c is
-                   style i (the style is the same whatever it is a style of, and styles differ);
-                   L_cat, times gamma: among all classes, q[i, c] is class c.  System E's dictionary
-                                                                               is gamma = 0.
-    promptstyler   one style after the other: |cos| to the earlier styles, averaged, plus L_cat over
-                   all classes (PromptStyler, ICCV 2023; its values are 100 steps a style, SGD 0.002
+    infonce        L_ins: among all styles in class c', the match of style i in class c is style i
+                   (a style is the same in every class, and styles differ); gamma * L_cat: among all
+                   classes, q[i, c] is class c. CVLM's dictionary has gamma = 0. Our reading of
+                   Contrastive-Prompt (arXiv 2407.15155), whose formulas we could not read.
+    promptstyler   one style after the other: mean |cos| to the earlier styles, plus L_cat over all
+                   classes (PromptStyler, ICCV 2023; its values are 100 steps a style, SGD 0.002
                    with momentum 0.9)
 """
 
@@ -26,17 +25,17 @@ from compress.engine.seeds import numpy_rng
 from compress.teacher.clip import Teacher
 from compress.teacher.pseudo_words import Slots, encode
 
-MOMENTUM = 0.9  # of promptstyler [C]
+MOMENTUM = 0.9  # of PromptStyler
 STATISTICS_CLASSES = 8  # at most, for `statistics`
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What styles are learned from.
+class StylePrompts:
+    """The prompts that styles are learned in.
 
     Attributes:
         teacher: its frozen text tower.
-        classes: a prompt with a place per class, ``(K, L)``.
+        classes: a prompt per class with a place for the style, ``(K, L)``.
         bare: the same prompt without a class, ``(1, L)``.
         names: unit features ``(K, D)`` of the plain class names.
         seed: of the pairs of classes.
@@ -48,90 +47,97 @@ class Lesson:
     names: Tensor
     seed: int
 
+    def encode(self, class_ids: list[int], vectors: Tensor) -> Tensor:
+        """Unit features ``(N, D)`` of classes in the style of ``vectors`` ``(N, d)``."""
+        return encode(self.teacher, self.classes.rows(class_ids), vectors)
+
+    def encode_bare(self, vector: Tensor) -> Tensor:
+        """The unit feature ``(1, D)`` of a style ``(d,)`` without a class."""
+        return encode(self.teacher, self.bare, vector[None])
+
+    def category_loss(self, features: Tensor, labels: Tensor, temperature: float) -> Tensor:
+        """L_cat: cross-entropy of ``features`` ``(N, D)`` against the plain class names."""
+        return functional.cross_entropy(features @ self.names.T / temperature, labels)
+
 
 def infonce(
-    lesson: Lesson, vectors: Tensor, settings: PromptSettings, category_weight: float
+    prompts: StylePrompts, vectors: Tensor, settings: PromptSettings, category_weight: float
 ) -> Tensor:
-    """``vectors`` ``(M, d)`` after ``settings.steps`` steps of Adam on ``L_ins + category_weight *
-    L_cat``.
+    """``vectors`` ``(M, d)`` after ``settings.steps`` steps of Adam on ``L_ins + gamma * L_cat``.
+
+    Args:
+        category_weight: gamma.
     """
     learned = vectors.clone().requires_grad_()
     optimizer = torch.optim.Adam([learned], settings.lr)
-    rng = numpy_rng(lesson.seed, "pseudo_styles", "pairs")
-    styles, classes = len(vectors), len(lesson.names)
+    rng = numpy_rng(prompts.seed, "pseudo_styles", "pairs")
+    styles, classes = len(vectors), len(prompts.names)
     same = torch.arange(styles, device=vectors.device)
     for _ in range(settings.steps):
         one, other = (int(c) for c in rng.choice(classes, 2, replace=classes < 2))
-        made = encode(
-            lesson.teacher,
-            lesson.classes.rows([one] * styles + [other] * styles),
-            learned.repeat(2, 1),
-        )
-        here, there = made.split(styles)
+        features = prompts.encode([one] * styles + [other] * styles, learned.repeat(2, 1))
+        here, there = features.split(styles)
         loss = functional.cross_entropy(here @ there.T / settings.temperature, same)
         if category_weight:
-            wanted = torch.tensor([one, other], device=vectors.device).repeat_interleave(styles)
-            loss = loss + category_weight * functional.cross_entropy(
-                made @ lesson.names.T / settings.temperature, wanted
-            )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+            labels = torch.tensor([one, other], device=vectors.device).repeat_interleave(styles)
+            category = prompts.category_loss(features, labels, settings.temperature)
+            loss = loss + category_weight * category
+        _step(optimizer, loss)
     return learned.detach()
 
 
 def promptstyler(
-    lesson: Lesson, vectors: Tensor, settings: PromptSettings, category_weight: float
+    prompts: StylePrompts, vectors: Tensor, settings: PromptSettings, category_weight: float
 ) -> Tensor:
-    """``vectors`` ``(M, d)``, each after ``settings.steps`` steps of SGD against the ones before
-    it.
-    """
+    """``vectors`` ``(M, d)``, each after ``settings.steps`` SGD steps against the earlier ones."""
     finished: list[Tensor] = []
-    earlier = lesson.names.new_empty(0, lesson.names.shape[1])
-    wanted = torch.arange(len(lesson.names), device=vectors.device)
+    earlier = prompts.names.new_empty(0, prompts.names.shape[1])
+    labels = torch.arange(len(prompts.names), device=vectors.device)
     for vector in vectors:
         learned = vector.clone().requires_grad_()
         optimizer = torch.optim.SGD([learned], settings.lr, momentum=MOMENTUM)
         for _ in range(settings.steps):
-            made = encode(lesson.teacher, lesson.classes, learned.expand(len(wanted), -1))
-            loss = category_weight * functional.cross_entropy(
-                made @ lesson.names.T / settings.temperature, wanted
-            )
+            features = encode(prompts.teacher, prompts.classes, learned.expand(len(labels), -1))
+            category = prompts.category_loss(features, labels, settings.temperature)
+            loss = category_weight * category
             if finished:
-                style = encode(lesson.teacher, lesson.bare, learned[None])
-                loss = loss + (style @ earlier.T).abs().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+                loss = loss + (prompts.encode_bare(learned) @ earlier.T).abs().mean()
+            _step(optimizer, loss)
         finished.append(learned.detach())
         with torch.no_grad():
-            earlier = torch.cat([earlier, encode(lesson.teacher, lesson.bare, finished[-1][None])])
+            earlier = torch.cat([earlier, prompts.encode_bare(finished[-1])])
     return torch.stack(finished)
 
 
-# contrastive -> how the vectors learn.
-LEARNERS: dict[str, Callable[[Lesson, Tensor, PromptSettings, float], Tensor]] = {
+# generate.prompts.contrastive -> how the vectors learn.
+LEARNERS: dict[str, Callable[[StylePrompts, Tensor, PromptSettings, float], Tensor]] = {
     "infonce": infonce,
     "promptstyler": promptstyler,
 }
 
 
 @torch.no_grad()
-def statistics(lesson: Lesson, vectors: Tensor) -> dict[str, float]:
-    """``style_cosine``: mean over classes of |cos| between two styles' features of a class;
-    ``class_accuracy``: how often the nearest plain class name is the right one. Over the first
-        classes, all styles.
+def statistics(prompts: StylePrompts, vectors: Tensor) -> dict[str, float]:
+    """How far apart the styles ``(M, d)`` are, and how well they keep the class.
+
+    ``style_cosine``: mean |cos| between the features of one class in two styles;
+    ``class_accuracy``: share whose nearest plain class name is the right one. Over all styles and
+    the first `STATISTICS_CLASSES` classes.
     """
-    classes = range(min(STATISTICS_CLASSES, len(lesson.names)))
     cosines, right = [], []
     others = ~torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
-    for number in classes:
-        made = encode(lesson.teacher, lesson.classes.rows([number] * len(vectors)), vectors)
-        cosines.append(
-            (made @ made.T).abs()[others].mean() if len(vectors) > 1 else made.new_zeros(())
-        )
-        right.append(((made @ lesson.names.T).argmax(1) == number).float().mean())
+    for number in range(min(STATISTICS_CLASSES, len(prompts.names))):
+        features = prompts.encode([number] * len(vectors), vectors)
+        pairs = (features @ features.T).abs()[others]
+        cosines.append(pairs.mean() if len(vectors) > 1 else features.new_zeros(()))
+        right.append(((features @ prompts.names.T).argmax(1) == number).float().mean())
     return {
         "style_cosine": round(torch.stack(cosines).mean().item(), 4),
         "class_accuracy": round(torch.stack(right).mean().item(), 4),
     }
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()

@@ -1,29 +1,23 @@
-"""Images decoded from the embeddings of the run's own shots (methods.md A.2, "img2img").
+"""Images decoded from the embeddings of the run's own shots.
 
-Image j of a class comes from the class's shot ``j mod n``: every shot gives as many images as any
-other, to one. The condition that is kept is the shot's raw embedding, before any noise: it is what
-condition prediction (CP) predicts.
+"img2img" of Sasaki, Sakai and Hasegawa (IPSJ National Convention 2025), figure 1 B. Image j of a
+class comes from the class's shot ``j mod n``, so the numbers of images per shot differ by one at
+most. The stored condition is the shot's raw embedding before any noise: what condition prediction
+(CP) predicts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
-
-import numpy as np
+from typing import Any
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import derive
-from compress.generate.base import (
-    Generator,
-    Input,
-    Job,
-    Made,
-    Sources,
-    SynthRecord,
-    wanted_per_class,
-)
+from compress.generate.artifact import SyntheticRecord
+from compress.generate.jobs import GeneratedBatch, Job
+from compress.generate.protocols import Generator
+from compress.generate.sources import Sources
 
 
 class ImageToImage:
@@ -38,17 +32,9 @@ class ImageToImage:
         ConfigError: a class without shots.
     """
 
-    tool: ClassVar[Literal["generator", "decoder"]] = "generator"
-    needs: ClassVar[frozenset[Input]] = frozenset({"image"})
-    asks_teacher: ClassVar[bool] = False
-
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
         self.settings, self.sources = settings, sources
-        without = [
-            str(row["name"])
-            for row, own in zip(sources.classes, sources.members, strict=True)
-            if not len(own)
-        ]
+        without = sources.classes_without_shots()
         if without:
             raise ConfigError(
                 "strategy img2img makes images from shots",
@@ -59,13 +45,13 @@ class ImageToImage:
 
     def per_class(self) -> int:
         """As set."""
-        return wanted_per_class(self.settings, self.sources)
+        return self.sources.images_per_class(self.settings)
 
     def facts(self) -> dict[str, Any]:
-        """Nothing beyond what every strategy states."""
+        """Nothing."""
         return {}
 
-    def make(self, jobs: Sequence[Job], tool: Generator) -> Made:
+    def generate(self, jobs: Sequence[Job], tool: Generator) -> GeneratedBatch:
         """Decodes one batch of jobs."""
         settings, rows = self.settings, [self.source_row(job) for job in jobs]
         conditions = self.sources.shot_embeds.of(tool, settings.batch)[rows]
@@ -73,25 +59,23 @@ class ImageToImage:
         images = tool.decode(
             conditions, seeds, settings.steps, settings.guidance_scale, settings.noise_level
         )
-        records = [self._record(job, row, tool) for job, row in zip(jobs, rows, strict=True)]
-        return Made(np.asarray(images), conditions, records)
+        records = [
+            SyntheticRecord(
+                job.image_ref,
+                job.class_id,
+                "img2img",
+                job.seed,
+                tool.name,
+                source_ids=(self.sources.keys[row],),
+                weights=(1.0,),
+                noise_level=settings.noise_level,
+                cond_embedding_ref=job.condition_ref,
+            )
+            for job, row in zip(jobs, rows, strict=True)
+        ]
+        return GeneratedBatch(images, conditions, records)
 
     def source_row(self, job: Job) -> int:
-        """The shot an image is made from, as a row of the run's shots."""
+        """The row of the shot an image is made from."""
         members = self.sources.members[job.class_id]
         return int(members[job.number % len(members)])
-
-    def _record(self, job: Job, row: int, generator: Generator) -> SynthRecord:
-        return SynthRecord(
-            path=f"synthetic.npy#{job.index}",
-            class_id=job.class_id,
-            method="img2img",
-            prompt=None,
-            style_id=None,
-            source_ids=(self.sources.keys[row],),
-            weights=(1.0,),
-            seed=job.seed,
-            generator_id=generator.name,
-            noise_level=self.settings.noise_level,
-            cond_embedding_ref=f"conditions.npy#{job.index}",
-        )

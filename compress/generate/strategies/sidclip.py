@@ -1,39 +1,38 @@
-"""SIDCLIP's synthesis: images decoded from a mix of the class name and the run's own shots
-(methods.md B.2).
+"""SIDCLIP's synthesis (OpenReview I5S1a1NKxo): a mix of the class name and the run's own shots.
 
     emb = w_0 * text(class name) + sum over i of w_i * image(x_i),   all w >= 0, sum of w = 1
 
-The caption is exactly the class name. Embeddings are mixed raw, as in the paper and as diffusers'
-``interpolate`` does; a generator that works on unit vectors normalizes in its own ``decode``.
+The caption is exactly the class name. Embeddings are mixed raw, as in the paper and in diffusers'
+``interpolate``; a generator that works on unit vectors normalizes in its own ``decode``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.engine.config import GenerateSettings
 from compress.engine.seeds import derive, numpy_rng
-from compress.generate.base import (
-    Generator,
-    Input,
-    Job,
-    Made,
-    Sources,
-    SynthRecord,
-    wanted_per_class,
-)
+from compress.generate.artifact import SyntheticRecord
+from compress.generate.jobs import GeneratedBatch, Job
+from compress.generate.protocols import Generator
+from compress.generate.sources import Sources
 
-# Shots per class -> (text; images). Two or more shots use two images [S, appendix A.1].
+# Shots per class -> weights of (text, *images); more than two shots: two of them (appendix A.1).
 WEIGHTS: dict[int, tuple[float, ...]] = {0: (1.0,), 1: (0.4, 0.6), 2: (0.2, 0.4, 0.4)}
-TOLERANCE = 1e-6
+TOLERANCE = 1e-6  # of the sum of weights
+# pair_mode -> the seed of the pair of shots: per image, or per class.
+PAIR_SEEDS: dict[str, Callable[[int, Job], tuple[Any, ...]]] = {
+    "resample": lambda run_seed, job: (job.seed, "pair"),
+    "fixed": lambda run_seed, job: (run_seed, "generate", job.class_id, "pair"),
+}
 
 
 def weights_for(shots: int) -> tuple[float, ...]:
-    """The weights of the paper for a class with this many shots: text first, then images."""
+    """The paper's weights for a class with this many shots: text first, then images."""
     return WEIGHTS[min(shots, max(WEIGHTS))]
 
 
@@ -41,44 +40,36 @@ def mix(embeds: NDArray[np.float32], weights: Sequence[float]) -> NDArray[np.flo
     """``sum of w_m * e_m`` over the first axis, ``(M, ..., E)`` -> ``(..., E)``.
 
     Raises:
-        ValueError: the weights are not as many as the embeddings, negative, or do not sum to 1
-            (diffusers checks only how many there are).
+        ValueError: the number of weights is not M, one is negative, or they do not sum to 1
+            (diffusers checks only the number).
     """
     w = np.asarray(weights, np.float64)
     if len(w) != len(embeds) or (w < 0).any() or not abs(w.sum() - 1) < TOLERANCE:
         raise ValueError(
             f"{len(embeds)} embeddings need as many weights >= 0 that sum to 1, got {list(weights)}"
         )
-    mixed: NDArray[np.float32] = np.tensordot(w, np.asarray(embeds, np.float64), axes=1).astype(
-        np.float32
-    )
-    return mixed
+    mixed = np.tensordot(w, np.asarray(embeds, np.float64), axes=1)
+    return np.asarray(mixed, np.float32)
 
 
 class Sidclip:
-    """The strategy; see the head of this file.
+    """The strategy.
 
     Args:
         settings: ``per_class``, ``pair_mode``, ``prior_per_image``, ``steps``, ``guidance_scale``,
-            ``batch``.
+            ``noise_level``, ``batch``.
         sources: the class names and the run's shots.
     """
-
-    tool: ClassVar[Literal["generator", "decoder"]] = "generator"
-    needs: ClassVar[frozenset[Input]] = frozenset({"text", "image"})
-    asks_teacher: ClassVar[bool] = False
 
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
         self.settings, self.sources = settings, sources
 
     def per_class(self) -> int:
         """As set."""
-        return wanted_per_class(self.settings, self.sources)
+        return self.sources.images_per_class(self.settings)
 
     def facts(self) -> dict[str, Any]:
-        """The weights in use (one row per number of shots that occurs) and how pairs and priors are
-        drawn.
-        """
+        """Weights per number of shots that occurs, and how pairs and priors are drawn."""
         counts = sorted({len(members) for members in self.sources.members})
         return {
             "weights": {str(count): list(weights_for(count)) for count in counts},
@@ -86,81 +77,48 @@ class Sidclip:
             "prior_per_image": self.settings.prior_per_image,
         }
 
-    def make(self, jobs: Sequence[Job], tool: Generator) -> Made:
+    def generate(self, jobs: Sequence[Job], tool: Generator) -> GeneratedBatch:
         """Embeds, mixes and decodes one batch of jobs."""
-        settings = self.settings
-        prior_seeds = [derive(self._prior_root(job), "prior") for job in jobs]
-        texts = tool.embed_texts([self.caption(job.class_id) for job in jobs], prior_seeds)
-        sources = [self.source_rows(job) for job in jobs]
-        weights = [weights_for(len(self.sources.members[job.class_id])) for job in jobs]
+        settings, classes = self.settings, self.sources.classes
+        captions = [classes[job.class_id].prompt for job in jobs]
+        texts = tool.embed_texts(captions, [self._prior_seed(job) for job in jobs])
         shots = self.sources.shot_embeds.of(tool, settings.batch)
-        conditions = np.stack(
-            [
-                mix(np.concatenate([text[None], shots[list(rows)]]), w)
-                for text, rows, w in zip(texts, sources, weights, strict=True)
-            ]
-        )
+        conditions, records = [], []
+        for job, caption, text in zip(jobs, captions, texts, strict=True):
+            rows = self.source_rows(job)
+            weights = weights_for(len(self.sources.members[job.class_id]))
+            conditions.append(mix(np.concatenate([text[None], shots[rows]]), weights))
+            record = SyntheticRecord(
+                job.image_ref,
+                job.class_id,
+                "sidclip",
+                job.seed,
+                tool.name,
+                prompt=caption,
+                source_ids=tuple(self.sources.keys[row] for row in rows),
+                weights=weights,
+                noise_level=settings.noise_level,
+                cond_embedding_ref=job.condition_ref,
+            )
+            records.append(record)
+        embeds = np.stack(conditions)
         seeds = [derive(job.seed, "decode") for job in jobs]
         images = tool.decode(
-            conditions, seeds, settings.steps, settings.guidance_scale, settings.noise_level
+            embeds, seeds, settings.steps, settings.guidance_scale, settings.noise_level
         )
-        records = [
-            self._record(job, rows, w, tool)
-            for job, rows, w in zip(jobs, sources, weights, strict=True)
-        ]
-        return Made(np.asarray(images), conditions, records)
+        return GeneratedBatch(images, embeds, records)
 
-    def caption(self, class_id: int) -> str:
-        """Exactly the class name, no template."""
-        return str(self.sources.classes[class_id]["prompt"])
-
-    def source_rows(self, job: Job) -> tuple[int, ...]:
-        """The shots mixed into an image, as rows of the run's shots."""
+    def source_rows(self, job: Job) -> list[int]:
+        """The rows of the shots mixed into an image."""
         members = self.sources.members[job.class_id]
-        wanted = len(weights_for(len(members))) - 1
-        if wanted >= len(members):
-            return tuple(int(row) for row in members)
-        drawn = PAIR_ROOT[self.settings.pair_mode](self, job).choice(
-            len(members), size=wanted, replace=False
-        )
-        return tuple(int(row) for row in members[np.sort(drawn)])
+        count = len(weights_for(len(members))) - 1
+        if count >= len(members):
+            return [int(row) for row in members]
+        rng = numpy_rng(*PAIR_SEEDS[self.settings.pair_mode](self.sources.seed, job))
+        drawn = rng.choice(len(members), size=count, replace=False)
+        return [int(row) for row in members[np.sort(drawn)]]
 
-    def _prior_root(self, job: Job) -> int:
-        return (
-            job.seed
-            if self.settings.prior_per_image
-            else derive(self.sources.seed, "generate", job.class_id)
-        )
-
-    def _record(
-        self, job: Job, rows: tuple[int, ...], weights: tuple[float, ...], generator: Generator
-    ) -> SynthRecord:
-        return SynthRecord(
-            path=f"synthetic.npy#{job.index}",
-            class_id=job.class_id,
-            method="sidclip",
-            prompt=self.caption(job.class_id),
-            style_id=None,
-            source_ids=tuple(self.sources.keys[row] for row in rows),
-            weights=weights,
-            seed=job.seed,
-            generator_id=generator.name,
-            noise_level=self.settings.noise_level,
-            cond_embedding_ref=f"conditions.npy#{job.index}",
-        )
-
-
-def _pair_per_image(strategy: Sidclip, job: Job) -> np.random.Generator:
-    return numpy_rng(job.seed, "pair")
-
-
-def _pair_per_class(strategy: Sidclip, job: Job) -> np.random.Generator:
-    return numpy_rng(strategy.sources.seed, "generate", job.class_id, "pair")
-
-
-# pair_mode -> where the pair's randomness comes from: a new pair for every image, or one for the
-# class.
-PAIR_ROOT: dict[str, Callable[[Sidclip, Job], np.random.Generator]] = {
-    "resample": _pair_per_image,
-    "fixed": _pair_per_class,
-}
+    def _prior_seed(self, job: Job) -> int:
+        if self.settings.prior_per_image:
+            return derive(job.seed, "prior")
+        return derive(derive(self.sources.seed, "generate", job.class_id), "prior")

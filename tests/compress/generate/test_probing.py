@@ -1,6 +1,4 @@
-"""Probing: the measures, the score, and the best of planted candidates on the embedded teacher and
-generator.
-"""
+"""Probing: the score, and the best of planted candidates with the embedded teacher."""
 
 from __future__ import annotations
 
@@ -12,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compress.data.artifact import DataArtifact
+from compress.data.split import ClassInfo
 from compress.engine.config import (
     DataSettings,
     GenerateSettings,
@@ -24,7 +24,8 @@ from compress.engine.errors import ConfigError
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
 from compress.generate import stage
-from compress.generate.probing import candidates, scored
+from compress.generate.artifact import GenerateArtifact
+from compress.generate.probing import Measures, candidates, scored
 from compress.petals.world import SPECIES, render_species
 
 SPECIES_IDS, SHOTS, EDGE = (0, 12, 24), 2, 32
@@ -35,14 +36,14 @@ CRUDE = {"strategy": "cls2img", "steps": 1}
 
 
 def test_the_score_pays_for_diversity_up_to_that_of_the_shots() -> None:
-    rows = [
+    rows: list[Measures] = [
         {"agreement": 0.9, "diversity": 0.1, "gap": 0.1},
         {"agreement": 0.8, "diversity": 0.4, "gap": 0.1},
         {"agreement": 0.8, "diversity": 0.8, "gap": 0.1},
     ]
-    made = scored(rows, 0.4, ProbingSettings())
-    assert [row["diversity_ratio"] for row in made] == [0.25, 1.0, 1.0]
-    assert [row["score"] for row in made] == pytest.approx([0.925, 1.2, 1.2])
+    with_shots = scored(rows, 0.4, ProbingSettings())
+    assert [row["diversity_ratio"] for row in with_shots] == [0.25, 1.0, 1.0]
+    assert [row["score"] for row in with_shots] == pytest.approx([0.925, 1.2, 1.2])
     assert [row["diversity_ratio"] for row in scored(rows, None, ProbingSettings())] == [
         0.125,
         0.5,
@@ -93,19 +94,18 @@ def context(
         batch=12,
         probing=ProbingSettings(candidates=offered, per_class=4),
     )
-    data = tmp_path / f"data{shots}"
-    if not data.exists():
-        data.mkdir()
+    data = DataArtifact(tmp_path / f"data{shots}")
+    if not data.folder.exists():
+        data.folder.mkdir()
         species = [species for species in SPECIES_IDS for _ in range(shots)]
-        np.save(
-            data / "shots.npy",
-            render_species(species, "train", list(range(shots)) * len(SPECIES_IDS)),
-        )
+        images = render_species(species, "train", list(range(shots)) * len(SPECIES_IDS))
+        with data.pixel_writer("shots", EDGE) as pixels:
+            for image in images:
+                pixels.append(image)
+        labels = [i // shots for i in range(len(species))]
+        data.write_rows("shots", [f"train/{i}" for i in range(len(species))], labels)
         names = [SPECIES[species].name for species in SPECIES_IDS]
-        rows = [{"name": name, "prompt": name, "category": "flower"} for name in names]
-        (data / "classes.json").write_text(json.dumps(rows))
-        labels = [{"key": f"train/{i}", "label": i // shots} for i in range(len(species))]
-        (data / "shots.json").write_text(json.dumps(labels))
+        data.write_classes([ClassInfo(name, name, "flower") for name in names])
     (tmp_path / name).mkdir()
     settings = Settings(
         data=DataSettings(shots=shots),
@@ -113,7 +113,9 @@ def context(
         generate=generate,
         teacher=TeacherSettings(name="petals", templates=("a {}",)),
     )
-    return StageContext(settings, {"data": Artifact("data", data, {}, "c")}, tmp_path / name, 0)
+    return StageContext(
+        settings, {"data": Artifact("data", data.folder, {}, "c")}, tmp_path / name, 0
+    )
 
 
 def test_the_planted_best_is_chosen_and_used_for_the_bulk(tmp_path: Path) -> None:
@@ -128,10 +130,8 @@ def test_the_planted_best_is_chosen_and_used_for_the_bulk(tmp_path: Path) -> Non
     assert facts["encoder_images"] == SHOTS * len(SPECIES_IDS), (
         "the candidates share the embeddings of the shots"
     )
-    records = [
-        json.loads(line) for line in (ctx.folder / "synthetic.jsonl").read_text().splitlines()
-    ]
-    assert {(record["method"], record["noise_level"]) for record in records} == {("img2img", 0)}
+    records = GenerateArtifact(ctx.folder).records
+    assert {(record.method, record.noise_level) for record in records} == {("img2img", 0)}
     json.dumps(facts)
 
 
@@ -181,6 +181,12 @@ def test_candidates_that_do_not_fit_the_run_are_refused_in_their_row(tmp_path: P
     rows = facts["probing"]["rows"]
     assert "img2img makes images from shots" in rows[0]["refused"] and "score" not in rows[0]
     assert facts["probing"]["chosen"] == 1 and facts["strategy"] == "cls2img"
+
+
+def test_a_candidate_without_images_is_refused_in_its_row(tmp_path: Path) -> None:
+    facts = stage.run(context(tmp_path, "a", {"strategy": "none"}, CRUDE))
+    assert "generates no images" in facts["probing"]["rows"][0]["refused"]
+    assert facts["probing"]["chosen"] == 1
 
 
 def test_no_candidate_that_fits_is_an_error(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from compress.distill.missing import check_styles, missing_student
 from compress.distill.objectives import OBJECTIVES
 from compress.engine.config import preset_names
 from compress.engine.errors import ConfigError
-from compress.generate.stage import STRATEGIES
-from compress.generate.stage import check as check_generators
+from compress.generate.strategies.table import STRATEGIES
+from compress.generate.missing import check as check_generators
 from compress.papers import methods, reproduce
 from compress.papers.methods import Scale, paper
 

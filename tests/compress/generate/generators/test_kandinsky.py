@@ -17,7 +17,7 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, DownloadError
 from compress.engine.seeds import derive
 from compress.generate.generators.kandinsky import SCHEDULERS, Kandinsky
-from compress.generate.generators.table import Place, load_generator, locate
+from compress.generate.generators.table import GeneratorWeights, load_generator, locate
 
 WIDTH = 32
 
@@ -247,7 +247,9 @@ def test_wrong_options_are_named(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_pair_may_lie_in_two_places(folder: Path) -> None:
-    assert locate("org/prior+org/decoder") == Place("kandinsky", ("org/prior", "org/decoder"))
+    assert locate("org/prior+org/decoder") == GeneratorWeights(
+        "kandinsky", ("org/prior", "org/decoder")
+    )
     pair = load_generator(settings(folder, generator=f"{folder / 'prior'}+{folder / 'decoder'}"))
     assert pair.fingerprint() == load_generator(settings(folder)).fingerprint()
 

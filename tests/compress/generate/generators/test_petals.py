@@ -13,7 +13,7 @@ from compress.engine.config import GenerateSettings, Settings
 from compress.engine.errors import ConfigError
 from compress.generate.generators.petals import Petals, noised
 from compress.generate.generators.table import load_generator
-from compress.generate.missing import missing_generator
+from compress.generate.missing import missing
 from compress.generate.stage import fingerprint
 from compress.petals.weights import WEIGHTS
 
@@ -89,7 +89,7 @@ def test_a_folder_of_the_same_kind_is_a_generator_too(petals: Petals, tmp_path: 
     for part in ("teacher", "prior", "unet", "scheduler"):
         (folder / part).symlink_to(WEIGHTS / part)
     settings = GenerateSettings(generator=str(folder))
-    assert missing_generator(settings, online=False) is None
+    assert missing(Settings(generate=settings), online=False) is None
     made = load_generator(settings)
     assert (made.name, made.license, petals.license) == (str(folder), "unknown", "Apache-2.0")
     assert made.fingerprint() == petals.fingerprint()

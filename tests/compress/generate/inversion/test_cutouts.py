@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from compress.engine.seeds import numpy_rng
-from compress.generate.inversion.cutouts import Draw, cutouts, homography, pool, recolor, warp
+from compress.generate.inversion.cutouts import (
+    CutoutParameters,
+    cutouts,
+    homography,
+    pool,
+    recolor,
+    warp,
+)
 
 
 def pictures(count: int, size: int = 16) -> torch.Tensor:
@@ -61,7 +68,7 @@ def test_a_homography_takes_its_points_where_they_should_go() -> None:
 
 
 def test_colors_keep_gray_gray_and_luma_as_it_was() -> None:
-    draw = Draw(numpy_rng(3, "test"), 64, 8)
+    draw = CutoutParameters(numpy_rng(3, "test"), 64, 8)
     colors = torch.from_numpy(draw.colors).float()
     gray = torch.full((64, 3, 4, 4), 0.5)
     out = recolor(gray, colors, torch.ones(64))
@@ -76,7 +83,7 @@ def test_colors_keep_gray_gray_and_luma_as_it_was() -> None:
 
 
 def test_the_share_of_transformations_and_what_is_erased() -> None:
-    draws = [Draw(numpy_rng(seed, "test"), 4, 32) for seed in range(400)]
+    draws = [CutoutParameters(numpy_rng(seed, "test"), 4, 32) for seed in range(400)]
     identity = np.mean([np.allclose(h, np.eye(3)) for draw in draws for h in draw.homographies])
     assert identity == pytest.approx(0.09, abs=0.03), "neither moved nor in perspective: 0.3 * 0.3"
     plain = np.mean([np.allclose(c, np.eye(3)) for draw in draws for c in draw.colors])

@@ -14,11 +14,10 @@ import torch
 
 from compress.engine.config import GenerateSettings, InversionSettings
 from compress.engine.errors import ConfigError, DownloadError
-from compress.generate.base import Decoder
 from compress.generate.inversion import decoders
 from compress.generate.inversion.decoders import (
     DECODERS,
-    Place,
+    DecoderWeights,
     fingerprint,
     load_decoder,
     locate,
@@ -26,6 +25,7 @@ from compress.generate.inversion.decoders import (
 )
 from compress.generate.inversion.pixel_decoder import BOUND
 from compress.generate.inversion.vq_decoder import ClampWithGradient, VqDecoder
+from compress.generate.protocols import Decoder
 
 
 def settings(decoder: str | Path, size: int = 16) -> GenerateSettings:
@@ -151,7 +151,7 @@ def test_the_published_decoder_takes_the_same_way_through_the_cache(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setitem(
-        DECODERS, "movq", Place(decoders.VQ, repository, "movq", license="Apache-2.0")
+        DECODERS, "movq", DecoderWeights(decoders.VQ, repository, "movq", license="Apache-2.0")
     )
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     assert missing(settings("movq"), online=False) is None
@@ -166,7 +166,7 @@ def test_offline_says_what_to_place_where(tmp_path: Path, monkeypatch: pytest.Mo
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setitem(DECODERS, "movq", Place(decoders.VQ, "nobody/nothing", "movq"))
+    monkeypatch.setitem(DECODERS, "movq", DecoderWeights(decoders.VQ, "nobody/nothing", "movq"))
     assert "generate.inversion.decoder=FOLDER" in str(missing(settings("movq"), online=False))
     assert missing(settings("movq"), online=True) is None
     assert missing(settings("petals-vq"), online=False) is None

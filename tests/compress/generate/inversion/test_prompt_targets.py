@@ -15,7 +15,7 @@ from compress.data.split import ClassInfo
 from compress.engine.config import PromptSettings, TeacherSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import derive
-from compress.evaluate.metrics import within_class_diversity
+from compress.evaluate.diversity import within_class_diversity
 from compress.generate.inversion.prompt_targets import PROMPT_TARGETS, load_targets
 from compress.generate.inversion.pseudo_word_targets import (
     KEPT,

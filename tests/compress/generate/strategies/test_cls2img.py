@@ -19,7 +19,7 @@ TEMPLATES = (
 
 def test_each_image_has_a_template_of_its_own_and_its_class() -> None:
     generator, material = Echo(), sources(2)
-    made = ClassToImage(GenerateSettings(templates=TEMPLATES), material).make(
+    made = ClassToImage(GenerateSettings(templates=TEMPLATES), material).generate(
         jobs(numbers=20), generator
     )
     assert generator.texts == [record.prompt for record in made.records]
@@ -40,7 +40,7 @@ def test_each_image_has_a_template_of_its_own_and_its_class() -> None:
 
 def test_an_image_does_not_depend_on_its_batch() -> None:
     strategy = ClassToImage(GenerateSettings(templates=TEMPLATES), sources(0))
-    together, alone = strategy.make(jobs(), Echo()), strategy.make(jobs()[7:8], Echo())
+    together, alone = strategy.generate(jobs(), Echo()), strategy.generate(jobs()[7:8], Echo())
     np.testing.assert_array_equal(alone.images[0], together.images[7])
     assert alone.records[0] == together.records[7]
 

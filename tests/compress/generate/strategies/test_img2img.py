@@ -17,7 +17,7 @@ from compress.generate.strategies.sidclip import Sidclip
 @pytest.mark.parametrize("shots", [1, 2, 3])
 def test_shots_take_turns(shots: int) -> None:
     material = sources(shots)
-    made = ImageToImage(GenerateSettings(), material).make(jobs(numbers=7), Echo())
+    made = ImageToImage(GenerateSettings(), material).generate(jobs(numbers=7), Echo())
     embeds = Echo().embed_images(material.shots)
     for job, record, condition in zip(jobs(numbers=7), made.records, made.conditions, strict=True):
         row = job.class_id * shots + job.number % shots
@@ -32,7 +32,7 @@ def test_shots_take_turns(shots: int) -> None:
 
 def test_the_condition_is_the_embedding_before_any_noise() -> None:
     made = [
-        ImageToImage(GenerateSettings(noise_level=n), sources(2)).make(jobs(), Echo())
+        ImageToImage(GenerateSettings(noise_level=n), sources(2)).generate(jobs(), Echo())
         for n in (0, 500)
     ]
     np.testing.assert_array_equal(made[0].conditions, made[1].conditions)
@@ -41,7 +41,7 @@ def test_the_condition_is_the_embedding_before_any_noise() -> None:
 
 def test_an_image_does_not_depend_on_its_batch() -> None:
     strategy = ImageToImage(GenerateSettings(), sources(4))
-    together, alone = strategy.make(jobs(), Echo()), strategy.make(jobs()[7:8], Echo())
+    together, alone = strategy.generate(jobs(), Echo()), strategy.generate(jobs()[7:8], Echo())
     np.testing.assert_array_equal(alone.images[0], together.images[7])
     assert alone.records[0] == together.records[7]
 
@@ -59,12 +59,12 @@ def test_strategies_share_the_embeddings_of_the_shots_in_memory_and_on_disk(tmp_
     generator, material = Echo(), sources(3, cache=tmp_path)
     settings = GenerateSettings(batch=4)
     for kind in (ImageToImage, Sidclip):
-        kind(settings, material).make(jobs(), generator)
+        kind(settings, material).generate(jobs(), generator)
     assert [len(batch) for batch in generator.seen] == [4, 4, 1]
     assert material.shot_embeds.encoder_images() == 9
     later, again = Echo(), sources(3, cache=tmp_path)
     first, second = (
-        ImageToImage(settings, m).make(jobs(), g)
+        ImageToImage(settings, m).generate(jobs(), g)
         for m, g in ((material, generator), (again, later))
     )
     np.testing.assert_array_equal(first.images, second.images)
@@ -72,5 +72,5 @@ def test_strategies_share_the_embeddings_of_the_shots_in_memory_and_on_disk(tmp_
     assert again.shot_embeds.encoder_images() == 9
     other = Echo()
     other.name = "another"
-    ImageToImage(settings, again).make(jobs(), other)
+    ImageToImage(settings, again).generate(jobs(), other)
     assert again.shot_embeds.encoder_images() == 18, "another generator has another space"

@@ -52,7 +52,7 @@ def test_records_name_only_the_classes_own_shots(shots: int) -> None:
     say.
     """
     material, generator = sources(shots), Echo()
-    made = Sidclip(GenerateSettings(), material).make(jobs(), generator)
+    made = Sidclip(GenerateSettings(), material).generate(jobs(), generator)
     for job, record in zip(jobs(), made.records, strict=True):
         own = {material.keys[row] for row in material.members[job.class_id]}
         assert set(record.source_ids) <= own
@@ -67,7 +67,7 @@ def test_records_name_only_the_classes_own_shots(shots: int) -> None:
 
 def test_conditions_are_the_mix_that_the_records_state() -> None:
     material, generator = sources(4), Echo()
-    made = Sidclip(GenerateSettings(), material).make(jobs(), generator)
+    made = Sidclip(GenerateSettings(), material).generate(jobs(), generator)
     texts = Echo().embed_texts([""] * 18, generator.prior_seeds[0])
     for text, record, condition in zip(texts, made.records, made.conditions, strict=True):
         rows = [material.keys.index(key) for key in record.source_ids]
@@ -83,7 +83,7 @@ def test_pair_modes() -> None:
         mode: {
             r.source_ids
             for r in Sidclip(GenerateSettings(pair_mode=mode), material)
-            .make(jobs(), Echo())
+            .generate(jobs(), Echo())
             .records
         }
         for mode in ("fixed", "resample")
@@ -96,7 +96,7 @@ def test_the_prior_is_drawn_per_image_or_per_class() -> None:
     seeds = {}
     for per_image in (True, False):
         generator = Echo()
-        Sidclip(GenerateSettings(prior_per_image=per_image), sources(1)).make(jobs(), generator)
+        Sidclip(GenerateSettings(prior_per_image=per_image), sources(1)).generate(jobs(), generator)
         seeds[per_image] = set(generator.prior_seeds[0])
     assert len(seeds[True]) == 18
     assert len(seeds[False]) == 3
@@ -104,14 +104,14 @@ def test_the_prior_is_drawn_per_image_or_per_class() -> None:
 
 def test_an_image_does_not_depend_on_its_batch() -> None:
     material = sources(4)
-    together = Sidclip(GenerateSettings(), material).make(jobs(), Echo())
-    alone = Sidclip(GenerateSettings(), material).make(jobs()[7:8], Echo())
+    together = Sidclip(GenerateSettings(), material).generate(jobs(), Echo())
+    alone = Sidclip(GenerateSettings(), material).generate(jobs()[7:8], Echo())
     np.testing.assert_array_equal(alone.images[0], together.images[7])
     assert alone.records[0] == together.records[7]
 
 
 def test_the_noise_level_reaches_the_generator_and_the_record() -> None:
     generator = Echo()
-    made = Sidclip(GenerateSettings(noise_level=70), sources(1)).make(jobs(), generator)
+    made = Sidclip(GenerateSettings(noise_level=70), sources(1)).generate(jobs(), generator)
     assert generator.noise_levels == [70]
     assert {record.noise_level for record in made.records} == {70}

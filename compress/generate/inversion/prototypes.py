@@ -1,0 +1,46 @@
+"""Targets from images: the mean feature of the class's shots (CVLM, image-based customization)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+import runtime
+from compress.engine.errors import ConfigError
+from compress.generate.inversion.prompt_targets import ImageTarget
+from compress.generate.inversion.word_targets import FixedPrompt
+from compress.generate.jobs import Job
+
+
+class Prototypes(FixedPrompt):
+    """One prototype per class, in place of its prompt."""
+
+    def target(self, job: Job) -> ImageTarget:
+        """The prototype of the class."""
+        keys = tuple(self.sources.keys[row] for row in self.sources.members[job.class_id])
+        return ImageTarget(self.class_head[job.class_id], None, None, keys)
+
+    @cached_property
+    def class_head(self) -> Tensor:
+        """``(K, D)``: ``u(mean of u(E_img(x)))`` over the shots of each class."""
+        without = self.sources.classes_without_shots()
+        if without:
+            raise ConfigError(
+                "prototypes need images of every class",
+                got=f"no shot of {', '.join(without[:5])}",
+                remedy="give shots, or set generate.prompts.kind to one that works from names",
+            )
+        pixels = [
+            runtime.geometry(Image.fromarray(shot), self.teacher.spec)
+            for shot in self.sources.shots
+        ]
+        features = torch.from_numpy(self.teacher.encode_images(np.stack(pixels)))
+        means = torch.stack(
+            [features[torch.from_numpy(rows)].mean(0) for rows in self.sources.members]
+        )
+        return functional.normalize(means, dim=-1).to(self.teacher.device)

@@ -1,0 +1,183 @@
+"""Targets from prompts in which the style is a vector in the place of a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from compress.data.split import ClassInfo
+from compress.engine.errors import ConfigError
+from compress.engine.seeds import numpy_rng, torch_rng
+from compress.generate.inversion.prompt_targets import ImageTarget
+from compress.generate.inversion.pseudo_styles import LEARNERS, StylePrompts, infonce, statistics
+from compress.generate.inversion.word_targets import WordPrompt, style_rng, styled
+from compress.generate.jobs import Job
+from compress.teacher.pseudo_words import SLOT, encode, slots, token_table, word_vectors
+
+KEPT = 0.95  # share of random styles under which the nearest class must stay the same; our choice
+SCALES = (1.0, 0.5, 0.25, 0.125)  # of random vectors; the first that keeps the class is used
+PROBES = 64
+
+
+class PseudoWordPrompt(WordPrompt):
+    """What these kinds share: the class in the style of a vector."""
+
+    @cached_property
+    def prompts(self) -> StylePrompts:
+        """The prompts of all classes, with a place for the style."""
+        classes = self.sources.classes
+        texts = [self.styled(class_id, SLOT) for class_id in range(len(classes))]
+        nameless = ClassInfo("", "", classes[0].category)
+        bare = " ".join(styled(self.settings.style_template, SLOT, nameless).split())
+        return StylePrompts(
+            self.teacher,
+            slots(self.teacher, texts),
+            slots(self.teacher, [bare]),
+            self.class_head,
+            self.sources.seed,
+        )
+
+    def in_style(self, class_id: int, vector: Tensor) -> Tensor:
+        """The feature ``(D,)`` of a class in the style of a vector ``(d,)``."""
+        with torch.no_grad():
+            return encode(self.teacher, self.prompts.classes.rows([class_id]), vector[None])[0]
+
+    def _named(self, class_id: int, style: str) -> str:
+        return self.styled(class_id, SLOT).replace(SLOT, style)
+
+
+class MixPrompt(PseudoWordPrompt):
+    """Mix-Prompt: weights from a Dirichlet distribution over a few random styles."""
+
+    def target(self, job: Job) -> ImageTarget:
+        """``u(sum of lambda_i * u(E_txt(class in style i)))``, or token embeddings mixed."""
+        rng, count = style_rng(job), self.settings.mixed
+        if count > len(self.words):
+            raise ConfigError(
+                "more styles to mix than there are", got=f"{count} of {len(self.words)} words"
+            )
+        styles = rng.choice(len(self.words), count, replace=False)
+        weights = rng.dirichlet(np.full(count, self.settings.mix_alpha))
+        mixed = MIX_LEVELS[self.settings.mix_level]
+        feature = mixed(self, job.class_id, styles.tolist(), weights.tolist())
+        texts = [self.styled(job.class_id, self.words[style]) for style in styles]
+        parts = [f"{weight:.3f} {text}" for weight, text in zip(weights, texts, strict=True)]
+        return ImageTarget(feature, " + ".join(parts), int(styles[weights.argmax()]))
+
+    @cached_property
+    def vectors(self) -> Tensor:
+        """``(N, d)`` token embeddings of the words."""
+        return word_vectors(self.teacher, self.words)
+
+    def features(self, class_id: int, styles: Sequence[int], weights: Sequence[float]) -> Tensor:
+        """Mixes the text features of the class in each style."""
+        texts = [self.styled(class_id, self.words[style]) for style in styles]
+        mixed = sum(w * self.feature(text) for w, text in zip(weights, texts, strict=True))
+        return functional.normalize(torch.as_tensor(mixed), dim=-1)
+
+    def tokens(self, class_id: int, styles: Sequence[int], weights: Sequence[float]) -> Tensor:
+        """Mixes the styles' token embeddings before the text tower."""
+        shares = torch.tensor(weights, dtype=torch.float32, device=self.vectors.device)
+        return self.in_style(class_id, shares @ self.vectors[list(styles)])
+
+
+# mix_level -> what is mixed.
+MIX_LEVELS: dict[str, Callable[[MixPrompt, int, Sequence[int], Sequence[float]], Tensor]] = {
+    "feature": MixPrompt.features,
+    "token": MixPrompt.tokens,
+}
+
+
+class RandomPrompt(PseudoWordPrompt):
+    """Random-Prompt: vectors with the mean and deviation of the token table, per dimension."""
+
+    def target(self, job: Job) -> ImageTarget:
+        """``u(E_txt[class in the style of v])`` with a new ``v`` for every image."""
+        feature = self.in_style(job.class_id, self.draw(job.seed, self.scale))
+        return ImageTarget(feature, self._named(job.class_id, "{random}"))
+
+    def draw(self, seed: int, scale: float = 1.0) -> Tensor:
+        """``(d,)``: mean + ``scale`` * standard deviation * noise."""
+        mean, deviation = self.moments
+        noise = torch.randn(len(mean), generator=torch_rng(seed, "random style")).to(mean.device)
+        return mean + scale * deviation * noise
+
+    @cached_property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation ``(d,)`` of the table of token embeddings."""
+        table = token_table(self.teacher)
+        return table.mean(0), table.std(0)
+
+    @cached_property
+    def scale(self) -> float:
+        """The largest of `SCALES` at which random styles keep the class."""
+        for scale in SCALES:
+            if self.kept(scale) >= KEPT:
+                return scale
+        raise ConfigError(
+            "random styles drown the class in this prompt",
+            got=repr(self.settings.style_template),
+            expected="a class that is still the nearest one",
+            remedy="set generate.prompts.style_template or .kind",
+        )
+
+    def kept(self, scale: float) -> float:
+        """The share of random styles under which the nearest class name stays the right one."""
+        classes, right = len(self.sources.classes), 0
+        for probe in range(PROBES):
+            seed = int(numpy_rng(self.sources.seed, "random style", probe).integers(2**62))
+            feature = self.in_style(probe % classes, self.draw(seed, scale))
+            right += int((self.class_head @ feature).argmax()) == probe % classes
+        return right / PROBES
+
+    def facts(self) -> dict[str, Any]:
+        """The scale of the vectors."""
+        return {"random_style_scale": self.scale}
+
+
+class ContrastivePrompt(PseudoWordPrompt):
+    """Contrastive-Prompt: M styles that learn to differ and to keep the class."""
+
+    def target(self, job: Job) -> ImageTarget:
+        """``u(E_txt[class in the style of v_i])``, i uniform."""
+        style = int(style_rng(job).integers(len(self.vectors)))
+        feature = self.in_style(job.class_id, self.vectors[style])
+        return ImageTarget(feature, self._named(job.class_id, f"{{style {style}}}"), style)
+
+    @cached_property
+    def start(self) -> Tensor:
+        """``(M, d)`` before learning: normal noise of ``init_std``."""
+        shape = self.settings.count, token_table(self.teacher).shape[1]
+        noise = torch.randn(shape, generator=torch_rng(self.sources.seed, "pseudo_styles", "start"))
+        return self.settings.init_std * noise.to(self.teacher.device)
+
+    @cached_property
+    def vectors(self) -> Tensor:
+        """``(M, d)`` after learning; the same for every image of the run."""
+        learn = LEARNERS[self.settings.contrastive]
+        return learn(self.prompts, self.start, self.settings, self.settings.category_weight)
+
+    def facts(self) -> dict[str, Any]:
+        """How far apart the styles are and how well they keep the class, before and after."""
+        before, after = (statistics(self.prompts, v) for v in (self.start, self.vectors))
+        return {"styles": len(self.vectors), "style_learning": {"before": before, "after": after}}
+
+
+class LearnedPrompt(ContrastivePrompt):
+    """CVLM's style dictionary: starts from real words, learns with the instance term alone."""
+
+    @cached_property
+    def start(self) -> Tensor:
+        """The token embeddings of the first ``count`` words."""
+        return word_vectors(self.teacher, self.words[: self.settings.count])
+
+    @cached_property
+    def vectors(self) -> Tensor:
+        """``(N, d)`` after learning."""
+        return infonce(self.prompts, self.start, self.settings, 0.0)

@@ -1,0 +1,112 @@
+"""Targets from prompts in words.
+
+A style word with ``{}`` in it is a whole prompt: "a photo of a {} at night". Texts are encoded one
+at a time, so that no bit of a target depends on which others are encoded with it.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.data.split import ClassInfo
+from compress.engine.config import PromptSettings
+from compress.engine.errors import ConfigError
+from compress.engine.seeds import numpy_rng
+from compress.generate.inversion.prompt_targets import ImageTarget
+from compress.generate.jobs import Job
+from compress.generate.sources import Sources
+from compress.teacher.clip import Teacher
+from compress.teacher.prompts import check_templates, fill, prompts_for
+from compress.teacher.pseudo_words import SLOT
+
+_MARK = "\0"
+
+
+class FixedPrompt:
+    """The prompt of the class; also the base of the other kinds."""
+
+    def __init__(self, settings: PromptSettings, sources: Sources, teacher: Teacher) -> None:
+        self.settings, self.sources, self.teacher = settings, sources, teacher
+        self._features: dict[str, Tensor] = {}
+
+    def target(self, job: Job) -> ImageTarget:
+        """``u(E_txt(template of the class))``."""
+        return self._of(filled(self.settings.template, self.sources.classes[job.class_id]))
+
+    @cached_property
+    def class_head(self) -> Tensor:
+        """Of the plain class names."""
+        return torch.stack([self.feature(entry.prompt) for entry in self.sources.classes])
+
+    def facts(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def feature(self, text: str) -> Tensor:
+        """The unit feature ``(D,)`` of a text."""
+        if text not in self._features:
+            encoded = torch.from_numpy(self.teacher.encode_texts([text])[0])
+            self._features[text] = encoded.to(self.teacher.device)
+        return self._features[text]
+
+    def styled(self, class_id: int, word: str) -> str:
+        """The prompt of a class in a style."""
+        return styled(self.settings.style_template, word, self.sources.classes[class_id])
+
+    def _of(self, text: str, style_id: int | None = None) -> ImageTarget:
+        return ImageTarget(self.feature(text), text, style_id)
+
+
+class WordPrompt(FixedPrompt):
+    """Real styles, one drawn per image."""
+
+    def target(self, job: Job) -> ImageTarget:
+        """``u(E_txt("{class} in the style of {word}"))``."""
+        style = int(style_rng(job).integers(len(self.words)))
+        return self._of(self.styled(job.class_id, self.words[style]), style)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The style words; at least one."""
+        if not self.settings.words:
+            raise ConfigError("there are no style words", remedy="set generate.prompts.words")
+        return self.settings.words
+
+    def facts(self) -> dict[str, Any]:
+        """The words."""
+        return {"styles": list(self.words)}
+
+
+def style_rng(job: Job) -> np.random.Generator:
+    """Draws the style of an image."""
+    return numpy_rng(job.seed, "style")
+
+
+def filled(template: str, entry: ClassInfo) -> str:
+    """The prompt of one class from one template."""
+    return prompts_for([entry], [template])[0][0]
+
+
+def styled(template: str, word: str, entry: ClassInfo) -> str:
+    """The prompt of a class in a style: ``{style}`` filled, or ``word`` itself if it has a ``{}``.
+
+    ``SLOT`` as the word keeps ``{style}``. "a(n) {style}" gets its article.
+
+    Raises:
+        ConfigError: a template without ``{style}``, or one that cannot be filled.
+    """
+    if "{}" in word:
+        return filled(word, entry)
+    if template.count(SLOT) != 1:
+        raise ConfigError(
+            "a style template needs the style once", got=repr(template), expected=f"one {SLOT}"
+        )
+    check_templates([template.replace(SLOT, "style")])
+    article = "a " + SLOT if word == SLOT else fill("a(n) {}", ClassInfo(word, word, None))
+    marked = template.replace(f"a(n) {SLOT}", _MARK * 2).replace(SLOT, _MARK)
+    return filled(marked, entry).replace(_MARK * 2, str(article)).replace(_MARK, word)

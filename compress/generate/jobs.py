@@ -1,0 +1,59 @@
+"""What a strategy receives for each image, and what it returns for a batch of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.engine.seeds import derive
+from compress.generate.artifact import CONDITIONS, IMAGES, SyntheticRecord
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to generate.
+
+    Attributes:
+        index: its row in the array of images.
+        class_id: its class.
+        number: j, counting the images of that class.
+        seed: ``derive(run seed, "generate", class_id, j)``; everything random follows from it.
+    """
+
+    index: int
+    class_id: int
+    number: int
+    seed: int
+
+    @property
+    def image_ref(self) -> str:
+        """Where its image is stored, as records say it."""
+        return f"{IMAGES}#{self.index}"
+
+    @property
+    def condition_ref(self) -> str:
+        """Where its condition is stored, as records say it."""
+        return f"{CONDITIONS}#{self.index}"
+
+
+@dataclass(frozen=True)
+class GeneratedBatch:
+    """Images of a batch of jobs, in their order.
+
+    Attributes:
+        images: ``(B, S, S, 3)``.
+        conditions: ``(B, E)``; width 0 from strategies that decode no embedding.
+        records: one per image.
+    """
+
+    images: NDArray[np.uint8]
+    conditions: NDArray[np.float32]
+    records: list[SyntheticRecord]
+
+
+def job_at(index: int, classes: int, seed: int, purpose: str = "generate") -> Job:
+    """The job of a row: number by number, class by class."""
+    number, class_id = divmod(index, classes)
+    return Job(index, class_id, number, derive(seed, purpose, class_id, number))

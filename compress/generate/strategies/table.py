@@ -1,0 +1,81 @@
+"""Strategies by name: all that is known of one before it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from compress.engine.config import GenerateSettings
+from compress.engine.errors import ConfigError, nearest
+from compress.engine.stage import resolve
+from compress.generate.inversion.prompt_targets import prompt_kind
+from compress.generate.protocols import IMAGE, TEXT, Input, Strategy
+from compress.generate.sources import Sources
+
+
+@dataclass(frozen=True)
+class StrategyRow:
+    """One strategy.
+
+    Attributes:
+        strategy: ``"module:Class"``, imported when images are generated: planning loads no torch.
+        tool: what it generates images with; None: it generates none.
+        needs: what its generator must take.
+        asks_teacher: the teacher decides about the images, so it belongs to their identity.
+        from_prompts: images follow ``generate.prompts``, and have a style if that kind has styles.
+    """
+
+    strategy: str
+    tool: Literal["generator", "decoder"] | None = "generator"
+    needs: frozenset[Input] = frozenset()
+    asks_teacher: bool = False
+    from_prompts: bool = False
+
+
+# generate.strategy -> strategy. To add one: a file with the class and a row here.
+STRATEGIES = {
+    "sidclip": StrategyRow("compress.generate.strategies.sidclip:Sidclip", needs=TEXT | IMAGE),
+    "cls2img": StrategyRow("compress.generate.strategies.cls2img:ClassToImage", needs=TEXT),
+    "img2img": StrategyRow("compress.generate.strategies.img2img:ImageToImage", needs=IMAGE),
+    "inversion": StrategyRow(
+        "compress.generate.inversion.strategy:Inversion",
+        tool="decoder",
+        asks_teacher=True,
+        from_prompts=True,
+    ),
+    "none": StrategyRow("compress.generate.strategies.none:NoSynthesis", tool=None),
+}
+
+
+def strategy_row(name: str) -> StrategyRow:
+    """The row of a strategy.
+
+    Raises:
+        ConfigError: no such strategy (with the nearest name).
+    """
+    if name not in STRATEGIES:
+        raise ConfigError("unknown strategy", got=repr(name), remedy=nearest(name, STRATEGIES))
+    return STRATEGIES[name]
+
+
+def load_strategy(settings: GenerateSettings, sources: Sources) -> Strategy:
+    """The strategy that ``settings.strategy`` names.
+
+    Raises:
+        ConfigError: no such strategy, or settings or sources that it refuses.
+    """
+    build: Any = resolve(strategy_row(settings.strategy).strategy)
+    strategy: Strategy = build(settings, sources)
+    return strategy
+
+
+def generates_images(settings: GenerateSettings) -> bool:
+    """Whether these settings generate any image at all."""
+    amount = settings.per_class if settings.synth_ratio is None else settings.synth_ratio
+    return strategy_row(settings.strategy).tool is not None and amount > 0
+
+
+def has_styles(settings: GenerateSettings) -> bool:
+    """Whether every image of these settings has a style id."""
+    row = strategy_row(settings.strategy)
+    return row.from_prompts and prompt_kind(settings.prompts.kind).styled
