@@ -35,8 +35,9 @@ from compress.engine.errors import ParityError
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact, write_json
 from compress.evaluate.changes import changes
+from compress.evaluate.comparison import paired
 from compress.evaluate.gates import decide
-from compress.evaluate.metrics import evaluate, paired
+from compress.evaluate.metrics import evaluate
 from runtime import Classifier, PreprocessSpec, normalize
 from runtime.backends import BACKENDS
 from runtime.backends import load as load_model

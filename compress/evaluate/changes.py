@@ -1,43 +1,32 @@
-"""What changed between two forms of a model on the same images: class by class with a paired test,
-and image by image.
+"""What changes from one model to another on the same images: by class, tested, and by image.
 
-A form that is as good on average may have traded one class for another. Per class the exact McNemar
-test is made on the images of that class alone; with K classes tested at once, p-values are
-corrected after Holm (Scand. J. Stat. 6, 1979), which holds the chance of a single false alarm over
-all classes at the level, whatever their dependence.
+A model that is as good on average may have traded one class for another, so an exact McNemar test
+is made per class. The K p-values are corrected after Holm (Scand. J. Stat. 6, 1979), which bounds
+the chance of a single false alarm over all classes, whatever their dependence.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.evaluate.metrics import (
-    COUNT,
-    DIFFERENCE,
-    FRACTION,
-    SOME,
-    Floats,
-    Ints,
-    mcnemar_exact,
-    softmax,
-)
+from compress.evaluate.comparison import mcnemar_exact
+from compress.evaluate.metrics import COUNT, DIFFERENCE, FRACTION, SOME, Floats, Ints, softmax
 
 LEVEL = 0.05  # family-wise, over the classes
-LISTED = 200  # images listed per direction; their number is always told
+LISTED = 200  # images listed per direction; their number is always given
 
 
 @dataclass(frozen=True)
 class ClassChange:
-    """One class: ``first`` and ``second`` are accuracies (fractions), ``difference`` is first minus
-    second.
+    """One class: accuracies of the first and the second model, and first minus second.
 
-    ``lost`` images are right in the second form alone, ``gained`` ones in the first alone. ``p`` is
+    ``lost`` images are right in the second alone, ``gained`` ones in the first alone. ``p`` is
     exact McNemar over the class, ``p_holm`` the same corrected for the number of classes.
     """
 
@@ -54,9 +43,7 @@ class ClassChange:
 
 @dataclass(frozen=True)
 class Flip:
-    """An image whose answer turned from right to wrong or back: ``before`` is the second form's
-    answer.
-    """
+    """An image whose answer turned right or wrong; ``before`` is the second model's answer."""
 
     key: str
     true: str
@@ -68,20 +55,16 @@ class Flip:
 
 @dataclass(frozen=True)
 class Changes:
-    """First form against second form.
+    """The first model against the second.
 
     Attributes:
-        lost: images that the second form gets right and the first wrong; ``gained`` the other way
-            round.
+        lost: images that are right in the second and wrong in the first; ``gained`` the reverse.
         moved: images that are wrong in both, with different answers.
-        needed: images of one class that have to change in one direction for that class to be
-            significant.
-        tested: classes with test images, the number that p-values are corrected for; ``smallest``
-            has the fewest images.
-        classes: those where an image was lost or gained, the one that lost most first; in all
-            others nothing changed.
-        right_to_wrong: the surest wrong answers first, at most ``LISTED``; ``wrong_to_right``
-            likewise.
+        needed: changes of one class, all in one direction, that are significant.
+        tested: classes with test images, which p-values are corrected for; ``smallest`` is the
+            fewest images of one.
+        classes: those with lost or gained images, the largest loss first.
+        right_to_wrong: the surest answers first, at most ``LISTED``; ``wrong_to_right`` likewise.
     """
 
     first: str
@@ -99,10 +82,8 @@ class Changes:
 
     def plain(self) -> dict[str, Any]:
         """JSON-able values."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
+        values = asdict(self).items()
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values}
 
 
 def changes(
@@ -112,7 +93,7 @@ def changes(
     names: Sequence[str],
     keys: Sequence[str] = (),
 ) -> Changes:
-    """Compares two forms class by class.
+    """Compares two models class by class.
 
     Args:
         first, second: name and logits (N, K). labels: (N,). names: the K classes.
@@ -122,41 +103,35 @@ def changes(
         ValueError: shapes that do not fit.
     """
     (first_name, a), (second_name, b) = first, second
-    if (
-        a.shape != b.shape
-        or labels.shape != a.shape[:1]
-        or len(names) != a.shape[1]
-        or len(keys) not in (0, len(a))
-    ):
+    fits = a.shape == b.shape == (*labels.shape, len(names)) and len(keys) in (0, len(a))
+    if not fits:
         raise ValueError(
-            "two forms need logits (N, K), N labels, K names and N keys or none, got "
-            f"{a.shape}, {b.shape}, "
-            f"{labels.shape}, {len(names)} names and {len(keys)} keys"
+            "two models need logits (N, K), N labels, K names and N keys or none, got "
+            f"{a.shape}, {b.shape}, {labels.shape}, {len(names)} names and {len(keys)} keys"
         )
-    said_a, said_b = a.argmax(axis=1), b.argmax(axis=1)
-    right_a, right_b = said_a == labels, said_b == labels
+    class_a, class_b = a.argmax(axis=1), b.argmax(axis=1)
+    right_a, right_b = class_a == labels, class_b == labels
     lost, gained = right_b & ~right_a, right_a & ~right_b
     tested = [k for k in range(len(names)) if (labels == k).any()]
-    p_values = [
-        mcnemar_exact(int(gained[labels == k].sum()), int(lost[labels == k].sum())) for k in tested
+    classes = [_class(names[k], right_a[labels == k], right_b[labels == k]) for k in tested]
+    corrected = holm([row.p for row in classes])
+    changed = [
+        replace(row, p_holm=p)
+        for row, p in zip(classes, corrected, strict=True)
+        if row.lost or row.gained
     ]
-    classes = [
-        _class(names[k], right_a[labels == k], right_b[labels == k], p, corrected)
-        for k, p, corrected in zip(tested, p_values, holm(p_values), strict=True)
-    ]
+    changed.sort(key=lambda row: (row.difference, row.gained - row.lost, row.name))
     sure_a, sure_b = softmax(a).max(axis=1), softmax(b).max(axis=1)
+
+    def answer(classes: Ints, sure: NDArray[np.float64], i: int) -> tuple[str, float]:
+        return names[classes[i]], round(float(sure[i]), 4)
 
     def listed(mask: NDArray[np.bool_], surest: NDArray[np.float64]) -> tuple[Flip, ...]:
         rows = np.flatnonzero(mask) if len(keys) else np.empty(0, np.int64)
         rows = rows[np.argsort(-surest[rows], kind="stable")][:LISTED]
         return tuple(
             Flip(
-                keys[i],
-                names[labels[i]],
-                names[said_b[i]],
-                round(float(sure_b[i]), 4),
-                names[said_a[i]],
-                round(float(sure_a[i]), 4),
+                keys[i], names[labels[i]], *answer(class_b, sure_b, i), *answer(class_a, sure_a, i)
             )
             for i in rows.tolist()
         )
@@ -167,25 +142,18 @@ def changes(
         n=len(labels),
         lost=int(lost.sum()),
         gained=int(gained.sum()),
-        moved=int((~right_a & ~right_b & (said_a != said_b)).sum()),
+        moved=int((~right_a & ~right_b & (class_a != class_b)).sum()),
         needed=needed(len(tested)),
         tested=len(tested),
         smallest=min((row.n for row in classes), default=0),
-        classes=tuple(
-            sorted(
-                (c for c in classes if c.lost or c.gained),
-                key=lambda c: (c.difference, c.gained - c.lost, c.name),
-            )
-        ),
+        classes=tuple(changed),
         right_to_wrong=listed(lost, sure_a),
         wrong_to_right=listed(gained, sure_a),
     )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values in the given order: ``max over j <= i of min(1, (m - j + 1) p_(j))``, p
-    sorted ascending.
-    """
+    """Adjusted p-values, in the given order: ``max over j <= i of min(1, (m - j + 1) p_(j))``."""
     m, out, largest = len(p_values), [0.0] * len(p_values), 0.0
     for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
         largest = max(largest, min(1.0, (m - rank) * p_values[i]))
@@ -198,18 +166,8 @@ def needed(classes: int, level: float = LEVEL) -> int:
     return math.ceil(math.log2(2 * max(classes, 1) / level) - 1e-12)
 
 
-def _class(
-    name: str, right_a: NDArray[np.bool_], right_b: NDArray[np.bool_], p: float, corrected: float
-) -> ClassChange:
+def _class(name: str, right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> ClassChange:
     n, lost, gained = len(right_a), int((right_b & ~right_a).sum()), int((right_a & ~right_b).sum())
-    return ClassChange(
-        name,
-        n,
-        float(right_a.mean()),
-        float(right_b.mean()),
-        (gained - lost) / n,
-        lost,
-        gained,
-        p,
-        corrected,
-    )
+    first, second, p = right_a.mean(), right_b.mean(), mcnemar_exact(gained, lost)
+    difference = (gained - lost) / n
+    return ClassChange(name, n, float(first), float(second), difference, lost, gained, p, p_holm=p)

@@ -28,7 +28,7 @@ from compress.data.geometry import fit_geometry
 from compress.engine.errors import TrainingError
 from compress.engine.seeds import derive
 from compress.engine.stage import StageContext
-from compress.evaluate.metrics import domain_gap, within_class_diversity
+from compress.evaluate.diversity import domain_gap, within_class_diversity
 from compress.label.artifact import LabelArtifact, PoolKind, PoolTargets
 from compress.label.pools import ImagePool, read_pools
 from compress.teacher.artifact import Heads, TeacherArtifact

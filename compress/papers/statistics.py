@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.evaluate.metrics import mcnemar_exact
+from compress.evaluate.comparison import mcnemar_exact
 
 Hits = Mapping[tuple[int, int], Mapping[str, NDArray[np.bool_]]]
 

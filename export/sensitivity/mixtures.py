@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from compress.distill.artifact import DistillArtifact
 from compress.engine.errors import ExportError
 from compress.engine.stage import StageContext
-from compress.evaluate.metrics import paired, softmax, top1
+from compress.evaluate.comparison import paired
+from compress.evaluate.metrics import softmax, top1
 from compress.quantize.artifact import QuantizeArtifact
 from compress.quantize.blocks import BLOCKS, Block, blocks_of, operators_of
 from compress.quantize.graph import PreparedStudent, load_prepared

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.evaluate.changes import LISTED, changes, holm, needed
-from compress.evaluate.metrics import mcnemar_exact, paired
+from compress.evaluate.comparison import mcnemar_exact, paired
 
 NAMES = ("rose", "tulip", "poppy")
 

@@ -25,7 +25,7 @@ from compress.engine.config import (
 from compress.engine.seeds import derive
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
-from compress.evaluate.metrics import domain_gap
+from compress.evaluate.diversity import domain_gap
 from compress.generate.artifact import IMAGES
 from compress.label import stage as label
 from compress.label.stage import agreeing, run, vote
