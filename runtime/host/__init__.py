@@ -1,1 +1,1 @@
-"""What the machine is: processor, clocks, sensors, what it can run."""
+"""The machine: processor, clocks, sensors, and which model file suits it."""

@@ -1,7 +1,6 @@
-"""What a Jetson tells about itself: power mode, clocks, GPU, and the lines of ``tegrastats``.
+"""Facts of a Jetson: power mode, clocks, GPU, and the lines of ``tegrastats``; all optional.
 
-File names are those of Jetson Linux 32 to 36 (JetPack 4.6 to 6). Everything is optional, as on any
-other machine.
+File names are those of Jetson Linux 32 to 36 (JetPack 4.6 to 6).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.host.sysfs import ROOT, as_number, found, number, text
+from runtime.host.sysfs import ROOT, as_number, matches, number, text
 
 INTERVAL_MS = 100  # of tegrastats; its default is a second
 FIRST_LINE_S = 2.0
@@ -36,11 +35,9 @@ class IntegratedGpu:
 
 @dataclass(frozen=True)
 class TegraStats:
-    """One line of ``tegrastats``. Rails hold the momentary power, not the average behind the
-    slash.
-    """
+    """One line of ``tegrastats``."""
 
-    watts: dict[str, float]
+    watts: dict[str, float]  # rail -> power now, not the average behind the slash
     temperatures_c: dict[str, float]
     gpu_load: float | None  # 0..1
     gpu_clock_mhz: float | None
@@ -68,25 +65,23 @@ def power_mode(root: Path = ROOT) -> str | None:
 
 def integrated_gpu(root: Path = ROOT) -> IntegratedGpu | None:
     """The GPU's clock and load; None on a machine without one."""
-    for folder in found(root, "sys/class/devfreq/*"):
-        name = (text(folder / "device/of_node/name") or "").rstrip(
-            "\x00"
-        ) or folder.name.rpartition(".")[2]
+    for folder in matches(root, "sys/class/devfreq/*"):
+        node = (text(folder / "device/of_node/name") or "").rstrip("\x00")
+        name = node or folder.name.rpartition(".")[2]
         if name in GPU_NODES:
             load = number(folder / "device/load", 1e-3)
-            files = ("cur_freq", "min_freq", "max_freq")
-            now, low, high = (number(folder / file, HZ) for file in files)
+            now, low, high = (
+                number(folder / f"{bound}_freq", HZ) for bound in ("cur", "min", "max")
+            )
             return IntegratedGpu(name, now, low, high, load)
     return None
 
 
 def clocks_locked(root: Path = ROOT) -> bool | None:
-    """Whether every clock's lower limit is its upper one, which is what ``jetson_clocks`` does;
-    None if unknown.
-    """
+    """Whether every clock's lower limit is its upper one (``jetson_clocks``); None if unknown."""
     limits = [
         (number(policy / "scaling_min_freq"), number(policy / "scaling_max_freq"))
-        for policy in found(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq")
+        for policy in matches(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq")
     ]
     gpu = integrated_gpu(root)
     limits += [(gpu.clock_min_mhz, gpu.clock_max_mhz)] if gpu else []
@@ -95,23 +90,17 @@ def clocks_locked(root: Path = ROOT) -> bool | None:
 
 
 def tegrastats(line: str) -> TegraStats:
-    """Reads one line, of any Jetson Linux: ``VDD_IN 4654mW/4640mW`` as well as ``POM_5V_IN
-    2012/2012``.
-    """
-    line = line[
-        :4096
-    ]  # a line is below 1000 characters; the patterns need n² steps in the worst case
-    rails = re.findall(
-        r"\b([A-Z][A-Z0-9_]{2,}) (\d+(?:\.\d+)?)(mW|W)?/\d+(?:\.\d+)?(?:mW|W)?(?=\s|$)", line
-    )
+    """Parses a line of any Jetson Linux: ``VDD_IN 4654mW/4640mW`` or ``POM_5V_IN 2012/2012``."""
+    line = line[:4096]  # a line is below 1000 characters; the patterns need up to n² steps
+    rail = r"\b([A-Z][A-Z0-9_]{2,}) (\d+(?:\.\d+)?)(mW|W)?/\d+(?:\.\d+)?(?:mW|W)?(?=\s|$)"
+    rails = re.findall(rail, line)
     heats = re.findall(r"\b([A-Za-z][\w-]*)@(-?\d+(?:\.\d+)?)C\b", line)
     gpu = re.search(r"GR3D_FREQ (\d+)%(?:@\[?(\d+))?", line)
     ram = re.search(r"\bRAM (\d+)/\d+MB", line)
     return TegraStats(
         watts={name: float(value) * (1.0 if unit == "W" else 1e-3) for name, value, unit in rails},
-        temperatures_c={
-            name: float(value) for name, value in heats if float(value) > -40
-        },  # -256 is a sensor that is off
+        # -256 is a sensor that is off.
+        temperatures_c={name: float(value) for name, value in heats if float(value) > -40},
         gpu_load=int(gpu[1]) / 100 if gpu else None,
         gpu_clock_mhz=as_number(gpu[2]) if gpu else None,
         ram_bytes=int(ram[1]) << 20 if ram else None,
@@ -119,28 +108,24 @@ def tegrastats(line: str) -> TegraStats:
 
 
 class TegrastatsStream:
-    """A running ``tegrastats``: the newest line, for a machine whose rails cannot be read as files.
+    """A running ``tegrastats``, for machines whose rails are not readable as files.
 
     Raises:
         OSError: the program cannot be started.
     """
 
     def __init__(self, program: str = "tegrastats", interval_ms: int = INTERVAL_MS) -> None:
-        self._process = subprocess.Popen(
-            [program, "--interval", str(interval_ms)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        command = [program, "--interval", str(interval_ms)]
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        self._process = subprocess.Popen(command, stdout=pipe, stderr=null, text=True)
         self._newest: TegraStats | None = None
         self._begun = threading.Event()
-        self._thread = threading.Thread(
-            target=self._read, args=(self._process.stdout,), daemon=True
-        )
+        lines = self._process.stdout
+        self._thread = threading.Thread(target=self._read, args=(lines,), daemon=True)
         self._thread.start()
 
     def newest(self) -> TegraStats | None:
-        """The last line; None where none came within ``FIRST_LINE_S``, or the program ended."""
+        """The last line; None if none came within ``FIRST_LINE_S``, or the program ended."""
         self._begun.wait(FIRST_LINE_S)
         return self._newest
 
@@ -159,7 +144,7 @@ class TegrastatsStream:
 
 
 def stream() -> TegrastatsStream | None:
-    """``tegrastats``, where it is installed and starts."""
+    """``tegrastats``; None if it is not installed or does not start."""
     program = shutil.which("tegrastats")
     try:
         return TegrastatsStream(program) if program else None

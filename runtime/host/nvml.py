@@ -1,7 +1,6 @@
-"""NVIDIA's management library through ``pynvml`` (pip install nvidia-ml-py), where it is installed.
+"""NVIDIA's management library through ``pynvml``, if installed (pip install nvidia-ml-py).
 
-Typed against the published NVML API; the logic is tested with a stand-in for the library, no GPU is
-needed for it.
+Typed against the published NVML API; tested with a stand-in for the library.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 # nvmlClocksEventReasons, bits that slow a kernel down (NVML API, "Clocks Event Reasons"). Idle and
-# set clocks do not,
-# and the software power cap (0x4) is a large card's steady state.
+# set clocks do not; the software power cap (0x4) is a large card's steady state.
 REASONS = {
     0x8: "hardware slowdown",
     0x20: "thermal slowdown",
@@ -23,7 +21,7 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Gpu:
+class NvmlGpu:
     """The first GPU of this machine."""
 
     name: str
@@ -36,7 +34,7 @@ class Gpu:
         return _asked(lambda: self._library.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
 
     def joules(self) -> float | None:
-        """Energy since the driver was loaded; None before Volta."""
+        """Energy since the driver was loaded; None on cards before Volta."""
         return _asked(lambda: self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3)
 
     def clock_mhz(self) -> float | None:
@@ -50,17 +48,18 @@ class Gpu:
         return _asked(lambda: float(self._library.nvmlDeviceGetTemperature(self._handle, kind)))
 
     def slowed_by(self) -> tuple[str, ...]:
-        """What holds the clock down, by name."""
-        ask = getattr(self._library, "nvmlDeviceGetCurrentClocksEventReasons", None) or getattr(
-            self._library, "nvmlDeviceGetCurrentClocksThrottleReasons", None
-        )  # the older name, up to NVML 12.1
+        """Names of what holds the clock down."""
+        # "Throttle" is the older name, up to NVML 12.1.
+        names = (f"nvmlDeviceGetCurrentClocks{word}Reasons" for word in ("Event", "Throttle"))
+        calls = (getattr(self._library, name, None) for name in names)
+        ask = next((call for call in calls if call), None)
         bits = _asked(lambda: ask(self._handle)) if ask else None
         return tuple(name for bit, name in REASONS.items() if int(bits or 0) & bit)
 
 
 @lru_cache(maxsize=1)
-def first_gpu() -> Gpu | None:
-    """The first GPU; None without pynvml, without a driver, or without a card."""
+def first_gpu() -> NvmlGpu | None:
+    """The first GPU; None without pynvml, a driver or a card."""
     try:
         import pynvml
     except ImportError:
@@ -69,18 +68,16 @@ def first_gpu() -> Gpu | None:
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByIndex(0)
         name, driver = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlSystemGetDriverVersion()
-        return Gpu(_string(name), _string(driver), pynvml, handle)
-    except (
-        Exception
-    ):  # NVMLError, or whatever a half-installed driver raises: the sensor is simply absent
+        return NvmlGpu(_string(name), _string(driver), pynvml, handle)
+    except Exception:  # NVMLError, or what a half-installed driver raises: no sensor
         return None
 
 
 def _asked(question: Callable[[], Any]) -> Any:
-    """The answer, or None: each question is optional per card (NVML_ERROR_NOT_SUPPORTED)."""
+    """The answer; None if the card does not support the question (NVML_ERROR_NOT_SUPPORTED)."""
     try:
         return question()
-    except Exception:  # pynvml's errors are made at run time and share only this base
+    except Exception:  # pynvml creates its errors at run time; they share only this base
         return None
 
 

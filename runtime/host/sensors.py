@@ -1,12 +1,10 @@
-"""Power sensors of a machine, and what an inference costs by them.
+"""Power sensors of a machine.
 
-    INA3221    Jetson: rails of the board, mV and mA behind hwmon (JetPack 5 and 6) or iio (JetPack
-               4)
-    tegrastats the same rails by NVIDIA's program, where they cannot be read as files
-    RAPL       x86: a counter of microjoules per processor package (and its DRAM, where it is
-               counted)
+    INA3221    Jetson: rails of the board, mV and mA behind hwmon (JetPack 5, 6) or iio (JetPack 4)
+    tegrastats the same rails from NVIDIA's program, if they are not readable as files
+    RAPL       x86: a counter of microjoules per processor package (and its DRAM, where counted)
     NVML       an NVIDIA card: a counter of millijoules, or watts now
-    battery    whatever is discharged into the whole machine
+    battery    its discharge, of the whole machine
 
 Every finder takes the root of the tree, so that it is tested on recorded machines.
 """
@@ -20,33 +18,28 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from runtime.host import jetson, nvml
-from runtime.host.sysfs import ROOT, found, number, text
+from runtime.host.sysfs import ROOT, matches, number, text
 
 CPU, GPU = "cpu", "gpu"
 BOTH = frozenset({CPU, GPU})
 MILLI, MICRO = 1e-3, 1e-6
 
-INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")  # what the module takes in: nothing is added to it
-PART_OF_ANOTHER = frozenset(
-    {"VDDQ_VDD2_1V8AO"}
-)  # Orin: fed from VIN_SYS_5V0, so it would be counted twice
-NOT_CONNECTED = frozenset({"NC", ""})
-SHUNT_SUM = "sum of shunt voltages"
+INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")  # feed the whole module
+PART_OF_ANOTHER = frozenset({"VDDQ_VDD2_1V8AO"})  # Orin: fed from VIN_SYS_5V0
+NOT_CONNECTED = frozenset({"NC", "", "sum of shunt voltages"})  # labels that are no rail
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """Something that knows the power of a part of this machine.
+    """A meter of the power of a part of this machine.
 
     Attributes:
-        source: which one, e.g. "INA3221 VDD_IN".
+        source: its name, e.g. "INA3221 VDD_IN".
         covers: "cpu", "gpu" or both: whose work is inside the figure.
-        watts: power now; None where it cannot be read.
-        joules: a counter that only rises (until ``wraps_at_j``), better than watts; None where
-            there is none.
+        watts: power now; None if it cannot be read.
+        joules: a counter that rises until ``wraps_at_j``, better than watts.
     """
 
     source: str
@@ -65,7 +58,7 @@ class Rail:
 
 
 def sensor(unit: str = CPU, root: Path = ROOT) -> Sensor | None:
-    """The best sensor that covers ``unit``; None where this machine has none that can be read."""
+    """The best readable sensor that covers ``unit``."""
     for find in FINDERS:
         candidate = find(root)
         if candidate is not None and unit in candidate.covers and _answers(candidate):
@@ -77,34 +70,24 @@ def obstacles(root: Path = ROOT) -> list[str]:
     """Sensors that exist but cannot be read, with the remedy."""
     counters = [zone / "energy_uj" for zone in _packages(root)]
     if counters and not all(os.access(counter, os.R_OK) for counter in counters):
-        files = "/" + str(
-            (counters[0].parent.parent / "intel-rapl:*" / "energy_uj").relative_to(root)
-        )
-        return [f"RAPL counts energy but only for root: sudo chmod a+r {files}"]
+        files = (counters[0].parent.parent / "intel-rapl:*" / "energy_uj").relative_to(root)
+        return [f"RAPL counts energy but only for root: sudo chmod a+r /{files}"]
     return []
 
 
 def rails(root: Path = ROOT) -> list[Rail]:
     """Every connected rail of a Jetson, by name."""
     out: dict[str, Rail] = {}
-    for label in [
-        *found(root, "sys/bus/i2c/drivers/ina3221*/*/hwmon/hwmon*/in*_label"),
-        *found(root, "sys/bus/i2c/devices/*/hwmon/hwmon*/in*_label"),
-        *found(root, "sys/class/hwmon/hwmon*/in*_label"),
-    ]:
-        name, channel = text(label) or "", label.name.removeprefix("in").removesuffix("_label")
-        volts, amperes = (
-            label.with_name(f"in{channel}_input"),
-            label.with_name(f"curr{channel}_input"),
-        )
-        if (
-            name not in NOT_CONNECTED
-            and name != SHUNT_SUM
-            and _is_ina3221(label.parent)
-            and amperes.exists()
-        ):
-            out.setdefault(name, Rail(name, _product(volts, amperes, MILLI)))
-    for label in found(root, "sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*"):
+    folders = ("bus/i2c/drivers/ina3221*/*/hwmon", "bus/i2c/devices/*/hwmon", "class/hwmon")
+    for folder in folders:
+        for label in matches(root, f"sys/{folder}/hwmon*/in*_label"):
+            name, channel = text(label) or "", label.name.removeprefix("in").removesuffix("_label")
+            volts = label.with_name(f"in{channel}_input")
+            amperes = label.with_name(f"curr{channel}_input")
+            is_rail = _is_ina3221(label.parent) and amperes.exists()
+            if is_rail and name not in NOT_CONNECTED:
+                out.setdefault(name, Rail(name, _product(volts, amperes, MILLI)))
+    for label in matches(root, "sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*"):
         power = label.with_name(f"in_power{label.name.removeprefix('rail_name_')}_input")
         name = text(label) or ""
         if name not in NOT_CONNECTED:
@@ -113,43 +96,30 @@ def rails(root: Path = ROOT) -> list[Rail]:
 
 
 def ina3221(root: Path = ROOT) -> Sensor | None:
-    """The rail that feeds a Jetson module, or the sum of all where none does (AGX Orin, AGX
-    Xavier).
-    """
+    """The rail that feeds a Jetson module, or the sum of all (AGX Orin, AGX Xavier)."""
     present = {rail.name: rail for rail in rails(root)}
-    for name in INPUT_RAILS:
-        if name in present:
-            return Sensor(f"INA3221 {name}", BOTH, present[name].watts)
-    names = _added_up(present)
+    names = _module_rails(present)
     if not names:
         return None
-    return Sensor(
-        f"INA3221 {' + '.join(names)}", BOTH, lambda: _sum([present[name].watts for name in names])
-    )
+    watts = [present[name].watts for name in names]
+    return Sensor(f"INA3221 {' + '.join(names)}", BOTH, lambda: _sum(watts))
 
 
 def tegrastats(root: Path = ROOT) -> Sensor | None:
-    """The same rails by ``tegrastats``, which goes on running until this process ends; only of this
-    machine.
-    """
+    """The same rails from ``tegrastats`` of this machine, which runs until this process ends."""
     lines = _tegrastats() if root == ROOT else None
     first = lines.newest() if lines else None
     if lines is None or first is None or not first.watts:
         return None
-    inputs = [name for name in INPUT_RAILS if name in first.watts]
-    names = inputs[:1] or _added_up(first.watts)
+    names = _module_rails(first.watts)
     return Sensor(f"tegrastats {' + '.join(names)}", BOTH, lambda: _named(lines.newest(), names))
 
 
 def rapl(root: Path = ROOT) -> Sensor | None:
     """All processor packages and the DRAM that is counted with them."""
     zones = _packages(root)
-    zones += [
-        zone
-        for package in zones
-        for zone in found(package.parent, f"{package.name}:*")
-        if text(zone / "name") == "dram"
-    ]
+    inner = [zone for package in zones for zone in matches(package.parent, f"{package.name}:*")]
+    zones += [zone for zone in inner if text(zone / "name") == "dram"]
     readers = [_reader(zone / "energy_uj", MICRO) for zone in zones]
     if not readers or any(read() is None for read in readers):
         return None
@@ -157,29 +127,22 @@ def rapl(root: Path = ROOT) -> Sensor | None:
     limits = [number(zone / "max_energy_range_uj", MICRO) for zone in zones]
     # Counters of several zones wrap one by one: only a single zone's wrap can be undone.
     wraps_at_j = limits[0] if len(zones) == 1 else None
-    return Sensor(
-        f"RAPL {names}", frozenset({CPU}), lambda: None, lambda: _sum(readers), wraps_at_j
-    )
+    covers = frozenset({CPU})
+    return Sensor(f"RAPL {names}", covers, lambda: None, lambda: _sum(readers), wraps_at_j)
 
 
 def card(root: Path = ROOT) -> Sensor | None:
-    """The first NVIDIA card; ``root`` is not looked at, NVML is no file."""
+    """The first NVIDIA card; ``root`` is unused, because NVML is no file."""
     gpu = nvml.first_gpu()
     if gpu is None or (gpu.watts() is None and gpu.joules() is None):
         return None
-    return Sensor(
-        f"NVML {gpu.name}",
-        frozenset({GPU}),
-        gpu.watts,
-        gpu.joules if gpu.joules() is not None else None,
-    )
+    joules = gpu.joules if gpu.joules() is not None else None
+    return Sensor(f"NVML {gpu.name}", frozenset({GPU}), gpu.watts, joules)
 
 
 def battery(root: Path = ROOT) -> Sensor | None:
-    """The first battery that is being discharged: on mains its current says nothing about the
-    load.
-    """
-    for supply in found(root, "sys/class/power_supply/*"):
+    """The first discharging battery: on mains its current says nothing about the load."""
+    for supply in matches(root, "sys/class/power_supply/*"):
         if text(supply / "type") != "Battery" or text(supply / "status") != "Discharging":
             continue
         if number(supply / "power_now") is not None:
@@ -194,20 +157,14 @@ FINDERS: tuple[Callable[[Path], Sensor | None], ...] = (ina3221, tegrastats, rap
 
 
 def energy_j(readings: list[tuple[float, float]]) -> float | None:
-    """Joules under watts over seconds, (t_s, watts) in order of time, by trapezoids; None below two
-    readings.
-    """
+    """Joules of (t_s, watts) in order of time, by trapezoids; None below two readings."""
     if len(readings) < 2:
         return None
-    return sum(
-        (after[0] - before[0]) * (before[1] + after[1]) / 2 for before, after in pairwise(readings)
-    )
+    return sum((t1 - t0) * (w0 + w1) / 2 for (t0, w0), (t1, w1) in pairwise(readings))
 
 
 def counted_j(before: float | None, after: float | None, wraps_at_j: float | None) -> float | None:
-    """Joules between two looks at a counter; None where it began again and its range is not
-    known.
-    """
+    """Joules between two readings of a counter; None if it wrapped and its range is unknown."""
     if before is None or after is None:
         return None
     if after >= before:
@@ -215,9 +172,11 @@ def counted_j(before: float | None, after: float | None, wraps_at_j: float | Non
     return None if wraps_at_j is None else after + wraps_at_j - before
 
 
-def _added_up(names: Iterable[str]) -> list[str]:
-    """Rails whose sum is the module's power."""
-    return sorted(name for name in names if name not in PART_OF_ANOTHER)
+def _module_rails(names: Iterable[str]) -> list[str]:
+    """The rail that feeds the module, else all rails, whose sum is its power."""
+    present = set(names)
+    inputs = [name for name in INPUT_RAILS if name in present]
+    return inputs[:1] or sorted(present - PART_OF_ANOTHER)
 
 
 @lru_cache(maxsize=1)
@@ -233,18 +192,13 @@ def _named(line: jetson.TegraStats | None, names: list[str]) -> float | None:
 
 
 def _answers(candidate: Sensor) -> bool:
-    return candidate.watts() is not None or (
-        candidate.joules is not None and candidate.joules() is not None
-    )
+    readers = (candidate.watts, candidate.joules)
+    return any(reader is not None and reader() is not None for reader in readers)
 
 
 def _packages(root: Path) -> list[Path]:
-    zones = found(root, "sys/class/powercap/*-rapl:[0-9]*")
-    return [
-        zone
-        for zone in zones
-        if zone.name.count(":") == 1 and (text(zone / "name") or "").startswith("package")
-    ]
+    zones = [z for z in matches(root, "sys/class/powercap/*-rapl:[0-9]*") if z.name.count(":") == 1]
+    return [zone for zone in zones if (text(zone / "name") or "").startswith("package")]
 
 
 def _is_ina3221(folder: Path) -> bool:
@@ -260,11 +214,11 @@ def _product(volts: Path, amperes: Path, unit: float) -> Callable[[], float | No
 
 
 def _multiplied(volts: float | None, amperes: float | None) -> float | None:
-    return (
-        None if volts is None or amperes is None else volts * abs(amperes)
-    )  # some batteries count discharge below 0
+    # Some batteries count discharge below 0.
+    return None if volts is None or amperes is None else volts * abs(amperes)
 
 
-def _sum(readers: Any) -> float | None:
+def _sum(readers: Iterable[Callable[[], float | None]]) -> float | None:
     values = [read() for read in readers]
-    return None if None in values else sum(values)
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -1,8 +1,8 @@
 """Which file of a bundle runs where: the support matrix.
 
 Versions are those that each platform ships (NVIDIA's JetPack release pages; JetPack 7.2: its users'
-reports; TensorRT 11
-on Jetson: NVIDIA's migration guide of 11.4.1). We have run none of the NVIDIA rows.
+reports; TensorRT 11 on Jetson: NVIDIA's migration guide of 11.4.1). This project has run none of
+the NVIDIA rows.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-INT8_ORT, INT8_TRT, FP16 = "model.int8.onnx", "model.int8.trt.onnx", "model.fp16.onnx"
+INT8 = "model.int8.onnx"
+BUILT_HERE = ("model.int8.trt.onnx", "model.fp16.onnx")  # engines are built from these
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,8 @@ class Platform:
     Attributes:
         name: e.g. "JetPack 6.1, 6.2".
         devices: where it runs.
-        linux: Jetson Linux (L4T) versions from and up to which it is this row, (major, minor);
-            empty elsewhere.
-        python, cuda, tensorrt: as shipped; "-" where there is none.
+        linux: first and last release of Jetson Linux (L4T), (major, minor); empty elsewhere.
+        python, cuda, tensorrt: shipped versions; "-" for none.
         files: of a bundle, the best first.
         how: how to run them.
     """
@@ -42,48 +42,31 @@ class Platform:
         return asdict(self)
 
 
-ENGINE = "backend tensorrt: engines are built on the device"
+# How to run the files.
+ORT_3_8 = (
+    "onnxruntime on the CPU, with a Python of 3.10 or newer beside the system's; its TensorRT 8 is "
+    "too old"
+)
+ORT_UPGRADE = "onnxruntime on the CPU; upgrade to JetPack 6.2 for TensorRT 10"
+TRT = "backend tensorrt: engines are built on the device"
+TRT_7_2 = f"{TRT}; TensorRT 11.4.1 from JetPack 7.2.2 on"
+TRT_OR_ORT = f"{TRT}; or onnxruntime-gpu (1.27 or newer with TensorRT 11)"
+ORT = "onnxruntime; the bundle's default is the faster one on the machine that built it"
+WEB = "onnxruntime-web, onnxruntime-mobile"
+
+BOTH, ANY = (INT8, "model.fp32.onnx"), "3.10+"
 MATRIX: tuple[Platform, ...] = (
     Platform(
-        "JetPack 5",
-        "Xavier, Orin",
-        ((35, 1), (35, 99)),
-        "3.8",
-        "11.4",
-        "8.5",
-        (INT8_ORT,),
-        "onnxruntime on the CPU, with a Python of 3.10 or newer beside the system's; its "
-        "TensorRT 8 is too old",
+        "JetPack 5", "Xavier, Orin", ((35, 1), (35, 99)), "3.8", "11.4", "8.5", (INT8,), ORT_3_8
     ),
     Platform(
-        "JetPack 6.0",
-        "Orin",
-        ((36, 2), (36, 3)),
-        "3.10",
-        "12.2",
-        "8.6",
-        (INT8_ORT,),
-        "onnxruntime on the CPU; upgrade to JetPack 6.2 for TensorRT 10",
+        "JetPack 6.0", "Orin", ((36, 2), (36, 3)), "3.10", "12.2", "8.6", (INT8,), ORT_UPGRADE
     ),
     Platform(
-        "JetPack 6.1, 6.2",
-        "Orin",
-        ((36, 4), (36, 99)),
-        "3.10",
-        "12.6",
-        "10.3",
-        (INT8_TRT, FP16),
-        ENGINE,
+        "JetPack 6.1, 6.2", "Orin", ((36, 4), (36, 99)), "3.10", "12.6", "10.3", BUILT_HERE, TRT
     ),
     Platform(
-        "JetPack 7.0, 7.1",
-        "Thor",
-        ((38, 1), (38, 99)),
-        "3.12",
-        "13.0",
-        "10.13",
-        (INT8_TRT, FP16),
-        ENGINE,
+        "JetPack 7.0, 7.1", "Thor", ((38, 1), (38, 99)), "3.12", "13.0", "10.13", BUILT_HERE, TRT
     ),
     Platform(
         "JetPack 7.2",
@@ -92,40 +75,15 @@ MATRIX: tuple[Platform, ...] = (
         "3.12",
         "13.2",
         "10.16",
-        (INT8_TRT, FP16),
-        f"{ENGINE}; TensorRT 11.4.1 from JetPack 7.2.2 on",
+        BUILT_HERE,
+        TRT_7_2,
     ),
     Platform(
-        "x86-64 + NVIDIA",
-        "RTX, L4, ...",
-        (),
-        "3.10+",
-        "12, 13",
-        "10, 11",
-        (INT8_TRT, FP16),
-        f"{ENGINE}; or onnxruntime-gpu (1.27 or newer with TensorRT 11)",
+        "x86-64 + NVIDIA", "RTX, L4, ...", (), ANY, "12, 13", "10, 11", BUILT_HERE, TRT_OR_ORT
     ),
-    Platform(
-        "x86-64",
-        "PC, server",
-        (),
-        "3.10+",
-        "-",
-        "-",
-        (INT8_ORT, "model.fp32.onnx"),
-        "onnxruntime; the bundle's default is the faster one on the machine that built it",
-    ),
-    Platform("64-bit ARM", "Raspberry Pi 4, 5", (), "3.10+", "-", "-", (INT8_ORT,), "onnxruntime"),
-    Platform(
-        "browser, phone",
-        "any",
-        (),
-        "-",
-        "-",
-        "-",
-        (INT8_ORT,),
-        "onnxruntime-web, onnxruntime-mobile",
-    ),
+    Platform("x86-64", "PC, server", (), ANY, "-", "-", BOTH, ORT),
+    Platform("64-bit ARM", "Raspberry Pi 4, 5", (), ANY, "-", "-", (INT8,), "onnxruntime"),
+    Platform("browser, phone", "any", (), "-", "-", "-", (INT8,), WEB),
 )
 
 
@@ -133,10 +91,9 @@ def platform_of(jetson_linux: str | None, arch: str, nvidia: bool) -> Platform:
     """The row of a machine.
 
     Args:
-        jetson_linux: e.g. "R36.4.3"; None elsewhere. A release that no row names counts as the last
-            one before it.
+        jetson_linux: e.g. "R36.4.3"; None elsewhere. A release without a row takes the row before.
         arch: as ``platform.machine()``.
-        nvidia: whether it shows an NVIDIA GPU.
+        nvidia: whether it has an NVIDIA GPU.
     """
     by_name = {row.name: row for row in MATRIX}
     release = release_of(jetson_linux)
@@ -150,26 +107,16 @@ def platform_of(jetson_linux: str | None, arch: str, nvidia: bool) -> Platform:
 
 def release_of(jetson_linux: str | None) -> tuple[int, int] | None:
     """ "R36.4.3" -> (36, 4)."""
-    parts = (jetson_linux or "").removeprefix("R").split(".")
-    return (
-        (int(parts[0]), int(parts[1]))
-        if len(parts) > 1 and all(part.isdigit() for part in parts[:2])
-        else None
-    )
+    parts = (jetson_linux or "").removeprefix("R").split(".")[:2]
+    is_release = len(parts) == 2 and all(part.isdigit() for part in parts)
+    return (int(parts[0]), int(parts[1])) if is_release else None
 
 
 def table(rows: Sequence[Platform] = MATRIX) -> list[str]:
     """The matrix as text, below 80 columns."""
     head = ("platform", "Python", "CUDA", "TensorRT", "files, the best first")
-    cells = [
-        head,
-        *(
-            (r.name, r.python, r.cuda, r.tensorrt, ", ".join(f[6:-5] for f in r.files))
-            for r in rows
-        ),
-    ]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
+    models = [", ".join(file[6:-5] for file in row.files) for row in rows]
+    body = [(r.name, r.python, r.cuda, r.tensorrt, m) for r, m in zip(rows, models, strict=True)]
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    aligned = ([t.ljust(w) for t, w in zip(row, widths, strict=True)] for row in (head, *body))
+    return ["  ".join(row).rstrip() for row in aligned]

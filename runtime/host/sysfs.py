@@ -1,6 +1,4 @@
-"""What the kernel tells in /proc and /sys: one value per file, None where it is absent, unreadable
-or damaged.
-"""
+"""Values in /proc and /sys: one per file, None if it is absent, unreadable or damaged."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ MAX_BYTES = 1 << 20  # of one file; /proc/cpuinfo of 512 cores is about 700 kB
 
 
 def text(file: Path) -> str | None:
-    """A file's text without surrounding white space; None where it is empty."""
+    """A file's text without surrounding white space; None if it is empty."""
     try:
         with open(file, "rb") as stream:
             return stream.read(MAX_BYTES).decode(errors="replace").strip() or None
@@ -22,14 +20,12 @@ def text(file: Path) -> str | None:
 
 
 def number(file: Path, unit: float = 1.0) -> float | None:
-    """A file's number times ``unit``, e.g. 1e-3 for kHz to MHz. Words after it (``32760 ma``) are
-    left out.
-    """
+    """A file's number (words may follow: ``32760 ma``) times ``unit``, e.g. 1e-3 for kHz to MHz."""
     return as_number(text(file), unit)
 
 
 def as_number(value: str | None, unit: float = 1.0) -> float | None:
-    """``number`` of text that has been read; None where it is not finite."""
+    """``number`` of a text; None if it is not finite."""
     try:
         figure = float(value.split()[0]) * unit if value else None
     except ValueError:
@@ -38,13 +34,13 @@ def as_number(value: str | None, unit: float = 1.0) -> float | None:
 
 
 def total(values: Iterable[str | None]) -> int | None:
-    """Sum of those that are whole numbers; None where none is."""
+    """Sum of those that are whole numbers; None if none is."""
     numbers = [int(value) for value in values if value and value.isdecimal() and value.isascii()]
     return sum(numbers) if numbers else None
 
 
-def found(root: Path, pattern: str) -> Iterator[Path]:
-    """Files that match, in the order of their names, so that two looks see the same first one."""
+def matches(root: Path, pattern: str) -> Iterator[Path]:
+    """Files that match, sorted by name, so that the first one is always the same."""
     try:
         yield from sorted(root.glob(pattern))
     except OSError:

@@ -1,5 +1,4 @@
-"""Facts about the host from /proc and /sys. Every one is optional: None where the kernel does not
-tell.
+"""Facts about the host from /proc and /sys; None where the kernel does not tell.
 
 All functions take the root of the tree, so that they are tested on recorded machines.
 """
@@ -13,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from runtime.host import jetson, nvml
-from runtime.host.sysfs import ROOT, as_number, found, number, text, total
+from runtime.host.sysfs import ROOT, as_number, matches, number, text, total
 
 CPUS = "sys/devices/system/cpu"
 KHZ = 1e-3  # to MHz
 CELSIUS = {"lowest": -273.15, "highest": 1000.0}  # bounds for runtime.bench.file
 
-# Bits of the Raspberry Pi firmware's get_throttled: these say "now", the same ones 16 higher "since
-# boot".
+# Bits of the Raspberry Pi firmware's get_throttled for "now"; 16 bits higher: "since boot".
 PI_THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 PI_FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
@@ -79,7 +77,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at what makes latency drift. Jiffies count since boot (process: since its start)."""
+    """What makes latency drift, now. Jiffies count since boot (process: since its start)."""
 
     clock_mhz: float | None = None
     temperature_c: float | None = None
@@ -99,7 +97,7 @@ def host(root: Path = ROOT) -> Host:
     info = _cpuinfo(root)
     memory = _sizes(root / "proc/meminfo")
     flags = set(info.get("flags", info.get("Features", "")).split())
-    inside, card = jetson.integrated_gpu(root), nvml.first_gpu() if root == ROOT else None
+    inside, card = jetson.integrated_gpu(root), _card(root)
     return Host(
         device=_device(root),
         cpu=info.get("model name") or info.get("Model") or info.get("Hardware"),
@@ -129,69 +127,59 @@ def host(root: Path = ROOT) -> Host:
 
 def reading(root: Path = ROOT) -> Reading:
     """Clocks, temperature and processor time now."""
-    stat = _cpu_times(root)
+    times = _cpu_times(root)
+    elapsed = sum(times[:8]) if len(times) >= 8 else None
     own = (text(root / "proc/self/stat") or "").rpartition(")")[2].split()
-    all_time = sum(stat[:8]) if len(stat) >= 8 else None
-    flags = _pi_flags(root)
-    card = nvml.first_gpu() if root == ROOT else None
+    events = matches(root, f"{CPUS}/cpu[0-9]*/thermal_throttle/core_throttle_count")
+    flags, card = _pi_flags(root), _card(root)
+    now, since_boot = (
+        tuple(name for bit, name in PI_FLAGS.items() if flags >> bit + shift & 1)
+        for shift in (0, 16)
+    )
     return Reading(
         clock_mhz=clock_mhz(root),
         temperature_c=temperature_c(root),
-        throttle_events=total(
-            map(text, found(root, f"{CPUS}/cpu[0-9]*/thermal_throttle/core_throttle_count"))
-        ),
-        total_jiffies=all_time,
-        busy_jiffies=None
-        if all_time is None
-        else all_time - stat[3] - stat[4],  # without idle and iowait
-        steal_jiffies=stat[7] if len(stat) >= 8 else None,
+        throttle_events=total(map(text, events)),
+        total_jiffies=elapsed,
+        busy_jiffies=None if elapsed is None else elapsed - times[3] - times[4],  # idle, iowait
+        steal_jiffies=None if elapsed is None else times[7],
         own_jiffies=total(own[11:15]),  # utime, stime, and those of waited-for children
         gpu_clock_mhz=_gpu_clock_mhz(root),
-        throttled_now=tuple(name for bit, name in PI_FLAGS.items() if flags >> bit & 1)
-        + (card.slowed_by() if card else ()),
-        throttled_since_boot=tuple(name for bit, name in PI_FLAGS.items() if flags >> bit + 16 & 1),
+        throttled_now=now + (card.slowed_by() if card else ()),
+        throttled_since_boot=since_boot,
         quota_stops=_quota_stops(root),
     )
 
 
 def clock_mhz(root: Path = ROOT) -> float | None:
     """The fastest core's clock now."""
-    clocks = [
-        number(file, KHZ) for file in found(root, f"{CPUS}/cpu[0-9]*/cpufreq/scaling_cur_freq")
-    ]
-    return max((mhz for mhz in clocks if mhz), default=None) or as_number(
-        _cpuinfo(root).get("cpu MHz")
-    )
+    files = matches(root, f"{CPUS}/cpu[0-9]*/cpufreq/scaling_cur_freq")
+    fastest = max((mhz for mhz in (number(file, KHZ) for file in files) if mhz), default=None)
+    return fastest or as_number(_cpuinfo(root).get("cpu MHz"))
 
 
 def temperature_c(root: Path = ROOT) -> float | None:
-    """The hottest sensor; implausible ones (disconnected) are left out."""
-    zones = [
-        *found(root, "sys/class/thermal/thermal_zone*/temp"),
-        *found(root, "sys/class/hwmon/hwmon*/temp*_input"),
-    ]
-    values = [degrees for degrees in (number(zone, 1e-3) for zone in zones) if degrees is not None]
-    return max((value for value in values if -40 < value < 150 and value != 0), default=None)
+    """The hottest sensor, without implausible (disconnected) ones."""
+    patterns = ("sys/class/thermal/thermal_zone*/temp", "sys/class/hwmon/hwmon*/temp*_input")
+    values = (number(zone, 1e-3) for pattern in patterns for zone in matches(root, pattern))
+    return max((value for value in values if value and -40 < value < 150), default=None)
 
 
 def usable_cores(root: Path = ROOT) -> int:
     """Physical cores that this process may run on; logical ones where the kernel does not tell."""
-    allowed = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    has_affinity = hasattr(os, "sched_getaffinity")
+    allowed = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     physical = _physical_cores(root)
     return max(1, min(allowed, physical) if physical else allowed)
 
 
 def peak_rss_bytes(root: Path = ROOT) -> int | None:
-    """The most memory this process ever held (VmHWM; unlike getrusage it does not inherit the
-    parent's peak).
-    """
+    """Peak memory of this process (VmHWM; unlike getrusage, without the parent's peak)."""
     return _sizes(root / "proc/self/status").get("VmHWM")
 
 
 def rss_bytes(root: Path = ROOT) -> int | None:
-    """Memory that this process holds now."""
+    """Memory of this process now."""
     return _sizes(root / "proc/self/status").get("VmRSS")
 
 
@@ -207,7 +195,7 @@ def _cpuinfo(root: Path) -> dict[str, str]:
 
 
 def _physical_cores(root: Path) -> int | None:
-    lists = found(root, f"{CPUS}/cpu[0-9]*/topology/thread_siblings_list")
+    lists = matches(root, f"{CPUS}/cpu[0-9]*/topology/thread_siblings_list")
     groups = {siblings for siblings in map(text, lists) if siblings}
     if groups:
         return len(groups)
@@ -226,10 +214,16 @@ def _device(root: Path) -> str | None:
     return tree.rstrip("\x00") if tree else text(root / "sys/class/dmi/id/product_name")
 
 
+def _card(root: Path) -> nvml.NvmlGpu | None:
+    return nvml.first_gpu() if root == ROOT else None
+
+
 def _gpu_clock_mhz(root: Path) -> float | None:
     inside = jetson.integrated_gpu(root)
-    card = nvml.first_gpu() if inside is None and root == ROOT else None
-    return inside.clock_mhz if inside else card.clock_mhz() if card else None
+    if inside:
+        return inside.clock_mhz
+    card = _card(root)
+    return card.clock_mhz() if card else None
 
 
 def _cpu_quota(root: Path) -> float | None:
