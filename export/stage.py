@@ -174,8 +174,7 @@ def _baseline(ctx: StageContext, spec: runtime.PreprocessSpec, fp32: Path) -> No
         batches.close()
     if views != QuantizeArtifact(ctx.inputs["quantize"].path).calibration:
         raise ExportError(
-            "the calibration set is not the recorded one",
-            remedy="compress clean, then build again",
+            "the calibration set is not the recorded one", remedy="compress clean, then build again"
         )
     quantize_static(fp32, images.contiguous().numpy(), ExportArtifact(ctx.folder).baseline)
 

@@ -1,27 +1,25 @@
-"""The part of a bundle that Hugging Face's loaders read unchanged: optimum (Python) and
-transformers.js (Node, browser).
+"""The files of a bundle that Hugging Face's loaders read: optimum and transformers.js.
 
     config.json               the classes
-    processor_config.json     the preprocessing, in the words of transformers' image processors (5
-                              and later)
+    processor_config.json     the preprocessing, as an image processor of transformers 5 and later
     preprocessor_config.json  the same for transformers 4 and transformers.js
     onnx/model.onnx           the fp32 model with its input called "pixel_values";
                               model_quantized.onnx is the int8 one
 
-Both loaders choose their code by ``model_type`` and know no plain "classifier". "resnet" is the one
-whose code adds nothing: ``pixel_values`` in, ``logits`` out. The processor is named apart from it;
-    CLIP's does what ours does: the shorter side
-resized, the center cut out, standardized. Where it differs: ``image_processor``.
+Both loaders choose their code by ``model_type`` and know no plain "classifier". The code of
+"resnet" adds nothing: ``pixel_values`` in, ``logits`` out. The processor is named apart from it;
+CLIP's resizes the shorter side, crops the center and standardizes, as ours does.
+``image_processor`` lists the differences.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto
+from onnx import GraphProto, ModelProto, NodeProto
 
 from compress.engine.errors import ExportError
 from runtime.bundle import INPUT, TWIN_INPUT, TWINS
@@ -50,16 +48,15 @@ def config(names: Sequence[str], spec: PreprocessSpec) -> dict[str, Any]:
 
 
 def image_processor(spec: PreprocessSpec, resample: int | None = None) -> dict[str, Any]:
-    """The image processor nearest to ``spec``, in transformers' words.
+    """The image processor of transformers that is nearest to ``spec``.
 
     Mean and standard deviation are those of bytes, so that a pixel is rounded once, as in
-    ``runtime.normalize``; with a rescaling before it, an int8 model sees every second pixel on the
-    other side of a rounding edge.
+    ``runtime.normalize``; after a rescaling, an int8 model sees every second pixel on the other
+    side of a rounding edge.
 
-    It differs from ``runtime.preprocess`` in what no setting reaches: an odd number of left-over
-        pixels is halved
-    downwards (there: half to even, as torchvision), EXIF orientation is left to the caller
-    (transformers.js: ignored), and transparency is dropped (there: put on white).
+    It differs from ``runtime.preprocess`` where no setting reaches: an odd number of left-over
+    pixels is halved downwards (there: half to even, as torchvision), EXIF orientation is left to
+    the caller (transformers.js: ignored), and transparency is dropped (there: put on white).
     """
     return {
         "image_processor_type": PROCESSOR_TYPE,
@@ -77,14 +74,12 @@ def image_processor(spec: PreprocessSpec, resample: int | None = None) -> dict[s
 
 
 def preprocessor_config(spec: PreprocessSpec) -> dict[str, Any]:
-    """preprocessor_config.json: for transformers 4.57 what stands under "image_processor", for
-    transformers.js the rest.
+    """preprocessor_config.json: transformers 4 reads "image_processor", transformers.js the rest.
 
     transformers.js in Node antialiases with Lanczos alone: its "bilinear" and "bicubic" are sharp's
-        affine, which takes
-    single pixels of a large photo. Reduced, Lanczos is near Pillow's antialiased bicubic; enlarged,
-    sharp moves the image by a part of a pixel, and photos smaller than ``resize`` come out worse
-    than with bicubic. Photos are larger as a rule.
+    affine, which takes single pixels of a large photo. Reduced, Lanczos is near Pillow's
+    antialiased bicubic; enlarged, sharp moves the image by a part of a pixel, and photos smaller
+    than ``resize`` come out worse than with bicubic. Photos are larger as a rule.
     """
     return {**image_processor(spec, LANCZOS), "image_processor": image_processor(spec)}
 
@@ -99,28 +94,22 @@ def documents(names: Sequence[str], spec: PreprocessSpec) -> dict[str, dict[str,
 
 
 def write_twins(folder: Path, models: Mapping[str, Path]) -> dict[str, Path]:
-    """Writes the renamed copies of those ``models`` (key -> file) that have a name in ``TWINS``;
-    key -> copy.
+    """Writes renamed copies of the ``models`` (key -> file) that ``TWINS`` names; key -> copy.
 
     Raises:
         ExportError: a model without the input "images", or one that already uses the name
             "pixel_values".
         BundleError: a file that reaches outside itself.
     """
-    written = {}
-    for key, name in TWINS.items():
-        if key in models:
-            written[key] = folder / name
-            written[key].parent.mkdir(exist_ok=True)
-            rename_input(models[key], written[key])
+    written = {key: folder / name for key, name in TWINS.items() if key in models}
+    for key, target in written.items():
+        target.parent.mkdir(exist_ok=True)
+        rename_input(models[key], target)
     return written
 
 
 def rename_input(source: Path, target: Path, old: str = INPUT, new: str = TWIN_INPUT) -> None:
-    """Copies a model with its input ``old`` called ``new`` wherever the graph and its branches name
-    it.
-
-    The same model gives the same bytes.
+    """Copies a model with its input ``old`` called ``new`` everywhere in the graph; stable bytes.
 
     Raises:
         ExportError: no input ``old``, or a value called ``new`` is already there.
@@ -128,12 +117,9 @@ def rename_input(source: Path, target: Path, old: str = INPUT, new: str = TWIN_I
     """
     check(source)
     model: ModelProto = onnx.load(str(source), load_external_data=False)
-    if old not in [value.name for value in model.graph.input]:
-        raise ExportError(
-            f"{source} has no input {old!r}",
-            got=[value.name for value in model.graph.input],
-            expected=old,
-        )
+    inputs = [value.name for value in model.graph.input]
+    if old not in inputs:
+        raise ExportError(f"{source} has no input {old!r}", got=inputs, expected=old)
     if new in _names(model.graph):
         raise ExportError(f"{source} already has a value called {new!r}", expected="a free name")
     _rename(model.graph, old, new)
@@ -149,27 +135,24 @@ def _rename(graph: GraphProto, old: str, new: str) -> None:
             annotation.tensor_name = new
     for node in graph.node:
         for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                if name == old:
-                    names[index] = new
-        for inner in _branches(node.attribute):
+            names[:] = [new if name == old else name for name in names]
+        for inner in _branches(node):
             _rename(inner, old, new)
 
 
 def _names(graph: GraphProto) -> set[str]:
     """Every value that ``graph`` and its branches name."""
-    found = {value.name for value in (*graph.input, *graph.output, *graph.value_info)}
-    found |= {tensor.name for tensor in graph.initializer}
+    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    names = {value.name for value in values}
     for node in graph.node:
-        found.update(node.input, node.output)
-        for inner in _branches(node.attribute):
-            found |= _names(inner)
-    return found
+        names.update(node.input, node.output, *(_names(inner) for inner in _branches(node)))
+    return names
 
 
-def _branches(attributes: Iterable[AttributeProto]) -> list[GraphProto]:
+def _branches(node: NodeProto) -> list[GraphProto]:
+    """The graphs inside a node (If, Loop)."""
     return [
         graph
-        for attribute in attributes
+        for attribute in node.attribute
         for graph in ([attribute.g] if attribute.HasField("g") else attribute.graphs)
     ]

@@ -1,11 +1,8 @@
-"""Writes the bundle: what ships. The same inputs give the same bytes; the runtime must open the
-result.
-"""
+"""Writes the bundle: what ships. Equal inputs give equal bytes; the runtime opens the result."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +12,8 @@ import numpy as np
 
 from compress.engine.errors import ExportError
 from export.bundle import huggingface
+from export.bundle.files import CARD, LABELS_TEXT, MODELS, PROVENANCE
+from export.bundle.folder import require_empty
 from runtime import golden as golden_vectors
 from runtime.backends import load as load_model
 from runtime.bundle import (
@@ -28,19 +27,12 @@ from runtime.bundle import (
     sha256_of,
 )
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
+from runtime.files.atomic import atomic
 from runtime.files.manifest import check_manifest
 from runtime.files.onnx import check
 from runtime.preprocess import PreprocessSpec
 
-# Precision -> file. "int8" is what onnxruntime runs fast, "int8.trt" what TensorRT's parser takes
-# (see export/onnx/qdq.py).
-MODELS = {
-    "int8": "model.int8.onnx",
-    "int8.trt": "model.int8.trt.onnx",
-    "fp16": "model.fp16.onnx",
-    "fp32": "model.fp32.onnx",
-}
-LABELS_TEXT, CARD, PROVENANCE = "labels.txt", "README.md", "provenance.json"
+Manifest = dict[str, Any]
 
 
 def write_bundle(
@@ -53,43 +45,36 @@ def write_bundle(
     card: str,
     default: str,
     hugging_face: bool = True,
-) -> dict[str, Any]:
+) -> Manifest:
     """Fills the new or empty ``folder`` and returns its manifest, which is written last.
 
     Args:
         models: a key of ``MODELS`` -> ONNX file; each copy carries labels and preprocessing in its
             metadata.
-        preprocess: the one spec of training and device.
         labels: a row per class in index order: name, and where known prompt and synonyms.
         provenance: sources, revisions, licenses, seeds, the recipe.
         golden: a few encoded images (or uint8 (H, W, 3)) for golden.npz.
         card: the model card, Markdown.
         default: the model that ``precision="auto"`` means.
-        hugging_face: add what optimum and transformers.js read; it doubles the files of a large
-            model.
+        hugging_face: add the files of optimum and transformers.js; doubles the size of the models.
 
     Raises:
         ExportError: an unknown model name, no model, or a default that is not among them.
-        BundleError, BackendError: a model that the runtime would refuse.
+        BundleError, BackendError: a model that the runtime refuses.
     """
-    _check_names(models, default)
+    unknown = sorted(set(models) - set(MODELS))
+    if unknown or not models:
+        got = ", ".join(unknown) or "none"
+        raise ExportError("models of the bundle", got=got, expected=", ".join(MODELS))
+    if default not in models:
+        raise ExportError("default model", got=repr(default), expected=" or ".join(sorted(models)))
+    require_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise ExportError(
-            f"{folder} is not empty",
-            expected="a new folder",
-            remedy="remove it or choose another name",
-        )
     rows = [{**row, "index": index} for index, row in enumerate(labels)]
     names = [label.name for label in labels_from_json(rows)]
-    described = {
-        META_LABELS: json.dumps(names),
-        META_PREPROCESS: json.dumps(preprocess.to_json(), sort_keys=True),
-    }
     for precision, source in models.items():
-        copy_with_metadata(
-            source, folder / MODELS[precision], {**described, META_PRECISION: precision}
-        )
+        metadata = model_metadata(names, preprocess, precision)
+        copy_with_metadata(source, folder / MODELS[precision], metadata)
     write_json(folder / LABELS, rows)
     (folder / LABELS_TEXT).write_bytes("".join(f"{name}\n" for name in names).encode())
     write_json(folder / PREPROCESS, preprocess.to_json())
@@ -113,9 +98,8 @@ def seal(
     default: str,
     targets: Mapping[str, Mapping[str, Any]] | None = None,
     default_reason: str | None = None,
-) -> dict[str, Any]:
-    """Writes the manifest of whatever lies in ``folder`` and opens the result; for every change of
-    a bundle's files.
+) -> Manifest:
+    """Writes the manifest of all files in ``folder`` and opens the result.
 
     Args:
         models: model key -> file name in ``folder``.
@@ -124,19 +108,17 @@ def seal(
         default_reason: why that default, in words.
 
     Raises:
-        BundleError: a folder that the runtime would refuse; it keeps the manifest it had.
+        BundleError: a folder that the runtime refuses; it keeps the manifest it had.
     """
-    manifest: dict[str, Any] = {
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    manifest: Manifest = {
         "schema": SCHEMA,
         "default": default,
         "models": dict(models),
         "files": {
-            file.relative_to(folder).as_posix(): {
-                "bytes": file.stat().st_size,
-                "sha256": sha256_of(file),
-            }
-            for file in sorted(folder.rglob("*"))
-            if file.is_file() and file != folder / MANIFEST
+            file.relative_to(folder).as_posix(): file_entry(file)
+            for file in files
+            if file != folder / MANIFEST
         },
     }
     if targets is not None:
@@ -149,7 +131,12 @@ def seal(
     return manifest
 
 
-def update_default(bundle: Path, default: str, reason: str | None = None) -> dict[str, Any]:
+def file_entry(file: Path) -> dict[str, int | str]:
+    """The manifest's row of a file."""
+    return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+
+
+def update_default(bundle: Path, default: str, reason: str | None = None) -> Manifest:
     """Makes ``default`` the model of ``precision="auto"``; only the manifest changes, atomically.
 
     Args:
@@ -160,16 +147,26 @@ def update_default(bundle: Path, default: str, reason: str | None = None) -> dic
         BundleError: the bundle is damaged.
     """
     manifest = dict(open_bundle(bundle).manifest)
-    if default not in manifest["models"]:
-        raise ExportError(
-            "default model", got=repr(default), expected=" or ".join(manifest["models"])
-        )
+    models = manifest["models"]
+    if default not in models:
+        raise ExportError("default model", got=repr(default), expected=" or ".join(models))
     manifest["default"] = default
     manifest.pop("default_reason", None)
     if reason is not None:
         manifest["default_reason"] = reason
     write_json(bundle / MANIFEST, manifest)
     return manifest
+
+
+def model_metadata(
+    labels: Sequence[str] | Sequence[Mapping[str, Any]], spec: PreprocessSpec, precision: str
+) -> dict[str, str]:
+    """What a model file says of itself: labels, preprocessing, precision."""
+    return {
+        META_LABELS: json.dumps(labels, sort_keys=True),
+        META_PREPROCESS: json.dumps(spec.to_json(), sort_keys=True),
+        META_PRECISION: precision,
+    }
 
 
 def copy_with_metadata(source: Path, target: Path, metadata: Mapping[str, str]) -> None:
@@ -179,40 +176,27 @@ def copy_with_metadata(source: Path, target: Path, metadata: Mapping[str, str]) 
     it.
 
     Raises:
-        ExportError: the file already says something else under one of the keys.
+        ExportError: the file already has another value under one of the keys.
         BundleError: the file is no ONNX model, or reaches outside itself.
     """
     present = check(source).metadata
     for key, value in metadata.items():
         if present.get(key, value) != value:
-            raise ExportError(
-                f"{source} has another {key}", got=present[key][:200], expected=value[:200]
-            )
+            got = present[key][:200]
+            raise ExportError(f"{source} has another {key}", got=got, expected=value[:200])
     shutil.copyfile(source, target)
     with open(target, "ab") as stream:
         for key in sorted(set(metadata) - set(present)):
-            entry = _delimited(1, key.encode()) + _delimited(
-                2, metadata[key].encode()
-            )  # StringStringEntryProto
-            stream.write(_delimited(14, entry))  # ModelProto.metadata_props
+            # a StringStringEntryProto in ModelProto.metadata_props
+            entry = _delimited(1, key.encode()) + _delimited(2, metadata[key].encode())
+            stream.write(_delimited(14, entry))
 
 
 def write_json(file: Path, value: object) -> None:
     """Canonical JSON (sorted, UTF-8, no NaN), put in place atomically."""
-    temporary = file.with_name(f".{file.name}.part")
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    temporary.write_bytes(f"{text}\n".encode())
-    os.replace(temporary, file)
-
-
-def _check_names(models: Mapping[str, Path], default: str) -> None:
-    unknown = sorted(set(models) - set(MODELS))
-    if unknown or not models:
-        raise ExportError(
-            "models of the bundle", got=", ".join(unknown) or "none", expected=", ".join(MODELS)
-        )
-    if default not in models:
-        raise ExportError("default model", got=repr(default), expected=" or ".join(sorted(models)))
+    with atomic(file) as temporary:
+        temporary.write_bytes(f"{text}\n".encode())
 
 
 def _delimited(number: int, payload: bytes) -> bytes:

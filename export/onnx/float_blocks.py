@@ -1,48 +1,43 @@
-"""Mixed precision by removal: an int8 model with the quantizers of some blocks taken out, and their
-float weights back.
+"""Mixed precision by removal: takes the quantizers of some blocks out of an int8 model.
 
-The int8 file of TensorRT (int8, zero point 0) is rewritten, and ``qdq.to_uint8`` makes
-onnxruntime's file from the result as it does from the whole model. No exporter runs, so dozens of
-mixtures cost seconds, and the rest of the graph keeps its bytes. Every removal is edge by edge: a
-    tensor that an int8 operator reads too keeps its quantizer for that one.
+Their float weights come back. The int8 file for TensorRT (int8, zero point 0) is rewritten, and
+``qdq.to_uint8`` makes onnxruntime's file from the result, as it does from the whole model. No
+exporter runs, so dozens of variants cost seconds, and the rest of the graph keeps its bytes.
+Removal goes edge by edge: a tensor that an int8 operator reads too keeps its quantizer for that
+operator.
 
-What is removed is known by position: the n-th convolution (linear layer, addition, pooling) of the
-    captured graph is the
-n-th one that reads quantized data in the file. Counts and weights are compared, so another model's
-graph is an error.
+Operators are matched by position: the n-th convolution (linear layer, addition, pooling) of the
+captured graph is the n-th one that reads quantized data in the file. Counts and weights are
+compared, so another model's graph is an error.
 """
 
 from __future__ import annotations
 
 import copy
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
+from torch.fx import Node
 from torchao.quantization.pt2e import FakeQuantize
 
 from compress.engine.errors import ExportError
 from compress.quantize.blocks import Operator, is_covered, path_of
 from compress.quantize.graph import PreparedStudent
 from compress.quantize.quantizer import kind_of
-from export.onnx.convert import drop_dead
-from export.onnx.qdq import GraphView
+from export.onnx.graph import QUANTIZERS, GraphView, attribute, remove_unused
 
+# ONNX operator -> the kind of a captured one (compress/quantize/quantizer.py)
 KINDS = {
-    "Conv": "convolution",
-    "ConvTranspose": "convolution",
-    "Gemm": "linear",
-    "MatMul": "linear",
+    **dict.fromkeys(("Conv", "ConvTranspose"), "convolution"),
+    **dict.fromkeys(("Gemm", "MatMul"), "linear"),
     "Add": "addition",
-    "ReduceMean": "pool",
-    "AveragePool": "pool",
-    "GlobalAveragePool": "pool",
-    "MaxPool": "pool",
+    **dict.fromkeys(("ReduceMean", "AveragePool", "GlobalAveragePool", "MaxPool"), "pool"),
 }
-"""ONNX operator -> the kind of a captured one (compress/quantize/quantizer.py)."""
+# Nodes that may stand between stored weights and the operator that reads them
 RESHAPES = frozenset({"Transpose", "Reshape", "Unsqueeze", "Squeeze"})
-"""What may stand between stored weights and the operator that reads them."""
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -53,35 +48,32 @@ def leave_float(
     """A copy of an int8 zero-point-0 model in which the operators ``names`` compute in float.
 
     Args:
-        model: the file of TensorRT (``int8.trt``).
+        model: the file for TensorRT (``int8.trt``).
         operators: every int8 operator of the graph it was converted from, in order.
-        names: of the operators to leave in float.
         weights: float weights by the names in ``operators``.
 
     Raises:
-        ExportError: the file does not hold these operators, or other weights.
+        ExportError: the file does not hold these operators, or has other weights.
     """
-    twin = ModelProto()
-    twin.CopyFrom(model)
-    del twin.metadata_props[:]  # says of itself that it is the int8 file
+    twin = copy.deepcopy(model)
+    del twin.metadata_props[:]  # they call it the int8 file
     view = GraphView(twin)
-    found = match(view, operators)
-    chosen = [(operator, node) for operator, node in found if operator.name in names]
-    makers = {node.output[0] for operator, node in chosen if operator.kind == "pool"}
-    known = {node.output[0] for _, node in found}
-    for operator, node in chosen:
+    pairs = match(view, operators)
+    pools = set()
+    for operator, node in pairs:
+        if operator.name not in names:
+            continue
+        if operator.kind == "pool":
+            pools.add(node.output[0])
         _read_float(view, node)
         if operator.weight is not None:
-            _restore(twin, view, operator, node, weights[operator.weight])
-    for node in (
-        twin.graph.node
-    ):  # a pooling's output quantizer, where something reads it that is not in int8 itself
-        if node.output[0] not in known and node.op_type not in (
-            "QuantizeLinear",
-            "DequantizeLinear",
-        ):
-            _read_float(view, node, makers)
-    drop_dead(twin)
+            _restore(view, operator, node, weights[operator.weight])
+    # The quantizer of a pooling's output goes too, where its reader is not in int8 itself.
+    known = {node.output[0] for _, node in pairs}
+    for node in twin.graph.node:
+        if node.output[0] not in known and node.op_type not in QUANTIZERS:
+            _read_float(view, node, pools)
+    remove_unused(twin)
     return twin
 
 
@@ -91,64 +83,55 @@ def match(view: GraphView, operators: Sequence[Operator]) -> list[tuple[Operator
     Raises:
         ExportError: the model holds another number of them.
     """
-    readers: dict[str, list[NodeProto]] = {}
+    readers: dict[str, list[NodeProto]] = defaultdict(list)
     for node in view.model.graph.node:
-        kind = KINDS.get(node.op_type)
-        if kind is not None and any(_activation(view, name) is not None for name in node.input):
-            readers.setdefault(kind, []).append(node)
-    wanted: dict[str, list[Operator]] = {}
-    for operator in operators:
-        wanted.setdefault(operator.kind, []).append(operator)
-    counts = {
-        kind: (len(wanted.get(kind, ())), len(readers.get(kind, ())))
-        for kind in {*wanted, *readers}
-    }
-    if any(a != b for a, b in counts.values()):
+        if node.op_type in KINDS and any(_quantizer(view, name) for name in node.input):
+            readers[KINDS[node.op_type]].append(node)
+    expected = Counter(operator.kind for operator in operators)
+    got = Counter({kind: len(nodes) for kind, nodes in readers.items()})
+    if got != expected:
+        listed = [
+            ", ".join(f"{counts[kind]} of kind {kind}" for kind in sorted({*got, *expected}))
+            for counts in (got, expected)
+        ]
         raise ExportError(
             "the int8 file is not the one of this student",
-            got=", ".join(f"{b} of kind {kind}" for kind, (_, b) in sorted(counts.items())),
-            expected=", ".join(f"{a} of kind {kind}" for kind, (a, _) in sorted(counts.items())),
+            got=listed[0],
+            expected=listed[1],
             remedy="build the run again",
         )
-    at = dict.fromkeys(wanted, 0)
-    pairs = []
-    for operator in operators:
-        pairs.append((operator, readers[operator.kind][at[operator.kind]]))
-        at[operator.kind] += 1
-    return pairs
+    remaining = {kind: iter(nodes) for kind, nodes in readers.items()}
+    return [(operator, next(remaining[operator.kind])) for operator in operators]
 
 
-def float_weights(
-    prepared: PreparedStudent, operators: Sequence[Operator]
-) -> dict[str, NDArray[np.float32]]:
-    """What a prepared student's fake quantizers round: its weights in float, by name."""
+def float_weights(prepared: PreparedStudent, operators: Sequence[Operator]) -> Weights:
+    """The float weights behind a prepared student's fake quantizers, by name."""
     state = prepared.graph.state_dict()
-    return {
-        o.weight: state[o.weight].detach().numpy().copy() for o in operators if o.weight is not None
-    }
+    names = [operator.weight for operator in operators if operator.weight is not None]
+    return {name: state[name].detach().numpy().copy() for name in names}
 
 
 def left_float(prepared: PreparedStudent, names: Collection[str]) -> PreparedStudent:
-    """A copy of a prepared student without the fake quantizers in front of the operators ``names``:
-    the reference of ``leave_float``'s file.
+    """A copy of a prepared student without the fake quantizers before the operators ``names``.
+
+    It is the reference of ``leave_float``'s file.
     """
     twin = copy.deepcopy(prepared)
     graph = twin.graph.graph
 
-    def quantizer(node: object) -> bool:
-        target = getattr(node, "target", None)
-        return getattr(node, "op", "") == "call_module" and isinstance(
-            twin.graph.get_submodule(str(target)), FakeQuantize
-        )
+    def is_quantizer(node: Node) -> bool:
+        if node.op != "call_module":
+            return False
+        return isinstance(twin.graph.get_submodule(str(node.target)), FakeQuantize)
 
     for node in list(graph.nodes):
-        if quantizer(node):
+        if is_quantizer(node):
             continue
         annotated = "quantization_annotation" in node.meta
         for source in list(node.all_input_nodes):
             raw = source
-            while quantizer(raw):
-                raw = raw.args[0]
+            while is_quantizer(raw):
+                raw = raw.args[0]  # type: ignore[assignment]
             if raw is not source and (node.name in names or (not annotated and raw.name in names)):
                 node.replace_input_with(source, raw)
     graph.eliminate_dead_code()
@@ -161,8 +144,8 @@ def additions_left_float(
 ) -> list[str]:
     """Names of the residual additions in ``model`` that ``float_blocks`` keep in float.
 
-    By position among the additions of two computed tensors; none where the exporter made other
-    ones.
+    Matched by position among the additions of two computed tensors; empty where the exporter wrote
+    another number of them.
     """
     if not float_blocks:
         return []
@@ -170,59 +153,45 @@ def additions_left_float(
         node
         for node in prepared.graph.graph.nodes
         if kind_of(node.target) == "addition"
-        and all(hasattr(side, "op") and side.op != "get_attr" for side in node.args[:2])
+        and all(isinstance(side, Node) and side.op != "get_attr" for side in node.args[:2])
     ]
     view = GraphView(model)
-    made = [
+    written = [
         node
         for node in model.graph.node
         if node.op_type == "Add" and all(view.constant(name) is None for name in node.input)
     ]
-    if len(captured) != len(made):
+    if len(captured) != len(written):
         return []
-    return [
-        b.name for a, b in zip(captured, made, strict=True) if is_covered(float_blocks, path_of(a))
-    ]
+    pairs = zip(captured, written, strict=True)
+    return [node.name for ours, node in pairs if is_covered(float_blocks, path_of(ours))]
 
 
-def _activation(view: GraphView, name: str) -> NodeProto | None:
+def _quantizer(view: GraphView, name: str) -> NodeProto | None:
     """The QuantizeLinear behind ``name`` if it is a dequantized activation."""
-    dequantize = view.producer.get(name)
-    if dequantize is None or dequantize.op_type != "DequantizeLinear":
-        return None
-    quantize = view.producer.get(dequantize.input[0])
-    return quantize if quantize is not None and quantize.op_type == "QuantizeLinear" else None
+    dequantize = view.produced_by(name, "DequantizeLinear")
+    return None if dequantize is None else view.produced_by(dequantize.input[0], "QuantizeLinear")
 
 
-def _read_float(view: GraphView, node: NodeProto, makers: Collection[str] | None = None) -> None:
-    """Lets ``node`` read what its quantizers read; with ``makers`` only where one of these tensors
-    is behind them.
-    """
+def _read_float(view: GraphView, node: NodeProto, sources: Collection[str] | None = None) -> None:
+    """Connects ``node`` to what its quantizers read; with ``sources`` only to one of these."""
     for index, name in enumerate(node.input):
         source = name
-        while (quantize := _activation(view, source)) is not None:
+        while (quantize := _quantizer(view, source)) is not None:
             source = quantize.input[0]
-        if source != name and (makers is None or source in makers):
+        if source != name and (sources is None or source in sources):
             node.input[index] = source
 
 
 def _restore(
-    model: ModelProto,
-    view: GraphView,
-    operator: Operator,
-    node: NodeProto,
-    weight: NDArray[np.float32],
+    view: GraphView, operator: Operator, node: NodeProto, weight: NDArray[np.float32]
 ) -> None:
     """Puts float weights in place of ``node``'s stored int8 ones."""
     holder, at = node, 1
     while (maker := view.producer.get(holder.input[at])) is not None and maker.op_type in RESHAPES:
         holder, at = maker, 0
-    stored = view.producer.get(holder.input[at])
-    values = (
-        view.constant(stored.input[0])
-        if stored is not None and stored.op_type == "DequantizeLinear"
-        else None
-    )
+    stored = view.produced_by(holder.input[at], "DequantizeLinear")
+    values = None if stored is None else view.constant(stored.input[0])
     if stored is None or values is None or values.dtype != np.int8:
         raise ExportError(
             f"{node.op_type} {node.name} has no stored int8 weights",
@@ -230,23 +199,21 @@ def _restore(
         )
     scale = view.constant(stored.input[1])
     assert scale is not None
-    axis = next((attribute.i for attribute in stored.attribute if attribute.name == "axis"), 1)
     shape = [1] * values.ndim
-    shape[axis] = scale.size
+    shape[attribute(stored, "axis", 1)] = scale.size
     steps = scale.astype(np.float32).reshape(shape)
     plain = weight.T if weight.shape != values.shape and weight.T.shape == values.shape else weight
-    if plain.shape != values.shape or float(
-        np.abs(values.astype(np.float32) * steps - plain).mean()
-    ) > float(steps.mean()):
+    fits = plain.shape == values.shape
+    if not fits or np.abs(values.astype(np.float32) * steps - plain).mean() > steps.mean():
         raise ExportError(
             f"the weights of {operator.path} are not those of the int8 file",
             got=f"shape {values.shape} in the file",
             expected=f"shape {weight.shape}, rounded",
             remedy="build the run again",
         )
-    name = f"{operator.weight}.float"  # the int8 values may go by the plain name
+    name = f"{operator.weight}.float"  # the int8 values may have the plain name
     if name not in view.initializers:
         tensor = numpy_helper.from_array(np.ascontiguousarray(plain, np.float32), name)
-        model.graph.initializer.append(tensor)
+        view.model.graph.initializer.append(tensor)
         view.initializers[name] = tensor
     holder.input[at] = name

@@ -1,9 +1,8 @@
-"""Names a person can follow: nodes and tensors called after the modules they come from, as Netron
-and trtexec show them.
+"""Readable names: nodes and tensors are called after their modules, in Netron and trtexec too.
 
-    blocks.0.conv_dw/Conv                    the node; its output is blocks.0.conv_dw/Conv_output
-    blocks.0.conv_dw.weight                  its weights, in an int8 file too
-    blocks.0.conv_dw/Relu_output/QuantizeLinear      the quantizer of a tensor
+    blocks.0.conv_dw/Conv                        a node; its output is blocks.0.conv_dw/Conv_output
+    blocks.0.conv_dw.weight                      its weights, in an int8 file too
+    blocks.0.conv_dw/Relu_output/QuantizeLinear  the quantizer of a tensor
 
 The exporter writes the module path of a node into its metadata, and names nodes by counting.
 """
@@ -12,61 +11,49 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from onnx import ModelProto, NodeProto
 
+from export.onnx.graph import QUANTIZERS, GraphView
+
 SCOPES = "pkg.torch.onnx.name_scopes"
-NO_SCOPE = "_empty_nn_module"  # the exporter's sign for nodes that belong to no module
+NO_SCOPE = "_empty_nn_module"  # the exporter's mark of nodes that belong to no module
 STORED = "_frozen_param"  # its name for int8 weights
-QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def name_after_modules(model: ModelProto) -> ModelProto:
-    """Renames nodes, their outputs and int8 weights, in place; must see the exporter's metadata.
-    Inputs and outputs stay.
+    """Renames nodes, their outputs and int8 weights, in place; the model's inputs and outputs stay.
 
-    Names are distinct, and the same graph gets the same names.
+    Needs the exporter's metadata. Names are distinct, and the same graph gets the same names.
     """
-    graph = model.graph
-    weights = {tensor.name for tensor in graph.initializer}
+    graph, view = model.graph, GraphView(model)
     fixed = {value.name for value in (*graph.input, *graph.output)}
-    makers = {name: node for node in graph.node for name in node.output}
-    taken: Counter[str] = Counter(weights | fixed)
+    taken = Counter(fixed.union(view.initializers))
     tensors: dict[str, str] = {}  # old name -> new one
-    readers: dict[str, str] = {}  # stored weights -> the path of the module that reads them
+    readers: dict[str, str] = {}  # dequantized weights -> the path of the module that reads them
 
-    def fresh(wanted: str) -> str:
-        taken[wanted] += 1
-        name = wanted if taken[wanted] == 1 else f"{wanted}_{taken[wanted]}"
-        return name if name == wanted else fresh(name)
+    def fresh(name: str) -> str:
+        taken[name] += 1
+        return name if taken[name] == 1 else fresh(f"{name}_{taken[name]}")
 
-    for node in (
-        graph.node
-    ):  # the weighted first: their stored weights, and the nodes that dequantize them, follow
-        path = _path(node, makers, weights)
-        stored = (
-            makers.get(node.input[1]) if node.op_type in WEIGHTED and len(node.input) > 1 else None
-        )
-        if (
-            stored is not None
-            and stored.op_type == "DequantizeLinear"
-            and stored.input[0] in weights
-        ):
-            readers[stored.output[0]] = path
+    # Weighted nodes come first: names of stored weights and their dequantizers follow from them.
+    for node in graph.node:
+        if node.op_type not in WEIGHTED or len(node.input) < 2:
+            continue
+        stored = view.produced_by(node.input[1], "DequantizeLinear")
+        if stored is not None and stored.input[0] in view.initializers:
+            readers[stored.output[0]] = path = _path(node, view.initializers)
             if stored.input[0].startswith(STORED):
                 tensors[stored.input[0]] = fresh(f"{path}.weight")
     for node in graph.node:
         if node.op_type in QUANTIZERS:
-            of = (
-                f"{readers[node.output[0]]}.weight"
-                if node.output[0] in readers
-                else _quantized(node, makers, tensors)
-            )
-            node.name = fresh(f"{of}/{node.op_type}")
+            reader = readers.get(node.output[0])
+            tensor = f"{reader}.weight" if reader is not None else _quantized(node, view, tensors)
+            node.name = fresh(f"{tensor}/{node.op_type}")
         else:
-            path = _path(node, makers, weights)
+            path = _path(node, view.initializers)
             node.name = fresh(f"{path}/{node.op_type}" if path else node.op_type)
         for index, name in enumerate(node.output):
             if name and name not in fixed:
@@ -75,24 +62,19 @@ def name_after_modules(model: ModelProto) -> ModelProto:
         tensor.name = tensors.get(tensor.name, tensor.name)
     for node in graph.node:
         for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                names[index] = tensors.get(name, name)
+            names[:] = [tensors.get(name, name) for name in names]
     return model
 
 
-def _quantized(node: NodeProto, makers: Mapping[str, NodeProto], tensors: Mapping[str, str]) -> str:
-    """The tensor that a quantizer is about: what its QuantizeLinear reads."""
-    source = makers.get(node.input[0])
-    if (
-        node.op_type == "DequantizeLinear"
-        and source is not None
-        and source.op_type == "QuantizeLinear"
-    ):
-        node = source
+def _quantized(node: NodeProto, view: GraphView, tensors: Mapping[str, str]) -> str:
+    """The tensor that a quantizer is about: the input of its QuantizeLinear."""
+    quantize = view.produced_by(node.input[0], "QuantizeLinear")
+    if node.op_type == "DequantizeLinear" and quantize is not None:
+        node = quantize
     return tensors.get(node.input[0], node.input[0])
 
 
-def _path(node: NodeProto, makers: Mapping[str, NodeProto], weights: set[str]) -> str:
+def _path(node: NodeProto, weights: Collection[str]) -> str:
     """The module that ``node`` comes from; "" for the model itself."""
     if node.op_type in WEIGHTED and len(node.input) > 1:
         name = node.input[1]

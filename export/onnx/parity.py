@@ -1,17 +1,16 @@
-"""Does the exported file compute what was trained? Measured on real images, judged against the
-file's own noise.
+"""Compares an exported file with the torch model it comes from, against the file's own noise.
 
 A rounding to int8 can flip when its input moves by one float ulp, and a flip travels. So no fixed
-tolerance is right: the noise floor is what the same file does when every input pixel moves by 1e-6,
-    and a difference is an error only
-beyond a share of the logits' range plus three times that floor. Real mistakes (a channel order, a
-scale, a missing ReLU) move logits by a good part of their range.
+tolerance is right: the noise floor is how far the file's own logits move when every input pixel
+moves by 1e-6, and a difference is an error only beyond a share of the logits' range plus three
+times that floor. Real mistakes (a channel order, a scale, a missing ReLU) move logits by a good
+part of their range.
 
-An int8 file is judged operator by operator as it is written, without the engine's fusions. These
+An int8 file is judged operator by operator as it is written, without the engine's fusions. Fusions
 round at other places, and in a fragile network (a hardly trained EfficientNet at 32 px) such flips
-grow until labels change although nothing is wrong with the file. So what fusions change
-(``kernel_diff``) is noise too; ``agreement`` is that of the kernels that ship, and whether it is
-good enough is decided by accuracy on the test set.
+grow until labels change although the file is correct. So what fusions change (``kernel_diff``) is
+noise too; ``agreement`` is that of the kernels that ship, and accuracy on the test set decides
+whether it is good enough.
 """
 
 from __future__ import annotations
@@ -22,26 +21,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from compress.engine.errors import ParityError
+from export.onnx.graph import OUTPUT
+from runtime.bundle import INPUT
 
-NUDGE = 1e-6
-"""How far the inputs are moved for the noise floor, in units of the normalized image."""
+NUDGE = 1e-6  # movement of the inputs for the noise floor, in units of the normalized image
 FLOORS = 3.0
+# Tolerance beyond the noise: float kernels reorder sums, an int8 file may have a finer grid.
 SHARE_OF_RANGE = {"fp32": 1e-3, "int8": 0.10}
-"""Tolerance beyond the noise: float kernels reorder sums; an int8 file may sit on a finer grid
-(qdq.py).
-"""
-EXPECTED_AGREEMENT = 0.995
-"""Share of images on which a trained student's file and its torch model name the same class."""
+EXPECTED_AGREEMENT = 0.995  # share of images with the same class, for a trained student
 
 Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Parity:
-    """One file against the torch model it came from; differences are in units of logits.
+    """One file against the torch model it comes from; differences are in units of logits.
 
     Attributes:
         file: the file's name.
@@ -50,14 +49,14 @@ class Parity:
         worst_image: index of the image with the largest difference.
         noise_floor: largest change of the file's own logits when every input moves by ``NUDGE``, or
             by ``kernel_diff``.
-        kernel_diff: largest difference between the engine's fused kernels and the same file without
-            fusions; int8 only.
         batch_diff: largest difference between batch 1 and a full batch, on a few images.
         logit_range: largest minus smallest logit of the torch model.
-        tolerance: what ``max_abs_diff`` and ``batch_diff`` were allowed to be.
+        tolerance: limit of ``max_abs_diff`` and ``batch_diff``.
         agreement: share of images with the same first class, with the kernels that ship.
         as_expected: agreement reached ``EXPECTED_AGREEMENT`` (at least all images but one, when
             there are few).
+        kernel_diff: largest difference between the engine's fused kernels and the same file without
+            fusions; int8 only.
     """
 
     file: str
@@ -78,11 +77,8 @@ class Parity:
         return asdict(self)
 
 
-def onnx_logits(
-    path: Path, output: str = "logits", *, fused: bool = True
-) -> Callable[[Logits], Logits]:
-    """``images (B, 3, S, S) -> logits (B, K)`` by onnxruntime on one CPU thread, for any number of
-    images.
+def cpu_session(model: str | bytes, *, fused: bool = True) -> Any:
+    """An onnxruntime session of a file or model on one CPU thread.
 
     Without ``fused`` every operator runs as it is written.
     """
@@ -93,42 +89,55 @@ def onnx_logits(
     options.log_severity_level = 3
     if not fused:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def onnx_logits(
+    path: Path, output: str = OUTPUT, *, fused: bool = True
+) -> Callable[[Logits], Logits]:
+    """``images (B, 3, S, S) -> logits (B, K)`` by onnxruntime, for any number of images."""
+    session = cpu_session(str(path), fused=fused)
 
     def run(images: Logits, batch: int = 16) -> Logits:
-        parts = [
-            session.run([output], {"images": images[at : at + batch]})[0]
-            for at in range(0, len(images), batch)
-        ]
+        starts = range(0, len(images), batch)
+        parts = [session.run([output], {INPUT: images[at : at + batch]})[0] for at in starts]
         return np.concatenate(parts).astype(np.float32)
 
     return run
 
 
+def torch_logits(model: nn.Module, images: Logits, batch: int = 64) -> Logits:
+    """``(n, K)`` logits of a torch model on ``images (n, 3, S, S)``."""
+    parts = torch.from_numpy(images).split(batch)
+    with torch.no_grad():
+        return torch.cat([model(part) for part in parts]).numpy()
+
+
+def allowed_disagreements(images: int) -> int:
+    """How many images may get another class: at least one."""
+    return max(1, int((1 - EXPECTED_AGREEMENT) * images))
+
+
 def compare(
-    path: Path, reference: Logits, images: Logits, *, precision: str, output: str = "logits"
+    path: Path, reference: Logits, images: Logits, *, precision: str, output: str = OUTPUT
 ) -> Parity:
-    """Runs the file on ``images`` and compares it with the torch model's logits.
+    """Runs an ONNX file on ``images`` and compares it with the torch model's logits.
 
     Args:
-        path: an ONNX file.
         reference: ``(n, K)`` logits of the torch model (fake-quantized for an int8 file).
         images: ``(n, 3, S, S)`` float32, normalized.
         precision: "fp32" or "int8".
     """
     shipped = onnx_logits(path, output)
     run = onnx_logits(path, output, fused=False) if precision == "int8" else shipped
-    made, nudged = run(images), run(images + np.float32(NUDGE))
-    ran = made if run is shipped else shipped(images)
+    logits, nudged = run(images), run(images + np.float32(NUDGE))
+    ran = logits if run is shipped else shipped(images)
     few = images[:4]
-    batch_diff = max(
-        (float(np.abs(shipped(few[i : i + 1]) - ran[i]).max()) for i in range(len(few))),
-        default=0.0,
-    )
-    kernel_diff = None if run is shipped else float(np.abs(ran - made).max())
-    floor = max(float(np.abs(nudged - made).max()), kernel_diff or 0.0)
+    alone = (float(np.abs(shipped(few[i : i + 1]) - ran[i]).max()) for i in range(len(few)))
+    kernel_diff = None if run is shipped else float(np.abs(ran - logits).max())
+    floor = max(float(np.abs(nudged - logits).max()), kernel_diff or 0.0)
     logit_range = float(reference.max() - reference.min())
-    difference = np.abs(made - reference)
+    difference = np.abs(logits - reference)
     same = ran.argmax(1) == reference.argmax(1)
     return Parity(
         file=path.name,
@@ -137,11 +146,11 @@ def compare(
         mean_abs_diff=float(difference.mean()),
         worst_image=int(np.nan_to_num(difference, nan=np.inf).max(1).argmax()),
         noise_floor=floor,
-        batch_diff=batch_diff,
+        batch_diff=max(alone, default=0.0),
         logit_range=logit_range,
         tolerance=SHARE_OF_RANGE[precision] * logit_range + FLOORS * floor,
         agreement=float(same.mean()),
-        as_expected=int((~same).sum()) <= max(1, int((1 - EXPECTED_AGREEMENT) * len(same))),
+        as_expected=int((~same).sum()) <= allowed_disagreements(len(same)),
         kernel_diff=kernel_diff,
     )
 
@@ -162,7 +171,7 @@ def require(parity: Parity) -> Parity:
                 got=f"a logit difference of {value:.4g}, the same class on "
                 f"{parity.agreement:.1%} of {parity.images}",
                 expected=f"at most {parity.tolerance:.4g} (noise floor {parity.noise_floor:.4g})",
-                remedy="the file must not ship; report the student's architecture, and ship "
+                remedy="do not ship this file; report the student's architecture, and ship "
                 "another one",
             )
     return parity

@@ -1,10 +1,8 @@
-"""The baseline that quantization-aware training has to beat: onnxruntime's own static quantization
-of the same student.
+"""The baseline of quantization-aware training: onnxruntime's static quantization of the student.
 
-Same float weights, same calibration images, the settings onnxruntime recommends for x86: uint8
-    activations, int8
-weights per channel, ranges from the minimum and maximum (entropy gave the same here, percentiles
-nothing better).
+The same float weights and calibration images, and the settings that onnxruntime recommends for
+x86: uint8 activations, int8 weights per channel, ranges from minimum and maximum (entropy gave the
+same here, percentiles nothing better).
 """
 
 from __future__ import annotations
@@ -21,17 +19,16 @@ import onnx
 from numpy.typing import NDArray
 
 from compress.engine.errors import ExportError
-from export.onnx.convert import INPUT, normalize_bytes, save
+from export.onnx.convert import normalize_bytes, save
+from runtime.bundle import INPUT
 
 
 class _Chunks:
     """onnxruntime's calibration reader over an array ``(n, 3, S, S)``."""
 
     def __init__(self, images: NDArray[np.float32], chunk: int = 16) -> None:
-        self._chunks: Iterator[NDArray[np.float32]] = (
-            images[start : start + chunk]
-            for start in range(0, len(images) - len(images) % chunk or len(images), chunk)
-        )
+        end = len(images) - len(images) % chunk or len(images)
+        self._chunks = (images[start : start + chunk] for start in range(0, end, chunk))
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         chunk = next(self._chunks, None)
@@ -39,14 +36,13 @@ class _Chunks:
 
 
 def quantize_static(model: Path, images: NDArray[np.float32], target: Path) -> Path:
-    """Writes onnxruntime's static QDQ quantization of ``model`` to ``target``.
+    """Writes onnxruntime's static QDQ quantization of the float32 file ``model`` to ``target``.
 
     Args:
-        model: a float32 ONNX file.
         images: calibration images ``(n, 3, S, S)``, normalized.
 
     Raises:
-        ExportError: onnxruntime could not quantize the model.
+        ExportError: onnxruntime cannot quantize the model.
     """
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -66,21 +62,21 @@ def quantize_static(model: Path, images: NDArray[np.float32], target: Path) -> P
                 per_channel=True,
                 calibrate_method=quantization.CalibrationMethod.MinMax,
             )
-            made = onnx.load(raw)
+            quantized = onnx.load(raw)
         except Exception as error:
             raise ExportError(
                 "onnxruntime's static quantization failed",
                 got=f"{type(error).__name__}: {error}",
                 expected="a QDQ model",
             ) from error
-    properties = onnx.load(model, load_external_data=False).metadata_props
-    normalize_bytes(made)
-    made.metadata_props.extend(properties)
-    return save(made, target)
+    normalize_bytes(quantized)
+    quantized.metadata_props.extend(onnx.load(model, load_external_data=False).metadata_props)
+    return save(quantized, target)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
+    """Silences onnxruntime's quantization tools, which print and log to the root logger."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)

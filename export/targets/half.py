@@ -1,10 +1,8 @@
-"""Half precision as data: weights and activations are stored and computed in float16 (or bfloat16),
-inputs and outputs stay float32.
+"""Half precision: weights and activations in float16 (or bfloat16), inputs and outputs in float32.
 
 TensorRT 11 and strongly typed networks of TensorRT 10 take the types of the file as they are: a
-    float32 file is a
-float32 network. So the casts are in the graph, and a node stays in float32 where half precision
-would break it:
+float32 file is a float32 network. So the casts are in the graph, and a node stays in float32 where
+half precision would break it:
 
 * it touches a tensor that overflows on real images (export/targets/scan.py), or sums up to one;
 * its operator needs float32: squares, exponentials of large values, the scales of quantizers;
@@ -13,63 +11,46 @@ would break it:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from compress.engine.errors import ExportError
-from export.onnx.qdq import GraphView
+from export.onnx.graph import STANDARD, GraphView, label, op_types
 from export.targets.scan import MAX_HALF, TensorRange
-from export.targets.shapes import infer, static_shape
+from export.targets.shapes import Types, infer, static_shape
 
-FLOAT32_OPS = frozenset(
-    {
-        "ReduceL2",
-        "ReduceSumSquare",
-        "ReduceLogSumExp",
-        "ReduceLogSum",
-        "ReduceProd",
-        "Pow",
-        "Exp",
-        "CumSum",
-        "Range",
-        "Resize",
-        "Upsample",
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "Cast",
-        "CastLike",
-        "NonMaxSuppression",
-        "RoiAlign",
-        "RandomNormal",
-        "RandomUniform",
-        "ConstantOfShape",
-        "BatchNormalization",
-    }
+# Operators that square, exponentiate or accumulate, have inputs that ONNX fixes to float32, or
+# choose their own type.
+FLOAT32_OPS = op_types(
+    "ReduceL2 ReduceSumSquare ReduceLogSumExp ReduceLogSum ReduceProd Pow Exp CumSum Range Resize "
+    "Upsample QuantizeLinear DequantizeLinear Cast CastLike NonMaxSuppression RoiAlign "
+    "RandomNormal RandomUniform ConstantOfShape BatchNormalization"
 )
-"""Operators that square, exponentiate or accumulate, have inputs that ONNX fixes to float32, or
-choose their own type.
-"""
+# Their kernels may add up in the type of their input: the sum has to fit too, not only the mean.
+SUMMING = op_types("ReduceMean ReduceSum GlobalAveragePool AveragePool")
+SHAPE_ONLY = op_types("Shape Size")  # read no values: they take a tensor of any type
+DIVIDING = op_types("Div Reciprocal Sqrt Log")
+TINY = "a constant becomes zero or infinite"
+GUARDED = "divides by what a small constant keeps from zero"
+SHOWN = 8  # tensors in the report
 
-SUMMING = frozenset({"ReduceMean", "ReduceSum", "GlobalAveragePool", "AveragePool"})
-"""Operators whose kernels may add up in the type of their input: the sum must fit too, not only the
-mean.
-"""
+KINDS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 
 
 @dataclass(frozen=True)
 class HalfReport:
-    """What half precision was given, and what not.
+    """Which nodes compute in half precision.
 
     Attributes:
-        half, kept: how many nodes compute in half precision and in float32, of those that compute
-            on floats.
+        half, kept: how many nodes that compute on floats are in half precision and in float32.
         reasons: node name -> why it stays in float32.
-        ranges: the scan, largest magnitude first (at most ``SHOWN`` rows).
+        near_overflow: tensor -> its magnitude, largest first.
+        most_subnormal: tensor -> its share of subnormal values, largest first.
     """
 
     half: int
@@ -89,150 +70,104 @@ class HalfReport:
         }
 
 
-SHAPE_ONLY = frozenset(
-    {"Shape", "Size"}
-)  # read no values: they take a tensor in whatever type it is
-TINY, GUARDED = (
-    "a constant becomes zero or infinite",
-    "divides by what a small constant keeps from zero",
-)
-DIVIDING = frozenset({"Div", "Reciprocal", "Sqrt", "Log"})
-SHOWN = 8  # tensors that the report names
-
-KINDS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-
-
 def in_half(
     model: ModelProto, ranges: Mapping[str, TensorRange], kind: str = "fp16"
 ) -> tuple[ModelProto, HalfReport]:
-    """A copy of a float32 model that computes in half precision between a float32 input and float32
-    outputs.
+    """A copy of a float32 model that computes in half precision between float32 in- and outputs.
 
     Args:
-        model: float32, quantizers are not changed.
+        model: float32; its quantizers do not change.
         ranges: the scan of ``model``.
-        kind: "fp16" or "bf16"; bfloat16 has float32's range, so its nodes stay for their operator
-            only.
+        kind: "fp16" or "bf16"; bfloat16 has float32's range, so only an operator keeps its nodes in
+            float32.
 
     Raises:
         ExportError: no node can be computed in half precision.
     """
-    twin = ModelProto()
-    twin.CopyFrom(model)
+    twin = copy.deepcopy(model)
     _constants_to_initializers(twin)
-    shapes, view = infer(twin), GraphView(twin)
-    floats = {name for name, made in shapes.items() if made.elem_type == TensorProto.FLOAT}
+    types, view = infer(twin), GraphView(twin)
+    floats = {name for name, type_ in types.items() if type_.elem_type == TensorProto.FLOAT}
     computing = [
         node
         for node in twin.graph.node
-        if node.op_type not in SHAPE_ONLY
-        and any(name in floats for name in (*node.input, *node.output) if name)
+        if node.op_type not in SHAPE_ONLY and floats.intersection((*node.input, *node.output))
     ]
     reasons: dict[str, str] = {}
     for node in computing:
-        why = _obstacle(node, view, ranges, shapes, floats, kind)
+        why = _obstacle(node, view, ranges, types, floats, kind)
         if why is not None:
-            reasons[_name(node)] = why
-    for node in (
-        computing
-    ):  # in topological order: what a small constant guards is divided by in float32 too
-        guarded = any(
-            reasons.get(_name(view.producer[n])) in (TINY, GUARDED)
-            for n in node.input
-            if n in view.producer
-        )
+            reasons[label(node)] = why
+    # In topological order: a division by what a small constant guards stays in float32 too.
+    for node in computing:
+        makers = (view.producer[name] for name in node.input if name in view.producer)
+        guarded = any(reasons.get(label(maker)) in (TINY, GUARDED) for maker in makers)
         if guarded and node.op_type in DIVIDING:
-            reasons.setdefault(_name(node), GUARDED)
-    chosen = {id(node) for node in computing if _name(node) not in reasons}
-    if not chosen:
+            reasons.setdefault(label(node), GUARDED)
+    halves = {id(node) for node in computing if label(node) not in reasons}
+    if not halves:
         raise ExportError(
             f"no node can be computed in {kind}",
-            got="; ".join(f"{k}: {v}" for k, v in list(reasons.items())[:3]),
+            got="; ".join(f"{name}: {why}" for name, why in list(reasons.items())[:3]),
             expected="activations within float16's range",
             remedy="ship fp32 or bf16",
         )
-    _insert_casts(twin, chosen, floats, KINDS[kind])
-    near = sorted(
-        (row for row in ranges.values() if row.near_overflow), key=lambda row: -row.max_abs
-    )
+    _insert_casts(twin, halves, floats, KINDS[kind])
+    scanned = ranges.values() if kind == "fp16" else ()
+    near = sorted((r for r in scanned if r.near_overflow), key=lambda r: -r.max_abs)
     subnormal = sorted(
-        (row for row in ranges.values() if row.subnormal_share > 0),
-        key=lambda row: -row.subnormal_share,
+        (r for r in scanned if r.subnormal_share > 0), key=lambda r: -r.subnormal_share
     )
     report = HalfReport(
-        len(chosen),
+        len(halves),
         len(reasons),
         dict(sorted(reasons.items())),
-        {row.name: row.max_abs for row in near} if kind == "fp16" else {},
-        {row.name: round(row.subnormal_share, 6) for row in subnormal[:SHOWN]}
-        if kind == "fp16"
-        else {},
+        {r.name: r.max_abs for r in near},
+        {r.name: round(r.subnormal_share, 6) for r in subnormal[:SHOWN]},
     )
     return twin, report
-
-
-def _name(node: NodeProto) -> str:
-    return node.name or str(node.output[0])
 
 
 def _obstacle(
     node: NodeProto,
     view: GraphView,
     ranges: Mapping[str, TensorRange],
-    shapes: Mapping[str, onnx.TypeProto.Tensor],
-    floats: set[str],
+    types: Types,
+    floats: Collection[str],
     kind: str,
 ) -> str | None:
     """Why ``node`` must stay in float32, or None."""
-    if node.op_type in FLOAT32_OPS or node.domain not in ("", "ai.onnx"):
+    if node.op_type in FLOAT32_OPS or node.domain not in STANDARD:
         return f"{node.op_type} needs float32"
-    if any(
-        name in floats and name in view.initializers and _underflows(view, name, kind)
-        for name in node.input
-    ):
-        return TINY
     if kind != "fp16":
         return None
+    constants = (name for name in node.input if name in floats and name in view.initializers)
+    if any(_loses_meaning(view.constant(name)) for name in constants):
+        return TINY
     for name in (*node.input, *node.output):
         if name in ranges and ranges[name].near_overflow:
             return f"{name} reaches {ranges[name].max_abs:.4g}"
     if node.op_type in SUMMING and node.output[0] in ranges:
-        before, after = (
-            static_shape(_batch_one(shapes.get(n))) for n in (node.input[0], node.output[0])
-        )
-        count = np.prod(before) / np.prod(after) if before and after else 1.0
-        total = ranges[node.output[0]].max_abs * (
-            1.0 if node.op_type == "ReduceSum" else float(count)
-        )
+        total = ranges[node.output[0]].max_abs
+        if node.op_type != "ReduceSum":
+            before = static_shape(types.get(node.input[0]), unknown=1)
+            after = static_shape(types.get(node.output[0]), unknown=1)
+            total *= float(np.prod(before) / np.prod(after)) if before and after else 1.0
         if total > MAX_HALF / 2:
             return f"its sum reaches {total:.4g}"
     return None
 
 
-def _batch_one(made: onnx.TypeProto.Tensor | None) -> onnx.TypeProto.Tensor | None:
-    """The type with 1 for every open dimension."""
-    if made is None:
-        return None
-    closed = onnx.TypeProto.Tensor()
-    closed.CopyFrom(made)
-    for dim in closed.shape.dim:
-        if not dim.HasField("dim_value"):
-            dim.dim_value = 1
-    return closed
+def _loses_meaning(values: NDArray[np.generic] | None) -> bool:
+    """Whether float16 makes a scalar zero or subnormal, or any value of a constant infinite.
 
-
-def _underflows(view: GraphView, name: str, kind: str) -> bool:
-    """Whether a constant changes its meaning: a scalar that becomes zero or subnormal, any value
-    that overflows.
-
-    Single weights that vanish among thousands change a result by less than half precision itself
-    does.
+    Single weights that vanish among thousands change a result by less than half precision does.
     """
-    values = np.asarray(view.constant(name), np.float64)
-    size = np.abs(values[values != 0])
-    if not size.size or kind != "fp16":
+    exact = np.asarray(values, np.float64)
+    size = np.abs(exact[exact != 0])
+    if not size.size:
         return False
-    return bool(size.max() > MAX_HALF or (values.size == 1 and size.min() < 2.0**-14))
+    return bool(size.max() > MAX_HALF or (exact.size == 1 and size.min() < 2.0**-14))
 
 
 def _constants_to_initializers(model: ModelProto) -> None:
@@ -245,96 +180,90 @@ def _constants_to_initializers(model: ModelProto) -> None:
             model.graph.node.remove(node)
 
 
-def _insert_casts(model: ModelProto, chosen: set[int], floats: set[str], half: int) -> None:
-    """Gives the chosen nodes half inputs and outputs, with a Cast wherever the two types meet, in
-    place.
+def _insert_casts(model: ModelProto, halves: set[int], floats: set[str], half: int) -> None:
+    """Gives nodes half inputs and outputs, with a Cast wherever the two types meet, in place.
 
-    A tensor keeps its name in the type in which it is made; its cast twin is ``name_half`` or
+    A tensor keeps its name in the type in which it is computed; its cast twin is ``name_half`` or
     ``name_float``.
+
+    Args:
+        halves: ``id`` of the nodes.
+        floats: names of the float32 tensors.
+        half: the data type.
     """
     graph = model.graph
-    outputs = {value.name for value in graph.output}
-    made_half = {
-        name for node in graph.node if id(node) in chosen for name in node.output if name in floats
+    in_half = {
+        name for node in graph.node if id(node) in halves for name in node.output if name in floats
     }
-    renamed = {
-        name: f"{name}_half" for name in made_half & outputs
-    }  # an output keeps its name and type
+    # an output of the model keeps its name and type
+    renamed = {value.name: f"{value.name}_half" for value in graph.output if value.name in in_half}
     weights = {tensor.name: tensor for tensor in graph.initializer if tensor.name in floats}
-    ready: set[str] = set()  # cast twins that exist
-    extra: dict[str, TensorProto] = {}
-    nodes: list[NodeProto] = []
+    twins: set[str] = set()  # cast twins that exist
+    half_weights: dict[str, TensorProto] = {}
     kept_weights: set[str] = set()
+    nodes: list[NodeProto] = []
 
     def cast(source: str, target: str, to: int) -> str:
-        if target not in ready:
-            ready.add(target)
+        if target not in twins:
+            twins.add(target)
             nodes.append(_cast(source, target, to))
         return target
 
-    for node in list(graph.node):
+    for node in graph.node:
         if node.op_type in SHAPE_ONLY:
             node.input[0] = renamed.get(node.input[0], node.input[0])
             nodes.append(node)
             continue
-        is_half = id(node) in chosen
+        is_half = id(node) in halves
         for place, name in enumerate(node.input):
-            if name not in floats:
-                continue
-            if name in weights:
-                if is_half:
-                    twin = f"{name}_half"
-                    extra.setdefault(twin, _half_tensor(weights[name], twin, half))
-                    node.input[place] = twin
-                else:
-                    kept_weights.add(name)
-            elif is_half and name not in made_half:
+            if name in weights and is_half:
+                twin = f"{name}_half"
+                half_weights.setdefault(twin, _half_tensor(weights[name], twin, half))
+                node.input[place] = twin
+            elif name in weights:
+                kept_weights.add(name)
+            elif name in floats and is_half and name not in in_half:
                 node.input[place] = cast(name, f"{name}_half", half)
             elif is_half:
                 node.input[place] = renamed.get(name, name)
-            elif name in made_half:
-                node.input[place] = (
-                    name if name in renamed else cast(name, f"{name}_float", TensorProto.FLOAT)
-                )
-        if is_half:
-            for place, name in enumerate(node.output):
-                node.output[place] = renamed.get(name, name)
+            elif name in in_half and name not in renamed:
+                node.input[place] = cast(name, f"{name}_float", TensorProto.FLOAT)
         nodes.append(node)
-        for name in node.output:
-            original = name.removesuffix("_half")
-            if renamed.get(original) == name:
-                cast(name, original, TensorProto.FLOAT)
-    rest = [
-        tensor
-        for tensor in graph.initializer
-        if tensor.name not in weights or tensor.name in kept_weights
-    ]
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    kept = [TensorProto.FromString(tensor.SerializeToString()) for tensor in rest]
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(copies)
-    graph.initializer.extend([*kept, *extra.values()])
+        for place, name in enumerate(node.output):
+            if is_half and name in renamed:
+                node.output[place] = renamed[name]
+                cast(renamed[name], name, TensorProto.FLOAT)
+    rest = [t for t in graph.initializer if t.name not in weights or t.name in kept_weights]
+    _replace_nodes(model, nodes)
+    kept = copy.deepcopy(rest)
+    del graph.initializer[:]
+    graph.initializer.extend([*kept, *half_weights.values()])
+
+
+def _replace_nodes(model: ModelProto, nodes: list[NodeProto]) -> None:
+    """Puts ``nodes``, some of which are the model's own, in place of its nodes."""
+    copies = copy.deepcopy(nodes)  # deleted messages lose their content
+    del model.graph.node[:], model.graph.value_info[:]
+    model.graph.node.extend(copies)
 
 
 def _half_tensor(tensor: TensorProto, name: str, half: int) -> TensorProto:
     values: NDArray[np.float32] = numpy_helper.to_array(tensor)
-    return numpy_helper.from_array(values.astype(onnx.helper.tensor_dtype_to_np_dtype(half)), name)
+    return numpy_helper.from_array(values.astype(helper.tensor_dtype_to_np_dtype(half)), name)
 
 
 def emulated(model: ModelProto) -> ModelProto:
-    """A float32 twin of a half precision model that rounds every half tensor, weights too, and sums
-    in float32.
+    """A float32 twin of a half precision model: rounds every half tensor, sums in float32.
 
-    That is what GPU kernels do. An engine without half kernels does not: onnxruntime's CPU computes
-        whole chains of
-    float16 operators in float32 and drops the casts between them, so that nothing overflows there.
+    GPU kernels compute so. An engine without half kernels does not: onnxruntime's CPU computes
+    whole chains of float16 operators in float32 and drops the casts between them, so nothing
+    overflows there.
     """
-    twin = ModelProto()
-    twin.CopyFrom(model)
+    twin = copy.deepcopy(model)
     halves = {
-        name: made.elem_type
-        for name, made in infer(twin).items()
-        if made.elem_type in KINDS.values()
+        name: type_.elem_type
+        for name, type_ in infer(twin).items()
+        if type_.elem_type in KINDS.values()
     }
     nodes: list[NodeProto] = []
     for node in twin.graph.node:
@@ -348,9 +277,7 @@ def emulated(model: ModelProto) -> ModelProto:
             if not casts:
                 nodes.append(_cast(f"{name}_exact", f"{name}_rounded", halves[name]))
             nodes.append(_cast(f"{name}_rounded", name, TensorProto.FLOAT, "float"))
-    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del twin.graph.node[:], twin.graph.value_info[:]
-    twin.graph.node.extend(copies)
+    _replace_nodes(twin, nodes)
     for tensor in twin.graph.initializer:
         if tensor.name in halves:
             values = numpy_helper.to_array(tensor).astype(np.float32)
@@ -359,4 +286,4 @@ def emulated(model: ModelProto) -> ModelProto:
 
 
 def _cast(source: str, target: str, to: int, suffix: str = "cast") -> NodeProto:
-    return onnx.helper.make_node("Cast", [source], [target], f"{target}_{suffix}", to=to)
+    return helper.make_node("Cast", [source], [target], f"{target}_{suffix}", to=to)

@@ -1,10 +1,8 @@
-"""The real images that a target is verified on: the bundle's golden ones, its run's test images, a
-folder.
-"""
+"""The images that a target is verified on: golden images, the run's test images, a folder's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,20 +11,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import runtime
+from compress.data.artifact import TEST, DataArtifact
 from compress.engine.errors import ExportError
 from runtime import golden
 from runtime.bundle import GOLDEN, Bundle
 from runtime.errors import ImageError
-from runtime.preprocess import PreprocessSpec, decode, geometry
+from runtime.preprocess import Geometry, ImageLike, PreprocessSpec, decode, geometry
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 MAX_IMAGES = 64
-TEST_IMAGES = Path("data") / "test.npy"  # in a run's folder, beside the bundle
-# Width and height as multiples of S: a bundle's golden images may have the model's own size, at
-# which nothing is resized.
+DATA = "data"  # the stage's folder in a run, beside the bundle
+# Width and height as multiples of S: golden images may have the model's own size, at which nothing
+# is resized.
 OTHER_SIZES = ((2.6, 1.7), (1.3, 3.1), (0.8, 1.1))
-
-MADE_LARGER = 36  # images of which such copies are made
+RESIZED = 36  # images that copies of other sizes are made of
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Pictures:
         whole: upright RGB images of any size.
         pixels: the same in the bundle's geometry, uint8 (n, S, S, 3).
         source: where they come from, in words.
-        skipped: files that are no readable images.
+        skipped: unreadable files.
     """
 
     whole: list[Image.Image]
@@ -50,23 +48,23 @@ class Pictures:
         return runtime.normalize(self.pixels, spec)
 
     def many_sizes(self, spec: PreprocessSpec) -> list[Image.Image]:
-        """Images of several sizes: the given ones, and enlarged or reduced copies of the first
-        few.
-        """
+        """The images, and enlarged or reduced copies of the first few."""
         out = [image for image in self.whole if min(image.size) != spec.resize]
-        for index, image in enumerate(self.whole[:MADE_LARGER]):
+        for index, image in enumerate(self.whole[:RESIZED]):
             wide, high = OTHER_SIZES[index % len(OTHER_SIZES)]
-            size = (
-                max(1, round(wide * spec.size) + index),
-                max(1, round(high * spec.size) - index % 3),
-            )
-            out.append(image.resize(size, Image.Resampling.LANCZOS))
+            width = max(1, round(wide * spec.size) + index)
+            height = max(1, round(high * spec.size) - index % 3)
+            out.append(image.resize((width, height), Image.Resampling.LANCZOS))
         return out
 
 
+def crops(images: Iterable[ImageLike], spec: Geometry) -> NDArray[np.uint8]:
+    """Images of any size in a model's geometry, uint8 (n, S, S, 3)."""
+    return np.stack([geometry(decode(image), spec) for image in images])
+
+
 def gather(bundle: Bundle, folder: Path | None = None) -> Pictures:
-    """The golden images, up to 64 of the run's test images where the bundle lies in a run, and
-    those in ``folder``.
+    """Golden images, up to 64 test images where the bundle lies in a run, and those in ``folder``.
 
     Raises:
         ExportError: no image at all, or a folder without readable images.
@@ -76,34 +74,34 @@ def gather(bundle: Bundle, folder: Path | None = None) -> Pictures:
     skipped: list[str] = []
     if GOLDEN in bundle.manifest["files"]:
         vectors = golden.read(bundle.path / GOLDEN)
-        whole += [
-            decode(vectors[f"img_{index}"].tobytes()) for index in range(len(vectors["decoded"]))
-        ]
-        sources.append(f"{len(whole)} golden")
+        count = len(vectors["decoded"])
+        whole += [decode(vectors[f"img_{index}"].tobytes()) for index in range(count)]
+        sources.append(f"{count} golden")
     tests = _test_images(bundle)
     if tests:
         whole += tests
         sources.append(f"{len(tests)} test")
     if folder is not None:
-        found, skipped = from_folder(folder)
-        whole += found
-        sources.append(f"{len(found)} of --images")
+        readable, skipped = from_folder(folder)
+        whole += readable
+        sources.append(f"{len(readable)} of --images")
     if not whole:
         raise ExportError(
             "there is no image to verify a target on",
             got=f"no {GOLDEN} in {bundle.path}",
             remedy="say --images DIR",
         )
-    pixels = np.stack([geometry(image, bundle.preprocess) for image in whole])
+    pixels = crops(whole, bundle.preprocess)
     return Pictures(whole, pixels, " + ".join(sources), tuple(skipped))
 
 
 def _test_images(bundle: Bundle) -> list[Image.Image]:
     """Images spread over the run's test set, (n, S, S, 3) as the run prepared them."""
-    file = bundle.path.resolve().parent / TEST_IMAGES
-    if not file.is_file():
+    data = DataArtifact(bundle.path.resolve().parent / DATA)
+    try:
+        images = data.images(TEST).pixels
+    except (OSError, ValueError):  # the bundle lies in no run
         return []
-    images = np.load(file, mmap_mode="r", allow_pickle=False)
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
         return []
     chosen = np.linspace(0, len(images) - 1, min(MAX_IMAGES, len(images))).astype(int)
@@ -111,29 +109,24 @@ def _test_images(bundle: Bundle) -> list[Image.Image]:
 
 
 def from_folder(folder: Path) -> tuple[list[Image.Image], list[str]]:
-    """Up to 64 images spread over a folder and those below it, and the names of files that are no
-    readable images.
+    """Up to 64 images spread over a folder and those below it, and the names of unreadable files.
 
     Raises:
         ExportError: no readable image.
     """
-    files: Sequence[Path] = (
-        sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        if folder.is_dir()
-        else []
-    )
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if len(files) > MAX_IMAGES:
         files = [files[index] for index in np.linspace(0, len(files) - 1, MAX_IMAGES).astype(int)]
-    found, skipped = [], []
+    readable, skipped = [], []
     for file in files:
         try:
-            found.append(decode(file))
+            readable.append(decode(file))
         except ImageError:
             skipped.append(file.name)
-    if not found:
+    if not readable:
         raise ExportError(
             "--images holds no readable image",
             got=f"{folder} with {len(skipped)} unreadable files",
             expected=f"a folder of {', '.join(sorted(SUFFIXES))}",
         )
-    return found, skipped
+    return readable, skipped

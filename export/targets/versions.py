@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import onnx
-from onnx import ModelProto, version_converter
+import copy
+
+from onnx import ModelProto, helper, version_converter
 
 from compress.engine.errors import ExportError
 from export.onnx.convert import MAX_IR, MAX_OPSET, MIN_OPSET
+from export.onnx.graph import STANDARD
 
 MIN_IR = 8  # of opset 18
 
 
 def with_opset(model: ModelProto, opset: int) -> ModelProto:
-    """A copy in another opset, by ONNX's version converter; the IR version is the lowest that the
-    opset allows.
+    """A copy in another opset, by ONNX's version converter, with the lowest IR version it allows.
 
     Raises:
-        ExportError: an opset outside 18..22, or an operator that the converter cannot carry over.
+        ExportError: an opset outside 18..22, or an operator that the converter cannot convert.
     """
     if not MIN_OPSET <= opset <= MAX_OPSET:
-        raise ExportError(
-            "opset cannot be exported", got=opset, expected=f"{MIN_OPSET}..{MAX_OPSET}"
-        )
-    foreign = sorted({entry.domain for entry in model.opset_import} - {"", "ai.onnx"})
+        expected = f"{MIN_OPSET}..{MAX_OPSET}"
+        raise ExportError("opset cannot be exported", got=opset, expected=expected)
+    foreign = sorted({entry.domain for entry in model.opset_import} - STANDARD)
+    if foreign:
+        got = f"operators of {foreign[0]}"
+        raise ExportError(f"opset {opset}", got=got, expected="standard operators only")
     try:
-        made = version_converter.convert_version(model, opset) if not foreign else None
+        converted = version_converter.convert_version(model, opset)
     except Exception as error:  # the converter raises RuntimeError for all it cannot do
         raise ExportError(
             f"the graph cannot be written in opset {opset}",
@@ -32,16 +35,11 @@ def with_opset(model: ModelProto, opset: int) -> ModelProto:
             expected="operators that ONNX's version converter knows",
             remedy=f"build again with --set export.opset={opset}",
         ) from error
-    if made is None:
-        raise ExportError(
-            f"opset {opset}", got=f"operators of {foreign[0]}", expected="standard operators only"
-        )
-    twin = ModelProto()
-    twin.CopyFrom(model)
-    twin.graph.CopyFrom(made.graph)
+    twin = copy.deepcopy(model)
+    twin.graph.CopyFrom(converted.graph)
     twin.graph.name = model.graph.name
     del twin.opset_import[:], twin.graph.value_info[:]
-    twin.opset_import.append(onnx.helper.make_opsetid("", opset))
+    twin.opset_import.append(helper.make_opsetid("", opset))
     twin.ir_version = max(lowest_ir(twin), MIN_IR)
     return twin
 
@@ -60,19 +58,16 @@ def with_ir(model: ModelProto, ir: int) -> ModelProto:
             expected=f"{low}..{MAX_IR} for opset {opset_of(model)}",
             remedy="choose an older opset for an older IR version",
         )
-    twin = ModelProto()
-    twin.CopyFrom(model)
+    twin = copy.deepcopy(model)
     twin.ir_version = ir
     return twin
 
 
 def opset_of(model: ModelProto) -> int:
     """The version of the standard operators."""
-    return int(
-        next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    )
+    return next(entry.version for entry in model.opset_import if entry.domain in STANDARD)
 
 
 def lowest_ir(model: ModelProto) -> int:
     """The oldest IR version that may state the model's opsets."""
-    return int(onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True))
+    return int(helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True))

@@ -1,6 +1,4 @@
-"""The teacher as one ONNX file, image tower and both heads: it is measured exactly as the student
-is.
-"""
+"""The teacher as one ONNX file, image tower and class heads, measured exactly as the student is."""
 
 from __future__ import annotations
 
@@ -9,14 +7,14 @@ import torch.nn.functional as F
 from onnx import ModelProto
 from torch import Tensor, nn
 
+from compress.teacher.artifact import Heads
 from export.onnx.convert import to_onnx
 
 OUTPUTS = ("logits", "zero_shot_logits")
 
 
 class TeacherClassifier(nn.Module):
-    """``images (B, 3, S, S) -> (logits (B, K), zero_shot_logits (B, K))``, both ``logit_scale *
-    cosine``.
+    """``images (B, 3, S, S) -> (logits, zero_shot_logits)``, ``logit_scale * cosine``, each (B, K).
 
     Args:
         tower: ``(B, 3, S, S) -> (B, D)``, not normalized.
@@ -36,15 +34,19 @@ class TeacherClassifier(nn.Module):
         self.register_buffer("probe", logit_scale * probe.float())
         self.register_buffer("zero_shot", logit_scale * zero_shot.float())
 
+    @classmethod
+    def of(cls, tower: nn.Module, heads: Heads) -> TeacherClassifier:
+        """The classifier of a run's heads."""
+        probe, zero_shot = torch.tensor(heads.probe), torch.tensor(heads.zero_shot)
+        return cls(tower, probe, zero_shot, heads.logit_scale)
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = F.normalize(self.tower(images), dim=-1)
         return F.linear(features, self.probe), F.linear(features, self.zero_shot)
 
 
 class ZeroShotClassifier(nn.Module):
-    """``images (B, 3, S, S) -> logits (B, K)``: ``logit_scale * cosine`` with the class texts; as
-    above, without a probe.
-    """
+    """``images (B, 3, S, S) -> logits (B, K)``: a teacher without a probe."""
 
     zero_shot: Tensor
 
@@ -60,8 +62,7 @@ class ZeroShotClassifier(nn.Module):
 def teacher_to_onnx(
     classifier: TeacherClassifier | ZeroShotClassifier, size: int, *, opset: int = 20
 ) -> ModelProto:
-    """The float32 ONNX form of a teacher with output ``logits``, and ``zero_shot_logits`` beside a
-    probe's.
+    """A teacher in float32 ONNX: output ``logits``, and of a probe's also ``zero_shot_logits``.
 
     torch's fused attention path is switched off while exporting: its operator has no ONNX form.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from onnx import NodeProto, TensorProto
 
-from export.onnx.qdq import GraphView
+from export.onnx.graph import GraphView
 
 UNSUPPORTED = frozenset(
     {

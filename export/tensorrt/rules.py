@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
-from export.onnx.qdq import GraphView
+from export.onnx.graph import GraphView
 from export.tensorrt import operators as tensorrt_operators
 from export.tensorrt.operators import name_of as _name
 

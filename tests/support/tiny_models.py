@@ -167,6 +167,7 @@ def _make_inputs(root: Path) -> None:
     (data / "classes.json").write_text(json.dumps(rows))
     np.save(data / "shots.npy", pictures(classes * shots))
     np.save(data / "test.npy", pictures(24))
+    (data / "test.json").write_text(json.dumps(lines(24, "label")))
     (data / "shots.json").write_text(json.dumps(lines(classes * shots, "label")))
     np.save(generate / "synthetic.npy", pictures(classes * made))
     records = [

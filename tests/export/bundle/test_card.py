@@ -65,9 +65,9 @@ def test_the_python_that_is_shown_is_python(card: str) -> None:
 
 @pytest.mark.parametrize(
     ("shots", "words"),
-    [(1, "1 labelled image per"), (4, "4 labeled images per"), ("all", "every labelled")],
+    [(1, "1 labelled image per"), (4, "4 labelled images per"), ("all", "every labelled")],
 )
-def test_the_number_of_shots_is_told(shots: int | str, words: str) -> None:
+def test_the_card_states_the_number_of_shots(shots: int | str, words: str) -> None:
     assert words in model_card(provenance(shots=shots), ["a", "b"], [])
 
 

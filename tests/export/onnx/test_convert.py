@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from compress.engine.errors import ExportError, ParityError
 from compress.quantize.graph import PreparedStudent, convert
 from export.onnx.convert import save, to_onnx
+from export.onnx.graph import GraphView
 from export.onnx.parity import compare, onnx_logits, require
-from export.onnx.qdq import GraphView, to_uint8
+from export.onnx.qdq import to_uint8
 from export.tensorrt.rules import tensorrt_ready
 
 
@@ -47,7 +48,6 @@ def logits(model: ModelProto, pictures: Tensor, optimize: bool = True) -> np.nda
 
 
 # -- the exporter
-# ---------------------------------------------------------------------------------------------------
 
 
 def test_the_contract_of_a_file(fp32: ModelProto, int8: ModelProto) -> None:
@@ -119,7 +119,6 @@ def test_weights_are_stored_as_int8(int8: ModelProto, fp32: ModelProto) -> None:
 
 
 # -- int8 -> uint8
-# --------------------------------------------------------------------------------------------------
 
 
 def quantizers(model: ModelProto) -> list[tuple[np.ndarray, float, bool]]:
@@ -198,11 +197,12 @@ def test_the_original_is_untouched_and_cannot_be_rewritten_twice(int8: ModelProt
 
 
 def test_uint8_runs_in_quantized_kernels(tmp_path: Path, int8: ModelProto) -> None:
-    from runtime.backends.onnxruntime import is_quantized, quantized_kernels
+    from runtime.backends import BACKENDS
+    from runtime.backends.onnxruntime import quantized_kernels
 
     kernels = quantized_kernels(save(to_uint8(int8), tmp_path / "u8.onnx"))
     assert (
-        is_quantized(kernels)
+        BACKENDS["onnxruntime"].is_quantized(kernels)
         and kernels["QLinearConv"] == 4
         and kernels["QLinearAdd"] == 1
         and kernels["QGemm"] == 1
@@ -211,7 +211,6 @@ def test_uint8_runs_in_quantized_kernels(tmp_path: Path, int8: ModelProto) -> No
 
 
 # -- parity
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_every_file_computes_what_was_trained(
@@ -260,7 +259,6 @@ def test_a_wrong_file_names_image_difference_and_tolerance(
 
 
 # -- what TensorRT asks for
-# -----------------------------------------------------------------------------------------
 
 
 def test_the_int8_file_is_ready_and_the_uint8_file_is_not(

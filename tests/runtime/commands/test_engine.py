@@ -122,8 +122,7 @@ def test_the_export_row_writes_nothing_into_the_bundle(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     use_stand_in(monkeypatch, tmp_path)
-    module, _, function = table.BUILDERS["tensorrt"].partition(":")
-    rows = getattr(__import__(module, fromlist=[function]), function)(bundle)
+    rows = table.ENGINES["tensorrt"](bundle)
     assert (
         rows["fp32 engine"]["state"] == "verified"
         and str(tmp_path / "cache") in rows["fp32 engine"]["file"]

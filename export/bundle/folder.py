@@ -1,0 +1,41 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from compress.engine.errors import ExportError
+from runtime.bundle import MANIFEST, Bundle
+
+
+@contextlib.contextmanager
+def scratch_beside(goal: Path) -> Iterator[Path]:
+    """A scratch folder on the same file system as ``goal``, removed afterwards."""
+    goal = goal.resolve()
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{goal.name}.export-", dir=goal.parent) as scratch:
+        yield Path(scratch)
+
+
+def require_new(folder: Path, remedy: str) -> None:
+    """Raises ExportError if a folder exists."""
+    if folder.exists():
+        raise ExportError(f"{folder} exists already", expected="a new folder", remedy=remedy)
+
+
+def require_empty(folder: Path) -> None:
+    """Raises ExportError if a folder exists and holds anything, or is a file."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        remedy = "remove it or choose another name"
+        raise ExportError(f"{folder} is not empty", expected="a new folder", remedy=remedy)
+
+
+def copy_bundle(bundle: Bundle, folder: Path) -> None:
+    """Copies the manifest and the files it lists, nothing else that may lie beside them."""
+    for name in [*bundle.manifest["files"], MANIFEST]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle.path / name, folder / name)

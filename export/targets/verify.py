@@ -1,0 +1,106 @@
+"""Verifies a target: by onnxruntime, else by onnx's reference evaluator, else it is unverified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from onnx import ModelProto
+
+from compress.engine.errors import ExportError
+from export.onnx.convert import save
+from export.targets import half, parity
+from export.targets.parity import SourceModel, TargetParity
+from export.targets.table import BASES, Target
+from runtime.errors import BackendError
+from runtime.files.manifest import STATES
+
+VERIFIED, UNVERIFIED = STATES
+
+
+@dataclass(frozen=True)
+class TargetVerdict:
+    """The result of a check: its state, why, and the numbers where anything ran."""
+
+    state: str
+    why: str
+    parity: TargetParity | None
+
+
+def verify(
+    target: Target, model: ModelProto, file: Path, source: SourceModel, scratch: Path
+) -> TargetVerdict:
+    """The verdict on a written target.
+
+    Args:
+        model: the graph in ``file``.
+        scratch: an existing folder.
+
+    Raises:
+        ParityError: the target computes something else than its source.
+    """
+    base, key = BASES[target.base], target.key
+    rounding, rounded = "", None
+    if base.half and not target.takes_image:
+        rounded = _with_rounding(target, model, source, scratch)
+        rounding = f", and with every {base.half} tensor rounded (parity is of that run)"
+    try:
+        runner = parity.load(file)
+    except BackendError as error:
+        refusal = str(error.got or error.what)
+        return _without_onnxruntime(target, model, source, refusal, rounding, rounded)
+    engine = f"onnxruntime {runner.versions['onnxruntime']} {runner.provider}"
+    if target.takes_image:
+        ran = parity.whole_images(key, runner, model, source, base.share, engine)
+    else:
+        ran = parity.against_source(key, runner, source, base.share, engine)
+    why = f"{_likeness(ran)} {_where(ran)}{rounding}"
+    return TargetVerdict(VERIFIED, why, rounded or ran)
+
+
+def _with_rounding(
+    target: Target, model: ModelProto, source: SourceModel, scratch: Path
+) -> TargetParity:
+    """Parity with every half tensor rounded: float32 kernels would hide an overflow."""
+    base = BASES[target.base]
+    name = target.file.replace(".ort", ".onnx")
+    runner = parity.load(save(half.emulated(model), scratch / "rounded" / name))
+    version = runner.versions["onnxruntime"]
+    engine = f"onnxruntime {version} in float32, every {base.half} tensor rounded"
+    return parity.against_source(target.key, runner, source, base.share, engine)
+
+
+def _without_onnxruntime(
+    target: Target,
+    model: ModelProto,
+    source: SourceModel,
+    refusal: str,
+    rounding: str,
+    rounded: TargetParity | None,
+) -> TargetVerdict:
+    also = f"; the same as {source.key} in float32{rounding}" if rounded else ""
+    if target.is_ort or target.takes_image:
+        why = f"unverified here: {refusal}; no other engine reads it{also}"
+        return TargetVerdict(UNVERIFIED, why, rounded)
+    share = BASES[target.base].share
+    try:
+        ran = parity.with_reference_evaluator(target.key, model, source, share)
+    except ExportError:  # it ran, and computes something else
+        raise
+    except Exception as error:  # the evaluator raises anything for an operator that it lacks
+        evaluator = f"onnx's reference evaluator: {type(error).__name__} {str(error)[:100]}"
+        why = f"unverified here: {refusal}; {evaluator.rstrip()}{also}"
+        return TargetVerdict(UNVERIFIED, why, rounded)
+    why = f"the same as {_where(ran)}{rounding}; no engine here runs it: {refusal}"
+    return TargetVerdict(VERIFIED, why, rounded or ran)
+
+
+def _where(ran: TargetParity) -> str:
+    return f"{ran.against} on {ran.images} images ({ran.images_from}), run by {ran.engine}"
+
+
+def _likeness(ran: TargetParity) -> str:
+    if ran.pixel_max is None:
+        return "the same as"
+    pixels = f"pixels at most {ran.pixel_max:.0f}/255 apart (mean {ran.pixel_mean:.2g})"
+    return f"{pixels} and {ran.agreement:.1%} the same labels as the reference preprocessing with"
