@@ -1,0 +1,48 @@
+"""Options of a build -> settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compress.engine import options
+from compress.engine.errors import ConfigError
+from compress.engine.options import run_name, settings_for, with_root
+
+
+def test_options_win_over_the_world_and_overrides_over_all() -> None:
+    resolved = settings_for(shots=2, student="resnet18", overrides={"data": {"shots": 3}})
+    assert (resolved.data.shots, resolved.distill.student, resolved.distill.init) == (
+        3,
+        "resnet18",
+        "timm",
+    )
+
+
+def test_one_source_of_images() -> None:
+    with pytest.raises(ConfigError, match="more than one source"):
+        settings_for("petals", data="somewhere")
+    assert settings_for(classes=["rose", "iris"]).data.shots == 0
+
+
+def test_an_explicit_strategy_disables_probing() -> None:
+    assert settings_for().generate.probing.candidates
+    resolved = settings_for(overrides={"generate": {"strategy": "cls2img"}})
+    assert resolved.generate.probing.candidates == ()
+
+
+def test_without_a_hub_a_folder_gets_the_embedded_world_and_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "hub_answers", lambda: False)
+    resolved = settings_for(data=tmp_path)
+    assert resolved.teacher.name == "petals" and "the model hub cannot" in resolved.notes[0]
+    monkeypatch.setattr(options, "hub_answers", lambda: True)
+    assert settings_for(data=tmp_path).teacher.name == "ViT-L-14/openai"
+
+
+def test_names_and_places_of_a_run(tmp_path: Path) -> None:
+    assert run_name(settings_for(seed=3)) == "petals-4shot-s3"
+    assert run_name(settings_for(classes=["rose", "iris"])) == "2-classes-0shot-s0"
+    assert with_root(settings_for("petals"), tmp_path).data.root == tmp_path / "datasets"
