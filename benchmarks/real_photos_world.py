@@ -1,14 +1,12 @@
-"""Stand-ins for foundation models, trained on real photos: a CLIP-style teacher and a generator of
-its embeddings.
+"""Stand-ins for foundation models, trained on real photos: a CLIP teacher and a generator.
 
-They play the part that models pretrained on the web play elsewhere, so they see the whole train
-split of the data set, with captions that tell the class name and nothing more. The networks and
-training loops are those of the embedded world (``compress.petals``); three things differ. Every
-caption of a class matches every photo of it, because such captions tell no more (UniCL, Yang et al.
-2022). A linear layer has to tell the photo's 4 x 4 thumbnail from its embedding, which
-keeps there what captions on the web tell and a class name does not: what is around, and in which
-    colors. Photos have
-an up: they are mirrored, not turned.
+They play the part of models pretrained on the web, so they see the whole train split of the data
+set, with captions that give the class name and nothing more. The networks and training loops are
+those of the embedded world (``benchmarks.petals_training``); three things differ. Every caption of
+a class matches every photo of it, because such captions distinguish no more (UniCL, Yang et al.
+2022). A linear layer has to predict the photo's 4 x 4 thumbnail from its embedding, which keeps
+there what captions on the web describe and a class name does not: surroundings and colors. Photos
+have an up: they are mirrored, not turned.
 
     phase        makes                                    samples, cpu    gpu
     photos       the photos of the train split, 32 px     -               -
@@ -26,7 +24,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +37,13 @@ from torch.nn import functional
 
 import runtime
 from benchmarks.petals_training import train
+from benchmarks.petals_training.captions import tokenizer_of
 from benchmarks.petals_training.evaluate import top1
 from benchmarks.petals_training.files import save_teacher
 from benchmarks.petals_training.loop import mirrored, optimize, shifted
 from benchmarks.petals_training.phase import Phase
 from benchmarks.petals_training.train_clip import MAX_LOG_SCALE, contrastive_loss
 from benchmarks.petals_training.train_generator import embed_all, save_decoder, train_decoder
-from benchmarks.real_photos import GUIDANCE_SCALE, STEPS
 from compress.data.folders import open_folder
 from compress.data.split import Source, Split
 from compress.engine.config import CLIP_TEMPLATES, DataSettings
@@ -60,40 +58,28 @@ THUMBNAIL = 4  # edge in pixels
 THUMBNAIL_WEIGHT = 1.0
 SHOWN = 4  # columns of each kind in the contact sheet
 GENERATED_PER_CLASS = 50  # that the figures about the generator are taken on
+STEPS, GUIDANCE_SCALE = 12, 2.0  # of the generator; inferred
 
 
 @dataclass(frozen=True)
-class Scale:
-    """How much training: samples by phase, and rows per update."""
+class TrainingScale:
+    """How long to train: samples of the phases that learn, and rows per update."""
 
-    samples: dict[str, int]
+    teacher: int
+    prior: int
+    generator: int
     teacher_batch: int
     decoder_batch: int
 
-    def times(self, factor: float) -> Scale:
-        """The same with ``factor`` times the samples."""
-        return replace(
-            self, samples={phase: int(count * factor) for phase, count in self.samples.items()}
-        )
+    @property
+    def samples(self) -> dict[str, int]:
+        """Samples of every phase."""
+        return {phase: getattr(self, phase, 0) for phase in PHASES}
 
 
 SCALES = {
-    "cpu": Scale(
-        {"photos": 0, "teacher": 300_000, "prior": 300_000, "generator": 220_000, "evaluate": 0},
-        192,
-        64,
-    ),
-    "gpu": Scale(
-        {
-            "photos": 0,
-            "teacher": 5_000_000,
-            "prior": 2_000_000,
-            "generator": 6_000_000,
-            "evaluate": 0,
-        },
-        512,
-        256,
-    ),
+    "cpu": TrainingScale(300_000, 300_000, 220_000, teacher_batch=192, decoder_batch=64),
+    "gpu": TrainingScale(5_000_000, 2_000_000, 6_000_000, teacher_batch=512, decoder_batch=256),
 }
 
 
@@ -117,7 +103,7 @@ class PhotoJob(train.Job):
     """A training run on the photos of a folder (``train/<class>/``, ``test/<class>/``)."""
 
     data: Path
-    scale: Scale
+    scale: TrainingScale
 
     def facts(self, phase: str) -> dict[str, Any]:
         """As every job's, and which photos."""
@@ -203,7 +189,7 @@ def _photos(job: PhotoJob) -> None:
 
 def _teacher(job: PhotoJob) -> None:
     photos, phase = job.pictures(), job.phase("teacher")
-    tokenizer = Tokenizer.of_texts(text for texts in photos.texts for text in texts)
+    tokenizer = tokenizer_of(text for texts in photos.texts for text in texts)
     model = train_photo_teacher(
         phase, photos, tokenizer, job.samples["teacher"], job.scale.teacher_batch
     )
@@ -237,8 +223,9 @@ PHASES: dict[str, Callable[[Any], None]] = {
 
 @torch.no_grad()
 def measure(job: PhotoJob) -> tuple[dict[str, float], Image.Image]:
-    """How good both are, on the test split, and a contact sheet: photos, images from texts, images
-    from embeddings.
+    """The quality of both on the test split, and a contact sheet.
+
+    The sheet shows photos, images from class names, and images from the photos' embeddings.
     """
     teacher, tokenizer = job.teacher()
     source, phase = job.source(), job.phase("evaluate")
@@ -289,22 +276,16 @@ def measure(job: PhotoJob) -> tuple[dict[str, float], Image.Image]:
 
 
 def spread(features: Tensor, owners: Tensor) -> float:
-    """Mean 1 - cosine between two rows of unit ``features`` (N, D) of one class: 0 where a class
-    has one image only.
-    """
+    """Mean 1 - cosine of two unit rows of ``features`` (N, D) of one class; 0 for single images."""
     same = (owners[:, None] == owners[None, :]) & ~torch.eye(len(owners), dtype=torch.bool)
     return float((1 - features @ features.T)[same].mean()) if same.any() else 0.0
 
 
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], gap: int = 8) -> Image.Image:
-    """One row a class, a white gap after every ``SHOWN`` images; 128 colors, which is a third of
-    the bytes.
-    """
-    size = INPUT_SIZE
-    width = max(len(row) for row in rows)
-    sheet = Image.new(
-        "RGB", (width * size + (width - 1) // SHOWN * gap, len(rows) * size), (255, 255, 255)
-    )
+    """A row per class, a gap after every ``SHOWN`` images; 128 colors take a third of the bytes."""
+    size, columns = INPUT_SIZE, max(map(len, rows))
+    width = columns * size + (columns - 1) // SHOWN * gap
+    sheet = Image.new("RGB", (width, len(rows) * size), "white")
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
             sheet.paste(Image.fromarray(np.asarray(image)), (x * size + x // SHOWN * gap, y * size))
@@ -312,9 +293,9 @@ def contact_sheet(rows: Sequence[Sequence[np.ndarray]], gap: int = 8) -> Image.I
 
 
 def make_world(
-    data: Path, folder: Path, scale: Scale, *, seed: int = 0, device: str = "cpu"
+    data: Path, folder: Path, scale: TrainingScale, *, seed: int = 0, device: str = "cpu"
 ) -> dict[str, Any]:
-    """Trains what has no receipt yet; gives metrics.json with the seconds of every phase."""
+    """Trains the phases without a receipt; returns metrics.json and the seconds of every phase."""
     job = PhotoJob(folder / "world", folder, seed, device, scale.samples, data.resolve(), scale)
     train.train(job, phases=PHASES)
     seconds = {

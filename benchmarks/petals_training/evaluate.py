@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.petals_training.captions import TEMPLATES, class_prompts
+from benchmarks.petals_training.flowers import render_split
 from benchmarks.petals_training.train_vq import CODES, load_vq
 from compress.engine.errors import TrainingError
 from compress.engine.seeds import derive, numpy_rng
 from compress.petals import attributes as at
-from compress.petals.captions import TEMPLATES, noun_phrase
 from compress.petals.generator import PetalsGenerator
 from compress.petals.nets import EMBED_DIM, PetalCNN, pixels
 from compress.petals.weights import WEIGHTS, load_student_clip, load_teacher
-from compress.petals.world import GENUS_SIZE, SPECIES, class_prompts, render_species, render_split
+from compress.petals.world import GENUS_SIZE, SPECIES, render_species
 
 PROTOTYPE_DRAWS = 5
 GENERATED_PER_SPECIES = 6
@@ -169,7 +170,7 @@ def _attributes_from_prompts(seen: Tensor, labels: Tensor, read: Any) -> dict[st
             rows = [list(species.attributes) for _ in range(at.CARDINALITIES[column])]
             for value, row in enumerate(rows):
                 row[column] = value
-            texts = read([TEMPLATES["photo"][0].format(noun_phrase(row)) for row in rows])
+            texts = read([TEMPLATES["photo"][0].format(at.noun_phrase(row)) for row in rows])
             scores = seen[labels == number] @ texts.T
             right += int((scores.argmax(1) == species.attributes[column]).sum())
         shares[name] = right / len(labels)

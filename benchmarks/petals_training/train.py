@@ -29,14 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.petals_training.files import save_teacher, write_json, write_tensors
-from compress.petals.weights import (
-    STUDENT_CLIP,
-    STUDENT_GENERIC,
-    TEACHER,
-    WEIGHTS,
-    Tokenizer,
-    load_teacher,
-)
+from compress.petals.weights import STUDENT_CLIP, STUDENT_GENERIC, TEACHER, WEIGHTS, load_teacher
 
 if TYPE_CHECKING:
     from benchmarks.petals_training.phase import Phase
@@ -94,9 +87,10 @@ def _render(job: Job) -> None:
 
 
 def _teacher(job: Job) -> None:
+    from benchmarks.petals_training.captions import every_word, tokenizer_of
     from benchmarks.petals_training.train_clip import train_teacher
 
-    tokenizer = Tokenizer.of_captions()
+    tokenizer = tokenizer_of(every_word())
     phase = job.phase("teacher")
     model = train_teacher(phase, job.pictures(), tokenizer, job.samples["teacher"])
     save_teacher(model.state_dict(), len(tokenizer.ids), job.out)

@@ -20,13 +20,13 @@ from open_clip import CLIP
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.petals_training.flowers import CaptionedFlowers
 from benchmarks.petals_training.loop import Pictures, optimize, shifted, turned
 from benchmarks.petals_training.phase import Phase
 from compress.engine.seeds import manual_seed, numpy_rng
 from compress.petals import attributes as at
 from compress.petals.nets import EMBED_DIM, PetalCNN, new_teacher, pixels
 from compress.petals.weights import Tokenizer
-from compress.petals.world import TrainingFlowers
 
 MAX_LOG_SCALE = math.log(100)  # CLIP's own cap
 _AUXILIARY_WEIGHTS = torch.tensor(
@@ -55,7 +55,7 @@ def contrastive_loss(
 
 
 def train_teacher(
-    phase: Phase, flowers: TrainingFlowers, tokenizer: Tokenizer, samples: int
+    phase: Phase, flowers: CaptionedFlowers, tokenizer: Tokenizer, samples: int
 ) -> CLIP:
     """The CLIP teacher, from nothing."""
     manual_seed(phase.seed, "embedded", phase.name)
@@ -106,7 +106,7 @@ def train_teacher(
 
 
 def train_student_clip(
-    phase: Phase, flowers: TrainingFlowers, tokenizer: Tokenizer, teacher: CLIP, samples: int
+    phase: Phase, flowers: CaptionedFlowers, tokenizer: Tokenizer, teacher: CLIP, samples: int
 ) -> dict[str, Tensor]:
     """The student "I": trunk, projection and logit scale, against the teacher's frozen text
     tower.
@@ -145,7 +145,7 @@ def train_student_clip(
 
 
 def train_student_generic(
-    phase: Phase, flowers: TrainingFlowers, samples: int
+    phase: Phase, flowers: CaptionedFlowers, samples: int
 ) -> dict[str, Tensor]:
     """The generic trunk: 32 labels, color x shape."""
     manual_seed(phase.seed, "embedded", phase.name)

@@ -1,16 +1,10 @@
-"""The embedded world `petals`: dataset, CLIP teacher, generator and student weights that need no
-network.
+"""The embedded world `petals`: dataset, CLIP teacher, generator and students without a network.
 
-    attributes, captions, render, world   the world: flowers, words, pictures, the 32 held-out
-                                          species
-    nets, weights, generator, decoder     the networks, how they are loaded, what draws images and
-                                          what inverts them
-    train, train_clip, train_generator, train_vq    how the weights were made: python -m
-                                                    benchmarks.petals_training.train
-    rendering, runs, evaluate             training pictures, the log, the gates
+    attributes, flower, render, world   flowers, their words and pictures, the 32 held-out species
+    nets, weights, pruned, generator    the networks, their loaders, and what draws images
 
-It is for first runs and tests: its accuracies say that the pipeline works, not how well a method
-    does on photos.
+It is for first runs and tests: its accuracies show that the pipeline works, not how well a method
+does on photos. ``benchmarks/petals_training`` trains the networks.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
-"""The seven attributes a flower of the world `petals` is composed of, and their numbering.
+"""The seven attributes of a flower of the world `petals`, their numbering and their words.
 
 A flower is a row of seven small integers in the order of ``ATTRIBUTES``; there are 7,680 of them.
-Everything else (renderer, captions, species, auxiliary training head) reads the tables of this
-file.
+Renderer, captions, species and the auxiliary training head read the tables of this file. Names and
+words in British spelling are part of the shipped weights: the teacher's vocabulary and metrics.json
+hold them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -32,7 +35,7 @@ CENTER_SIZES = ("small", "large")
 LAYERINGS = ("single", "double")
 PATTERNS = ("plain", "tipped", "veined")
 
-#: attribute -> the words of its values; the order is the column order of every attribute array
+# attribute -> the words of its values; the order is the column order of every attribute array
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "count": COUNT_WORDS,
     "shape": SHAPES,
@@ -50,7 +53,7 @@ COUNT, SHAPE, COLOR, CENTER_COLOR, CENTER_SIZE, LAYERING, PATTERN = range(len(NA
 
 
 def code(attributes: np.ndarray) -> np.ndarray:
-    """The number (N,) of each attribute row (N, 7): a mixed-radix index below 7,680."""
+    """The numbers (N,) of attribute rows (N, 7): a mixed-radix index below 7,680."""
     return np.ravel_multi_index(tuple(np.asarray(attributes).T), CARDINALITIES)
 
 
@@ -63,3 +66,24 @@ def allowed_codes(banned: frozenset[int]) -> np.ndarray:
     """Every flower number that is not banned, ascending."""
     everything = np.arange(int(np.prod(CARDINALITIES)))
     return everything[~np.isin(everything, sorted(banned))]
+
+
+def noun_phrase(row: Sequence[int], kept: Collection[int] = range(len(NAMES))) -> str:
+    """The words for the flower ``row`` (7,) that name the attributes in ``kept``.
+
+    >>> noun_phrase((2, 0, 0, 1, 1, 1, 0), kept=(0, 2, 3))
+    'red flower with five petals and a brown centre'
+    """
+    words = {index: ATTRIBUTES[NAMES[index]][row[index]] for index in kept}
+
+    def spoken(*columns: int) -> str:
+        return " ".join(words[index] for index in columns if index in words)
+
+    phrase = f"{spoken(LAYERING, COLOR)} flower".lstrip()
+    petals = spoken(COUNT, SHAPE, PATTERN)
+    if petals:
+        phrase += f" with {petals} petals"
+    center = spoken(CENTER_SIZE, CENTER_COLOR)
+    if center:
+        phrase += f" {'and' if petals else 'with'} a {center} centre"
+    return phrase

@@ -1,8 +1,8 @@
-"""Narrower forms of the embedded student: the small CLIP with its weakest filters left out.
+"""Narrower embedded students: the student CLIP without its weakest filters.
 
 A filter's strength is its L2 norm with the batch norm folded in (Li et al. 2017, "Pruning Filters
-for Efficient ConvNets"). The statistics of the batch norms are then taken again on pictures of
-training flowers, and the projection is the least-squares one that gives what the whole trunk gave
+for Efficient ConvNets"). The statistics of the batch norms are then measured again on pictures of
+training flowers, and the projection is the least-squares fit to the outputs of the whole student
 (He, Zhang and Sun 2017, "Channel Pruning").
 """
 
@@ -25,13 +25,14 @@ def narrowed(weights: Mapping[str, Tensor], trunk: nn.Module) -> dict[str, Tenso
     """The weights of a narrower trunk: ``trunk.*``, ``proj.weight`` (D, F) and ``logit_scale``.
 
     Args:
-        weights: of the whole student, as :func:`compress.petals.weights.load_student_clip` gives
-            them.
-        trunk: a PetalCNN with fewer channels; it is filled in place.
+        weights: of the whole student, from ``load_student_clip``.
+        trunk: a PetalCNN with fewer channels, filled in place.
     """
     assert isinstance(trunk, PetalCNN)
     whole = PetalCNN()
-    whole.load_state_dict(_trunk(weights))
+    prefix = "trunk."
+    parts = {name: value for name, value in weights.items() if name.startswith(prefix)}
+    whole.load_state_dict({name.removeprefix(prefix): value for name, value in parts.items()})
     kept: Tensor | None = None
     with torch.no_grad():
         for wide, narrow in zip(_blocks(whole), _blocks(trunk), strict=True):
@@ -39,24 +40,13 @@ def narrowed(weights: Mapping[str, Tensor], trunk: nn.Module) -> dict[str, Tenso
         images = _pictures()
         _settle(trunk, images)
         goal = _run(whole.eval(), images).double() @ weights["proj.weight"].double().T
-        seen = _run(trunk.eval(), images).double()
-        ridge = (
-            1e-3 * seen.square().mean() * len(seen) * torch.eye(seen.shape[1], dtype=torch.float64)
-        )
-        projection = torch.linalg.solve(seen.T @ seen + ridge, seen.T @ goal).T
-    out = {f"trunk.{name}": value.clone() for name, value in trunk.state_dict().items()}
+        x = _run(trunk.eval(), images).double()
+        ridge = 1e-3 * x.square().mean() * len(x) * torch.eye(x.shape[1], dtype=torch.float64)
+        projection = torch.linalg.solve(x.T @ x + ridge, x.T @ goal).T
     return {
-        **out,
+        **{f"{prefix}{name}": value.clone() for name, value in trunk.state_dict().items()},
         "proj.weight": projection.float().contiguous(),
         "logit_scale": weights["logit_scale"].clone(),
-    }
-
-
-def _trunk(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix("trunk."): value
-        for name, value in weights.items()
-        if name.startswith("trunk.")
     }
 
 
@@ -72,14 +62,13 @@ def _prune(
     narrow: tuple[nn.Conv2d, nn.BatchNorm2d],
     inputs: Tensor | None,
 ) -> Tensor:
-    """Copies the strongest filters; the channels (c,) that were kept, in their order."""
+    """Copies the strongest filters and returns their channels (c,), in order."""
     (conv, norm), (small, small_norm) = wide, narrow
     weight = conv.weight if inputs is None else conv.weight[:, inputs]
     assert norm.running_var is not None
-    folded = (
-        weight.flatten(1).norm(dim=1) * norm.weight.abs() / (norm.running_var + norm.eps).sqrt()
-    )
-    kept = folded.argsort(descending=True, stable=True)[: small.out_channels].sort().values
+    deviation = (norm.running_var + norm.eps).sqrt()
+    strength = weight.flatten(1).norm(dim=1) * norm.weight.abs() / deviation
+    kept = strength.argsort(descending=True, stable=True)[: small.out_channels].sort().values
     small.weight.copy_(weight[kept])
     for name in ("weight", "bias", "running_mean", "running_var"):
         getattr(small_norm, name).copy_(getattr(norm, name)[kept])
@@ -95,7 +84,7 @@ def _pictures() -> Tensor:
 
 
 def _settle(trunk: PetalCNN, images: Tensor) -> None:
-    """Takes the statistics of the batch norms again: the mean over batches."""
+    """Measures the statistics of the batch norms again: the mean over batches."""
     norms = [norm for _, norm in _blocks(trunk)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

@@ -1,17 +1,14 @@
-"""Where the shipped weights lie, and how each network is loaded from them (fp16 on disk, fp32 in
-memory).
-"""
+"""The shipped weights and their loaders; fp16 on disk, fp32 in memory."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.engine.errors import DataError
-from compress.petals.captions import every_word
 
 if TYPE_CHECKING:
     import open_clip
@@ -19,77 +16,50 @@ if TYPE_CHECKING:
 
 CLIP_VOCABULARY = 49408  # rows; the last two are start and end of text
 WEIGHTS = Path(__file__).parent / "weights"
-TEACHER, STUDENT_CLIP, STUDENT_GENERIC = (
-    "teacher",
-    "student_clip.safetensors",
-    "student_generic.safetensors",
-)
+TEACHER = "teacher"
+STUDENT_CLIP, STUDENT_GENERIC = "student_clip.safetensors", "student_generic.safetensors"
 
 
 class Tokenizer:
-    """CLIP's byte-pair tokenizer on the small vocabulary the teacher knows.
+    """CLIP's byte-pair tokenizer on the small vocabulary of the teacher.
 
     The ids of the 49,408-row vocabulary that captions use are kept in ascending order and
     renumbered densely, so that the end-of-text id stays the largest and open_clip's argmax pooling
-    still finds it. A word with any unknown piece is left out of the prompt, as if it had not been
-    written (:meth:`unknown` tells which): there is no nearest word that would not be a guess.
+    still finds it. A word with any unknown piece is left out of the prompt: any replacement would
+    be a guess.
     """
 
     def __init__(self, ids: Sequence[int], context_length: int = 24) -> None:
         self.ids, self.context_length = tuple(ids), context_length
         self._dense = {wide: dense for dense, wide in enumerate(self.ids)}
-        self._encode = _byte_pair_encoder()
-
-    @classmethod
-    def of_captions(cls) -> Tokenizer:
-        """The tokenizer of the words captions are made of."""
-        return cls.of_texts(every_word())
-
-    @classmethod
-    def of_texts(cls, texts: Iterable[str]) -> Tokenizer:
-        """The tokenizer of the words in ``texts``."""
-        encode = _byte_pair_encoder()
-        start_and_end = (CLIP_VOCABULARY - 2, CLIP_VOCABULARY - 1)
-        pieces = {piece for text in texts for word in _words(text) for piece in encode(word)}
-        return cls(sorted(pieces | set(start_and_end)))
-
-    def unknown(self, text: str) -> list[str]:
-        """The words of ``text`` that the teacher has never read and that are left out."""
-        return [word for word in _words(text) if not self._known(word)]
-
-    def _known(self, word: str) -> bool:
-        return all(piece in self._dense for piece in self._encode(word))
+        self._encode = byte_pair_encoder()
 
     def __call__(self, texts: str | Sequence[str]) -> torch.Tensor:
-        """Token ids int64 (B, context_length): start, words, end, zeros. Longer prompts are cut, as
-        CLIP cuts them.
-        """
+        """Token ids int64 (B, context_length): start, words, end, zeros; cut as CLIP cuts."""
         import torch
 
         texts = [texts] if isinstance(texts, str) else list(texts)
         out = torch.zeros(len(texts), self.context_length, dtype=torch.long)
         start, end = len(self.ids) - 2, len(self.ids) - 1
         for row, text in zip(out, texts, strict=True):
-            pieces = [
-                self._dense[p]
-                for word in _words(text)
-                if self._known(word)
-                for p in self._encode(word)
-            ]
-            tokens = [start, *pieces[: self.context_length - 2], end]
+            words = [self._encode(word) for word in words_of(text)]
+            known = [pieces for pieces in words if all(piece in self._dense for piece in pieces)]
+            ids = [self._dense[piece] for pieces in known for piece in pieces]
+            tokens = [start, *ids[: self.context_length - 2], end]
             row[: len(tokens)] = torch.tensor(tokens)
         return out
 
 
-def _words(text: str) -> list[str]:
-    """Lower-case words and single punctuation marks, as captions are counted."""
+def words_of(text: str) -> list[str]:
+    """Lower-case words and single punctuation marks."""
     for mark in ",-.":
         text = text.replace(mark, f" {mark} ")
     return text.lower().replace("_", " ").split()
 
 
 @cache
-def _byte_pair_encoder() -> Callable[[str], tuple[int, ...]]:
+def byte_pair_encoder() -> Callable[[str], tuple[int, ...]]:
+    """CLIP's token ids of a word; remembers words."""
     from open_clip.tokenizer import SimpleTokenizer
 
     tokenizer = SimpleTokenizer()
@@ -102,7 +72,8 @@ def load_teacher(folder: Path = WEIGHTS) -> tuple[open_clip.CLIP, Tokenizer]:
     A folder without vocabulary.json holds CLIP's whole vocabulary, as any loader of open_clip's
     format expects it.
 
-    Raises DataError when the folder does not hold it.
+    Raises:
+        DataError: a file is missing.
     """
     from compress.petals.nets import new_teacher
 
@@ -115,16 +86,12 @@ def load_teacher(folder: Path = WEIGHTS) -> tuple[open_clip.CLIP, Tokenizer]:
 
 
 def load_student_clip(folder: Path = WEIGHTS) -> dict[str, torch.Tensor]:
-    """The small CLIP trunk "I": ``trunk.*`` of petal_cnn, ``proj.weight`` (D, F), ``logit_scale``
-    (the log of it).
-    """
+    """The student CLIP: ``trunk.*`` of petal_cnn, ``proj.weight`` (D, F) and ``logit_scale``."""
     return read_tensors(folder / STUDENT_CLIP)
 
 
 def load_student_generic(folder: Path = WEIGHTS) -> dict[str, torch.Tensor]:
-    """The generic trunk (trained on color x shape labels, what ImageNet is to a photo):
-    ``trunk.*`` of petal_cnn.
-    """
+    """``trunk.*`` of petal_cnn trained on color x shape labels, as others are on ImageNet."""
     return read_tensors(folder / STUDENT_GENERIC)
 
 
@@ -133,10 +100,9 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     _must_exist(path)
-    tensors = load_file(path)
     return {
         name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
+        for name, tensor in load_file(path).items()
     }
 
 
@@ -152,6 +118,5 @@ def _must_exist(path: Path) -> None:
             "a file of the embedded world is missing",
             got=str(path),
             expected="the weights that ship with the package",
-            remedy="reinstall the package, or make them: python -m "
-            "benchmarks.petals_training.train",
+            remedy="reinstall the package",
         )

@@ -15,6 +15,7 @@ from PIL import Image
 
 import benchmarks.real_photos as bench
 import benchmarks.real_photos_world as world
+from benchmarks.petals_training.captions import tokenizer_of
 from compress.distill.objectives import OBJECTIVES
 from compress.engine.config import GenerateSettings, HostSettings, TeacherSettings, merge
 from compress.engine.errors import DataError
@@ -23,11 +24,11 @@ from compress.generate.generators.table import load_generator
 from compress.generate.strategies.table import STRATEGIES
 from compress.papers.statistics import Paired, mean_and_deviation, paired, t95, table
 from compress.petals.nets import new_teacher
-from compress.petals.weights import CLIP_VOCABULARY, Tokenizer, load_teacher
+from compress.petals.weights import CLIP_VOCABULARY, load_teacher
 from compress.teacher.loading import load_teacher as load_public_teacher
 
 CLASSES = {"air_plane": (60, 120, 220), "cat": (200, 120, 40), "owl": (40, 160, 60)}
-TINY = world.Scale({"photos": 0, "teacher": 60, "prior": 60, "generator": 16, "evaluate": 0}, 20, 8)
+TINY = world.TrainingScale(60, 60, 16, teacher_batch=20, decoder_batch=8)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -119,7 +120,7 @@ def test_finished_phases_are_kept_and_other_photos_are_other_work(
 
 def test_the_whole_vocabulary_gives_what_the_few_words_gave(tmp_path: Path) -> None:
     texts = ["a photo of an air plane.", "a blurry photo of a cat", "a close-up photo of an owl."]
-    few = Tokenizer.of_texts(texts)
+    few = tokenizer_of(texts)
     torch.manual_seed(0)
     model = new_teacher(len(few.ids)).eval()
     world.save_photo_teacher(model, few, tmp_path)
@@ -163,7 +164,7 @@ def test_a_rung_is_a_build_by_public_names(
     monkeypatch.setattr(bench, "BASE", merge(bench.BASE, small))
     trunk = {"generate": {"per_class": 2}, "distill": {"steps": 2, "feature_steps": 2}}
     monkeypatch.setattr(bench, "TRUNK", merge(bench.TRUNK, trunk))
-    ladder = bench.Bench(photos, made[0] / "world", tmp_path, HostSettings(workers=1))
+    ladder = bench.PhotoLadder(photos, made[0] / "world", tmp_path, HostSettings(workers=1))
     hits = ladder.cell(0, 1, ["+I'+D", "img2img CP"])
     assert {name: found.shape for name, found in hits.items()} == {
         "+I'+D": (12,),
@@ -177,7 +178,7 @@ def test_rungs_name_what_exists_and_claims_name_rungs(photos: Path, tmp_path: Pa
     assert {name for pair in bench.SIGNS for name in pair} | {
         c for t in bench.TABLES.values() for c in t
     } <= known
-    ladder = bench.Bench(photos, tmp_path, tmp_path, HostSettings())
+    ladder = bench.PhotoLadder(photos, tmp_path, tmp_path, HostSettings())
     for rung in bench.RUNGS.values():
         settings = ladder.settings(4, 1, rung.overrides(Path("trunk.safetensors")))
         assert settings.generate.strategy in STRATEGIES and settings.distill.objective in OBJECTIVES

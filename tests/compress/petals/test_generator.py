@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.petals_training.captions import class_prompts
 from compress.engine.errors import DataError
 from compress.engine.seeds import derive
 from compress.petals.generator import CHUNK, PetalsGenerator
-from compress.petals.world import SPECIES, class_prompts, render_species
+from compress.petals.world import SPECIES, render_species
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from compress.petals import attributes as at
-from compress.petals.render import CHUNK, Nuisance, _flower, render
+from compress.petals.flower import flower
+from compress.petals.render import CHUNK, Nuisance, render
 
 
 def _rows(count: int) -> np.ndarray:
@@ -44,7 +45,7 @@ def test_pictures_are_small_uint8_and_differ_by_seed_and_style() -> None:
 def test_the_gaps_on_a_ring_number_the_petals(count: int, shape: str) -> None:
     angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)[None]
     row = np.array([[count, at.SHAPES.index(shape), 0, 0, 0, 0, 0]])
-    _, alpha = _flower(0.6 * np.cos(angle), 0.6 * np.sin(angle), row, np.ones((1, 1)))
+    _, alpha = flower(0.6 * np.cos(angle), 0.6 * np.sin(angle), row, np.ones((1, 1)))
     inside = alpha[0] > 0.5
     assert (inside & ~np.roll(inside, 1)).sum() == at.COUNTS[count]
 

@@ -8,17 +8,9 @@ import numpy as np
 import pytest
 
 from compress.engine.errors import DataError
-from compress.engine.seeds import numpy_rng
 from compress.petals import attributes as at
 from compress.petals import world
-from compress.petals.captions import TEMPLATES, every_word, noun_phrase, training_caption
-from compress.petals.world import (
-    GENUS_SIZE,
-    SPECIES,
-    render_species,
-    render_split,
-    training_flowers,
-)
+from compress.petals.world import GENUS_SIZE, SPECIES, render_species, training_flowers
 
 
 def test_genera_are_look_alikes_that_differ_enough() -> None:
@@ -33,10 +25,10 @@ def test_genera_are_look_alikes_that_differ_enough() -> None:
             )
 
 
-def test_names_are_unique_and_tell_color_and_three_more() -> None:
+def test_names_are_unique_and_hold_color_and_three_more() -> None:
     assert len({species.name for species in SPECIES}) == len(SPECIES)
     for species in SPECIES:
-        assert len(species.told) == 4 and at.COLOR in species.told
+        assert len(species.named) == 4 and at.COLOR in species.named
         assert species.name != species.caption
         assert set(re.findall(r"\w+", species.name)) <= set(re.findall(r"\w+", species.caption))
 
@@ -93,27 +85,3 @@ def test_what_does_not_exist_is_refused(change: dict, words: str) -> None:
 
 def test_no_pictures_is_an_empty_array() -> None:
     assert render_species([], "train", []).shape == (0, 32, 32, 3)
-
-
-def test_a_split_holds_every_species_equally_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(world.SPLITS, "test", 2)
-    images, labels = render_split("test")
-    assert images.shape == (64, 32, 32, 3) and np.array_equal(np.bincount(labels), np.full(32, 2))
-
-
-def test_training_captions_tell_nothing_untrue() -> None:
-    rng = numpy_rng(0, "captions")
-    values = {word for words in at.ATTRIBUTES.values() for word in words}
-    for row in at.decode(np.arange(0, 7680, 131)).tolist():
-        true = set(re.findall(r"\w+", noun_phrase(row)))
-        for style in range(len(at.STYLES)):
-            words = re.findall(r"\w+", training_caption(row, style, rng))
-            assert {word for word in words if word in values} <= true
-            assert set(words) <= set(every_word())
-
-
-def test_every_style_has_templates() -> None:
-    assert tuple(TEMPLATES) == at.STYLES
-    assert all(
-        template.count("{}") == 1 for templates in TEMPLATES.values() for template in templates
-    )
