@@ -1,3 +1,5 @@
-"""One runnable module per claim. Each prints a table and writes it, with the command that made it,
-to ``results/``.
+"""Claims, measured: one runnable module each.
+
+A module prints its page and writes it, with the command that made it, to ``results/``. ``page`` is
+what they share, ``browser`` runs pages in Chromium, ``petals_training`` made the embedded weights.
 """

@@ -3,8 +3,8 @@
     python -m benchmarks.app_agreement BUNDLE IMAGES --onnxruntime FOLDER --ort FOLDER
 
 ``--onnxruntime`` is an unpacked release of onnxruntime (include/, lib/), ``--ort`` the npm package
-onnxruntime-web; Chromium and CMake are looked for on PATH. The apps are made by ``compress app``
-and used as they are.
+onnxruntime-web; Chromium and CMake come from PATH. The apps are those that ``compress app`` writes,
+unchanged.
 """
 
 from __future__ import annotations
@@ -19,41 +19,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import page
 from benchmarks.browser import run_page
 from export.apps import write_app
 from runtime import Classifier
 
-RESULTS = Path(__file__).parent / "results"
-PAGE = Path(__file__).parent / "pages" / "golden.html"
+PAGE = page.PAGES / "golden.html"
 SUFFIXES = (".png", ".jpg", ".jpeg")
+HEADER = (
+    "app | same top-1 as Python | share | largest difference of its probability | identical crops"
+)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What an app said about N images: class indices, top-1 probabilities, and hashes of the crops
-    where it tells them.
-    """
+    """An app's answers to N images: class indices, top-1 probabilities, hashes of the crops."""
 
     indices: list[int]
     probabilities: list[float]
-    crops: list[str] | None = None
+    crops: list[str] | None = None  # None where the app does not give them
 
 
 def python_answers(bundle: Path, images: Sequence[Path], precision: str = "auto") -> Answers:
     """The reference: ``runtime.Classifier`` on onnxruntime."""
     model = Classifier.load(bundle, precision=precision)
-    guesses = [rows[0] for rows in model.predict(list(images), top_k=1)]
+    tops = [labels[0] for labels in model.predict(list(images), top_k=1)]
     crops = [hashlib.sha256(model.pixels([image])[0].tobytes()).hexdigest() for image in images]
-    return Answers(
-        [guess.index for guess in guesses], [guess.probability for guess in guesses], crops
-    )
+    return Answers([top.index for top in tops], [top.probability for top in tops], crops)
 
 
 def build_cpp(app: Path, onnxruntime: Path, build: Path) -> Path:
     """Configures and builds the C++ app; returns the program.
 
     Raises:
-        RuntimeError: CMake or the compiler failed; the message holds the end of what they said.
+        RuntimeError: CMake or the compiler failed; the message holds the end of their output.
     """
     for command in (
         ["cmake", "-S", str(app), "-B", str(build), f"-DONNXRUNTIME_ROOT={onnxruntime}"],
@@ -66,7 +65,7 @@ def build_cpp(app: Path, onnxruntime: Path, build: Path) -> Path:
 
 
 def cpp_answers(program: Path, model: Path, images: Sequence[Path]) -> Answers:
-    """What the C++ app says.
+    """The answers of the C++ app.
 
     Raises:
         RuntimeError: it refused an image.
@@ -80,7 +79,7 @@ def cpp_answers(program: Path, model: Path, images: Sequence[Path]) -> Answers:
 
 
 def web_answers(app: Path, images: Sequence[Path]) -> Answers:
-    """What the web app says in a headless Chromium; ``app`` gets the page and a folder ``images``.
+    """The answers of the web app in a headless Chromium; adds a page and a folder to ``app``.
 
     Raises:
         RuntimeError: the page failed, or a golden step differs in the browser.
@@ -92,78 +91,69 @@ def web_answers(app: Path, images: Sequence[Path]) -> Answers:
         shutil.copyfile(image, folder / name)
     (folder / "list.json").write_text(json.dumps(names))
     shutil.copyfile(PAGE, app / PAGE.name)
-    said = run_page(app, PAGE.name, timeout_s=120 + len(images))
-    differs = [step for step in said.get("steps", []) if step["state"] != "ok"]
-    if "error" in said or differs:
-        raise RuntimeError(said.get("error") or f"golden: {differs[0]}")
-    rows = said["answers"]
+    result = run_page(app, PAGE.name, timeout_s=120 + len(images))
+    differs = [step for step in result.get("steps", []) if step["state"] != "ok"]
+    if "error" in result or differs:
+        raise RuntimeError(result.get("error") or f"golden: {differs[0]}")
+    rows = result["answers"]
     return Answers(
-        [row["index"] for row in rows], [row["probability"] for row in rows], said["crops"]
+        [row["index"] for row in rows], [row["probability"] for row in rows], result["crops"]
     )
 
 
-def compare(name: str, said: Answers, want: Answers) -> str:
+def compare(name: str, answers: Answers, reference: Answers) -> str:
     """One row of the table."""
-    count = len(want.indices)
-    same = sum(a == b for a, b in zip(said.indices, want.indices, strict=True))
-    worst = max(abs(a - b) for a, b in zip(said.probabilities, want.probabilities, strict=True))
+    count = len(reference.indices)
+    same = _equal(answers.indices, reference.indices)
+    pairs = zip(answers.probabilities, reference.probabilities, strict=True)
+    worst = max(abs(a - b) for a, b in pairs)
     crops = "not told"
-    if said.crops is not None and want.crops is not None:
-        equal = sum(a == b for a, b in zip(said.crops, want.crops, strict=True))
-        crops = f"{equal:,} of {count:,}"
+    if answers.crops is not None and reference.crops is not None:
+        crops = f"{_equal(answers.crops, reference.crops):,} of {count:,}"
     return f"| {name} | {same:,} of {count:,} | {same / count:.2%} | {worst:.1g} | {crops} |"
 
 
+def _equal(first: Sequence[object], second: Sequence[object]) -> int:
+    return sum(a == b for a, b in zip(first, second, strict=True))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.app_agreement", description=__doc__.partition("\n")[0]
-    )
+    parser = page.options("app_agreement", __doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("images", type=Path, nargs="+", help="folders of PNG and JPEG images")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--onnxruntime", type=Path, help="unpacked release of onnxruntime, for C++")
     parser.add_argument("--ort", type=Path, help="npm package onnxruntime-web, for the browser")
-    parser.add_argument("--out", type=Path, default=RESULTS / "app_agreement.md")
     options = parser.parse_args(arguments)
-    lines = []
+    precision = [f"--precision {options.precision}"] if options.precision != "auto" else []
+    given = [options.bundle.name, *(folder.name for folder in options.images), *precision]
+    command = f"python -m benchmarks.app_agreement {' '.join(given)}"
+    lines = ["# The same answers in every app?", "", f"`{command}`"]
     for folder in options.images:
         images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        lines += [f"## {folder.name}: {len(images):,} images", "", *_rows(options, images), ""]
-    told = [f"--precision {options.precision}"] if options.precision != "auto" else []
-    command = " ".join([options.bundle.name, *(folder.name for folder in options.images), *told])
-    text = "\n".join(
-        [
-            "# The same answers in every app?",
-            "",
-            f"`python -m benchmarks.app_agreement {command}`",
-            "",
-            *lines,
-        ]
-    )
-    options.out.write_text(text.rstrip() + "\n")
-    print(text)
+        head = f"## {folder.name}: {len(images):,} images"
+        lines += ["", head, "", page.table(HEADER, ()), *_rows(options, images)]
+    page.write(options.out, "\n".join(lines) + "\n")
 
 
 def _rows(options: argparse.Namespace, images: list[Path]) -> list[str]:
-    want = python_answers(options.bundle, images, options.precision)
-    rows = [
-        "| app | same top-1 as Python | share | largest difference of its probability | "
-        "identical crops |",
-        "|---|---|---|---|---|",
-    ]
+    """A row per app, those of a missing tool marked as not run."""
+    bundle, precision = options.bundle, options.precision
+    reference = python_answers(bundle, images, precision)
+    rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        cpp, web, build = Path(scratch) / "cpp", Path(scratch) / "web", Path(scratch) / "build"
+        cpp, web, build = (Path(scratch) / name for name in ("cpp", "web", "build"))
         if options.onnxruntime is None:
             rows.append("| C++ | not run: no --onnxruntime | | | |")
         else:
-            write_app(options.bundle, "cpp", cpp, options.precision)
+            write_app(bundle, "cpp", cpp, precision)
             program = build_cpp(cpp, options.onnxruntime, build)
-            rows.append(compare("C++", cpp_answers(program, cpp / "model.onnx", images), want))
+            rows.append(compare("C++", cpp_answers(program, cpp / "model.onnx", images), reference))
         if options.ort is None:
             rows.append("| browser (WASM) | not run: no --ort | | | |")
         else:
-            write_app(options.bundle, "web", web, options.precision, ort=options.ort)
-            rows.append(compare("browser (WASM)", web_answers(web, images), want))
+            write_app(bundle, "web", web, precision, ort=options.ort)
+            rows.append(compare("browser (WASM)", web_answers(web, images), reference))
     return rows
 
 

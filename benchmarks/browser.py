@@ -1,6 +1,4 @@
-"""Pages in a headless Chromium: a folder is served on localhost, and a page in it posts its result
-back as JSON.
-"""
+"""Runs pages in a headless Chromium: a served folder's page posts its result back as JSON."""
 
 from __future__ import annotations
 
@@ -21,8 +19,7 @@ from typing import Any
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 RESULT = "/result"  # where a page posts JSON
 
-# root has no sandbox; drawing on a GPU may round colors otherwise than the CPU; /dev/shm is small
-# in containers
+# root has no sandbox, a GPU may round colors in another way, /dev/shm is small in containers
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -36,17 +33,15 @@ FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-st
 
 def find_chromium() -> str | None:
     """The browser: $CHROMIUM, else the first of ``PROGRAMS`` on PATH."""
-    return os.environ.get("CHROMIUM") or next(
-        (path for name in PROGRAMS if (path := shutil.which(name))), None
-    )
+    found = (shutil.which(name) for name in PROGRAMS)
+    return os.environ.get("CHROMIUM") or next(filter(None, found), None)
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
     results: queue.Queue[Any]
     requests: list[str]
-    extensions_map = {
-        **http.server.SimpleHTTPRequestHandler.extensions_map,
-        ".mjs": "text/javascript",
+    extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {
+        ".mjs": "text/javascript"
     }
 
     def do_POST(self) -> None:
@@ -87,24 +82,16 @@ def run_page(folder: Path, page: str, flags: Sequence[str] = (), timeout_s: floa
         raise RuntimeError("no Chromium: apt install chromium, or set CHROMIUM")
     with served(folder) as (address, results, requests), tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "console.txt"
-        command = [
-            program,
-            *FLAGS,
-            *flags,
-            f"--user-data-dir={scratch}/data",
-            "--enable-logging=stderr",
-        ]
+        own = (f"--user-data-dir={scratch}/data", "--enable-logging=stderr")
+        command = [program, *FLAGS, *flags, *own, f"{address}/{page}"]
         with open(log, "wb") as console:
-            browser = subprocess.Popen(
-                [*command, f"{address}/{page}"], stdout=console, stderr=console
-            )
+            browser = subprocess.Popen(command, stdout=console, stderr=console)
         try:
             return results.get(timeout=timeout_s)
         except queue.Empty:
-            lines = [
-                line for line in log.read_text(errors="replace").splitlines() if "CONSOLE" in line
-            ]
-            seen = "\n".join([*requests[-20:], *lines[-20:]])
+            lines = log.read_text(errors="replace").splitlines()
+            console_lines = [line for line in lines if "CONSOLE" in line]
+            seen = "\n".join([*requests[-20:], *console_lines[-20:]])
             raise RuntimeError(f"{page} posted nothing in {timeout_s} s\n{seen}") from None
         finally:
             browser.terminate()

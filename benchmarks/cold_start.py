@@ -3,54 +3,46 @@
     python -m benchmarks.cold_start BUNDLE IMAGE
 
 Every repetition is a new process that imports ``runtime``, loads the bundle, classifies one image
-and ends. It fails if such a process has loaded torch, typer or anything else that is not needed on
-a device.
+and ends. It fails if such a process loads torch, typer or anything else that a device does not
+need.
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from benchmarks import page
 from runtime.bench.cold import Cold, measure_cold
-from runtime.host import telemetry
 
-RESULTS = Path(__file__).parent / "results"
+#: row of the table -> field of a run
+PARTS = {
+    "import runtime, ms": "import_ms",
+    "load the bundle, ms": "load_ms",
+    "first image, ms": "first_ms",
+    "whole process, ms": "process_ms",
+}
 
 
 def table(runs: Sequence[Cold]) -> str:
     """Minimum, median and maximum of each part over the repetitions."""
-    lines = ["| part | min | median | max |", "|---|---|---|---|"]
-    parts = (
-        ("import runtime", "import_ms"),
-        ("load the bundle", "load_ms"),
-        ("first image", "first_ms"),
-        ("whole process", "process_ms"),
-    )
-    for label, name in parts:
-        values = [getattr(run, name) for run in runs]
-        lines.append(
-            f"| {label}, ms | {min(values):.1f} | {median(values):.1f} | {max(values):.1f} |"
-        )
+    series = {label: [getattr(run, name) for run in runs] for label, name in PARTS.items()}
     memory = [run.peak_rss_bytes / 2**20 for run in runs if run.peak_rss_bytes]
     if memory:
-        lines.append(
-            f"| peak memory, MiB | {min(memory):.1f} | {median(memory):.1f} | {max(memory):.1f} |"
-        )
-    return "\n".join(lines)
+        series["peak memory, MiB"] = memory
+    rows = [
+        (label, *(f"{function(values):.1f}" for function in (min, median, max)))
+        for label, values in series.items()
+    ]
+    return page.table("part | min | median | max", rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cold_start", description=__doc__.partition("\n")[0]
-    )
+    parser = page.options("cold_start", __doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("image", type=Path)
     parser.add_argument("-n", type=int, default=11, help="processes (default 11)")
-    parser.add_argument("--out", type=Path, default=RESULTS / "cold_start.md")
     options = parser.parse_args(arguments)
     measure_cold(options.bundle, image=options.image)  # the files are in the page cache afterwards
     runs = [measure_cold(options.bundle, image=options.image) for _ in range(options.n)]
@@ -64,10 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 {table(runs)}
 
 {options.n} processes after one that was not counted (page cache warm),
-{telemetry.host().cpu or platform.machine()}; no torch, no typer loaded.
+{page.cpu()}; no torch, no typer loaded.
 """
-    options.out.write_text(text)
-    print(text)
+    page.write(options.out, text)
 
 
 if __name__ == "__main__":

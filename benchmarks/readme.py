@@ -1,14 +1,16 @@
-"""Copies measured tables into the README, so that it cannot drift from ``results/``: ``python -m
-benchmarks.readme``.
+"""Copies measured tables into the README, so that it cannot drift from ``results/``.
+
+    python -m benchmarks.readme
 
 A block between ``<!-- begin FILE -->`` and ``<!-- end -->`` is replaced by that file, or with
-``FILE table`` by its first Markdown table. A test fails when the README differs from what this
-would write.
+``FILE table`` by its first Markdown table. A test fails if the README differs from what this would
+write.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -17,10 +19,8 @@ BLOCK = re.compile(r"(<!-- begin (\S+)( table)? -->\n).*?(<!-- end -->)", re.DOT
 
 def first_table(text: str) -> str:
     """The first Markdown table of a text, its lines as they are."""
-    lines = text.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("|"))
-    stop = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
-    return "\n".join(lines[start:stop]) + "\n"
+    rest = dropwhile(lambda line: not line.startswith("|"), text.splitlines())
+    return "\n".join(takewhile(lambda line: line.startswith("|"), rest)) + "\n"
 
 
 def filled(readme: str, root: Path = ROOT) -> str:

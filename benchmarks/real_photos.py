@@ -1,28 +1,24 @@
-"""The methods on real photos: teacher and generator trained here, students that see k photos per
-class.
+"""The methods on real photos: teacher and generator trained here, students from k photos per class.
 
-    python -m benchmarks.real_photos --data CIFAR10                     # 2 cores: the world 20 to
-                                                                        45 min, then the ladder
-    python -m benchmarks.real_photos --data CIFAR10 --scale gpu         # sized for one GPU and 25
-                                                                        min of training
+    python -m benchmarks.real_photos --data CIFAR10                # 2 cores: the world takes 20 to
+                                                                   # 45 minutes, then the ladder
+    python -m benchmarks.real_photos --data CIFAR10 --scale gpu    # for one GPU, 25 min of training
     python -m benchmarks.real_photos --data CIFAR10 --shots 4 --seeds 1 --rungs SUP +D
 
 CIFAR10 is a folder with train/<class>/ and test/<class>/. Teacher and generator
-(``real_photos_world``) stand in for
-foundation models: they see the whole train split, so the teacher has seen the shots too, as a model
-    pretrained on the web
-may have. The student sees k photos per class and generated images. Its first weights "I'" come from
-feature distillation on generated images alone (no photo, no label); they stand in for the small
-CLIP of the embedded world, and are made once, as a pretrained model is. Every rung has the same
-number of updates and the same batch, and every strategy makes the same number of images. Accuracy
-is that of the exported file in the runtime, on a fixed part of the test split.
+(``real_photos_world``) stand in for foundation models: they see the whole train split, so the
+teacher has seen the shots too, as a model pretrained on the web may have. The student sees k photos
+per class and generated images. Its first weights "I'" come from feature distillation on generated
+images alone (no photo, no label); they stand in for the small CLIP of the embedded world, and are
+trained once, as a pretrained model is. Every rung has the same number of updates and the same
+batch, and every strategy generates the same number of images. Accuracy is that of the exported file
+in the runtime, on a fixed part of the test split.
 
-Work that is finished is kept in the work folder: an interrupted run goes on.
+Finished work is kept in the work folder: an interrupted run resumes.
 """
 
 from __future__ import annotations
 
-import argparse
 import platform
 import shutil
 import time
@@ -31,17 +27,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import page
+from benchmarks.real_photos_world import GUIDANCE_SCALE, SCALES, STEPS, make_world
 from compress.api import run_stages, settings_for, work_folder
+from compress.distill.artifact import DistillArtifact
 from compress.engine.config import HostSettings, Settings, merge
 from compress.engine.errors import DataError
 from compress.engine.progress import RichProgress
-from compress.engine.versions import versions
 from compress.papers.rungs import BENCHED, Cell, measure_bench, measure_rung
 from compress.papers.statistics import Hits, mean, paired, said, shot, table, threshold
 
-RESULTS = Path(__file__).parent / "results"
 TEST_IMAGES = 2000
-STEPS, GUIDANCE_SCALE = 12, 2.0  # of the generator [I]
 BASE: dict[str, Any] = {
     "data": {"test_limit": TEST_IMAGES},
     "image": {"size": 32, "crop_pct": 1.0},
@@ -61,7 +57,7 @@ BASE: dict[str, Any] = {
         "head_lr": 2e-3,
         "weight_decay": 0.02,
         "feature_weight": 20.0,
-        "condition_weight": 20.0,  # chosen on training pictures of petals, not on photos
+        "condition_weight": 20.0,  # selected on training pictures of petals, not on photos
         "precision": "bf16",
     },
     "quantize": {"steps": 150, "lr": 1e-4, "calibration_images": 256},
@@ -77,9 +73,7 @@ FROM_TRUNK = {"init": "clip", "lr": 5e-4, "head_lr": 5e-4, "freeze_batch_norm": 
 
 @dataclass(frozen=True)
 class Rung:
-    """What one rung differs in: the images, the objective, and whether it starts from the trunk
-    I'.
-    """
+    """The images and the objective of a rung, and whether it starts from the trunk I'."""
 
     strategy: str
     objective: str
@@ -107,7 +101,7 @@ RUNGS = {
     "img2img LD": Rung("img2img", "ld"),
     "img2img CP": Rung("img2img", "cp"),
 }
-# the whole system: the rung that is quantized, said beforehand and not the best on the test split
+# the whole system: the rung that is quantized, fixed beforehand, not the best on the test split
 SHIPPED = "+I'+D+S"
 TABLES = {
     "SIDCLIP": ("zero-shot", "SUP", "+D", "+I'+D", "+I'+D+S", "int8", "PTQ", "probe"),
@@ -141,8 +135,8 @@ ALIKE_POINTS = 2.0  # "cls2img and img2img are alike"; ours, the paper's average
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where a ladder runs: the photos, the trained world, the work folder and the host."""
+class PhotoLadder:
+    """A ladder's photos, trained world, work folder and host."""
 
     data: Path
     world: Path
@@ -150,7 +144,7 @@ class Bench:
     host: HostSettings
 
     def settings(self, shots: int, seed: int, *overrides: Mapping[str, Any]) -> Settings:
-        """The settings of one build, through the same names that a user gives."""
+        """The settings of one build, through the options of a user."""
         return settings_for(
             data=self.data,
             teacher=str(self.world / "teacher"),
@@ -162,7 +156,7 @@ class Bench:
         )
 
     def trunk(self) -> Path:
-        """The file of the trunk I', made once: its student has the layout of a small CLIP."""
+        """The file of the trunk I', trained once: its student has the layout of a small CLIP."""
         run = run_stages(
             self.settings(0, 0, TRUNK),
             self.work,
@@ -171,7 +165,7 @@ class Bench:
             host=self.host,
             progress=RichProgress(),
         )
-        return run.stages["distill"].path / "student.safetensors"
+        return DistillArtifact(run.stages["distill"].path).weights
 
     def cell(self, seed: int, shots: int, rungs: Sequence[str]) -> Cell:
         """Hits of the rungs, and with the shipped one of the teacher and the int8 files."""
@@ -195,8 +189,9 @@ def present(hits: Hits, columns: Sequence[str]) -> list[str]:
 
 
 def checks(hits: Hits) -> list[str]:
-    """The papers' claims as signs, each with its verdict; those that fail are listed as failing."""
-    shots, out = sorted({k for _, k in hits}), []
+    """The papers' claims as signs, each with its verdict, also those that fail."""
+    shots = sorted({k for _, k in hits})
+    out: list[str] = []
     for better, worse in SIGNS:
         if len(present(hits, (better, worse))) == 2:
             for k in shots:
@@ -213,42 +208,33 @@ def checks(hits: Hits) -> list[str]:
     if present(hits, ("int8",)):
         for k in shots:
             p = paired(hits, "int8", SHIPPED, k)
-            out.append(
-                said(
-                    threshold(p.gain > -0.5),
-                    f"int8 within 0.5 points of fp32 at {shot(k)}",
-                    f"{p.gain:+.2f} {p.within}",
-                )
-            )
+            claim = f"int8 within 0.5 points of fp32 at {shot(k)}"
+            out.append(said(threshold(p.gain > -0.5), claim, f"{p.gain:+.2f} {p.within}"))
     if len(shots) > 1 and len(present(hits, (SHIPPED, "+I'+D"))) == 2:
         gains = [mean(hits, SHIPPED, k) - mean(hits, "+I'+D", k) for k in (shots[0], shots[-1])]
         claim = f"the gain of S shrinks from {shots[0]} to {shots[-1]} shots"
-        out.append(
-            said(threshold(gains[0] > gains[1]), claim, f"{gains[0]:+.1f} -> {gains[1]:+.1f}")
-        )
+        figures = f"{gains[0]:+.1f} -> {gains[1]:+.1f}"
+        out.append(said(threshold(gains[0] > gains[1]), claim, figures))
     return out
 
 
 def report(hits: Hits, facts: Mapping[str, Any], command: str, seconds: float) -> str:
     """The text of results/real_photos.md."""
-    stamp = ", ".join(
-        f"{k} {v}" for k, v in versions().items() if k in ("torch", "onnxruntime", "python")
-    )
     tables = "\n\n".join(
         f"## {title}\n\n{table(hits, columns)}"
-        for title, wanted in TABLES.items()
-        if (columns := present(hits, wanted))
+        for title, columns in ((title, present(hits, all_)) for title, all_ in TABLES.items())
+        if columns
     )
-    phases = ", ".join(f"{phase} {made / 60:.1f} min" for phase, made in facts["seconds"].items())
     return f"""# Real photos
 
 `{command}`
 
-Top-1 in % on {len(next(iter(next(iter(hits.values())).values())))} test photos, mean ± standard deviation over seeds (other
-shots, other first weights), measured with the exported ONNX file in the runtime. Teacher and generator were trained here on
-the whole train split and stand in for foundation models: they have seen the shots. A replica with inferred settings, at
-32 px and miniature size: signs are to be compared, not figures. A sign holds where its 95 % interval over seeds excludes
-zero; p is McNemar's exact test over the images of all seeds.
+Top-1 in % on {page.image_count(hits)} test photos, mean ± standard deviation over seeds (other
+shots, other first weights), measured with the exported ONNX file in the runtime. Teacher and
+generator were trained here on the whole train split and stand in for foundation models: they have
+seen the shots. A replica with inferred settings, at 32 px and miniature size: signs are to be
+compared, not figures. A sign holds where its 95 % interval over seeds excludes zero; p is
+McNemar's exact test over the images of all seeds.
 
 {tables}
 
@@ -258,25 +244,41 @@ zero; p is McNemar's exact test over the images of all seeds.
 
 ## The stand-ins
 
-| | |
-|---|---|
-| teacher, zero-shot on all {facts["test_photos"]:.0f} test photos | {100 * facts["teacher_zero_shot"]:.1f} % |
-| images generated from class names that the teacher calls by it | {100 * facts["agreement_of_images_from_text"]:.1f} % |
-| images generated from photos' embeddings, the same | {100 * facts["agreement_of_images_from_embeddings"]:.1f} % |
-| the photos themselves, the same | {100 * facts["agreement_of_the_embeddings"]:.1f} % |
-| cosine of an image to the embedding it was made from | {facts["cosine_to_condition"]:.2f} |
-| mean 1 - cosine of two photos of a class | {facts["diversity_photos"]:.2f} |
-| of two images generated from a class name | {facts["diversity_from_text"]:.2f} |
-| images per second, {STEPS} steps with guidance | {facts["images_per_s"]:.0f} |
-| training | {phases} |
+{stand_ins(facts)}
 
 ![photos; generated from class names; generated from the photos' embeddings](real_photos.png)
 
-One row a class: photos of the test split, images from the class name, images from the embeddings of those photos.
+One row a class: photos of the test split, images from the class name, images from the embeddings
+of those photos.
 
-Made in {seconds / 60:.0f} minutes on {platform.machine()}, {stamp}. Work that was already in the work folder was not done
-again.
+Made in {seconds / 60:.0f} minutes on {platform.machine()}, {page.library_versions()}. Work that was
+already in the work folder was not done again.
 """
+
+
+def stand_ins(facts: Mapping[str, Any]) -> str:
+    """The quality of teacher and generator, as a table."""
+    minutes = (f"{phase} {seconds / 60:.1f} min" for phase, seconds in facts["seconds"].items())
+    shares = {
+        f"teacher, zero-shot on all {facts['test_photos']:.0f} test photos": "teacher_zero_shot",
+        "images generated from class names that the teacher calls by it": (
+            "agreement_of_images_from_text"
+        ),
+        "images generated from photos' embeddings, the same": "agreement_of_images_from_embeddings",
+        "the photos themselves, the same": "agreement_of_the_embeddings",
+    }
+    distances = {
+        "cosine of an image to the embedding it was made from": "cosine_to_condition",
+        "mean 1 - cosine of two photos of a class": "diversity_photos",
+        "of two images generated from a class name": "diversity_from_text",
+    }
+    rows = [
+        *((label, f"{100 * facts[key]:.1f} %") for label, key in shares.items()),
+        *((label, f"{facts[key]:.2f}") for label, key in distances.items()),
+        (f"images per second, {STEPS} steps with guidance", f"{facts['images_per_s']:.0f}"),
+        ("training", ", ".join(minutes)),
+    ]
+    return page.table(" | ", rows)
 
 
 def photo_folder(data: Path | None) -> Path:
@@ -297,51 +299,35 @@ def photo_folder(data: Path | None) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.real_photos",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = page.options("real_photos", __doc__)
     parser.add_argument("--data", type=Path, help="folder with train/<class>/ and test/<class>/")
     parser.add_argument(
-        "--scale", choices=("cpu", "gpu"), default="cpu", help="how long the stand-ins are trained"
+        "--scale", choices=SCALES, default="cpu", help="how long the stand-ins are trained"
     )
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rungs", nargs="+", choices=RUNGS, default=list(RUNGS))
     parser.add_argument("--device", default=None, help="default: cuda for --scale gpu, else cpu")
     parser.add_argument("--work-dir", default=None)
-    parser.add_argument("--out", type=Path, default=RESULTS / "real_photos.md")
     options = parser.parse_args(arguments)
-    data = photo_folder(options.data)
-
-    from benchmarks.real_photos_world import SCALES, make_world
-
-    device, start = (
-        options.device or ("cuda" if options.scale == "gpu" else "cpu"),
-        time.perf_counter(),
-    )
+    data, start = photo_folder(options.data), time.perf_counter()
+    device = options.device or ("cuda" if options.scale == "gpu" else "cpu")
     work = work_folder(options.work_dir)
     folder = work / f"real_photos_{options.scale}"
     facts = make_world(data, folder, SCALES[options.scale], device=device)
-    bench, hits = Bench(data, folder / "world", work, HostSettings(device=device)), {}
+    ladder = PhotoLadder(data, folder / "world", work, HostSettings(device=device))
+    hits: dict[tuple[int, int], Cell] = {}
     for seed in range(options.seeds):
         for shots in options.shots:
-            hits[seed, shots] = bench.cell(seed, shots, options.rungs)
-            print(
-                *(table(hits, present(hits, columns)) for columns in TABLES.values()),
-                sep="\n",
-                flush=True,
-            )
-    given = " ".join(map(str, options.shots))
+            hits[seed, shots] = ladder.cell(seed, shots, options.rungs)
+            for columns in TABLES.values():
+                print(table(hits, present(hits, columns)), flush=True)
     command = (
         f"python -m benchmarks.real_photos --data CIFAR10 --scale {options.scale} "
-        f"--shots {given} --seeds {options.seeds}"
+        f"--shots {' '.join(map(str, options.shots))} --seeds {options.seeds}"
     )
-    text = report(hits, facts, command, time.perf_counter() - start)
-    options.out.write_text(text)
+    page.write(options.out, report(hits, facts, command, time.perf_counter() - start))
     shutil.copy(folder / "world" / "sheet.png", options.out.with_suffix(".png"))
-    print(text)
 
 
 if __name__ == "__main__":

@@ -1,33 +1,29 @@
-"""The ladder of SIDCLIP on the embedded world: what each component is worth, at 1, 4 and 8 shots.
+"""The ladder of SIDCLIP on the embedded world: the worth of each component at 1, 4 and 8 shots.
 
-    python -m benchmarks.sidclip                              # 5 seeds each, about an hour on 2
-                                                              cores
-    python -m benchmarks.sidclip --shots 1 8 --seeds 5 2      # 5 seeds at 1 shot, 2 at 8
+    python -m benchmarks.sidclip                            # 5 seeds each, about an hour on 2 cores
+    python -m benchmarks.sidclip --shots 1 8 --seeds 5 2    # 5 seeds at 1 shot, 2 at 8
 
-Rungs: ``fine-tune`` a generically pretrained student on the shots; ``+D`` adds the teacher's
-    targets; ``+I+D`` starts from the
-small CLIP; ``+I+D+S`` adds synthetic images; ``int8`` is the exported file after quantization-aware
-training. ``probe`` is the teacher. Every rung has the same number of updates and the same batch.
-Accuracy is measured on the test split with the exported file in the runtime. Finished stages are
-kept in the work folder, so an interrupted run goes on.
+Rungs: ``fine-tune`` trains a generically pretrained student on the shots; ``+D`` adds the teacher's
+targets; ``+I+D`` starts from the small CLIP; ``+I+D+S`` adds synthetic images; ``int8`` is the
+exported file after quantization-aware training. ``probe`` is the teacher. Every rung has the same
+number of updates and the same batch. Accuracy is that of the exported file in the runtime, on the
+test split. Finished stages are kept in the work folder, so an interrupted run resumes.
 """
 
 from __future__ import annotations
 
-import argparse
 import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import page
 from compress.api import settings_for, work_folder
 from compress.engine.config import merge
-from compress.engine.versions import versions
 from compress.papers.rungs import BENCHED, Cell, measure_bench, measure_rung
 from compress.papers.statistics import Hits, Paired, mean, paired, said, shot, table, threshold
 
-RESULTS = Path(__file__).parent / "results"
 #: the paper's method, not the recipe that is the default
 PLAIN = {
     "generate": {"strategy": "sidclip", "probing": {"candidates": []}},
@@ -46,9 +42,7 @@ RUNGS: dict[str, dict[str, Any]] = {
 
 
 def cell(seed: int, shots: int, work: Path) -> Cell:
-    """Hits of every rung, of the teacher and of both exported files for one seed and number of
-    shots.
-    """
+    """Hits of every rung, of the teacher and of both exported files, for one seed."""
     hits: Cell = {}
     for rung, overrides in RUNGS.items():
         settings = settings_for("petals", shots=shots, seed=seed, overrides=merge(PLAIN, overrides))
@@ -64,11 +58,10 @@ COLUMNS = ("zero-shot", "fine-tune", "+D", "+I+D", "+I+D+S", "int8", "PTQ", "pro
 
 
 def checks(hits: Hits) -> list[str]:
-    """The claims of the paper as signs, each with its verdict; those that fail are listed as
-    failing.
-    """
+    """The paper's claims as signs, each with its verdict, also those that fail."""
     shots = sorted({k for _, k in hits})
-    low, high, out = shots[0], shots[-1], []
+    low, high = shots[0], shots[-1]
+    out: list[str] = []
 
     def seeds(k: int) -> int:
         return sum(kk == k for _, kk in hits)
@@ -78,18 +71,12 @@ def checks(hits: Hits) -> list[str]:
 
     for better, worse in (("probe", "+I+D+S"), ("+I+D+S", "+I+D"), ("+I+D", "fine-tune")):
         p = paired(hits, better, worse, low)
-        say(
-            f"{better} > {worse} at {shot(low)}",
-            p,
-            f"{p.gain:+.1f} {p.within} points, p = {p.p:.1e}",
-        )
+        figures = f"{p.gain:+.1f} {p.within} points, p = {p.p:.1e}"
+        say(f"{better} > {worse} at {shot(low)}", p, figures)
     for k in shots:
         p = paired(hits, "+D", "fine-tune", k)
-        say(
-            f"+D > fine-tune at {shot(k)}",
-            p,
-            f"{p.gain:+.1f} {p.within} points, seeds {list(p.per_seed)}",
-        )
+        figures = f"{p.gain:+.1f} {p.within} points, seeds {list(p.per_seed)}"
+        say(f"+D > fine-tune at {shot(k)}", p, figures)
         q = paired(hits, "int8", "+I+D+S", k)
         claim = f"int8 within 0.5 points of fp32 at {shot(k)}"
         out.append(said(threshold(q.gain > -0.5), claim, f"{q.gain:+.2f} {q.within}"))
@@ -98,13 +85,8 @@ def checks(hits: Hits) -> list[str]:
     if high > low:
         gains = [mean(hits, "+I+D+S", k) - mean(hits, "+I+D", k) for k in (low, high)]
         figures = f"{gains[0]:+.1f} -> {gains[1]:+.1f}; {seeds(low)} and {seeds(high)} seeds"
-        out.append(
-            said(
-                threshold(gains[0] > gains[1]),
-                f"the gain of S shrinks from {low} to {high} shots",
-                figures,
-            )
-        )
+        claim = f"the gain of S shrinks from {low} to {high} shots"
+        out.append(said(threshold(gains[0] > gains[1]), claim, figures))
     for k, limit in ((1, 6.0), (4, 4.0)):
         if k in shots:
             gap = mean(hits, "probe", k) - mean(hits, "int8", k)
@@ -114,45 +96,37 @@ def checks(hits: Hits) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.sidclip", description=__doc__.partition("\n")[0]
-    )
+    parser = page.options("sidclip", __doc__)
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[5, 5, 5], help="how many, for each number of shots"
     )
     parser.add_argument("--work-dir", default=None)
-    parser.add_argument("--out", type=Path, default=RESULTS / "sidclip.md")
     options = parser.parse_args(arguments)
     work, hits, start = work_folder(options.work_dir), {}, time.perf_counter()
     for shots, seeds in zip(options.shots, options.seeds, strict=True):
         for seed in range(seeds):
             hits[seed, shots] = cell(seed, shots, work)
             print(table(hits, COLUMNS), flush=True)
-    stamp = ", ".join(
-        f"{k} {v}" for k, v in versions().items() if k in ("torch", "onnxruntime", "python")
-    )
-    shots_given, seeds_given = (
-        " ".join(map(str, values)) for values in (options.shots, options.seeds)
-    )
-    command = f"python -m benchmarks.sidclip --shots {shots_given} --seeds {seeds_given}"
+    shots, seeds = (" ".join(map(str, values)) for values in (options.shots, options.seeds))
+    minutes = (time.perf_counter() - start) / 60
     text = f"""# The ladder of SIDCLIP on `petals`
 
-`{command}`
+`python -m benchmarks.sidclip --shots {shots} --seeds {seeds}`
 
-Top-1 in % on the test split ({len(next(iter(next(iter(hits.values())).values())))} images of held-out species), mean ± standard
-deviation over seeds, measured with the exported ONNX file in the runtime. Replica with inferred settings: the paper does not
-state its loss weights, temperature or optimizer, and this is the embedded miniature world, not its data.
+Top-1 in % on the test split ({page.image_count(hits)} images of held-out species), mean ±
+standard deviation over seeds, measured with the exported ONNX file in the runtime. Replica with
+inferred settings: the paper does not state its loss weights, temperature or optimizer, and this
+is the embedded miniature world, not its data.
 
 {table(hits, COLUMNS)}
 
 {chr(10).join(checks(hits))}
 
-Made in {(time.perf_counter() - start) / 60:.0f} minutes on {platform.machine()}, {stamp}. Work that was already in the work
-folder was not done again.
+Made in {minutes:.0f} minutes on {platform.machine()}, {page.library_versions()}. Work that was
+already in the work folder was not done again.
 """
-    options.out.write_text(text)
-    print(text)
+    page.write(options.out, text)
 
 
 if __name__ == "__main__":

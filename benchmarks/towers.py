@@ -1,24 +1,19 @@
-"""Claim: the students are hundreds of times faster than the teacher, and faster than the small
-CLIPs one could take instead.
+"""Claim: students are hundreds of times faster than the teacher, and faster than small CLIPs.
 
-    python -m benchmarks.towers                     (about ten minutes, 6 GB of memory for
-                                                    ViT-L/14's export)
+    python -m benchmarks.towers      # about ten minutes, 6 GB of memory for ViT-L/14's export
 
 Image towers with a head of 100 classes, all through the same runtime and settings in one
-    interleaved run: our students in the
-file that this machine is best served with, TinyCLIP-8M- and MobileCLIP-S0-class towers, CLIP
-ViT-B/32 and the teacher ViT-L/14.
-Random weights: time, size and memory do not depend on them. Load time and peak memory are those of
-    a process of its own.
+interleaved run: our students in the best files for this machine, TinyCLIP-8M- and
+MobileCLIP-S0-class towers, CLIP ViT-B/32 and the teacher ViT-L/14. Random weights: time, size and
+memory do not depend on them. Load time and peak memory are those of a process of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks import page
 from benchmarks.int8_speed import CLASSES, SIZE, make_files, pictures
 from compress.engine.seeds import manual_seed
 from export.bundle.write import copy_with_metadata
@@ -40,10 +36,9 @@ from runtime.bench.cold import measure_cold
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
 from runtime.host import telemetry
 
-RESULTS = Path(__file__).parent / "results"
 TEACHER = "CLIP ViT-L/14"
+#: smallest accepted speed-up over the teacher
 FACTORS = {("mobilenetv4_conv_small", "int8"): 500.0, ("efficientnet_b0", "fp32"): 100.0}
-"""Smallest accepted speed-up over the teacher."""
 SPEC = PreprocessSpec(
     size=SIZE,
     resize=256,
@@ -61,14 +56,26 @@ STUDENTS = (  # timm name, precisions timed: both where int8 can pay
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One file in the race."""
+class RaceFile:
+    """One file in the race.
+
+    Attributes:
+        kind: "student", "small CLIP", "CLIP" or "teacher".
+        params: of the tower and a head of 100 classes.
+    """
 
     name: str
-    kind: str  # "student", "small CLIP", "teacher"
+    kind: str
     precision: str
-    params: int  # of what the file computes: the tower and a head of 100 classes
+    params: int
     file: Path
+
+
+Row = Mapping[str, Any]
+HEADER = (
+    "model | what | file | params | MB | p50, ms | times the teacher (95 % CI) | load, ms "
+    "| peak memory, MiB | stamp"
+)
 
 
 def vit(width: int, layers: int, patch: int, embed: int, head_width: int = 64) -> nn.Module:
@@ -78,7 +85,7 @@ def vit(width: int, layers: int, patch: int, embed: int, head_width: int = 64) -
     vision = CLIPVisionCfg(
         layers=layers, width=width, patch_size=patch, image_size=SIZE, head_width=head_width
     )
-    text = CLIPTextCfg(layers=1, width=64, heads=1, vocab_size=64, context_length=8)  # thrown away
+    text = CLIPTextCfg(layers=1, width=64, heads=1, vocab_size=64, context_length=8)  # not used
     return CLIP(embed, vision, text).visual
 
 
@@ -87,14 +94,12 @@ def mobileclip_s0() -> nn.Module:
     import timm
     from timm.utils.model import reparameterize_model
 
-    return reparameterize_model(
-        timm.create_model("fastvit_mci0", pretrained=False, num_classes=512).eval()
-    )
+    model = timm.create_model("fastvit_mci0", pretrained=False, num_classes=512)
+    return reparameterize_model(model.eval())
 
 
-TOWERS: dict[
-    str, tuple[str, int, Callable[[], nn.Module]]
-] = {  # name -> kind, width of its embedding, how it is made
+#: name -> kind, width of its embedding, what makes it
+TOWERS: dict[str, tuple[str, int, Callable[[], nn.Module]]] = {
     "TinyCLIP ViT-8M/16 class": ("small CLIP", 512, partial(vit, 256, 10, 16, 512)),
     "MobileCLIP-S0 class": ("small CLIP", 512, mobileclip_s0),
     "CLIP ViT-B/32": ("CLIP", 512, partial(vit, 768, 12, 32, 512)),
@@ -107,14 +112,13 @@ def describe(source: Path, precision: str) -> Path:
     target = source.with_name(f"described.{source.name}")
     labels = json.dumps([f"class {index}" for index in range(CLASSES)])
     spec = json.dumps(SPEC.to_json(), sort_keys=True)
-    copy_with_metadata(
-        source, target, {META_LABELS: labels, META_PREPROCESS: spec, META_PRECISION: precision}
-    )
+    metadata = {META_LABELS: labels, META_PREPROCESS: spec, META_PRECISION: precision}
+    copy_with_metadata(source, target, metadata)
     source.unlink()
     return target
 
 
-def tower_file(name: str, folder: Path) -> Entry:
+def tower_file(name: str, folder: Path) -> RaceFile:
     """An image tower with a text head of 100 classes as fp32 ONNX."""
     kind, width, make = TOWERS[name]
     manual_seed(0, "towers", name)
@@ -122,43 +126,39 @@ def tower_file(name: str, folder: Path) -> Entry:
     heads = nn.functional.normalize(torch.randn(2, CLASSES, width), dim=-1)
     model = TeacherClassifier(tower, heads[0], heads[1], 100.0)
     params = sum(p.numel() for p in tower.parameters()) + heads[0].numel()
-    made = teacher_to_onnx(model, SIZE)
-    file = save(made, folder / f"{name.replace(' ', '_').replace('/', '_')}.onnx")
-    return Entry(name, kind, "fp32", params, describe(file, "fp32"))
+    target = folder / f"{name.replace(' ', '_').replace('/', '_')}.onnx"
+    file = save(teacher_to_onnx(model, SIZE), target)
+    return RaceFile(name, kind, "fp32", params, describe(file, "fp32"))
 
 
-def student_files(name: str, precisions: tuple[str, ...], folder: Path) -> list[Entry]:
+def student_files(name: str, precisions: tuple[str, ...], folder: Path) -> list[RaceFile]:
     """A timm student through a build's own export, in each precision."""
     import timm
 
     files = make_files(name, folder)["files"]
-    params = sum(
-        p.numel()
-        for p in timm.create_model(name, pretrained=False, num_classes=CLASSES).parameters()
-    )
-    return [Entry(name, "student", key, params, describe(files[key], key)) for key in precisions]
+    model = timm.create_model(name, pretrained=False, num_classes=CLASSES)
+    params = sum(p.numel() for p in model.parameters())
+    return [RaceFile(name, "student", key, params, describe(files[key], key)) for key in precisions]
 
 
-def race(entries: list[Entry], seconds: float, threads: int) -> list[dict[str, Any]]:
-    """Every file interleaved, batch 1, compute only; then load time and memory of each in a process
-    of its own.
-    """
+def race(files: list[RaceFile], seconds: float, threads: int) -> list[Row]:
+    """Every file interleaved, batch 1, compute only; then each in a cold process of its own."""
     image = pictures(1).numpy().astype(np.float32)
-    runners = {
-        entry.file.name: load("onnxruntime", entry.file, threads=threads, spinning=False)
-        for entry in entries
+    calls = {
+        entry.file.name: partial(
+            load("onnxruntime", entry.file, threads=threads, spinning=False).run, image, OUTPUTS[0]
+        )
+        for entry in files
     }
-    series = latency.measure(
-        {name: partial(runner.run, image, OUTPUTS[0]) for name, runner in runners.items()}, seconds
-    )
-    runners.clear()
-    slow = next(series[entry.file.name] for entry in entries if entry.name == TEACHER)
+    series = latency.measure(calls, seconds)
+    calls.clear()  # frees the engines before the cold starts
+    slow = next(series[entry.file.name] for entry in files if entry.name == TEACHER)
     rows = []
-    for entry in entries:
+    for entry in files:
         samples, cold = series[entry.file.name], measure_cold(entry.file, threads=threads)
         rows.append(
             {
-                **{key: value for key, value in asdict(entry).items() if key != "file"},
+                **{key: value for key, value in vars(entry).items() if key != "file"},
                 "size_bytes": entry.file.stat().st_size,
                 "p50_ms": samples.percentile_ms(50.0),
                 "p90_ms": samples.percentile_ms(90.0),
@@ -171,8 +171,8 @@ def race(entries: list[Entry], seconds: float, threads: int) -> list[dict[str, A
     return sorted(rows, key=lambda row: row["p50_ms"])
 
 
-def missed(rows: list[dict[str, Any]]) -> list[str]:
-    """The speed-ups that lie below what is claimed."""
+def missed(rows: list[Row]) -> list[str]:
+    """The speed-ups below the claim."""
     factors = {(row["name"], row["precision"]): row["speedup"]["p50"] for row in rows}
     return [
         f"{name} {precision}: {factors[name, precision]:.0f}x, claimed {least:.0f}x"
@@ -181,64 +181,61 @@ def missed(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def markdown(record: dict[str, Any]) -> str:
-    """The record for people."""
-    lines = [
-        "# Students, small CLIPs and the teacher side by side\n",
-        f"`{record['command']}`\n",
-        "| model | what | file | params | MB | p50, ms | times the teacher (95 % CI) | load, "
-        "ms | peak memory, MiB | stamp |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in record["rows"]:
-        low, high = row["speedup"]["ci95"]
-        memory = row["cold"]["peak_rss_bytes"]
-        lines.append(
-            f"| {row['name']} | {row['kind']} | {row['precision']} | {row['params'] / 1e6:.1f} M "
-            f"| {row['size_bytes'] / 1e6:.1f} | {row['p50_ms']:.2f} "
-            f"| {row['speedup']['p50']:.1f}× ({low:.1f}–{high:.1f}) | {row['cold']['load_ms']:.0f} "
-            f"| {'–' if memory is None else f'{memory / 2**20:.0f}'} | {row['verdict']} |"
-        )
-    host = record["host"]
-    lines.append(
-        f"\nBatch 1, {SIZE} px, {record['threads']} thread, one interleaved run, compute "
-        f"only, random weights; {host['cpu']}, "
-        f"onnxruntime {record['onnxruntime']}. Load and memory: a process of its own that "
-        "classifies one image.\n"
-        f"{'; '.join(record['missed']) or 'Every claimed factor is reached'}.\n"
+def markdown(record: Mapping[str, Any]) -> str:
+    """The page of a record."""
+    return f"""# Students, small CLIPs and the teacher side by side
+
+`{record["command"]}`
+
+{page.table(HEADER, map(cells, record["rows"]))}
+
+Batch 1, {SIZE} px, {record["threads"]} thread, one interleaved run, compute only, random weights; \
+{record["host"]["cpu"]}, onnxruntime {record["onnxruntime"]}. Load and memory: a process of its \
+own that classifies one image.
+{"; ".join(record["missed"]) or "Every claimed factor is reached"}.
+"""
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row of the table."""
+    memory = row["cold"]["peak_rss_bytes"]
+    return (
+        row["name"],
+        row["kind"],
+        row["precision"],
+        f"{row['params'] / 1e6:.1f} M",
+        f"{row['size_bytes'] / 1e6:.1f}",
+        f"{row['p50_ms']:.2f}",
+        page.interval(row["speedup"]["p50"], row["speedup"]["ci95"], 1),
+        f"{row['cold']['load_ms']:.0f}",
+        "–" if memory is None else f"{memory / 2**20:.0f}",
+        row["verdict"],
     )
-    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measures, writes ``towers.json`` and ``towers.md``; exit code 1 where a claimed factor is
-    missed.
-    """
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """Measures, writes ``towers.json`` and ``towers.md``; exit code 1 if a claim is missed."""
+    parser = page.options("towers", __doc__, "towers.json")
     parser.add_argument("--seconds", type=float, default=120.0, help="for all together")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=RESULTS / "towers.json")
     options = parser.parse_args(arguments)
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
-        entries = [tower_file(name, Path(folder)) for name in TOWERS]
+        files = [tower_file(name, Path(folder)) for name in TOWERS]
         for name, precisions in STUDENTS:
-            entries += student_files(name, precisions, Path(folder))
-        rows = race(entries, options.seconds, options.threads)
+            files += student_files(name, precisions, Path(folder))
+        rows = race(files, options.seconds, options.threads)
+    given = sys.argv[1:] if arguments is None else arguments
     record = {
-        "command": " ".join(
-            ["python -m benchmarks.towers", *(sys.argv[1:] if arguments is None else arguments)]
-        ),
+        "command": " ".join(["python -m benchmarks.towers", *given]),
         "host": asdict(telemetry.host()),
         "onnxruntime": onnxruntime.__version__,
         "threads": options.threads,
         "rows": rows,
         "missed": missed(rows),
     }
-    options.out.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
-    options.out.with_suffix(".md").write_text(markdown(record))
-    print(markdown(record))
+    page.write_record(options.out, record, markdown(record))
     return int(bool(record["missed"]))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.signs import PAGES, RESULTS, page, verdicts
+from benchmarks.page import RESULTS
+from benchmarks.signs import PAGES, page, verdicts
 
 
 def test_verdict_lines_are_read_as_they_are_written() -> None:
