@@ -1,7 +1,7 @@
 """What this machine can build, run and measure: ``compress doctor``.
 
-The device's part is ``runtime.commands.doctor``. Versions are read from package metadata: importing
-torch alone takes seconds.
+The device's part is ``runtime.commands.findings``. Versions are read from package metadata:
+importing torch alone takes seconds.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from runtime.commands.doctor import (
-    DEVICE_GROUPS,
+from runtime.commands.doctor import DEVICE_GROUPS, lines, to_json, verdict
+from runtime.commands.findings import (
     MISSING,
     NOTE,
     OK,
@@ -29,10 +29,7 @@ from runtime.commands.doctor import (
     Finding,
     device_findings,
     is_writable,
-    lines,
     package_finding,
-    to_json,
-    verdict,
     works,
 )
 from runtime.host import telemetry

@@ -13,17 +13,9 @@ from findings import by_name, pretend
 from paths import ROOT
 
 from runtime.__main__ import main
-from runtime.commands import doctor
-from runtime.commands.doctor import (
-    MISSING,
-    NOTE,
-    PARTLY,
-    Finding,
-    at_least,
-    int8_words,
-    lines,
-    works,
-)
+from runtime.commands import findings as device
+from runtime.commands.doctor import lines
+from runtime.commands.findings import MISSING, NOTE, PARTLY, Finding, at_least, int8_words, works
 from runtime.host import telemetry
 from runtime.host.support import MATRIX, platform_of, release_of, table
 
@@ -77,7 +69,7 @@ def test_json_has_the_same_findings(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_jetson_is_told_its_row_and_its_clocks(orin: Path) -> None:
-    found = by_name(doctor.device_findings(orin))
+    found = by_name(device.device_findings(orin))
     assert found["board"].detail == "NVIDIA Jetson Orin Nano Developer Kit"
     assert found["file to use"].detail.startswith(
         "JetPack 6.1, 6.2: model.int8.trt.onnx or model.fp16.onnx"
@@ -98,7 +90,7 @@ def test_a_raspberry_pi_4_is_told_not_to_hope(
         "proc/cpuinfo",
         "processor\t: 0\nFeatures\t: fp asimd evtstrm crc32\nModel\t: Raspberry Pi 4\n",
     )
-    found = by_name(doctor.device_findings(tmp_path))
+    found = by_name(device.device_findings(tmp_path))
     assert "no int8 dot products (dotprod)" in found["int8"].detail
     assert found["file to use"].detail.startswith("64-bit ARM: model.int8.onnx")
     assert found["TensorRT"].state == NOTE
@@ -171,7 +163,7 @@ def test_versions_are_compared_by_number(version: str, floor: str, enough: bool)
 
 def test_two_onnxruntimes_are_a_gap_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, {"onnxruntime-gpu": "1.31.0"})
-    found = by_name(doctor.device_findings())["onnxruntime"]
+    found = by_name(device.device_findings())["onnxruntime"]
     assert found.state == PARTLY and "pip uninstall -y onnxruntime onnxruntime-gpu" in (
         found.remedy or ""
     )
@@ -210,7 +202,7 @@ def test_a_tensorrt_that_cannot_be_used_says_why(
     monkeypatch.setattr(cuda, "candidates", lambda root: ["libcudart-that-is-nowhere.so"])
     if nvidia:
         write(tmp_path, "proc/driver/nvidia/version", "NVRM version: 580")
-    found = by_name(doctor.device_findings(tmp_path))["TensorRT"]
+    found = by_name(device.device_findings(tmp_path))["TensorRT"]
     assert found.state == state and detail in found.detail and found.remedy
 
 
@@ -224,7 +216,7 @@ def test_a_tensorrt_without_package_data_states_its_own_version(
     )
     monkeypatch.syspath_prepend(str(tmp_path / "lib"))
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    found = by_name(doctor.device_findings(tmp_path))["TensorRT"]
+    found = by_name(device.device_findings(tmp_path))["TensorRT"]
     assert found.detail == "10.3.0, but no NVIDIA GPU to run it"
 
 
@@ -232,11 +224,11 @@ def test_power_that_only_root_may_read_has_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        doctor.sensors,
+        device.sensors,
         "obstacles",
         lambda root: ["RAPL counts energy but only for root: sudo chmod a+r X"],
     )
-    found = by_name(doctor.device_findings(tmp_path))["energy"]
+    found = by_name(device.device_findings(tmp_path))["energy"]
     assert (found.state, found.remedy) == (PARTLY, "sudo chmod a+r X")
 
 
