@@ -1,6 +1,4 @@
-"""``engine`` on the command line: build a bundle's engines on this machine, or print the commands
-of NVIDIA's own tools.
-"""
+"""``python -m runtime engine``: build a bundle's engines here, or print NVIDIA's own commands."""
 
 from __future__ import annotations
 
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import golden
+from runtime.backends import BACKENDS
 from runtime.backends.tensorrt import TrtRunner, load
 from runtime.bundle import GOLDEN, Bundle, open_bundle
 from runtime.errors import BackendError, BundleError
@@ -20,28 +19,21 @@ from runtime.golden import TARGETS_GOLDEN
 from runtime.tensorrt.api import GENERATIONS
 from runtime.tensorrt.settings import EngineSettings, polygraphy, trtexec
 
-PREFERRED = ("int8.trt", "fp16", "fp32")  # the files that are meant for TensorRT
+DEFAULT = ", ".join(BACKENDS["tensorrt"].files)
 UNVERIFIED, VERIFIED, DIFFERS = "unverified", "verified", "differs"
 STATES = {golden.OK: VERIFIED, golden.DIFFERS: DIFFERS, golden.SKIPPED: UNVERIFIED}
 
 
 @dataclass(frozen=True)
 class EngineRow:
-    """One engine.
-
-    Attributes:
-        state: "verified" (golden logits within tolerance), "differs", or "unverified".
-        why: what was compared.
-        file: the engine in the cache.
-        states: where it came from and what runs in it, one sentence each.
-    """
+    """One engine."""
 
     model: str
-    state: str
-    why: str
-    file: Path
+    state: str  # "verified" (golden logits within tolerance), "differs" or "unverified"
+    why: str  # the comparison
+    file: Path  # in the cache
     kernels: dict[str, int]
-    states: tuple[str, ...]
+    states: tuple[str, ...]  # sentences: where it came from, what runs in it
     layers: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
@@ -55,8 +47,7 @@ def build_engines(
     settings: EngineSettings | None = None,
     cache: Path | None = None,
 ) -> list[EngineRow]:
-    """Builds (or finds) the engine of each of ``models``; default: those of ``PREFERRED`` that the
-    bundle has.
+    """Builds (or finds) the engine of each of ``models``; default: the backend's files.
 
     Raises:
         BundleError: a damaged bundle, or no such model.
@@ -65,13 +56,11 @@ def build_engines(
     bundle = open_bundle(path)
     options = (settings or EngineSettings()).to_json()
     rows = []
-    for name in chosen(bundle, models):
+    for name in models_to_build(bundle, models):
         runner = load(bundle.model(name), cache=cache, **options)
         state, why = _compare(bundle, name, runner)
-        report = runner.layers.to_json()
-        rows.append(
-            EngineRow(name, state, why, runner.engine_file, runner.kernels, runner.states, report)
-        )
+        facts = runner.engine_file, runner.kernels, runner.states, runner.layers.to_json()
+        rows.append(EngineRow(name, state, why, *facts))
         runner.close()
     return rows
 
@@ -79,40 +68,34 @@ def build_engines(
 def command_lines(
     path: str | Path, models: Sequence[str] = (), settings: EngineSettings | None = None
 ) -> list[str]:
-    """trtexec and polygraphy lines that build and compare the same engines, for both generations.
-    Needs no GPU.
+    """trtexec and polygraphy lines for the same engines, for TensorRT 10 and 11. Needs no GPU.
 
     Raises:
         BundleError: a damaged bundle, or no such model.
     """
-    bundle = open_bundle(path)
-    used, lines = settings or EngineSettings(), []
-    for name in chosen(bundle, models):
+    bundle, settings = open_bundle(path), settings or EngineSettings()
+    lines = []
+    for name in models_to_build(bundle, models):
         model = bundle.model(name)
         inputs = graph_inputs(model)
         for major in sorted(GENERATIONS):
-            lines += [
-                f"# {name}, TensorRT {major}",
-                trtexec(model, inputs, used, major, f"{name}.engine"),
-            ]
-            lines += [polygraphy(model, inputs, used, major)]
+            lines.append(f"# {name}, TensorRT {major}")
+            lines.append(trtexec(model, inputs, settings, major, f"{name}.engine"))
+            lines.append(polygraphy(model, inputs, settings, major))
     return lines
 
 
-def chosen(bundle: Bundle, models: Sequence[str]) -> list[str]:
-    """The models to build.
+def models_to_build(bundle: Bundle, models: Sequence[str]) -> list[str]:
+    """``models``, by default the backend's files that the bundle has.
 
     Raises:
-        BundleError: one that the bundle does not have, or none that is meant for TensorRT.
+        BundleError: one that the bundle does not have, or none for TensorRT.
     """
     present = {**bundle.models, **bundle.targets}
-    names = list(models) or [name for name in PREFERRED if name in present]
+    names = list(models) or [name for name in BACKENDS["tensorrt"].files if name in present]
     if not names:
-        raise BundleError(
-            "no model for TensorRT in the bundle",
-            got=", ".join(present),
-            expected=", ".join(PREFERRED),
-        )
+        what = "no model for TensorRT in the bundle"
+        raise BundleError(what, got=", ".join(present), expected=DEFAULT)
     for name in names:
         bundle.model(name)
     return names
@@ -120,46 +103,29 @@ def chosen(bundle: Bundle, models: Sequence[str]) -> list[str]:
 
 def add_parser(commands: Any) -> None:
     """Adds the command to a parser's commands."""
-    parser = commands.add_parser(
-        "engine", help="build and cache TensorRT engines of a bundle on this machine"
-    )
-    parser.add_argument("bundle", type=Path, help="bundle folder")
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        default=[],
-        help=f"models of the bundle (default: {', '.join(PREFERRED)})",
-    )
-    parser.add_argument(
-        "--opt-batch",
-        type=int,
-        default=1,
-        help="the batch that tactics are chosen for (default: 1)",
-    )
-    parser.add_argument(
-        "--max-batch", type=int, default=8, help="largest batch of one call (default: 8)"
-    )
-    parser.add_argument(
-        "--level", type=int, default=3, help="builder optimization level, 0..5 (default: 3)"
-    )
-    parser.add_argument("--workspace", type=int, metavar="MIB", help="bound of the scratch memory")
-    parser.add_argument("--tf32", action="store_true", help="let float32 layers multiply in TF32")
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        help="folder of engines (default: $CLIP2EDGE_CACHE or ~/.cache/clip2edge)",
-    )
-    parser.add_argument(
-        "--print-commands",
-        action="store_true",
-        help="print trtexec and polygraphy lines; needs no GPU",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON, with every layer")
+    about = "build and cache TensorRT engines of a bundle on this machine"
+    parser = commands.add_parser("engine", help=about)
+    option = parser.add_argument
+    option("bundle", type=Path, help="bundle folder")
+    models = f"models of the bundle (default: {DEFAULT})"
+    option("--models", nargs="+", default=[], help=models)
+    opt_batch = "the batch that tactics are chosen for (default: 1)"
+    option("--opt-batch", type=int, default=1, help=opt_batch)
+    option("--max-batch", type=int, default=8, help="largest batch of one call (default: 8)")
+    level = "builder optimization level, 0..5 (default: 3)"
+    option("--level", type=int, default=3, help=level)
+    option("--workspace", type=int, metavar="MIB", help="bound of the scratch memory")
+    option("--tf32", action="store_true", help="let float32 layers multiply in TF32")
+    cache = "folder of engines (default: $CLIP2EDGE_CACHE or ~/.cache/clip2edge)"
+    option("--cache", type=Path, help=cache)
+    lines = "print trtexec and polygraphy lines; needs no GPU"
+    option("--print-commands", action="store_true", help=lines)
+    option("--json", action="store_true", help="print JSON, with every layer")
     parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Builds, or prints; exit code 1 where an engine's logits differ from the golden ones."""
+    """Builds, or prints; exit code 1 if an engine's logits differ from the golden ones."""
     settings = EngineSettings(
         opt_batch=args.opt_batch,
         max_batch=args.max_batch,
@@ -171,11 +137,8 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(command_lines(args.bundle, args.models, settings)))
         return 0
     rows = build_engines(args.bundle, args.models, settings, args.cache)
-    print(
-        json.dumps([row.to_json() for row in rows], indent=1)
-        if args.json
-        else "\n".join(text_of(rows))
-    )
+    as_json = [row.to_json() for row in rows]
+    print(json.dumps(as_json, indent=1) if args.json else "\n".join(text_of(rows)))
     return int(any(row.state == DIFFERS for row in rows))
 
 
@@ -183,18 +146,16 @@ def text_of(rows: Sequence[EngineRow]) -> Iterator[str]:
     """The rows for a terminal."""
     for row in rows:
         yield f"{row.state:11} {row.model:10} {row.file}"
-        yield from (
-            f"{'':11} {line}"
-            for line in (row.why, *row.states, f"every layer: {row.file.with_suffix('.json')}")
-        )
+        layers = f"every layer: {row.file.with_suffix('.json')}"
+        yield from (f"{'':11} {line}" for line in (row.why, *row.states, layers))
 
 
 def _compare(bundle: Bundle, name: str, runner: TrtRunner) -> tuple[str, str]:
-    """The engine's logits against the golden ones of the same file."""
+    """State and reason: the engine's logits against the golden ones of the same file."""
     listed = [file for file in (TARGETS_GOLDEN, GOLDEN) if file in bundle.manifest["files"]]
-    arrays = {
-        key: value for file in listed for key, value in golden.read(bundle.path / file).items()
-    }
+    arrays: dict[str, Any] = {}
+    for file in listed:
+        arrays |= golden.read(bundle.path / file)
     want = arrays.get(f"logits.{name}")
     if want is None or GOLDEN not in listed:
         return UNVERIFIED, f"the bundle has no golden logits of {name}"
@@ -203,19 +164,17 @@ def _compare(bundle: Bundle, name: str, runner: TrtRunner) -> tuple[str, str]:
 
 
 def rows_for_export(bundle: Path) -> dict[str, dict[str, Any]]:
-    """The rows that ``compress export --to tensorrt`` shows; nothing is written into the bundle.
+    """The rows that ``compress export --to tensorrt`` shows; writes nothing into the bundle.
 
     Raises:
         BackendError: an engine computes something else than its file.
     """
     rows = build_engines(bundle)
-    wrong = [row for row in rows if row.state == DIFFERS]
+    wrong = next((row for row in rows if row.state == DIFFERS), None)
     if wrong:
-        raise BackendError(
-            f"the engine of {wrong[0].model} computes something else",
-            got=wrong[0].why,
-            remedy="use another model of the bundle; say --models fp32 to python -m runtime engine",
-        )
+        what = f"the engine of {wrong.model} computes something else"
+        remedy = "use another model of the bundle: python -m runtime engine --models fp32"
+        raise BackendError(what, got=wrong.why, remedy=remedy)
     return {
         f"{row.model} engine": {
             "state": row.state,

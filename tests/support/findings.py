@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runtime.commands.doctor import Finding
+from runtime.commands.findings import Finding
 
 
 def by_name(findings: Any, group: str | None = None) -> dict[str, Finding]:

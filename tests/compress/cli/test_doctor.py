@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from compress.cli import doctor
 from compress.cli.app import app
-from runtime.commands.doctor import MISSING, NOTE, OK, PARTLY, works
+from runtime.commands.findings import MISSING, NOTE, OK, PARTLY, works
 
 
 def test_compress_doctor_says_that_this_machine_builds(
