@@ -46,7 +46,3 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("stopped: run the same command again to go on where it was", err=True)
         raise SystemExit(130) from None
-
-
-if __name__ == "__main__":
-    main()

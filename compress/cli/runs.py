@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument, Option, Typer, echo
 
@@ -83,8 +83,8 @@ def report(
     named = RunFolder.of(api.work_folder(work_dir), run).path
     folder = run if run.is_dir() or not named.is_dir() else named
     rendered = rerender(folder, bench or (), out)
-    echo(rendered["headline"])
-    if rendered["devices"]:
+    echo(rendered.headline)
+    if rendered.devices:
         echo(device_sentence(rendered))
     echo(f"report  {ReportArtifact(out or folder).html}")
 
@@ -139,10 +139,11 @@ def clean(
     echo(f"{done} {removed} stage folders, {freed / 1e6:.1f} MB")
 
 
-def print_summary(report: Mapping[str, Any]) -> None:
+def print_summary(report: Mapping[str, object]) -> None:
     """Prints the table of a report's main results."""
     from rich.console import Console
 
+    from compress.report.model.report import parse
     from compress.report.sections.summary import summary_table
 
-    Console().print(summary_table(dict(report)))
+    Console().print(summary_table(parse(report)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from compress.engine import config
-from compress.engine.config import Settings
+from compress.engine.config import Layer, Settings
 from compress.engine.errors import ConfigError
 from compress.engine.hub import hub_answers
 
@@ -72,7 +72,7 @@ def settings_for(
     return config.resolve(*base, flags, overrides)
 
 
-def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) -> dict[str, Any]:
+def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) -> Layer:
     """The layer of all options but the preset, the overrides and the config file."""
     folder, classes = options.get("data"), options.get("classes")
     sources = {
@@ -87,7 +87,7 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
             got=", ".join(given),
             expected="one of dataset, data, classes",
         )
-    data: dict[str, Any] = {"dataset": None, **given} if given else {}
+    data: Layer = {"dataset": None, **given} if given else {}
     shots = options.get("shots")
     if shots is not None:
         data["shots"] = shots
@@ -95,7 +95,7 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
         data["shots"] = 0
     if options.get("offline"):
         data["offline"] = True
-    flags: dict[str, Any] = {"data": data}
+    flags: Layer = {"data": data}
     if (teacher := options.get("teacher")) is not None:
         flags["teacher"] = {"name": teacher}
     if (generator := options.get("generator")) is not None:

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from compress.engine.config import HostSettings, Settings
 from compress.engine.progress import SILENT, Progress
-from compress.engine.runs import RunFolder, now
+from compress.engine.runs import RunFolder, RunRecord, now
 from compress.engine.stage import Stage, StageContext, identity, key_of
-from compress.engine.store import Artifact, Store
+from compress.engine.store import Artifact, Facts, Store
 from compress.engine.versions import versions
 
 
@@ -63,7 +63,7 @@ def make(
     made_from = identity(stage, settings, inputs)
     key = key_of(made_from)
 
-    def fill(folder: Path) -> dict[str, Any]:
+    def fill(folder: Path) -> Facts:
         return stage.function()(
             StageContext(settings, inputs, folder, settings.seed, host or HostSettings(), progress)
         )
@@ -95,14 +95,14 @@ def run(
     folder, settings = RunFolder(built.folder), built.settings
     built.folder.mkdir(parents=True, exist_ok=True)
     with folder.lock():
-        record = {
+        record: RunRecord = {
             "command": command or " ".join(sys.argv),
             "versions": versions(),
             "host": platform.node(),
             "start": now(),
         }
         folder.write_record(record)
-        folder.write_config(settings.plain())
+        folder.write_config(settings)
         for stage in stages:
             key = key_of(identity(stage, settings, built.stages))
             artifact = store.get(stage.name, key)

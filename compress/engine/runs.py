@@ -6,20 +6,33 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
-from compress.engine.config import HostSettings, read_layer, resolve
+from compress.engine.config import HostSettings, Layer, Settings, read_layer, resolve
 from compress.engine.errors import ConfigError, StoreError, nearest
 from compress.engine.progress import SILENT, Progress
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact, Store, lock, write_json
 
+if TYPE_CHECKING:
+    from typing import NotRequired
+
 RUNS = "runs"  # in a work folder
 CONFIG, RECORD, LOG, BUNDLE = "config.yaml", "run.json", "log.jsonl", "bundle"
+
+
+class RunRecord(TypedDict):
+    """run.json; the last two are absent until the run ends."""
+
+    command: str
+    versions: dict[str, str]
+    host: str
+    start: str
+    end: NotRequired[str]
+    made: NotRequired[list[str]]
 
 
 @dataclass(frozen=True)
@@ -60,22 +73,22 @@ class RunFolder:
         """The command that builds the run again, or finishes it."""
         return f"compress build --config {self.config}"
 
-    def layer(self) -> dict[str, Any]:
+    def layer(self) -> Layer:
         """The settings in config.yaml."""
         return read_layer(self.config)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """run.json."""
-        record: dict[str, Any] = json.loads((self.path / RECORD).read_text())
+        record: RunRecord = json.loads((self.path / RECORD).read_text())
         return record
 
-    def write_config(self, settings: Mapping[str, object]) -> None:
+    def write_config(self, settings: Settings) -> None:
         """Writes config.yaml."""
         import yaml
 
-        self.config.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+        self.config.write_text(yaml.safe_dump(settings.plain(), sort_keys=False))
 
-    def write_record(self, record: Mapping[str, object]) -> None:
+    def write_record(self, record: RunRecord) -> None:
         """Writes run.json."""
         write_json(self.path / RECORD, record)
 

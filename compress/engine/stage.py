@@ -7,16 +7,18 @@ that. Identities hold the content of the inputs, so behind an unfinished stage n
 from __future__ import annotations
 
 import importlib
+import operator
 import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from compress.engine.config import HostSettings, Settings
 from compress.engine.progress import SILENT, Progress
-from compress.engine.store import PARTIAL, Artifact, canonical, sha256_text
+from compress.engine.store import PARTIAL, Artifact, Facts, Identity, canonical, sha256_text
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Stage:
     version: int = 1
     machine_bound: bool = False
 
-    def function(self) -> Callable[[StageContext], dict[str, Any]]:
+    def function(self) -> Callable[[StageContext], Facts]:
         """The stage function."""
         return resolve(self.run)
 
@@ -95,19 +97,13 @@ def resolve(reference: str) -> Callable[..., Any]:
     return function
 
 
-def select(settings: Settings, sections: tuple[str, ...]) -> dict[str, Any]:
+def select(settings: Settings, sections: tuple[str, ...]) -> dict[str, object]:
     """The plain values of sections and single fields, by their path."""
     plain = settings.plain()
-    selected: dict[str, Any] = {}
-    for path in sections:
-        node: Any = plain
-        for part in path.split("."):
-            node = node[part]
-        selected[path] = node
-    return selected
+    return {path: reduce(operator.getitem, path.split("."), plain) for path in sections}
 
 
-def identity(stage: Stage, settings: Settings, inputs: Mapping[str, Artifact]) -> dict[str, Any]:
+def identity(stage: Stage, settings: Settings, inputs: Mapping[str, Artifact]) -> Identity:
     """Everything that can change the result of a stage."""
     whole = {
         "stage": stage.name,
@@ -122,6 +118,6 @@ def identity(stage: Stage, settings: Settings, inputs: Mapping[str, Artifact]) -
     return whole
 
 
-def key_of(made_from: Mapping[str, Any]) -> str:
+def key_of(made_from: Identity) -> str:
     """The store key of an identity: the first 32 hex digits of its SHA-256."""
     return sha256_text(canonical(made_from))[:32]

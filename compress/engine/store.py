@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from runtime.files.atomic import atomic
 
 MANIFEST = "stage.json"
 PARTIAL = "partial"  # in an unfinished folder: shards and checkpoints, removed when it is sealed
+
+Facts = dict[str, Any]  # what a stage reports about itself: JSON values
+Identity = dict[str, Any]  # what the key of a stage is made from: JSON values
 
 
 def canonical(value: object) -> str:
@@ -56,18 +59,16 @@ class Artifact:
 
     Attributes:
         path: its folder.
-        facts: what the stage reports about itself, as JSON values.
         content: SHA-256 over the names and bytes of its files.
         seconds: duration of the last attempt.
-        identity: what its key is made from.
     """
 
     stage: str
     path: Path
-    facts: dict[str, Any]
+    facts: Facts
     content: str
     seconds: float = 0.0
-    identity: dict[str, Any] = field(default_factory=dict)
+    identity: Identity = field(default_factory=dict)
 
 
 class Store:
@@ -110,11 +111,7 @@ class Store:
                 yield artifact
 
     def make(
-        self,
-        stage: str,
-        key: str,
-        identity: Mapping[str, Any],
-        fill: Callable[[Path], dict[str, Any]],
+        self, stage: str, key: str, identity: Identity, fill: Callable[[Path], Facts]
     ) -> Artifact:
         """Runs ``fill(folder) -> facts`` and seals the folder.
 
@@ -153,7 +150,7 @@ class Store:
                 "seconds": round(seconds, 3),
                 "resumed": resumed,
                 "facts": facts,
-                "identity": dict(identity),
+                "identity": identity,
                 "files": files,
             }
             write_json(part / MANIFEST, manifest)

@@ -8,6 +8,7 @@ layers     presets and overrides, merged and validated into `Settings`
 from __future__ import annotations
 
 from compress.engine.config.layers import (
+    Layer,
     merge,
     parse_set,
     preset,

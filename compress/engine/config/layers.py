@@ -18,13 +18,15 @@ from compress.engine.errors import ConfigError, nearest
 
 PRESETS = Path(__file__).parents[2] / "presets"
 
+Layer = dict[str, Any]  # nested settings, e.g. {"distill": {"steps": 20}}
+
 
 def preset_names() -> list[str]:
     """The names that ``--preset`` accepts."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
-def preset(name: str) -> dict[str, Any]:
+def preset(name: str) -> Layer:
     """The layer of a preset.
 
     Raises:
@@ -35,12 +37,12 @@ def preset(name: str) -> dict[str, Any]:
     return read_layer(PRESETS / f"{name}.yaml")
 
 
-def world(name: str) -> dict[str, Any]:
+def world(name: str) -> Layer:
     """The layer with teacher, generator and student of a world: ``embedded`` or ``hub``."""
     return read_layer(PRESETS / "worlds" / f"{name}.yaml")
 
 
-def read_layer(path: Path) -> dict[str, Any]:
+def read_layer(path: Path) -> Layer:
     """The layer in a YAML file.
 
     Raises:
@@ -60,7 +62,7 @@ def read_layer(path: Path) -> dict[str, Any]:
     return layer
 
 
-def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
+def parse_set(assignments: Iterable[str]) -> Layer:
     """The layer of assignments such as ``["distill.steps=20"]``; values are read as YAML.
 
     Raises:
@@ -69,7 +71,7 @@ def parse_set(assignments: Iterable[str]) -> dict[str, Any]:
     import yaml
 
     known = list(setting_paths(Settings))
-    layer: dict[str, Any] = {}
+    layer: Layer = {}
     for text in assignments:
         path, separator, value = text.partition("=")
         if not separator:
@@ -95,9 +97,9 @@ def setting_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+def merge(*layers: Mapping[str, Any]) -> Layer:
     """The layers as one; later ones win."""
-    merged: dict[str, Any] = {}
+    merged: Layer = {}
     for layer in layers:
         for key, value in layer.items():
             old = merged.get(key)
