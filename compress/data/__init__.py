@@ -1,3 +1,1 @@
-"""Where images come from: named datasets, folders, class names; few-shot sampling; the decoded
-cache.
-"""
+"""Where images come from: named datasets, folders, class names; shots; the decoded cache."""

@@ -1,12 +1,11 @@
 """Folders of images, one folder a class.
 
-    DIR/train/<class>/...  DIR/test/<class>/...      as they are; test may be called val
-    DIR/<class>/...                                  split per class with a fixed seed (--set
-                                                     data.test_fraction)
+    DIR/train/<class>/...  DIR/test/<class>/...    as they are; test may be named val
+    DIR/<class>/...                                split per class with a fixed seed, see
+                                                   --set data.test_fraction
 
-Files are told apart by content, not by suffix; hidden files are not there. Folder names become
-class names ("water_lily" -> "water lily"). With 0 shots the training images are not needed: class
-names and test images are enough.
+Image formats are recognized by content, not by suffix; hidden files are ignored. Folder names
+become class names ("water_lily" -> "water lily"). With 0 shots class names and test images suffice.
 """
 
 from __future__ import annotations
@@ -26,17 +25,9 @@ from compress.engine.config import DataSettings
 from compress.engine.errors import DataError, nearest
 
 TRAIN_NAMES = ("train", "training")
-TEST_NAMES = (
-    "test",
-    "testing",
-    "val",
-    "valid",
-    "validation",
-)  # the first one present is the test split
+TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first present is used
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
-NOT_IMAGES = frozenset(
-    {"thumbs.db", "desktop.ini", "__macosx"}
-)  # what desktops leave behind unhidden
+NOT_IMAGES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # unhidden files of desktops
 
 ClassFiles = Mapping[str, tuple[Path, ...]]  # folder name -> its files
 
@@ -51,18 +42,13 @@ def open_folder(settings: DataSettings) -> Source:
     assert settings.path is not None
     root, notes = _descend(_checked(settings.path.expanduser()))
     inside = {entry.name.casefold(): entry for entry in _class_dirs(root)}
-    train_root = next(
-        (inside[name] for name in TRAIN_NAMES if name in inside and _class_dirs(inside[name])), None
+    train_root, test_root = (
+        next((inside[name] for name in names if name in inside and _class_dirs(inside[name])), None)
+        for names in (TRAIN_NAMES, TEST_NAMES)
     )
-    test_root = next(
-        (inside[name] for name in TEST_NAMES if name in inside and _class_dirs(inside[name])), None
-    )
-    only_splits = set(inside) <= {
-        *TRAIN_NAMES,
-        *TEST_NAMES,
-    }  # otherwise "train" is a class beside "bus" and "car"
+    only_splits = set(inside) <= {*TRAIN_NAMES, *TEST_NAMES}
     if not only_splits and not (train_root and test_root):
-        train_root = test_root = None
+        train_root = test_root = None  # "train" is a class beside "bus" and "car"
     if test_root and not train_root and settings.shots:
         raise DataError(
             f"{root} has {test_root.name}/ but no train/",
@@ -74,37 +60,26 @@ def open_folder(settings: DataSettings) -> Source:
         test_files = class_files(test_root)
         if train_root and settings.shots:
             _same_classes(train_files, test_files, test_root)
-        names = (
-            sorted(set(test_files) | set(train_files))
-            if settings.shots == 0
-            else sorted(train_files)
-        )
-        train, test = (
-            _split(root, names, train_files, settings),
-            _split(root, names, test_files, settings),
-        )
+        names = sorted(train_files if settings.shots else {*test_files, *train_files})
+        train = split_files(root, train_files, names, settings.max_pixels)
+        test = split_files(root, test_files, names, settings.max_pixels)
         unused = [name for name in TEST_NAMES if name in inside and inside[name] != test_root]
-        notes += (
-            [f"{', '.join(unused)}/ is not used: {test_root.name}/ is the test split"]
-            if unused
-            else []
-        )
+        if unused:
+            notes.append(f"{', '.join(unused)}/ is not used: {test_root.name}/ is the test split")
     else:
         files = class_files(train_root or root)
         names = sorted(files)
-        both = _split(root, names, files, settings)
-        rows = hold_out(both, names, settings.test_fraction)
-        train, test = both.subset(rows[0]), both.subset(rows[1])
+        both = split_files(root, files, names, settings.max_pixels)
+        train, test = (both.subset(rows) for rows in hold_out(both, names, settings.test_fraction))
         notes.append(
             f"no test folder: {settings.test_fraction:.0%} of every class is held out (fixed seed)"
         )
     if settings.shots == 0:
         train = nothing()
         notes.append("0 shots: no training image is used, only the class names and the test images")
-    classes = _class_infos(names, settings.category, root)
     return Source(
         root.name,
-        classes,
+        _class_infos(names, settings.category, root),
         train,
         test,
         lambda: {"folder": fingerprint_files(root)},
@@ -132,8 +107,8 @@ def class_files(base: Path) -> dict[str, tuple[Path, ...]]:
             got=folders[0].name,
             expected="at least 2 folders",
         )
-    found = {folder.name: tuple(walk(folder)) for folder in folders}
-    empty = [name for name, files in found.items() if not files]
+    listed = {folder.name: tuple(walk(folder)) for folder in folders}
+    empty = [name for name, files in listed.items() if not files]
     if empty:
         raise DataError(
             f"{base} has empty classes",
@@ -141,7 +116,7 @@ def class_files(base: Path) -> dict[str, tuple[Path, ...]]:
             expected="images in every class folder",
             remedy="add images or remove the folder",
         )
-    return found
+    return listed
 
 
 def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
@@ -158,9 +133,7 @@ def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Itera
         for entry in _visible(folder):
             if entry.is_dir():  # raises ELOOP for a link to itself
                 yield from walk(Path(entry.path), above | {here})
-            elif (
-                entry.is_file() or entry.is_symlink()
-            ):  # a broken link stays: it is skipped later, with its reason
+            elif entry.is_file() or entry.is_symlink():  # a broken link is skipped later
                 yield Path(entry.path)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -174,15 +147,12 @@ def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Itera
 
 
 def split_files(base: Path, files: ClassFiles, names: Iterable[str], max_pixels: int) -> Split:
-    """A split over files; class numbers follow the order of ``names``, keys are paths below
-    ``base``.
-    """
+    """A split of files; class numbers follow ``names``, keys are paths below ``base``."""
     listed = [(path, label) for label, name in enumerate(names) for path in files.get(name, ())]
     paths = [path for path, _ in listed]
+    labels = np.array([label for _, label in listed], np.int64)
     keys = tuple(printable(path.relative_to(base).as_posix()) for path in paths)
-    return Split(
-        np.array([label for _, label in listed], np.int64), keys, paths.__getitem__, max_pixels
-    )
+    return Split(labels, keys, paths.__getitem__, max_pixels)
 
 
 def readable_name(folder: str) -> str:
@@ -191,32 +161,27 @@ def readable_name(folder: str) -> str:
 
 
 def printable(text: str) -> str:
-    """File names that are not valid UTF-8, written with escapes so that JSON can hold them."""
+    """A file name with escapes for whatever is not valid UTF-8, so that JSON can hold it."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def fingerprint_files(base: Path, workers: int = 2) -> str:
     """SHA-256 over the relative name and content of every visible file below a folder."""
     paths, total = list(walk(base)), hashlib.sha256()
-    chunks = [paths[start : start + 256] for start in range(0, len(paths), 256)]
-    with ThreadPoolExecutor(workers) as pool:
-        for chunk, digests in zip(chunks, pool.map(_digests, chunks), strict=True):
-            for path, digest in zip(chunk, digests, strict=True):
-                total.update(printable(path.relative_to(base).as_posix()).encode() + b"\0" + digest)
+    with ThreadPoolExecutor(workers) as threads:
+        for start in range(0, len(paths), 4096):  # a task a file: keeps their number small
+            part = paths[start : start + 4096]
+            for path, digest in zip(part, threads.map(_digest, part), strict=True):
+                name = printable(path.relative_to(base).as_posix())
+                total.update(name.encode() + b"\0" + digest)
     return total.hexdigest()
-
-
-def _digests(paths: list[Path]) -> list[bytes]:
-    return [_digest(path) for path in paths]
 
 
 def _digest(path: Path) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
             return hashlib.file_digest(file, "sha256").digest()
-    except (
-        OSError
-    ):  # a broken link: skipped later with its reason, and another state once it is mended
+    except OSError:  # a broken link: skipped later with its reason, another state once it is mended
         return b"unreadable"
 
 
@@ -224,39 +189,27 @@ def _checked(path: Path) -> Path:
     if path.is_dir():
         return path
     if path.is_file():
-        archive = path.suffix.lower() in ARCHIVES
-        if archive:
+        what, remedy = f"{path} is a file", "give the folder around it"
+        if path.suffix.lower() in ARCHIVES:
+            what = f"{path} is an archive"
             remedy = f"unpack it first (unzip {path.name} -d DIR), then --data DIR"
-            raise DataError(f"{path} is an archive", expected="a folder of images", remedy=remedy)
-        raise DataError(
-            f"{path} is a file", expected="a folder of images", remedy="give the folder around it"
-        )
-    around = (
-        [entry.name for entry in _visible(path.parent) if entry.is_dir()]
-        if path.parent.is_dir()
-        else []
-    )
-    remedy = (
-        f"in {path.parent}: {nearest(path.name, around)}"
-        if around
-        else f"{path.parent} has no folders"
-    )
-    raise DataError(f"{path} does not exist", expected="a folder of images", remedy=remedy)
+    else:
+        what, remedy = f"{path} does not exist", f"{path.parent} has no folders"
+        beside = [entry.name for entry in _class_dirs(path.parent)] if path.parent.is_dir() else []
+        if beside:
+            remedy = f"in {path.parent}: {nearest(path.name, beside)}"
+    raise DataError(what, expected="a folder of images", remedy=remedy)
 
 
 def _descend(root: Path) -> tuple[Path, list[str]]:
-    """Steps into the one folder that an archive was packed around."""
+    """Steps into the single folder that an archive was packed around, with a note."""
     inside = _visible(root)
-    alone = (
-        len(inside) == 1
-        and inside[0].is_dir()
-        and inside[0].name.casefold() not in (*TRAIN_NAMES, *TEST_NAMES)
-    )
-    if alone and len(_class_dirs(Path(inside[0].path))) > 1:
-        return Path(inside[0].path), [
-            f"{root.name}/ holds only {inside[0].name}/: the images are read from there"
-        ]
-    return root, []
+    if len(inside) != 1 or not inside[0].is_dir():
+        return root, []
+    only = Path(inside[0].path)
+    if only.name.casefold() in (*TRAIN_NAMES, *TEST_NAMES) or len(_class_dirs(only)) < 2:
+        return root, []
+    return only, [f"{root.name}/ holds only {only.name}/: the images are read from there"]
 
 
 def _class_dirs(base: Path) -> list[Path]:
@@ -266,15 +219,16 @@ def _class_dirs(base: Path) -> list[Path]:
 def _visible(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         shown = [entry for entry in entries if not entry.name.startswith(".")]
-    wanted = (entry for entry in shown if entry.name.casefold() not in NOT_IMAGES)
-    return sorted(wanted, key=lambda entry: entry.name)
+    kept = (entry for entry in shown if entry.name.casefold() not in NOT_IMAGES)
+    return sorted(kept, key=lambda entry: entry.name)
 
 
 def _same_classes(train: ClassFiles, test: ClassFiles, test_root: Path) -> None:
-    for what, names in (
-        ("is missing", set(train) - set(test)),
-        ("is unknown to train/", set(test) - set(train)),
-    ):
+    differences = {
+        "is missing": set(train) - set(test),
+        "is unknown to train/": set(test) - set(train),
+    }
+    for what, names in differences.items():
         if names:
             raise DataError(
                 f"a class in {test_root} {what}",
@@ -295,11 +249,5 @@ def _class_infos(folders: Iterable[str], category: str | None, root: Path) -> tu
                 remedy="rename or merge them",
             )
         names[name.casefold()] = folder
-    return tuple(
-        ClassInfo(readable_name(folder), readable_name(folder), category)
-        for folder in names.values()
-    )
-
-
-def _split(root: Path, names: list[str], files: ClassFiles, settings: DataSettings) -> Split:
-    return split_files(root, files, names, settings.max_pixels)
+    readable = (readable_name(folder) for folder in names.values())
+    return tuple(ClassInfo(name, name, category) for name in readable)

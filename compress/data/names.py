@@ -1,7 +1,7 @@
-"""Class names as CLIP prompts want them, where a dataset's own files do not give them so.
+"""Class names for CLIP prompts, where a dataset's own files have others.
 
-Sources: the class lists in the data notes of the CLIP paper (Radford et al., 2021), corrected where
-    misspelled.
+Source: the class lists in the data notes of the CLIP paper (Radford et al., 2021), with spelling
+corrected.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 STL10 = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 SVHN = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
-#: folder (WordNet id) -> name
+# folder (WordNet id) -> name
 IMAGENETTE = {
     "n01440764": "tench",
     "n02102040": "English springer",
@@ -24,7 +24,7 @@ IMAGENETTE = {
     "n03888257": "parachute",
 }
 
-#: folder -> name
+# folder -> name
 EUROSAT = {
     "AnnualCrop": "annual crop land",
     "Forest": "forest",
@@ -38,15 +38,14 @@ EUROSAT = {
     "SeaLake": "lake or sea",
 }
 
-#: the few names of torchvision's Flowers102.classes that are written for a table and not for a
-#: sentence
+# the few names of torchvision's Flowers102.classes that do not fit into a sentence
 FLOWERS = {
     "globe-flower": "globe flower",
     "pink-yellow dahlia?": "pink and yellow dahlia",
     "desert-rose": "desert rose",
 }
 
-#: folder -> name where it is more than the folder with spaces for underscores
+# folder -> name where it is more than the folder with spaces for underscores
 CALTECH101 = {
     "Faces": "off-center face",
     "Faces_easy": "centered face",
@@ -63,44 +62,17 @@ CALTECH101 = {
     "yin_yang": "yin and yang symbol",
 }
 
-#: folder -> name, of the datasets with several domains
+# folder -> name, of the datasets with several domains
 PACS = {name: name for name in ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")}
 VLCS = {name: name for name in ("bird", "car", "chair", "dog", "person")}
 VISDA = {
     "aeroplane": "airplane",
-    **{
-        name: name
-        for name in (
-            "bicycle",
-            "bus",
-            "car",
-            "horse",
-            "knife",
-            "motorcycle",
-            "person",
-            "plant",
-            "skateboard",
-            "train",
-            "truck",
-        )
-    },
+    **{name: name for name in ("bicycle", "bus", "car", "horse", "knife", "motorcycle", "person")},
+    **{name: name for name in ("plant", "skateboard", "train", "truck")},
 }
 IMAGECLEF = {
     "aeroplane": "airplane",
     "bike": "bicycle",
-    **{
-        name: name
-        for name in (
-            "bird",
-            "boat",
-            "bottle",
-            "bus",
-            "car",
-            "dog",
-            "horse",
-            "monitor",
-            "motorbike",
-            "people",
-        )
-    },
+    **{name: name for name in ("bird", "boat", "bottle", "bus", "car", "dog", "horse")},
+    **{name: name for name in ("monitor", "motorbike", "people")},
 }
