@@ -36,7 +36,7 @@ from benchmarks.gendd_students import (
     embed,
     measure,
 )
-from compress.papers.statistics import mean_and_deviation, said, t95
+from compress.papers.statistics import claim_line, mean_and_deviation, t95
 
 MARGIN = 2.0  # points within which two readouts count as equal
 L, U = "labeled", "unlabeled"
@@ -103,13 +103,13 @@ def table(accuracies: Accuracies, world: str) -> str:
 
 
 def verdicts(accuracies: Accuracies, world: str) -> str:
-    """Every claim about a world with its verdict, by the rule of ``Paired.verdict``."""
+    """Every claim about a world with its verdict, by the rule of ``PairedGain.verdict``."""
     lines = []
     for claim, where, better, worse in GREATER:
         if where == world:
             mean, half = interval(accuracies[(world, *better)], accuracies[(world, *worse)])
             verdict = "**FAILS**" if mean <= 0 else "holds" if mean > half else "not shown"
-            lines.append(said(verdict, claim, f"{mean:+.1f} ± {half:.1f}"))
+            lines.append(claim_line(verdict, claim, f"{mean:+.1f} ± {half:.1f}"))
     for when, where, row in EQUAL:
         if where == world:
             mean, half = interval(accuracies[world, row, "probe"], accuracies[world, row, FIVE])
@@ -117,7 +117,7 @@ def verdicts(accuracies: Accuracies, world: str) -> str:
             verdict = "**FAILS**" if is_apart else "not shown"
             verdict = "holds" if abs(mean) + half < MARGIN else verdict
             claim = f"probe within {MARGIN:g} points of 5 samples {when}"
-            lines.append(said(verdict, claim, f"{mean:+.1f} ± {half:.1f}"))
+            lines.append(claim_line(verdict, claim, f"{mean:+.1f} ± {half:.1f}"))
     return "\n".join(lines)
 
 

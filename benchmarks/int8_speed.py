@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from benchmarks import page
 from compress.engine.seeds import manual_seed, torch_rng
-from compress.quantize.graph import convert, fake_quantizers, prepare, set_observers
-from compress.quantize.stage import calibrate
+from compress.quantize.graph import convert, prepare
+from compress.quantize.scales import calibrate, fake_quantizers, set_observers
 from export.onnx.convert import save, to_onnx
 from export.onnx.qdq import to_uint8
 from export.tensorrt.rules import tensorrt_ready

@@ -28,14 +28,25 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import page
+from benchmarks.ladder import (
+    BENCHED,
+    Cell,
+    Hits,
+    mean,
+    measure_bench,
+    paired,
+    shot,
+    table,
+    threshold,
+)
 from benchmarks.real_photos_world import GUIDANCE_SCALE, SCALES, STEPS, make_world
 from compress.api import run_stages, settings_for, work_folder
 from compress.distill.artifact import DistillArtifact
 from compress.engine.config import HostSettings, Settings, merge
 from compress.engine.errors import DataError
 from compress.engine.progress import RichProgress
-from compress.papers.rungs import BENCHED, Cell, measure_bench, measure_rung
-from compress.papers.statistics import Hits, mean, paired, said, shot, table, threshold
+from compress.papers.cells import measure_cell
+from compress.papers.statistics import claim_line
 
 TEST_IMAGES = 2000
 BASE: dict[str, Any] = {
@@ -179,7 +190,7 @@ class PhotoLadder:
                     settings, self.work, name, {rung: "student_fp32", **BENCHED}, self.host
                 )
             else:
-                hits[rung] = measure_rung(settings, self.work, name, self.host)
+                hits[rung] = measure_cell(settings, self.work, name, self.host)
         return hits
 
 
@@ -197,24 +208,26 @@ def checks(hits: Hits) -> list[str]:
             for k in shots:
                 p = paired(hits, better, worse, k)
                 figures = f"{p.gain:+.1f} {p.within} points, p = {p.p:.1e}"
-                out.append(said(p.verdict, f"{better} > {worse} at {shot(k)}", figures))
+                out.append(claim_line(p.verdict, f"{better} > {worse} at {shot(k)}", figures))
     if len(present(hits, ("cls2img FD", "img2img FD"))) == 2:
         for k in shots:
             p = paired(hits, "cls2img FD", "img2img FD", k)
             claim = f"cls2img FD and img2img FD are within {ALIKE_POINTS:g} points at {shot(k)}"
             out.append(
-                said(threshold(abs(p.gain) <= ALIKE_POINTS), claim, f"{p.gain:+.1f} {p.within}")
+                claim_line(
+                    threshold(abs(p.gain) <= ALIKE_POINTS), claim, f"{p.gain:+.1f} {p.within}"
+                )
             )
     if present(hits, ("int8",)):
         for k in shots:
             p = paired(hits, "int8", SHIPPED, k)
             claim = f"int8 within 0.5 points of fp32 at {shot(k)}"
-            out.append(said(threshold(p.gain > -0.5), claim, f"{p.gain:+.2f} {p.within}"))
+            out.append(claim_line(threshold(p.gain > -0.5), claim, f"{p.gain:+.2f} {p.within}"))
     if len(shots) > 1 and len(present(hits, (SHIPPED, "+I'+D"))) == 2:
         gains = [mean(hits, SHIPPED, k) - mean(hits, "+I'+D", k) for k in (shots[0], shots[-1])]
         claim = f"the gain of S shrinks from {shots[0]} to {shots[-1]} shots"
         figures = f"{gains[0]:+.1f} -> {gains[1]:+.1f}"
-        out.append(said(threshold(gains[0] > gains[1]), claim, figures))
+        out.append(claim_line(threshold(gains[0] > gains[1]), claim, figures))
     return out
 
 

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import page
+from benchmarks.ladder import paired, shot
 from compress import api
 from compress.bench.artifact import BenchArtifact
-from compress.papers.statistics import Paired, mean_and_deviation, paired, shot
+from compress.papers.statistics import PairedGain, mean_and_deviation
 from runtime.host import telemetry
 
 NET, LIMIT, QAT_STEPS = "efficientnet_b0", 1.0, 60
@@ -50,7 +51,7 @@ def hits_of(seed: int, shots: int, steps: int, work: Path) -> dict[str, NDArray[
     return hits
 
 
-def verdict(gap: Paired, precision: str) -> str:
+def verdict(gap: PairedGain, precision: str) -> str:
     """The claim for one precision: it holds only if the whole interval over seeds is within."""
     if abs(gap.gain) > LIMIT:
         word = "**FAILS**" if gap.gain < 0 else "holds, the twin is better"

@@ -19,10 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import page
+from benchmarks.ladder import (
+    BENCHED,
+    Cell,
+    Hits,
+    mean,
+    measure_bench,
+    paired,
+    shot,
+    table,
+    threshold,
+)
 from compress.api import settings_for, work_folder
 from compress.engine.config import merge
-from compress.papers.rungs import BENCHED, Cell, measure_bench, measure_rung
-from compress.papers.statistics import Hits, Paired, mean, paired, said, shot, table, threshold
+from compress.papers.cells import measure_cell
+from compress.papers.statistics import PairedGain, claim_line
 
 #: the paper's method, not the recipe that is the default
 PLAIN = {
@@ -48,7 +59,7 @@ def cell(seed: int, shots: int, work: Path) -> Cell:
         settings = settings_for("petals", shots=shots, seed=seed, overrides=merge(PLAIN, overrides))
         name = f"sidclip-{rung}-{shots}shot-s{seed}"
         if rung != "+I+D+S":
-            hits[rung] = measure_rung(settings, work, name)
+            hits[rung] = measure_cell(settings, work, name)
         else:
             hits |= measure_bench(settings, work, name, {"+I+D+S": "student_fp32", **BENCHED})
     return hits
@@ -66,8 +77,8 @@ def checks(hits: Hits) -> list[str]:
     def seeds(k: int) -> int:
         return sum(kk == k for _, kk in hits)
 
-    def say(claim: str, p: Paired, figures: str) -> None:
-        out.append(said(p.verdict, claim, figures))
+    def say(claim: str, p: PairedGain, figures: str) -> None:
+        out.append(claim_line(p.verdict, claim, figures))
 
     for better, worse in (("probe", "+I+D+S"), ("+I+D+S", "+I+D"), ("+I+D", "fine-tune")):
         p = paired(hits, better, worse, low)
@@ -79,19 +90,19 @@ def checks(hits: Hits) -> list[str]:
         say(f"+D > fine-tune at {shot(k)}", p, figures)
         q = paired(hits, "int8", "+I+D+S", k)
         claim = f"int8 within 0.5 points of fp32 at {shot(k)}"
-        out.append(said(threshold(q.gain > -0.5), claim, f"{q.gain:+.2f} {q.within}"))
+        out.append(claim_line(threshold(q.gain > -0.5), claim, f"{q.gain:+.2f} {q.within}"))
         r = paired(hits, "int8", "PTQ", k)
         say(f"QAT is better than static PTQ at {shot(k)}", r, f"{r.gain:+.2f} {r.within}")
     if high > low:
         gains = [mean(hits, "+I+D+S", k) - mean(hits, "+I+D", k) for k in (low, high)]
         figures = f"{gains[0]:+.1f} -> {gains[1]:+.1f}; {seeds(low)} and {seeds(high)} seeds"
         claim = f"the gain of S shrinks from {low} to {high} shots"
-        out.append(said(threshold(gains[0] > gains[1]), claim, figures))
+        out.append(claim_line(threshold(gains[0] > gains[1]), claim, figures))
     for k, limit in ((1, 6.0), (4, 4.0)):
         if k in shots:
             gap = mean(hits, "probe", k) - mean(hits, "int8", k)
             claim = f"int8 within {limit:g} points of the probe at {shot(k)}"
-            out.append(said(threshold(gap <= limit), claim, f"{gap:.1f}; {seeds(k)} seeds"))
+            out.append(claim_line(threshold(gap <= limit), claim, f"{gap:.1f}; {seeds(k)} seeds"))
     return out
 
 

@@ -51,6 +51,7 @@ def reproduce(
     """Reproduce a paper's table with this project's methods, beside the paper's own numbers."""
     from compress import api
     from compress.papers import reproduce as tables
+    from compress.papers.page import page
 
     plan = tables.plan_for(
         paper,
@@ -72,9 +73,9 @@ def reproduce(
         return
     work, start = api.work_folder(work_dir), time.perf_counter()
     results = tables.run(plan, work, host_settings(device, workers), say=echo)
-    page = tables.page(plan, results, work, (time.perf_counter() - start) / 60)
+    text = page(plan, results, work, (time.perf_counter() - start) / 60)
     file = out or work / "papers" / f"{paper}-{scale}.md"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page)
-    echo(page)
+    file.write_text(text)
+    echo(text)
     echo(f"written to {file}")

@@ -1,10 +1,8 @@
-"""The five published systems as data: ``papers/*.yaml`` says what each table row is in terms of
-this project's settings.
+"""Papers as data: ``*.yaml`` describes every row of a table in terms of this project's settings.
 
-A row is a preset with overrides, so a method is a combination of a generation strategy and an
-objective, and nothing else. Numbers under ``printed`` are the paper's own; settings under
-``inferred`` are ours where the paper is silent, and a table made with them is a replica with
-inferred settings, never a reproduction.
+A row is a preset with overrides: a generation strategy times an objective. Numbers under
+``printed`` are the paper's own. Settings under ``inferred`` are ours where the paper is silent; a
+table made with them is a replica with inferred settings, not a reproduction.
 """
 
 from __future__ import annotations
@@ -22,22 +20,22 @@ from compress.engine.config import Section, Settings
 from compress.engine.errors import ConfigError, nearest
 
 PAPERS = Path(__file__).parent
-Overrides = dict[str, Any]
-Row = dict[str, Overrides]  # name -> nested settings
+Overrides = dict[str, Any]  # nested settings
+Rows = dict[str, Overrides]
+Shots = int | Literal["all"]
 
-
-#: arguments of a table that name what a scale may name too
-NAMED = {"teacher": ("teacher", "name"), "generator": ("generate", "generator")}
+#: options of a table -> the setting that a scale may fix too
+OPTIONS = {"teacher": ("teacher", "name"), "generator": ("generate", "generator")}
 
 
 class Scale(Section):
-    """How big a table is made: on which data, how often, with which settings on top of a row's."""
+    """The size of a table: its datasets, shots and seeds, and settings on top of a row's."""
 
     datasets: tuple[str, ...]
-    shots: tuple[int | Literal["all"], ...]
+    shots: tuple[Shots, ...]
     seeds: Annotated[int, Field(ge=1)]
     set: Overrides = {}
-    rows: Row = {}  # overrides of single rows, which win
+    rows: Rows = {}  # overrides of single rows, which win
 
 
 class Paper(Section):
@@ -45,12 +43,11 @@ class Paper(Section):
 
     Attributes:
         rows, extra: rows of the paper's table, and further ones of ours.
-        signs: ``(better, worse)`` rows, the order that the paper finds.
+        signs: ``(better, worse)`` rows, the paper's claims.
         printed: dataset -> row -> top-1 in %, one number or one per number of shots of the scale
             "full".
-        measured_on: the test split, the test sets of every domain, or training images that are no
-            shots (for choosing).
-        inferred: setting -> what we chose where the paper is silent.
+        measured_on: a row of ``cells.MEASURES``.
+        inferred: setting -> our choice where the paper is silent.
     """
 
     name: str
@@ -58,8 +55,8 @@ class Paper(Section):
     title: str
     where: str
     preset: str
-    rows: Row
-    extra: Row = {}
+    rows: Rows
+    extra: Rows = {}
     signs: tuple[tuple[str, str], ...] = ()
     printed: dict[str, dict[str, float | tuple[float, ...]]] = {}
     measured_on: Literal["test", "domains", "unused"] = "test"
@@ -67,54 +64,45 @@ class Paper(Section):
     inferred: dict[str, str] = {}
 
     @property
-    def rows_of_a_paper(self) -> bool:
-        """Whether somebody else published it; "-" marks a table of ours."""
+    def published(self) -> bool:
+        """Whether the table is a paper's; "-" marks one of ours."""
         return self.system != "-"
 
-    def all_rows(self) -> Row:
+    def all_rows(self) -> Rows:
         """The paper's rows and ours."""
         return {**self.rows, **self.extra}
 
     def overrides(self, row: str, scale: Scale) -> Overrides:
-        """The settings of a row at a scale: the scale's, then the row's, then the scale's for that
-        row.
-        """
+        """The settings of a row: the scale's, then the row's, then the scale's for that row."""
         return config.merge(scale.set, self.all_rows()[row], scale.rows.get(row, {}))
 
     def settings(
-        self,
-        row: str,
-        scale: Scale,
-        dataset: str | None,
-        shots: int | Literal["all"],
-        seed: int,
-        **source: Any,
+        self, row: str, scale: Scale, dataset: str | None, shots: Shots, seed: int, **options: Any
     ) -> Settings:
-        """The resolved settings of one cell of the table.
+        """The resolved settings of one cell.
 
         Args:
-            source: further arguments of `api.settings_for`: ``data``, ``teacher``, ``generator``
-                (which win over the scale's), and ``overrides``, which win over everything.
+            options: of `api.settings_for`: ``data``, ``teacher``, ``generator`` (which win over the
+                scale's), and ``overrides``, which win over everything.
         """
-        chosen = {**self.overrides(row, scale), "seed": seed}
-        for argument, (section, field) in NAMED.items():
-            if source.get(argument) is not None:
-                chosen = config.merge(chosen, {section: {field: str(source[argument])}})
-        chosen = config.merge(chosen, source.get("overrides") or {})
-        source = {key: value for key, value in source.items() if key != "overrides"}
-        if dataset == "petals" and "teacher" not in source:
-            source = {**source, "teacher": "petals"}
+        overrides = {**self.overrides(row, scale), "seed": seed}
+        for option, (section, field) in OPTIONS.items():
+            if options.get(option) is not None:
+                overrides = config.merge(overrides, {section: {field: str(options[option])}})
+        overrides = config.merge(overrides, options.pop("overrides", None) or {})
+        if dataset == "petals":
+            options.setdefault("teacher", "petals")
         return api.settings_for(
-            dataset, preset=self.preset, shots=shots, overrides=chosen, **source
+            dataset, preset=self.preset, shots=shots, overrides=overrides, **options
         )
 
-    def paper_says(self, dataset: str, row: str, shots: int | Literal["all"]) -> float | None:
-        """The printed number of a cell, if there is one."""
-        found = self.printed.get(dataset, {}).get(row)
-        if isinstance(found, tuple):
-            known = self.scales["full"].shots
-            return found[known.index(shots)] if shots in known else None
-        return found
+    def printed_top1(self, dataset: str, row: str, shots: Shots) -> float | None:
+        """The paper's number of a cell, if it prints one."""
+        value = self.printed.get(dataset, {}).get(row)
+        if isinstance(value, tuple):
+            columns = self.scales["full"].shots
+            return value[columns.index(shots)] if shots in columns else None
+        return value
 
 
 @cache
@@ -122,43 +110,36 @@ def paper(name: str) -> Paper:
     """The paper of a name.
 
     Raises:
-        ConfigError: there is none (with the nearest name), or its file does not say what a paper's
-            file must.
+        ConfigError: unknown name, with the nearest one, or an invalid file.
     """
     if name not in names():
         raise ConfigError("unknown paper", got=repr(name), remedy=nearest(name, names()))
     try:
-        found = Paper(name=name, **config.read_layer(PAPERS / f"{name}.yaml"))
+        table = Paper(name=name, **config.read_layer(PAPERS / f"{name}.yaml"))
     except ValidationError as error:
         raise ConfigError(f"papers/{name}.yaml is wrong", got=str(error.errors()[0])) from error
-    unknown = {row for pair in found.signs for row in pair} - set(found.all_rows())
-    unknown |= {row for scale in found.scales.values() for row in scale.rows} - set(
-        found.all_rows()
-    )
+    named = {row for pair in table.signs for row in pair}
+    named |= {row for scale in table.scales.values() for row in scale.rows}
+    unknown = sorted(named - set(table.all_rows()))
     if unknown:
-        raise ConfigError(
-            f"papers/{name}.yaml names rows that it does not have", got=sorted(unknown)
-        )
-    return found
+        raise ConfigError(f"papers/{name}.yaml names rows that it does not have", got=unknown)
+    return table
 
 
 def names() -> list[str]:
-    """The papers there are."""
+    """The names of the papers."""
     return sorted(path.stem for path in PAPERS.glob("*.yaml"))
 
 
 def combinations() -> Iterator[tuple[str, str, str, str, str]]:
-    """Every row of every paper: (paper, preset, row, strategy, objective), read off the resolved
-    settings.
-    """
+    """(paper, preset, row, strategy, objective) of every row of every paper, as resolved."""
     for name in names():
-        made = paper(name)
-        for row in made.all_rows():
-            plain = config.resolve(config.preset(made.preset), made.all_rows()[row])
-            prompts = plain.generate.prompts.kind
-            strategy = plain.generate.strategy + (
-                f" ({prompts})" if plain.generate.strategy == "inversion" else ""
-            )
-            meta = plain.distill.meta.mode
-            objective = plain.distill.objective + (f" + meta ({meta})" if meta != "none" else "")
-            yield name, made.preset, row, strategy, objective
+        table = paper(name)
+        for row, overrides in table.all_rows().items():
+            settings = config.resolve(config.preset(table.preset), overrides)
+            strategy, objective = settings.generate.strategy, settings.distill.objective
+            if strategy == "inversion":
+                strategy += f" ({settings.generate.prompts.kind})"
+            if settings.distill.meta.mode != "none":
+                objective += f" + meta ({settings.distill.meta.mode})"
+            yield name, table.preset, row, strategy, objective

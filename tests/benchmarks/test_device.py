@@ -11,7 +11,7 @@ from tiny_bundles import encoded, make_bundle, photo
 
 from benchmarks import cold_torch, end_to_end, relu_twin, towers
 from benchmarks.int8_speed import make_files
-from compress.papers.statistics import Paired
+from compress.papers.statistics import PairedGain
 
 
 def row(name: str, precision: str, factor: float) -> dict[str, object]:
@@ -60,7 +60,7 @@ def test_small_files_race_in_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_twin_is_judged_by_the_whole_interval(gain: float, half: float, verdict: str) -> None:
-    assert relu_twin.said(Paired(gain, half, (gain,), 1.0), "fp32").startswith(f"- {verdict}:")
+    assert relu_twin.said(PairedGain(gain, half, (gain,), 1.0), "fp32").startswith(f"- {verdict}:")
 
 
 def test_end_to_end_times_both_sides_of_one_model(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ claims and their statistics.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from PIL import Image
 
 import benchmarks.real_photos as bench
 import benchmarks.real_photos_world as world
+from benchmarks.ladder import table
 from benchmarks.petals_training.captions import tokenizer_of
 from compress.distill.objectives import OBJECTIVES
 from compress.engine.config import GenerateSettings, HostSettings, TeacherSettings, merge
@@ -22,7 +22,6 @@ from compress.engine.errors import DataError
 from compress.engine.seeds import numpy_rng
 from compress.generate.generators.table import load_generator
 from compress.generate.strategies.table import STRATEGIES
-from compress.papers.statistics import Paired, mean_and_deviation, paired, t95, table
 from compress.petals.nets import new_teacher
 from compress.petals.weights import CLIP_VOCABULARY, load_teacher
 from compress.teacher.loading import load_teacher as load_public_teacher
@@ -207,23 +206,6 @@ def hits_of(*shares: tuple[float, float]) -> dict[tuple[int, int], dict[str, np.
     }
 
 
-def test_paired_difference_with_a_known_answer() -> None:
-    assert t95(3) == pytest.approx(4.302653, abs=1e-6)
-    p = paired(hits_of((0.51, 0.50), (0.62, 0.60), (0.73, 0.70)), "a", "b", 1)
-    assert p.gain == pytest.approx(2.0) and p.per_seed == (1.0, 2.0, 3.0)
-    assert p.half_width == pytest.approx(4.302653 * 1.0 / math.sqrt(3), abs=1e-5)
-    assert p.p == pytest.approx(2 * 0.5**6)  # six images only "a" has right, none only "b"
-    assert p.verdict == "not shown" and p.within == "± 2.48"
-
-
-def test_a_sign_holds_only_outside_its_interval() -> None:
-    assert paired(hits_of((0.6, 0.5), (0.61, 0.5), (0.6, 0.5)), "a", "b", 1).verdict == "holds"
-    assert paired(hits_of((0.5, 0.6), (0.5, 0.61)), "a", "b", 1).verdict == "**FAILS**"
-    one = paired(hits_of((0.9, 0.1)), "a", "b", 1)
-    assert one.verdict == "not shown" and one.within == "(one seed)" and one.half_width == math.inf
-    assert Paired(0.0, 1.0, (0.0,), 1.0).verdict == "**FAILS**"
-
-
 def test_tables_have_a_row_for_each_number_of_shots() -> None:
     hits = hits_of((0.5, 0.4), (0.7, 0.4))
     hits[0, 4] = {"a": np.ones(4, bool), "b": np.zeros(4, bool)}
@@ -234,7 +216,6 @@ def test_tables_have_a_row_for_each_number_of_shots() -> None:
         "| 1 | 2 | 40.0 ± 0.0 | 60.0 ± 14.1 |",
         "| 4 | 1 | 0.0 | 100.0 |",
     ]
-    assert mean_and_deviation([1.0]) == "1.0"
 
 
 def test_claims_are_made_where_both_rungs_were_run() -> None:
