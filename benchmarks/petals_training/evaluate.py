@@ -1,5 +1,4 @@
-"""Phase ``evaluate``: measures the shipped files on the 32 held-out species, and the gates they
-must pass.
+"""Phase ``evaluate``: figures of the shipped files on the 32 held-out species, and their gates.
 
 All accuracies are top-1 shares of the 1,280 test pictures (40 a species), so one standard error is
 about 1.3 points.
@@ -31,8 +30,7 @@ PROTOTYPE_DRAWS = 5
 GENERATED_PER_SPECIES = 6
 MAX_BYTES = 15_000_000
 
-#: metric path -> (least, most); train.py refuses weights outside, and a test holds the shipped ones
-#: to it
+# metric path -> (least, most); train.py refuses weights outside, and a test checks the shipped ones
 GATES: dict[str, tuple[float, float]] = {
     "teacher.zero_shot_names": (0.55, 0.85),
     "teacher.attributes_from_prompts.count": (0.60, 1.0),
@@ -50,33 +48,34 @@ def measure(folder: Path = WEIGHTS) -> dict[str, Any]:
     teacher, tokenizer = load_teacher(folder)
     student, projection = _student(folder)
 
-    def see(images: np.ndarray) -> Tensor:
+    def embed(images: np.ndarray) -> Tensor:
         return _embed(teacher.encode_image, images)
 
-    def see_small(images: np.ndarray) -> Tensor:
+    def embed_small(images: np.ndarray) -> Tensor:
         return _embed(lambda x: student(x) @ projection.T, images)
 
-    def read(texts: list[str]) -> Tensor:
+    def embed_texts(texts: list[str]) -> Tensor:
         return functional.normalize(teacher.encode_text(tokenizer(texts)), dim=-1)
 
     tests = {style: render_split("test", style) for style in at.STYLES}
     images, labels = tests["photo"][0], torch.from_numpy(tests["photo"][1])
-    seen, seen_small = see(images), see_small(images)
-    names, captions = read(class_prompts()), read(class_prompts(complete=True))
+    features, small_features = embed(images), embed_small(images)
+    names, captions = embed_texts(class_prompts()), embed_texts(class_prompts(complete=True))
     image_parameters = sum(p.numel() for p in teacher.visual.parameters())
     teacher_facts = {
         "parameters": sum(p.numel() for p in teacher.parameters()),
         "image_parameters": image_parameters,
-        "zero_shot_names": top1(seen @ names.T, labels),
-        "zero_shot_captions": top1(seen @ captions.T, labels),
-        "attributes_from_prompts": _attributes_from_prompts(seen, labels, read),
+        "zero_shot_names": top1(features @ names.T, labels),
+        "zero_shot_captions": top1(features @ captions.T, labels),
+        "attributes_from_prompts": _attributes_from_prompts(features, labels, embed_texts),
         "logit_scale": teacher.logit_scale.exp().item(),
     }
+    size = sum(p.numel() for p in student.parameters()) + projection.numel()
     student_facts = {
-        "parameters": (size := sum(p.numel() for p in student.parameters()) + projection.numel()),
+        "parameters": size,
         "share_of_teacher_parameters": size / image_parameters,
-        "zero_shot_names": top1(seen_small @ names.T, labels),
-        "zero_shot_captions": top1(seen_small @ captions.T, labels),
+        "zero_shot_names": top1(small_features @ names.T, labels),
+        "zero_shot_captions": top1(small_features @ captions.T, labels),
     }
     return _rounded(
         {
@@ -86,12 +85,12 @@ def measure(folder: Path = WEIGHTS) -> dict[str, Any]:
                 name: teacher_facts[name] - student_facts[name]
                 for name in ("zero_shot_names", "zero_shot_captions")
             },
-            "prototypes": _prototypes(see, seen, labels),
+            "prototypes": _prototypes(embed, features, labels),
             "styles": {
-                style: _style(style, see(pictures), labels, read)
+                style: _style(style, embed(pictures), labels, embed_texts)
                 for style, (pictures, _) in tests.items()
             },
-            "generator": _generated(folder, see, read),
+            "generator": _generated(folder, embed, embed_texts),
             "bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         }
     )
@@ -99,11 +98,9 @@ def measure(folder: Path = WEIGHTS) -> dict[str, Any]:
 
 @torch.no_grad()
 def measure_vq(folder: Path = WEIGHTS) -> dict[str, float]:
-    """How true test photos of the held-out species (8 each) stay through encoder, codebook and
-    decoder.
+    """How true reconstructions of test photos (8 a species) are, and the share of codes in use.
 
-    ``psnr_db`` of the pixels, ``teacher_cosine`` between the teacher's features of photo and
-    reconstruction, and the share of codes in use.
+    ``psnr_db`` of the pixels, ``teacher_cosine`` of the teacher's features.
     """
     model, (teacher, _) = load_vq(folder), load_teacher(folder)
     rows = [(species, index) for species in range(len(SPECIES)) for index in range(8)]
@@ -112,9 +109,8 @@ def measure_vq(folder: Path = WEIGHTS) -> dict[str, float]:
     _, _, (_, _, codes) = model.quantize(latents)
     decoded = model.decode(latents).sample.clamp(-1, 1)
     errors = ((decoded - images) / 2).square().mean((1, 2, 3))
-    cosine = functional.cosine_similarity(
-        teacher.encode_image(decoded), teacher.encode_image(images)
-    )
+    features = [teacher.encode_image(pictures) for pictures in (decoded, images)]
+    cosine = functional.cosine_similarity(*features)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "psnr_db": round((-10 * errors.log10()).mean().item(), 2),
@@ -124,7 +120,7 @@ def measure_vq(folder: Path = WEIGHTS) -> dict[str, float]:
 
 
 def require(metrics: Mapping[str, Any]) -> None:
-    """Raises TrainingError, naming every gate that ``metrics`` do not pass."""
+    """Raises TrainingError that names every gate ``metrics`` do not pass."""
     missed = []
     for path, (least, most) in GATES.items():
         value: Any = metrics
@@ -141,7 +137,7 @@ def require(metrics: Mapping[str, Any]) -> None:
 
 
 def top1(scores: Tensor, labels: Tensor) -> float:
-    """The share of rows of ``scores`` (N, K) whose largest entry is at ``labels`` (N,)."""
+    """Share of rows of ``scores`` (N, K) whose largest entry is at ``labels`` (N,)."""
     return (scores.argmax(1) == labels).float().mean().item()
 
 
@@ -159,10 +155,10 @@ def _embed(tower: Any, images: np.ndarray) -> Tensor:
     return functional.normalize(torch.cat([tower(part) for part in parts]), dim=-1)
 
 
-def _attributes_from_prompts(seen: Tensor, labels: Tensor, read: Any) -> dict[str, float]:
-    """For each attribute: how often the right complete caption wins among those that differ from it
-    in that one.
-    """
+def _attributes_from_prompts(
+    features: Tensor, labels: Tensor, embed_texts: Any
+) -> dict[str, float]:
+    """Per attribute: how often the right caption wins among those that differ only in it."""
     shares = {}
     for column, name in enumerate(at.NAMES):
         right = 0
@@ -170,65 +166,62 @@ def _attributes_from_prompts(seen: Tensor, labels: Tensor, read: Any) -> dict[st
             rows = [list(species.attributes) for _ in range(at.CARDINALITIES[column])]
             for value, row in enumerate(rows):
                 row[column] = value
-            texts = read([TEMPLATES["photo"][0].format(at.noun_phrase(row)) for row in rows])
-            scores = seen[labels == number] @ texts.T
+            texts = embed_texts([TEMPLATES["photo"][0].format(at.noun_phrase(row)) for row in rows])
+            scores = features[labels == number] @ texts.T
             right += int((scores.argmax(1) == species.attributes[column]).sum())
         shares[name] = right / len(labels)
     return shares
 
 
-def _prototypes(see: Any, seen: Tensor, labels: Tensor) -> dict[str, float]:
+def _prototypes(embed: Any, features: Tensor, labels: Tensor) -> dict[str, float]:
     """Nearest mean of k training embeddings, over draws of the k shots."""
     images, _ = render_split("train")
-    train = see(images).view(len(SPECIES), -1, EMBED_DIM)
+    train = embed(images).view(len(SPECIES), -1, EMBED_DIM)
     shares: dict[str, float] = {}
     for shots in (1, 4, 8):
         scores = []
         for draw in range(PROTOTYPE_DRAWS):
-            chosen = numpy_rng(0, "embedded", "prototypes", shots, draw).permutation(
-                train.shape[1]
-            )[:shots]
-            means = functional.normalize(train[:, torch.from_numpy(chosen)].mean(1), dim=-1)
-            scores.append(top1(seen @ means.T, labels))
+            rng = numpy_rng(0, "embedded", "prototypes", shots, draw)
+            drawn = torch.from_numpy(rng.permutation(train.shape[1])[:shots])
+            means = functional.normalize(train[:, drawn].mean(1), dim=-1)
+            scores.append(top1(features @ means.T, labels))
         shares[f"shots_{shots}"] = float(np.mean(scores))
     shares["gain_from_1_to_8_shots"] = shares["shots_8"] - shares["shots_1"]
     return shares
 
 
-def _style(style: str, seen: Tensor, labels: Tensor, read: Any) -> dict[str, float]:
-    """Zero-shot in one style, asked with that style's own template."""
-    names, captions = read(class_prompts(style)), read(class_prompts(style, complete=True))
-    genus = ((seen @ names.T).argmax(1) // GENUS_SIZE == labels // GENUS_SIZE).float().mean().item()
+def _style(style: str, features: Tensor, labels: Tensor, embed_texts: Any) -> dict[str, float]:
+    """Zero-shot in one style, with that style's own template."""
+    names = features @ embed_texts(class_prompts(style)).T
+    captions = features @ embed_texts(class_prompts(style, complete=True)).T
+    genus = names.argmax(1) // GENUS_SIZE == labels // GENUS_SIZE
     return {
-        "names": top1(seen @ names.T, labels),
-        "captions": top1(seen @ captions.T, labels),
-        "genus": genus,
+        "names": top1(names, labels),
+        "captions": top1(captions, labels),
+        "genus": genus.float().mean().item(),
     }
 
 
-def _generated(folder: Path, see: Any, read: Any) -> dict[str, float]:
-    """How true generated images are to what they were asked for, judged by the teacher and by
-    64-shot prototypes.
-    """
+def _generated(folder: Path, embed: Any, embed_texts: Any) -> dict[str, float]:
+    """How true generated images are to their conditions, by the teacher and 64-shot prototypes."""
     generator = PetalsGenerator(folder)
     images, _ = render_split("train")
-    seen = see(images).view(len(SPECIES), -1, EMBED_DIM)
-    prototypes = functional.normalize(seen.mean(1), dim=-1)
+    features = embed(images).view(len(SPECIES), -1, EMBED_DIM)
+    prototypes = functional.normalize(features.mean(1), dim=-1)
     owners = torch.arange(len(SPECIES)).repeat_interleave(GENERATED_PER_SPECIES)
     seeds = [derive(0, "embedded", "evaluate", i) for i in range(len(owners))]
-    wanted = seen[:, 0].repeat_interleave(GENERATED_PER_SPECIES, 0)
-    made = see(generator.decode(wanted, seeds))
-    drawn = generator.embed_texts(
-        [prompt for prompt in class_prompts() for _ in range(GENERATED_PER_SPECIES)], seeds
-    )
-    from_text = see(generator.decode(drawn, seeds))
+    conditions = features[:, 0].repeat_interleave(GENERATED_PER_SPECIES, 0)
+    generated = embed(generator.decode(conditions, seeds))
+    prompts = [prompt for prompt in class_prompts() for _ in range(GENERATED_PER_SPECIES)]
+    drawn = generator.embed_texts(prompts, seeds)
+    from_text = embed(generator.decode(drawn, seeds))
     return {
-        "cosine_to_condition": (made * wanted).sum(1).mean().item(),
-        "agreement_image": top1(made @ prototypes.T, owners),
+        "cosine_to_condition": (generated * conditions).sum(1).mean().item(),
+        "agreement_image": top1(generated @ prototypes.T, owners),
         "agreement_text": top1(from_text @ prototypes.T, owners),
-        "agreement_of_conditions_image": top1(wanted @ prototypes.T, owners),
+        "agreement_of_conditions_image": top1(conditions @ prototypes.T, owners),
         "agreement_of_conditions_text": top1(drawn @ prototypes.T, owners),
-        "cosine_text_to_image": (read(class_prompts()) * prototypes).sum(1).mean().item(),
+        "cosine_text_to_image": (embed_texts(class_prompts()) * prototypes).sum(1).mean().item(),
         "cosine_prior_to_image": (drawn * prototypes[owners]).sum(1).mean().item(),
     }
 

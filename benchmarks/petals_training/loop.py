@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,32 +17,30 @@ from compress.engine.seeds import numpy_rng
 
 
 class Pictures(Protocol):
-    """Captioned pictures to learn from: the flowers of this world, or photos of another."""
+    """Captioned training pictures: flowers, or the photos of another world."""
 
     @property
     def images(self) -> np.ndarray:
         """uint8 (N, 32, 32, 3)."""
 
     def captions(self, rng: np.random.Generator, rows: Sequence[int] | np.ndarray) -> list[str]:
-        """A random caption of each picture named in ``rows``."""
+        """A random caption of each picture in ``rows``."""
 
 
 def batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """``steps`` batches of row numbers: whole shuffled epochs, the incomplete last batch of an
-    epoch left out.
-    """
-    order, place = rng.permutation(count), 0
+    """``steps`` batches of row numbers from shuffled epochs without their incomplete last batch."""
+    order = rng.permutation(count)
+    start = 0
     for _ in range(steps):
-        if place + batch > count:
-            order, place = rng.permutation(count), 0
-        yield order[place : place + batch]
-        place += batch
+        if start + batch > count:
+            order = rng.permutation(count)
+            start = 0
+        yield order[start : start + batch]
+        start += batch
 
 
 def turned(images: Tensor) -> Tensor:
-    """Random mirror, flip and transpose of each image (B, C, S, S); the world has no up, so all
-    eight are as likely.
-    """
+    """Each image (B, C, S, S) in one of its eight symmetries at random: flowers have no up."""
     coins = torch.rand(3, len(images), 1, 1, 1, device=images.device) < 0.5
     images = torch.where(coins[0], images.flip(3), images)
     images = torch.where(coins[1], images.flip(2), images)
@@ -50,21 +48,17 @@ def turned(images: Tensor) -> Tensor:
 
 
 def mirrored(images: Tensor) -> Tensor:
-    """Random mirror of each image (B, C, S, S), left to right: what photos of things with an up
-    allow.
-    """
-    return torch.where(
-        torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5, images.flip(3), images
-    )
+    """Each image (B, C, S, S) mirrored left to right at random."""
+    coins = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+    return torch.where(coins, images.flip(3), images)
 
 
 def shifted(images: Tensor, reach: int = 3) -> Tensor:
     """The batch moved by up to ``reach`` pixels, one random move for all, borders replicated."""
     size = images.shape[-1]
     top, left = torch.randint(0, 2 * reach + 1, (2,)).tolist()
-    return functional.pad(images, (reach,) * 4, mode="replicate")[
-        :, :, top : top + size, left : left + size
-    ]
+    padded = functional.pad(images, (reach,) * 4, mode="replicate")
+    return padded[:, :, top : top + size, left : left + size]
 
 
 def optimize(
@@ -81,29 +75,29 @@ def optimize(
     after: Callable[[int], None] = lambda step: None,
     betas: tuple[float, float] = (0.9, 0.98),
 ) -> None:
-    """The one training loop of this package: AdamW, warm-up of 100 steps, ``schedule`` over the
-    run, gradient norm 1.
+    """AdamW with a warm-up of 100 steps and gradient norm 1; no decay of vectors.
 
-    ``loss_of(rows)`` gives the loss and numbers to log; ``after(step)`` runs behind each update.
-    Raises TrainingError when the loss is not finite.
+    Args:
+        loss_of: rows -> loss and metrics to log.
+        rows: number of training rows.
+        schedule: share of the steps -> factor of the learning rate.
+        after: runs after each update, with the step.
+
+    Raises:
+        TrainingError: the loss is not finite.
     """
-    matrices = [p for p in parameters if p.ndim > 1]
-    vectors = [p for p in parameters if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
-        lr,
-        betas=betas,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr, betas=betas)
     steps = max(samples // batch, 1)
     rng = numpy_rng(phase.seed, "embedded", phase.name, "batches")
-    for step, chosen in enumerate(batches(rows, batch, steps, rng)):
+    for step, batch_rows in enumerate(batches(rows, batch, steps, rng)):
         rate = lr * min(1.0, (step + 1) / 100) * schedule(step / steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss, numbers = loss_of(chosen)
+        loss, metrics = loss_of(batch_rows)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -114,4 +108,4 @@ def optimize(
             raise TrainingError(
                 f"the loss of phase {phase.name} is not finite", got=value, remedy="lower its lr"
             )
-        phase.step(step, steps, batch, {"loss": value, **numbers})
+        phase.step(step, steps, batch, {"loss": value, **metrics})

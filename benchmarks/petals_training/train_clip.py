@@ -1,18 +1,18 @@
-"""Phases ``teacher``, ``student_clip`` and ``student_generic``: the contrastive networks and the
-generic trunk.
+"""Phases ``teacher``, ``student_clip`` and ``student_generic``: two CLIPs and a generic trunk.
 
 The teacher is trained as CLIP is (symmetric cross-entropy over a batch, Radford et al. 2021, figure
 3) plus an auxiliary linear head that names the seven attributes, dropped afterwards. Petal count is
 the attribute that contrast alone learns last, so it weighs most in that head.
 
-The student "I" is a small CLIP of its own (locked-text tuning, Zhai et al. 2022): its trunk meets
-the teacher's frozen text tower and never sees the teacher's image tower. The generic trunk learns
-color x shape only.
+The student is a small CLIP of its own (locked-text tuning, Zhai et al. 2022): its trunk is trained
+against the teacher's frozen text tower and never sees the teacher's image tower. The generic trunk
+learns color x shape only.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -29,19 +29,16 @@ from compress.petals.nets import EMBED_DIM, PetalCNN, new_teacher, pixels
 from compress.petals.weights import Tokenizer
 
 MAX_LOG_SCALE = math.log(100)  # CLIP's own cap
-_AUXILIARY_WEIGHTS = torch.tensor(
-    [4.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
-)  # count first, see the header
+_AUXILIARY_WEIGHTS = torch.tensor([4.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])  # the count first
 
 
 def contrastive_loss(
     images: Tensor, texts: Tensor, log_scale: Tensor, labels: Tensor | None = None
 ) -> Tensor:
-    """CLIP's loss for matching rows of unit ``images`` and ``texts`` (B, D): mean over B, mean of
-    both directions.
+    """CLIP's loss for matching rows of unit ``images`` and ``texts`` (B, D), both directions.
 
     With ``labels`` (B,) every pair of one label matches, each with the same share of the target
-    (UniCL, Yang et al. 2022): where captions tell little more than the class, the others of a batch
+    (UniCL, Yang et al. 2022): where captions say little more than the class, the others of a batch
     are no negatives.
     """
     logits = log_scale.exp() * images @ texts.T
@@ -49,15 +46,24 @@ def contrastive_loss(
     if labels is not None:
         same = (labels[:, None] == labels[None, :]).float()
         target = same / same.sum(1, keepdim=True)
-    return (
-        functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
-    ) / 2
+    of_images = functional.cross_entropy(logits, target)
+    return (of_images + functional.cross_entropy(logits.T, target)) / 2
+
+
+def capped(log_scale: Tensor) -> Callable[[int], None]:
+    """Keeps a logit scale below CLIP's cap, after each step."""
+
+    def clamp(step: int) -> None:
+        with torch.no_grad():
+            log_scale.clamp_(0, MAX_LOG_SCALE)
+
+    return clamp
 
 
 def train_teacher(
     phase: Phase, flowers: CaptionedFlowers, tokenizer: Tokenizer, samples: int
 ) -> CLIP:
-    """The CLIP teacher, from nothing."""
+    """The CLIP teacher, from random weights."""
     manual_seed(phase.seed, "embedded", phase.name)
     model = phase.place(new_teacher(len(tokenizer.ids)))
     auxiliary = nn.Linear(EMBED_DIM, sum(at.CARDINALITIES)).to(phase.device)
@@ -71,25 +77,15 @@ def train_teacher(
         with phase.autocast():
             image, text = model.encode_image(phase.channels_last(images)), model.encode_text(tokens)
         image, text = image.float(), text.float()
-        told = attributes[torch.from_numpy(rows)].to(phase.device)
+        answers = attributes[torch.from_numpy(rows)].to(phase.device)
         parts = auxiliary(image).split(at.CARDINALITIES, 1)
-        losses = torch.stack(
-            [functional.cross_entropy(part, told[:, i]) for i, part in enumerate(parts)]
-        )
-        contrast = contrastive_loss(
-            functional.normalize(image, dim=-1),
-            functional.normalize(text, dim=-1),
-            model.logit_scale,
-        )
-        right = [
-            (part.argmax(1) == told[:, i]).float().mean().item() for i, part in enumerate(parts)
-        ]
-        numbers = {"contrast": contrast.item(), **dict(zip(at.NAMES, right, strict=True))}
-        return contrast + 2 * (losses * weights).sum(), numbers
-
-    def clamp(step: int) -> None:
-        with torch.no_grad():
-            model.logit_scale.clamp_(0, MAX_LOG_SCALE)
+        pairs = list(zip(parts, answers.T, strict=True))
+        losses = torch.stack([functional.cross_entropy(part, answer) for part, answer in pairs])
+        units = [functional.normalize(embedding, dim=-1) for embedding in (image, text)]
+        contrast = contrastive_loss(units[0], units[1], model.logit_scale)
+        right = [(part.argmax(1) == answer).float().mean().item() for part, answer in pairs]
+        metrics = {"contrast": contrast.item(), **dict(zip(at.NAMES, right, strict=True))}
+        return contrast + 2 * (losses * weights).sum(), metrics
 
     optimize(
         phase,
@@ -100,7 +96,7 @@ def train_teacher(
         samples=samples,
         lr=2e-3,
         weight_decay=0.05,
-        after=clamp,
+        after=capped(model.logit_scale),
     )
     return model.eval()
 
@@ -108,9 +104,7 @@ def train_teacher(
 def train_student_clip(
     phase: Phase, flowers: CaptionedFlowers, tokenizer: Tokenizer, teacher: CLIP, samples: int
 ) -> dict[str, Tensor]:
-    """The student "I": trunk, projection and logit scale, against the teacher's frozen text
-    tower.
-    """
+    """The student CLIP: trunk, projection and logit scale, against the teacher's text tower."""
     manual_seed(phase.seed, "embedded", phase.name)
     trunk = phase.place(PetalCNN())
     projection = nn.Linear(trunk.num_features, EMBED_DIM, bias=False).to(phase.device)
@@ -125,10 +119,6 @@ def train_student_clip(
         text = texts[torch.from_numpy(rows)].to(phase.device)
         return contrastive_loss(functional.normalize(image.float(), dim=-1), text, log_scale), {}
 
-    def clamp(step: int) -> None:
-        with torch.no_grad():
-            log_scale.clamp_(0, MAX_LOG_SCALE)
-
     optimize(
         phase,
         [*trunk.parameters(), *projection.parameters(), log_scale],
@@ -138,7 +128,7 @@ def train_student_clip(
         samples=samples,
         lr=3e-3,
         weight_decay=0.02,
-        after=clamp,
+        after=capped(log_scale),
     )
     state = {f"trunk.{name}": tensor for name, tensor in trunk.state_dict().items()}
     return {**state, "proj.weight": projection.weight, "logit_scale": log_scale}
@@ -151,9 +141,8 @@ def train_student_generic(
     manual_seed(phase.seed, "embedded", phase.name)
     colors, shapes = at.CARDINALITIES[at.COLOR], at.CARDINALITIES[at.SHAPE]
     trunk = phase.place(PetalCNN(num_classes=colors * shapes))
-    labels = torch.from_numpy(
-        flowers.attributes[:, at.COLOR] * shapes + flowers.attributes[:, at.SHAPE]
-    )
+    color, shape = (flowers.attributes[:, column] for column in (at.COLOR, at.SHAPE))
+    labels = torch.from_numpy(color * shapes + shape)
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
         images = shifted(turned(pixels(flowers.images[rows], phase.device)))

@@ -1,11 +1,10 @@
-"""Phases ``prior`` and ``generator``: from text embedding to image embedding, from image embedding
-to image.
+"""Phases ``prior`` and ``generator``: text to image embedding, and image embedding to image.
 
 Both learn from the teacher's embeddings of the training flowers, as the two halves of unCLIP do
-(Ramesh et al. 2022). The decoder predicts v (Salimans & Ho 2022) on 2 x 2 pixel-unshuffled images,
-sees a zero condition in 10 % of the samples for classifier-free guidance, and a slightly noisy one
-otherwise, because at use it gets mixtures and prior draws. Time steps are logit-normal (Esser et
-al. 2024): the middle noise levels are where petals take shape.
+(Ramesh et al. 2022). The decoder predicts v (Salimans & Ho 2022) on 2 x 2 pixel-unshuffled images.
+Its condition is zero in 10 % of the samples, for classifier-free guidance, and slightly noisy
+otherwise, because inference uses mixtures and draws of the prior. Time steps are logit-normal
+(Esser et al. 2024): petals take shape at the middle noise levels.
 """
 
 from __future__ import annotations
@@ -76,10 +75,9 @@ def embed_all(phase: Phase, teacher: CLIP, images: np.ndarray) -> Tensor:
     """Unit image embeddings (N, D) of uint8 (N, 32, 32, 3), on the CPU."""
     out = []
     for start in range(0, len(images), 500):
+        batch = pixels(images[start : start + 500], phase.device)
         with phase.autocast():
-            embedding = teacher.encode_image(
-                phase.channels_last(pixels(images[start : start + 500], phase.device))
-            )
+            embedding = teacher.encode_image(phase.channels_last(batch))
         out.append(functional.normalize(embedding.float(), dim=-1).cpu())
     return torch.cat(out)
 
@@ -87,25 +85,19 @@ def embed_all(phase: Phase, teacher: CLIP, images: np.ndarray) -> Tensor:
 def train_prior(
     phase: Phase, pictures: Pictures, tokenizer: Tokenizer, teacher: CLIP, samples: int
 ) -> PetalPrior:
-    """Regression of the image embedding on the text embedding (1 - cosine), then the covariance of
-    what is left.
-    """
+    """Regression of image on text embeddings (1 - cosine), then the covariance of the residual."""
     manual_seed(phase.seed, "embedded", phase.name)
     rng = numpy_rng(phase.seed, "embedded", phase.name, "captions")
     image = embed_all(phase, teacher, pictures.images).repeat(CAPTIONS_PER_IMAGE, 1)
-    text = torch.cat(
-        [
-            encode_captions(phase, pictures, tokenizer, teacher, rng).cpu()
-            for _ in range(CAPTIONS_PER_IMAGE)
-        ]
-    )
+    parts = [
+        encode_captions(phase, pictures, tokenizer, teacher, rng) for _ in range(CAPTIONS_PER_IMAGE)
+    ]
+    text = torch.cat(parts).cpu()
     prior = PetalPrior().to(phase.device)
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, dict[str, float]]:
-        chosen = torch.from_numpy(rows)
-        cosine = (
-            (prior(text[chosen].to(phase.device)) * image[chosen].to(phase.device)).sum(1).mean()
-        )
+        texts, images = (part[torch.from_numpy(rows)].to(phase.device) for part in (text, image))
+        cosine = (prior(texts) * images).sum(1).mean()
         return 1 - cosine, {"cosine": cosine.item()}
 
     optimize(
@@ -119,8 +111,8 @@ def train_prior(
         weight_decay=0.01,
     )
     with torch.no_grad():
-        left = image - prior.cpu()(text)
-        covariance = torch.cov(left.T) + 1e-5 * torch.eye(left.shape[1])
+        residual = image - prior.cpu()(text)
+        covariance = torch.cov(residual.T) + 1e-5 * torch.eye(residual.shape[1])
         prior.spread.copy_(torch.linalg.cholesky(covariance))
     return prior.eval()
 
@@ -134,9 +126,7 @@ def train_decoder(
     turn: Callable[[Tensor], Tensor] = turned,
     batch: int = 64,
 ) -> Any:
-    """The decoder (UNet2DConditionModel)'s exponential moving average; ``turn`` moves the pictures
-    at random.
-    """
+    """The exponential moving average of the decoder; ``turn`` augments the pictures."""
     manual_seed(phase.seed, "embedded", phase.name)
     embeddings = embed_all(phase, teacher, pictures.images)
     unet = phase.place(new_unet())

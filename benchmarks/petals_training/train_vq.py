@@ -1,11 +1,12 @@
-"""Phase ``vq``: the discrete autoencoder whose decoder images are optimized through (VQ-VAE, van
-den Oord et al. 2017).
+"""Phase ``vq``: the decoder ``petals-vq``, a small diffusers VQModel (VQ-VAE, van den Oord 2017).
 
-Two parts. First a plain autoencoder; then its outputs become the codebook and everything learns
-with it: squared error in pixels, the codebook and commitment terms, and a little of what the
-    teacher sees (1 - cosine of its features), so that
-the petals that tell species apart are not smoothed away. Codes that nobody uses are moved onto
-encoder outputs.
+Images of 32 px are 8 x 8 codes out of 512 (f = 4), four numbers each, as Kandinsky 2.2's movq has
+64 x 64 codes out of 16,384 for 512 px.
+
+Training has two parts. First a plain autoencoder; then its outputs become the codebook and all
+parts learn together: squared error in pixels, the codebook and commitment terms, and a little of
+1 - cosine of the teacher's features, so that the petals that distinguish species are not smoothed
+away. Unused codes are moved onto encoder outputs.
 """
 
 from __future__ import annotations
@@ -32,17 +33,13 @@ BATCH = 64
 PICTURES = 40_000  # the first of the training flowers: a patch of 4 px needs no more
 PLAIN_PART = 0.1  # of the steps, without a codebook
 TEACHER_WEIGHT = 0.1
-TEACHER_SHARE = (
-    4  # the teacher looks at every fourth image of a batch: it costs as much as the decoder
-)
+TEACHER_SHARE = 4  # one in so many images goes to the teacher, which costs as much as the decoder
 COMMITMENT = 0.25  # beta of the paper
 RESTART_EVERY = 100  # steps; the last fifth of the run has none
 
 
 def new_vq() -> Any:
-    """An untrained VQModel (0.5 M parameters, most of them at 8 and 16 px so that a step costs
-    little).
-    """
+    """An untrained VQModel: 0.5 M parameters, most at 8 and 16 px, where steps are cheap."""
     widths = (16, 32, 56)
     return VQModel(
         sample_size=INPUT_SIZE,
@@ -59,10 +56,8 @@ def new_vq() -> Any:
 
 def load_vq(folder: Path = WEIGHTS) -> Any:
     """The shipped VQModel, fp32 and frozen."""
-    model = VQModel.from_pretrained(
-        folder / FOLDER, torch_dtype=torch.float32, use_safetensors=True
-    )
-    return model.eval().requires_grad_(False)
+    arguments = {"torch_dtype": torch.float32, "use_safetensors": True}
+    return VQModel.from_pretrained(folder / FOLDER, **arguments).eval().requires_grad_(False)
 
 
 def save_vq(model: Any, folder: Path = WEIGHTS) -> None:
@@ -73,9 +68,8 @@ def save_vq(model: Any, folder: Path = WEIGHTS) -> None:
 def train_vq(phase: Phase, pictures: Pictures, teacher: CLIP, samples: int) -> Any:
     """The trained VQModel, its codebook scaled to standard deviation 1 (see `rescale`)."""
     manual_seed(phase.seed, "embedded", phase.name)
-    model = new_vq().to(
-        phase.device
-    )  # group norm is slower in channels-last memory than its convolutions gain
+    # group norm loses more in channels-last memory than convolutions gain
+    model = new_vq().to(phase.device)
     steps = max(samples // BATCH, 1)
     plain = int(steps * PLAIN_PART)
     codebook = model.quantize.embedding
@@ -92,35 +86,31 @@ def train_vq(phase: Phase, pictures: Pictures, teacher: CLIP, samples: int) -> A
         if quantized := state["step"] >= plain:
             codes = torch.cdist(flat.detach(), codebook.weight.detach()).argmin(1)
             used.add_(torch.bincount(codes, minlength=CODES))
-            chosen = codebook(codes)
-            pull = functional.mse_loss(chosen, flat.detach()) + COMMITMENT * functional.mse_loss(
-                flat, chosen.detach()
-            )
+            nearest = codebook(codes)
+            commitment = functional.mse_loss(flat, nearest.detach())
+            pull = functional.mse_loss(nearest, flat.detach()) + COMMITMENT * commitment
             pull = pull / flat.detach().var()  # the latents have no scale of their own
-            entry = chosen.view_as(latents.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            entry = nearest.view_as(latents.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
             latents = latents + (entry - latents).detach()
         with phase.autocast():
             decoded = model.decode(latents, force_not_quantize=True).sample
             with torch.no_grad():
-                wanted = teacher.encode_image(phase.channels_last(images[::TEACHER_SHARE]))
-            seen = teacher.encode_image(phase.channels_last(decoded[::TEACHER_SHARE]))
+                goal = teacher.encode_image(phase.channels_last(images[::TEACHER_SHARE]))
+            features = teacher.encode_image(phase.channels_last(decoded[::TEACHER_SHARE]))
         error = functional.mse_loss(decoded.float(), images)
-        cosine = functional.cosine_similarity(seen.float(), wanted.float()).mean()
+        cosine = functional.cosine_similarity(features.float(), goal.float()).mean()
         loss = error + TEACHER_WEIGHT * (1 - cosine)
         if quantized:
             loss = loss + 0.1 * pull
         return loss, {"mse": error.item(), "teacher_cosine": cosine.item()}
 
-    def tend(step: int) -> None:
+    def revive(step: int) -> None:
         state["step"] = step + 1
         first = step + 1 == plain
         if first:
             used.zero_()
-        if first or (
-            step >= plain
-            and (step - plain) % RESTART_EVERY == RESTART_EVERY - 1
-            and step < 0.8 * steps
-        ):
+        due = (step - plain) % RESTART_EVERY == RESTART_EVERY - 1
+        if first or (step >= plain and due and step < 0.8 * steps):
             restart(codebook.weight, used, state["flat"])
             used.zero_()
 
@@ -133,7 +123,7 @@ def train_vq(phase: Phase, pictures: Pictures, teacher: CLIP, samples: int) -> A
         samples=samples,
         lr=2e-3,
         weight_decay=0.0,
-        after=tend,
+        after=revive,
     )
     rescale(model)
     return model.eval()
@@ -141,9 +131,7 @@ def train_vq(phase: Phase, pictures: Pictures, teacher: CLIP, samples: int) -> A
 
 @torch.no_grad()
 def restart(codebook: Tensor, used: Tensor, latents: Tensor) -> None:
-    """Moves every row of ``codebook`` (C, E) with ``used`` (C,) == 0 onto a random row of
-    ``latents`` (N, E).
-    """
+    """Moves rows of ``codebook`` (C, E) with ``used`` 0 onto random rows of ``latents`` (N, E)."""
     idle = (used == 0).nonzero()[:, 0]
     rows = torch.randint(len(latents), (len(idle),), device=latents.device)
     codebook[idle] = latents[rows]
@@ -151,8 +139,7 @@ def restart(codebook: Tensor, used: Tensor, latents: Tensor) -> None:
 
 @torch.no_grad()
 def rescale(model: Any) -> None:
-    """Scales the latent space so that the codebook's entries have standard deviation 1; images stay
-    as they are.
+    """Scales the latent space to a codebook of standard deviation 1; images stay the same.
 
     One Adam step of 0.1 is then a tenth of that, whatever scale training ended at.
     """
