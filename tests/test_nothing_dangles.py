@@ -58,7 +58,7 @@ ELSEWHERE = {
 #: program of others -> those of its options that texts name
 FOREIGN = {
     "pip, venv, uv": "--upgrade --force-reinstall --system-site-packages --python --no-cache-dir",
-    "pytest, ruff": "--pdb --check",
+    "pytest, ruff": "--pdb --check --strict-markers --dist --import-mode",
     "apt, docker": "--no-install-recommends --build-arg --rm --runtime --cpus",
     "cmake, onnxruntime's own build": "--build --include_ops_by_config --use_xnnpack",
     "the C++ app": "--top --golden",
