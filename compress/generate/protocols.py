@@ -1,15 +1,14 @@
-"""What a generator, a decoder and a strategy can do."""
+"""What a generator and a decoder can do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.engine.seeds import derive
-from compress.generate.jobs import GeneratedBatch, Job
 
 if TYPE_CHECKING:
     import torch
@@ -89,19 +88,6 @@ class Decoder(Protocol):
 
     def clip_(self, latents: torch.Tensor) -> None:
         """Moves latents back into their bounds, in place."""
-
-
-class Strategy(Protocol):
-    """What to generate: built as ``Strategy(settings, sources)``, a row of `STRATEGIES`."""
-
-    def per_class(self) -> int:
-        """Images per class."""
-
-    def generate(self, jobs: Sequence[Job], tool: Any) -> GeneratedBatch:
-        """Generates one image per job with the `Generator` or `Decoder` that its row names."""
-
-    def facts(self) -> Mapping[str, Any]:
-        """What the report says about this strategy alone."""
 
 
 def draw_embedded(

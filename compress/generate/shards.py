@@ -17,7 +17,8 @@ from compress.data.geometry import fit_geometry
 from compress.engine.stage import StageContext
 from compress.generate.artifact import Shard, shard_path, write_shard
 from compress.generate.jobs import GeneratedBatch, Job, job_at
-from compress.generate.protocols import Decoder, Generator, Strategy
+from compress.generate.protocols import Decoder, Generator
+from compress.generate.strategies.strategy import Strategy
 from runtime import Geometry
 
 SHARD_IMAGES = 64  # at least; a shard is a whole number of batches

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from compress.data.artifact import DataArtifact
 from compress.data.split import ClassInfo
-from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.stage import StageContext
 from compress.generate.shot_embeds import ShotEmbeds
@@ -64,12 +63,6 @@ class Sources:
         """Names of classes that have no shot."""
         rows = zip(self.classes, self.members, strict=True)
         return [entry.name for entry, members in rows if not len(members)]
-
-    def images_per_class(self, settings: GenerateSettings) -> int:
-        """``per_class``, or ``synth_ratio`` times the mean number of shots of a class."""
-        if settings.synth_ratio is None:
-            return settings.per_class
-        return round(settings.synth_ratio * len(self.labels) / max(1, len(self.classes)))
 
 
 def read_sources(ctx: StageContext) -> Sources:

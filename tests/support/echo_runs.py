@@ -52,7 +52,7 @@ class Loader:
     loaded: list[Echo] = field(default_factory=list)
     queue: list[Echo] = field(default_factory=list)
 
-    def __call__(
+    def load(
         self, settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
     ) -> Echo:
         self.loaded.append(self.queue.pop() if self.queue else Echo())

@@ -38,13 +38,7 @@ LEARNED_VARIANCE = ("DDPMScheduler",)
 
 
 class Kandinsky:
-    """The generator.
-
-    Args:
-        prior: a loaded ``KandinskyV22PriorPipeline``.
-        decoder: a loaded ``KandinskyV22Pipeline``.
-        settings: ``generator`` (its name), ``height``, ``prior_steps``, ``text_via_prior``.
-        license: of the weights.
+    """A ``KandinskyV22PriorPipeline`` and a ``KandinskyV22Pipeline``.
 
     Raises:
         ConfigError: a height that its autoencoder cannot make.
@@ -60,6 +54,25 @@ class Kandinsky:
         self.embed_dim = int(prior.image_encoder.config.projection_dim)
         # the pipeline silently rounds other sizes up
         self.image_size = checked_edge(settings.height or 512, decoder.movq_scale_factor**2)
+
+    @classmethod
+    def load(
+        cls, settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
+    ) -> Kandinsky:
+        """A prior and a decoder, each a hub id or a folder; raises as `load_generator`."""
+        prior, decoder = weights.parts
+        by_hand = (
+            f"put {prior} and {decoder} into FOLDER/prior and FOLDER/decoder (as diffusers' "
+            "save_pretrained writes them) and say --generator FOLDER, or go without with "
+            "--set generate.strategy=none"
+        )
+        kinds = {prior: "KandinskyV22PriorPipeline", decoder: "KandinskyV22Pipeline"}
+        loaded = load_pipelines(settings, device, offline, kinds, by_hand)
+        # The UNet also predicts a variance. Only DDPM uses it; other schedulers must not inherit
+        # ``variance_type``, or the pipeline hands them both halves and DPM-Solver++ cuts a channel.
+        drop = () if settings.scheduler in LEARNED_VARIANCE else ("variance_type",)
+        set_scheduler(loaded[1], settings.scheduler, SCHEDULERS, drop)
+        return cls(loaded[0], loaded[1], settings, weights.license)
 
     def fingerprint(self) -> str:
         """SHA-256 over the tensors of every network."""
@@ -144,28 +157,3 @@ TEXT_ROUTES: dict[bool, Callable[[Kandinsky, list[str], Sequence[int]], NDArray[
     True: Kandinsky._sample_prior,
     False: Kandinsky._raw_text,
 }
-
-
-def load(
-    settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
-) -> Kandinsky:
-    """A prior and a decoder, each a hub id or a folder.
-
-    Raises:
-        DownloadError: neither on disk nor reachable.
-        ConfigError: an unknown scheduler or a size that does not fit.
-        MissingExtraError: diffusers is not installed.
-    """
-    prior, decoder = weights.parts
-    by_hand = (
-        f"put {prior} and {decoder} into FOLDER/prior and FOLDER/decoder (as diffusers' "
-        "save_pretrained writes them) and say --generator FOLDER, or go without with "
-        "--set generate.strategy=none"
-    )
-    kinds = {prior: "KandinskyV22PriorPipeline", decoder: "KandinskyV22Pipeline"}
-    loaded = load_pipelines(settings, device, offline, kinds, by_hand)
-    # The UNet also predicts a variance. Only DDPM uses it; other schedulers must not inherit
-    # ``variance_type``, or the pipeline hands them both halves and DPM-Solver++ cuts a channel off.
-    drop = () if settings.scheduler in LEARNED_VARIANCE else ("variance_type",)
-    set_scheduler(loaded[1], settings.scheduler, SCHEDULERS, drop)
-    return Kandinsky(loaded[0], loaded[1], settings, weights.license)

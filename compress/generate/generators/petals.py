@@ -26,13 +26,7 @@ NOISE_STEPS, COSINE_OFFSET = 1000, 0.008
 
 
 class Petals:
-    """The embedded generator; it works on unit vectors and normalizes a mix in `decode`.
-
-    Args:
-        generator: the networks.
-        name: as in the settings.
-        license: of the weights.
-    """
+    """The embedded generator; it works on unit vectors and normalizes a mix in `decode`."""
 
     takes = TEXT | IMAGE
 
@@ -41,6 +35,24 @@ class Petals:
     ) -> None:
         self.generator, self.name, self.license = generator, name, license
         self.image_size, self.embed_dim = generator.image_size, generator.embed_dim
+
+    @classmethod
+    def load(
+        cls, settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
+    ) -> Petals:
+        """The embedded generator, or another one of its kind from a folder.
+
+        Raises:
+            ConfigError: raw text embeddings are asked for; its decoder takes image embeddings only.
+            DataError: its weights are missing.
+        """
+        if not settings.text_via_prior:
+            raise ConfigError(
+                "generator petals decodes image embeddings only",
+                got="generate.text_via_prior=false",
+            )
+        folder = Path(weights.parts[0]) if weights.parts else WEIGHTS
+        return cls(PetalsGenerator(folder, device=device), settings.generator, weights.license)
 
     def fingerprint(self) -> str:
         """Identifies its weights and its arithmetic."""
@@ -103,20 +115,3 @@ def _kept_signal(level: int) -> float:
         return math.cos((time + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2) ** 2
 
     return signal((level + 1) / NOISE_STEPS) / signal(0)
-
-
-def load(
-    settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
-) -> Petals:
-    """The embedded generator, or another one of its kind from a folder.
-
-    Raises:
-        ConfigError: raw text embeddings are asked for; its decoder takes image embeddings only.
-        DataError: its weights are missing.
-    """
-    if not settings.text_via_prior:
-        raise ConfigError(
-            "generator petals decodes image embeddings only", got="generate.text_via_prior=false"
-        )
-    folder = Path(weights.parts[0]) if weights.parts else WEIGHTS
-    return Petals(PetalsGenerator(folder, device=device), settings.generator, weights.license)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from PIL import Image
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, MissingExtraError, nearest
 from compress.engine.hub import fingerprint_tensors, hub, not_available
+from compress.generate.generators.table import KINDS, GeneratorWeights
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,39 @@ SCHEDULERS = (
     "EulerAncestralDiscreteScheduler",
     "UniPCMultistepScheduler",
 )
+
+
+class PipelineGenerator:
+    """A generator that is one pipeline of the Stable Diffusion family.
+
+    Raises:
+        ConfigError: a height that its autoencoder cannot make.
+    """
+
+    def __init__(self, pipeline: Any, settings: GenerateSettings, license: str = "unknown") -> None:
+        self.pipeline, self.name, self.license = pipeline, settings.generator, license
+        factor = int(pipeline.vae_scale_factor)
+        trained = int(pipeline.unet.config.sample_size) * factor
+        self.image_size = checked_edge(settings.height or trained, factor)
+
+    @classmethod
+    def load(
+        cls, settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
+    ) -> Self:
+        """From a hub id or a folder; raises as `load_generator`."""
+        (where,) = weights.parts
+        by_hand = (
+            f"put {where} into a folder (as diffusers' save_pretrained writes it) and say "
+            "--generator FOLDER"
+        )
+        parts = {where: KINDS[str(weights.kind)].pipeline}
+        (pipeline,) = load_pipelines(settings, device, offline, parts, by_hand)
+        set_scheduler(pipeline, settings.scheduler, SCHEDULERS)
+        return cls(pipeline, settings, weights.license)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the tensors of every network."""
+        return fingerprint_pipelines(pipeline=self.pipeline)
 
 
 def load_pipelines(
@@ -65,25 +99,6 @@ def load_pipelines(
             pipeline.set_progress_bar_config(disable=True)
             pipelines.append(pipeline.to(device))
     return pipelines
-
-
-def load_pipeline(
-    settings: GenerateSettings, device: str, offline: bool, where: str, kind: str
-) -> Any:
-    """One pipeline of the Stable Diffusion family, with the scheduler of the settings.
-
-    Raises:
-        DownloadError: neither on disk nor reachable.
-        ConfigError: an unknown scheduler.
-        MissingExtraError: diffusers is not installed.
-    """
-    by_hand = (
-        f"put {where} into a folder (as diffusers' save_pretrained writes it) and say "
-        "--generator FOLDER"
-    )
-    (pipeline,) = load_pipelines(settings, device, offline, {where: kind}, by_hand)
-    set_scheduler(pipeline, settings.scheduler, SCHEDULERS)
-    return pipeline
 
 
 def set_scheduler(
@@ -130,17 +145,6 @@ def run_pipeline(
         output_type="np",
     )
     return (np.asarray(output.images) * 255).round().astype(np.uint8)
-
-
-def edge_of(pipeline: Any, settings: GenerateSettings) -> int:
-    """Edge in pixels of a Stable Diffusion's images: ``generate.height``, or as trained.
-
-    Raises:
-        ConfigError: a height that its autoencoder cannot make.
-    """
-    factor = int(pipeline.vae_scale_factor)
-    edge = settings.height or int(pipeline.unet.config.sample_size) * factor
-    return checked_edge(edge, factor)
 
 
 def checked_edge(edge: int, factor: int) -> int:

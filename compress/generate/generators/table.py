@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
@@ -33,14 +34,14 @@ class GeneratorKind:
     """A kind of generator, as far as it is known without loading one.
 
     Attributes:
-        load: ``"module:function"`` of (settings, device, offline, weights), imported on loading.
+        adapter: ``"module:Class"``, a `Generator` with ``load``, imported on loading.
         takes: what it takes.
         noises: it can add noise to an image embedding (``noise_level``).
         folders: subfolders that a folder of this kind has; (): the folder is one pipeline.
         pipeline: class in model_index.json (of the decoder, if there are two); "": no diffusers.
     """
 
-    load: str
+    adapter: str
     takes: frozenset[Input]
     noises: bool = False
     folders: tuple[str, ...] = ()
@@ -49,24 +50,24 @@ class GeneratorKind:
 
 KINDS = {
     "petals": GeneratorKind(
-        "compress.generate.generators.petals:load",
+        "compress.generate.generators.petals:Petals",
         TEXT | IMAGE,
         noises=True,
         folders=("teacher", "prior", "unet", "scheduler"),
     ),
     "kandinsky": GeneratorKind(
-        "compress.generate.generators.kandinsky:load",
+        "compress.generate.generators.kandinsky:Kandinsky",
         TEXT | IMAGE,
         folders=("prior", "decoder"),
         pipeline="KandinskyV22Pipeline",
     ),
     "stable_diffusion": GeneratorKind(
-        "compress.generate.generators.stable_diffusion:load",
+        "compress.generate.generators.stable_diffusion:StableDiffusion",
         TEXT,
         pipeline="StableDiffusionPipeline",
     ),
     "unclip": GeneratorKind(
-        "compress.generate.generators.unclip:load",
+        "compress.generate.generators.unclip:UnClip",
         IMAGE,
         noises=True,
         pipeline="StableUnCLIPImg2ImgPipeline",
@@ -127,8 +128,8 @@ def load_generator(
     if weights.kind is None:
         index = fetch_index(weights.parts[-1], offline)
         weights = replace(weights, kind=_kind_of(index, weights.parts[-1]))
-    kind = KINDS[str(weights.kind)]
-    generator: Generator = resolve(kind.load)(settings, device, offline, weights)
+    adapter: Any = resolve(KINDS[str(weights.kind)].adapter)
+    generator: Generator = adapter.load(settings, device, offline, weights)
     return generator
 
 

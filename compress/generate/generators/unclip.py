@@ -24,26 +24,18 @@ from numpy.typing import NDArray
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.generate.generators.pipelines import (
+    PipelineGenerator,
     checked_embeds,
-    edge_of,
     encode_images,
-    fingerprint_pipelines,
-    load_pipeline,
     run_pipeline,
 )
-from compress.generate.generators.table import GeneratorWeights
 from compress.generate.protocols import IMAGE
 
 PROMPT = ""  # the library's default: the embedding alone says what is in the image
 
 
-class UnClip:
-    """The generator.
-
-    Args:
-        pipeline: a loaded ``StableUnCLIPImg2ImgPipeline``.
-        settings: ``generator`` (its name), ``height``.
-        license: of the weights.
+class UnClip(PipelineGenerator):
+    """A ``StableUnCLIPImg2ImgPipeline``.
 
     Raises:
         ConfigError: a height that its autoencoder cannot make, or parts that do not belong
@@ -53,9 +45,8 @@ class UnClip:
     takes = IMAGE
 
     def __init__(self, pipeline: Any, settings: GenerateSettings, license: str = "unknown") -> None:
-        self.pipeline, self.name, self.license = pipeline, settings.generator, license
+        super().__init__(pipeline, settings, license)
         self.embed_dim = int(pipeline.image_encoder.config.projection_dim)
-        self.image_size = edge_of(pipeline, settings)
         label = pipeline.unet.config.projection_class_embeddings_input_dim
         mean = pipeline.image_normalizer.mean.shape[1]
         if label != 2 * self.embed_dim or mean != self.embed_dim:
@@ -64,10 +55,6 @@ class UnClip:
                 got=f"image encoder {self.embed_dim}, normalizer {mean}, class label {label}",
                 expected="E, E and 2 E",
             )
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the tensors of every network."""
-        return fingerprint_pipelines(pipeline=self.pipeline)
 
     def embed_images(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, C, C, 3)`` uint8 -> raw ``image_embeds`` ``(N, E)``."""
@@ -109,19 +96,3 @@ class UnClip:
 
     # Nothing in it leads from a text to an image embedding.
     embed_texts = draw = _refuse
-
-
-def load(
-    settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
-) -> UnClip:
-    """An unCLIP pipeline from a hub id or a folder.
-
-    Raises:
-        DownloadError: neither on disk nor reachable.
-        ConfigError: an unknown scheduler, a size that does not fit, or parts that do not belong
-            together.
-        MissingExtraError: diffusers is not installed.
-    """
-    (where,) = weights.parts
-    pipeline = load_pipeline(settings, device, offline, where, "StableUnCLIPImg2ImgPipeline")
-    return UnClip(pipeline, settings, weights.license)

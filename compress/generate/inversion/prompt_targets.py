@@ -58,7 +58,7 @@ class PromptTargets(Protocol):
     def class_head(self) -> Tensor:
         """Unit features ``(K, D)`` of all classes without a style, for the class term."""
 
-    def facts(self) -> Mapping[str, Any]:
+    def facts(self) -> Mapping[str, object]:
         """What the report says about this kind alone."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -136,7 +135,7 @@ class RandomPrompt(PseudoWordPrompt):
             right += int((self.class_head @ feature).argmax()) == probe % classes
         return right / PROBES
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """The scale of the vectors."""
         return {"random_style_scale": self.scale}
 
@@ -163,7 +162,7 @@ class ContrastivePrompt(PseudoWordPrompt):
         learn = LEARNERS[self.settings.contrastive]
         return learn(self.prompts, self.start, self.settings, self.settings.category_weight)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """How far apart the styles are and how well they keep the class, before and after."""
         before, after = (statistics(self.prompts, v) for v in (self.start, self.vectors))
         return {"styles": len(self.vectors), "style_learning": {"before": before, "after": after}}

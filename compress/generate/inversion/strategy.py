@@ -15,14 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from compress.engine.arithmetic import bf16_pays
-from compress.engine.config import GenerateSettings
 from compress.engine.seeds import derive
 from compress.generate.artifact import SyntheticRecord
 from compress.generate.inversion.cutouts import cutouts
@@ -30,24 +28,12 @@ from compress.generate.inversion.prompt_targets import PromptTargets, load_targe
 from compress.generate.inversion.spherical import spherical
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.protocols import Decoder
-from compress.generate.sources import Sources
+from compress.generate.strategies.strategy import Strategy
 from compress.teacher.clip import Teacher
 
 
-class Inversion:
-    """The strategy.
-
-    Args:
-        settings: ``per_class``, ``synth_ratio``, ``batch``, ``inversion`` and ``prompts``.
-        sources: the class names, the run's teacher and, for prototypes, its shots.
-    """
-
-    def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
-        self.settings, self.sources = settings, sources
-
-    def per_class(self) -> int:
-        """As set."""
-        return self.sources.images_per_class(self.settings)
+class Inversion(Strategy):
+    """The strategy; uses the class names, the run's teacher and, for prototypes, its shots."""
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -59,7 +45,7 @@ class Inversion:
         """The targets; styles are learned once."""
         return load_targets(self.settings.prompts, self.sources, self.teacher)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """The kind of prompts and its facts; losses are in the records."""
         return {"prompts": self.settings.prompts.kind, **self.prompts.facts()}
 

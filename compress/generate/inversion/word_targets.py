@@ -7,7 +7,6 @@ at a time, so that no bit of a target depends on which others are encoded with i
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +42,7 @@ class FixedPrompt:
         """Of the plain class names."""
         return torch.stack([self.feature(entry.prompt) for entry in self.sources.classes])
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Nothing."""
         return {}
 
@@ -77,7 +76,7 @@ class WordPrompt(FixedPrompt):
             raise ConfigError("there are no style words", remedy="set generate.prompts.words")
         return self.settings.words
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """The words."""
         return {"styles": list(self.words)}
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -17,15 +16,12 @@ from compress.generate.artifact import SyntheticRecord
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.protocols import Generator
 from compress.generate.sources import Sources
+from compress.generate.strategies.strategy import Strategy
 from compress.teacher.prompts import prompts_for
 
 
-class ClassToImage:
+class ClassToImage(Strategy):
     """The strategy; the conditions of its images have width 0.
-
-    Args:
-        settings: ``per_class`` or ``synth_ratio``, ``templates``, ``steps``, ``guidance_scale``.
-        sources: the class names; shots are only counted.
 
     Raises:
         ConfigError: a template that cannot be filled, or a noise level, which only image embeddings
@@ -40,14 +36,10 @@ class ClassToImage:
                 expected="generate.noise_level=0",
                 remedy="strategy img2img takes a noise level",
             )
-        self.settings, self.sources = settings, sources
+        super().__init__(settings, sources)
         self.prompts = prompts_for(sources.classes, settings.templates)
 
-    def per_class(self) -> int:
-        """As set."""
-        return self.sources.images_per_class(self.settings)
-
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """The templates."""
         return {"templates": list(self.settings.templates)}
 

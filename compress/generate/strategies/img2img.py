@@ -9,7 +9,6 @@ most. The stored condition is the shot's raw embedding before any noise: what co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
@@ -18,22 +17,18 @@ from compress.generate.artifact import SyntheticRecord
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.protocols import Generator
 from compress.generate.sources import Sources
+from compress.generate.strategies.strategy import Strategy
 
 
-class ImageToImage:
+class ImageToImage(Strategy):
     """The strategy.
-
-    Args:
-        settings: ``per_class`` or ``synth_ratio``, ``noise_level``, ``steps``, ``guidance_scale``,
-            ``batch``.
-        sources: the run's shots.
 
     Raises:
         ConfigError: a class without shots.
     """
 
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
-        self.settings, self.sources = settings, sources
+        super().__init__(settings, sources)
         without = sources.classes_without_shots()
         if without:
             raise ConfigError(
@@ -42,14 +37,6 @@ class ImageToImage:
                 expected="at least one shot of every class",
                 remedy="give --shots 1 or more, or use strategy cls2img",
             )
-
-    def per_class(self) -> int:
-        """As set."""
-        return self.sources.images_per_class(self.settings)
-
-    def facts(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
 
     def generate(self, jobs: Sequence[Job], tool: Generator) -> GeneratedBatch:
         """Decodes one batch of jobs."""

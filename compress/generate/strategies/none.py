@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from compress.engine.config import GenerateSettings
 from compress.generate.jobs import GeneratedBatch, Job
-from compress.generate.sources import Sources
+from compress.generate.strategies.strategy import Strategy
 
 
-class NoSynthesis:
-    """The strategy; settings and sources are not used."""
-
-    def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
-        pass
+class NoSynthesis(Strategy):
+    """The strategy."""
 
     def per_class(self) -> int:
         """Zero."""
         return 0
-
-    def facts(self) -> dict[str, Any]:
-        """Nothing."""
-        return {}
 
     def generate(self, jobs: Sequence[Job], tool: Any) -> GeneratedBatch:
         """Never called: it has no tool."""

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.engine.config import GenerateSettings
 from compress.engine.seeds import derive, numpy_rng
 from compress.generate.artifact import SyntheticRecord
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.protocols import Generator
-from compress.generate.sources import Sources
+from compress.generate.strategies.strategy import Strategy
 
 # Shots per class -> weights of (text, *images); more than two shots: two of them (appendix A.1).
 WEIGHTS: dict[int, tuple[float, ...]] = {0: (1.0,), 1: (0.4, 0.6), 2: (0.2, 0.4, 0.4)}
@@ -52,23 +51,10 @@ def mix(embeds: NDArray[np.float32], weights: Sequence[float]) -> NDArray[np.flo
     return np.asarray(mixed, np.float32)
 
 
-class Sidclip:
-    """The strategy.
+class Sidclip(Strategy):
+    """The strategy; uses the class names and the run's shots."""
 
-    Args:
-        settings: ``per_class``, ``pair_mode``, ``prior_per_image``, ``steps``, ``guidance_scale``,
-            ``noise_level``, ``batch``.
-        sources: the class names and the run's shots.
-    """
-
-    def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
-        self.settings, self.sources = settings, sources
-
-    def per_class(self) -> int:
-        """As set."""
-        return self.sources.images_per_class(self.settings)
-
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Weights per number of shots that occurs, and how pairs and priors are drawn."""
         counts = sorted({len(members) for members in self.sources.members})
         return {

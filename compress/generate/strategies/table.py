@@ -9,8 +9,9 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
 from compress.engine.stage import resolve
 from compress.generate.inversion.prompt_targets import prompt_kind
-from compress.generate.protocols import IMAGE, TEXT, Input, Strategy
+from compress.generate.protocols import IMAGE, TEXT, Input
 from compress.generate.sources import Sources
+from compress.generate.strategies.strategy import Strategy
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,33 @@
+"""What every strategy is: settings, sources, an amount of images, and how to generate them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compress.engine.config import GenerateSettings
+from compress.generate.jobs import GeneratedBatch, Job
+from compress.generate.sources import Sources
+
+
+class Strategy(ABC):
+    """What to generate; a row of `STRATEGIES`."""
+
+    def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
+        self.settings, self.sources = settings, sources
+
+    def per_class(self) -> int:
+        """Images per class: as set, or ``synth_ratio`` times the mean number of shots."""
+        if self.settings.synth_ratio is None:
+            return self.settings.per_class
+        shots, classes = len(self.sources.labels), len(self.sources.classes)
+        return round(self.settings.synth_ratio * shots / max(1, classes))
+
+    def facts(self) -> Mapping[str, object]:
+        """What the report says about this strategy alone."""
+        return {}
+
+    @abstractmethod
+    def generate(self, jobs: Sequence[Job], tool: Any) -> GeneratedBatch:
+        """Generates one image per job with the `Generator` or `Decoder` that its row names."""
