@@ -13,8 +13,8 @@ teacher's feature; its loss trains the student. Two ideas make that work:
 CLIP's unit rows have a deviation of about D^-1/2 per dimension against the diffusion's unit noise,
 so one affine map standardizes features and centers, and sampled features are mapped back [I].
 
-Nothing of this ships: the device gets the trunk and a linear probe. :func:`sampled_logits` is the
-reference path, at D / token_dim x sampling_steps x 2 x samples denoiser calls per image.
+Nothing of this ships: the device gets the trunk and a linear probe. :func:`draw_features` is the
+paper's own path, at D / token_dim x sampling_steps x 2 x samples denoiser calls per image.
 :class:`ContractionTerm` is the control with the contracted target but no diffusion.
 
 [C] marks values of the authors' code, [I] our own where the paper is silent.
@@ -23,7 +23,7 @@ reference path, at D / token_dim x sampling_steps x 2 x samples denoiser calls p
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -239,8 +239,6 @@ def draw_features(
     pooled: Tensor,
     *,
     samples: int | None = None,
-    steps: int | None = None,
-    guidance_scale: float | None = None,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -250,36 +248,26 @@ def draw_features(
     the centers lie within (texts of the embedded world: up to 7 deviations from the images' mean).
 
     Args:
-        samples, steps, guidance_scale: None = the term's settings.
+        samples: None = the settings'.
         temperature: of the noise of the ancestral steps.
         generator: None = torch's global one.
     """
     options = term.options
     samples = options.samples if samples is None else samples
-    schedule = term.schedule.respaced(options.sampling_steps if steps is None else steps)
+    schedule = term.schedule.respaced(options.sampling_steps)
     rows, chunk = repeat_condition(term.norm(pooled.float()), term.chunks, samples)
     drawn = ancestral_sample(
         term.denoiser,
         schedule,
         rows,
         chunk,
-        guidance_scale=options.guidance_scale if guidance_scale is None else guidance_scale,
+        guidance_scale=options.guidance_scale,
         temperature=temperature,
         clip=options.sample_clip,
         generator=generator,
     )
     standard = merge(drawn.view(samples * len(pooled), term.chunks, -1))
     return term.target.standardize.invert(standard).view(samples, len(pooled), -1)
-
-
-def sample_features(term: GenddTerm, pooled: Tensor, **options: Any) -> Tensor:
-    """The mean ``(B, D)`` over the samples of :func:`draw_features`, whose options it takes."""
-    return draw_features(term, pooled, **options).mean(0)
-
-
-def sampled_logits(term: GenddTerm, pooled: Tensor, **options: Any) -> Tensor:
-    """Logits ``(B, K)`` of the teacher's head on sampled features: too slow for a device."""
-    return feature_logits(sample_features(term, pooled, **options), term.head, term.logit_scale)
 
 
 def feature_logits(features: Tensor, head: Tensor, logit_scale: float) -> Tensor:

@@ -10,7 +10,7 @@ from compress.generate.strategies.table import STRATEGIES, has_styles
 
 
 def missing(run: Settings, online: bool) -> str | None:
-    """As :func:`missing_student`; also raises ConfigError for meta steps on images without styles."""
+    """As `missing_student`; raises ConfigError for meta steps on images without styles."""
     text = missing_student(run.distill, online)
     check_styles(run)
     return text

@@ -14,12 +14,11 @@ from typing import Any
 from torch.fx import GraphModule, Node
 
 from compress.engine.errors import ConfigError, nearest
-from compress.quantize.quantizer import kind_of
+from compress.quantize.quantizer import RULES
 
 BLOCKS = 10  # at most: enough for the stages of common students, few enough to time each
 MAX_SHARE = 0.5  # of the operators; a larger block is cut, e.g. the trunk into its stages
 TRUNK = "trunk"
-WEIGHTED = frozenset({"convolution", "linear"})
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,10 @@ def operators_of(graph: GraphModule) -> list[Operator]:
     """The operators that the quantizer annotated in a prepared graph, in order."""
     operators = []
     for node in graph.graph.nodes:
-        kind = kind_of(node.target) if "quantization_annotation" in node.meta else None
-        if kind is not None:
-            weight = _weight(node) if kind in WEIGHTED else None
-            operators.append(Operator(node.name, path_of(node), kind, weight))
+        rule = RULES.get(node.target) if "quantization_annotation" in node.meta else None
+        if rule is not None:
+            weight = _weight(node) if rule.weighted else None
+            operators.append(Operator(node.name, path_of(node), rule.kind, weight))
     return operators
 
 

@@ -80,18 +80,25 @@ def _max_pool(node: fx.Node, graph: fx.GraphModule) -> QuantizationAnnotation | 
 
 
 class Rule(NamedTuple):
-    """What runs in int8: its kind in words, and ``(node, graph) -> annotation``, None = float."""
+    """How an operator runs in int8.
+
+    Attributes:
+        kind: convolution, linear, addition or pool.
+        annotate: ``(node, graph) -> annotation``, None = float.
+        weighted: whether its second argument is weights.
+    """
 
     kind: str
     annotate: Callable[[fx.Node, fx.GraphModule], QuantizationAnnotation | None]
+    weighted: bool = False
 
 
 #: by operator; an operator without a rule stays float
 RULES: dict[Any, Rule] = {
-    aten.conv1d.default: Rule("convolution", _convolution),
-    aten.conv2d.default: Rule("convolution", _convolution),
-    aten.conv2d.padding: Rule("convolution", _convolution),
-    aten.linear.default: Rule("linear", _linear),
+    aten.conv1d.default: Rule("convolution", _convolution, weighted=True),
+    aten.conv2d.default: Rule("convolution", _convolution, weighted=True),
+    aten.conv2d.padding: Rule("convolution", _convolution, weighted=True),
+    aten.linear.default: Rule("linear", _linear, weighted=True),
     aten.add.Tensor: Rule("addition", _addition),
     aten.add_.Tensor: Rule("addition", _addition),
     aten.mean.dim: Rule("pool", _average_pool),

@@ -1,0 +1,42 @@
+"""Oracles of the terms: which targets and which student features each one reads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from distill_targets import FEATURES, POOLED, STUDENT, TEXTS, batch, inputs, out
+
+from compress.distill.losses import kl_distill
+from compress.distill.terms import ConditionTerm, FeatureTerm, ZeroShotTerm
+
+
+def test_condition_prediction_is_feature_distillation_when_the_generator_is_the_identity() -> None:
+    torch.manual_seed(3)
+    feature = FeatureTerm(inputs())
+    condition = ConditionTerm(inputs())
+    condition.load_state_dict(feature.state_dict())
+    pooled = [POOLED.clone().requires_grad_() for _ in range(2)]
+    losses = [term(out(p), batch()) for term, p in zip((feature, condition), pooled, strict=True)]
+    assert torch.equal(losses[0], losses[1])
+    for loss in losses:
+        loss.backward()
+    assert torch.equal(pooled[0].grad, pooled[1].grad)  # type: ignore[arg-type]
+    assert torch.equal(feature.projector.weight.grad, condition.projector.weight.grad)  # type: ignore[arg-type]
+
+
+def test_condition_prediction_reads_conditions_not_the_teachers_features() -> None:
+    term = ConditionTerm(inputs())
+    assert term(out(), batch(teacher_features=None)) is not None
+    other = term(out(), batch(conditions=FEATURES.roll(1, 0)))
+    assert float(other) != pytest.approx(float(term(out(), batch())))
+
+
+def test_a_student_with_a_projection_into_the_teachers_space_uses_it() -> None:
+    term = FeatureTerm(inputs())
+    assert float(term(out(features=FEATURES), batch())) == pytest.approx(0, abs=1e-6)
+    assert float(term(out(), batch())) > 0.1
+
+
+def test_logit_distillation_targets_are_the_scaled_cosines_with_the_class_texts() -> None:
+    expected = kl_distill(STUDENT, 20.0 * FEATURES @ TEXTS.T, 2.0)
+    assert float(ZeroShotTerm(inputs())(out(), batch())) == pytest.approx(float(expected), rel=1e-5)
