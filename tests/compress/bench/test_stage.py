@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_artifacts import NAMES, Finished, finished, several_domains  # noqa: F401
+from drawn_shapes import NAMES
+from finished_runs import Finished
 
 from compress.bench import stage as bench
 from compress.data.sources import open_source
@@ -27,11 +28,11 @@ from runtime.bench.run import NO_SENSOR
 from runtime.host import sensors
 
 
-def read(finished: Finished, file: str) -> Any:  # noqa: F811
+def read(finished: Finished, file: str) -> Any:
     return json.loads((finished.stages["bench"].path / file).read_text())
 
 
-def test_every_exported_form_is_measured(finished: Finished) -> None:  # noqa: F811
+def test_every_exported_form_is_measured(finished: Finished) -> None:
     forms = read(finished, "accuracy.json")["forms"]
     expected = {
         "teacher",
@@ -47,7 +48,7 @@ def test_every_exported_form_is_measured(finished: Finished) -> None:  # noqa: F
     assert forms["teacher"]["top1"] != forms["teacher_zero_shot"]["top1"], "both outputs are read"
 
 
-def test_predictions_are_those_of_the_runtime(finished: Finished) -> None:  # noqa: F811
+def test_predictions_are_those_of_the_runtime(finished: Finished) -> None:
     with np.load(finished.stages["bench"].path / "predictions.npz", allow_pickle=False) as stored:
         logits, labels = stored["student_int8"], stored["labels"]
     classifier = Classifier.load(finished.stages["export"].path / "bundle", "int8", threads=1)
@@ -56,7 +57,7 @@ def test_predictions_are_those_of_the_runtime(finished: Finished) -> None:  # no
     assert top1(logits, labels) == read(finished, "accuracy.json")["forms"]["student_int8"]["top1"]
 
 
-def test_the_teacher_sees_its_own_geometry(finished: Finished) -> None:  # noqa: F811
+def test_the_teacher_sees_its_own_geometry(finished: Finished) -> None:
     """The teacher takes 48 px, test.npy holds 32: the originals are decoded again."""
     files = sorted(Path(finished.settings.data.path or "").glob("test/*/[0-9]*.png"))
     classifier = Classifier.load(
@@ -67,7 +68,7 @@ def test_the_teacher_sees_its_own_geometry(finished: Finished) -> None:  # noqa:
         assert np.allclose(classifier.logits(files[:20]), stored["teacher"][:20], atol=1e-3)
 
 
-def test_latency_rows_and_speedups(finished: Finished) -> None:  # noqa: F811
+def test_latency_rows_and_speedups(finished: Finished) -> None:
     latency = read(finished, "latency.json")
     compute = {
         (row["model"], row["precision"]) for row in latency["rows"] if row["includes"] == "compute"
@@ -89,14 +90,14 @@ def test_latency_rows_and_speedups(finished: Finished) -> None:  # noqa: F811
     assert first["load_ms"] > 0 and first["first_ms"] > 0
 
 
-def test_every_row_carries_its_quantiles(finished: Finished) -> None:  # noqa: F811
+def test_every_row_carries_its_quantiles(finished: Finished) -> None:
     for row in read(finished, "latency.json")["rows"]:
         curve = row["quantiles_ms"]
         assert len(curve) == 101 and all(a <= b for a, b in zip(curve, curve[1:], strict=False))
         assert curve[50] == row["p50_ms"], "the curve and the table are of the same calls"
 
 
-def test_the_way_of_an_encoded_image_is_broken_down(finished: Finished) -> None:  # noqa: F811
+def test_the_way_of_an_encoded_image_is_broken_down(finished: Finished) -> None:
     latency = read(finished, "latency.json")
     assert set(latency["breakdown"]) == {"fp32", "int8"}
     for told in latency["breakdown"].values():
@@ -110,7 +111,7 @@ def test_the_way_of_an_encoded_image_is_broken_down(finished: Finished) -> None:
         assert told["n"] >= 11 and told["bare_ms"] > 0
 
 
-def test_changes_are_those_of_the_predictions(finished: Finished) -> None:  # noqa: F811
+def test_changes_are_those_of_the_predictions(finished: Finished) -> None:
     accuracy = read(finished, "accuracy.json")
     found, whole = accuracy["changes"]["int8_vs_fp32"], accuracy["paired"]["int8_vs_fp32"]
     assert set(accuracy["changes"]) == {"int8_vs_fp32", "fp32_vs_teacher", "int8_vs_teacher"}
@@ -152,7 +153,7 @@ def test_energy_comes_from_the_sensor_logic_without_sensor(monkeypatch: pytest.M
 
 def test_a_machine_without_a_sensor_says_so(
     finished: Finished, monkeypatch: pytest.MonkeyPatch
-) -> None:  # noqa: F811
+) -> None:
     monkeypatch.setattr(bench.sensors, "sensor", lambda: None)
     monkeypatch.setattr(bench.sensors, "obstacles", lambda: [])
     assert bench.energy({"student_int8": lambda: None}, 0.1) == ({}, [NO_SENSOR])
@@ -163,19 +164,19 @@ def test_a_machine_without_a_sensor_says_so(
     )
 
 
-def test_quantized_kernels_come_from_the_profile(finished: Finished) -> None:  # noqa: F811
+def test_quantized_kernels_come_from_the_profile(finished: Finished) -> None:
     kernels = read(finished, "latency.json")["kernels"]
     assert kernels["is_quantized"] and kernels["ran"]["QLinearConv"] == 2
 
 
-def test_encoded_images_give_the_same_logits(finished: Finished) -> None:  # noqa: F811
+def test_encoded_images_give_the_same_logits(finished: Finished) -> None:
     check = finished.stages["bench"].facts["predict_check"]
     assert (
         check["images"] == 8 and check["pixels_equal"] and check["max_abs_logit_difference"] < 1e-3
     )
 
 
-def test_a_drift_of_preprocessing_is_an_error(finished: Finished, tmp_path: Path) -> None:  # noqa: F811
+def test_a_drift_of_preprocessing_is_an_error(finished: Finished, tmp_path: Path) -> None:
     """The guard breaks when test.npy is not what the runtime makes of the images."""
     data = finished.stages["data"]
     shutil.copytree(data.path, tmp_path / "data")
@@ -193,7 +194,7 @@ def test_a_drift_of_preprocessing_is_an_error(finished: Finished, tmp_path: Path
 
 
 def test_a_killed_evaluation_goes_on_where_it_was(
-    finished: Finished,  # noqa: F811
+    finished: Finished,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -214,12 +215,12 @@ def test_a_killed_evaluation_goes_on_where_it_was(
     assert np.array_equal(resumed[50:], whole[50:])
 
 
-def test_without_further_domains_there_is_no_mean(finished: Finished) -> None:  # noqa: F811
+def test_without_further_domains_there_is_no_mean(finished: Finished) -> None:
     accuracy = read(finished, "accuracy.json")
     assert accuracy["domains"] == {} and accuracy["domain_mean"] is None
 
 
-def test_every_domain_is_measured_with_the_exported_files(several_domains: Finished) -> None:  # noqa: F811
+def test_every_domain_is_measured_with_the_exported_files(several_domains: Finished) -> None:
     """The students from the stored pixels, the teacher (48 px) from the originals, both as on the
     own test split.
     """
