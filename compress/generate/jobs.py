@@ -27,10 +27,10 @@ class Job:
     number: int
     seed: int
 
-    @property
-    def image_ref(self) -> str:
-        """Where its image is stored, as records say it."""
-        return f"{IMAGES}#{self.index}"
+    def record(self, method: str, generator_id: str) -> SyntheticRecord:
+        """The record of its image, without what the image is made from."""
+        path = f"{IMAGES}#{self.index}"
+        return SyntheticRecord(path, self.class_id, method, self.seed, generator_id)
 
     @property
     def condition_ref(self) -> str:

@@ -14,6 +14,7 @@ works entry by entry: but for rounding, no image depends on the size of its batc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -22,7 +23,6 @@ from torch.nn import functional
 
 from compress.engine.arithmetic import bf16_pays
 from compress.engine.seeds import derive
-from compress.generate.artifact import SyntheticRecord
 from compress.generate.inversion.cutouts import cutouts
 from compress.generate.inversion.prompt_targets import PromptTargets, load_targets
 from compress.generate.inversion.spherical import spherical
@@ -57,12 +57,8 @@ class Inversion(Strategy):
         images, losses = self.optimize(tool, [job.seed for job in jobs], features, labels)
         pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         records = [
-            SyntheticRecord(
-                job.image_ref,
-                job.class_id,
-                "inversion",
-                job.seed,
-                tool.name,
+            replace(
+                job.record("inversion", tool.name),
                 prompt=target.prompt,
                 style_id=target.style_id,
                 source_ids=target.source_ids,

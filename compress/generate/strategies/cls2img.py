@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import derive, numpy_rng
-from compress.generate.artifact import SyntheticRecord
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.protocols import Generator
 from compress.generate.sources import Sources
@@ -49,9 +49,7 @@ class ClassToImage(Strategy):
         seeds = [derive(job.seed, "draw") for job in jobs]
         images = tool.draw(prompts, seeds, self.settings.steps, self.settings.guidance_scale)
         records = [
-            SyntheticRecord(
-                job.image_ref, job.class_id, "cls2img", job.seed, tool.name, prompt=prompt
-            )
+            replace(job.record("cls2img", tool.name), prompt=prompt)
             for job, prompt in zip(jobs, prompts, strict=True)
         ]
         return GeneratedBatch(images, np.empty((len(jobs), 0), np.float32), records)

@@ -9,11 +9,11 @@ most. The stored condition is the shot's raw embedding before any noise: what co
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import derive
-from compress.generate.artifact import SyntheticRecord
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.protocols import Generator
 from compress.generate.sources import Sources
@@ -47,12 +47,8 @@ class ImageToImage(Strategy):
             conditions, seeds, settings.steps, settings.guidance_scale, settings.noise_level
         )
         records = [
-            SyntheticRecord(
-                job.image_ref,
-                job.class_id,
-                "img2img",
-                job.seed,
-                tool.name,
+            replace(
+                job.record("img2img", tool.name),
                 source_ids=(self.sources.keys[row],),
                 weights=(1.0,),
                 noise_level=settings.noise_level,

@@ -9,13 +9,13 @@ The caption is exactly the class name. Embeddings are mixed raw, as in the paper
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.engine.seeds import derive, numpy_rng
-from compress.generate.artifact import SyntheticRecord
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.protocols import Generator
 from compress.generate.strategies.strategy import Strategy
@@ -74,12 +74,8 @@ class Sidclip(Strategy):
             rows = self.source_rows(job)
             weights = weights_for(len(self.sources.members[job.class_id]))
             conditions.append(mix(np.concatenate([text[None], shots[rows]]), weights))
-            record = SyntheticRecord(
-                job.image_ref,
-                job.class_id,
-                "sidclip",
-                job.seed,
-                tool.name,
+            record = replace(
+                job.record("sidclip", tool.name),
                 prompt=caption,
                 source_ids=tuple(self.sources.keys[row] for row in rows),
                 weights=weights,
