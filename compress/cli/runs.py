@@ -105,7 +105,7 @@ def sensitivity(
     quiet: Quiet = False,
     work_dir: WorkDir = None,
 ) -> None:
-    """Should I quantize? What int8 costs and saves per block, and the mixture to ship here."""
+    """Should I quantize? What int8 costs and saves per block, and what to ship here."""
     from compress import api
     from compress.engine.progress import SILENT, RichProgress
     from compress.engine.runs import find_run, open_run
@@ -115,11 +115,11 @@ def sensitivity(
 
     folder = find_run(run, api.work_folder(work_dir))
     opened = open_run(folder, SILENT if quiet else RichProgress())
-    options = measure.Options(blocks, images, seconds, threads)
+    options = measure.SensitivityOptions(blocks, images, seconds, threads)
     result = measure.run(opened, options, write=write)
-    for line in measure.lines(result):
+    for line in result.lines():
         echo(line)
-    if add_sensitivity(folder, result):
+    if add_sensitivity(folder, result.to_json()):
         echo(f"report  {ReportArtifact(folder).html}")
     else:
         echo(f"written to {folder / measure.FILE}")

@@ -1,3 +1,1 @@
-"""Mixed precision: what int8 costs and saves in every block, and the files with some blocks in
-float.
-"""
+"""Mixed precision: cost and gain of int8 in every block, and variants with some blocks in float."""

@@ -1,9 +1,7 @@
-"""Which blocks to quantize: candidates with their accuracy, time and size -> Pareto front, choice,
-sentence.
+"""Chooses what to quantize: variants with accuracy, time and size -> Pareto front and choice.
 
 Nothing is measured here. Accuracy is counted in points of top-1 lost against fp32 on held-out
-views; time in ms of one image, and whether two candidates differ in it at all is for the
-measurement to say.
+views, time in ms of one image; the measurement decides whether two variants differ in time at all.
 """
 
 from __future__ import annotations
@@ -17,12 +15,11 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One mixture.
+class Variant:
+    """One model between int8 and fp32, measured.
 
     Attributes:
-        float_blocks: names of the blocks that stay in float, in the order of the network; all of
-            them: the fp32 file.
+        float_blocks: names of the blocks in float, in the order of the network; all of them: fp32.
         top1: share of the held-out views with the right class.
         drop_points: fp32's top-1 minus this one's, in points.
         p50_ms: None where it was not measured.
@@ -40,26 +37,22 @@ class Candidate:
         """Whether its accuracy may ship."""
         return self.drop_points <= MAX_DROP_POINTS + ROUNDING
 
+    @property
+    def time_ms(self) -> float:
+        """Its time for comparisons; infinite where it was not measured."""
+        return float("inf") if self.p50_ms is None else self.p50_ms
 
-Slower = Callable[
-    [int, int], bool
-]  # (a, b): candidate a is slower than b by more than the noise of the measurement
+
+Slower = Callable[[int, int], bool]  # (a, b): variant a is slower than b beyond the noise
 
 
-def pareto(candidates: Sequence[Candidate]) -> list[int]:
-    """Indices of the candidates that no other one beats in one of accuracy, time and size without
-    losing in another, fastest first. Of equal ones the first stays.
+def pareto(variants: Sequence[Variant]) -> list[int]:
+    """Indices of the variants that no other one beats, fastest first; of equal ones the first.
+
+    One beats another if it is better in accuracy, time or size, and worse in none.
     """
-
-    def place(candidate: Candidate) -> tuple[float, float, float]:
-        return (
-            candidate.drop_points,
-            float("inf") if candidate.p50_ms is None else candidate.p50_ms,
-            candidate.size_bytes,
-        )
-
-    places = [place(candidate) for candidate in candidates]
-    kept = [
+    places = [(variant.drop_points, variant.time_ms, variant.size_bytes) for variant in variants]
+    unbeaten = [
         i
         for i, mine in enumerate(places)
         if not any(
@@ -68,107 +61,82 @@ def pareto(candidates: Sequence[Candidate]) -> list[int]:
             if j != i
         )
     ]
-    return sorted(kept, key=lambda i: (places[i][1], places[i][0]))
+    return sorted(unbeaten, key=lambda i: (places[i][1], places[i][0]))
 
 
-def choose(candidates: Sequence[Candidate], slower: Slower) -> int:
-    """Index of the fastest candidate whose accuracy may ship. A mixture has to win: among those
-    that are not slower beyond doubt, int8 comes first, then fp32, then the mixture with the fewest
-    float blocks and the smallest file.
+def choose(variants: Sequence[Variant], slower: Slower) -> int:
+    """Index of the fastest variant whose accuracy may ship; a mixed one has to win.
+
+    Among those that are not slower beyond doubt, int8 comes first, then fp32, then the variant with
+    the fewest float blocks and the smallest file.
 
     Args:
-        candidates: fp32 is the one with the most float blocks.
+        variants: fp32 is the one with the most float blocks.
 
     Raises:
-        ValueError: no candidate with a measured time passes (fp32 loses nothing, so it always
-            does).
+        ValueError: no variant with a measured time passes (fp32 loses nothing, so it always does).
     """
-    able = [
-        i
-        for i, candidate in enumerate(candidates)
-        if candidate.passes and candidate.p50_ms is not None
-    ]
+    able = [i for i, v in enumerate(variants) if v.passes and v.p50_ms is not None]
     if not able:
-        raise ValueError("no candidate was measured that keeps the accuracy of fp32")
-    whole = max(len(candidate.float_blocks) for candidate in candidates)
+        raise ValueError("no measured variant keeps the accuracy of fp32")
+    fp32_blocks = max(len(variant.float_blocks) for variant in variants)
 
     def place(i: int) -> tuple[bool, int, int, float]:
-        mine = candidates[i]
-        return (
-            0 < len(mine.float_blocks) < whole,
-            len(mine.float_blocks),
-            mine.size_bytes,
-            mine.p50_ms or 0.0,
-        )
+        mine, blocks = variants[i], len(variants[i].float_blocks)
+        return 0 < blocks < fp32_blocks, blocks, mine.size_bytes, mine.time_ms
 
-    fastest = min(able, key=lambda i: (candidates[i].p50_ms, len(candidates[i].float_blocks)))
+    fastest = min(able, key=lambda i: (variants[i].time_ms, len(variants[i].float_blocks)))
     return min((i for i in able if not slower(i, fastest)), key=place)
 
 
 def nested(order: Sequence[str]) -> list[tuple[str, ...]]:
-    """The first one, two, ... of ``order``, without all of them: what greedy removal from int8
-    visits.
-    """
+    """The first one, two, ... of ``order``, without all: the path of greedy removal from int8."""
     return [tuple(order[:count]) for count in range(1, len(order))]
 
 
-def verdict(blocks: Sequence[str], chosen: Candidate, int8: Candidate, fp32: Candidate) -> str:
-    """The choice in one sentence, with what it rests on.
+def sentence(blocks: Sequence[str], chosen: Variant, int8: Variant, fp32: Variant) -> str:
+    """The choice in one sentence, with its reason.
 
     Args:
         blocks: names of all blocks.
     """
     if chosen.float_blocks == fp32.float_blocks:
+        why = (
+            f"int8 takes {_ms(int8)}, fp32 {_ms(fp32)}, and no mix of the two is faster beyond the "
+            "noise"
+        )
         if not int8.passes:
             why = (
-                f"int8 costs {int8.drop_points:.2f} points here, and no mixture that may "
+                f"int8 costs {int8.drop_points:.2f} points here, and no mix of the two that may "
                 "ship beats fp32"
-            )
-        else:
-            why = (
-                f"int8 takes {_ms(int8)}, fp32 {_ms(fp32)}, and no mixture of the two is "
-                "faster beyond the noise"
             )
         return f"Do not quantize: {why}."
     against = f"{_ms(chosen)} against {_ms(fp32)} of fp32"
-    if (chosen.p50_ms or 0.0) >= (
-        fp32.p50_ms or float("inf")
-    ):  # a tie, which int8 wins by its size
-        against = (
-            "as fast as fp32 within the noise, "
-            f"{100 * chosen.size_bytes / fp32.size_bytes:.0f} % of its size"
-        )
+    if chosen.time_ms >= fp32.time_ms:  # a tie, which int8 wins by its size
+        share = 100 * chosen.size_bytes / fp32.size_bytes
+        against = f"as fast as fp32 within the noise, {share:.0f} % of its size"
     if not chosen.float_blocks:
         return (
-            f"Quantize everything: {against}, {_cost(chosen)}, and no block is worth "
-            "keeping in float."
+            f"Quantize everything: {against}, {_cost(chosen)}, and no block is worth keeping in "
+            "float."
         )
-    float_names, int8_names = (
-        chosen.float_blocks,
-        [name for name in blocks if name not in chosen.float_blocks],
-    )
-    what = (
-        f"Quantize all but {_listed(float_names)}"
-        if len(float_names) <= len(int8_names)
-        else f"Quantize only {_listed(int8_names)}"
-    )
+    in_int8 = [name for name in blocks if name not in chosen.float_blocks]
+    what = f"Quantize only {_listed(in_int8)}"
+    if len(chosen.float_blocks) <= len(in_int8):
+        what = f"Quantize all but {_listed(chosen.float_blocks)}"
     pure = f"all in int8 {_ms(int8)} and {_cost(int8)}"
     return f"{what}: {against}, {_cost(chosen)} ({pure})."
 
 
-def _ms(candidate: Candidate) -> str:
-    return "an unknown time" if candidate.p50_ms is None else f"{candidate.p50_ms:.3g} ms"
+def _ms(variant: Variant) -> str:
+    return "an unknown time" if variant.p50_ms is None else f"{variant.p50_ms:.3g} ms"
 
 
-def _cost(candidate: Candidate) -> str:
-    points = candidate.drop_points
-    return (
-        "no accuracy lost"
-        if abs(points) < 0.005
-        else f"{points:.2f} points lost"
-        if points > 0
-        else f"{-points:.2f} points won"
-    )
+def _cost(variant: Variant) -> str:
+    points = variant.drop_points
+    if abs(points) < 0.005:
+        return "no accuracy lost"
+    return f"{abs(points):.2f} points {'lost' if points > 0 else 'won'}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.sensitivity.front import Candidate, choose, nested, pareto, verdict
+from export.sensitivity.front import Variant, choose, nested, pareto, sentence
 
 BLOCKS = ("stem", "middle", "head")
 
 
-def row(names: Sequence[str], drop: float, p50: float | None, size: int) -> Candidate:
-    return Candidate(tuple(names), 0.9 - drop / 100, drop, p50, size)
+def row(names: Sequence[str], drop: float, p50: float | None, size: int) -> Variant:
+    return Variant(tuple(names), 0.9 - drop / 100, drop, p50, size)
 
 
 FP32 = row(BLOCKS, 0.0, 10.0, 400)
@@ -23,7 +23,7 @@ BOTH = row(("stem", "head"), 0.1, 5.0, 200)
 TABLE = [INT8, FP32, STEM, HEAD, BOTH]
 
 
-def by_percent(table: Sequence[Candidate], noise: float):  # type: ignore[no-untyped-def]
+def by_percent(table: Sequence[Variant], noise: float):  # type: ignore[no-untyped-def]
     return lambda a, b: table[a].p50_ms > table[b].p50_ms * (1 + noise)
 
 
@@ -49,7 +49,7 @@ def test_a_tie_goes_to_fewer_float_blocks() -> None:
     assert choose(table, by_percent(table, 0.001)) == 2
 
 
-def test_a_mixture_has_to_win_against_the_pure_files() -> None:
+def test_a_mixed_variant_has_to_beat_int8_and_fp32() -> None:
     """All but one block in float, as fast as fp32: not worth a third file."""
     slow = row((), 0.0, 20.0, 100)
     table = [slow, FP32, row(("stem", "head"), 0.0, 9.9, 300), row(("stem",), 0.0, 12.0, 200)]
@@ -62,7 +62,7 @@ def test_int8_that_saves_no_time_still_beats_fp32_in_a_tie() -> None:
     assert choose(table, by_percent(table, 0.05)) == 0
 
 
-def test_fp32_is_left_where_int8_is_slower_or_may_not_ship() -> None:
+def test_fp32_is_chosen_where_int8_is_slower_or_may_not_ship() -> None:
     slow = [row((), 0.0, 12.0, 100), FP32]
     assert choose(slow, by_percent(slow, 0.05)) == 1
     wrong = [row((), 3.0, 2.0, 100), FP32, row(("head",), 0.6, 3.0, 150)]
@@ -98,12 +98,14 @@ def test_nothing_that_may_ship_is_an_error() -> None:
             row((), 0.0, 10.2, 100),
             "Quantize everything: as fast as fp32 within the noise, 25 %",
         ),
-        (FP32, INT8, "Do not quantize: int8 costs 1.20 points here, and no mixture"),
+        (FP32, INT8, "Do not quantize: int8 costs 1.20 points here, and no mix"),
         (FP32, row((), 0.0, 12.0, 100), "Do not quantize: int8 takes 12 ms, fp32 10 ms"),
     ],
 )
-def test_the_sentence(chosen: Candidate, int8: Candidate, says: str) -> None:
-    text = verdict(BLOCKS, chosen, int8, FP32)
+def test_the_sentence_names_the_choice_and_its_reason(
+    chosen: Variant, int8: Variant, says: str
+) -> None:
+    text = sentence(BLOCKS, chosen, int8, FP32)
     assert text.startswith(says) and text.endswith(".")
 
 
@@ -116,13 +118,11 @@ def test_removal_visits_one_more_block_each_time() -> None:
         st.tuples(st.integers(0, 5), st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=12
     )
 )
-def test_every_candidate_is_on_the_front_or_beaten_by_it(
-    numbers: list[tuple[int, int, int]],
-) -> None:
+def test_every_variant_is_on_the_front_or_beaten_by_it(numbers: list[tuple[int, int, int]]) -> None:
     table = [row((), float(drop), float(p50), size) for drop, p50, size in numbers]
     front = pareto(table)
-    for i, candidate in enumerate(table):
-        mine = (candidate.drop_points, candidate.p50_ms, candidate.size_bytes)
+    for i, variant in enumerate(table):
+        mine = (variant.drop_points, variant.p50_ms, variant.size_bytes)
         beaten = any(
             (
                 table[j].drop_points <= mine[0]

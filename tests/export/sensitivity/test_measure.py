@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,20 @@ from compress.engine.runs import find_run, open_run, require_stages
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
 from compress.quantize import stage as quantize
-from compress.report.model.device import Sensitivity
+from compress.report.model.search import ReportSensitivity
 from export import stage as export
-from export.sensitivity import measure as sensitivity
+from export.sensitivity import measure
 from export.sensitivity.add import reason_against
-from export.sensitivity.held_out import drawn, held_out_views
-from export.sensitivity.measure import Options, difference_ms, gain, slower
-from export.sensitivity.mixtures import Mixtures
+from export.sensitivity.front import Variant
+from export.sensitivity.held_out import held_out_views, spread
+from export.sensitivity.measure import difference_ms, slower, with_gain
+from export.sensitivity.result import (
+    BlockCost,
+    BlockSensitivity,
+    SensitivityOptions,
+    SensitivityResult,
+)
+from export.sensitivity.variants import Variants
 from runtime import golden
 from runtime.bench import latency
 
@@ -76,35 +82,21 @@ def fresh(finished: StageContext, folder: Path) -> StageContext:
     return StageContext(finished.settings, finished.inputs, folder, finished.seed)
 
 
-QUICK = Options(images=48, seconds=0.05)
-NOT_TIMED = (
-    "block",
-    "paths",
-    "nodes",
-    "drop_points",
-    "drop_ci95",
-    "kl",
-    "regained_points",
-    "size_saved_bytes",
-)
-
-
-def untimed(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{key: row[key] for key in NOT_TIMED} for row in result["blocks"]]
+QUICK = SensitivityOptions(images=48, seconds=0.05)
 
 
 def test_the_ruined_block_is_found_and_the_result_keeps_the_contract(
     finished: StageContext, tmp_path: Path
 ) -> None:
-    result = sensitivity.run(fresh(finished, tmp_path), QUICK)
+    result = measure.run(fresh(finished, tmp_path), QUICK)
     stored = json.loads((tmp_path / "sensitivity.json").read_text())
-    assert stored == json.loads(json.dumps(result))
+    assert stored == json.loads(json.dumps(result.to_json()))
     blocks = {row["block"]: row for row in stored["blocks"]}
     assert max(blocks, key=lambda name: blocks[name]["kl"]) == RUINED
     assert blocks[RUINED]["kl"] > 10 * max(
         row["kl"] for name, row in blocks.items() if name != RUINED
     )
-    Sensitivity.model_validate(stored)
+    ReportSensitivity.model_validate(stored)
     front = stored["front"]
     names = [tuple(point["float_blocks"]) for point in front]
     assert () in names and tuple(blocks) in names and 0 <= stored["chosen"] < len(front)
@@ -115,70 +107,66 @@ def test_the_ruined_block_is_found_and_the_result_keeps_the_contract(
     ]
     assert stored["verdict"].startswith(("Quantize", "Do not quantize"))
     assert not (tmp_path / "bundle" / "model.mixed.onnx").exists() and stored["written"] is None
-    assert RUINED in "\n".join(sensitivity.lines(stored))
+    assert RUINED in "\n".join(result.lines())
 
 
 def test_accuracy_repeats_whatever_the_clock_says(finished: StageContext, tmp_path: Path) -> None:
     first, second = (
-        sensitivity.block_costs(finished, mixtures_of(finished, tmp_path / name))
+        measure.block_costs(finished, variants_of(finished, tmp_path / name))
         for name in ("first", "second")
     )
     assert first == second
-    assert untimed({"blocks": first}) == [dict(row) for row in first]  # nothing in it is a time
 
 
-def mixtures_of(ctx: StageContext, folder: Path, limit: int = 10) -> Mixtures:
+def variants_of(ctx: StageContext, folder: Path) -> Variants:
     folder.mkdir()
-    return Mixtures(ctx, held_out_views(ctx, 48), folder, limit)
+    return Variants(ctx, held_out_views(ctx, 48), folder)
 
 
-def test_mixtures_end_in_the_files_of_the_bundle(finished: StageContext, tmp_path: Path) -> None:
-    mixtures = mixtures_of(finished, tmp_path / "files")
+def test_int8_and_fp32_are_the_files_of_the_bundle(finished: StageContext, tmp_path: Path) -> None:
+    variants = variants_of(finished, tmp_path / "files")
     bundle = finished.inputs["export"].path / "bundle"
-    assert mixtures.file(frozenset()) == bundle / "model.int8.onnx"
-    assert mixtures.file(mixtures.all) == bundle / "model.fp32.onnx"
+    assert variants.file(frozenset()) == bundle / "model.int8.onnx"
+    assert variants.file(variants.fp32) == bundle / "model.fp32.onnx"
     # calibration moves no weight: without quantizers the student is the float one
-    plain, fp32 = mixtures.logits(mixtures.unrounded), mixtures.logits(mixtures.file(mixtures.all))
+    plain, fp32 = variants.logits(variants.unrounded), variants.logits(variants.file(variants.fp32))
     assert np.abs(plain - fp32).max() < 1e-3 * np.ptp(fp32)
 
 
 def test_leaving_the_ruined_block_in_float_repairs_the_student(
     finished: StageContext, tmp_path: Path
 ) -> None:
-    mixtures = mixtures_of(finished, tmp_path / "repair")
-    whole = mixtures.unrounded
-    broken = mixtures.divergence(whole, mixtures.file(frozenset()))
-    repaired = mixtures.divergence(whole, mixtures.file(frozenset({RUINED})))
+    variants = variants_of(finished, tmp_path / "repair")
+    whole = variants.unrounded
+    broken = variants.divergence(whole, variants.file(frozenset()))
+    repaired = variants.divergence(whole, variants.file(frozenset({RUINED})))
     assert repaired < 0.2 * broken
 
 
-def test_an_added_mixture_is_a_model_of_the_bundle(
+def test_an_added_variant_is_a_model_of_the_bundle(
     finished: StageContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock of this test decides for the mixture: which file wins on a busy machine proves
-    nothing.
-    """
+    """The clock is fixed: which file wins on a busy machine proves nothing."""
     ctx = fresh(finished, tmp_path)
     wanted = frozenset({RUINED})
 
     def timed(
-        self: Mixtures, mixtures: list[frozenset[str]], seconds: float, threads: int
+        self: Variants, variants: list[frozenset[str]], seconds: float, threads: int
     ) -> dict[Any, Any]:
         rng = np.random.Generator(np.random.Philox(0))
         return {
             names: latency.Samples(
                 str(place), rng.normal(1.0 if names == wanted else 2.0, 1e-3, (40, 4)) * 1e6
             )
-            for place, names in enumerate(dict.fromkeys(mixtures))
+            for place, names in enumerate(dict.fromkeys(variants))
         }
 
-    monkeypatch.setattr(Mixtures, "time", timed)
-    monkeypatch.setattr(Mixtures, "drop", lambda self, before, after, seed: (0.0, (0.0, 0.0)))
-    result = sensitivity.run(ctx, QUICK, write=True)
-    assert result["written"]["added"] and list(
-        result["front"][result["chosen"]]["float_blocks"]
-    ) == [RUINED]
-    assert result["repeat"] == f"--set 'quantize.float_blocks=[\"{RUINED}\"]'"
+    monkeypatch.setattr(Variants, "time", timed)
+    monkeypatch.setattr(Variants, "drop", lambda self, before, after, seed: (0.0, (0.0, 0.0)))
+    result = measure.run(ctx, QUICK, write=True)
+    assert result.written is not None and result.written.added
+    assert result.chosen.float_blocks == (RUINED,)
+    assert result.repeat == f"--set 'quantize.float_blocks=[\"{RUINED}\"]'"
     bundle = tmp_path / "bundle"
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["default"] == "mixed" and manifest["targets"]["mixed"]["state"] == "verified"
@@ -192,7 +180,7 @@ def test_an_added_mixture_is_a_model_of_the_bundle(
 
     again = tmp_path / "again"
     again.mkdir()
-    sensitivity.run(fresh(finished, again), QUICK, write=True)
+    measure.run(fresh(finished, again), QUICK, write=True)
     assert (
         again / "bundle" / "model.mixed.onnx"
     ).read_bytes() == first  # nothing of the scratch folder or the clock
@@ -200,22 +188,38 @@ def test_an_added_mixture_is_a_model_of_the_bundle(
 
 def result_of(
     chosen: int, low_int8: float, low_fp32: float, int8_drop: float = 0.0
-) -> dict[str, Any]:
-    points = [
-        {"float_blocks": names, "top1": 0.9, "drop_points": drop, "p50_ms": 1.0, "size_bytes": 10}
-        for names, drop in (([], int8_drop), (["a"], 0.0), (["a", "b"], 0.0))
-    ]
+) -> SensitivityResult:
+    variants = tuple(
+        Variant(names, 0.9, drop, 1.0, 10)
+        for names, drop in (((), int8_drop), (("a",), 0.0), (("a", "b"), 0.0))
+    )
+    blocks = tuple(block(name, 1.0, 0.0) for name in ("a", "b"))
     speedups = {
-        f"chosen_vs_{name}": {"ci95": [low, 2.0]}
+        f"chosen_vs_{name}": latency.Ratio(1.5, (low, 2.0), 10)
         for name, low in (("int8", low_int8), ("fp32", low_fp32))
     }
-    return {
-        "front": points,
-        "chosen": chosen,
-        "blocks": [{}, {}],
-        "candidates": points,
-        "speedups": speedups,
-    }
+    return SensitivityResult(
+        QUICK,
+        host={},
+        held_out={},
+        blocks=blocks,
+        front=variants,
+        unbeaten=variants,
+        chosen=variants[chosen],
+        candidates=variants,
+        speedups=speedups,
+        stamps={},
+        verdict="",
+    )
+
+
+def cost_of(name: str, kl: float) -> BlockCost:
+    return BlockCost(name, (name,), 1, 0.0, (0.0, 0.0), kl, 0.0, 10)
+
+
+def block(name: str, saved_ms: float, kl: float) -> BlockSensitivity:
+    cost = cost_of(name, kl)
+    return BlockSensitivity(**vars(cost), saved_ms=saved_ms, saved_ci95_ms=(0.0, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -230,10 +234,10 @@ def result_of(
         (result_of(1, 0.8, 1.1, int8_drop=3.0), None),  # int8 is faster and may not ship
     ],
 )
-def test_only_a_mixture_that_beats_both_pure_files_is_added(
-    result: dict[str, Any], says: str | None
+def test_only_a_variant_that_beats_int8_and_fp32_is_added(
+    result: SensitivityResult, says: str | None
 ) -> None:
-    against = reason_against(result["front"], result["chosen"], result)
+    against = reason_against(result)
     assert against is None if says is None else says in str(against)
 
 
@@ -243,10 +247,11 @@ def series(milliseconds: float, noise: float = 0.01, seed: int = 0) -> latency.S
 
 
 def test_gain_has_a_sign_and_an_interval() -> None:
-    saved = gain(series(2.0), series(2.5, seed=1), 0)
-    assert saved["saved_ms"] == pytest.approx(0.5, abs=0.01)
-    assert saved["saved_ci95_ms"][0] <= saved["saved_ms"] <= saved["saved_ci95_ms"][1]
-    assert gain(series(2.0), series(1.5, seed=1), 0)["saved_ms"] < 0  # int8 slows this block down
+    row = with_gain(cost_of("a", 0.0), series(2.0), series(2.5, seed=1), 0)
+    assert row.saved_ms == pytest.approx(0.5, abs=0.01)
+    assert row.saved_ci95_ms[0] <= row.saved_ms <= row.saved_ci95_ms[1]
+    slowed = with_gain(cost_of("a", 0.0), series(2.0), series(1.5, seed=1), 0)
+    assert slowed.saved_ms < 0  # int8 slows this block down
     low, high = difference_ms(series(2.0), series(2.0, seed=1), 0)
     assert low < 0 < high
     assert slower(series(2.5), series(2.0, seed=1), 0) and not slower(
@@ -256,12 +261,12 @@ def test_gain_has_a_sign_and_an_interval() -> None:
 
 def test_greedy_leaves_int8_where_it_is_worth_least() -> None:
     rows = [
-        {"block": "slow in int8", "saved_ms": -0.5, "kl": 0.0},
-        {"block": "costly", "saved_ms": 0.1, "kl": 0.5},
-        {"block": "good", "saved_ms": 2.0, "kl": 0.01},
-        {"block": "better", "saved_ms": 3.0, "kl": 0.001},
+        block("slow in int8", -0.5, 0.0),
+        block("costly", 0.1, 0.5),
+        block("good", 2.0, 0.01),
+        block("better", 3.0, 0.001),
     ]
-    found = sensitivity.greedy(rows)
+    found = measure.greedy(rows)
     assert found[0] == frozenset({"slow in int8", "costly"})
     assert frozenset({"slow in int8", "costly", "good"}) in found
     assert all(2 <= len(names) < len(rows) for names in found) and len(set(found)) == len(found)
@@ -274,7 +279,7 @@ def test_views_are_new_even_and_repeat(finished: StageContext) -> None:
     assert np.array_equal(views.pixels, held_out_views(finished, 40).pixels)
     assert len({view.tobytes() for view in views.pixels}) == 40
     rows = np.array([3, 5, 9, 11])
-    assert drawn(rows, 6) == [(3, 0), (5, 0), (9, 0), (11, 0), (3, 1), (11, 1)]
+    assert spread(rows, 6) == [(3, 0), (5, 0), (9, 0), (11, 0), (3, 1), (11, 1)]
     with pytest.raises(DataError, match="no images to judge"):
         held_out_views(finished, 1)
 
@@ -283,7 +288,7 @@ def test_a_run_that_is_not_finished_is_refused(finished: StageContext) -> None:
     some = {name: stage for name, stage in finished.inputs.items() if name != "export"}
     ctx = StageContext(finished.settings, some, finished.folder, finished.seed)
     with pytest.raises(ConfigError, match="not finished"):
-        sensitivity.run(ctx, QUICK)
+        measure.run(ctx, QUICK)
     require_stages(ctx, "data", "distill")
 
 

@@ -1,0 +1,174 @@
+"""The result of a sensitivity analysis: typed, as sensitivity.json, and as lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from compress.evaluate.gates import MAX_DROP_POINTS
+from compress.quantize.blocks import BLOCKS
+from export.bundle.files import MIXED, model_file
+from export.sensitivity.front import Variant
+from runtime.bench.latency import Ratio, Verdict
+
+SCHEMA, KIND = 1, "clip2edge-sensitivity"
+
+
+@dataclass(frozen=True)
+class SensitivityOptions:
+    """How closely to look.
+
+    Attributes:
+        blocks: most blocks.
+        images: held-out views.
+        seconds: of each of the three timings.
+        threads: of the engine while timing.
+    """
+
+    blocks: int = BLOCKS
+    images: int = 512
+    seconds: float = 20.0
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """What int8 costs in a block; nothing here is a time.
+
+    Attributes:
+        block: its name.
+        paths: its entries of ``quantize.float_blocks``.
+        nodes: its operators.
+        drop_points, drop_ci95: points of top-1 lost when this block alone is int8.
+        kl: divergence from float when this block alone is int8, in nats.
+        regained_points: points of top-1 that int8 regains when this block alone is float.
+        size_saved_bytes: of the file.
+    """
+
+    block: str
+    paths: tuple[str, ...]
+    nodes: int
+    drop_points: float
+    drop_ci95: tuple[float, float]
+    kl: float
+    regained_points: float
+    size_saved_bytes: int
+
+
+@dataclass(frozen=True)
+class BlockSensitivity(BlockCost):
+    """Cost and gain of int8 in a block.
+
+    Attributes:
+        saved_ms, saved_ci95_ms: time that int8 saves there; negative where it is slower.
+        kept: "int8" or "fp32", as in the chosen variant.
+    """
+
+    saved_ms: float
+    saved_ci95_ms: tuple[float, float]
+    kept: str = "int8"
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Whether the chosen variant was added to the bundle, and its file."""
+
+    added: bool
+    why: str
+    file: str | None = None
+    bytes: int | None = None
+    parity: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class SensitivityResult:
+    """The analysis of one run on one machine.
+
+    Attributes:
+        host: the machine.
+        held_out: pool -> number of its views.
+        front: variants for one table, fastest first: the unbeaten ones, int8, fp32 and the choice.
+        unbeaten: those that no other variant beats.
+        chosen: the variant to ship here.
+        candidates: every timed variant.
+        speedups: "chosen_vs_int8", "chosen_vs_fp32", "int8_vs_fp32".
+        stamps: variant -> whether its timing may be quoted.
+        verdict: the choice in words.
+        repeat: the option that builds the choice; None for int8 and fp32.
+        float_already: blocks that the run left in float by its settings.
+        written: the addition to the bundle, where it was asked for.
+    """
+
+    options: SensitivityOptions
+    host: Mapping[str, Any]
+    held_out: Mapping[str, int]
+    blocks: tuple[BlockSensitivity, ...]
+    front: tuple[Variant, ...]
+    unbeaten: tuple[Variant, ...]
+    chosen: Variant
+    candidates: tuple[Variant, ...]
+    speedups: Mapping[str, Ratio]
+    stamps: Mapping[str, Verdict]
+    verdict: str
+    repeat: str | None = None
+    float_already: tuple[str, ...] = ()
+    written: Addition | None = None
+
+    @property
+    def views(self) -> int:
+        """Held-out views that accuracy was counted on."""
+        return sum(self.held_out.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """sensitivity.json."""
+        written = None if self.written is None else asdict(self.written)
+        return {
+            "schema": SCHEMA,
+            "kind": KIND,
+            "options": asdict(self.options),
+            "host": dict(self.host),
+            "held_out": {"views": self.views, **self.held_out},
+            "gate_points": MAX_DROP_POINTS,
+            "blocks": [asdict(row) for row in self.blocks],
+            "front": [{**asdict(v), "pareto": v in self.unbeaten} for v in self.front],
+            "chosen": self.front.index(self.chosen),
+            "candidates": [asdict(variant) for variant in self.candidates],
+            "speedups": {name: ratio.to_json() for name, ratio in self.speedups.items()},
+            "stamps": {name: asdict(stamp) for name, stamp in self.stamps.items()},
+            "verdict": self.verdict,
+            "repeat": self.repeat,
+            "float_already": list(self.float_already),
+            "written": written and {k: v for k, v in written.items() if v is not None},
+        }
+
+    def lines(self) -> list[str]:
+        """For a terminal: a row per block and per variant, the sentence, how to repeat it."""
+        out = [
+            f"{'block':20} {'operators':>9} {'int8 costs':>13} {'KL':>9} {'int8 saves':>12}   kept"
+        ]
+        for row in self.blocks:
+            low, high = row.saved_ci95_ms
+            out.append(
+                f"{row.block:20} {row.nodes:9} {row.drop_points:6.2f} points {row.kl:9.2g} "
+                f"{row.saved_ms:9.4f} ms   {row.kept:4}   [{low:.4f}, {high:.4f}] ms"
+            )
+        out += ["", f"{'':2}{'in float':40} {'top-1':>7} {'lost':>7} {'p50':>11} {'file':>10}"]
+        for variant in self.front:
+            what = ", ".join(variant.float_blocks) or "nothing (int8)"
+            if len(variant.float_blocks) == len(self.blocks):
+                what = "all (fp32)"
+            p50 = "not timed" if variant.p50_ms is None else f"{variant.p50_ms:.4g} ms"
+            out.append(
+                f"{'* ' if variant == self.chosen else '  '}{what:40} {variant.top1:7.1%} "
+                f"{variant.drop_points:7.2f} {p50:>11} {variant.size_bytes / 1e6:7.2f} MB"
+                f"{'' if variant in self.unbeaten else '   beaten by another'}"
+            )
+        accuracy = f"Accuracy: {self.views} new views of training images; no test image took part."
+        out += ["", self.verdict, accuracy]
+        if self.repeat:
+            out.append(f"To build it so on purpose: {self.repeat}")
+        if self.written is not None:
+            state = "added" if self.written.added else "not added"
+            out.append(f"{model_file(MIXED)} {state}: {self.written.why}")
+        return out
