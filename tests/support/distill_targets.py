@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from compress.distill.batches import Batch
-from compress.distill.students import Outputs
+from compress.distill.first_weights import initialize
+from compress.distill.students import Outputs, Student, spec_for
 from compress.distill.terms import ObjectiveInputs
-from compress.engine.config import DistillSettings
+from compress.engine.config import DistillSettings, ImageSettings
 
 _RNG = torch.Generator().manual_seed(0)
 
@@ -26,6 +27,7 @@ STUDENT, TEACHER = _normal(6, CLASSES), _normal(6, CLASSES) * 3
 POOLED, FEATURES = _normal(6, WIDTH), F.normalize(_normal(6, DIM), dim=-1)
 LABELS = torch.arange(6) % CLASSES
 REAL = torch.tensor([True, True, True, False, False, False])
+IMAGE = ImageSettings(size=32, crop_pct=1.0)
 TEXTS = F.normalize(_normal(CLASSES, DIM), dim=-1)
 
 
@@ -55,3 +57,13 @@ def inputs(**settings: Any) -> ObjectiveInputs:
         condition_dim=DIM,
         has=has,  # type: ignore[arg-type]
     )
+
+
+def new_student(
+    arch: str = "resnet18", init: str = "random", text: torch.Tensor | None = None, **more: object
+) -> Student:
+    """A new student of 32 px images with the first weights of ``init``."""
+    settings = DistillSettings(student=arch, init=init, **more)  # type: ignore[arg-type]
+    text = torch.randn(5, 128) if text is None else text
+    torch.manual_seed(0)
+    return initialize(settings, spec_for(settings, IMAGE, len(text), text.shape[1]), text)

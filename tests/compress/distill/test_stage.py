@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from distill_targets import new_student
 from safetensors.torch import load_file
 from tiny_models import stage_context
 
@@ -82,9 +83,6 @@ def test_head_only_training_keeps_every_byte_of_the_trunk(root: Path) -> None:
 
 
 def test_two_stage_feature_distillation(root: Path) -> None:
-    """Feature steps move the trunk and not the head; afterwards it is the other way round, running
-    statistics too.
-    """
     one = context(root, "one", objective="ce", train="head", feature_steps=3, steps=4)
     facts = stage.run(one)
     assert facts["feature_steps"] == 3
@@ -134,33 +132,9 @@ def test_meta_steps_train_and_resume_with_the_same_bits(
     ).read_bytes()
 
 
-def test_meta_steps_draw_both_groups_from_different_styles(root: Path) -> None:
-    ctx = context(root, "styles")
-    batches = Batches(
-        ctx,
-        DistillArtifact(ctx.inputs["distill"].path).student().spec.preprocess(ctx.settings.image),
-        "distill",
-    )
-    assert batches.styles.tolist() == [-1, 0, 1, 2]
-    groups = []
-    for step in range(6):
-        drawn = batches._draw_apart(step)
-        styles: dict[bool, set[int]] = {True: set(), False: set()}
-        for pool, indices, first in drawn:
-            styles[first] |= set(pool.styles[indices // pool.views].tolist())
-        assert not styles[True] & styles[False] and styles[True] and styles[False]
-        groups.append(frozenset(styles[True]))
-        batch = batches.at(step, apart=True)
-        assert 0 < int(batch.group.sum()) < len(batch.group) == len(batch.images)
-    assert len(set(groups)) > 1
-    batches.close()
-
-
 def test_meta_steps_need_two_styles(root: Path) -> None:
-    made = changed(
-        root, context(root, "one-style", real_fraction=0.0, meta={"mode": "first_order"})
-    )
-    records = made.inputs["generate"].path / "synthetic.jsonl"
+    ctx = changed(root, context(root, "one-style", real_fraction=0.0, meta={"mode": "first_order"}))
+    records = ctx.inputs["generate"].path / "synthetic.jsonl"
     records.write_text(
         "\n".join(
             re.sub('"style_id": .', '"style_id": 0', line)
@@ -168,7 +142,7 @@ def test_meta_steps_need_two_styles(root: Path) -> None:
         )
     )
     with pytest.raises(ConfigError, match="at least two styles"):
-        stage.run(made)
+        stage.run(ctx)
 
 
 def changed(root: Path, ctx: StageContext) -> StageContext:
@@ -186,8 +160,24 @@ def test_epochs_stand_for_updates_over_the_images_in_use(root: Path) -> None:
 
 
 def test_condition_prediction_needs_conditions_of_both_pools(root: Path) -> None:
-    ctx = context(root, "cp-less", objective="cp")
-    made = changed(root, ctx)
-    (made.inputs["generate"].path / "source_conditions.npy").unlink()
+    ctx = changed(root, context(root, "cp-less", objective="cp"))
+    (ctx.inputs["generate"].path / "source_conditions.npy").unlink()
     with pytest.raises(DataError, match="no conditions"):
-        stage.run(made)
+        stage.run(ctx)
+
+
+def test_frozen_batch_norm_keeps_statistics_and_trains_scales() -> None:
+    student = new_student().train()
+    stage.freeze_batch_norm(student)
+    before = {key: value.clone() for key, value in student.state_dict().items()}
+    student(torch.randn(4, 3, 32, 32)).sum().backward()
+    assert all(
+        torch.equal(before[key], value)
+        for key, value in student.state_dict().items()
+        if "running" in key
+    )
+    assert any(
+        p.grad is not None and p.grad.abs().sum() > 0
+        for n, p in student.named_parameters()
+        if "bn" in n
+    )
