@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-
+from runtime.backends.runner import IMAGE, PIXELS, TENSOR, Runner
 from runtime.errors import BackendError
 
-TENSOR, PIXELS, IMAGE = "tensor", "pixels", "image"
-"""What a model takes: normalized float32 (B, 3, S, S); cropped uint8 (B, S, S, 3); whole images,
-uint8 (1, H, W, 3).
-"""
-
-
-class Runner(Protocol):
-    """One loaded model: the shape that every engine has.
-
-    Optional attributes: ``takes`` (default ``TENSOR``), ``unit`` (default: the backend's),
-    ``states`` (sentences about the load), ``kernels`` (kernel -> layers, if the engine tells).
-    """
-
-    provider: str
-    threads: int
-    versions: dict[str, str]
-    outputs: tuple[str, ...]
-    input_size: int | None  # S, None where the graph leaves it open
-
-    def run(self, images: np.ndarray, output: str = "logits") -> np.ndarray:
-        """``output`` (B, K) float32 of normalized images (B, 3, S, S) float32."""
-        ...
-
-    def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """Several outputs of one pass."""
-        ...
+__all__ = ["BACKENDS", "IMAGE", "PIXELS", "TENSOR", "Backend", "Runner", "backend", "load"]
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from runtime.backends import IMAGE, PIXELS, TENSOR
 from runtime.backends.ort_providers import CPU, Provider
 from runtime.backends.ort_providers import provider as provider_row
+from runtime.backends.runner import IMAGE, PIXELS, TENSOR
 from runtime.errors import BackendError
 from runtime.files import onnx as onnx_file
 from runtime.files import ort as ort_file

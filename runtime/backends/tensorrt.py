@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.backends import PIXELS, TENSOR
+from runtime.backends.runner import PIXELS, TENSOR
 from runtime.errors import BackendError
 from runtime.tensorrt.engine import Prepared, prepare
 from runtime.tensorrt.execute import Execution

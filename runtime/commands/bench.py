@@ -1,6 +1,4 @@
-"""``bench`` on the command line: measure a bundle, keep bench.json, or lay several devices' files
-side by side.
-"""
+"""``python -m runtime bench``: measure a bundle, write bench.json, or merge several devices' files."""
 
 from __future__ import annotations
 
@@ -23,52 +21,33 @@ from runtime.errors import BackendError
 
 def add_parser(commands: Any) -> None:
     """Adds the command to a parser's commands."""
-    parser = commands.add_parser(
-        "bench", help="load, first, warm and end-to-end latency of every model, beside its teacher"
-    )
-    parser.add_argument("bundle", type=Path, nargs="?", help="bundle folder")
-    parser.add_argument(
-        "--teacher", type=Path, help="bundle folder or .onnx file to interleave and compare with"
-    )
-    parser.add_argument(
-        "--models", nargs="+", help="models of the bundle (default: every plain precision)"
-    )
-    parser.add_argument("--backend", default="onnxruntime", help=", ".join(BACKENDS))
-    parser.add_argument(
-        "--provider", help=f"where onnxruntime computes: {', '.join(PROVIDERS)} (default: cpu)"
-    )
-    parser.add_argument(
-        "--provider-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="may be repeated",
-    )
-    parser.add_argument(
-        "--batch", type=int, nargs="+", default=[1], help="images per call (default: 1)"
-    )
-    parser.add_argument(
-        "--threads",
-        type=int,
-        nargs="+",
-        help="compute threads (default: the usable physical cores)",
-    )
-    parser.add_argument("--affinity", help="processors to stay on, e.g. 0,1 or 4-7")
-    parser.add_argument(
-        "--seconds", type=float, help="per series (default: 5, or 600 for each model with mlperf)"
-    )
-    parser.add_argument("--mode", default="quick", help=f"{' or '.join(MODES)} (default: quick)")
-    parser.add_argument(
-        "--sustained", type=float, metavar="SECONDS", help="then the default model without a pause"
-    )
-    parser.add_argument(
-        "--images", type=Path, metavar="DIR_OR_FILE", help="for the end-to-end rows"
-    )
-    parser.add_argument("--out", type=Path, help="write bench.json")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--merge", type=Path, nargs="+", metavar="BENCH_JSON", help="print these files as one table"
-    )
+    about = "load, first, warm and end-to-end latency of every model, beside its teacher"
+    parser = commands.add_parser("bench", help=about)
+    option = parser.add_argument
+    option("bundle", type=Path, nargs="?", help="bundle folder")
+    teacher = "bundle folder or .onnx file to interleave and compare with"
+    option("--teacher", type=Path, help=teacher)
+    models = "models of the bundle (default: every plain precision)"
+    option("--models", nargs="+", help=models)
+    option("--backend", default="onnxruntime", help=", ".join(BACKENDS))
+    provider = f"where onnxruntime computes: {', '.join(PROVIDERS)} (default: cpu)"
+    option("--provider", help=provider)
+    again = "may be repeated"
+    option("--provider-option", action="append", default=[], metavar="KEY=VALUE", help=again)
+    option("--batch", type=int, nargs="+", default=[1], help="images per call (default: 1)")
+    threads = "compute threads (default: the usable physical cores)"
+    option("--threads", type=int, nargs="+", help=threads)
+    option("--affinity", help="processors to stay on, e.g. 0,1 or 4-7")
+    seconds = "per series (default: 5, or 600 for each model with mlperf)"
+    option("--seconds", type=float, help=seconds)
+    option("--mode", default="quick", help=f"{' or '.join(MODES)} (default: quick)")
+    sustained = "then the default model without a pause"
+    option("--sustained", type=float, metavar="SECONDS", help=sustained)
+    option("--images", type=Path, metavar="DIR_OR_FILE", help="for the end-to-end rows")
+    option("--out", type=Path, help="write bench.json")
+    option("--json", action="store_true", help="print JSON")
+    merge = "print these files as one table"
+    option("--merge", type=Path, nargs="+", metavar="BENCH_JSON", help=merge)
     parser.set_defaults(command=run)
 
 

@@ -1,4 +1,4 @@
-"""The bundles that are timed."""
+"""Bundles, and a machine with a stand-in for TensorRT."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
+from tensorrt_stand_in import VERSIONS, Machine
 from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
 
 from export.bundle.write import copy_with_metadata, write_bundle
 from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that no test changes."""
+    return make_bundle(
+        tmp_path_factory.mktemp("built") / "bundle", tmp_path_factory.mktemp("scratch")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +50,15 @@ def teacher_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         float_model(folder / "raw.onnx", seed=5), folder / "model.fp32.onnx", metadata
     )
     return folder / "model.fp32.onnx"
+
+
+@pytest.fixture
+def fp32(tmp_path: Path) -> Path:
+    return float_model(tmp_path / "a.onnx")
+
+
+@pytest.fixture(params=VERSIONS)
+def machine(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Machine:
+    return Machine(monkeypatch, tmp_path, request.param)

@@ -10,18 +10,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tiny_bundles import SPEC, float_model, make_bundle, photo
+from tiny_bundles import SPEC, float_model, photo
 
 from export.bundle.huggingface import rename_input
 from runtime import BundleError, golden
 from runtime.__main__ import main
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    return make_bundle(
-        tmp_path_factory.mktemp("built") / "bundle", tmp_path_factory.mktemp("scratch")
-    )
 
 
 @pytest.fixture

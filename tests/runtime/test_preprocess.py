@@ -62,7 +62,7 @@ def test_every_input_form_gives_the_same_pixels(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
-def test_formats(form: str) -> None:
+def test_every_raster_format_is_decoded(form: str) -> None:
     assert decode(encoded(photo(), form)).size == (48, 40)
 
 
@@ -103,7 +103,7 @@ def test_16_bit_gray_is_scaled_not_clipped() -> None:
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3), (4, 5, 4)])
-def test_array_shapes(shape: tuple[int, ...]) -> None:
+def test_arrays_of_every_image_shape_are_decoded(shape: tuple[int, ...]) -> None:
     assert decode(np.full(shape, 200, np.uint8)).size == (5, 4)
 
 

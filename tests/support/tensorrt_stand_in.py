@@ -24,8 +24,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
+import pytest
 
+from runtime.backends import tensorrt as tensorrt_backend
 from runtime.errors import BackendError
+from runtime.tensorrt import engine as engine_module
 from runtime.tensorrt.cuda import TO_DEVICE, TO_HOST, CudaDevice
 
 SURFACE = json.loads((Path(__file__).parents[1] / "data/tensorrt_api.json").read_text())["versions"]
@@ -526,6 +529,27 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
         _classes=(*classes, HostMemory, Tensor),
     )
     return module
+
+
+class Machine:
+    """A machine with a GPU and TensorRT, both stand-ins."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, folder: Path, major: int = 10, **quirks: Any
+    ) -> None:
+        self.cuda = FakeCuda()
+        self.trt = tensorrt(major, self.cuda, **quirks)
+        self.cache = folder / "cache"
+        self.patch = monkeypatch
+        self.use(self.trt, self.cuda)
+
+    def use(self, trt: Any, cuda: FakeCuda) -> None:
+        self.trt, self.cuda = trt, cuda
+        self.patch.setattr(engine_module, "import_tensorrt", lambda: trt)
+        self.patch.setattr(engine_module, "open_cuda", lambda: cuda)
+
+    def load(self, model: Path, **options: Any) -> tensorrt_backend.TrtRunner:
+        return tensorrt_backend.load(model, cache=self.cache, **options)
 
 
 def engine_information(model: bytes, major: int, float_engine: bool = False) -> str:

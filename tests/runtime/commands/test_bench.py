@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from runtime import BackendError
 from runtime.__main__ import main
 from runtime.bench import file as bench_file
+from runtime.bench.latency import COMPUTE, END_TO_END
+from runtime.bench.run import bench
 
 
 def test_command_line_writes_merges_and_explains(
@@ -48,3 +51,27 @@ def test_command_line_writes_merges_and_explains(
     ):
         assert main(wrong) == 2
         assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_bench_reports_every_model_both_ways(bundle: Path, capsys, monkeypatch) -> None:
+    report = bench(bundle, seconds=0.1, threads=1)
+    kinds = {(line.precision, line.includes) for line in report.rows}
+    assert kinds == {
+        (precision, what) for precision in ("fp32", "int8") for what in (COMPUTE, END_TO_END)
+    }
+    assert all(
+        line.p50_ms and line.load_ms and line.first_ms and line.kernels for line in report.rows
+    )
+    monkeypatch.setattr(
+        "runtime.commands.bench.run_bench", lambda *args, **options: report
+    )  # the same real report, printed
+    assert main(["bench", str(bundle), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["speedups"].keys() == report.speedups.keys()
+    assert main(["bench", str(bundle)]) == 0
+    text = capsys.readouterr().out
+    assert "2 QLinearConv" in text and "peak memory" in text
+
+
+def test_bench_without_images_or_time_is_refused(bundle: Path) -> None:
+    with pytest.raises(BackendError, match="batch 0"):
+        bench(bundle, batch=0)

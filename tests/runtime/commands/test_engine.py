@@ -9,11 +9,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
 from tensorrt_stand_in import FakeCuda, tensorrt
-from tiny_bundles import SIZE, float_model, make_bundle
+from tiny_bundles import SIZE, make_bundle
 
 from compress.cli import bundle as device_cli
 from export.targets import table
@@ -21,7 +19,6 @@ from runtime import BackendError, BundleError
 from runtime.__main__ import main
 from runtime.bundle import sha256_of
 from runtime.commands import engine as command
-from runtime.files.onnx import graph_inputs
 from runtime.tensorrt import engine as engine_module
 
 
@@ -151,20 +148,6 @@ def test_compress_export_to_tensorrt_is_the_same_command(
 def test_a_model_that_is_not_there_is_named(bundle: Path) -> None:
     with pytest.raises(BundleError, match="no int4 model"):
         command.command_lines(bundle, ["int4"])
-
-
-def test_inputs_of_a_graph_are_read_without_the_onnx_package(tmp_path: Path) -> None:
-    assert graph_inputs(float_model(tmp_path / "a.onnx")) == {"images": ("batch", 3, SIZE, SIZE)}
-    model = onnx.load(tmp_path / "a.onnx")
-    model.graph.input.append(
-        helper.make_tensor_value_info("w1", TensorProto.FLOAT, [16, 3, 3, 3])
-    )  # as up to IR 3
-    model.graph.input[0].type.tensor_type.shape.dim[0].Clear()
-    onnx.save(model, tmp_path / "b.onnx")
-    assert graph_inputs(tmp_path / "b.onnx") == {"images": ("?", 3, SIZE, SIZE)}
-    (tmp_path / "c.onnx").write_bytes((tmp_path / "a.onnx").read_bytes()[:-40])
-    with pytest.raises(BundleError, match="is not an ONNX model"):
-        graph_inputs(tmp_path / "c.onnx")
 
 
 def test_bench_tells_where_the_engine_came_from_and_what_runs(

@@ -22,7 +22,7 @@ from hostile_files import HOSTILE_GOLDEN, HOSTILE_JSON, HOSTILE_ONNX, model, tag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paths import ROOT
-from tiny_bundles import encoded, make_bundle, photo
+from tiny_bundles import encoded, photo
 
 from runtime import BundleError, golden, open_bundle
 from runtime.files.onnx import check, inspect
@@ -75,13 +75,6 @@ TREES = st.recursive(
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    return make_bundle(
-        tmp_path_factory.mktemp("built") / "bundle", tmp_path_factory.mktemp("scratch")
-    )
-
-
-@pytest.fixture(scope="module")
 def valid(built: Path) -> dict[str, bytes]:
     """A valid file of each reader."""
     files = {
@@ -93,11 +86,6 @@ def valid(built: Path) -> dict[str, bytes]:
     }
     out = {reader: (built / name).read_bytes() for reader, name in files.items()}
     return {**out, "ort": b"\x18\0\0\0ORTM" + bytes(64), "image": encoded(photo(), "PNG")}
-
-
-@pytest.fixture
-def bundle(built: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(built, tmp_path / "bundle"))
 
 
 @st.composite

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from recorded_machines import (
@@ -19,9 +16,8 @@ from recorded_machines import (
     plant,
 )
 
-from runtime.host import jetson, nvml, sensors, telemetry
-from runtime.host.energy import Meter, idle_watts, measure_energy
-from runtime.host.sensors import BOTH, Sensor, counted_j, energy_j, obstacles, rails, sensor
+from runtime.host import jetson, nvml, sensors
+from runtime.host.sensors import BOTH, counted_j, energy_j, obstacles, rails, sensor
 
 
 @pytest.fixture(autouse=True)
@@ -170,86 +166,6 @@ def test_a_tegrastats_that_fails_is_no_sensor(
     assert jetson.stream() is None
 
 
-def stand_in(**changes: object) -> SimpleNamespace:
-    """A library with the functions of pynvml that are asked, for one card."""
-
-    def unsupported(handle: object) -> int:
-        raise RuntimeError("Not Supported")
-
-    functions = {
-        "NVML_CLOCK_SM": 1,
-        "NVML_TEMPERATURE_GPU": 0,
-        "nvmlInit": lambda: None,
-        "nvmlDeviceGetHandleByIndex": lambda index: f"handle {index}",
-        "nvmlDeviceGetName": lambda handle: b"NVIDIA Test Card",
-        "nvmlSystemGetDriverVersion": lambda: "580.65",
-        "nvmlDeviceGetPowerUsage": lambda handle: 71_500,
-        "nvmlDeviceGetTotalEnergyConsumption": lambda handle: 123_000,
-        "nvmlDeviceGetClockInfo": lambda handle, kind: 1980 if kind == 1 else 0,
-        "nvmlDeviceGetTemperature": lambda handle, kind: 64,
-        "nvmlDeviceGetCurrentClocksEventReasons": lambda handle: 0x1 | 0x4 | 0x20,
-    }
-    return SimpleNamespace(
-        **{**functions, **{name: value or unsupported for name, value in changes.items()}}
-    )
-
-
-@pytest.fixture
-def first_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """The real finder, which asks the stand-in."""
-    monkeypatch.undo()
-    nvml.first_gpu.cache_clear()
-    yield nvml.first_gpu
-    nvml.first_gpu.cache_clear()
-
-
-def test_nvml(
-    monkeypatch: pytest.MonkeyPatch, first_gpu: object, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pynvml", stand_in())
-    card = nvml.first_gpu()
-    assert card is not None and (card.name, card.driver) == ("NVIDIA Test Card", "580.65")
-    assert (card.watts(), card.joules(), card.clock_mhz(), card.temperature_c()) == (
-        71.5,
-        123.0,
-        1980.0,
-        64.0,
-    )
-    assert card.slowed_by() == ("thermal slowdown",), (
-        "idle and the power cap are a card's normal states"
-    )
-    found = sensor("gpu", tmp_path)
-    assert (
-        found is not None and found.source == "NVML NVIDIA Test Card" and found.joules is not None
-    )
-    assert sensor("cpu", tmp_path) is None, "the card's power says nothing about the processor"
-    assert (
-        telemetry.host().gpu == "NVIDIA Test Card" and telemetry.reading().gpu_clock_mhz == 1980.0
-    )
-    assert "thermal slowdown" in telemetry.reading().throttled_now
-
-
-def test_an_old_card_has_watts_but_no_counter(
-    monkeypatch: pytest.MonkeyPatch, first_gpu: object, tmp_path: Path
-) -> None:
-    library = stand_in(
-        nvmlDeviceGetTotalEnergyConsumption=None, nvmlDeviceGetCurrentClocksEventReasons=None
-    )
-    monkeypatch.setitem(__import__("sys").modules, "pynvml", library)
-    found = sensor("gpu", tmp_path)
-    assert found is not None and found.joules is None and found.watts() == 71.5
-
-
-def test_a_library_without_a_driver_is_no_card(
-    monkeypatch: pytest.MonkeyPatch, first_gpu: object
-) -> None:
-    def absent() -> None:
-        raise RuntimeError("NVML Shared Library Not Found")
-
-    monkeypatch.setitem(__import__("sys").modules, "pynvml", SimpleNamespace(nvmlInit=absent))
-    assert nvml.first_gpu() is None
-
-
 def test_watts_over_time_are_joules() -> None:
     assert energy_j([(0.0, 2.0), (1.0, 4.0), (3.0, 4.0)]) == pytest.approx(3.0 + 8.0)
     assert energy_j([(0.0, 2.0)]) is None and energy_j([]) is None
@@ -259,45 +175,3 @@ def test_a_counter_that_began_again() -> None:
     assert counted_j(5.0, 8.0, None) == 3.0
     assert counted_j(99.0, 1.0, 100.0) == pytest.approx(2.0)
     assert counted_j(99.0, 1.0, None) is None and counted_j(None, 1.0, 100.0) is None
-
-
-def test_energy_of_a_constant_rail_is_power_times_time() -> None:
-    cost = measure_energy(
-        lambda: time.sleep(0.01), 0.2, Sensor("rail", BOTH, lambda: 5.0), images=2, idle=3.0
-    )
-    assert cost is not None and cost.seconds >= 1.0, "shorter series are not trusted"
-    assert cost.watts == pytest.approx(5.0, rel=0.05)
-    assert cost.mj_per_inference == pytest.approx(cost.watts * cost.seconds / cost.calls / 2 * 1e3)
-    assert (cost.source, cost.idle_watts, cost.includes_idle) == ("rail", 3.0, True)
-
-
-def test_energy_of_a_counter_needs_no_thread() -> None:
-    counts = iter([10.0, 14.0])
-    cost = measure_energy(
-        lambda: time.sleep(0.01), 0.1, Sensor("counter", BOTH, lambda: None, lambda: next(counts))
-    )
-    assert cost is not None and cost.mj_per_inference == pytest.approx(4000 / cost.calls)
-
-
-def test_a_sensor_that_falls_silent_gives_no_energy() -> None:
-    assert measure_energy(lambda: time.sleep(0.01), 0.1, Sensor("rail", BOTH, lambda: None)) is None
-    assert idle_watts(Sensor("rail", BOTH, lambda: None), 0.05) is None
-    assert idle_watts(Sensor("rail", BOTH, lambda: 1.5), 0.05) == pytest.approx(1.5, rel=0.05)
-
-
-def test_a_meter_reads_while_the_call_runs() -> None:
-    meter = Meter(Sensor("rail", BOTH, lambda: 2.0), interval_s=0.01)
-    meter.start()
-    time.sleep(0.2)
-    assert meter.stop() is not None and len(meter.readings) > 3
-
-
-def test_the_library_has_the_functions_that_are_asked() -> None:
-    """Against the published package, where it is installed: names and bits, no card."""
-    library = pytest.importorskip("pynvml", reason="pip install nvidia-ml-py")
-    asked = [name for name in vars(stand_in()) if name.startswith("nvml")]
-    assert all(callable(getattr(library, name)) for name in asked)
-    bits = {
-        value for name, value in vars(library).items() if name.startswith("nvmlClocksEventReason")
-    }
-    assert set(nvml.REASONS) <= bits

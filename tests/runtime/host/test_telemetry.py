@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from recorded_machines import RASPBERRY_PI, plant
 
+from runtime.bench.latency import Samples, verdict
 from runtime.host.telemetry import (
+    Reading,
     clock_mhz,
     host,
     peak_rss_bytes,
@@ -44,14 +48,7 @@ JETSON = {
 }
 
 
-def plant(root: Path, tree: dict[str, str]) -> Path:
-    for name, text in tree.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
-def test_x86(tmp_path: Path) -> None:
+def test_facts_of_an_x86_server(tmp_path: Path) -> None:
     found = host(plant(tmp_path, X86))
     assert (found.cpu, found.cores_logical, found.cores_physical) == ("Test CPU", 4, 2)
     assert found.isa == ("amx-int8", "avx2", "avx512-vnni")
@@ -61,13 +58,13 @@ def test_x86(tmp_path: Path) -> None:
     assert usable_cores(tmp_path) <= 2 and peak_rss_bytes(tmp_path) == 500 * 1024
 
 
-def test_reading(tmp_path: Path) -> None:
+def test_jiffies_and_throttling_are_read(tmp_path: Path) -> None:
     found = reading(plant(tmp_path, X86))
     assert (found.total_jiffies, found.busy_jiffies, found.steal_jiffies) == (985, 165, 5)
     assert (found.own_jiffies, found.throttle_events) == (81, 5)
 
 
-def test_jetson(tmp_path: Path) -> None:
+def test_facts_of_a_jetson(tmp_path: Path) -> None:
     found = host(plant(tmp_path, JETSON))
     assert found.device == "NVIDIA Jetson Orin Nano" and found.power_mode == "pmode:0000"
     assert found.isa == ("dotprod", "i8mm", "neon") and found.temperature_c is None
@@ -95,6 +92,73 @@ def test_damaged_files_are_unknown(tmp_path: Path, text: str) -> None:
     assert temperature_c(tmp_path) is None
 
 
-def test_this_machine() -> None:
+def test_the_facts_of_this_machine_are_read() -> None:
     host()
     reading()
+
+
+def test_a_raspberry_pi_tells_what_holds_it_back(tmp_path: Path) -> None:
+    found = reading(plant(tmp_path, RASPBERRY_PI))
+    assert found.throttled_now == ("under-voltage", "throttled") == found.throttled_since_boot
+    assert found.temperature_c == 81.5 and host(tmp_path).cpu == "Raspberry Pi 5 Model B Rev 1.0"
+    (tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled").write_text("garbage")
+    assert reading(tmp_path).throttled_now == ()
+
+
+def test_what_the_firmware_held_back_during_a_series_is_throttled() -> None:
+    calm = np.full((50, 4), 5_000_000, np.int64)
+    before = Reading(throttled_since_boot=("under-voltage",))
+    same = Samples("x", calm, before=before, after=before)
+    assert verdict(same).stamp == "VALID", "what happened before the series is not its fault"
+    later = Reading(throttled_since_boot=("under-voltage", "soft temperature limit"))
+    assert (
+        "soft temperature limit" in verdict(Samples("x", calm, before=before, after=later)).reason
+    )
+    held = verdict(Samples("x", calm, after=Reading(throttled_now=("frequency capped",))))
+    assert held.stamp == "THROTTLED" and "frequency capped" in held.reason
+
+
+def test_a_falling_gpu_clock_is_throttled() -> None:
+    slower = (np.linspace(1, 1.3, 300)[:, None] * np.full((300, 4), 5e6)).astype(np.int64)
+    hot = Samples("x", slower, before=Reading(gpu_clock_mhz=1020), after=Reading(gpu_clock_mhz=612))
+    assert verdict(hot).reason.startswith("GPU clock fell from 1020 to 612 MHz")
+
+
+@pytest.mark.parametrize(
+    ("tree", "quota"),
+    [
+        ({"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
+        ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+        (
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            0.5,
+        ),
+        (
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            None,
+        ),
+    ],
+)
+def test_a_container_says_how_much_of_the_processors_it_may_use(
+    tmp_path: Path, tree: dict[str, str], quota: float | None
+) -> None:
+    assert host(plant(tmp_path, tree)).cpu_quota == quota
+
+
+@pytest.mark.parametrize("file", ["cpu.stat", "cpu/cpu.stat"])
+def test_a_container_that_used_up_its_quota_is_throttled(tmp_path: Path, file: str) -> None:
+    stat = "usage_usec 99\nnr_periods 40\nnr_throttled {}\nthrottled_usec 7\n"
+    before = reading(plant(tmp_path, {f"sys/fs/cgroup/{file}": stat.format(3)}))
+    after = reading(plant(tmp_path, {f"sys/fs/cgroup/{file}": stat.format(8)}))
+    assert (before.quota_stops, after.quota_stops) == (3, 8)
+    calm = np.full((50, 4), 5_000_000, np.int64)
+    before, after = Reading(quota_stops=before.quota_stops), Reading(quota_stops=after.quota_stops)
+    stopped = verdict(Samples("x", calm, before=before, after=after))
+    assert stopped.stamp == "THROTTLED" and "in 5 periods" in stopped.reason
+    assert verdict(Samples("x", calm, before=after, after=after)).stamp == "VALID"

@@ -5,8 +5,6 @@ no GPU.
 from __future__ import annotations
 
 import json
-import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +13,6 @@ from tensorrt_stand_in import compute_layer, reformat_layer
 from runtime import BackendError
 from runtime.backends import BACKENDS
 from runtime.tensorrt.layers import LayerReport, parse_layers, tensor_type, type_of
-from runtime.tensorrt.settings import EngineSettings, polygraphy, trtexec
-
-MODEL = Path("model.int8.trt.onnx")
-DYNAMIC: dict[str, Any] = {"images": ("batch", 3, 224, 224)}
-FIXED: dict[str, Any] = {"images": (1, 3, 224, 224)}
 
 
 def report(*layers: Any) -> LayerReport:
@@ -126,20 +119,6 @@ def test_names_alone_prove_nothing() -> None:
     assert not BACKENDS["tensorrt"].is_quantized(made.kernels())
 
 
-@pytest.mark.parametrize(
-    ("kernels", "quantized"),
-    [
-        ({"int8 compute": 3, "fp32 compute": 2}, True),
-        ({"int8 compute": 2, "fp16 compute": 1, "fp32 compute": 1}, False),
-        ({"int8 compute": 1, "unknown compute": 1}, False),
-        ({"int8 other": 9, "fp32 compute": 1}, False),
-        ({}, False),
-    ],
-)
-def test_quantized_means_most_of_the_compute(kernels: dict[str, int], quantized: bool) -> None:
-    assert BACKENDS["tensorrt"].is_quantized(kernels) is quantized
-
-
 @pytest.mark.parametrize("text", ["", "{", "null", '{"Layers": 3}', '"text"', "[" * 100_000])
 def test_what_is_no_layer_information_is_an_error(text: str) -> None:
     with pytest.raises(BackendError, match="engine inspector's answer"):
@@ -164,46 +143,3 @@ def test_a_report_survives_the_sidecar() -> None:
     ):
         with pytest.raises(BackendError, match="not a layer report"):
             LayerReport.from_json(broken)
-
-
-def test_trtexec_builds_what_the_runtime_builds() -> None:
-    words = shlex.split(
-        trtexec(MODEL, DYNAMIC, EngineSettings(opt_batch=4, workspace_mib=512), 10, "a.engine")
-    )
-    assert words[:4] == ["trtexec", f"--onnx={MODEL}", "--saveEngine=a.engine", "--stronglyTyped"]
-    for word in (
-        "--minShapes=images:1x3x224x224",
-        "--optShapes=images:4x3x224x224",
-        "--maxShapes=images:8x3x224x224",
-        "--memPoolSize=workspace:512",
-        "--noTF32",
-        "--builderOptimizationLevel=3",
-        "--profilingVerbosity=detailed",
-        "--exportLayerInfo=a.layers.json",
-        "--timingCacheFile=timing.cache",
-        "--useCudaGraph",
-    ):
-        assert word in words
-
-
-def test_trtexec_of_11_is_not_asked_for_strong_typing_and_no_precision_is_ever_asked_for() -> None:
-    for major in (10, 11):
-        line = trtexec(MODEL, FIXED, EngineSettings(tf32=True), major)
-        for default_in_11 in ("--stronglyTyped", "--useCudaGraph", "--noDataTransfers"):
-            assert (default_in_11 in line) is (major == 10)
-        assert not {"--fp16", "--int8", "--best", "--noTF32"} & set(shlex.split(line))
-        assert "Shapes" not in line  # a model of fixed shape takes none
-
-
-def test_polygraphy_compares_with_onnxruntime() -> None:
-    words = shlex.split(polygraphy(MODEL, DYNAMIC, EngineSettings(tf32=True), 10))
-    assert words[:5] == ["polygraphy", "run", str(MODEL), "--trt", "--onnxrt"]
-    assert words[words.index("--trt-max-shapes") + 1] == "images:[8,3,224,224]"
-    assert "--strongly-typed" in words and "--tf32" in words
-    assert "--trt-min-shapes" not in shlex.split(polygraphy(MODEL, FIXED, EngineSettings(), 11))
-
-
-def test_a_path_with_spaces_stays_one_word() -> None:
-    assert "--onnx=my models/a.onnx" in shlex.split(
-        trtexec(Path("my models/a.onnx"), FIXED, EngineSettings(), 11)
-    )
