@@ -1,33 +1,31 @@
-"""Apps that embed the student: one folder per target, made from a bundle and nothing else; the same
-bundle gives the same bytes.
+"""Apps that embed the student: one folder per target, from a bundle alone; its bytes repeat.
 
 A target is a row of ``TARGETS``: a file of this package that fills a folder, and plain files in
-    ``templates/<target>/``.
+``templates/<target>/``.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.engine.errors import ConfigError, ExportError, nearest
+from compress.engine.errors import ConfigError, nearest
 from export.apps import cpp, jetson, python, triton, web
 from export.apps.source import AppSource, Vendored, read_source
+from export.bundle.folder import require_empty, scratch_beside
 
 
 @dataclass(frozen=True)
-class Target:
+class AppTarget:
     """One kind of app.
 
     Attributes:
         fill: writes the app into an empty folder.
         says: what it is, in a few words.
         start: what to type in the folder.
-        vendors: which folders of other projects it can take in, by option name.
+        vendors: folders of other projects that it can take in, by option name.
     """
 
     fill: Callable[[AppSource, Path, Vendored], None]
@@ -36,23 +34,23 @@ class Target:
     vendors: frozenset[str] = frozenset()
 
 
-TARGETS: dict[str, Target] = {
-    "python": Target(
+TARGETS: dict[str, AppTarget] = {
+    "python": AppTarget(
         python.fill,
         "ten lines of Python",
         "pip install -r requirements.txt; python classify.py PHOTO",
     ),
-    "web": Target(
+    "web": AppTarget(
         web.fill,
         "a static page: file, drag and drop, webcam",
         "npm install && npm run ort (not after --ort); python3 -m http.server 8000",
         frozenset({"ort"}),
     ),
-    "cpp": Target(cpp.fill, "C++17 on onnxruntime", "cmake -S . -B build; cmake --build build"),
-    "triton": Target(
+    "cpp": AppTarget(cpp.fill, "C++17 on onnxruntime", "cmake -S . -B build; cmake --build build"),
+    "triton": AppTarget(
         triton.fill, "a Triton model repository", "tritonserver --model-repository=model_repository"
     ),
-    "jetson": Target(
+    "jetson": AppTarget(
         jetson.fill,
         "a container for JetPack 6",
         "docker build --build-arg BASE=... -t classifier .",
@@ -69,12 +67,10 @@ def write_app(
 ) -> Path:
     """Writes the app ``target`` of ``bundle`` into the new or empty folder ``out`` and returns it.
 
-    The folder is filled beside ``out`` and moved into place when it is complete.
-
     Args:
         bundle: folder of a bundle; every file is verified first.
         target: a row of ``TARGETS``.
-        out: where the app goes.
+        out: appears when the app is complete.
         precision: model of the bundle that the app runs; "auto" is the bundle's default.
         ort: a local folder of the npm package onnxruntime-web, for targets that can take it in.
 
@@ -91,20 +87,11 @@ def write_app(
         users = [key for key, other in TARGETS.items() if name in other.vendors]
         raise ConfigError(f"--{name} with target {target}", expected=f"target {' or '.join(users)}")
     folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ExportError(
-            f"{folder} is not empty",
-            expected="a new folder",
-            remedy="remove it or choose another name",
-        )
+    require_empty(folder)
     source = read_source(bundle, precision)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        scratch.chmod(0o755)  # mkdtemp makes it private; an app is to be served
-        row.fill(source, scratch, vendored)
-        os.replace(scratch, folder)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+    with scratch_beside(folder) as scratch:
+        whole = scratch / "whole"
+        whole.mkdir()
+        row.fill(source, whole, vendored)
+        os.replace(whole, folder)
     return folder

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
-from export.apps.render import markdown_text, render
-from export.apps.source import AppSource, Vendored, write_golden
+from export.apps.render import markdown_text, quoted, render
+from export.apps.source import MODEL, AppSource, Vendored, write_golden
 
-PLAIN = frozenset(range(0x20, 0x7F)) - set(b'"\\?')  # '?' could begin a trigraph
+# A C++ string literal that no label can end; '?' could begin a trigraph.
+literal = partial(quoted, special=b'"\\?')
 
 
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
@@ -18,10 +20,10 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
         ExportError: the bundle has no golden vectors of the model.
     """
     golden = write_golden(source, folder / "golden")
-    shutil.copyfile(source.model, folder / "model.onnx")
+    shutil.copyfile(source.model, folder / MODEL)
     values = {
         "title": markdown_text(source.title),
-        "kilobytes": f"{source.model.stat().st_size / 1000:,.0f}",
+        "kilobytes": source.kilobytes,
         "precision": literal(source.precision),
         "precision_name": source.precision,
         "labels": [
@@ -32,14 +34,3 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
         "tolerance": source.tolerance,
     }
     render("cpp", folder, values)
-
-
-def literal(text: str) -> str:
-    """A C++ string literal of the UTF-8 bytes of ``text``; no label can end it or add to the
-    program.
-    """
-    return (
-        '"'
-        + "".join(chr(byte) if byte in PLAIN else f"\\{byte:03o}" for byte in text.encode())
-        + '"'
-    )

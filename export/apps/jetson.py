@@ -1,22 +1,21 @@
-"""A container for Jetson (JetPack 6): the runtime, the bundle, and the TensorRT that the base image
-brings.
-"""
+"""A container for Jetson (JetPack 6): runtime, bundle, and the base image's TensorRT."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from export.apps.python import copy_bundle, copy_runtime
+from export.apps.python import copy_runtime
 from export.apps.render import markdown_text, render
 from export.apps.source import AppSource, Vendored
+from export.bundle.folder import copy_bundle
 
 # in NVIDIA's NGC catalog; JetPack 6.1: Ubuntu 22.04, Python 3.10, CUDA 12.6, TensorRT 10.3
 BASE = "nvidia/l4t-jetpack:r36.4.0"
 
 
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
-    """Writes the Dockerfile, bundle/, runtime/ and an empty place for wheels."""
-    copy_bundle(source, folder / "bundle")
+    """Writes the Dockerfile, bundle/, runtime/ and an empty folder for wheels."""
+    copy_bundle(source.bundle, folder / "bundle")
     copy_runtime(folder / "runtime")
     values = {
         "title": markdown_text(source.title),

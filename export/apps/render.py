@@ -1,27 +1,23 @@
-"""Fills ``templates/<target>/`` into a folder: ``*.j2`` through Jinja, everything else byte for
-byte.
-"""
+"""Fills ``templates/<target>/`` into a folder: ``*.j2`` through Jinja, other files as they are."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def render(target: str, folder: Path, values: dict[str, Any]) -> None:
-    """Writes every file of ``templates/<target>/`` into ``folder``, in name order; subfolders are
-    kept.
+def render(target: str, folder: Path, values: Mapping[str, object]) -> None:
+    """Writes every file of ``templates/<target>/`` into ``folder``, with its subfolders.
 
     Raises:
-        jinja2.UndefinedError: a template asks for a value that ``values`` lacks.
+        jinja2.UndefinedError: a template needs a value that ``values`` lacks.
     """
     root = TEMPLATES / target
-    # The results are Markdown, C++ and configuration, not HTML: what goes in is escaped by the
-    # target's own code.
+    # The results are Markdown, C++ and configuration, not HTML: each target escapes what goes in.
     environment = Environment(
         loader=FileSystemLoader(root),
         undefined=StrictUndefined,
@@ -30,20 +26,24 @@ def render(target: str, folder: Path, values: dict[str, Any]) -> None:
         lstrip_blocks=True,
         autoescape=False,
     )
-    for file in sorted(
-        path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    ):
+    files = (path for path in root.rglob("*") if path.is_file())
+    for file in sorted(path for path in files if "__pycache__" not in path.parts):
         name = file.relative_to(root).as_posix()
+        content = file.read_bytes()
+        if name.endswith(".j2"):
+            content = environment.get_template(name).render(values).encode()
         target_file = folder / name.removesuffix(".j2")
         target_file.parent.mkdir(parents=True, exist_ok=True)
-        if name.endswith(".j2"):
-            target_file.write_bytes(environment.get_template(name).render(values).encode())
-        else:
-            target_file.write_bytes(file.read_bytes())
+        target_file.write_bytes(content)
 
 
 def markdown_text(text: str) -> str:
-    """``text`` on one line, with every character that Markdown or HTML may read as markup
-    escaped.
-    """
+    """``text`` on one line, with everything escaped that Markdown or HTML may read as markup."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!&~" else c for c in " ".join(text.split()))
+
+
+def quoted(text: str, special: bytes) -> str:
+    """A string literal in which ``special`` and all but printable ASCII are octal escapes."""
+    plain = set(range(0x20, 0x7F)) - set(special)
+    escaped = (chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode())
+    return f'"{"".join(escaped)}"'

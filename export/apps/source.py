@@ -1,6 +1,4 @@
-"""What an app is made from: one model of a verified bundle, its labels, its preprocessing, its
-golden vectors.
-"""
+"""The source of an app: one model of a verified bundle, labels, preprocessing, golden vectors."""
 
 from __future__ import annotations
 
@@ -16,6 +14,8 @@ import numpy as np
 import onnx
 
 from compress.engine.errors import ExportError
+from export.bundle.files import CARD
+from export.onnx.graph import OUTPUT
 from runtime import golden as golden_vectors
 from runtime.bundle import GOLDEN, Bundle, open_bundle
 from runtime.golden import TARGETS_GOLDEN
@@ -23,21 +23,23 @@ from runtime.preprocess import PreprocessSpec, decode, geometry
 
 Vendored = Mapping[str, Path]
 
+MODEL = "model.onnx"  # the model's file in an app
 FLOAT = onnx.TensorProto.FLOAT
-OUTPUT = "logits"
-# Names end up in programs, scripts and configuration: of a hostile bundle they may not be more than
-# names.
+# Names end up in programs, scripts and configuration: a hostile bundle must not put code there.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-PLAIN_SUFFIXES = {
-    b"\x89PNG": ".png",
-    b"\xff\xd8\xff": ".jpg",
-}  # what every app can decode, by magic number
+# Formats that every app can decode, by magic number.
+PLAIN_SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}
 
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """One golden image: encoded as PNG or JPEG, its crop uint8 (S, S, 3), the model's logits
-    float32 (K,).
+    """One golden image.
+
+    Attributes:
+        image: encoded as PNG or JPEG.
+        suffix: of its file.
+        pixels: its crop, uint8 (S, S, 3).
+        logits: the model's, float32 (K,).
     """
 
     image: bytes
@@ -48,7 +50,7 @@ class GoldenCase:
 
 @dataclass(frozen=True)
 class AppSource:
-    """A bundle, seen by an app.
+    """A bundle as an app needs it.
 
     Attributes:
         bundle: the verified bundle.
@@ -76,52 +78,47 @@ class AppSource:
 
     @property
     def tolerance(self) -> float:
-        """Largest difference of a golden logit that another machine may show, as a share of the
-        logits' spread.
-        """
-        return golden_vectors.TOLERANCE.get(
-            self.precision.split(".")[0], golden_vectors.OTHER_TOLERANCE
-        )
+        """Largest allowed difference of a golden logit, as a share of the logits' spread."""
+        precision = self.precision.split(".")[0]
+        return golden_vectors.TOLERANCE.get(precision, golden_vectors.OTHER_TOLERANCE)
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.model.read_bytes()).hexdigest()
+
+    @property
+    def kilobytes(self) -> str:
+        return f"{self.model.stat().st_size / 1000:,.0f}"
 
     @cached_property
     def golden(self) -> list[GoldenCase]:
         """Golden images with their crops, each crop proved by the bundle's own hash.
 
         Raises:
-            ExportError: the bundle has none for this model, or this machine does not make the
+            ExportError: the bundle has none for this model, or this machine does not reproduce the
                 golden pixels.
         """
-        if GOLDEN not in self.bundle.manifest["files"]:
-            raise ExportError(
-                f"{self.bundle.path} has no {GOLDEN}",
-                expected="golden vectors",
-                remedy="rebuild it",
-            )
-        listed = [
-            name for name in (TARGETS_GOLDEN, GOLDEN) if name in self.bundle.manifest["files"]
-        ]
-        arrays = {
-            key: array
-            for name in listed
-            for key, array in golden_vectors.read(self.bundle.path / name).items()
-        }
+        files = self.bundle.manifest["files"]
+        if GOLDEN not in files:
+            what = f"{self.bundle.path} has no {GOLDEN}"
+            raise ExportError(what, expected="golden vectors", remedy="rebuild it")
+        arrays: dict[str, np.ndarray] = {}
+        for name in (TARGETS_GOLDEN, GOLDEN):
+            if name in files:
+                arrays |= golden_vectors.read(self.bundle.path / name)
         logits = arrays.get(f"logits.{self.precision}")
         if logits is None:
+            known = sorted(name for name in arrays if name.startswith("logits."))
             raise ExportError(
                 f"the golden vectors have no logits of {self.precision}",
-                got=", ".join(sorted(name for name in arrays if name.startswith("logits.")))
-                or "none",
+                got=", ".join(known) or "none",
                 remedy="compress export makes them with the model; or choose another --precision",
             )
         return [_case(index, arrays, logits[index], self.spec) for index in range(len(logits))]
 
 
 def read_source(bundle: str | Path, precision: str = "auto") -> AppSource:
-    """The bundle as an app sees it.
+    """The bundle as an app needs it.
 
     Raises:
         BundleError: a damaged bundle, or no such model.
@@ -129,20 +126,20 @@ def read_source(bundle: str | Path, precision: str = "auto") -> AppSource:
             words.
     """
     opened = open_bundle(bundle)
-    chosen = opened.default if precision == "auto" else precision
-    model = opened.model(chosen)
+    key = opened.default if precision == "auto" else precision
+    model = opened.model(key)
     name, batch = _input(model, opened.preprocess.size)
-    for what, text in (("name of the model", chosen), ("input of the model", name)):
+    for what, text in (("name of the model", key), ("input of the model", name)):
         if not PLAIN_NAME.fullmatch(text):
             raise ExportError(what, got=repr(text), expected="letters, digits, '.', '_' and '-'")
-    return AppSource(opened, chosen, model, _title(opened), name, batch)
+    return AppSource(opened, key, model, _title(opened), name, batch)
 
 
 def write_golden(source: AppSource, folder: Path) -> list[str]:
-    """Writes per golden image ``<i>.png`` or ``.jpg``, ``<i>.rgb`` (uint8 S x S x 3) and
-    ``<i>.f32`` (K little-endian).
+    """Writes golden images, crops and logits; returns the image files' names.
 
-    Returns the image files' names.
+    Per image ``<i>.png`` or ``.jpg``, ``<i>.rgb`` (uint8 S x S x 3) and ``<i>.f32`` (K
+    little-endian).
     """
     folder.mkdir()
     names = []
@@ -165,58 +162,44 @@ def _case(
             f"golden image {index} has other pixels on this machine",
             remedy="compress verify BUNDLE names the step; make the app where the bundle verifies",
         )
-    suffix = next(
-        (suffix for magic, suffix in PLAIN_SUFFIXES.items() if encoded.startswith(magic)), None
-    )
-    if suffix is None:  # no C++ decoder for it in the app: the same pixels as PNG
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        encoded, suffix = buffer.getvalue(), ".png"
-    return GoldenCase(encoded, suffix, pixels, logits)
+    for magic, suffix in PLAIN_SUFFIXES.items():
+        if encoded.startswith(magic):
+            return GoldenCase(encoded, suffix, pixels, logits)
+    buffer = io.BytesIO()  # no app decodes this format: the same pixels as PNG
+    image.save(buffer, "PNG")
+    return GoldenCase(buffer.getvalue(), ".png", pixels, logits)
 
 
 def _input(model: Path, size: int) -> tuple[str, int | None]:
+    """Name and fixed batch of a model's only input."""
+    remedy = "choose another --precision"
     if model.suffix != ".onnx":
-        raise ExportError(
-            "model of an app",
-            got=model.name,
-            expected="an .onnx file",
-            remedy="choose another --precision",
-        )
+        what = "model of an app"
+        raise ExportError(what, got=model.name, expected="an .onnx file", remedy=remedy)
     graph = onnx.load(model, load_external_data=False).graph
+    outputs = [value.name for value in graph.output]
+    if OUTPUT not in outputs:
+        raise ExportError(f"{model.name} has no output {OUTPUT}", got=outputs)
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
-    if OUTPUT not in {value.name for value in graph.output}:
-        raise ExportError(
-            f"{model.name} has no output {OUTPUT}", got=[value.name for value in graph.output]
-        )
-    shapes = [
-        [dim.dim_value or None for dim in value.type.tensor_type.shape.dim] for value in inputs
-    ]
-    types = [value.type.tensor_type.elem_type for value in inputs]
-    if (
-        types != [FLOAT]
-        or len(shapes[0]) != 4
-        or shapes[0][1:] not in ([3, size, size], [3, None, None])
-    ):
+    tensors = [value.type.tensor_type for value in inputs]
+    shapes = [[dim.dim_value or None for dim in tensor.shape.dim] for tensor in tensors]
+    types = [tensor.elem_type for tensor in tensors]
+    images = ([3, size, size], [3, None, None])
+    if types != [FLOAT] or len(shapes[0]) != 4 or shapes[0][1:] not in images:
+        names = (onnx.TensorProto.DataType.Name(kind) for kind in types)
         raise ExportError(
             f"{model.name} has another input than apps feed",
-            got=[
-                (onnx.TensorProto.DataType.Name(kind), shape)
-                for kind, shape in zip(types, shapes, strict=True)
-            ],
+            got=list(zip(names, shapes, strict=True)),
             expected=f"one float32 (B, 3, {size}, {size})",
-            remedy="choose another --precision",
+            remedy=remedy,
         )
     return inputs[0].name, shapes[0][0]
 
 
 def _title(bundle: Bundle) -> str:
-    card = bundle.path / "README.md"
-    if "README.md" not in bundle.manifest["files"]:
-        return "classifier"
-    lines = card.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next(
-        (line[2:].strip() for line in lines if line.startswith("# ") and line[2:].strip()),
-        "classifier",
-    )
+    lines: list[str] = []
+    if CARD in bundle.manifest["files"]:
+        lines = (bundle.path / CARD).read_text(encoding="utf-8", errors="replace").splitlines()
+    headings = (line[2:].strip() for line in lines if line.startswith("# "))
+    return next(filter(None, headings), "classifier")

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from compress.engine.errors import ExportError
 from export.apps.render import markdown_text, render
-from export.apps.source import AppSource, Vendored, write_golden
+from export.apps.source import MODEL, AppSource, Vendored, write_golden
 
 ORT_PACKAGE, ORT_VERSION = "onnxruntime-web", "1.30.0"  # the version that the tests ran with
 ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 
 
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
-    """Writes the page; with ``vendored["ort"]`` (a folder of the npm package onnxruntime-web) it is
-    complete.
+    """Writes the page; complete with ``vendored["ort"]``, a folder of the npm package.
 
     Raises:
         ExportError: that folder is not the package, or lacks a file; or the bundle has no golden
@@ -25,31 +23,34 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     """
     version = _copy_engine(vendored["ort"], folder / "ort") if "ort" in vendored else None
     golden = write_golden(source, folder / "golden")
-    shutil.copyfile(source.model, folder / "model.onnx")
-    facts = {
-        "title": source.title,
-        "model": "model.onnx",
-        "sha256": source.sha256,
-        "precision": source.precision,
-        "labels": source.labels,
-        "preprocess": source.spec.to_json(),
-        "golden": golden,
-        "tolerance": source.tolerance,
+    shutil.copyfile(source.model, folder / MODEL)
+    documents = {
+        "app.json": {
+            "title": source.title,
+            "model": MODEL,
+            "sha256": source.sha256,
+            "precision": source.precision,
+            "labels": source.labels,
+            "preprocess": source.spec.to_json(),
+            "golden": golden,
+            "tolerance": source.tolerance,
+        },
+        "package.json": {
+            "name": "classifier",
+            "private": True,
+            "type": "module",
+            "scripts": {"ort": "node vendor.mjs"},
+            "dependencies": {ORT_PACKAGE: version or ORT_VERSION},
+        },
     }
-    package = {
-        "name": "classifier",
-        "private": True,
-        "type": "module",
-        "scripts": {"ort": "node vendor.mjs"},
-        "dependencies": {ORT_PACKAGE: version or ORT_VERSION},
-    }
-    _write_json(folder / "app.json", facts)
-    _write_json(folder / "package.json", package)
+    for name, document in documents.items():
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        (folder / name).write_bytes(f"{text}\n".encode())
     values = {
         "title": markdown_text(source.title),
         "labels": len(source.labels),
         "precision": source.precision,
-        "kilobytes": f"{source.model.stat().st_size / 1000:,.0f}",
+        "kilobytes": source.kilobytes,
         "size": source.spec.size,
         "ort": version,
     }
@@ -58,30 +59,18 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
 
 def _copy_engine(package: Path, folder: Path) -> str:
     """Copies the files of onnxruntime-web that the page loads; returns the version."""
+    what = f"{package} is not the npm package {ORT_PACKAGE}"
+    remedy = f"npm install {ORT_PACKAGE}@{ORT_VERSION}, then --ort node_modules/{ORT_PACKAGE}"
     try:
         facts = json.loads((package / "package.json").read_text(encoding="utf-8"))
-        name, version = facts["name"], facts["version"]
+        name, version = facts["name"], str(facts["version"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ExportError(
-            f"{package} is not the npm package {ORT_PACKAGE}", got=error, remedy=_remedy()
-        ) from error
+        raise ExportError(what, got=error, remedy=remedy) from error
     missing = [file for file in ORT_FILES if not (package / "dist" / file).is_file()]
     if name != ORT_PACKAGE or missing:
-        raise ExportError(
-            f"{package} is not the npm package {ORT_PACKAGE}",
-            got=f"{name} {version}" + (f" without {', '.join(missing)}" if missing else ""),
-            remedy=_remedy(),
-        )
+        got = f"{name} {version}" + (f" without {', '.join(missing)}" if missing else "")
+        raise ExportError(what, got=got, remedy=remedy)
     folder.mkdir()
     for file in ORT_FILES:
         shutil.copyfile(package / "dist" / file, folder / file)
-    return str(version)
-
-
-def _remedy() -> str:
-    return f"npm install {ORT_PACKAGE}@{ORT_VERSION}, then --ort node_modules/{ORT_PACKAGE}"
-
-
-def _write_json(file: Path, value: Any) -> None:
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    file.write_bytes(f"{text}\n".encode())
+    return version

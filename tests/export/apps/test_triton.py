@@ -17,7 +17,7 @@ import pytest
 from tiny_bundles import LABELS, SIZE, make_bundle
 
 from export.apps import write_app
-from export.apps.triton import MAX_BATCH, quoted
+from export.apps.triton import MAX_BATCH, text_literal
 
 CONFIGS = ("model_repository/classifier", "tensorrt/classifier_trt")
 
@@ -133,7 +133,7 @@ def test_the_plan_script_is_a_shell_script_that_names_its_files_not_run(app: Pat
 
 def test_quoted_text_cannot_leave_its_string() -> None:
     text = 'a" } input { name: \\ ü'
-    (read,) = parse(f"name: {quoted(text)}")["name"]
+    (read,) = parse(f"name: {text_literal(text)}")["name"]
     assert read.encode("latin-1").decode() == text
 
 

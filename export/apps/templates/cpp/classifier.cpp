@@ -14,7 +14,8 @@ Ort::SessionOptions options(int threads) {
     Ort::SessionOptions out;
     out.SetIntraOpNumThreads(threads);
     out.SetGraphOptimizationLevel(GraphOptimizationLevel::ORT_ENABLE_ALL);
-    // A GPU: out.AppendExecutionProvider_CUDA(OrtCUDAProviderOptions{}); with a build of onnxruntime that has it.
+    // For a GPU, with a build of onnxruntime that supports it:
+    // out.AppendExecutionProvider_CUDA(OrtCUDAProviderOptions{});
     return out;
 }
 

@@ -15,11 +15,11 @@ struct Guess {
 
 class Classifier {
 public:
-    /// threads: of one inference; 0 lets onnxruntime choose. Throws Ort::Exception, or std::runtime_error for a model
-    /// that is not the one in model.hpp.
+    /// threads: of one inference; 0 lets onnxruntime choose. Throws Ort::Exception.
     explicit Classifier(const std::string& model_file, int threads = 0);
 
-    /// Logits of cropped pixels (uint8, kSize x kSize x 3).
+    /// Logits of cropped pixels (uint8, kSize x kSize x 3). Throws std::runtime_error for a model that
+    /// does not belong to model.hpp.
     std::vector<float> logits(const std::vector<std::uint8_t>& pixels);
 
     /// The likeliest classes of an image, at most top_k.

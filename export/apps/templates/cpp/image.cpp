@@ -16,7 +16,8 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-// ---- JPEG. libjpeg reports errors by longjmp: nothing with a destructor may be born between setjmp and its calls.
+// ---- JPEG. libjpeg reports errors by longjmp: no object with a destructor may be created between setjmp and
+// the calls that can fail.
 
 struct JpegErrors {
     jpeg_error_mgr base;
@@ -31,10 +32,10 @@ void on_jpeg_error(j_common_ptr info) {
 }
 
 void on_jpeg_message(j_common_ptr info, int level) {
-    if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_jpeg_error(info);  // truncated: no half image
+    if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_jpeg_error(info);  // a truncated file is an error
 }
 
-// Orientation (1..8) in an EXIF block; 1 where it is absent or damaged. CIPA DC-008, section 4.6.
+// Orientation (1..8) in an EXIF block; 1 if it is absent or damaged. CIPA DC-008, section 4.6.
 int orientation_of(const std::uint8_t* data, std::size_t size) {
     if (size < 14 || std::memcmp(data, "Exif\0\0", 6) != 0) return 1;
     const std::uint8_t* tiff = data + 6;
@@ -145,7 +146,7 @@ bool read_png(png_structp png, png_infop info, PngSource& source, Image& image, 
     png_set_read_fn(png, &source, read_png_bytes);
     png_read_info(png, info);
     const bool is_gray = png_get_color_type(png, info) == PNG_COLOR_TYPE_GRAY;
-    // As Pillow: 16-bit gray is scaled and rounded, of other 16-bit samples the high byte is taken.
+    // As Pillow does: 16-bit gray is scaled and rounded, other 16-bit samples keep their high byte.
     if (png_get_bit_depth(png, info) == 16) is_gray ? png_set_scale_16(png) : png_set_strip_16(png);
     png_set_expand(png);
     png_set_gray_to_rgb(png);

@@ -1,5 +1,5 @@
-// classify [--model FILE] [--top K] [--threads N] IMAGE...     one line a guess: image, index, label, probability
-// classify [--model FILE] --golden FOLDER                      does this build give the golden answers? exit code 1 if not
+// classify [--model FILE] [--top K] [--threads N] IMAGE...     one line per guess: image, index, label, probability
+// classify [--model FILE] --golden FOLDER                      compares with the golden images; exit code 1 if this build differs
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -22,7 +22,7 @@ std::vector<char> read_file(const std::string& path) {
     return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
-// True where the pixels are the golden bytes and the logits are near the golden ones.
+// Whether the pixels equal the golden bytes and the logits are within the tolerance.
 bool check_golden(Classifier& classifier, const std::string& folder, std::size_t index) {
     const std::string stem = folder + "/" + std::to_string(index);
     const auto pixels = geometry(decode(folder + "/" + std::string(model::kGolden[index])));
@@ -39,7 +39,7 @@ bool check_golden(Classifier& classifier, const std::string& folder, std::size_t
     double worst = 0;
     for (std::size_t i = 0; i < want.size(); ++i) {
         const double difference = std::fabs(static_cast<double>(want[i]) - logits[i]);
-        worst = difference <= worst ? worst : difference;  // a NaN stays
+        worst = difference <= worst ? worst : difference;  // keeps a NaN
     }
     worst /= std::max(static_cast<double>(*high) - *low, 1e-6);
     const bool near = worst <= model::kTolerance;

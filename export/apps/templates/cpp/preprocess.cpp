@@ -14,7 +14,7 @@ constexpr int kBits = 22;  // of a fixed-point weight; Pillow keeps 32 - 8 (pixe
 constexpr std::int64_t kMaxPixels = 64'000'000;
 constexpr std::int64_t kMaxRatio = 1000;
 
-// Which source pixels make the target pixels from .. from + kSize - 1, and their weights.
+// Source pixels and weights of the target pixels from .. from + kSize - 1.
 struct Windows {
     std::vector<int> starts, lengths;
     std::vector<std::int32_t> weights;  // kSize x most

@@ -1,4 +1,4 @@
-// The page: a file, a drop, a paste or the camera goes in; labels and times come out.
+// The page: classifies a chosen, dropped or pasted file, or the camera's picture, and shows times.
 
 import { Classifier } from './classifier.js';
 
@@ -8,9 +8,9 @@ const [title, status, stage, hint, photo, video] = ['title', 'status', 'stage', 
 const [file, camera, answer, label, guesses, times] = ['file', 'camera', 'answer', 'label', 'guesses', 'times'].map(find);
 
 let classifier;
-let ready = 'Loading the model …'; // what the status line says where nothing is wrong
+let ready = 'Loading the model …'; // status line without errors
 let stream = null;
-let asked = 0; // images so far; an answer that comes after a later question is dropped
+let asked = 0; // images so far: the result of an older one is dropped
 
 function fail(error) {
   status.textContent = error.message;
@@ -83,7 +83,7 @@ async function startCamera() {
   watch(stream, performance.now());
 }
 
-/** Classifies frame after frame, one at a time, until this stream is no longer the shown one. */
+/** Classifies frames, one at a time, until another stream is shown. */
 async function watch(mine, last) {
   if (stream !== mine) return;
   if (video.videoWidth > 0) {

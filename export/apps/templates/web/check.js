@@ -1,4 +1,4 @@
-// Repeats the bundle's golden images in this browser: the same pixels, the same logits? And classifies a list of images.
+// Compares pixels and logits of the bundle's golden images in this browser, and classifies a list of images.
 
 import { Classifier, fetchFile } from './classifier.js';
 import { geometry } from './preprocess.js';

@@ -1,8 +1,8 @@
-// Loads the model and answers what an image shows. Everything comes from this folder; nothing is sent anywhere.
+// Loads the model and classifies images. Everything comes from this folder; nothing is sent anywhere.
 
 import { geometry, normalize, softmax } from './preprocess.js';
 
-// Provider -> the file of onnxruntime-web that holds it, in ort/.
+// Provider -> its file of onnxruntime-web, in ort/.
 const ENGINES = { wasm: 'ort.wasm.min.mjs', webgpu: 'ort.webgpu.min.mjs' };
 
 export class Classifier {
@@ -47,7 +47,7 @@ export class Classifier {
     }
   }
 
-  /** The pixels of a bitmap or of the frame that a video shows, as ImageData. */
+  /** The pixels of a bitmap or of a video's current frame, as ImageData. */
   grab(source, width, height) {
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
     this.context.fillStyle = '#fff';
@@ -88,7 +88,7 @@ export async function fetchFile(name) {
   return answer;
 }
 
-/** Whether bytes have this hex SHA-256; true where a browser computes none (plain http, not localhost). */
+/** Whether bytes have this hex SHA-256; true where the browser offers no hashes (plain http, not localhost). */
 async function hasHash(bytes, want) {
   if (!self.crypto?.subtle) return true;
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));

@@ -1,8 +1,8 @@
 // The preprocessing that the model was trained with, in JavaScript.
 //
-// A canvas' own resize is not the one of training (Pillow: antialiased, 8 bit between its two passes, fixed-point weights),
-// and a classifier notices. This repeats Pillow's arithmetic, so the pixels are the same bytes; check.html proves it.
-// No DOM in here: it runs in a page, in a worker and in Node.
+// A canvas resizes otherwise than training does (Pillow: antialiased, 8 bit between its two passes, fixed-point weights),
+// which changes a classifier's answers. This repeats Pillow's arithmetic, so the pixels are the same bytes; check.html
+// proves it. It needs no DOM: it runs in a page, in a worker and in Node.
 
 const PRECISION_BITS = 22; // of a weight; Pillow keeps 32 - 8 (pixel) - 2 (overshoot and sign)
 const MAX_PIXELS = 64_000_000;
@@ -67,7 +67,7 @@ function cropStart(leftOver) {
   return (leftOver + ((leftOver >> 1) & 1)) >> 1;
 }
 
-/** Which source pixels make the target pixels from..from + spec.size - 1, and their fixed-point weights. */
+/** Source pixels and fixed-point weights of the target pixels from..from + spec.size - 1. */
 function windows(sourceSize, targetSize, from, { size, interpolation }) {
   const filter = FILTERS[interpolation];
   if (filter === undefined) throw new RangeError(`interpolation ${interpolation}`);
@@ -103,7 +103,7 @@ function clip8(sum) {
   return value < 0 ? 0 : value > 255 ? 255 : value;
 }
 
-/** First pass, only over the rows that the second one reads: RGBA -> RGB, rows x across.count x 3. */
+/** First pass, over the rows that the second one reads: RGBA -> RGB, rows x across.count x 3. */
 function horizontal(data, width, across, down) {
   const first = down.starts[0];
   const last = down.starts[down.count - 1] + down.lengths[down.count - 1];

@@ -1,4 +1,4 @@
-// Copies onnxruntime-web from node_modules into ort/, so that the page needs no other server.   npm run ort [-- webgpu]
+// Copies onnxruntime-web from node_modules into ort/, so that the page loads from one server.   npm run ort [-- webgpu]
 import { cpSync, mkdirSync } from 'node:fs';
 
 const FILES = {
