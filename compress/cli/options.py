@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
@@ -100,8 +100,8 @@ def with_settings_options(command: Callable[..., None]) -> Callable[..., None]:
     parameters[place : place + 1] = fields.values()
 
     @functools.wraps(command)
-    def wrapper(**values: object) -> None:
-        options = SettingsOptions(**{name: values.pop(name) for name in fields})  # type: ignore[arg-type]
+    def wrapper(**values: Any) -> None:
+        options = SettingsOptions(**{name: values.pop(name) for name in fields})
         command(options=options, **values)
 
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
