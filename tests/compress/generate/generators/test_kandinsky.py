@@ -1,6 +1,4 @@
-"""The Kandinsky 2.2 adapter on tiny pipelines of the real diffusers classes, loaded as the
-published ones are.
-"""
+"""The Kandinsky 2.2 adapter on tiny pipelines, loaded as the published ones are."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The embedded generator as a generator of the pipeline: noise on its embeddings, texts, and
-folders of its kind.
-"""
+"""The embedded generator: noise on its embeddings, texts, and folders of its kind."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The Stable Diffusion adapter on a tiny pipeline of the real diffusers class, loaded as the
-published ones are.
-"""
+"""The Stable Diffusion adapter on a tiny pipeline, loaded as the published ones are."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ def test_every_scheduler_draws_and_each_image_follows_its_seed(
     np.testing.assert_array_equal(other[1], first[1])
 
 
-def test_the_text_and_the_guidance_count(folder: Path) -> None:
+def test_images_follow_the_text_and_the_guidance(folder: Path) -> None:
     made = load_generator(settings(folder))
     images = [
         made.draw([text], [1], 2, scale)
@@ -56,7 +54,7 @@ def test_the_text_and_the_guidance_count(folder: Path) -> None:
     assert not np.array_equal(images[0], images[2])
 
 
-def test_the_size_is_the_one_it_was_trained_at_or_the_one_asked_for(folder: Path) -> None:
+def test_the_size_is_as_trained_or_as_set(folder: Path) -> None:
     assert load_generator(settings(folder)).image_size == 16
     assert load_generator(settings(folder, height=32)).draw(["rose"], [1], 1, 1.0).shape == (
         1,
@@ -68,7 +66,7 @@ def test_the_size_is_the_one_it_was_trained_at_or_the_one_asked_for(folder: Path
         load_generator(settings(folder, height=33))
 
 
-def test_what_needs_embeddings_is_refused(folder: Path) -> None:
+def test_embeddings_are_refused(folder: Path) -> None:
     made = load_generator(settings(folder))
     calls = (
         lambda: made.embed_images(np.zeros((1, 8, 8, 3), np.uint8)),
@@ -80,7 +78,7 @@ def test_what_needs_embeddings_is_refused(folder: Path) -> None:
             call()
 
 
-def test_identity_and_wrong_options(
+def test_the_fingerprint_repeats_and_wrong_options_are_named(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants

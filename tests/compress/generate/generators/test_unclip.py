@@ -1,6 +1,4 @@
-"""The unCLIP adapter on a tiny pipeline of the real diffusers class: the oracles of methods.md A.7
-(4).
-"""
+"""The unCLIP adapter on a tiny pipeline of the real diffusers class."""
 
 from __future__ import annotations
 

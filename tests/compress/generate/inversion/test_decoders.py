@@ -1,6 +1,4 @@
-"""Decoders: names, a saved diffusers VQModel through the code that loads the published one, and
-methods.md C.5 (4).
-"""
+"""Decoders: names, latents and gradients, and a saved VQModel loaded as the published one is."""
 
 from __future__ import annotations
 
@@ -135,7 +133,7 @@ def test_the_clamps_gradient_passes_inside_and_back_in() -> None:
     assert values.grad.tolist() == [1.0, -1.0, 1.0, 0.0, 0.0, -1.0]
 
 
-def test_the_published_decoder_takes_the_same_way_through_the_cache(
+def test_the_published_decoder_loads_from_the_cache(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The hub's cache as a download leaves it, with the tiny model in the place of Kandinsky's."""
@@ -162,7 +160,9 @@ def test_the_published_decoder_takes_the_same_way_through_the_cache(
     assert torch.equal(made.render(made.start([1])), local.render(local.start([1])))
 
 
-def test_offline_says_what_to_place_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_to_place_by_hand_are_named_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -174,7 +174,7 @@ def test_offline_says_what_to_place_where(tmp_path: Path, monkeypatch: pytest.Mo
         load_decoder(settings("movq"), offline=True)
 
 
-def test_names_and_folders_that_are_no_decoder(folder: Path, tmp_path: Path) -> None:
+def test_names_and_folders_that_are_no_decoder_are_refused(folder: Path, tmp_path: Path) -> None:
     assert locate(str(folder)).folder == folder
     with pytest.raises(ConfigError, match="did you mean 'petals-vq'"):
         locate("petals-qv")

@@ -1,6 +1,4 @@
-"""Prompt targets: the oracles of methods.md C.5 (1, 2, 3, 5) and E.7 (5), with the embedded
-teacher.
-"""
+"""Prompt targets of the embedded teacher: mixtures, random vectors, learned styles, prototypes."""
 
 from __future__ import annotations
 
@@ -97,7 +95,7 @@ def test_fixed_is_the_prompt_of_the_class() -> None:
     assert (made.prompt, made.style_id) == (f"a photo of a {SPECIES[4].name}", None)
 
 
-def test_words_tell_their_style_and_take_whole_prompts() -> None:
+def test_words_record_their_style_and_can_be_whole_prompts() -> None:
     words = ("sketch", "a photo of a {} at night")
     seen = {}
     for job in jobs(8):
@@ -216,10 +214,9 @@ def test_prototypes_without_images_are_refused() -> None:
         kind("prototypes").target(jobs()[0])
 
 
-def test_diversification_diversifies_the_targets() -> None:
-    """Of what images are optimized toward. Random-Prompt spreads less than Mix-Prompt in the
-    embedded world, against the order that methods.md C.5 expects: that one is kept as it is, not
-        asserted.
+def test_every_diversification_spreads_the_targets_of_a_class() -> None:
+    """Fixed is least diverse. Random-Prompt spreads less than Mix-Prompt in the embedded world,
+    against the order we expected from the paper, so those two are not compared.
     """
     spread = {}
     wanted = jobs(6)
@@ -245,13 +242,15 @@ def test_diversification_diversifies_the_targets() -> None:
         ("{} as {style}[, a {category}]", "braces {x}", "oak as braces {x}, a tree"),
     ],
 )
-def test_styled_prompts(template: str, word: str, expected: str) -> None:
+def test_a_style_template_is_filled_with_style_and_class(
+    template: str, word: str, expected: str
+) -> None:
     assert styled(template, word, ClassInfo("oak", "oak", "tree")) == expected
 
 
 @pytest.mark.parametrize(
     "template", ["a photo of a {}", "{style} {style} {}", "a {style}", "{} {style} {other}"]
 )
-def test_style_templates_that_cannot_be_filled(template: str) -> None:
+def test_style_templates_that_cannot_be_filled_are_refused(template: str) -> None:
     with pytest.raises(ConfigError):
         styled(template, "photo", ClassInfo("oak", "oak", None))

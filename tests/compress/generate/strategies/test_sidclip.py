@@ -1,4 +1,4 @@
-"""The mixer of SIDCLIP: oracles of methods.md B.7 that concern it."""
+"""SIDCLIP: the mixer is linear, the weights are the paper's, and no foreign shot leaks in."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_conditions_are_the_mix_that_the_records_state() -> None:
         np.testing.assert_allclose(condition, expected, rtol=1e-5)
 
 
-def test_pair_modes() -> None:
+def test_a_pair_of_shots_is_drawn_per_image_or_per_class() -> None:
     material = sources(8)
     drawn = {
         mode: {
