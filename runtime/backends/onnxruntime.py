@@ -46,7 +46,7 @@ class OrtRunner:
     """A model in an ONNX Runtime session.
 
     Attributes:
-        nodes: provider -> number of its nodes; None where onnxruntime does not tell.
+        nodes: provider -> number of its nodes; None if onnxruntime does not report it.
         unit: "cpu" or "gpu", whose clock and power the work shows in.
     """
 
@@ -180,7 +180,7 @@ def load(
 
 
 def _assigned(session: Any, row: Provider) -> dict[str, int] | None:
-    """Provider -> number of its nodes; None for the CPU alone, and if onnxruntime does not tell.
+    """Provider -> number of its nodes; None for the CPU alone, or if not reported.
 
     Raises:
         BackendError: the provider has none, so the CPU would do all the work in its name.

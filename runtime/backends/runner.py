@@ -17,7 +17,7 @@ class Runner(Protocol):
     """One loaded model: the shape that every engine has.
 
     Optional attributes: ``takes`` (default ``TENSOR``), ``unit`` (default: the backend's),
-    ``states`` (sentences about the load), ``kernels`` (kernel -> layers, if the engine tells).
+    ``states`` (sentences about the load), ``kernels`` (kernel -> layers, if reported).
     """
 
     provider: str

@@ -1,4 +1,4 @@
-"""``python -m runtime bench``: measure a bundle, write bench.json, or merge several devices' files."""
+"""``python -m runtime bench``: measure a bundle, or merge several devices' bench.json files."""
 
 from __future__ import annotations
 

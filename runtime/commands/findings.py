@@ -129,7 +129,7 @@ def _machine(host: telemetry.Host) -> Iterator[Finding]:
 
 def _free(name: str, value: float | None, floor: float, remedy: str) -> Finding:
     if value is None:
-        return Finding("machine", name, NOTE, "the system does not tell")
+        return Finding("machine", name, NOTE, "not reported by the system")
     amount = f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"
     enough = value >= floor
     state = OK if enough else PARTLY
@@ -244,7 +244,7 @@ def _measure(host: telemetry.Host, root: Path) -> Iterator[Finding]:
         yield fact("clock", PARTLY, detail)
     is_jetson = host.jetson_linux is not None
     if host.power_mode or is_jetson:
-        remedy = "sudo nvpmodel -m 0 sets the largest; sudo nvpmodel -q tells"
+        remedy = "sudo nvpmodel -m 0 sets the largest; sudo nvpmodel -q shows it"
         yield fact("power mode", NOTE, host.power_mode or "unknown", remedy)
     if is_jetson and host.clocks_locked:
         yield fact("clocks", OK, "locked")

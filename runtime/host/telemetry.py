@@ -1,4 +1,4 @@
-"""Facts about the host from /proc and /sys; None where the kernel does not tell.
+"""Facts about the host from /proc and /sys; None where the kernel gives none.
 
 All functions take the root of the tree, so that they are tested on recorded machines.
 """
@@ -166,7 +166,7 @@ def temperature_c(root: Path = ROOT) -> float | None:
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """Physical cores that this process may run on; logical ones where the kernel does not tell."""
+    """Physical cores that this process may run on; logical ones if the kernel gives none."""
     has_affinity = hasattr(os, "sched_getaffinity")
     allowed = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     physical = _physical_cores(root)
