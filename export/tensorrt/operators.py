@@ -1,9 +1,7 @@
-"""Operators and types that TensorRT's ONNX parser does not take, whatever the precision: the other
-half of the rules.
+"""Operators and types that TensorRT's ONNX parser refuses, whatever the precision.
 
 Source: onnx-tensorrt, docs/operators.md of TensorRT 10.15 (opset 9 to 24) and NVIDIA's ONNX opset
-    guide of 11.x (to 25).
-What JetPack 6's older 10.3 lacks beyond that is none of what our exporters write.
+guide of 11.x (to 25). Our exporters write nothing else that JetPack 6's older 10.3 lacks.
 """
 
 from __future__ import annotations
@@ -11,73 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onnx import NodeProto, TensorProto
+from onnx.external_data_helper import uses_external_data
 
-from export.onnx.graph import GraphView
+from export.onnx.graph import GraphView, attribute, label, op_types
 
-UNSUPPORTED = frozenset(
-    {
-        "AffineGrid",
-        "Bernoulli",
-        "BitShift",
-        "BitwiseAnd",
-        "BitwiseNot",
-        "BitwiseOr",
-        "BitwiseXor",
-        "CenterCropPad",
-        "Col2Im",
-        "Compress",
-        "ConcatFromSequence",
-        "ConvInteger",
-        "DFT",
-        "Det",
-        "DynamicQuantizeLinear",
-        "ImageDecoder",
-        "MatMulInteger",
-        "MaxRoiPool",
-        "MaxUnpool",
-        "MelWeightMatrix",
-        "Multinomial",
-        "NegativeLogLikelihoodLoss",
-        "Optional",
-        "OptionalGetElement",
-        "OptionalHasElement",
-        "QLinearConv",
-        "QLinearMatMul",
-        "RegexFullMatch",
-        "SequenceAt",
-        "SequenceConstruct",
-        "SequenceEmpty",
-        "SequenceErase",
-        "SequenceInsert",
-        "SequenceLength",
-        "SequenceMap",
-        "SoftmaxCrossEntropyLoss",
-        "SplitToSequence",
-        "StringNormalizer",
-        "TfIdfVectorizer",
-        "Unique",
-    }
+UNSUPPORTED = op_types(
+    "AffineGrid Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor CenterCropPad Col2Im "
+    "Compress ConcatFromSequence ConvInteger DFT Det DynamicQuantizeLinear ImageDecoder "
+    "MatMulInteger MaxRoiPool MaxUnpool MelWeightMatrix Multinomial NegativeLogLikelihoodLoss "
+    "Optional OptionalGetElement OptionalHasElement QLinearConv QLinearMatMul RegexFullMatch "
+    "SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength "
+    "SequenceMap SoftmaxCrossEntropyLoss SplitToSequence StringNormalizer TfIdfVectorizer Unique"
 )
-POOLS = frozenset({"AveragePool", "MaxPool", "LpPool"})
+POOLS = op_types("AveragePool MaxPool LpPool")
 INPUT_TYPES = {
-    TensorProto.FLOAT,
-    TensorProto.FLOAT16,
-    TensorProto.BFLOAT16,
-    TensorProto.UINT8,
-    TensorProto.INT32,
-    TensorProto.INT64,
-    TensorProto.BOOL,
+    *(TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.UINT8),
+    *(TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL),
 }
 RESIZE_MODES = frozenset({"nearest", "linear"})
 
 
 def name_of(node: NodeProto) -> str:
-    """What a message calls a node."""
-    return f"{node.op_type} {node.name or node.output[0]}"
+    """Operator and name of a node, for messages."""
+    return f"{node.op_type} {label(node)}"
 
 
 def operators(view: GraphView) -> Iterator[str]:
-    """Operators that are refused outright."""
+    """Operators that the parser lacks."""
     for node in view.model.graph.node:
         if node.op_type in UNSUPPORTED:
             yield f"{name_of(node)}: the parser has no {node.op_type}"
@@ -93,16 +51,14 @@ def input_types(view: GraphView) -> Iterator[str]:
             continue
         for node in view.consumers.get(value.name, []):
             if node.op_type not in ("Cast", "CastLike"):
-                yield (
-                    f"input {value.name} is uint8 and goes into {name_of(node)}: only a "
-                    "Cast may take it"
-                )
+                reader = name_of(node)
+                yield f"input {value.name} is uint8 and goes into {reader}: only a Cast may take it"
 
 
 def stored_types(view: GraphView) -> Iterator[str]:
-    """Weights that lie in another file, or in float64, which the parser narrows to float32."""
+    """Weights in another file, or in float64, which the parser narrows to float32."""
     for tensor in view.model.graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL:
+        if uses_external_data(tensor):
             yield f"{tensor.name} lies in another file"
         elif tensor.data_type == TensorProto.DOUBLE:
             yield f"{tensor.name} is float64, which becomes float32"
@@ -113,24 +69,15 @@ def resizes(view: GraphView) -> Iterator[str]:
     for node in view.model.graph.node:
         if node.op_type != "Resize":
             continue
-        attributes = {a.name: a for a in node.attribute}
-        if "antialias" in attributes and attributes["antialias"].i:
-            yield (
-                f"{name_of(node)} is antialiased, which the parser does not have "
-                "(NVIDIA/TensorRT#3560)"
-            )
-        mode = attributes["mode"].s.decode() if "mode" in attributes else "nearest"
+        name = name_of(node)
+        if attribute(node, "antialias"):
+            yield f"{name} is antialiased, which the parser does not have (NVIDIA/TensorRT#3560)"
+        mode = attribute(node, "mode", b"nearest").decode()
         if mode not in RESIZE_MODES:
-            yield (
-                f"{name_of(node)} is {mode}; the parser knows {' and '.join(sorted(RESIZE_MODES))}"
-            )
-        policy = (
-            attributes["keep_aspect_ratio_policy"].s.decode()
-            if "keep_aspect_ratio_policy" in attributes
-            else "stretch"
-        )
+            yield f"{name} is {mode}; the parser knows {' and '.join(sorted(RESIZE_MODES))}"
+        policy = attribute(node, "keep_aspect_ratio_policy", b"stretch").decode()
         if policy != "stretch":
-            yield f"{name_of(node)} has the aspect ratio policy {policy}; the parser knows stretch"
+            yield f"{name} has the aspect ratio policy {policy}; the parser knows stretch"
 
 
 def pools(view: GraphView) -> Iterator[str]:
@@ -138,7 +85,7 @@ def pools(view: GraphView) -> Iterator[str]:
     for node in view.model.graph.node:
         if node.op_type not in POOLS:
             continue
-        if any(a.name == "dilations" and set(a.ints) != {1} for a in node.attribute):
+        if set(attribute(node, "dilations", [1])) != {1}:
             yield f"{name_of(node)} is dilated"
         if len(node.output) > 1 and node.output[1]:
             yield f"{name_of(node)} returns indices"

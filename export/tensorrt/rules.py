@@ -1,8 +1,8 @@
-"""What TensorRT's ONNX parser asks of an explicitly quantized model, checked without TensorRT.
+"""The rules of TensorRT's ONNX parser for an explicitly quantized model, checked without TensorRT.
 
 TensorRT is not installable on every machine that builds bundles, and its parser either refuses a
-model on the device or, worse, silently runs layers in float. Each rule here names what it found; an
-empty list means that the file is ready.
+model on the device or, worse, silently runs layers in float. Each rule here names its violations;
+an empty list means that the file is ready.
 """
 
 from __future__ import annotations
@@ -12,41 +12,28 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
-from export.onnx.graph import GraphView
-from export.tensorrt import operators as tensorrt_operators
-from export.tensorrt.operators import name_of as _name
+from export.onnx.convert import MAX_IR
+from export.onnx.graph import QUANTIZERS, STANDARD, GraphView, attribute, op_types
+from export.tensorrt import operators
+from export.tensorrt.operators import name_of
 
+# TensorRT 10.0's parser reads opsets 9..20, 10.15's to 24, 11.x's to 25; 17 is the project's floor.
+# A target in opset 21 or 22 is therefore for newer TensorRT than JetPack 6's 10.3.
 MIN_OPSET, MAX_OPSET = 17, 20
-"""TensorRT 10.0's parser reads opsets 9..20, 10.15's to 24, 11.x's to 25; 17 is the project's
-floor. A target that is asked for in opset 21 or 22 is therefore for newer TensorRT than JetPack 6's
-10.3.
-"""
-MAX_IR = 10
 
-CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-WEIGHTED = CONVOLUTIONS | {"Gemm"}
+WEIGHTED = op_types("Conv ConvTranspose Gemm")
 _INT8 = np.dtype(np.int8)
 
 
 def tensorrt_ready(model: ModelProto, left_float: Collection[str] = ()) -> list[str]:
-    """Every way in which ``model`` breaks a rule; empty for a model that TensorRT 10 and 11 take in
-    int8.
+    """Every violation of a rule; empty for a model that TensorRT 10 and 11 run in int8.
 
     Args:
         left_float: names of additions that are in float on purpose (``quantize.float_blocks``).
     """
     view = GraphView(model)
-    return [violation for rule in RULES for violation in rule(view)] + list(
-        _additions(view, left_float)
-    )
-
-
-def _pairs(view: GraphView) -> list[NodeProto]:
-    return [
-        node
-        for node in view.model.graph.node
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
-    ]
+    found = [violation for rule in RULES for violation in rule(view)]
+    return [*found, *_additions(view, left_float)]
 
 
 def _versions(view: GraphView) -> Iterator[str]:
@@ -57,98 +44,81 @@ def _versions(view: GraphView) -> Iterator[str]:
     if model.ir_version > MAX_IR:
         yield f"IR version {model.ir_version} is above {MAX_IR}"
     for node in model.graph.node:
-        if node.domain not in ("", "ai.onnx"):
-            yield f"{_name(node)} is of domain {node.domain!r}, which the parser does not know"
+        if node.domain not in STANDARD:
+            yield f"{name_of(node)} is of domain {node.domain!r}, which the parser does not know"
 
 
 def _activations(view: GraphView) -> Iterator[str]:
-    for node in _pairs(view):
-        if view.constant(node.input[0]) is not None:
-            continue  # a stored weight
-        zero = view.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    for node in view.model.graph.node:
+        if node.op_type not in QUANTIZERS or view.constant(node.input[0]) is not None:
+            continue  # no quantizer, or that of a stored weight
+        name, zero = name_of(node), view.optional_constant(node, 2)
         if zero is None or zero.dtype != _INT8:
-            yield f"{_name(node)} is {'uint8 by default' if zero is None else zero.dtype}, not int8"
+            yield f"{name} is {'uint8 by default' if zero is None else zero.dtype}, not int8"
         elif zero.any():
-            yield f"{_name(node)} has zero point {zero.reshape(-1)[0]}, not 0"
+            yield f"{name} has zero point {zero.reshape(-1)[0]}, not 0"
         scale = view.constant(node.input[1])
         if scale is None or scale.size != 1:
-            yield f"{_name(node)} has no constant per-tensor scale"
+            yield f"{name} has no constant per-tensor scale"
 
 
 def _weights(view: GraphView) -> Iterator[str]:
     for node in view.model.graph.node:
         if node.op_type not in WEIGHTED:
             continue
-        source, weight = (view.producer.get(name) for name in node.input[:2])
-        quantized = weight is not None and weight.op_type == "DequantizeLinear"
-        if quantized != (source is not None and source.op_type == "DequantizeLinear"):
-            halves = (
-                "quantized weights and a float input"
-                if quantized
-                else "a quantized input and float weights"
-            )
-            yield f"{_name(node)} has {halves}"
-        if not quantized or weight is None:
+        name = name_of(node)
+        source, weight = (view.produced_by(n, "DequantizeLinear") for n in node.input[:2])
+        if weight is None and source is not None:
+            yield f"{name} has a quantized input and float weights"
+        if weight is None:
             continue
+        if source is None:
+            yield f"{name} has quantized weights and a float input"
         values, scale = view.constant(weight.input[0]), view.constant(weight.input[1])
-        zero = (
-            view.constant(weight.input[2])
-            if len(weight.input) > 2 and weight.input[2]
-            else np.zeros(1, np.int8)
-        )
         if values is None or values.dtype != _INT8:
-            yield (
-                f"{_name(node)} has weights of type "
-                f"{None if values is None else values.dtype}, not stored int8"
-            )
+            kind = None if values is None else values.dtype
+            yield f"{name} has weights of type {kind}, not stored int8"
             continue
+        given = len(weight.input) > 2 and weight.input[2]
+        zero = view.constant(weight.input[2]) if given else np.zeros(1, np.int8)
         if zero is None or zero.any() or zero.dtype != _INT8:
-            yield f"{_name(node)} has weights with a zero point other than int8 0"
-        axis = next((a.i for a in weight.attribute if a.name == "axis"), 1)
-        wanted = {"ConvTranspose": 1}.get(node.op_type, _output_axis(node))
-        if scale is None or scale.ndim != 1 or scale.size != values.shape[wanted] or axis != wanted:
-            yield f"{_name(node)} has weights that are not quantized per output channel"
+            yield f"{name} has weights with a zero point other than int8 0"
+        axis, outputs = attribute(weight, "axis", 1), _output_axis(node)
+        per_channel = scale is not None and scale.ndim == 1 and scale.size == values.shape[outputs]
+        if not per_channel or axis != outputs:
+            yield f"{name} has weights that are not quantized per output channel"
 
 
 def _output_axis(node: NodeProto) -> int:
     """The axis of the weight that counts outputs: 0 for Conv and for a transposed Gemm."""
-    transposed = any(a.name == "transB" and a.i for a in node.attribute)
-    return 1 if node.op_type == "Gemm" and not transposed else 0
+    if node.op_type == "Gemm":
+        return 0 if attribute(node, "transB", 0) else 1
+    return 1 if node.op_type == "ConvTranspose" else 0
 
 
 def _biases(view: GraphView) -> Iterator[str]:
     for node in view.model.graph.node:
         if node.op_type in WEIGHTED and len(node.input) > 2 and node.input[2]:
-            bias = view.initializers.get(node.input[2])
+            name, bias = name_of(node), view.initializers.get(node.input[2])
             if bias is None:
-                yield (
-                    f"{_name(node)} has a bias that is computed (or dequantized), not a "
-                    "stored float"
-                )
+                yield f"{name} has a bias that is computed (or dequantized), not a stored float"
             elif bias.data_type != TensorProto.FLOAT:
-                yield (
-                    f"{_name(node)} has a bias of type "
-                    f"{TensorProto.DataType.Name(bias.data_type)}, not FLOAT"
-                )
+                kind = TensorProto.DataType.Name(bias.data_type)
+                yield f"{name} has a bias of type {kind}, not FLOAT"
 
 
 def _additions(view: GraphView, left_float: Collection[str]) -> Iterator[str]:
-    if not _pairs(view):
+    if not any(node.op_type in QUANTIZERS for node in view.model.graph.node):
         return  # a float model
     for node in view.model.graph.node:
-        if (
-            node.op_type != "Add"
-            or node.name in left_float
-            or any(view.constant(name) is not None for name in node.input)
-        ):
+        if node.op_type != "Add" or node.name in left_float:
             continue
-        makers = [view.producer.get(name) for name in node.input]
-        float_sides = [
-            maker for maker in makers if maker is None or maker.op_type != "DequantizeLinear"
-        ]
-        if float_sides:
+        if any(view.constant(name) is not None for name in node.input):
+            continue  # a bias
+        in_float = [n for n in node.input if view.produced_by(n, "DequantizeLinear") is None]
+        if in_float:
             yield (
-                f"{_name(node)} has {len(float_sides)} input(s) that are not dequantized: "
+                f"{name_of(node)} has {len(in_float)} input(s) that are not dequantized: "
                 "the residual runs in float"
             )
 
@@ -166,5 +136,5 @@ RULES: tuple[Callable[[GraphView], Iterator[str]], ...] = (
     _weights,
     _biases,
     _shapes,
-    *tensorrt_operators.RULES,
+    *operators.RULES,
 )

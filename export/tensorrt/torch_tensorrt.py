@@ -1,15 +1,12 @@
-"""The student's float network through torch-tensorrt: a column of the benchmark, beside our own
-engines.
+"""The student's float network through torch-tensorrt: a column of the benchmark beside engines.
 
-``torch_tensorrt.dynamo.compile`` (2.14) takes an exported program on a CUDA device; the layers'
-types are the module's, so float16 is a module that was cast. int8 is no column of it: it reads
-NVIDIA modelopt's quantizers, not torchao's. The compiled network has the shape of a runner
+``torch_tensorrt.dynamo.compile`` (2.14) takes an exported program on a CUDA device; the layers have
+the module's types, so float16 is a module that was cast. int8 is no column of it: it reads NVIDIA
+modelopt's quantizers, not torchao's. The compiled network has the shape of a runner
 (runtime.backends.Runner), and torch stays out of ``runtime/``.
 
-Not run by this project: torch-tensorrt 2.14 wants an older torch and NVIDIA's libraries, and no GPU
-    was at hand. The calls
-follow the published signature; the logic is tested with a stand-in (tests named
-``..._logic_without_gpu``).
+Not run by this project: torch-tensorrt 2.14 needs an older torch and NVIDIA's libraries. The calls
+follow the published signature; the tests use a stand-in for it.
 
     python -m export.tensorrt.torch_tensorrt work/runs/NAME --precision fp16 --seconds 5
 """
@@ -32,10 +29,11 @@ import torch
 from torch import nn
 
 from compress.engine.errors import Clip2EdgeError, ExportError, MissingExtraError
+from export.onnx.convert import brief
+from export.onnx.graph import OUTPUT
 from runtime.bench import latency
 from runtime.errors import BackendError, EdgeError
 
-OUTPUT = "logits"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
@@ -55,9 +53,7 @@ class TorchTensorRTRunner:
         self.versions = {"torch": torch.__version__, "torch_tensorrt": version}
 
     def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
-        """``logits`` (B, K) float32 of normalized images (B, 3, S, S) float32; copies to and from
-        the GPU included.
-        """
+        """``logits`` (B, K) float32 of normalized images (B, 3, S, S) float32, copies included."""
         return self.run_all(images, (output,))[output]
 
     def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
@@ -68,20 +64,18 @@ class TorchTensorRTRunner:
         """
         if list(outputs) != [OUTPUT]:
             raise BackendError("no such output", got=", ".join(outputs), expected=OUTPUT)
-        if images.ndim != 4 or images.shape[1:] != (3, self.input_size, self.input_size):
-            raise BackendError(
-                "images", got=images.shape, expected=f"(B, 3, {self.input_size}, {self.input_size})"
-            )
+        size = self.input_size
+        if images.ndim != 4 or images.shape[1:] != (3, size, size):
+            raise BackendError("images", got=images.shape, expected=f"(B, 3, {size}, {size})")
+        if not len(images):
+            return {OUTPUT: np.empty((0, 0), np.float32)}
         parts = []
         with torch.no_grad():
-            for start in range(0, len(images), self.max_batch):
-                part = torch.from_numpy(
-                    np.ascontiguousarray(images[start : start + self.max_batch])
-                )
-                made = self._compiled(part.to(self._device, self._dtype))
-                made = made[0] if isinstance(made, (tuple, list)) else made
-                parts.append(made.float().cpu().numpy())  # waits for the device
-        return {OUTPUT: np.concatenate(parts) if parts else np.empty((0, 0), np.float32)}
+            for batch in torch.from_numpy(np.ascontiguousarray(images)).split(self.max_batch):
+                logits = self._compiled(batch.to(self._device, self._dtype))
+                logits = logits[0] if isinstance(logits, (tuple, list)) else logits
+                parts.append(logits.float().cpu().numpy())  # waits for the device
+        return {OUTPUT: np.concatenate(parts)}
 
 
 def compile_student(
@@ -92,7 +86,7 @@ def compile_student(
     max_batch: int = 8,
     device: str = "cuda",
 ) -> TorchTensorRTRunner:
-    """Compiles a float network, wholly: an operator that would stay in torch is an error.
+    """Compiles a float network as a whole: an operator that would stay in torch is an error.
 
     Args:
         module: (B, 3, size, size) -> (B, K), in eval mode; it is not changed.
@@ -119,9 +113,8 @@ def compile_student(
         for name, batch in (("min", 1), ("opt", 1), ("max", max_batch))
     }
     known = inspect.signature(library.dynamo.compile).parameters
-    typed = (
-        {"use_explicit_typing": True} if "use_explicit_typing" in known else {}
-    )  # always so since 2.13
+    # since 2.13 always typed so
+    typed = {"use_explicit_typing": True} if "use_explicit_typing" in known else {}
     try:
         compiled = library.dynamo.compile(
             program,
@@ -133,7 +126,7 @@ def compile_student(
     except Exception as error:  # torch-tensorrt's errors share no base class of their own
         raise ExportError(
             f"torch-tensorrt cannot compile {type(module).__name__}",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            got=brief(error),
             remedy="use the engine of the bundle's ONNX file (compress export BUNDLE --to "
             "tensorrt)",
         ) from error
@@ -145,9 +138,7 @@ def compile_student(
 def exported(
     module: nn.Module, size: int, dtype: torch.dtype, max_batch: int, device: str
 ) -> torch.export.ExportedProgram:
-    """The exported program of a copy of ``module`` in ``dtype`` on ``device``; batch
-    1..``max_batch`` is dynamic.
-    """
+    """The exported program of a copy of ``module``; batch 1..``max_batch`` is dynamic."""
     moved = copy.deepcopy(module).to(device, dtype).eval()
     example = torch.zeros((2, 3, size, size), dtype=dtype, device=device)
     batch = torch.export.Dim("batch", min=1, max=max(2, max_batch))
@@ -158,19 +149,18 @@ def exported(
 def bench(
     run: Path, precisions: Sequence[str], seconds: float, batch: int, device: str = "cuda"
 ) -> list[dict[str, Any]]:
-    """Rows (``LatencyRow.to_json``) of a finished run's student, each precision, interleaved;
-    compute with its copies.
+    """Latency rows of a finished run's student, precisions interleaved; compute with its copies.
 
     Raises:
         ExportError, MissingExtraError: as ``compile_student``.
     """
     from compress.distill.artifact import DistillArtifact
 
-    if not (run / "distill").exists():
-        raise ExportError(
-            "not a finished run", got=run, expected="a folder with a student in distill/"
-        )
-    student = DistillArtifact(run / "distill").student()
+    folder = run / "distill"
+    if not folder.exists():
+        expected = "a folder with a student in distill/"
+        raise ExportError("not a finished run", got=run, expected=expected)
+    student = DistillArtifact(folder).student()
     size = student.spec.input_size
     runners = {
         name: compile_student(student, size, precision=name, max_batch=batch, device=device)
@@ -219,14 +209,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _import(device: str) -> Any:
-    wanted = "torch-tensorrt 2.5 or newer, its own torch, and an NVIDIA GPU"
+    expected = "torch-tensorrt 2.5 or newer, its own torch, and an NVIDIA GPU"
     remedy = (
         "pip install 'clip2edge[torch-trt]' in an environment of its own: it pins "
         "torch; on Jetson take NVIDIA's wheels"
     )
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise MissingExtraError(
-            "torch-tensorrt needs a GPU", got="no CUDA device", expected=wanted, remedy=remedy
+            "torch-tensorrt needs a GPU", got="no CUDA device", expected=expected, remedy=remedy
         )
     try:
         return import_module("torch_tensorrt")
@@ -234,7 +224,7 @@ def _import(device: str) -> Any:
         raise MissingExtraError(
             "torch-tensorrt is not usable here",
             got=f"{type(error).__name__}: {error}",
-            expected=wanted,
+            expected=expected,
             remedy=remedy,
         ) from error
 

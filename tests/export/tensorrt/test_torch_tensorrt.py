@@ -89,7 +89,7 @@ def images(count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-6), ("fp16", 2e-2)])
-def test_it_computes_what_the_network_computes_logic_without_gpu(
+def test_it_computes_what_the_network_computes(
     stand: Stand, precision: str, tolerance: float
 ) -> None:
     plain = network()
@@ -104,7 +104,7 @@ def test_it_computes_what_the_network_computes_logic_without_gpu(
     assert runner.versions["torch_tensorrt"] == "2.14.0" and runner.input_size == SIZE
 
 
-def test_wrong_precisions_shapes_and_outputs_are_refused_logic_without_gpu(stand: Stand) -> None:
+def test_wrong_precisions_shapes_and_outputs_are_refused(stand: Stand) -> None:
     with pytest.raises(ExportError, match=r"got int8 · expected fp32, fp16 · int8: use the engine"):
         compile_student(network(), SIZE, precision="int8", device="cpu")
     runner = compile_student(network(), SIZE, device="cpu")
@@ -114,7 +114,7 @@ def test_wrong_precisions_shapes_and_outputs_are_refused_logic_without_gpu(stand
         runner.run(np.zeros((1, 3, 8, 8), np.float32))
 
 
-def test_a_failed_compilation_says_why_logic_without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_compilation_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         sys.modules,
         "torch_tensorrt",
@@ -146,7 +146,7 @@ def test_without_a_gpu_there_is_one_clear_message(
     assert "error: not a finished run" in capsys.readouterr().err
 
 
-def test_bench_gives_rows_of_a_run_logic_without_gpu(
+def test_bench_gives_rows_of_a_run(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     plain = network()
