@@ -10,8 +10,12 @@ import torch.nn.functional as F
 from distill_targets import new_student
 from safetensors.torch import save_file
 
+from compress.distill.first_weights import initialize
+from compress.distill.students import spec_for
+from compress.engine.config import DistillSettings, ImageSettings
 from compress.engine.errors import ConfigError
 from compress.petals.weights import load_student_clip
+from compress.petals.world import training_flowers
 
 
 def test_first_weights_are_never_replaced_silently(tmp_path: Path) -> None:
@@ -47,3 +51,26 @@ def test_the_embedded_small_clip_is_its_own_zero_shot_classifier_at_step_0() -> 
     features = F.normalize(F.linear(student.trunk(images), weights["proj.weight"].float()), dim=-1)
     expected = weights["logit_scale"].float().exp().clamp(max=100) * features @ text.T
     assert torch.allclose(student(images), expected, atol=1e-4)
+
+
+def test_narrower_students_start_as_pruned_small_clips() -> None:
+    flowers = torch.from_numpy(training_flowers(5000, 5064).images).permute(0, 3, 1, 2)
+    pixels = flowers.float() / 127.5 - 1
+    texts = F.normalize(torch.randn(4, 128, generator=torch.Generator().manual_seed(0)), dim=-1)
+    image = ImageSettings(size=32, crop_pct=1.0)
+
+    def features(name: str) -> torch.Tensor:
+        settings = DistillSettings(student=name, init="clip")
+        student = initialize(settings, spec_for(settings, image, 4, 128), texts).eval()
+        with torch.no_grad():
+            out = student.project(student.trunk(pixels))
+        assert out is not None
+        return out
+
+    whole = features("petal_cnn")
+    narrow = ("petal_cnn_w4", "petal_cnn_w8", "petal_cnn_w12")
+    # cosine to the whole trunk's features, on unseen flowers
+    cosines = [float((features(name) * whole).sum(1).mean()) for name in narrow]
+    assert cosines == sorted(cosines) and cosines[-1] > 0.8 and cosines[0] > 0.3
+    assert torch.equal(features("petal_cnn_w8"), features("petal_cnn_w8"))
+    assert load_student_clip()["proj.weight"].shape == (128, 96)

@@ -65,3 +65,10 @@ def test_without_a_measured_speed_fp32_ships() -> None:
     gates, ship = decide(metrics(900, 900), None, INT8)
     assert gates[1].passed is None
     assert ship.precision == "fp32" and "not measured" in ship.reason
+
+
+def test_a_precision_that_the_settings_force_ships_though_a_gate_fails() -> None:
+    gates, ship = decide(metrics(900, 800), speed(3.0), INT8, "int8")
+    assert ship.precision == "int8" and "asked for" in ship.reason and "top-1 lost" in ship.reason
+    assert gates[0].passed is False
+    assert decide(metrics(900, 800), speed(3.0), INT8)[1].precision == "fp32"
