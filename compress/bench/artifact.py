@@ -1,12 +1,13 @@
 """What the bench stage leaves, and the only place that knows its file names.
 
-    accuracy.json     per form: top-1, interval, macro-F1, ECE, per class, confusion, reliability;
-                      paired comparisons; what changed between two forms; top-1 per domain
-    predictions.npz   labels (N,) and the logits (N, K) of every form, float32
-    latency.json      rows with quantiles and energy, speed-ups with intervals, where an image's
-                      time goes, cold starts, the kernels that ran, the host
+    accuracy.json     per model variant: top-1, interval, macro-F1, ECE, per class, confusion,
+                      reliability; paired comparisons; changes between two variants; top-1 per
+                      domain and its mean
+    predictions.npz   labels (N,) and the logits (N, K) of every variant, float32
+    latency.json      rows with quantiles and energy, speed-ups with intervals, the breakdown of an
+                      image's time, cold starts, executed kernels, the host
 
-Unfinished, under ``partial/``: ``<test set>.<form>.<row>.npy``.
+Unfinished, under ``partial/``: ``<test set>.<variant>.<row>.npy``.
 """
 
 from __future__ import annotations
@@ -31,11 +32,16 @@ class Predictions:
 
     Attributes:
         labels: int64 (N,).
-        logits: form -> float32 (N, K).
+        logits: model variant -> float32 (N, K).
     """
 
     labels: NDArray[np.int64]
     logits: Mapping[str, NDArray[np.float32]]
+
+
+def part_path(partial: Path, test_set: str, variant: str, first_row: int) -> Path:
+    """The logits of a part of a test set until the stage is finished."""
+    return partial / f"{test_set}.{variant}.{first_row:08d}.npy"
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,10 @@ class BenchArtifact:
         return (self.folder / PREDICTIONS).is_file()
 
     def predictions(self) -> Predictions:
-        """The answers of every form to the test split."""
+        """The answers of every variant to the test split."""
         with np.load(self.folder / PREDICTIONS, allow_pickle=False) as stored:
-            forms = {name: stored[name] for name in stored.files if name != "labels"}
-            return Predictions(stored["labels"], forms)
+            logits = {name: stored[name] for name in stored.files if name != "labels"}
+            return Predictions(stored["labels"], logits)
 
     def accuracy(self) -> Any:
         """accuracy.json."""

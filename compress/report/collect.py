@@ -1,99 +1,76 @@
-"""Finished stages -> the plain dict that becomes report.json. Nothing is measured here."""
+"""Finished stages -> the content of report.json. Nothing is measured here."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from compress.bench.artifact import BenchArtifact
+from compress.data.artifact import DataArtifact
 from compress.engine.config import Settings
 from compress.engine.store import Artifact
 from compress.engine.versions import versions
 from compress.report import repeat
-from compress.report.model.report import SCHEMA
-from compress.report.wording import headline
+from compress.report.model.report import SCHEMA, parse
+from compress.report.sections.headline import headline
+from export.artifact import ExportArtifact
+from export.bundle.files import PROVENANCE
 
 CONTRACT_METRICS = ("n", "top1", "ci95", "macro_f1", "ece", "nll")
+TEACHER_FACTS = ("params", "image_params", "embed_dim", "input_size", "revision", "license")
+
+Facts = Mapping[str, Any]  # what a stage reports about itself
 
 
 def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, Any]:
-    """Everything report.json says.
+    """The content of report.json.
 
     Args:
         stages: every stage before the report, by name.
+
+    Raises:
+        Clip2EdgeError: a part that does not keep the contract of report.json.
     """
     facts = {name: artifact.facts for name, artifact in stages.items()}
-    accuracy, latency = (
-        read(stages["bench"], "accuracy.json"),
-        read(stages["bench"], "latency.json"),
-    )
-    forms, bench = accuracy["forms"], facts["bench"]
+    files, bench = BenchArtifact(stages["bench"].path), facts["bench"]
+    accuracy, latency = files.accuracy(), files.latency()
+    metrics, speedups = accuracy["forms"], latency["speedups"]
     shipped = f"student_{bench['ship']['precision']}"
-    classes = read(stages["data"], "classes.json")
-    report: dict[str, Any] = {
+    unknown = {"p50": None, "ci95": None}
+    content = {
         "schema": SCHEMA,
         "headline": "",
-        "dataset": {
-            "name": facts["data"]["name"],
-            "classes": len(classes),
-            "shots": facts["data"]["shots"],
-            "train_images": facts["data"]["train_images"],
-            "test_images": facts["data"]["test_images"],
-            "domain": facts["data"].get("domain"),
-            "image_size": settings.image.size,
-            "class_names": [entry["name"] for entry in classes],
-            "skipped": read(stages["data"], "skipped.json"),
-        },
+        "dataset": _dataset(settings, DataArtifact(stages["data"].path), facts["data"]),
         "teacher": {
-            **_chosen(
-                facts["teacher"],
-                "name",
-                "params",
-                "image_params",
-                "embed_dim",
-                "input_size",
-                "revision",
-                "license",
-            ),
-            "top1": forms.get("teacher", {}).get("top1"),
-            "zero_shot_top1": forms.get("teacher_zero_shot", {}).get("top1"),
+            "name": facts["teacher"].get("name"),
+            **_picked(facts["teacher"], *TEACHER_FACTS),
+            "top1": metrics.get("teacher", {}).get("top1"),
+            "zero_shot_top1": metrics.get("teacher_zero_shot", {}).get("top1"),
         },
         "student": {
             "name": settings.distill.student,
-            "params": facts["distill"].get("params"),
-            "init": facts["distill"].get("init"),
+            **_picked(facts["distill"], "params", "init"),
             "shipped": shipped,
         },
-        "synthetic": {
-            "images": facts["generate"].get("images", 0),
-            "per_class": facts["generate"].get("per_class"),
-            "strategy": facts["generate"].get("strategy") or settings.generate.strategy,
-            "generator": facts["generate"].get("generator"),
-            "dropped": facts["label"].get("dropped"),
-            "teacher_agreement": facts["label"].get("teacher_agreement_synthetic"),
-            "diversity": facts["label"].get("diversity_synthetic"),
-            "diversity_real": facts["label"].get("diversity_real"),
-            "domain_gap": facts["label"].get("domain_gap"),
-            "probing": facts["generate"].get("probing"),
-        },
+        "synthetic": _synthetic(settings, facts["generate"], facts["label"]),
         "recipe": _recipe(settings, facts),
-        "accuracy": {name: _chosen(form, *CONTRACT_METRICS) for name, form in forms.items()},
+        "accuracy": {name: _picked(row, *CONTRACT_METRICS) for name, row in metrics.items()},
         "paired": accuracy["paired"],
         "changes": accuracy["changes"],
         "domains": _domains(accuracy),
         "latency": latency["rows"],
         "breakdown": latency.get("breakdown"),
-        "speedup_vs_teacher": _speedup(latency["speedups"], f"{shipped}_vs_teacher", shipped),
-        "speedups": latency["speedups"],
+        "speedup_vs_teacher": {**speedups.get(f"{shipped}_vs_teacher", unknown), "of": shipped},
+        "speedups": speedups,
         "size_bytes": bench["size_bytes"],
         "budgets": [],
         "candidates": [],
         "devices": [],
         "sensitivity": None,
-        "verdicts": {"ship": bench["ship"], "gates": bench["gates"]},
+        "verdicts": _picked(bench, "ship", "gates"),
         "quantization": {
             **facts["quantize"],
             "kernels": latency["kernels"],
@@ -107,9 +84,9 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, Any
             "images_from": facts["export"].get("parity_images_from"),
             "predict": bench["predict_check"],
         },
-        "calibration": {name: form["reliability"] for name, form in forms.items()},
-        "per_class": _per_class(forms),
-        "confusion": {name: _sparse(form["confusion"]) for name, form in forms.items()},
+        "calibration": {name: row["reliability"] for name, row in metrics.items()},
+        "per_class": _per_class(metrics),
+        "confusion": {name: _sparse(row["confusion"]) for name, row in metrics.items()},
         "cold": latency["cold"],
         "timings_s": {name: round(artifact.seconds, 3) for name, artifact in stages.items()},
         "environment": {**latency["environment"], "versions": versions()},
@@ -117,34 +94,49 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, Any
         "states": _states(settings, facts),
         "repeat": repeat.command(settings),
     }
-    report["headline"] = headline(report)
-    return report
+    return {**content, "headline": headline(parse(content))}
 
 
-def read(artifact: Artifact, file: str) -> Any:
-    """A JSON file of a stage."""
-    return json.loads((artifact.path / file).read_text())
-
-
-def _chosen(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def _picked(values: Facts, *names: str) -> dict[str, Any]:
     return {name: values.get(name) for name in names}
 
 
-def _recipe(settings: Settings, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What was chosen to make the student, under the names of the settings and tables."""
+def _dataset(settings: Settings, data: DataArtifact, facts: Facts) -> dict[str, Any]:
+    return {
+        **_picked(facts, "name", "shots", "train_images", "test_images", "domain"),
+        "classes": len(data.classes),
+        "image_size": settings.image.size,
+        "class_names": [entry.name for entry in data.classes],
+        "skipped": list(data.skipped),
+    }
+
+
+def _synthetic(settings: Settings, generated: Facts, labeled: Facts) -> dict[str, Any]:
+    return {
+        "images": generated.get("images", 0),
+        "strategy": generated.get("strategy") or settings.generate.strategy,
+        **_picked(generated, "per_class", "generator", "probing"),
+        "teacher_agreement": labeled.get("teacher_agreement_synthetic"),
+        "diversity": labeled.get("diversity_synthetic"),
+        **_picked(labeled, "dropped", "diversity_real", "domain_gap"),
+    }
+
+
+def _recipe(settings: Settings, facts: Mapping[str, Facts]) -> dict[str, Any]:
+    """The choices behind the student, under the names of the settings and tables."""
     preset, changed = repeat.preset(settings)
     return {
         "preset": preset,
         "preset_changes": changed if preset else None,
         "strategy": facts["generate"].get("strategy") or settings.generate.strategy,
         "objective": facts["distill"].get("objective") or settings.distill.objective,
-        **_chosen(facts["distill"], "terms", "meta", "train", "feature_steps", "steps"),
+        **_picked(facts["distill"], "terms", "meta", "train", "feature_steps", "steps"),
         "teacher_images": facts["label"].get("teacher_images"),
     }
 
 
-def _domains(accuracy: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Accuracy per domain; None where only one was tested."""
+def _domains(accuracy: Facts) -> dict[str, Any] | None:
+    """Accuracy per domain; None if only one was tested."""
     means = accuracy.get("domain_mean")
     if not means:
         return None
@@ -157,36 +149,32 @@ def _domains(accuracy: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _speedup(speedups: Mapping[str, Any], name: str, of: str) -> dict[str, Any]:
-    found = speedups.get(name) or {"p50": None, "ci95": None}
-    return {**found, "of": of}
-
-
-def _per_class(forms: Mapping[str, Any]) -> dict[str, Any]:
-    """Accuracy of every class per form, and how many test images it has."""
-    out: dict[str, Any] = {name: form["per_class"] for name, form in forms.items()}
-    first = next(iter(forms.values()), None)
-    return {"support": [sum(row) for row in first["confusion"]], **out} if first else {}
+def _per_class(metrics: Mapping[str, Facts]) -> dict[str, Any]:
+    """Accuracy of every class per model variant, and the number of its test images."""
+    if not metrics:
+        return {}
+    support = [sum(row) for row in next(iter(metrics.values()))["confusion"]]
+    return {"support": support, **{name: row["per_class"] for name, row in metrics.items()}}
 
 
 def _sparse(matrix: list[list[int]]) -> list[list[int]]:
     """The cells of a confusion matrix that are not zero: ``[true, predicted, count]``."""
     table = np.asarray(matrix)
-    return [[int(t), int(p), int(table[t, p])] for t, p in np.argwhere(table)]
+    return [[int(true), int(seen), int(table[true, seen])] for true, seen in np.argwhere(table)]
 
 
 def _provenance(stages: Mapping[str, Artifact]) -> dict[str, Any]:
-    """What the bundle says of its origins, and the content hash of every stage."""
-    file: Path = stages["export"].path / "bundle" / "provenance.json"
-    told = json.loads(file.read_text()) if file.exists() else {}
-    return {**told, "content": {name: artifact.content for name, artifact in stages.items()}}
+    """The bundle's provenance, and the content hash of every stage."""
+    file = ExportArtifact(stages["export"].path).bundle / PROVENANCE
+    known = json.loads(file.read_text()) if file.exists() else {}
+    return {**known, "content": {name: artifact.content for name, artifact in stages.items()}}
 
 
-def _states(settings: Settings, facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _states(settings: Settings, facts: Mapping[str, Facts]) -> list[str]:
     """What was skipped, replaced or could not be checked, in the stages' own words."""
     out = list(settings.notes)
-    for name in facts:
+    for stage in facts.values():
         for field in ("notes", "states"):
-            told = facts[name].get(field) or []
-            out += [told] if isinstance(told, str) else [str(line) for line in told]
+            lines = stage.get(field) or []
+            out += [lines] if isinstance(lines, str) else map(str, lines)
     return list(dict.fromkeys(out))

@@ -1,6 +1,4 @@
-"""bench.json files of other devices -> report.json["devices"]. A file is believed only where it
-measured this very bundle.
-"""
+"""bench.json files of other devices -> report.json["devices"], if they measured this bundle."""
 
 from __future__ import annotations
 
@@ -9,18 +7,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from compress.engine.errors import BenchFileError
 from compress.engine.store import sha256_file
-from compress.report.model.device import Device
+from compress.report.model.device import ReportDevice
 from compress.report.model.report import refusal
 from compress.report.sections.devices import device_name
 from runtime.bench import file as bench_file
+from runtime.bundle import MANIFEST
 from runtime.errors import EdgeError
 
 WINDOWS = 240  # of a sustained run that are kept
 DIGITS = 5  # significant ones of a kept quantile: finer than any clock here repeats
+
+DEVICE = TypeAdapter(ReportDevice)
 
 
 def merge(report: Mapping[str, Any], files: Iterable[Path], bundle: Path) -> dict[str, Any]:
@@ -32,8 +33,7 @@ def merge(report: Mapping[str, Any], files: Iterable[Path], bundle: Path) -> dic
     Raises:
         BenchFileError: an unreadable file, or one that measured another bundle.
     """
-    manifest = bundle / "manifest.json"
-    files = list(files)
+    manifest, files = bundle / MANIFEST, list(files)
     if files and not manifest.is_file():
         raise BenchFileError(
             "there is no bundle to compare the measurements with",
@@ -41,15 +41,13 @@ def merge(report: Mapping[str, Any], files: Iterable[Path], bundle: Path) -> dic
             expected="the run's bundle folder",
             remedy="run this where the run was built, or copy its bundle folder beside report.json",
         )
-    known = {_run_of(device): device for device in report.get("devices", [])}
+    known = {_run_of(DEVICE.validate_python(plain)): plain for plain in report.get("devices", [])}
     for file in files:
-        device = shortened(read(file))
+        plain = read(file)
+        device = DEVICE.validate_python(plain)
         check(device, manifest, file)
-        known[_run_of(device)] = device
-    return {
-        **report,
-        "devices": sorted(known.values(), key=lambda d: (device_name(d["host"]), d["started"])),
-    }
+        known[_run_of(device)] = shortened(plain)
+    return {**report, "devices": [known[run] for run in sorted(known)]}
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -59,51 +57,48 @@ def read(file: Path) -> dict[str, Any]:
         BenchFileError: not what ``compress bench --out`` writes.
     """
     try:
-        told = bench_file.read(file)
-        Device.model_validate(told)
+        plain = bench_file.read(file)
+        DEVICE.validate_python(plain)
     except EdgeError as error:
         raise BenchFileError(
             error.what, got=error.got, expected=error.expected, remedy=error.remedy
         ) from error
     except ValidationError as error:
-        said = refusal(f"{file} is not a bench.json that a report can show", error)
+        why = refusal(f"{file} is not a bench.json that a report can show", error)
         raise BenchFileError(
-            said.what, got=said.got, expected=said.expected, remedy=said.remedy
+            why.what, got=why.got, expected=why.expected, remedy=why.remedy
         ) from error
-    return told
+    return plain
 
 
-def check(device: Mapping[str, Any], manifest: Path, file: Path) -> None:
+def check(device: ReportDevice, manifest: Path, file: Path) -> None:
     """Refuses measurements of another bundle.
 
     Raises:
         BenchFileError: the manifest, or a file that was timed, is not this run's.
     """
-    own, told = sha256_file(manifest), device["bundle"]["manifest_sha256"]
-    if told != own:
+    own, measured = sha256_file(manifest), device.bundle.manifest_sha256
+    if measured != own:
         raise BenchFileError(
             f"{file} measured another bundle",
-            got=f"{device['bundle']['name']}, manifest sha256 {told[:16]}…",
+            got=f"{device.bundle.name}, manifest sha256 {measured[:16]}…",
             expected=f"{own[:16]}… ({manifest})",
             remedy="copy this run's bundle folder to the device as it is, and run compress "
             "bench there again",
         )
     shipped = {entry["sha256"] for entry in json.loads(manifest.read_text())["files"].values()}
-    for row in device["rows"]:
-        sha = row.get("file_sha256")
-        if row["model"] != "teacher" and sha is not None and sha not in shipped:
+    for row in device.rows:
+        if row.model != "teacher" and row.file_sha256 and row.file_sha256 not in shipped:
             raise BenchFileError(
                 f"{file} timed a file that is not in this bundle",
-                got=f"{row['precision']}, sha256 {sha[:16]}…",
+                got=f"{row.precision}, sha256 {row.file_sha256[:16]}…",
                 expected="one of the files that the manifest lists",
                 remedy="compress verify the bundle on the device",
             )
 
 
 def shortened(device: Mapping[str, Any]) -> dict[str, Any]:
-    """A bench.json as the report keeps it: rounded quantiles of single images, a thinned sustained
-    run.
-    """
+    """A bench.json for report.json: rounded quantiles of single images, fewer windows."""
     rows = []
     for row in device["rows"]:
         kept = dict(row)
@@ -117,5 +112,5 @@ def shortened(device: Mapping[str, Any]) -> dict[str, Any]:
     return {**device, "rows": rows, "sustained": windows}
 
 
-def _run_of(device: Mapping[str, Any]) -> tuple[str, str]:
-    return device_name(device["host"]), device["started"]
+def _run_of(device: ReportDevice) -> tuple[str, str]:
+    return device_name(device.host), device.started

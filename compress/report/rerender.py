@@ -1,7 +1,7 @@
-"""``compress report``: the report of a finished run once more, with what other devices measured.
+"""``compress report``: the report of a finished run once more, with benches of other devices.
 
 Everything comes from report.json; only pictures and curves are read from the stages that the run
-folder links to. What an older version did not write yet, and the stages can tell, is filled in.
+folder links to. Fields that an older version did not write are filled in if the stages have them.
 """
 
 from __future__ import annotations
@@ -10,35 +10,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from compress.bench.stage import changed
+from compress.bench.accuracy import changed
+from compress.bench.artifact import BenchArtifact
 from compress.budgets.judge import rejudged
+from compress.data.artifact import DataArtifact
 from compress.engine.errors import ConfigError
-from compress.engine.runs import RunFolder
 from compress.engine.store import Artifact
 from compress.report.artifact import ReportArtifact
 from compress.report.merge import merge
-from compress.report.model.report import validate
+from compress.report.model.report import Report, parse
 from compress.report.page import Material, render_html, render_markdown
 from compress.report.stage import material
 
-PICTURED = (
-    "data",
-    "generate",
-    "distill",
-    "quantize",
-    "bench",
-)  # stages that the page takes pictures and curves from
+# stages that the page takes pictures and curves from
+PICTURED = ("data", "generate", "distill", "quantize", "bench")
 WITHOUT_PICTURES = (
     "the stages of this run are not at hand: this rendering has no pictures "
     "of images and no training curves"
 )
 
 
-def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -> dict[str, Any]:
-    """Writes report.json, report.md and report.html to ``out`` (default: the run's folder) and
-    returns the report.
+def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -> Report:
+    """Writes report.json, report.md and report.html to ``out`` (default: the run's folder).
 
     Args:
         run: the run's folder: report.json, bundle/, and links to its stages.
@@ -50,31 +43,33 @@ def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -
         BudgetError: a limit in report.json that cannot be read, so that it cannot be judged again.
         Clip2EdgeError: a report.json that does not keep its contract.
     """
-    report = merge(completed(load(run), run), benches, RunFolder(run).bundle)
+    plain = merge(completed(load(run), run), benches, run / "bundle")
     if benches:
-        report = rejudged(report, RunFolder(run).bundle)
-    validate(report)
+        plain = rejudged(plain, run / "bundle")
+    report = shown = parse(plain)
     stages = {name: Artifact(name, run / name, {}, "") for name in PICTURED}
-    at_hand = all(stage.path.is_dir() for stage in stages.values())
-    shown = material(report, stages) if at_hand else Material()
+    if all(stage.path.is_dir() for stage in stages.values()):
+        pictures = material(report, stages)
+    else:
+        pictures = Material()
+        shown = report.model_copy(update={"states": [*report.states, WITHOUT_PICTURES]})
     folder = out or run
     folder.mkdir(parents=True, exist_ok=True)
-    told = report if at_hand else {**report, "states": [*report["states"], WITHOUT_PICTURES]}
-    file = ReportArtifact(folder)
-    file.write_json(report)
-    file.write_pages(render_markdown(told), render_html(told, shown))
+    files = ReportArtifact(folder)
+    files.write_json(plain)
+    files.write_pages(render_markdown(shown), render_html(shown, pictures))
     return report
 
 
 def load(run: Path) -> dict[str, Any]:
-    """The report.json of a run.
+    """The report.json of a run, checked.
 
     Raises:
         ConfigError: there is none, or it is not JSON.
         Clip2EdgeError: it does not keep its contract.
     """
     try:
-        report = ReportArtifact(run).read()
+        plain = ReportArtifact(run).read()
     except FileNotFoundError as error:
         raise ConfigError(
             "this is not the folder of a finished run",
@@ -86,43 +81,31 @@ def load(run: Path) -> dict[str, Any]:
         raise ConfigError(
             "report.json cannot be read", got=f"{run}: {error}", remedy="build the run again"
         ) from error
-    validate(report)
-    return report
+    parse(plain)
+    return plain
 
 
-def completed(report: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    """The report with the fields that its version did not write yet, from the predictions that the
-    run kept.
-    """
-    out = {
-        "candidates": [],
-        "devices": [],
-        "sensitivity": None,
-        "breakdown": None,
-        "changes": {},
-        **report,
-    }
-    predictions = run / "bench" / "predictions.npz"
-    if not out["changes"] and report["accuracy"] and predictions.is_file():
-        with np.load(predictions, allow_pickle=False) as stored:
-            logits = {name: stored[name] for name in stored.files if name != "labels"}
-        out["changes"] = changed(run / "data", logits)
+def completed(plain: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """The report with fields that its version did not write, from the run's predictions."""
+    out = {"candidates": [], "devices": [], "changes": {}, **plain}
+    out = {"sensitivity": None, "breakdown": None, **out}
+    bench = BenchArtifact(run / "bench")
+    if not out["changes"] and plain["accuracy"] and bench.has_predictions:
+        out["changes"] = changed(DataArtifact(run / "data"), bench.predictions().logits)
     return out
 
 
 def add_sensitivity(run: Path, result: Mapping[str, Any]) -> bool:
-    """Puts the result into the run's report.json and renders its pages again; False where the run
-    has no report.
+    """Puts a sensitivity into the run's report and renders it again; False without a report.
 
     Raises:
         Clip2EdgeError: a report.json that does not keep its contract.
     """
-    if not ReportArtifact(run).exists:
+    files = ReportArtifact(run)
+    if not files.exists:
         return False
-    report = load(run)
-    told = {
-        key: value for key, value in result.items() if key not in ("candidates", "schema", "kind")
-    }
-    ReportArtifact(run).write_json({**report, "sensitivity": told})
+    left_out = ("candidates", "schema", "kind")
+    kept = {key: value for key, value in result.items() if key not in left_out}
+    files.write_json({**load(run), "sensitivity": kept})
     rerender(run)
     return True

@@ -2,81 +2,81 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from compress.bench.artifact import BenchArtifact
+from compress.data.artifact import TEST, DataArtifact
+from compress.distill.artifact import DistillArtifact
 from compress.engine.config import Settings
 from compress.engine.stage import StageContext
-from compress.engine.store import Artifact, write_json
+from compress.engine.store import Artifact
 from compress.evaluate.metrics import softmax
+from compress.generate.artifact import GenerateArtifact
+from compress.quantize.artifact import QuantizeArtifact
+from compress.report.artifact import ReportArtifact
 from compress.report.charts.pictures import contact_sheets, turned, worst_mistakes
-from compress.report.collect import collect, read
-from compress.report.model.report import validate
+from compress.report.collect import collect
+from compress.report.model.report import Report, parse
 from compress.report.page import Material, render_html, render_markdown
-
-CURVES = ("distill", "quantize")
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Writes the three files of the report; the facts are its headline and what ships."""
-    report = build_report(ctx.settings, ctx.inputs, ctx.folder)
-    return {
-        "headline": report["headline"],
-        "shipped": report["student"]["shipped"],
-        "schema": report["schema"],
-    }
+    report = parse(build_report(ctx.settings, ctx.inputs, ctx.folder))
+    return {"headline": report.headline, "shipped": report.shipped, "schema": report.schema_}
 
 
 def build_report(
     settings: Settings, stages: Mapping[str, Artifact], folder: Path
 ) -> dict[str, Any]:
-    """Collects the finished stages into report.json, report.md and report.html in ``folder``, and
-    returns the report.
+    """Collects the finished stages into the three files in ``folder``; gives report.json.
 
     Raises:
         Clip2EdgeError: what was collected does not keep the contract of report.json.
     """
-    report = collect(settings, stages)
-    validate(report)
-    write_json(folder / "report.json", report)
-    report = json.loads(
-        (folder / "report.json").read_text()
-    )  # the pages show what the file says, in its order
-    (folder / "report.md").write_text(render_markdown(report))
-    (folder / "report.html").write_text(render_html(report, material(report, stages)))
-    return report
+    files = ReportArtifact(folder)
+    files.write_json(collect(settings, stages))
+    plain = files.read()  # the pages show what the file says, in its order
+    report = parse(plain)
+    files.write_pages(render_markdown(report), render_html(report, material(report, stages)))
+    return plain
 
 
-def material(report: Mapping[str, Any], stages: Mapping[str, Artifact]) -> Material:
+def material(report: Report, stages: Mapping[str, Artifact]) -> Material:
     """The pictures and training histories of the page."""
-    names, data = report["dataset"]["class_names"], stages["data"]
-    shots = np.load(data.path / "shots.npy", mmap_mode="r")
-    synthetic = np.load(stages["generate"].path / "synthetic.npy", mmap_mode="r")
-    shot_labels = [row["label"] for row in read(data, "shots.json")]
-    with (stages["generate"].path / "synthetic.jsonl").open() as lines:
-        made = [int(json.loads(line)["class_id"]) for line in lines]
-    sheets = (
-        contact_sheets(names, shots, shot_labels, synthetic, made)
-        if len(shots) or len(synthetic)
-        else []
+    folders = {name: stage.path for name, stage in stages.items()}
+    data, synthetic = DataArtifact(folders["data"]), GenerateArtifact(folders["generate"])
+    names, shots, tests = report.dataset.class_names, data.shots, data.images(TEST)
+    sheets = []
+    if len(shots) or len(synthetic.images):
+        sheets = contact_sheets(
+            names, shots.pixels, shots.labels, synthetic.images, synthetic.classes
+        )
+    mistakes = []
+    if report.shipped in report.accuracy:
+        predictions = BenchArtifact(folders["bench"]).predictions()
+        teacher = predictions.logits.get("teacher")
+        mistakes = worst_mistakes(
+            names,
+            tests.pixels,
+            tests.keys,
+            predictions.labels,
+            softmax(predictions.logits[report.shipped]),
+            None if teacher is None else teacher.argmax(axis=1),
+        )
+    histories = {
+        "distill": DistillArtifact(folders["distill"]).history(),
+        "quantize": QuantizeArtifact(folders["quantize"]).history(),
+    }
+    flips = report.changes.get("int8_vs_fp32")
+    lost, gained = (flips.right_to_wrong, flips.wrong_to_right) if flips else ((), ())
+    return Material(
+        sheets,
+        mistakes,
+        tests.pixels.shape[1],
+        histories,
+        turned(lost, tests.pixels, tests.keys),
+        turned(gained, tests.pixels, tests.keys),
     )
-
-    mistakes, shipped = [], report["student"]["shipped"]
-    tests = np.load(data.path / "test.npy", mmap_mode="r")
-    keys = [row["key"] for row in read(data, "test.json")]
-    if shipped in report["accuracy"]:
-        with np.load(stages["bench"].path / "predictions.npz", allow_pickle=False) as stored:
-            teacher = stored["teacher"].argmax(axis=1) if "teacher" in stored.files else None
-            mistakes = worst_mistakes(
-                names, tests, keys, stored["labels"], softmax(stored[shipped]), teacher
-            )
-    histories = {stage: read(stages[stage], "history.json") for stage in CURVES}
-    flips = (report.get("changes") or {}).get("int8_vs_fp32", {})
-    lost, gained = (
-        turned(flips.get(way, ()), tests, keys) for way in ("right_to_wrong", "wrong_to_right")
-    )
-    return Material(sheets, mistakes, tests.shape[1], histories, lost, gained)

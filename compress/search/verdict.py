@@ -18,7 +18,7 @@ from compress.search.record import SearchRecord
 from compress.search.survey import LATENCIES
 
 
-def judge_run(built: BaseRun, benches: Sequence[Path] = ()) -> dict[str, Any]:
+def judge_run(built: BaseRun, benches: Sequence[Path] = ()) -> None:
     """Judges a finished run, writes the rows into its report and renders it again.
 
     Raises:
@@ -34,7 +34,7 @@ def judge_run(built: BaseRun, benches: Sequence[Path] = ()) -> dict[str, Any]:
     report["calibrations"] = [vars(calibration) for calibration in calibrations]
     report["budgets"] = judge(limits, gather(report, built.bundle, limits, calibrations))
     file.write_json(report)
-    return rerender(built.folder, benches)
+    rerender(built.folder, benches)
 
 
 def candidates_of(built: BaseRun, report: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

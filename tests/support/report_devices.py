@@ -64,9 +64,10 @@ def row(
 ) -> dict[str, Any]:
     """A latency row of bench.json."""
     curve = quantiles(p50_ms, tail)
-    energy = (
-        None if mj is None else {"mj_per_inference": mj, "watts": mj / p50_ms, "source": source}
-    )
+    energy = None
+    if mj is not None:
+        energy = {"mj_per_inference": mj, "watts": mj / p50_ms, "source": source}
+        energy |= {"idle_watts": None, "seconds": 1.0, "calls": n}
     return {
         "model": model,
         "precision": precision,

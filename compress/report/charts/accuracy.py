@@ -1,7 +1,6 @@
-"""The pictures of the report as inline SVG: plain functions of plain values.
+"""Pictures of accuracy, confidence and training as inline SVG: functions of plain values.
 
-Every drawing carries a sentence for screen readers; what it shows also stands in a table of the
-page.
+Every drawing carries a sentence for screen readers, and a table of the page has the same figures.
 """
 
 from __future__ import annotations
@@ -9,18 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from compress.evaluate.metrics import ReliabilityBin
 from compress.report.charts.labels import Box, free
 from compress.report.charts.svg import Frame, log_ticks, picture, tag, text, ticks, title
-from compress.report.wording import form, milliseconds, percent, seconds, significant, size
+from compress.report.wording import milliseconds, percent, seconds, significant, size, variant
 
 
 @dataclass(frozen=True)
 class Point:
-    """A form in the accuracy-latency plane: p50 in ms, top-1 as a fraction with its interval, file
-    size in bytes.
-    """
+    """A model variant: p50 in ms, top-1 as a fraction with its interval, file size in bytes."""
 
     name: str
     p50_ms: float
@@ -30,11 +27,9 @@ class Point:
 
 
 def accuracy_latency(points: Sequence[Point], width: int = 960, height: int = 400) -> str:
-    """Top-1 against p50 (log), the area of a disc grows with the file: up and to the left is
-    better.
-    """
+    """Top-1 against p50 (log), the area of a disc grows with the file: up left is better."""
     label = "; ".join(
-        f"{form(p.name)} {percent(p.top1)} at {milliseconds(p.p50_ms)}" for p in points
+        f"{variant(p.name)} {percent(p.top1)} at {milliseconds(p.p50_ms)}" for p in points
     )
     frame = Frame(54, 18, width - 18, height - 44)
     speeds = [p.p50_ms for p in points]
@@ -80,12 +75,13 @@ def accuracy_latency(points: Sequence[Point], width: int = 960, height: int = 40
     ):  # what ships is never hidden
         parts.append(_disc(p, x(p.p50_ms), y(p.top1), y(p.ci95[0]), y(p.ci95[1]), largest))
     for p in sorted(points, key=lambda p: -p.top1):
-        told = f"{percent(p.top1)} · {milliseconds(p.p50_ms)} · {size(p.bytes)}"
-        box = free(x(p.p50_ms), y(p.top1), _radius(p.bytes, largest), 6.4 * len(told), taken, frame)
+        words = f"{percent(p.top1)} · {milliseconds(p.p50_ms)} · {size(p.bytes)}"
+        radius = _radius(p.bytes, largest)
+        box = free(x(p.p50_ms), y(p.top1), radius, 6.4 * len(words), taken, frame)
         taken.append(box)
         parts += [
-            text(form(p.name), box[0], box[1] + 13, "name", "start"),
-            text(told, box[0], box[1] + 29, "tick", "start"),
+            text(variant(p.name), box[0], box[1] + 13, "name", "start"),
+            text(words, box[0], box[1] + 29, "tick", "start"),
         ]
     return picture(width, height, f"Accuracy against latency: {label}", *parts)
 
@@ -96,50 +92,47 @@ def significant_tick(value: float) -> float:
     return round(value / power) * power
 
 
-def reliability(table: Sequence[Mapping[str, Any]], name: str, ece: float) -> str:
-    """Accuracy per confidence bin against the diagonal of perfect calibration, above the share of
-    images per bin.
-    """
+def reliability(table: Sequence[ReliabilityBin], name: str, ece: float) -> str:
+    """Accuracy per confidence bin against perfect calibration, above the images per bin."""
     width, height = 320, 340
     frame, below = Frame(40, 14, width - 10, 250), Frame(40, 262, width - 10, 304)
     x, y = frame.x(0, 1), frame.y(0, 1)
-    most = max(row["count"] for row in table) or 1
-    total = sum(row["count"] for row in table)
+    most = max(row.count for row in table) or 1
+    total = sum(row.count for row in table)
     share = below.y(0, most)
     marks = [0.0, 0.25, 0.5, 0.75, 1.0]
     parts = [frame.grid_y(y, marks, lambda v: f"{100 * v:.0f}")]
     for row in table:
-        left, wide = x(row["low"]) + 1, x(row["high"]) - x(row["low"]) - 2
+        left, wide = x(row.low) + 1, x(row.high) - x(row.low) - 2
         parts.append(
             tag(
                 "rect",
                 x=left,
-                y=share(row["count"]),
+                y=share(row.count),
                 width=wide,
-                height=below.bottom - share(row["count"]),
+                height=below.bottom - share(row.count),
                 class_="mass",
             )
         )
-        if row["accuracy"] is None:
+        if row.accuracy is None or row.confidence is None:
             continue
         tip = title(
-            f"confidence {percent(row['low'], 0)} to {percent(row['high'], 0)}: "
-            f"{row['count']} images, "
-            f"accuracy {percent(row['accuracy'])}, mean confidence {percent(row['confidence'])}"
+            f"confidence {percent(row.low, 0)} to {percent(row.high, 0)}: {row.count} images, "
+            f"accuracy {percent(row.accuracy)}, mean confidence {percent(row.confidence)}"
         )
-        high, low = max(row["accuracy"], row["confidence"]), min(row["accuracy"], row["confidence"])
+        high, low = max(row.accuracy, row.confidence), min(row.accuracy, row.confidence)
         bar = tag(
             "rect",
             x=left,
-            y=y(row["accuracy"]),
+            y=y(row.accuracy),
             width=wide,
-            height=frame.bottom - y(row["accuracy"]),
+            height=frame.bottom - y(row.accuracy),
             class_=f"fill {name}",
         )
         gap = tag(
             "rect", x=left, y=y(high), width=wide, height=max(y(low) - y(high), 0.5), class_="gap"
         )
-        parts.append(tag("g", tip, bar, gap, opacity=0.45 if row["count"] < 5 else None))
+        parts.append(tag("g", tip, bar, gap, opacity=0.45 if row.count < 5 else None))
     parts += [
         tag("line", x1=x(0), y1=y(0), x2=x(1), y2=y(1), class_="ideal"),
         text("accuracy, %", frame.left + 6, frame.top + 10, "axis", anchor="start"),
@@ -147,7 +140,7 @@ def reliability(table: Sequence[Mapping[str, Any]], name: str, ece: float) -> st
         text("confidence, %", (frame.left + frame.right) / 2, height - 4, "axis"),
     ]
     label = (
-        f"Reliability of {form(name)}: expected calibration error {percent(ece)} over "
+        f"Reliability of {variant(name)}: expected calibration error {percent(ece)} over "
         f"{total} images"
     )
     return picture(width, height, label, *parts)
@@ -160,7 +153,7 @@ def named(names: Sequence[str]) -> bool:
     return len(names) <= 32 and max(len(name) for name in names) <= 20
 
 
-def confusion(cells: Sequence[Sequence[int]], names: Sequence[str], form_name: str) -> str:
+def confusion(cells: Sequence[Sequence[int]], names: Sequence[str], shown: str) -> str:
     """Heat map, row = true class, column = predicted class; color = share of the row. Wrong cells
     have their own hue.
 
@@ -225,7 +218,7 @@ def confusion(cells: Sequence[Sequence[int]], names: Sequence[str], form_name: s
                 ]
     correct = sum(count for true, predicted, count in cells if true == predicted)
     label = (
-        f"Confusion matrix of {form(form_name)}: {correct} of {sum(rows.values())} images "
+        f"Confusion matrix of {variant(shown)}: {correct} of {sum(rows.values())} images "
         f"on the diagonal, {k} classes"
     )
     return picture(edge, edge, label, *parts, class_="square")
@@ -314,7 +307,7 @@ def _radius(size_bytes: int, largest: int) -> float:
 
 
 def _disc(p: Point, x: float, y: float, low: float, high: float, largest: int) -> str:
-    tip = title(f"{form(p.name)}: {percent(p.top1)}, {milliseconds(p.p50_ms)}, {size(p.bytes)}")
+    tip = title(f"{variant(p.name)}: {percent(p.top1)}, {milliseconds(p.p50_ms)}, {size(p.bytes)}")
     bar = tag(
         "path",
         d=f"M{x:.1f} {low:.1f}V{high:.1f}M{x - 4:.1f} {low:.1f}h8M{x - 4:.1f} {high:.1f}h8",

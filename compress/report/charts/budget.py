@@ -1,8 +1,7 @@
-"""Pictures of what was searched: accuracy against latency or size with the limits drawn, and
-mixtures of int8 and float.
+"""Pictures of the search: accuracy against latency or size with the limits, and mixed models.
 
-A candidate that was trained and measured is filled, one whose cost is only estimated hollow; one
-that was never tested has no accuracy and stands on the rail below the axis.
+A candidate with a measured cost is filled, one with an estimated cost hollow; one that was never
+tested has no accuracy and stands on the rail below the axis.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ RAIL = 34.0  # height of the strip for candidates without accuracy
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A point of the search. ``cost`` in the unit of the axis; ``top1`` None: not tested."""
+class CandidatePoint:
+    """A candidate; ``cost`` in the unit of the axis, ``top1`` None if not tested."""
 
     label: str
     cost: float
@@ -30,9 +29,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Limits:
-    """The budget's lines: the most that may be paid, the least top-1, and where the teacher
-    lies.
-    """
+    """The lines of a picture: highest cost, least top-1, and the teacher's top-1."""
 
     cost: float | None = None
     top1: float | None = None
@@ -40,17 +37,17 @@ class Limits:
 
 
 def pareto(
-    points: Sequence[Candidate],
+    points: Sequence[CandidatePoint],
     limits: Limits,
     axis: str,
     shown: Callable[[float], str],
     width: int = 480,
 ) -> str:
-    """Top-1 against a cost (log): up and to the left is better, the shaded part is outside of the
-    budget.
+    """Top-1 against a cost (log): up and to the left is better, shaded is outside of the budget.
 
     Args:
-        axis: words below the axis. shown: formats a cost.
+        axis: words below the axis.
+        shown: formats a cost.
     """
     height = 340
     scored = [p for p in points if p.top1 is not None]
@@ -102,7 +99,7 @@ def pareto(
         parts.append(
             tag(
                 "circle",
-                title(_told(p, shown)),
+                title(_words(p, shown)),
                 cx=at[0],
                 cy=at[1],
                 r=radius,
@@ -124,11 +121,11 @@ def pareto(
                 "start",
             )
         )
-    spoken = "; ".join(_told(p, shown) for p in points)
+    spoken = "; ".join(_words(p, shown) for p in points)
     return picture(width, height, f"Candidates, top-1 against {axis}: {spoken}", *parts)
 
 
-def _told(p: Candidate, shown: Callable[[float], str]) -> str:
+def _words(p: CandidatePoint, shown: Callable[[float], str]) -> str:
     accuracy = percent(p.top1) if p.top1 is not None else "not tested"
     return (
         f"{p.label}, {p.status}: {accuracy}, {shown(p.cost)}{' (estimate)' if p.estimate else ''}"
@@ -192,10 +189,8 @@ def _ticks_x(x: Scale, values: Sequence[float], frame: Frame, bottom: float) -> 
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """A mixture of int8 and float blocks: how many stay float, p50 in ms (or file size where
-    untimed), top-1.
-    """
+class MixedPoint:
+    """A mixed model; ``cost`` is p50 in ms, or the file's size in MB."""
 
     label: str
     cost: float
@@ -203,8 +198,8 @@ class Mixture:
     chosen: bool
 
 
-def front(points: Sequence[Mixture], axis: str, width: int = 480) -> str:
-    """Top-1 of every mixture against its cost, from all int8 to all float."""
+def front(points: Sequence[MixedPoint], axis: str, width: int = 480) -> str:
+    """Top-1 of every mixed model against its cost, from all int8 to all float."""
     height = 300
     frame = Frame(48, 16, width - 14, height - 44)
     costs, levels = [p.cost for p in points], [p.top1 for p in points]

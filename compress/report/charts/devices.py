@@ -1,6 +1,4 @@
-"""Pictures that compare devices. What was measured is filled; what was estimated is hollow, dashed
-and named.
-"""
+"""Pictures that compare devices: measurements are filled, estimates hollow, dashed and named."""
 
 from __future__ import annotations
 
@@ -11,18 +9,14 @@ from compress.report.charts.svg import Frame, Scale, log_ticks, picture, tag, te
 from compress.report.wording import milliseconds, significant
 
 LETTER, BOLD = 6.5, 7.6  # units of width per character of a tick and of a name
-ROOM, ROOM_NARROW = (
-    190.0,
-    96.0,
-)  # right of the longest line: its value, and a stamp where labels stand beside rows
+# right of the longest line: its value, and on wide pages a stamp
+ROOM, ROOM_NARROW = 190.0, 96.0
 WIDE = 500  # units of width from which labels stand beside their rows
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A form on a device. ``p50_ms`` is measured, or estimated where ``estimate`` says so;
-    ``stamp`` None: VALID.
-    """
+    """A model variant on a device; ``stamp`` is None for VALID."""
 
     label: str
     color: str
@@ -61,15 +55,14 @@ def devices(groups: Mapping[str, Sequence[Mark]], width: int = 960) -> str:
             parts += _mark(mark, x, at, left, wide)
         top += head + step * len(group) + 12
     spoken = "; ".join(
-        f"{name}: {', '.join(f'{m.label} {_value(m)}' for m in group)}"
+        f"{name}: {', '.join(f'{m.label} {_words(m)}' for m in group)}"
         for name, group in groups.items()
     )
     return picture(width, height, f"Devices compared: {spoken}", *parts)
 
 
 def _mark(mark: Mark, x: Scale, at: float, left: float, wide: bool) -> list[str]:
-    spot = x(mark.p50_ms)
-    told = _value(mark)
+    spot, value = x(mark.p50_ms), milliseconds(mark.p50_ms)
     place = (left - 14, at + 4, "tick", "end") if wide else (left, at - 14, "tick", "start")
     parts = [text(_cut(mark.label, left - 14, LETTER) if wide else mark.label, *place)]
     end = spot
@@ -79,10 +72,10 @@ def _mark(mark: Mark, x: Scale, at: float, left: float, wide: bool) -> list[str]
         parts.append(tag("line", x1=end, x2=end, y1=at - 4, y2=at + 4, class_=f"span {mark.color}"))
     class_ = f"hollow {mark.color}" if mark.estimate else f"disc {mark.color}"
     parts.append(
-        tag("circle", title(f"{mark.label}: {told}"), cx=spot, cy=at, r=6.0, class_=class_)
+        tag("circle", title(f"{mark.label}: {_words(mark)}"), cx=spot, cy=at, r=6.0, class_=class_)
     )
-    value, note = milliseconds(mark.p50_ms), "estimate" if mark.estimate else mark.stamp
-    parts.append(text(value, end + 12, at + 4, "told", "start"))
+    note = "estimate" if mark.estimate else mark.stamp
+    parts.append(text(value, end + 12, at + 4, "figure", "start"))
     if note:
         after = (
             (end + 20 + BOLD * len(value), at + 4)
@@ -95,7 +88,7 @@ def _mark(mark: Mark, x: Scale, at: float, left: float, wide: bool) -> list[str]
 
 @dataclass(frozen=True)
 class Bar:
-    """A measured quantity of a form on a device."""
+    """A measured quantity of a model variant on a device."""
 
     device: str
     label: str
@@ -110,10 +103,10 @@ def energy(bars: Sequence[Bar], width: int = 480) -> str:
     parts = []
     for i, bar in enumerate(bars):
         top = i * row + 4
-        told = f"{significant(bar.value)} mJ"
+        value = f"{significant(bar.value)} mJ"
         label = _cut(f"{bar.device} · {bar.label}", width, LETTER)
         length = (width - 100) * bar.value / most
-        tip = title(f"{bar.device}, {bar.label}: {told}")
+        tip = title(f"{bar.device}, {bar.label}: {value}")
         parts += [
             text(label, 0, top + 12, "tick", "start"),
             tag(
@@ -126,7 +119,7 @@ def energy(bars: Sequence[Bar], width: int = 480) -> str:
                 rx=2,
                 class_=f"fill {bar.color}",
             ),
-            text(told, length + 8, top + 30, "told", "start"),
+            text(value, length + 8, top + 30, "figure", "start"),
         ]
     spoken = "; ".join(f"{bar.device}, {bar.label} {significant(bar.value)} mJ" for bar in bars)
     return picture(width, height, f"Energy per inference: {spoken}", *parts)
@@ -172,7 +165,7 @@ def sustained(courses: Sequence[Course], width: int = 480) -> str:
     return picture(width, height, f"Latency under sustained load: {spoken}", *parts)
 
 
-def _value(mark: Mark) -> str:
+def _words(mark: Mark) -> str:
     tail = f", p99 {milliseconds(mark.p99_ms)}" if mark.p99_ms else ""
     kind = " (estimate, not measured)" if mark.estimate else ""
     stamp = f", {mark.stamp}" if mark.stamp else ""

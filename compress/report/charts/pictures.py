@@ -1,21 +1,22 @@
-"""Images inside the page: strips of thumbnails as data URIs, bounded in number and size so that the
-page stays small.
+"""Images inside the page: strips of thumbnails as data URIs, few and small enough for one file.
 
-Small images (up to 64 px) are kept pixel for pixel as PNG and enlarged by the browser; larger ones
-become 96 px JPEG.
+Images up to 64 px stay pixel for pixel, as PNG that the browser enlarges; larger ones become
+96 px JPEG.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from compress.evaluate.changes import Flip
 
 EXACT_EDGE = 64
 THUMB_EDGE = 96
@@ -26,13 +27,12 @@ MISTAKES = 12
 TURNED = 8  # images shown per direction
 
 Pixels = NDArray[np.uint8]
+Labels = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An embedded image: its data URI, its size in CSS pixels, how many images it shows, and what
-    it shows in words.
-    """
+    """A strip of ``count`` images as data URI, its size in CSS pixels, and its text alternative."""
 
     uri: str
     width: int
@@ -43,7 +43,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A class in the contact sheet; ``real`` or ``synthetic`` is None where there are none."""
+    """A class in the contact sheet; ``real`` or ``synthetic`` is None without images."""
 
     name: str
     real: Picture | None
@@ -52,7 +52,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A test image that the shipped form gets wrong."""
+    """A test image that the shipped student gets wrong."""
 
     picture: Picture
     key: str
@@ -67,12 +67,7 @@ class Turned:
     """A test image whose answer quantization changed: before is fp32's, after int8's."""
 
     picture: Picture
-    key: str
-    true: str
-    before: str
-    before_confidence: float
-    after: str
-    after_confidence: float
+    flip: Flip
 
 
 def strip(images: Pixels, alt: str) -> Picture | None:
@@ -107,24 +102,23 @@ def strip(images: Pixels, alt: str) -> Picture | None:
 def contact_sheets(
     names: Sequence[str],
     real: Pixels,
-    real_labels: Sequence[int],
+    real_labels: Labels,
     synthetic: Pixels,
-    synthetic_labels: Sequence[int],
+    synthetic_labels: Labels,
 ) -> list[Sheet]:
     """Real shots beside synthetic images for up to 12 classes, spread evenly over the list of
     classes.
 
     Args:
-        names: the K class names. real, synthetic: uint8 (n, C, C, 3), may be memory-mapped; labels
-            (n,).
+        names: the K class names.
+        real, synthetic: uint8 (n, C, C, 3), may be memory-mapped; their labels (n,).
     """
-    chosen = sorted(
-        {round(i) for i in np.linspace(0, len(names) - 1, min(SHEET_CLASSES, len(names)))}
-    )
+    spread = np.linspace(0, len(names) - 1, min(SHEET_CLASSES, len(names)))
+    chosen = sorted({round(i) for i in spread})
     sheets = []
     for k in chosen:
-        shots = real[np.flatnonzero(np.asarray(real_labels) == k)[:SHEET_REAL]]
-        made = synthetic[np.flatnonzero(np.asarray(synthetic_labels) == k)[:SHEET_SYNTHETIC]]
+        shots = real[np.flatnonzero(real_labels == k)[:SHEET_REAL]]
+        made = synthetic[np.flatnonzero(synthetic_labels == k)[:SHEET_SYNTHETIC]]
         sheets.append(
             Sheet(
                 names[k],
@@ -139,51 +133,43 @@ def worst_mistakes(
     names: Sequence[str],
     images: Pixels,
     keys: Sequence[str],
-    labels: NDArray[np.integer[Any]],
+    labels: Labels,
     probabilities: NDArray[np.floating[Any]],
-    teacher: NDArray[np.integer[Any]] | None,
+    teacher: Labels | None,
 ) -> list[Mistake]:
     """The test images that are wrong with the highest confidence.
 
     Args:
-        images: (N, S, S, 3) uint8. probabilities: (N, K) of the shipped form. teacher: its
-            predicted classes (N,).
+        images: uint8 (N, S, S, 3).
+        probabilities: (N, K) of the shipped student.
+        teacher: its predicted classes (N,).
     """
     predicted = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    confidence = probabilities[wrong, predicted[wrong]]
-    found = []
-    for i in wrong[np.argsort(-confidence, kind="stable")][:MISTAKES]:
-        true, said = names[labels[i]], names[predicted[i]]
-        picture = strip(images[i : i + 1], f"test image of {true}, taken for {said}")
+    mistakes = []
+    for i in wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]:
+        true, answer = names[labels[i]], names[predicted[i]]
+        picture = strip(images[i : i + 1], f"test image of {true}, taken for {answer}")
         assert picture is not None
-        told = None if teacher is None else names[teacher[i]]
-        found.append(
-            Mistake(picture, keys[i], true, said, float(probabilities[i, predicted[i]]), told)
-        )
-    return found
+        reference = None if teacher is None else names[teacher[i]]
+        mistakes.append(Mistake(picture, keys[i], true, answer, float(confidence[i]), reference))
+    return mistakes
 
 
-def turned(flips: Sequence[Mapping[str, Any]], images: Pixels, keys: Sequence[str]) -> list[Turned]:
-    """The first of the changed images that report.json lists.
+def turned(flips: Sequence[Flip], images: Pixels, keys: Sequence[str]) -> list[Turned]:
+    """The first of the flips, with their images.
 
     Args:
-        flips: key, true, before, after and their confidences. images: (N, S, S, 3) uint8, keys:
-            their N names.
+        images: uint8 (N, S, S, 3).
+        keys: their N names.
     """
     rows = {key: i for i, key in enumerate(keys)}
     found = []
-    for flip in [flip for flip in flips if flip["key"] in rows][:TURNED]:
-        at = rows[flip["key"]]
-        picture = strip(
-            images[at : at + 1],
-            f"test image of {flip['true']}: fp32 says {flip['before']}, int8 {flip['after']}",
-        )
+    for flip in [flip for flip in flips if flip.key in rows][:TURNED]:
+        at = rows[flip.key]
+        words = f"test image of {flip.true}: fp32 says {flip.before}, int8 {flip.after}"
+        picture = strip(images[at : at + 1], words)
         assert picture is not None
-        found.append(
-            Turned(
-                picture,
-                **{name: flip[name] for name in Turned.__dataclass_fields__ if name != "picture"},
-            )
-        )
+        found.append(Turned(picture, flip))
     return found

@@ -1,6 +1,4 @@
-"""Pictures of time: how the calls of a series spread, where one image's time goes, and what the
-first one costs.
-"""
+"""Pictures of time: the spread of a series, the parts of one image's time, and the cold start."""
 
 from __future__ import annotations
 
@@ -8,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from compress.report.charts.svg import Frame, log_ticks, picture, tag, text, ticks, title
-from compress.report.wording import form, milliseconds, percent
+from compress.report.wording import milliseconds, percent, variant
 from runtime.bench.latency import FLOORS
 
-#: parts of one image's way, in order, and their words; keys of report.json "breakdown" without
-#: "_ms"
+#: stages of runtime.bench.breakdown, in order, and their words
 PARTS: Mapping[str, str] = {
     "decode": "decode",
     "geometry": "resize and crop",
-    "normalise": "normalise",
+    "normalise": "normalize",
     "compute": "compute",
     "post": "softmax",
 }
@@ -40,7 +37,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Start:
-    """What a form costs before it is warm, in ms; None where it was not measured."""
+    """A model variant before it is warm, in ms; None if not measured."""
 
     name: str
     warm: float | None
@@ -50,14 +47,12 @@ class Start:
 
     def values(self) -> dict[str, float]:
         """What was measured, by the name of its marker."""
-        told = {"warm": self.warm, "first": self.first, "load": self.load, "process": self.process}
-        return {name: value for name, value in told.items() if value}
+        times = {"warm": self.warm, "first": self.first, "load": self.load, "process": self.process}
+        return {name: value for name, value in times.items() if value}
 
 
 def ecdf(curves: Sequence[Curve], width: int = 960, height: int = 330) -> str:
-    """Share of calls that took at most so long, over time (log): steep is steady, a long way to the
-    right is a tail.
-    """
+    """Share of calls over time (log): steep is steady, far to the right is a tail."""
     frame = Frame(54, 18, width - 18, height - 44)
     low, high = min(c.quantiles_ms[0] for c in curves), max(c.quantiles_ms[-1] for c in curves)
     high = max(high, low * 1.3)
@@ -76,7 +71,6 @@ def ecdf(curves: Sequence[Curve], width: int = 960, height: int = 330) -> str:
     for curve in curves:
         points = [(x(value), y(i / 100)) for i, value in enumerate(curve.quantiles_ms)]
         cut = curve.supported
-        told = ", ".join(f"p{i} {milliseconds(curve.quantiles_ms[i])}" for i in MARKED if i <= cut)
         drawn = [tag("polyline", points=_path(points[: cut + 1]), class_=f"ecdf {curve.name}")]
         if cut < 100:
             drawn.append(
@@ -87,20 +81,17 @@ def ecdf(curves: Sequence[Curve], width: int = 960, height: int = 330) -> str:
             for i in MARKED
             if i <= cut
         ]
-        parts.append(tag("g", title(f"{form(curve.name)}: {told} of {curve.n:,} calls"), *drawn))
-    spoken = "; ".join(
-        f"{form(c.name)} "
-        f"{', '.join(f'p{i} {milliseconds(c.quantiles_ms[i])}' for i in MARKED if i <= c.supported)}"
-        for c in curves
-    )
+        tip = title(f"{variant(curve.name)}: {_percentiles(curve)} of {curve.n:,} calls")
+        parts.append(tag("g", tip, *drawn))
+    spoken = "; ".join(f"{variant(curve.name)} {_percentiles(curve)}" for curve in curves)
     return picture(width, height, f"Share of calls by latency: {spoken}", *parts)
 
 
 def breakdown(bars: Mapping[str, Mapping[str, float]], width: int = 960) -> str:
-    """One bar per form, cut into the parts of an image's way.
+    """One bar per model variant, cut into the stages of one image.
 
     Args:
-        bars: form -> part (a key of ``PARTS``) -> ms.
+        bars: model variant -> stage (a key of ``PARTS``) -> ms.
     """
     row, left = 74, 12
     height = row * len(bars) + 34
@@ -111,12 +102,12 @@ def breakdown(bars: Mapping[str, Mapping[str, float]], width: int = 960) -> str:
     shapes = [frame.grid_x(x, ticks(0, most, 5 if width > 500 else 3), lambda v: f"{v:g}")]
     for i, (name, parts) in enumerate(bars.items()):
         top, at = i * row + 8, 0.0
-        shapes.append(text(form(name), left, top + 10, "name", "start"))
+        shapes.append(text(variant(name), left, top + 10, "name", "start"))
         for part, words in PARTS.items():
             spent = parts[part]
             wide = x(at + spent) - x(at)
             tip = title(
-                f"{form(name)}, {words}: {milliseconds(spent)}, "
+                f"{variant(name)}, {words}: {milliseconds(spent)}, "
                 f"{percent(spent / (totals[name] or 1.0), 0)}"
             )
             class_ = f"part {part} {name}"
@@ -141,7 +132,7 @@ def breakdown(bars: Mapping[str, Mapping[str, float]], width: int = 960) -> str:
         shapes.append(text(milliseconds(totals[name]), x(at) + 8, top + 34, "tick", "start"))
     shapes.append(text("ms", width - 40, height - 16, "axis", "start"))
     spoken = "; ".join(
-        f"{form(name)}: "
+        f"{variant(name)}: "
         f"{', '.join(f'{words} {milliseconds(parts[part])}' for part, words in PARTS.items())}"
         for name, parts in bars.items()
     )
@@ -158,14 +149,12 @@ MARKERS: Mapping[str, tuple[str, str]] = {
 
 
 def starts(rows: Sequence[Start], width: int = 960) -> str:
-    """Cold against warm: one line per form over time (log), a marker for each stage of getting
-    warm.
-    """
+    """Cold against warm: one line per model variant over time (log), a marker per stage."""
     step, left = 46, 150 if width > 500 else 12
     name_row = 0 if width > 500 else 18
     step += name_row
-    values = [value for row in rows for value in row.values().values()]
-    low, high = min(values) / 1.6, max(values) * 1.6
+    reach = [value for row in rows for value in row.values().values()]
+    low, high = min(reach) / 1.6, max(reach) * 1.6
     height = step * len(rows) + 66
     frame = Frame(left, 34, width - 18, height - 40)
     x = frame.x(low, high, log=True)
@@ -181,20 +170,20 @@ def starts(rows: Sequence[Start], width: int = 960) -> str:
         shapes.append(tag("path", d=path, transform=f"translate({at:.1f} 13)", class_="marker"))
         shapes.append(text(words, at + 12, 17, "tick", "start"))
     for i, row in enumerate(rows):
-        told, at = row.values(), frame.top + i * step + step / 2 + name_row / 2
+        values, at = row.values(), frame.top + i * step + step / 2 + name_row / 2
         place = (left - 14, at + 4, "end") if not name_row else (left, at - 16, "start")
-        shapes.append(text(form(row.name), place[0], place[1], "name", place[2]))
-        spots = [x(value) for value in told.values()]
+        shapes.append(text(variant(row.name), place[0], place[1], "name", place[2]))
+        spots = [x(value) for value in values.values()]
         shapes.append(
             tag("line", x1=min(spots), x2=max(spots), y1=at, y2=at, class_=f"span {row.name}")
         )
-        for marker, value in told.items():
+        for marker, value in values.items():
             words, path = MARKERS[marker]
-            tip = title(f"{form(row.name)}, {words}: {milliseconds(value)}")
+            tip = title(f"{variant(row.name)}, {words}: {milliseconds(value)}")
             where = f"translate({x(value):.1f} {at:.1f})"
             shapes.append(tag("path", tip, d=path, transform=where, class_=f"disc {row.name}"))
     spoken = "; ".join(
-        f"{form(row.name)}: "
+        f"{variant(row.name)}: "
         f"{', '.join(f'{MARKERS[m][0]} {milliseconds(v)}' for m, v in row.values().items())}"
         for row in rows
     )
@@ -203,3 +192,8 @@ def starts(rows: Sequence[Start], width: int = 960) -> str:
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _percentiles(curve: Curve) -> str:
+    supported = [percent for percent in MARKED if percent <= curve.supported]
+    return ", ".join(f"p{i} {milliseconds(curve.quantiles_ms[i])}" for i in supported)

@@ -1,6 +1,4 @@
-"""The few SVG pieces the plots are made of. Colors are CSS classes: light, dark and print have
-their own.
-"""
+"""The few SVG pieces of the plots. Colors are CSS classes: light, dark and print have their own."""
 
 from __future__ import annotations
 
@@ -104,6 +102,11 @@ def log_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if math.log10(high / low) < 2.4 else (1,)
     return [v for d in decades for m in steps if low <= (v := m * 10.0**d) <= high]
+
+
+def both_widths(draw: Callable[[int], str]) -> list[tuple[str, str]]:
+    """(CSS class, drawing) for wide and for narrow pages."""
+    return [("wide", draw(960)), ("narrow", draw(380))]
 
 
 def _scale(low: float, high: float, start: float, end: float, log: bool) -> Scale:

@@ -1,263 +1,138 @@
 """report.json, the public interface: strict about what is promised, open to what is added later.
 
 ``schema.json`` beside this file is the same contract for readers without Python; a test keeps the
-two equal. ``model_device.py`` holds the parts about speed, devices and budgets.
+two equal. ``python -m compress.report.model.report`` writes it after a change of the model.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError
 
 from compress.engine.errors import Clip2EdgeError
-from compress.report.model.device import (
-    Breakdown,
-    Budget,
-    Candidate,
-    Count,
-    Device,
-    Fraction,
-    Interval,
-    Latency,
-    Part,
-    Sensitivity,
-    Speedup,
+from compress.evaluate.changes import Changes
+from compress.evaluate.comparison import PairedComparison
+from compress.evaluate.metrics import ReliabilityBin
+from compress.report.model.build import (
+    Accuracy,
+    ReportDataset,
+    ReportDomains,
+    ReportEnvironment,
+    ReportParity,
+    ReportProvenance,
+    ReportQuantization,
+    ReportRecipe,
+    ReportStudent,
+    ReportSynthetic,
+    ReportTeacher,
+    Verdicts,
 )
+from compress.report.model.device import ReportDevice, ReportSpeedup
+from compress.report.model.part import Count, Fraction, Part
+from compress.report.model.search import BudgetRow, CandidateRow, ReportSensitivity
+from runtime.bench.breakdown import Breakdown
+from runtime.bench.cold import Cold
+from runtime.bench.latency import COMPUTE, LatencyRow, Ratio
 
 SCHEMA = 1
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 
 
-class Dataset(Part):
-    """What was classified."""
+class PerClass(Part):
+    """Test images of every class; accuracies per model variant are further fields."""
 
-    name: str
-    classes: Annotated[int, Field(ge=1)]
-    shots: Count | Literal["all"]
-    train_images: Count | None = None
-    test_images: Count
-    class_names: list[str]
-    domain: str | None = None
+    __pydantic_extra__: dict[str, list[Fraction | None]] = Field(init=False)
 
+    support: list[Count] = []
 
-class Teacher(Part):
-    """The CLIP model that was compressed; both accuracies are null without test images."""
-
-    name: str
-    params: Count | None
-    top1: Fraction | None
-    zero_shot_top1: Fraction | None
-
-
-class Student(Part):
-    """The small model."""
-
-    name: str
-    params: Count | None
-
-
-class Probe(Part):
-    """A candidate for the generator's settings, scored by the teacher on a small batch."""
-
-    candidate: dict[str, Any]
-    agreement: Fraction | None = None
-    diversity: float | None = None
-    gap: float | None = None
-    score: float | None = None
-    refused: str | None = None  # why nothing could be made to be scored
-
-
-class Probing(Part):
-    """Every candidate, and the row that the bulk was generated with."""
-
-    rows: list[Probe]
-    chosen: Count | None
-
-
-class Synthetic(Part):
-    """The generated training images; distances are 1 - cosine of teacher features."""
-
-    images: Count
-    per_class: Count | None
-    strategy: str
-    diversity: float | None = None
-    diversity_real: float | None = None
-    domain_gap: float | None = None
-    probing: Probing | None = None
-
-
-class Accuracy(Part):
-    """One form of a model on the real test split, measured with the exported file."""
-
-    n: Annotated[int, Field(ge=1)]
-    top1: Fraction
-    ci95: Interval
-    macro_f1: Fraction
-    ece: Fraction
-    nll: Annotated[float, Field(ge=0)]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Accuracy:
-        if not self.ci95[0] <= self.top1 <= self.ci95[1]:
-            raise ValueError(f"top1 {self.top1} must lie inside ci95 {self.ci95}")
-        return self
-
-
-class DomainAccuracy(Part):
-    """One form on the test set of one domain."""
-
-    n: Annotated[int, Field(ge=1)]
-    top1: Fraction
-    ci95: Interval
-
-
-class Domains(Part):
-    """Accuracy per domain and form; the means give every domain the same weight.
-
-    ``own`` is the domain of the shots, and first in ``order``.
-    """
-
-    own: str
-    order: list[str]
-    tests: dict[str, dict[str, DomainAccuracy]]
-    mean_top1: dict[str, Fraction]
-    mean_top1_others: dict[str, Fraction]
-
-
-class Recipe(Part):
-    """How the student was made; ``preset`` is the one that describes the run best."""
-
-    strategy: str
-    objective: str | None
-    preset: str | None
-
-
-class Comparison(Part):
-    """Two forms on the same test images; difference = first minus second."""
-
-    mcnemar_p: Fraction
-    agreement: Fraction
-    difference: Annotated[float, Field(ge=-1, le=1)]
-    ci95: Interval
-
-
-class ClassChange(Part):
-    """One class between two forms: fractions right, images lost and gained, exact McNemar raw and
-    after Holm.
-    """
-
-    name: str
-    n: Annotated[int, Field(ge=1)]
-    first: Fraction
-    second: Fraction
-    difference: Annotated[float, Field(ge=-1, le=1)]
-    lost: Count
-    gained: Count
-    p: Fraction
-    p_holm: Fraction
-
-
-class Flip(Part):
-    """An image whose answer turned; before is the second form's answer, after the first's."""
-
-    key: str
-    true: str
-    before: str
-    after: str
-    before_confidence: Fraction
-    after_confidence: Fraction
-
-
-class Changes(Part):
-    """The first form against the second, class by class and image by image.
-
-    ``needed``: images of one class that have to change in one direction before that class counts as
-        changed.
-    ``classes``: those where an image was lost or gained, out of ``tested``; ``smallest`` is the
-        fewest images of a class.
-    """
-
-    first: str
-    second: str
-    n: Count
-    lost: Count
-    gained: Count
-    moved: Count
-    needed: Count
-    tested: Count
-    smallest: Count
-    classes: list[ClassChange]
-    right_to_wrong: list[Flip]
-    wrong_to_right: list[Flip]
-
-
-class Gate(Part):
-    """One condition behind the verdict."""
-
-    what: str
-    limit: float
-    value: float | None
-    passed: bool | None
-
-
-class Ship(Part):
-    """Which file is the default one here, and why."""
-
-    file: str
-    precision: str
-    reason: str
-
-
-class Verdicts(Part):
-    """What the tool decided from what it measured."""
-
-    ship: Ship
-    gates: list[Gate]
+    def of(self, variant: str) -> list[Fraction | None]:
+        """Accuracy of every class, None without test images; empty for an unknown variant."""
+        return self.__pydantic_extra__.get(variant, [])
 
 
 class Report(Part):
-    """The whole of report.json."""
+    """The whole of report.json. Keys of its mappings are model variants ("student_int8")."""
 
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False, title="clip2edge report")
+    model_config = ConfigDict(title="clip2edge report")
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
     headline: str
-    dataset: Dataset
-    teacher: Teacher
-    student: Student
-    synthetic: Synthetic
+    dataset: ReportDataset
+    teacher: ReportTeacher
+    student: ReportStudent
+    synthetic: ReportSynthetic
     accuracy: dict[str, Accuracy]
-    paired: dict[str, Comparison]
+    paired: dict[str, PairedComparison]
     changes: dict[str, Changes] = {}
-    domains: Domains | None = None
-    recipe: Recipe | None = None
-    latency: list[Latency]
+    domains: ReportDomains | None = None
+    recipe: ReportRecipe | None = None
+    latency: list[LatencyRow]
     breakdown: dict[str, Breakdown] | None = None
-    speedup_vs_teacher: Speedup
+    speedup_vs_teacher: ReportSpeedup
+    speedups: dict[str, Ratio] = {}
     size_bytes: dict[str, Count]
-    budgets: list[Budget]
-    candidates: list[Candidate] = []
-    devices: list[Device] = []
-    sensitivity: Sensitivity | None = None
+    budgets: list[BudgetRow]
+    candidates: list[CandidateRow] = []
+    devices: list[ReportDevice] = []
+    sensitivity: ReportSensitivity | None = None
     verdicts: Verdicts
+    quantization: ReportQuantization = ReportQuantization()
+    parity: ReportParity = ReportParity()
+    calibration: dict[str, list[ReliabilityBin]] = {}
+    per_class: PerClass = PerClass()
+    confusion: dict[str, list[tuple[Count, Count, Count]]] = {}
+    cold: dict[str, Cold] = {}
     timings_s: dict[str, Annotated[float, Field(ge=0)]]
-    environment: dict[str, Any]
-    provenance: dict[str, Any]
+    environment: ReportEnvironment
+    provenance: ReportProvenance
     states: list[str]
     repeat: str
 
+    @property
+    def shipped(self) -> str:
+        """The model variant that is the bundle's default."""
+        return self.student.shipped
 
-def validate(report: dict[str, Any]) -> None:
-    """Checks a report against the contract.
+    def compute_row(
+        self, variant: str, *, batch: int = 1, threads: int | None = None
+    ) -> LatencyRow | None:
+        """The compute row of a variant, by default on the fewest threads."""
+        rows = [
+            row
+            for row in self.latency
+            if (variant_of(row), row.batch, row.includes) == (variant, batch, COMPUTE)
+            and threads in (None, row.threads)
+        ]
+        return min(rows, key=lambda row: row.threads, default=None)
+
+    def p50_ms(self, variant: str) -> float | None:
+        """The compute p50 of one image on the fewest threads."""
+        row = self.compute_row(variant)
+        return row.p50_ms if row else None
+
+
+def variant_of(row: LatencyRow) -> str:
+    """The model variant of a row: "teacher", or "student_int8" for precision "int8"."""
+    return "teacher" if row.model == "teacher" else student_variant(row.precision)
+
+
+def student_variant(precision: str) -> str:
+    """ "int8.trt" -> "student_int8_trt"."""
+    return f"student_{precision.replace('.', '_')}"
+
+
+def parse(report: Mapping[str, object]) -> Report:
+    """The content of report.json as typed values.
 
     Raises:
-        Clip2EdgeError: names the first path that is wrong.
+        Clip2EdgeError: names the first path that does not keep the contract.
     """
     try:
-        Report.model_validate(report)
+        return Report.model_validate(report)
     except ValidationError as error:
         raise refusal("report.json does not keep its contract", error) from error
 
@@ -279,5 +154,5 @@ def json_schema() -> str:
     return json.dumps(Report.model_json_schema(by_alias=True), indent=1, ensure_ascii=False) + "\n"
 
 
-if __name__ == "__main__":  # python -m compress.report.model.report, after a change of the contract
+if __name__ == "__main__":
     SCHEMA_FILE.write_text(json_schema())

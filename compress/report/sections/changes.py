@@ -1,113 +1,109 @@
-"""What quantization changed, in rows and in words: classes that lost, images that turned. From
-report.json alone.
-"""
+"""What quantization changed: classes that lost, and images whose answer turned."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
+from compress.evaluate.changes import LEVEL, Changes, ClassChange
+from compress.report.model.report import Report
 from compress.report.wording import p_value, percent, points
 
 LOSERS = 8  # classes listed per pair
-LEVEL = 0.05
-PAIR = "int8_vs_fp32"
+INT8_VS_FP32, INT8_VS_TEACHER = "int8_vs_fp32", "int8_vs_teacher"
 
 
-def view(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What the templates ask for about changes."""
-    return {
-        "change_sentence": change_sentence(report),
-        "change_rows": change_rows(report, PAIR),
-        "teacher_change_sentence": teacher_sentence(report),
-        "teacher_change_rows": change_rows(report, "int8_vs_teacher"),
-        "flip_sentence": flip_sentence(report),
-    }
+@dataclass(frozen=True)
+class ChangeRow:
+    """Formatted figures of a class before and after."""
+
+    name: str
+    n: int
+    before: str
+    after: str
+    change: str
+    lost: int
+    gained: int
+    p: str
+    p_holm: str
+    significant: bool
 
 
-def change_rows(report: Mapping[str, Any], pair: str) -> list[dict[str, Any]]:
-    """The classes that lost most, and those that gained significantly, of a pair: name, n, before,
-    after, ..., p.
-    """
-    found = (report.get("changes") or {}).get(pair)
-    if not found:
-        return []
-    losers = [row for row in found["classes"] if row["difference"] < 0][:LOSERS]
-    return [_row(row) for row in losers]
+def change_rows(report: Report, pair: str) -> list[ChangeRow]:
+    """The classes that lost most, of a pair."""
+    changes = report.changes.get(pair)
+    losers = [row for row in changes.classes if row.difference < 0] if changes else []
+    return [_row(row) for row in losers[:LOSERS]]
 
 
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": row["name"],
-        "n": row["n"],
-        "before": percent(row["second"], 0),
-        "after": percent(row["first"], 0),
-        "change": points(row["difference"]),
-        "lost": row["lost"],
-        "gained": row["gained"],
-        "p": p_value(row["p"]),
-        "p_holm": p_value(row["p_holm"]),
-        "significant": row["p_holm"] <= LEVEL,
-    }
-
-
-def change_sentence(report: Mapping[str, Any]) -> str:
-    """Whether any class demonstrably lost by quantization."""
-    found = (report.get("changes") or {}).get(PAIR)
-    if not found:
-        return ""
-    return f"Between fp32 and int8, {_moves(found)} {_proof(found)}"
-
-
-def teacher_sentence(report: Mapping[str, Any]) -> str:
-    """The same between the teacher and the int8 student."""
-    found = (report.get("changes") or {}).get("int8_vs_teacher")
-    return f"From the teacher to the int8 student, {_moves(found)} {_proof(found)}" if found else ""
-
-
-def _moves(found: Mapping[str, Any]) -> str:
-    rows = found["classes"]
-    down, up = (
-        sum(row["difference"] < 0 for row in rows),
-        sum(row["difference"] > 0 for row in rows),
+def _row(row: ClassChange) -> ChangeRow:
+    return ChangeRow(
+        name=row.name,
+        n=row.n,
+        before=percent(row.second, 0),
+        after=percent(row.first, 0),
+        change=points(row.difference),
+        lost=row.lost,
+        gained=row.gained,
+        p=p_value(row.p),
+        p_holm=p_value(row.p_holm),
+        significant=row.p_holm <= LEVEL,
     )
-    return f"{down} of {found['tested']} classes lost and {up} gained."
 
 
-def _proof(found: Mapping[str, Any]) -> str:
-    """The classes whose change is more than chance, or what it would have taken."""
-    rows = found["classes"]
-    lost = [row["name"] for row in rows if row["p_holm"] <= LEVEL and row["difference"] < 0]
-    gained = [row["name"] for row in rows if row["p_holm"] <= LEVEL and row["difference"] > 0]
+def change_sentence(report: Report) -> str:
+    """Whether any class demonstrably lost by quantization."""
+    changes = report.changes.get(INT8_VS_FP32)
+    return f"Between fp32 and int8, {_moves(changes)} {_proof(changes)}" if changes else ""
+
+
+def teacher_sentence(report: Report) -> str:
+    """The same between the teacher and the int8 student."""
+    changes = report.changes.get(INT8_VS_TEACHER)
+    if not changes:
+        return ""
+    return f"From the teacher to the int8 student, {_moves(changes)} {_proof(changes)}"
+
+
+def _moves(changes: Changes) -> str:
+    down = sum(row.difference < 0 for row in changes.classes)
+    up = sum(row.difference > 0 for row in changes.classes)
+    return f"{down} of {changes.tested} classes lost and {up} gained."
+
+
+def _proof(changes: Changes) -> str:
+    """The classes whose change is more than chance, or what proof would need."""
+    proven = [row for row in changes.classes if row.p_holm <= LEVEL]
+    lost = [row.name for row in proven if row.difference < 0]
+    gained = [row.name for row in proven if row.difference > 0]
     if not lost and not gained:
-        smallest = found["smallest"]
-        few = "" if smallest >= found["needed"] else f", and some classes have only {smallest}"
+        few = ""
+        if changes.smallest < changes.needed:
+            few = f", and some classes have only {changes.smallest}"
         return (
             "No single class changed significantly (exact McNemar per class, corrected after "
-            "Holm); "
-            f"with {found['tested']} classes, {found['needed']} images of one class would "
+            f"Holm); with {changes.tested} classes, {changes.needed} images of one class would "
             f"have to turn the same way{few}."
         )
-    told = [
+    parts = [
         f"{', '.join(names)} {verb}"
         for names, verb in ((lost, "lost"), (gained, "gained"))
         if names
     ]
-    return f"Significantly (exact McNemar per class, corrected after Holm): {'; '.join(told)}."
+    return f"Significantly (exact McNemar per class, corrected after Holm): {'; '.join(parts)}."
 
 
-def flip_sentence(report: Mapping[str, Any]) -> str:
-    """How many images turned, both ways."""
-    found = (report.get("changes") or {}).get(PAIR)
-    if not found:
+def flip_sentence(report: Report) -> str:
+    """The number of images whose answer turned, both ways."""
+    changes = report.changes.get(INT8_VS_FP32)
+    if not changes:
         return ""
-    if not found["lost"] and not found["gained"]:
+    if not changes.lost and not changes.gained:
         return (
-            f"No test image turned from right to wrong or back; {found['moved']} are wrong "
-            "in both, with another answer."
+            f"No test image turned from right to wrong or back; {changes.moved} are wrong in "
+            "both, with another answer."
         )
     return (
-        f"Of {found['n']:,} test images int8 turned {found['lost']} from right to wrong and "
-        f"{found['gained']} from wrong to "
-        f"right; {found['moved']} are wrong in both, with another answer."
+        f"Of {changes.n:,} test images int8 turned {changes.lost} from right to wrong and "
+        f"{changes.gained} from wrong to right; {changes.moved} are wrong in both, with another "
+        "answer."
     )

@@ -1,396 +1,375 @@
-"""The section "Devices": what ``compress bench`` measured elsewhere, beside the machine of the
-build.
+"""The section "Devices": ``compress bench`` on other devices beside the machine of the build.
 
-Rows and words from report.json alone. An estimate never enters a table of measurements: it has its
-    own kind of mark.
+An estimate never enters a table of measurements: it has its own kind of mark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from compress.evaluate.gates import MAX_DROP_POINTS
-from compress.report import wording
-from compress.report.charts import devices as plots_device
+from compress.report.charts import devices as plots
 from compress.report.charts.devices import Bar, Course, Mark
-from compress.report.wording import ABSENT, form, milliseconds, points, significant, size, times
+from compress.report.charts.svg import both_widths
+from compress.report.model.report import Report, student_variant, variant_of
+from compress.report.wording import (
+    ABSENT,
+    VARIANTS,
+    millijoules,
+    milliseconds,
+    plural,
+    points,
+    significant,
+    size,
+    times,
+    variant,
+)
 from runtime.backends import BACKENDS, Backend
-
-HERE = "where it was built"
-
-
-def view(report: Mapping[str, Any], drawn: bool = True) -> dict[str, Any]:
-    """What the templates ask for about devices; nothing but empty rows for a report of one
-    machine.
-    """
-    from markupsafe import Markup
-
-    merged = bool(report.get("devices"))
-    found: dict[str, Any] = {
-        "device_rows": device_rows(report) if merged else [],
-        "device_sentence": device_sentence(report),
-        "device_count": counted(report) if merged else "",
-        "device_verdicts": device_verdicts(report) if merged else [],
-        "device_states": device_states(report) if merged else [],
-        "estimated": False,
-        "devices": [],
-        "energy_plot": None,
-        "energy_sources": "",
-        "sustained_plot": None,
-    }
-    if not (drawn and merged):
-        return found
-    groups = marks(report)
-    found["devices"] = [
-        (c, Markup(plots_device.devices(groups, w))) for c, w in (("wide", 960), ("narrow", 380))
-    ]
-    found["estimated"] = any(mark.estimate for group in groups.values() for mark in group)
-    bars, courses = energy_bars(report), sustained(report)
-    if bars:
-        found["energy_plot"] = Markup(plots_device.energy(bars))
-        found["energy_sources"] = ", ".join(sorted(set(energy_sources(report))))
-    if courses:
-        found["sustained_plot"] = Markup(plots_device.sustained(courses))
-    return found
+from runtime.bench.latency import COMPUTE, LatencyRow, Ratio
+from runtime.bench.sustained import Window
+from runtime.host.telemetry import Host
 
 
-def everywhere(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The machine of the build in the shape of a bench.json, then every merged device."""
-    kernels = report["quantization"]["kernels"]["ran"]
-    here = {
-        "name": device_name(report["environment"]),
-        "here": True,
-        "host": report["environment"],
-        "rows": report["latency"],
-        "speedups": report.get("speedups", {}),
-        "kernels": {"int8": kernels},
-        "mode": "build",
-        "started": None,
-        "states": [],
-        "sustained": None,
-    }
-    others = [
-        {**told, "name": device_name(told["host"]), "here": False}
-        for told in report.get("devices", [])
-    ]
-    names = [told["name"] for told in (here, *others)]
-    for other in others:
-        if names.count(other["name"]) > 1:
-            other["name"] += f" · {other['rows'][0]['backend']}, {_when(other['started'])}"
+@dataclass(frozen=True)
+class Machine:
+    """A device with its measurements; ``occasion`` is the run, or the build."""
+
+    name: str
+    host: Host
+    rows: list[LatencyRow]
+    speedups: Mapping[str, Ratio]
+    kernels: Mapping[str, Mapping[str, int]]
+    occasion: str
+    states: list[str] = field(default_factory=list)
+    sustained: list[Window] | None = None
+
+    def compute_rows(self) -> list[LatencyRow]:
+        """One row per model variant, backend and provider: one image on the fewest threads."""
+        best: dict[tuple[str, str, str], LatencyRow] = {}
+        for row in self.rows:
+            key = (variant_of(row), row.backend, row.provider)
+            if row.includes != COMPUTE or row.batch != 1:
+                continue
+            if key not in best or row.threads < best[key].threads:
+                best[key] = row
+        order = list(VARIANTS)
+        return sorted(best.values(), key=lambda row: order.index(color(variant_of(row))))
+
+    def end_to_end(self, row: LatencyRow) -> LatencyRow | None:
+        """The end-to-end row of the same model and engine, on the nearest number of threads."""
+        alike = [
+            other
+            for other in self.rows
+            if other.includes != COMPUTE
+            and (variant_of(other), other.backend, other.provider)
+            == (variant_of(row), row.backend, row.provider)
+        ]
+        return min(alike, key=lambda other: abs(other.threads - row.threads), default=None)
+
+    def speedup(self, fast: str, slow: str) -> Ratio | None:
+        """The ratio of two model variants that were measured in one run."""
+        short = f"{fast.removeprefix('student_')}_vs_{slow.removeprefix('student_')}"
+        for key, ratio in self.speedups.items():
+            if key.replace(".", "_") in (f"{fast}_vs_{slow}", short):
+                return ratio
+        return None
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """Formatted figures of a model variant on a device; ``first`` opens a device's block."""
+
+    device: str
+    first: bool
+    key: str
+    model: str
+    place: str
+    p50: str
+    p99: str
+    speedup: str
+    whole: str
+    energy: str
+    memory: str
+    stamp: str
+    reason: str
+    host: str
+
+
+@dataclass(frozen=True)
+class DeviceVerdict:
+    """Which file a device should run, and the figures behind it."""
+
+    device: str
+    ships: str
+    rival: str
+    ratio: str
+    ci95: str
+    limit: str
+    points: str
+    kernels: str
+    valid: bool
+
+
+def machines(report: Report) -> list[Machine]:
+    """The machine of the build, then every merged device."""
+    kernels = {"int8": report.quantization.kernels.ran}
+    here = Machine(
+        device_name(report.environment),
+        report.environment,
+        report.latency,
+        report.speedups,
+        kernels,
+        "where it was built",
+    )
+    names = [here.name, *(device_name(device.host) for device in report.devices)]
+    others = []
+    for device in report.devices:
+        name, when = device_name(device.host), _minute(device.started)
+        if names.count(name) > 1:
+            name += f" · {device.rows[0].backend}, {when}"
+        others.append(
+            Machine(
+                name,
+                device.host,
+                device.rows,
+                device.speedups,
+                device.kernels,
+                f"mode {device.mode}, {when}",
+                device.states,
+                device.sustained,
+            )
+        )
     return [here, *others]
 
 
-def counted(report: Mapping[str, Any]) -> str:
-    """How many devices were measured, and in how many runs where these are more."""
-    names = {
-        device_name(host)
-        for host in (report["environment"], *(told["host"] for told in report["devices"]))
-    }
-    runs = len(report["devices"]) + 1
-    devices = f"{len(names)} {'device' if len(names) == 1 else 'devices'}"
-    return devices if runs == len(names) else f"{runs} runs, {devices}"
+def device_count(report: Report) -> str:
+    """The number of devices, and of runs if there are more; empty for the build alone."""
+    if not report.devices:
+        return ""
+    hosts: list[Host] = [report.environment, *(device.host for device in report.devices)]
+    devices = plural(len({device_name(host) for host in hosts}), "device")
+    runs = len(hosts)
+    return devices if devices == plural(runs, "device") else f"{runs} runs, {devices}"
 
 
-def _when(started: str) -> str:
-    """The minute of an ISO time."""
-    return started[:16].replace("T", " ")
-
-
-def device_name(host: Mapping[str, Any]) -> str:
+def device_name(host: Host) -> str:
     """The board, else the processor, with its power mode."""
-    name = (
-        host.get("device")
-        or host.get("gpu")
-        or host.get("cpu")
-        or host.get("arch")
-        or "unnamed device"
-    )
-    return f"{name}, {host['power_mode']}" if host.get("power_mode") else str(name)
+    name = host.device or host.gpu or host.cpu or host.arch or "unnamed device"
+    return f"{name}, {host.power_mode}" if host.power_mode else name
 
 
-def device_form(row: Mapping[str, Any]) -> str:
-    """The form of a row of bench.json, where the student's model is the name of its bundle."""
-    return (
-        "teacher" if row["model"] == "teacher" else f"student_{row['precision'].replace('.', '_')}"
-    )
+def _minute(iso_time: str) -> str:
+    return iso_time[:16].replace("T", " ")
 
 
 def color(name: str) -> str:
-    """The form whose color a form wears: "student_int8_batch1" -> "student_int8"."""
-    known = [known for known in wording.FORMS if name == known or name.startswith(f"{known}_")]
+    """The variant whose color a variant wears: "student_int8_batch1" -> "student_int8"."""
+    known = [known for known in VARIANTS if name == known or name.startswith(f"{known}_")]
     return max(known, key=len, default="student_fp32")
 
 
-def engine(row: Mapping[str, Any]) -> str:
-    """What ran a row: "onnxruntime CPU"."""
-    provider = str(row.get("provider") or "").removesuffix("ExecutionProvider")
-    return (
-        str(row["backend"])
-        if provider.lower() in ("", row["backend"])
-        else f"{row['backend']} {provider}"
+def engine(row: LatencyRow) -> str:
+    """The engine of a row: "onnxruntime CPU"."""
+    provider = row.provider.removesuffix("ExecutionProvider")
+    return row.backend if provider.lower() in ("", row.backend) else f"{row.backend} {provider}"
+
+
+def place(row: LatencyRow) -> str:
+    """Where a row ran: "onnxruntime CPU, 1 thread"."""
+    return f"{engine(row)}, {plural(row.threads, 'thread')}"
+
+
+def device_rows(report: Report) -> list[DeviceRow]:
+    """One row per device and model variant; empty without merged devices."""
+    if not report.devices:
+        return []
+    return [
+        _device_row(machine, row, i == 0)
+        for machine in machines(report)
+        for i, row in enumerate(machine.compute_rows())
+    ]
+
+
+def _device_row(machine: Machine, row: LatencyRow, first: bool) -> DeviceRow:
+    name = variant_of(row)
+    speedup, whole = machine.speedup(name, "teacher"), machine.end_to_end(row)
+    return DeviceRow(
+        device=machine.name,
+        first=first,
+        key=color(name),
+        model=variant(name),
+        place=place(row),
+        p50=milliseconds(row.p50_ms),
+        p99=milliseconds(row.p99_ms),
+        speedup="1×" if name == "teacher" else times(speedup.p50 if speedup else None),
+        whole=milliseconds(whole.p50_ms if whole else None),
+        energy=millijoules(row.energy.mj_per_inference if row.energy else None),
+        memory=size(row.peak_rss_bytes),
+        stamp=row.verdict,
+        reason=row.reason,
+        host=_host_line(machine) if first else "",
     )
 
 
-def place(row: Mapping[str, Any]) -> str:
-    """Where a row ran: "onnxruntime CPU, 1 thread"."""
-    return f"{engine(row)}, {row['threads']} {'thread' if row['threads'] == 1 else 'threads'}"
-
-
-def _compute(told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The compute rows of one image, one per form, backend and provider: the one with the fewest
-    threads.
-    """
-    best: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in told["rows"]:
-        if row["includes"] != wording.COMPUTE or row["batch"] != 1:
-            continue
-        key = (device_form(row), row["backend"], str(row.get("provider")))
-        if key not in best or row["threads"] < best[key]["threads"]:
-            best[key] = row
-    order = list(wording.FORMS)
-    return sorted(best.values(), key=lambda row: order.index(color(device_form(row))))
-
-
-def device_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per device and form; ``first`` opens a device's block."""
-    out = []
-    for told in everywhere(report):
-        for i, row in enumerate(_compute(told)):
-            name = device_form(row)
-            found = speedup(told, name, "teacher")
-            whole = _end_to_end(told, row)
-            energy = row.get("energy") or {}
-            out.append(
-                {
-                    "device": told["name"],
-                    "here": told["here"],
-                    "first": i == 0,
-                    "key": color(name),
-                    "form": form(name),
-                    "place": place(row),
-                    "p50": milliseconds(row["p50_ms"]),
-                    "p99": milliseconds(row["p99_ms"]),
-                    "calls": row["n"],
-                    "speedup": "1×"
-                    if name == "teacher"
-                    else times(found["p50"])
-                    if found
-                    else ABSENT,
-                    "whole": milliseconds(whole["p50_ms"]) if whole else ABSENT,
-                    "energy": millijoules(energy.get("mj_per_inference")),
-                    "memory": size(row.get("peak_rss_bytes")),
-                    "stamp": row["verdict"],
-                    "reason": row.get("reason", ""),
-                    "host": host_line(told) if i == 0 else "",
-                }
-            )
-    return out
-
-
-def _end_to_end(told: Mapping[str, Any], row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    alike = [
-        other
-        for other in told["rows"]
-        if other["includes"] != wording.COMPUTE
-        and device_form(other) == device_form(row)
-        and (other["backend"], other.get("provider")) == (row["backend"], row.get("provider"))
+def _host_line(machine: Machine) -> str:
+    """The conditions of a device's figures."""
+    host, row = machine.host, machine.rows[0] if machine.rows else None
+    clocks = [mhz for mhz in row.clock_mhz if mhz] if row else []
+    heat = [celsius for celsius in row.temperature_c if celsius] if row else []
+    versions = {name: value for row in machine.rows for name, value in row.versions.items()}
+    parts = [
+        host.cpu if host.device else None,
+        f"{host.cores_usable} cores" if host.cores_usable else None,
+        f"{clocks[-1]:,.0f} MHz" if clocks else None,
+        f"{heat[-1]:.0f} °C" if heat else None,
+        f"governor {host.governor}" if host.governor else None,
+        ", ".join(f"{name} {value}" for name, value in versions.items()),
+        machine.occasion,
     ]
-    return min(alike, key=lambda other: abs(other["threads"] - row["threads"]), default=None)
+    return " · ".join(part for part in parts if part)
 
 
-def speedup(told: Mapping[str, Any], fast: str, slow: str) -> Mapping[str, Any] | None:
-    """How many times faster a form is than another on the device, measured in one run; None where
-    it was not.
-    """
-    short = f"{fast.removeprefix('student_')}_vs_{slow.removeprefix('student_')}"
-    for key, found in told["speedups"].items():
-        if key.replace(".", "_") in (f"{fast}_vs_{slow}", short) and found.get("p50"):
-            return dict(found)
-    return None
-
-
-def millijoules(value: float | None) -> str:
-    """0.4123 -> "0.412 mJ"."""
-    return ABSENT if value is None else f"{significant(value)}{wording.NARROW}mJ"
-
-
-def marks(report: Mapping[str, Any]) -> dict[str, list[Mark]]:
-    """Device -> its marks: what was measured, then estimates for devices that nobody measured."""
+def marks(report: Report) -> dict[str, list[Mark]]:
+    """Device -> its marks: measurements, then estimates for devices without any."""
     groups: dict[str, list[Mark]] = {}
-    for told in everywhere(report):
-        rows = [row for row in _compute(told) if row["p50_ms"]]
+    for machine in machines(report):
+        rows = [row for row in machine.compute_rows() if row.p50_ms]
         several = len({engine(row) for row in rows}) > 1
-        group = [
-            Mark(
-                f"{form(device_form(row))}{f' · {engine(row)}' if several else ''}",
-                color(device_form(row)),
-                row["p50_ms"],
-                row["p99_ms"],
-                None if row["verdict"] == "VALID" else row["verdict"],
-            )
-            for row in rows
-        ]
-        if group:
-            groups[told["name"]] = group
-    for name, value, what in estimates(report):
-        groups.setdefault(f"{name} (estimate)", []).append(
-            Mark(what, color(report["student"]["shipped"]), value, estimate=True)
-        )
+        if rows:
+            groups[machine.name] = [
+                Mark(
+                    f"{variant(variant_of(row))}{f' · {engine(row)}' if several else ''}",
+                    color(variant_of(row)),
+                    row.p50_ms or 0.0,
+                    row.p99_ms,
+                    None if row.verdict == "VALID" else row.verdict,
+                )
+                for row in rows
+            ]
+    for row in report.budgets:
+        if row.basis == "estimate" and row.unit == "ms" and row.value and row.device:
+            name = student_variant(row.precision) if row.precision else report.shipped
+            mark = Mark(variant(name), color(report.shipped), row.value, estimate=True)
+            groups.setdefault(f"{row.device} (estimate)", []).append(mark)
     return groups
 
 
-def estimates(report: Mapping[str, Any]) -> Iterator[tuple[str, float, str]]:
-    """(device, p50 in ms, form) of budgets that rest on an estimate."""
-    for row in report.get("budgets", []):
-        if (
-            row.get("basis") == "estimate"
-            and row.get("unit") == "ms"
-            and row.get("value")
-            and row.get("device")
-        ):
-            file = (
-                f"student_{row['precision']}"
-                if row.get("precision")
-                else report["student"]["shipped"]
-            )
-            yield row["device"], float(row["value"]), form(file)
+def device_plots(report: Report) -> list[tuple[str, str]]:
+    """Every device's marks, for wide and narrow pages."""
+    groups = marks(report)
+    return both_widths(lambda width: plots.devices(groups, width))
 
 
-def device_sentence(report: Mapping[str, Any]) -> str:
-    """How fast the fastest student is on the fastest and on the slowest device."""
-    if not report.get("devices"):
+def has_estimates(report: Report) -> bool:
+    """Whether a mark is an estimate."""
+    return any(mark.estimate for group in marks(report).values() for mark in group)
+
+
+def device_sentence(report: Report) -> str:
+    """The time of the fastest student on the fastest and on the slowest device."""
+    if not report.devices:
         return ""
-    best = [
-        (min(rows, key=lambda row: row["p50_ms"]), told["name"])
-        for told in everywhere(report)
-        if (
-            rows := [
-                row for row in _compute(told) if row["p50_ms"] and device_form(row) != "teacher"
-            ]
-        )
-    ]
-    (fast, first), (slow, last) = (
-        pick(best, key=lambda pair: pair[0]["p50_ms"]) for pick in (min, max)
-    )
-    least, most = (
-        f"{milliseconds(row['p50_ms'])} on {name}" for row, name in ((fast, first), (slow, last))
-    )
-    files = " and ".join(dict.fromkeys(form(device_form(row)) for row in (fast, slow)))
+    best = []
+    for machine in machines(report):
+        timed = [
+            (row.p50_ms, machine.name, variant(variant_of(row)))
+            for row in machine.compute_rows()
+            if row.p50_ms and variant_of(row) != "teacher"
+        ]
+        best += [min(timed)] if timed else []
+    ends = min(best), max(best)
+    least, most = (f"{milliseconds(p50)} on {name}" for p50, name, _ in ends)
+    files = " and ".join(dict.fromkeys(file for _, _, file in ends))
     return f"With its fastest file, one image takes from {least} to {most} ({files})."
 
 
-def device_verdicts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Which file each device should run: int8 against float in time, kernels, and the accuracy
-    measured at the build.
-    """
+def device_verdicts(report: Report) -> list[DeviceVerdict]:
+    """int8 against float on each device: time, kernels, and the accuracy measured at the build."""
+    if not report.devices:
+        return []
     out = []
-    for told in everywhere(report):
+    for machine in machines(report):
         for name, backend in BACKENDS.items():
-            forms = {device_form(row): row for row in _compute(told) if row["backend"] == name}
-            if {_student(backend.model("int8")), _student(backend.rival)} <= set(forms):
-                out.append(_verdict(report, told, backend, forms))
+            int8, rival = student_variant(backend.model("int8")), student_variant(backend.rival)
+            rows = {variant_of(row): row for row in machine.compute_rows() if row.backend == name}
+            if int8 in rows and rival in rows:
+                out.append(_verdict(report, machine, backend, rows[int8], rows[rival]))
     return out
 
 
-def _student(model: str) -> str:
-    """The form of a model of the bundle: "int8.trt" -> "student_int8_trt"."""
-    return f"student_{model.replace('.', '_')}"
-
-
 def _verdict(
-    report: Mapping[str, Any],
-    told: Mapping[str, Any],
-    backend: Backend,
-    forms: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
-    int8, rival = _student(backend.model("int8")), _student(backend.rival)
-    found, accuracy = speedup(told, int8, rival), report["accuracy"]
-    if found is None and all(forms[name]["p50_ms"] for name in (int8, rival)):
-        # Two medians, no interval.
-        found = {"p50": forms[rival]["p50_ms"] / forms[int8]["p50_ms"], "ci95": None}
-    ran = told["kernels"].get(forms[int8]["precision"]) or {}
-    scores = [accuracy[name]["top1"] for name in (int8, "student_fp32") if name in accuracy]
-    gained = scores[0] - scores[1] if len(scores) == 2 else None
+    report: Report, machine: Machine, backend: Backend, int8: LatencyRow, rival: LatencyRow
+) -> DeviceVerdict:
+    speedup, accuracy = machine.speedup(variant_of(int8), variant_of(rival)), report.accuracy
+    interval = speedup.ci95 if speedup else None
+    ratio = speedup.p50 if speedup else None
+    if ratio is None and int8.p50_ms and rival.p50_ms:
+        ratio = rival.p50_ms / int8.p50_ms  # of two medians: no interval
+    ran = machine.kernels.get(int8.precision) or {}
+    gained = None
+    if variant_of(int8) in accuracy and "student_fp32" in accuracy:
+        gained = accuracy[variant_of(int8)].top1 - accuracy["student_fp32"].top1
     kept = gained is None or 100 * gained >= -MAX_DROP_POINTS - 1e-9
-    reached = found is not None and (found["ci95"] or [0, found["p50"]])[1] >= backend.min_speedup
-    pays = reached and backend.is_quantized(ran) and kept
-    return {
-        "device": told["name"],
-        "ships": form(int8 if pays else rival).removeprefix("student "),
-        "rival": form(rival).removeprefix("student "),
-        "ratio": times(found["p50"]) if found else ABSENT,
-        "ci95": f"{significant(found['ci95'][0])}–{significant(found['ci95'][1])}"
-        if found and found["ci95"]
-        else ABSENT,
-        "limit": times(backend.min_speedup),
-        "points": points(gained),
-        "kernels": kernels(ran, backend.integer_kernels),
-        "valid": all(forms[name]["verdict"] == "VALID" for name in (int8, rival)),
-    }
+    highest = interval[1] if interval else ratio or 0.0
+    pays = kept and backend.is_quantized(ran) and highest >= backend.min_speedup
+    fast, plain = (variant(variant_of(row)).removeprefix("student ") for row in (int8, rival))
+    integer = sum(count for name, count in ran.items() if name in backend.integer_kernels)
+    return DeviceVerdict(
+        device=machine.name,
+        ships=fast if pays else plain,
+        rival=plain,
+        ratio=times(ratio),
+        ci95="–".join(map(significant, interval)) if interval else ABSENT,
+        limit=times(backend.min_speedup),
+        points=points(gained),
+        kernels=f"{integer} of {sum(ran.values())}" if ran else ABSENT,
+        valid=int8.verdict == rival.verdict == "VALID",
+    )
 
 
-def kernels(ran: Mapping[str, int], integer: frozenset[str]) -> str:
-    """ "7 of 18": executed nodes that are integer kernels."""
-    count = sum(value for name, value in ran.items() if name in integer)
-    return f"{count} of {sum(ran.values())}" if ran else ABSENT
-
-
-def energy_bars(report: Mapping[str, Any]) -> list[Bar]:
-    """What sensors told, per device and form."""
+def energy_bars(report: Report) -> list[Bar]:
+    """Measured energy per device and model variant."""
     return [
         Bar(
-            told["name"],
-            form(device_form(row)),
-            color(device_form(row)),
-            float(row["energy"]["mj_per_inference"]),
+            machine.name,
+            variant(variant_of(row)),
+            color(variant_of(row)),
+            row.energy.mj_per_inference,
         )
-        for told in everywhere(report)
-        for row in _compute(told)
-        if (row.get("energy") or {}).get("mj_per_inference") is not None
+        for machine in machines(report)
+        for row in machine.compute_rows()
+        if row.energy
     ]
 
 
-def energy_sources(report: Mapping[str, Any]) -> Iterator[str]:
+def energy_plot(report: Report) -> str:
+    """Energy as bars; empty without a reading."""
+    bars = energy_bars(report)
+    return plots.energy(bars) if bars else ""
+
+
+def energy_sources(report: Report) -> str:
     """The sensors behind the energies."""
-    for told in everywhere(report):
-        yield from (str(row["energy"]["source"]) for row in _compute(told) if row.get("energy"))
+    rows = [row for machine in machines(report) for row in machine.compute_rows()]
+    return ", ".join(sorted({row.energy.source for row in rows if row.energy}))
 
 
-def sustained(report: Mapping[str, Any]) -> list[Course]:
-    """The devices that were kept under load, with at least two windows each."""
-    courses = []
-    for told in everywhere(report):
-        line = [
-            (float(w["t_s"]), float(w["p50_ms"]))
-            for w in told.get("sustained") or []
-            if w.get("p50_ms")
-        ]
-        if len(line) > 1:
-            courses.append(Course(told["name"], line))
-    return courses
+def sustained_plot(report: Report) -> str:
+    """Latency over minutes; empty without a sustained run."""
+    courses = sustained(report)
+    return plots.sustained(courses) if courses else ""
 
 
-def host_line(told: Mapping[str, Any]) -> str:
-    """What a device's figures have to be read with."""
-    host, row = told["host"], told["rows"][0] if told["rows"] else {}
-    clocks = [mhz for mhz in row.get("clock_mhz") or () if mhz]
-    heat = [celsius for celsius in row.get("temperature_c") or () if celsius]
-    versions = {
-        name: value for one in told["rows"] for name, value in (one.get("versions") or {}).items()
-    }
-    listed = [
-        host.get("cpu") if host.get("device") else None,
-        f"{host['cores_usable']} cores" if host.get("cores_usable") else None,
-        f"{clocks[-1]:,.0f} MHz" if clocks else None,
-        f"{heat[-1]:.0f} °C" if heat else None,
-        f"governor {host['governor']}" if host.get("governor") else None,
-        ", ".join(f"{name} {value}" for name, value in versions.items()) or None,
-        f"mode {told['mode']}, {_when(told['started'])}" if told["started"] else HERE,
+def sustained(report: Report) -> list[Course]:
+    """The devices that ran without a pause, with at least two windows each."""
+    return [
+        Course(machine.name, [(window.t_s, window.p50_ms) for window in machine.sustained])
+        for machine in machines(report)
+        if machine.sustained and len(machine.sustained) > 1
     ]
-    return " · ".join(part for part in listed if part)
 
 
-def device_states(report: Mapping[str, Any]) -> list[str]:
+def device_states(report: Report) -> list[str]:
     """What could not be measured on the merged devices, in their own words."""
-    return [f"{told['name']}: {line}" for told in everywhere(report) for line in told["states"]]
+    return [f"{machine.name}: {line}" for machine in machines(report) for line in machine.states]

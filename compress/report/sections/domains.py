@@ -1,14 +1,32 @@
-"""The section "Other domains": accuracy where the shots do not come from, in rows and in words,
-from report.json alone.
-"""
+"""The section "Other domains": accuracy on domains that the shots do not come from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
-from compress.report import wording
-from compress.report.wording import form, interval, percent, points
+from compress.report.model.report import Report
+from compress.report.wording import VARIANTS, interval, percent, points, variant
+
+
+@dataclass(frozen=True)
+class DomainColumn:
+    """A domain, the run's own first; ``shots``: whether the shots come from there."""
+
+    name: str
+    images: int
+    shots: bool
+
+
+@dataclass(frozen=True)
+class DomainRow:
+    """A model variant; cells are (top-1, interval) in the order of the columns."""
+
+    key: str
+    model: str
+    ships: bool
+    cells: list[tuple[str, str]]
+    mean: str
+    others: str
 
 
 def domain_name(name: str) -> str:
@@ -16,77 +34,60 @@ def domain_name(name: str) -> str:
     return name.replace("_", " ")
 
 
-def domain_columns(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One column per domain, the run's own first: name, images, shots (whether they come from
-    there).
-    """
-    found = report.get("domains")
-    if not found:
+def domain_columns(report: Report) -> list[DomainColumn]:
+    """One column per domain, the run's own first."""
+    domains = report.domains
+    if not domains:
         return []
     return [
-        {
-            "name": domain_name(name),
-            "images": next(iter(found["tests"][name].values()))["n"],
-            "shots": name == found["own"] and bool(report["dataset"]["shots"]),
-        }
-        for name in found["order"]
+        DomainColumn(
+            domain_name(name),
+            next(iter(domains.tests[name].values())).n,
+            name == domains.own and bool(report.dataset.shots),
+        )
+        for name in domains.order
     ]
 
 
-def domain_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per form: key, form, ships, cells [(top-1, interval)] in the order of the columns,
-    mean, others.
-    """
-    found = report.get("domains")
-    if not found:
+def domain_rows(report: Report) -> list[DomainRow]:
+    """One row per model variant."""
+    domains = report.domains
+    if not domains:
         return []
-    tests, shipped = [found["tests"][name] for name in found["order"]], report["student"]["shipped"]
+    tests = [domains.tests[name] for name in domains.order]
     return [
-        {
-            "key": name,
-            "form": form(name),
-            "ships": name == shipped,
-            "cells": [
-                (percent(rows[name]["top1"]), interval(rows[name]["ci95"])) for rows in tests
-            ],
-            "mean": percent(found["mean_top1"][name]),
-            "others": percent(found["mean_top1_others"][name]),
-        }
-        for name in wording.FORMS
-        if name in found["mean_top1"]
+        DomainRow(
+            key=name,
+            model=variant(name),
+            ships=name == report.shipped,
+            cells=[(percent(rows[name].top1), interval(rows[name].ci95)) for rows in tests],
+            mean=percent(domains.mean_top1[name]),
+            others=percent(domains.mean_top1_others[name]),
+        )
+        for name in VARIANTS
+        if name in domains.mean_top1
     ]
 
 
-def domain_sentence(report: Mapping[str, Any]) -> str:
-    """Where the shots come from, how far the student falls elsewhere, and how much of that is the
-    teacher's own.
-    """
-    found, shipped = report.get("domains"), report["student"]["shipped"]
-    if not found or shipped not in found["mean_top1"]:
+def domain_sentence(report: Report) -> str:
+    """The student's fall outside the domain of its shots, beside its teacher's."""
+    domains, shipped = report.domains, report.shipped
+    if not domains or shipped not in domains.mean_top1:
         return ""
-    own, tests, others = found["own"], found["tests"], found["order"][1:]
-    count = len(others)
-    here, there = tests[own][shipped]["top1"], found["mean_top1_others"][shipped]
-    weakest = min(others, key=lambda name: tests[name][shipped]["top1"])
-    named = domain_name(own)
-    text = (
-        f"All shots come from {named}. "
-        if report["dataset"]["shots"]
-        else "No real image was trained on. "
-    )
-    text += f"On {named}, {form(shipped)} names {percent(here)} right, "
-    if count > 1:
-        least = f"{domain_name(weakest)} ({percent(tests[weakest][shipped]['top1'])})"
-        text += (
-            f"on the other {count} domains {percent(there)} on average "
-            f"({points(there - here)}), least on {least}."
-        )
-    else:
-        text += f"on {domain_name(weakest)} {percent(there)} ({points(there - here)})."
-    if "teacher" in tests[own]:
-        fall = found["mean_top1_others"]["teacher"] - tests[own]["teacher"]["top1"]
-        text += (
-            f" Its teacher changes by {points(fall)} from {named} to the "
-            f"{'others' if count > 1 else 'other'}."
-        )
+    tests, others, own = domains.tests, domains.order[1:], domain_name(domains.own)
+    here, there = tests[domains.own][shipped].top1, domains.mean_top1_others[shipped]
+    weakest = min(others, key=lambda name: tests[name][shipped].top1)
+    source = f"All shots come from {own}."
+    if not report.dataset.shots:
+        source = "No real image was trained on."
+    fall = f"{percent(there)} on average ({points(there - here)})"
+    elsewhere = f"on the other {len(others)} domains {fall}, least on {domain_name(weakest)} "
+    elsewhere += f"({percent(tests[weakest][shipped].top1)})."
+    if len(others) == 1:
+        elsewhere = f"on {domain_name(weakest)} {percent(there)} ({points(there - here)})."
+    text = f"{source} On {own}, {variant(shipped)} names {percent(here)} right, {elsewhere}"
+    if teacher := tests[domains.own].get("teacher"):
+        change = points(domains.mean_top1_others["teacher"] - teacher.top1)
+        text += f" Its teacher changes by {change} from {own} to the "
+        text += "others." if len(others) > 1 else "other."
     return text

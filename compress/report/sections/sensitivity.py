@@ -1,90 +1,114 @@
-"""The part "Should every block be quantized?": cost and gain per block, and the mixtures of int8
-and float.
+"""The part "Should every block be quantized?": cost and gain per block, and mixed models.
 
-From report.json["sensitivity"] alone. Its accuracy is counted on held-out views of training images,
-never on test images.
+Its accuracy is counted on held-out views of training images, never on test images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
-from compress.report.charts import budget as plots_budget
-from compress.report.charts.budget import Mixture
-from compress.report.wording import ABSENT, NARROW, milliseconds, percent, points, significant, size
+from compress.report.charts import budget as plots
+from compress.report.charts.budget import MixedPoint
+from compress.report.model.report import Report
+from compress.report.model.search import MixedVariant
+from compress.report.wording import (
+    ABSENT,
+    NARROW,
+    milliseconds,
+    percent,
+    plural,
+    points,
+    significant,
+    size,
+)
 
 
-def view(report: Mapping[str, Any], drawn: bool = True) -> dict[str, Any]:
-    """What the templates ask for about mixtures; empty rows where nobody looked."""
-    from markupsafe import Markup
+@dataclass(frozen=True)
+class MixedRow:
+    """Formatted figures of a model with some blocks in float."""
 
-    told = report.get("sensitivity")
-    found: dict[str, Any] = {
-        "mixture_rows": mixture_rows(report),
-        "block_rows": block_rows(report),
-        "mixtures": None,
-    }
-    if drawn and told and len(told["front"]) > 1:
-        timed = all(point["p50_ms"] for point in told["front"])
-        mixed = [
-            Mixture(
-                mixture_name(point, len(told["blocks"])),
-                point["p50_ms"] if timed else point["size_bytes"] / 1e6,
-                point["top1"],
-                i == told["chosen"],
-            )
-            for i, point in enumerate(told["front"])
-        ]
-        found["mixtures"] = Markup(
-            plots_budget.front(mixed, "latency p50, ms" if timed else "file, MB")
+    name: str
+    blocks: str
+    top1: str
+    p50: str
+    size: str
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class BlockRow:
+    """Formatted cost and gain of int8 in a block, with intervals."""
+
+    block: str
+    kept: str
+    drop: str
+    drop_ci95: str
+    saved: str
+    saved_ci95: str
+
+
+def mixed_plot(report: Report) -> str:
+    """Top-1 against time, or size if a variant was not timed; empty below two variants."""
+    found = report.sensitivity
+    if not found or len(found.front) < 2:
+        return ""
+    timed = all(point.p50_ms for point in found.front)
+    drawn = [
+        MixedPoint(
+            mixed_name(point, len(found.blocks)),
+            (timed and point.p50_ms) or point.size_bytes / 1e6,
+            point.top1,
+            i == found.chosen,
         )
-    return found
+        for i, point in enumerate(found.front)
+    ]
+    return plots.front(drawn, "latency p50, ms" if timed else "file, MB")
 
 
-def mixture_name(point: Mapping[str, Any], blocks: int) -> str:
-    """A mixture in words: all int8, 2 blocks float, all float."""
-    count = len(point["float_blocks"])
+def mixed_name(point: MixedVariant, blocks: int) -> str:
+    """A mixed model in words: all int8, 2 blocks float, all float."""
+    count = len(point.float_blocks)
     if count in (0, blocks):
         return "all float" if count else "all int8"
-    return f"{count} {'block' if count == 1 else 'blocks'} float"
+    return f"{plural(count, 'block')} float"
 
 
-def mixture_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per mixture of the front."""
-    told = report.get("sensitivity") or {"front": [], "blocks": [], "chosen": None}
+def mixed_rows(report: Report) -> list[MixedRow]:
+    """One row per mixed model of the front."""
+    found = report.sensitivity
+    if not found:
+        return []
     return [
-        {
-            "name": mixture_name(point, len(told["blocks"])),
-            "blocks": ", ".join(point["float_blocks"]) or ABSENT,
-            "top1": percent(point["top1"]),
-            "p50": milliseconds(point["p50_ms"]),
-            "size": size(point["size_bytes"]),
-            "chosen": i == told["chosen"],
-        }
-        for i, point in enumerate(told["front"])
+        MixedRow(
+            name=mixed_name(point, len(found.blocks)),
+            blocks=", ".join(point.float_blocks) or ABSENT,
+            top1=percent(point.top1),
+            p50=milliseconds(point.p50_ms),
+            size=size(point.size_bytes),
+            chosen=i == found.chosen,
+        )
+        for i, point in enumerate(found.front)
     ]
 
 
-def block_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per block, the most sensitive first: block, points lost in int8, ms saved, their
-    intervals, kept.
-    """
-    told = report.get("sensitivity")
-    rows = sorted(told["blocks"], key=lambda row: -row["drop_points"]) if told else []
+def block_rows(report: Report) -> list[BlockRow]:
+    """One row per block, the most sensitive first."""
+    found = report.sensitivity
+    if not found:
+        return []
     return [
-        {
-            "block": row["block"],
-            "kept": row["kept"],
-            "drop": points(-row["drop_points"] / 100, 2),
-            "drop_ci95": " to ".join(
-                points(-v / 100, 2).partition(NARROW)[0]
-                for v in reversed(row.get("drop_ci95") or ())
+        BlockRow(
+            block=row.block,
+            kept=row.kept,
+            drop=points(-row.drop_points / 100, 2),
+            drop_ci95=" to ".join(
+                points(-value / 100, 2).partition(NARROW)[0]
+                for value in reversed(row.drop_ci95 or ())
             ),
-            "saved": ABSENT if row["saved_ms"] is None else f"{signed(row['saved_ms'])}{NARROW}ms",
-            "saved_ci95": " to ".join(signed(v) for v in row.get("saved_ci95_ms") or ()),
-        }
-        for row in rows
+            saved=ABSENT if row.saved_ms is None else f"{signed(row.saved_ms)}{NARROW}ms",
+            saved_ci95=" to ".join(signed(value) for value in row.saved_ci95_ms or ()),
+        )
+        for row in sorted(found.blocks, key=lambda row: -row.drop_points)
     ]
 
 

@@ -1,232 +1,214 @@
-"""The section "Speed": spread, breakdown and cold start, in rows and in words, from report.json
-alone.
-"""
+"""The section "Speed": spread, breakdown and cold start."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
-from compress.report import wording
-from compress.report.charts import speed as plots_speed
+from compress.report.charts import speed as plots
 from compress.report.charts.speed import PARTS, Curve, Start
-from compress.report.wording import (
-    compute_row,
-    form,
-    milliseconds,
-    p50_of,
-    percent,
-    row_form,
-    size,
-    times,
-)
+from compress.report.charts.svg import both_widths
+from compress.report.model.report import Report, student_variant, variant_of
+from compress.report.wording import ABSENT, VARIANTS, milliseconds, percent, size, times, variant
+from runtime.bench.breakdown import Breakdown
+from runtime.bench.latency import COMPUTE, LatencyRow
 
 TAIL = 1.5  # p99 over p50 that is worth a word
 
 
-def view(report: Mapping[str, Any], drawn: bool = True) -> dict[str, Any]:
-    """What the templates ask for about time."""
-    from markupsafe import Markup
+@dataclass(frozen=True)
+class SeriesRow:
+    """A measured series: its model variant, what its calls contain in words, and the figures."""
 
-    found = {
-        "latency": [
-            {**row, "form": row_form(row), "inside": _inside(row)} for row in report["latency"]
-        ],
-        "stamp_sentence": stamp_sentence(report),
-        "spread_sentence": spread_sentence(report),
-        "breakdown_rows": breakdown_rows(report),
-        "breakdown_sentence": breakdown_sentence(report),
-        "start_rows": start_rows(report),
-        "start_sentence": start_sentence(report),
-        "has_energy": any(row.get("energy") for row in report["latency"]),
-        "ecdf": [],
-        "ecdf_names": [],
-        "breakdown": [],
-        "starts": [],
-    }
-    if not drawn:
-        return found
-    lines, parts, rows = curves(report), shares(report), starts(report)
-    wide_and_narrow: tuple[tuple[str, int], ...] = (("wide", 960), ("narrow", 380))
-    if lines:
-        found["ecdf"] = [
-            (class_, Markup(plots_speed.ecdf(lines, width))) for class_, width in wide_and_narrow
-        ]
-        found["ecdf_names"] = [line.name for line in lines]
-    if parts:
-        found["breakdown"] = [
-            (class_, Markup(plots_speed.breakdown(parts, width)))
-            for class_, width in wide_and_narrow
-        ]
-    if rows:
-        found["starts"] = [
-            (class_, Markup(plots_speed.starts(rows, width))) for class_, width in wide_and_narrow
-        ]
-    return found
+    key: str
+    inside: str
+    row: LatencyRow
 
 
-def curves(report: Mapping[str, Any]) -> list[Curve]:
+@dataclass(frozen=True)
+class BreakdownRow:
+    """Formatted times of one encoded image; ``parts`` are (ms, share)."""
+
+    key: str
+    model: str
+    parts: list[tuple[str, str]]
+    total: str
+    bare: str
+    bare_ci95: str
+    n: int
+
+
+@dataclass(frozen=True)
+class StartRow:
+    """Formatted times of a cold start."""
+
+    key: str
+    model: str
+    imports: str
+    load: str
+    first: str
+    process: str
+    memory: str
+    warm: str
+
+
+def series_rows(report: Report) -> list[SeriesRow]:
+    """Every measured series, in the order of report.json."""
+    return [SeriesRow(variant_of(row), _inside(row), row) for row in report.latency]
+
+
+def curves(report: Report) -> list[Curve]:
     """The compute series of one image at the fewest threads, in the order of tables."""
     rows = [
         row
-        for row in report["latency"]
-        if row["includes"] == wording.COMPUTE and row["batch"] == 1 and row.get("quantiles_ms")
+        for row in report.latency
+        if row.includes == COMPUTE and row.batch == 1 and row.quantiles_ms
     ]
-    least = min((row["threads"] for row in rows), default=1)
-    chosen = {row_form(row): row for row in rows if row["threads"] == least}
+    least = min((row.threads for row in rows), default=1)
+    chosen = {variant_of(row): row for row in rows if row.threads == least}
     return [
-        Curve(name, chosen[name]["quantiles_ms"], chosen[name]["n"])
-        for name in wording.FORMS
+        Curve(name, chosen[name].quantiles_ms or [], chosen[name].n)
+        for name in VARIANTS
         if name in chosen
     ]
 
 
-def spread_sentence(report: Mapping[str, Any]) -> str:
-    """How far the shipped form's slow calls lie from its usual ones."""
-    row = compute_row(report, report["student"]["shipped"])
-    if row is None or not row["p50_ms"] or not row["p99_ms"]:
+def ecdf_plots(report: Report) -> list[tuple[str, str]]:
+    """Share of calls by latency, for wide and narrow pages; empty without quantiles."""
+    lines = curves(report)
+    return both_widths(lambda width: plots.ecdf(lines, width)) if lines else []
+
+
+def spread_sentence(report: Report) -> str:
+    """The distance of the shipped student's slow calls from its median."""
+    row = report.compute_row(report.shipped)
+    if row is None or not row.p50_ms or not row.p99_ms:
         return ""
-    ratio = row["p99_ms"] / row["p50_ms"]
-    name = form(report["student"]["shipped"])
-    weight = (
-        "one call in a hundred takes longer than" if ratio >= TAIL else "99 of 100 calls stay below"
-    )
+    ratio = row.p99_ms / row.p50_ms
+    weight = "one call in a hundred takes longer than"
+    if ratio < TAIL:
+        weight = "99 of 100 calls stay below"
     return (
-        f"Of {row['n']:,} calls of {name}, {weight} {milliseconds(row['p99_ms'])}, "
+        f"Of {row.n:,} calls of {variant(report.shipped)}, {weight} {milliseconds(row.p99_ms)}, "
         f"{times(ratio)} its median."
     )
 
 
-def breakdown_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per form: form, parts [(ms, share)], total, and what was not seen in any part."""
-    rows = []
-    for name, told in broken_down(report).items():
-        spent = {part: told[f"{part}_ms"] for part in PARTS}
-        total, bare = told["end_to_end_ms"], told.get("over_bare")
-        rows.append(
-            {
-                "key": name,
-                "form": form(name),
-                "parts": [
-                    (
-                        milliseconds(v) if v else wording.ABSENT,
-                        percent(v / total if total else None, 0),
-                    )
-                    for v in spent.values()
-                ],
-                "total": milliseconds(total),
-                "bare": f"{bare:.2f}×" if bare else wording.ABSENT,
-                "bare_ci95": "–".join(f"{value:.2f}" for value in told.get("over_bare_ci95") or ()),
-                "n": told["n"],
-            }
+def breakdowns(report: Report) -> dict[str, Breakdown]:
+    """Model variant -> where its time goes."""
+    return {
+        key if key == "teacher" else student_variant(key): value
+        for key, value in (report.breakdown or {}).items()
+    }
+
+
+def breakdown_plots(report: Report) -> list[tuple[str, str]]:
+    """One bar per model variant, for wide and narrow pages."""
+    bars = {name: part.stages_ms for name, part in breakdowns(report).items()}
+    return both_widths(lambda width: plots.breakdown(bars, width)) if bars else []
+
+
+def breakdown_rows(report: Report) -> list[BreakdownRow]:
+    """One row per model variant."""
+    return [
+        BreakdownRow(
+            key=name,
+            model=variant(name),
+            parts=[
+                (
+                    milliseconds(value) if value else ABSENT,
+                    percent(value / part.end_to_end_ms if part.end_to_end_ms else None, 0),
+                )
+                for value in part.stages_ms.values()
+            ],
+            total=milliseconds(part.end_to_end_ms),
+            bare=f"{part.over_bare:.2f}×",
+            bare_ci95="–".join(f"{value:.2f}" for value in part.over_bare_ci95),
+            n=part.n,
         )
-    return rows
+        for name, part in breakdowns(report).items()
+    ]
 
 
-def shares(report: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Form -> part -> ms."""
-    return {
-        name: {part: float(told[f"{part}_ms"]) for part in PARTS}
-        for name, told in broken_down(report).items()
-    }
-
-
-def broken_down(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Form -> its entry in report.json "breakdown", which names students by their precision."""
-    told = report.get("breakdown") or {}
-    return {
-        key if key == "teacher" else f"student_{key.replace('.', '_')}": value
-        for key, value in told.items()
-    }
-
-
-def breakdown_sentence(report: Mapping[str, Any]) -> str:
-    """What the network's share of one image's time is, for the form that ships."""
-    shipped = report["student"]["shipped"]
-    parts = shares(report).get(shipped)
-    if not parts or not sum(parts.values()):
+def breakdown_sentence(report: Report) -> str:
+    """The network's share of one image's time, for the shipped student."""
+    part = breakdowns(report).get(report.shipped)
+    parts = part.stages_ms if part else {}
+    total = sum(parts.values())
+    if not total:
         return ""
-    total, compute = sum(parts.values()), parts["compute"]
-    largest = max(parts, key=lambda part: parts[part])
+    largest = max(parts, key=lambda name: parts[name])
     text = (
-        f"From encoded image to answer, the network takes {percent(compute / total, 0)} of "
-        f"the time of {form(shipped)}"
+        f"From encoded image to answer, the network takes {percent(parts['compute'] / total, 0)} "
+        f"of the time of {variant(report.shipped)}"
     )
-    if largest != "compute":
-        return (
-            f"{text}; {PARTS[largest]} takes most ({percent(parts[largest] / total, 0)}): "
-            "a faster network gains little."
+    if largest == "compute":
+        return f"{text}."
+    share = percent(parts[largest] / total, 0)
+    return f"{text}; {PARTS[largest]} takes most ({share}): a faster network gains little."
+
+
+def start_rows(report: Report) -> list[StartRow]:
+    """One row per model variant."""
+    return [
+        StartRow(
+            key=name,
+            model=variant(name),
+            imports=milliseconds(cold.import_ms),
+            load=milliseconds(cold.load_ms),
+            first=milliseconds(cold.first_ms),
+            process=milliseconds(cold.process_ms),
+            memory=size(cold.peak_rss_bytes),
+            warm=milliseconds(report.p50_ms(name)),
         )
+        for name in VARIANTS
+        if (cold := report.cold.get(name))
+    ]
+
+
+def starts(report: Report) -> list[Start]:
+    """Every model variant that was started in a process of its own."""
+    return [
+        Start(name, report.p50_ms(name), cold.first_ms, cold.load_ms, cold.process_ms)
+        for name in VARIANTS
+        if (cold := report.cold.get(name))
+    ]
+
+
+def start_plots(report: Report) -> list[tuple[str, str]]:
+    """Cold against warm, for wide and narrow pages."""
+    rows = starts(report)
+    return both_widths(lambda width: plots.starts(rows, width)) if rows else []
+
+
+def start_sentence(report: Report) -> str:
+    """The time and memory of a new process up to the shipped student's first answer."""
+    cold, warm = report.cold.get(report.shipped), report.p50_ms(report.shipped)
+    if not cold or not cold.process_ms:
+        return ""
+    text = f"A new process answers with {variant(report.shipped)} after "
+    text += milliseconds(cold.process_ms)
+    if cold.peak_rss_bytes:
+        text += f" and holds {size(cold.peak_rss_bytes)} at most"
+    if cold.first_ms:
+        text += f"; its first image takes {milliseconds(cold.first_ms)}"
+        text += f", later ones {milliseconds(warm)}" if warm else ""
     return f"{text}."
 
 
-def start_rows(report: Mapping[str, Any]) -> list[dict[str, str]]:
-    """One row per form: key, form, import, load, first image, whole process, peak memory, warm
-    p50.
-    """
-    return [
-        {
-            "key": name,
-            "form": form(name),
-            "import": milliseconds(cold.get("import_ms")),
-            "load": milliseconds(cold.get("load_ms")),
-            "first": milliseconds(cold.get("first_ms")),
-            "process": milliseconds(cold.get("process_ms")),
-            "memory": size(cold.get("peak_rss_bytes")),
-            "warm": milliseconds(p50_of(report, name)),
-        }
-        for name in wording.FORMS
-        if (cold := report.get("cold", {}).get(name))
-    ]
-
-
-def starts(report: Mapping[str, Any]) -> list[Start]:
-    """Every form that was started in a process of its own."""
-    return [
-        Start(
-            name,
-            p50_of(report, name),
-            cold.get("first_ms"),
-            cold.get("load_ms"),
-            cold.get("process_ms"),
-        )
-        for name in wording.FORMS
-        if (cold := report.get("cold", {}).get(name))
-    ]
-
-
-def start_sentence(report: Mapping[str, Any]) -> str:
-    """What a process that did not exist before pays for the first answer of the shipped form."""
-    shipped = report["student"]["shipped"]
-    cold, warm = report.get("cold", {}).get(shipped), p50_of(report, shipped)
-    if not cold or not cold.get("process_ms"):
-        return ""
-    text = f"A new process answers with {form(shipped)} after {milliseconds(cold['process_ms'])}"
-    memory = (
-        f" and holds {size(cold['peak_rss_bytes'])} at most" if cold.get("peak_rss_bytes") else ""
-    )
-    first = (
-        f"; its first image takes {milliseconds(cold['first_ms'])}" if cold.get("first_ms") else ""
-    )
-    return f"{text}{memory}{first}{f', later ones {milliseconds(warm)}' if first and warm else ''}."
-
-
-def stamp_sentence(report: Mapping[str, Any]) -> str:
-    """What the stamps say, with the first reason where one is not VALID."""
-    stamped = [row for row in report["latency"] if row["verdict"] != "VALID"]
+def stamp_sentence(report: Report) -> str:
+    """The number of series that are not VALID, with the first reason."""
+    stamped = [row for row in report.latency if row.verdict != "VALID"]
     if not stamped:
         return "Every series is stamped VALID."
-    why = f" ({stamped[0]['reason']})" if stamped[0].get("reason") else ""
+    why = f" ({stamped[0].reason})" if stamped[0].reason else ""
     return (
-        f"{len(stamped)} of {len(report['latency'])} series are not stamped VALID{why}: "
+        f"{len(stamped)} of {len(report.latency)} series are not stamped VALID{why}: "
         "read those with care."
     )
 
 
-def _inside(row: Mapping[str, Any]) -> str:
-    """Words for what a latency contains; the long list of steps stands in the section's
-    introduction.
-    """
-    if row["includes"] == wording.COMPUTE:
-        return wording.COMPUTE
-    return f"end to end ({row['image']})" if row.get("image") else "end to end"
+def _inside(row: LatencyRow) -> str:
+    """Words for the content of a call; the section's introduction lists the steps."""
+    if row.includes == COMPUTE:
+        return COMPUTE
+    return f"end to end ({row.image})" if row.image else "end to end"

@@ -1,19 +1,23 @@
-"""The table that a build ends with."""
+"""The table that a build ends with, and the first one of the report."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from compress.report.charts.accuracy import Point, accuracy_latency
+from compress.report.model.report import Report
+from compress.report.sections.headline import shots
 from compress.report.wording import (
+    VARIANTS,
     count,
-    form,
     interval,
     milliseconds,
-    p50_of,
     percent,
-    shots,
     size,
     times,
+    variant,
 )
 
 if TYPE_CHECKING:
@@ -22,54 +26,74 @@ if TYPE_CHECKING:
 ROWS = ("teacher", "student_fp32", "student_int8")
 
 
-def summary_rows(report: dict[str, Any], names: tuple[str, ...] = ROWS) -> list[dict[str, str]]:
-    """One row of formatted cells per form: form, top1, ci95, size, p50, speedup, params, mark
-    (which one ships).
-    """
-    rows = []
-    for name in names:
-        if name not in report["size_bytes"] and name not in report["accuracy"]:
-            continue
-        accuracy = report["accuracy"].get(name, {})
-        speed = report.get("speedups", {}).get(f"{name}_vs_teacher", {})
-        teacher = name.startswith("teacher")
-        params = (
-            report["teacher"].get("image_params") or report["teacher"]["params"]
-            if teacher
-            else report["student"]["params"]
-        )
-        rows.append(
-            {
-                "key": name,
-                "form": form(name),
-                "top1": percent(accuracy.get("top1")),
-                "ci95": interval(accuracy.get("ci95")),
-                "size": size(report["size_bytes"].get(name)),
-                "p50": milliseconds(p50_of(report, name)),
-                "speedup": "1×" if name == "teacher" else times(speed.get("p50")),
-                "params": count(params),
-                "mark": "ships" if name == report["student"].get("shipped") else "",
-            }
-        )
-    return rows
+@dataclass(frozen=True)
+class SummaryRow:
+    """Formatted figures of a model variant; ``mark`` is "ships" for the bundle's default."""
+
+    key: str
+    model: str
+    top1: str
+    ci95: str
+    macro_f1: str
+    ece: str
+    size: str
+    p50: str
+    speedup: str
+    params: str
+    mark: str
 
 
-def summary_table(report: dict[str, Any]) -> Table:
+def summary_rows(report: Report, names: Iterable[str] = VARIANTS) -> list[SummaryRow]:
+    """One row per model variant that the report knows."""
+    return [
+        _row(report, name) for name in names if name in report.size_bytes or name in report.accuracy
+    ]
+
+
+def _row(report: Report, name: str) -> SummaryRow:
+    accuracy, speedup = report.accuracy.get(name), report.speedups.get(f"{name}_vs_teacher")
+    params = report.student.params
+    if name.startswith("teacher"):
+        params = report.teacher.image_params or report.teacher.params
+    return SummaryRow(
+        key=name,
+        model=variant(name),
+        top1=percent(accuracy.top1 if accuracy else None),
+        ci95=interval(accuracy.ci95 if accuracy else None),
+        macro_f1=percent(accuracy.macro_f1 if accuracy else None),
+        ece=percent(accuracy.ece if accuracy else None),
+        size=size(report.size_bytes.get(name)),
+        p50=milliseconds(report.p50_ms(name)),
+        speedup="1×" if name == "teacher" else times(speedup.p50 if speedup else None),
+        params=count(params),
+        mark="ships" if name == report.shipped else "",
+    )
+
+
+def accuracy_plots(report: Report) -> list[str]:
+    """Top-1 against latency for wide and narrow pages; empty if no variant has both."""
+    points = [
+        Point(name, p50, accuracy.top1, accuracy.ci95, report.size_bytes[name])
+        for name in VARIANTS
+        if (accuracy := report.accuracy.get(name))
+        and name in report.size_bytes
+        and (p50 := report.p50_ms(name)) is not None
+    ]
+    return [accuracy_latency(points), accuracy_latency(points, 380, 420)] if points else []
+
+
+def summary_table(report: Report) -> Table:
     """The summary for a terminal: teacher, student fp32 and student int8."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    data = report["dataset"]
-    title = (
-        f"{data['name']} · {data['classes']} classes · {shots(data)} · "
-        f"{data['test_images']:,} test images"
-    )
-    reason = report["verdicts"]["ship"]["reason"]
+    data = report.dataset
     table = Table(
-        title=title,
+        title=f"{data.name} · {data.classes} classes · {shots(data)} · "
+        f"{data.test_images:,} test images",
         title_justify="left",
         title_style="bold",
-        caption=reason,
+        caption=report.verdicts.ship.reason,
         caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -79,9 +103,7 @@ def summary_table(report: dict[str, Any]) -> Table:
     for heading in ("top-1", "95 % CI", "size", "p50", "speed-up", "params"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", style="bold green", no_wrap=True)
-    for row in summary_rows(report):
-        cells = [
-            row[key] for key in ("form", "top1", "ci95", "size", "p50", "speedup", "params", "mark")
-        ]
-        table.add_row(*cells, style="bold" if row["mark"] else None)
+    for row in summary_rows(report, ROWS):
+        figures = (row.top1, row.ci95, row.size, row.p50, row.speedup, row.params)
+        table.add_row(row.model, *figures, row.mark, style="bold" if row.mark else None)
     return table

@@ -16,7 +16,7 @@ from report_devices import ORIN, bench_json, row
 
 from compress.budgets.grammar import parse_budget
 from compress.budgets.judge import gather, judge, judged_precision, kept, lines, rejudged
-from compress.report.model.report import validate
+from compress.report.model.report import parse
 from compress.report.rerender import rerender
 from compress.report.sections.budget import OUTCOMES
 
@@ -168,7 +168,7 @@ def test_a_finished_build_is_judged_through_the_command_line(
     assert good.returncode == 0, good.stderr
     assert good.stdout.count("PASS") == 3 and "nothing to do" in good.stdout
     told = json.loads((smoke_work / "runs" / "kept" / "report.json").read_text())
-    validate(told)
+    parse(told)
     assert [(one["what"], one["device"]) for one in told["budgets"]][1] == ("p50<=10s", "host")
     assert [one["pass"] for one in told["budgets"]] == [True] * 3 and told["candidates"] == []
     bad = cli(
@@ -190,5 +190,5 @@ def test_a_finished_build_is_judged_through_the_command_line(
     folder = shutil.copytree(smoke_work / "runs" / "missed", tmp_path / "run", symlinks=False)
     bench = tmp_path / "orin.json"
     bench.write_text(json.dumps(bench_json(folder / "bundle", ORIN)))
-    again = {one["metric"]: one for one in rerender(folder, [bench])["budgets"]}
-    assert again["p50"]["basis"] == "measured" and again["size"]["pass"] is False
+    again = {row.metric: row for row in rerender(folder, [bench]).budgets}
+    assert again["p50"].basis == "measured" and again["size"].passed is False

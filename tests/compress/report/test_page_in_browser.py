@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bench_artifacts import Finished, finished  # noqa: F401
+from finished_runs import Finished
 from paths import ROOT
 from report_devices import BUDGETS, CANDIDATES, SENSITIVITY, three_devices
 
@@ -21,7 +21,7 @@ from compress.report.page import Material, render_html
 LOOK = ROOT / "tests" / "pages" / "report.html"
 
 
-def test_chromium_shows_the_whole_page_at_every_width(finished: Finished, tmp_path: Path) -> None:  # noqa: F811
+def test_chromium_shows_the_whole_page_at_every_width(finished: Finished, tmp_path: Path) -> None:
     if find_chromium() is None:
         pytest.skip("no Chromium: apt install chromium, or set CHROMIUM")
     bundle = finished.stages["export"].path / "bundle"
@@ -32,8 +32,8 @@ def test_chromium_shows_the_whole_page_at_every_width(finished: Finished, tmp_pa
         "sensitivity": SENSITIVITY,
     }
     report["devices"] = [merge.shortened(told) for told in three_devices(bundle).values()]
-    model.validate(report)
-    (tmp_path / "report.html").write_text(render_html(report, Material()))
+    model.parse(report)
+    (tmp_path / "report.html").write_text(render_html(model.parse(report), Material()))
     shutil.copyfile(LOOK, tmp_path / "look.html")
     said = run_page(tmp_path, "look.html", timeout_s=120)
     for width, seen in said.items():

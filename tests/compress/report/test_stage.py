@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_artifacts import NAMES, Finished, finish, finished, several_domains  # noqa: F401
+from drawn_shapes import NAMES
+from finished_runs import Finished, finish
 from report_page import Page
 
 from compress.api import settings_for
@@ -20,13 +21,13 @@ from compress.report.sections.summary import summary_table
 
 
 @pytest.fixture
-def page(finished: Finished) -> Page:  # noqa: F811
+def page(finished: Finished) -> Page:
     return Page((finished.folder / "report.html").read_text())
 
 
-def test_report_json_keeps_the_contract(finished: Finished) -> None:  # noqa: F811
+def test_report_json_keeps_the_contract(finished: Finished) -> None:
     written = json.loads((finished.folder / "report.json").read_text())
-    model.validate(written)
+    model.parse(written)
     assert written["schema"] == 1
     assert written["dataset"]["classes"] == len(NAMES) and written["dataset"][
         "test_images"
@@ -70,26 +71,26 @@ def test_the_schema_file_is_the_model() -> None:
 )
 def test_a_broken_report_is_refused(
     finished: Finished, path: tuple[Any, ...], value: Any, named: str
-) -> None:  # noqa: F811
+) -> None:
     broken = copy.deepcopy(finished.report)
     node = broken
     for part in path[:-1]:
         node = node[part]
     node[path[-1]] = value
     with pytest.raises(Clip2EdgeError, match=re.escape(named)):
-        model.validate(broken)
+        model.parse(broken)
 
 
 @pytest.mark.parametrize(
     "part", ["dataset", "accuracy", "latency", "speedup_vs_teacher", "size_bytes", "provenance"]
 )
-def test_a_missing_part_is_refused(finished: Finished, part: str) -> None:  # noqa: F811
+def test_a_missing_part_is_refused(finished: Finished, part: str) -> None:
     broken = {key: value for key, value in finished.report.items() if key != part}
     with pytest.raises(Clip2EdgeError, match=part):
-        model.validate(broken)
+        model.parse(broken)
 
 
-def test_the_page_asks_for_nothing_else(finished: Finished, page: Page) -> None:  # noqa: F811
+def test_the_page_asks_for_nothing_else(finished: Finished, page: Page) -> None:
     text = (finished.folder / "report.html").read_text()
     assert len(text.encode()) < 3_000_000
     links = [
@@ -113,7 +114,7 @@ def test_the_page_is_whole_and_accessible(page: Page) -> None:
     assert {a["href"] for a in page.all("a")} <= {f"#{name}" for name in anchors}
 
 
-def test_the_page_shows_what_was_measured(finished: Finished) -> None:  # noqa: F811
+def test_the_page_shows_what_was_measured(finished: Finished) -> None:
     text = (finished.folder / "report.html").read_text()
     shipped = finished.report["student"]["shipped"]
     assert f"{100 * finished.report['accuracy'][shipped]['top1']:.1f}\u202f%" in text
@@ -133,7 +134,7 @@ def test_the_page_shows_what_was_measured(finished: Finished) -> None:  # noqa: 
     assert finished.report["repeat"].split(" --data")[0] in text
 
 
-def test_markdown_holds_the_same_table(finished: Finished) -> None:  # noqa: F811
+def test_markdown_holds_the_same_table(finished: Finished) -> None:
     text = (finished.folder / "report.md").read_text()
     assert finished.report["headline"] in text and "<" not in text.replace("< 0.001", "")
     rows = [line for line in text.splitlines() if line.startswith("|")]
@@ -141,21 +142,21 @@ def test_markdown_holds_the_same_table(finished: Finished) -> None:  # noqa: F81
     assert "None" not in text and "nan" not in text
 
 
-def test_the_console_table_names_the_file_that_ships(finished: Finished) -> None:  # noqa: F811
+def test_the_console_table_names_the_file_that_ships(finished: Finished) -> None:
     from rich.console import Console
 
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(summary_table(finished.report))
+    console.print(summary_table(model.parse(finished.report)))
     text = console.export_text()
     assert "teacher" in text and "student int8" in text and text.count("ships") == 1
     assert finished.report["verdicts"]["ship"]["reason"][:40] in text
 
 
-def test_hostile_names_stay_text(finished: Finished, tmp_path: Path) -> None:  # noqa: F811
+def test_hostile_names_stay_text(finished: Finished, tmp_path: Path) -> None:
     hostile = copy.deepcopy(finished.report)
     hostile["dataset"]["class_names"][0] = '<img src=x onerror="alert(1)">'
     hostile["states"].append("<script>alert(1)</script>")
-    page = Page(render_html(hostile, Material()))
+    page = Page(render_html(model.parse(hostile), Material()))
     assert not page.all("script") and not [
         image for image in page.all("img") if image.get("src") == "x"
     ]
@@ -174,9 +175,9 @@ def test_without_test_images_nothing_is_claimed(tmp_path: Path) -> None:
     assert len(report["latency"]) >= 6
 
 
-def test_other_domains_have_a_section(several_domains: Finished) -> None:  # noqa: F811
+def test_other_domains_have_a_section(several_domains: Finished) -> None:
     report = json.loads((several_domains.folder / "report.json").read_text())
-    model.validate(report)
+    model.parse(report)
     found, shipped = report["domains"], report["student"]["shipped"]
     assert (found["own"], found["order"]) == ("photo", ["photo", "night", "sketch"])
     assert report["dataset"]["domain"] == "photo"
@@ -198,7 +199,7 @@ def test_other_domains_have_a_section(several_domains: Finished) -> None:  # noq
     assert all(row.count("|") == header.count("|") for row in rows) and mean in "".join(rows)
 
 
-def test_a_single_domain_has_no_section(finished: Finished) -> None:  # noqa: F811
+def test_a_single_domain_has_no_section(finished: Finished) -> None:
     assert finished.report["domains"] is None
     text = (finished.folder / "report.html").read_text() + (
         finished.folder / "report.md"
@@ -206,14 +207,14 @@ def test_a_single_domain_has_no_section(finished: Finished) -> None:  # noqa: F8
     assert 'id="domains"' not in text and "Other domains" not in text and 'id="probing"' not in text
 
 
-def test_a_broken_domain_is_refused(several_domains: Finished) -> None:  # noqa: F811
+def test_a_broken_domain_is_refused(several_domains: Finished) -> None:
     broken = copy.deepcopy(several_domains.report)
     broken["domains"]["tests"]["sketch"]["teacher"]["top1"] = 66.2
     with pytest.raises(Clip2EdgeError, match=re.escape("domains.tests.sketch.teacher.top1")):
-        model.validate(broken)
+        model.parse(broken)
 
 
-def test_the_recipe_is_told(finished: Finished) -> None:  # noqa: F811
+def test_the_recipe_is_told(finished: Finished) -> None:
     assert (
         finished.report["recipe"]["objective"] == "fd_kd"
         and finished.report["recipe"]["strategy"] == "sidclip"
@@ -230,7 +231,7 @@ def test_the_recipe_is_told(finished: Finished) -> None:  # noqa: F811
     )
 
 
-def test_probing_is_a_table_with_the_candidate_that_was_kept(finished: Finished) -> None:  # noqa: F811
+def test_probing_is_a_table_with_the_candidate_that_was_kept(finished: Finished) -> None:
     rows = [
         {
             "candidate": {"strategy": "img2img", "prompts": {"kind": "mix"}},
@@ -243,24 +244,24 @@ def test_probing_is_a_table_with_the_candidate_that_was_kept(finished: Finished)
     ]
     report = copy.deepcopy(finished.report)
     report["synthetic"]["probing"] = {"rows": rows, "chosen": 1}
-    model.validate(report)
-    page, text = render_html(report, Material()), render_markdown(report)
+    model.parse(report)
+    page, text = render_html(model.parse(report), Material()), render_markdown(model.parse(report))
     assert Page(page).open == [] and "#probing" in {a["href"] for a in Page(page).all("a")}
     assert "strategy = img2img, prompts.kind = mix" in page and "as configured<span" in page
     assert "| **as configured** (kept) | 90.0\u202f% | – | – | 0.800 |" in text
 
 
-def test_all_shots_are_counted_in_words(finished: Finished) -> None:  # noqa: F811
+def test_all_shots_are_counted_in_words(finished: Finished) -> None:
     report = copy.deepcopy(finished.report)
     report["dataset"] |= {"shots": "all", "train_images": 1036}
-    model.validate(report)
+    model.parse(report)
     texts = [
-        render_html(report, Material([], [], 32)),
-        render_markdown(report),
-        str(summary_table(report).title),
+        render_html(model.parse(report), Material([], [], 32)),
+        render_markdown(model.parse(report)),
+        str(summary_table(model.parse(report)).title),
     ]
     assert all("all 1,036 training images" in text and "all shots" not in text for text in texts)
     assert "All 1,036 real training images, and" in texts[1]
     report["dataset"]["shots"] = "every"
     with pytest.raises(Clip2EdgeError, match="dataset.shots"):
-        model.validate(report)
+        model.parse(report)

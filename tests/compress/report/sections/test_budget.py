@@ -1,6 +1,4 @@
-"""Budgets, candidates and mixtures in the report: an estimate stays an estimate, and devices are
-never mixed.
-"""
+"""Budgets and candidates in the report: an estimate stays one, and devices are never mixed."""
 
 from __future__ import annotations
 
@@ -10,20 +8,16 @@ from typing import Any
 
 import pytest
 from report_devices import BUDGETS, CANDIDATES, SENSITIVITY
+from report_parts import SMALLEST, report_with
 
 from compress.report.charts import budget as plots_budget
-from compress.report.sections import budget
-from compress.report.sections import sensitivity as mixtures
+from compress.report.model.report import Report
+from compress.report.sections import budget, sensitivity
 
 
-def report(**more: Any) -> dict[str, Any]:
-    return {
-        "budgets": BUDGETS,
-        "candidates": CANDIDATES,
-        "teacher": {"top1": 0.967},
-        "sensitivity": None,
-        **more,
-    }
+def report(**more: Any) -> Report:
+    teacher = {**SMALLEST["teacher"], "top1": 0.967}
+    return report_with(**{"budgets": BUDGETS, "candidates": CANDIDATES, "teacher": teacher, **more})
 
 
 def limit(passed: bool | None, basis: str = "measured") -> dict[str, Any]:
@@ -42,7 +36,7 @@ def limit(passed: bool | None, basis: str = "measured") -> dict[str, Any]:
     ],
 )
 def test_the_stamp_never_says_more_than_is_known(rows: list[dict[str, Any]], stamp: str) -> None:
-    class_, word = budget.budget_stamp({"budgets": rows})
+    class_, word = budget.budget_stamp(report(budgets=rows))
     assert word == stamp
     assert ("guess" in class_) == ("estimate" in stamp), (
         "a verdict by estimate is drawn with a dashed line"
@@ -50,11 +44,11 @@ def test_the_stamp_never_says_more_than_is_known(rows: list[dict[str, Any]], sta
     assert class_.startswith({"in": "kept", "ov": "missed"}.get(stamp[:2], "open"))
 
 
-def test_limits_are_told_in_words() -> None:
-    rows = budget.budget_rows(report())
-    assert [row["word"] for row in rows] == ["PASS", "would pass", "FAIL", "PASS", "not known"]
-    assert rows[0]["limit"] == "at most 0.200\u202fms" and rows[0]["device"] == "this machine"
-    assert rows[2]["value"] == "571\u202fkB" and rows[4]["value"] == "–"
+def test_limits_are_written_in_words() -> None:
+    rows = budget.limit_rows(report())
+    assert [row.word for row in rows] == ["PASS", "would pass", "FAIL", "PASS", "not known"]
+    assert rows[0].limit == "at most 0.200\u202fms" and rows[0].device == "this machine"
+    assert rows[2].value == "571\u202fkB" and rows[4].value == "–"
     least = {
         **BUDGETS[0],
         "metric": "top1",
@@ -63,7 +57,7 @@ def test_limits_are_told_in_words() -> None:
         "unit": "%",
         "device": None,
     }
-    assert budget.budget_rows(report(budgets=[least]))[0]["limit"] == "at least 90.0\u202f%"
+    assert budget.limit_rows(report(budgets=[least]))[0].limit == "at least 90.0\u202f%"
     said = budget.budget_sentence(report())
     assert "3 of 5 limits are kept, 1 of them by estimate only" in said
     assert (
@@ -74,15 +68,15 @@ def test_limits_are_told_in_words() -> None:
 
 def test_an_unknown_metric_is_shown_as_it_was_written() -> None:
     odd = {"what": "flops<=1G", "limit": 1.0, "value": 0.5, "pass": True}
-    row = budget.budget_rows(report(budgets=[odd]))[0]
-    assert (row["what"], row["value"], row["word"]) == ("flops<=1G", "0.500", "PASS")
+    row = budget.limit_rows(report(budgets=[odd]))[0]
+    assert (row.what, row.value, row.word) == ("flops<=1G", "0.500", "PASS")
 
 
 def test_a_picture_holds_one_device_and_says_what_is_estimated() -> None:
     here, there, sizes = budget.panels(report())
     assert (here.device, there.device, sizes.metric) == ("host", "xavier-nx", "size")
-    assert not any(point.estimate for point in budget.candidates(report(), here))
-    assert all(point.estimate for point in budget.candidates(report(), there))
+    assert not any(point.estimate for point in budget.candidate_points(report(), here))
+    assert all(point.estimate for point in budget.candidate_points(report(), there))
     assert "estimated" in there.axis and "estimated" not in here.axis
     assert budget.limits(report(), here).cost == 0.2 and budget.limits(report(), there).cost == 0.5
     assert budget.limits(report(), sizes).cost == pytest.approx(0.4)
@@ -91,13 +85,14 @@ def test_a_picture_holds_one_device_and_says_what_is_estimated() -> None:
 
 def test_a_size_that_was_halved_in_the_head_is_an_estimate() -> None:
     fp16 = {**copy.deepcopy(CANDIDATES[0]), "precision": "fp16", "measured": None}
-    assert budget.cost(fp16, budget.SIZE) == (571e3, True)
-    assert budget.cost(CANDIDATES[0], budget.SIZE) == (571e3, False)
+    half, whole = report(candidates=[fp16, CANDIDATES[0]]).candidates
+    assert budget.cost(half, budget.SIZE) == (571e3, True)
+    assert budget.cost(whole, budget.SIZE) == (571e3, False)
 
 
 def test_estimates_are_hollow_and_untrained_candidates_have_no_accuracy() -> None:
     for panel, hollow in zip(budget.panels(report()), (0, len(CANDIDATES), 0), strict=True):
-        points = budget.candidates(report(), panel)
+        points = budget.candidate_points(report(), panel)
         drawn = plots_budget.pareto(points, budget.limits(report(), panel), panel.axis, panel.shown)
         circles = [e for e in ElementTree.fromstring(drawn).iter() if e.tag == "circle"]
         assert sum("hollow" in (e.get("class") or "").split() for e in circles) == hollow
@@ -108,42 +103,41 @@ def test_estimates_are_hollow_and_untrained_candidates_have_no_accuracy() -> Non
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_candidates_without_limits_can_be_drawn(count: int) -> None:
-    bare = report(budgets=[], candidates=CANDIDATES[-count:], teacher={"top1": None})
-    found = budget.view(bare)
-    assert len(found["paretos"]) == 3 and all("<svg" in str(plot) for plot in found["paretos"])
-    assert budget.view(report(budgets=[], candidates=[]))["paretos"] == []
+    bare = report_with(candidates=CANDIDATES[-count:])
+    plots = budget.pareto_plots(bare)
+    assert len(plots) == 3 and all("<svg" in plot for plot in plots)
+    assert budget.pareto_plots(report_with()) == []
 
 
 def test_rows_of_candidates_mark_estimates() -> None:
-    rows = budget.candidate_rows(report())
-    assert rows[0]["status"] == "chosen" and [guess for _, guess in rows[0]["costs"]] == [
+    rows = budget.search_rows(report())
+    assert rows[0].status == "chosen" and [guess for _, guess in rows[0].costs] == [
         False,
         True,
         False,
     ]
-    assert rows[-1]["top1"] == "–" and len(rows) == len(CANDIDATES)
+    assert rows[-1].top1 == "–" and len(rows) == len(CANDIDATES)
     assert (
         "7 candidates (student, resolution, precision) were considered; 3 were dropped, 4 trained"
-        in budget.candidate_sentence(report())
+        in budget.search_sentence(report())
     )
 
 
-def test_mixtures_are_named_by_what_stays_float() -> None:
-    told = report(sensitivity=SENSITIVITY)
-    assert [row["name"] for row in mixtures.mixture_rows(told)] == [
+def test_mixed_models_are_named_by_their_float_blocks() -> None:
+    found = report(sensitivity=SENSITIVITY)
+    assert [row.name for row in sensitivity.mixed_rows(found)] == [
         "all int8",
         "1 block float",
         "2 blocks float",
         "3 blocks float",
     ]
-    assert mixtures.mixture_name({"float_blocks": ["a", "b"]}, 2) == "all float"
-    rows = mixtures.block_rows(told)
+    rows = sensitivity.block_rows(found)
     assert (
-        rows[0]["block"] == "stem"
-        and rows[0]["drop"] == "−0.31\u202fpoints"
-        and rows[0]["drop_ci95"] == "−0.50 to −0.10"
+        rows[0].block == "stem"
+        and rows[0].drop == "−0.31\u202fpoints"
+        and rows[0].drop_ci95 == "−0.50 to −0.10"
     )
-    assert next(row for row in rows if row["block"] == "head")["saved"] == "−0.00100\u202fms"
-    drawn = str(mixtures.view(told)["mixtures"])
+    assert next(row for row in rows if row.block == "head").saved == "−0.00100\u202fms"
+    drawn = sensitivity.mixed_plot(found)
     assert drawn.count("disc chosen") == 1 and "(chosen)" in drawn
-    assert mixtures.view(report())["mixtures"] is None and mixtures.block_rows(report()) == []
+    assert sensitivity.mixed_plot(report()) == "" and sensitivity.block_rows(report()) == []

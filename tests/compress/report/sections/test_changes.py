@@ -2,75 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from report_parts import report_with
 
 from compress.evaluate.changes import changes
 from compress.report.charts.pictures import TURNED, turned
+from compress.report.model.report import Report
 from compress.report.sections import changes as changed
 
 NAMES = ("rose", "tulip", "poppy")
 
 
-def report(after: list[int], before: list[int], labels: list[int]) -> dict[str, Any]:
+def report(after: list[int], before: list[int], labels: list[int]) -> Report:
     eye = np.eye(len(NAMES), dtype=np.float32) * 5
     keys = [f"{i:03d}.png" for i in range(len(labels))]
     found = changes(
         ("student_int8", eye[after]), ("student_fp32", eye[before]), np.array(labels), NAMES, keys
     )
-    return {"changes": {"int8_vs_fp32": found.plain(), "int8_vs_teacher": found.plain()}}
+    plain = found.plain()
+    return report_with(changes={"int8_vs_fp32": plain, "int8_vs_teacher": plain})
 
 
 def test_a_class_that_fell_is_named_as_significant() -> None:
     labels = [0] * 20 + [1] * 20 + [2] * 20
     after = [0] * 20 + [2] * 20 + [2] * 19 + [0]
-    told = report(after, labels, labels)
-    said = changed.change_sentence(told)
+    found = report(after, labels, labels)
+    sentence = changed.change_sentence(found)
     assert (
-        "2 of 3 classes lost and 0 gained" in said
-        and "Significantly" in said
-        and said.endswith("tulip lost.")
+        "2 of 3 classes lost and 0 gained" in sentence
+        and "Significantly" in sentence
+        and sentence.endswith("tulip lost.")
     )
-    rows = changed.change_rows(told, "int8_vs_fp32")
-    assert [(row["name"], row["significant"]) for row in rows] == [
-        ("tulip", True),
-        ("poppy", False),
-    ]
-    assert rows[0]["change"] == "−100.0\u202fpoints" and rows[0]["p_holm"] == "< 0.001"
-    assert "turned 21 from right to wrong and 0 from wrong to right" in changed.flip_sentence(told)
+    rows = changed.change_rows(found, "int8_vs_fp32")
+    assert [(row.name, row.significant) for row in rows] == [("tulip", True), ("poppy", False)]
+    assert rows[0].change == "−100.0\u202fpoints" and rows[0].p_holm == "< 0.001"
+    assert "turned 21 from right to wrong and 0 from wrong to right" in changed.flip_sentence(found)
 
 
-def test_a_few_flips_prove_nothing_and_that_is_said() -> None:
+def test_a_few_flips_prove_nothing() -> None:
     labels = [0] * 5 + [1] * 5 + [2] * 5
-    said = changed.change_sentence(report([1] * 2 + labels[2:], labels, labels))
-    assert "No single class changed significantly" in said
+    sentence = changed.change_sentence(report([1] * 2 + labels[2:], labels, labels))
+    assert "No single class changed significantly" in sentence
     assert (
         "7 images of one class would have to turn the same way, and some classes have only 5"
-        in said
+        in sentence
     )
 
 
 def test_without_changes_there_are_no_rows_and_no_claims() -> None:
     labels = [0, 1, 2]
-    told = report(labels, labels, labels)
+    found = report(labels, labels, labels)
     assert changed.change_rows(
-        told, "int8_vs_fp32"
-    ) == [] and "No test image turned" in changed.flip_sentence(told)
-    empty = changed.view({"changes": {}})
-    assert not any(empty.values()), "a report without test images says nothing"
+        found, "int8_vs_fp32"
+    ) == [] and "No test image turned" in changed.flip_sentence(found)
+    empty = report_with()
+    assert changed.change_rows(empty, "int8_vs_fp32") == []
+    sentences = (changed.change_sentence, changed.teacher_sentence, changed.flip_sentence)
+    assert not any(write(empty) for write in sentences), "without test images nothing is claimed"
 
 
 def test_turned_images_are_found_by_their_key_and_bounded() -> None:
     labels = [0] * (TURNED + 5)
-    told = report([1] * len(labels), labels, labels)["changes"]["int8_vs_fp32"]["right_to_wrong"]
+    flips = report([1] * len(labels), labels, labels).changes["int8_vs_fp32"].right_to_wrong
     images = np.zeros((len(labels), 8, 8, 3), np.uint8)
     keys = [f"{i:03d}.png" for i in range(len(labels))][::-1]
-    found = turned(told, images, keys)
-    assert len(found) == TURNED and (found[0].true, found[0].before, found[0].after) == (
+    found = turned(flips, images, keys)
+    flip = found[0].flip
+    assert len(found) == TURNED and (flip.true, flip.before, flip.after) == (
         "rose",
         "rose",
         "tulip",
     )
     assert "int8 tulip" in found[0].picture.alt
-    assert turned(told, images[:1], ["other.png"]) == [], "an image that is not there is not shown"
+    assert turned(flips, images[:1], ["other.png"]) == [], "an image that is not there is not shown"

@@ -1,0 +1,215 @@
+"""Accuracy of every model variant with the exported files, by class, by image and by domain."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from compress.bench.artifact import Predictions, part_path
+from compress.bench.variants import SHIPPING, Variant, student
+from compress.data.artifact import TEST, DataArtifact
+from compress.data.testsets import TestSets
+from compress.engine.errors import ParityError
+from compress.engine.stage import StageContext
+from compress.evaluate.changes import changes
+from compress.evaluate.comparison import paired
+from compress.evaluate.metrics import evaluate
+from export.artifact import ExportArtifact
+from runtime import Classifier, PreprocessSpec, normalize
+from runtime.files.atomic import atomic
+from runtime.host import telemetry
+
+# images between two saved parts of the logits: a killed bench of a large teacher resumes there
+CHUNK = 512
+BATCH = 32  # images in one call
+CHECKED_IMAGES = 8  # test images that go through predict() as encoded files
+# variants that further domains are tested with
+ELSEWHERE = frozenset({"teacher", "teacher_zero_shot", *SHIPPING})
+DOMAIN_METRICS = ("n", "top1", "ci95")
+PAIRS = {  # name -> (first, second): the report says first minus second
+    "int8_vs_fp32": ("student_int8", "student_fp32"),
+    "fp32_vs_teacher": ("student_fp32", "teacher"),
+    "int8_vs_teacher": ("student_int8", "teacher"),
+    "int8_vs_ptq": ("student_int8", "student_ptq"),
+    "teacher_vs_zero_shot": ("teacher", "teacher_zero_shot"),
+}
+CHANGES = ("int8_vs_fp32", "fp32_vs_teacher", "int8_vs_teacher")  # pairs compared class by class
+FLIPS = frozenset({"int8_vs_fp32"})  # pairs whose changed images are listed
+
+Logits = NDArray[np.float32]
+
+
+def measure_accuracy(
+    ctx: StageContext, variants: list[Variant], spec: PreprocessSpec
+) -> tuple[dict[str, Any], Predictions]:
+    """accuracy.json, and the logits over the test split that it was computed from.
+
+    Args:
+        spec: the student's, whose geometry the test sets are stored in.
+    """
+    sets = TestSets(ctx)
+    everywhere = logits_of(ctx, variants, spec, sets)
+    labels, logits = sets.labels(TEST), everywhere[TEST]
+    metrics = {name: evaluate(values, labels) for name, values in logits.items()}
+    accuracy = {
+        "forms": metrics,
+        "paired": {
+            name: paired(logits[a], logits[b], labels, seed=ctx.seed).plain()
+            for name, (a, b) in PAIRS.items()
+            if a in logits and b in logits
+        },
+        "changes": changed(DataArtifact(ctx.inputs["data"].path), logits),
+        **by_domain(sets, metrics, everywhere),
+    }
+    return accuracy, Predictions(labels, logits)
+
+
+def logits_of(
+    ctx: StageContext, variants: list[Variant], student: PreprocessSpec, sets: TestSets
+) -> dict[str, dict[str, Logits]]:
+    """Test set -> variant -> logits (N, K); nothing for a set without images."""
+    export = ExportArtifact(ctx.inputs["export"].path)
+    out: dict[str, dict[str, Logits]] = {name: {} for name in sets.names}
+    for _, group in groupby(variants, key=lambda variant: variant.file):
+        outputs = list(group)
+        classifier = outputs[0].load(export, telemetry.usable_cores())
+        for name in sets.names:
+            tested = [one for one in outputs if name == TEST or one.name in ELSEWHERE]
+            if tested and len(sets.images(name)):
+                out[name].update(_logits(ctx, tested, classifier, student, sets, name))
+    return out
+
+
+def _logits(
+    ctx: StageContext,
+    variants: list[Variant],
+    classifier: Classifier,
+    student: PreprocessSpec,
+    sets: TestSets,
+    name: str,
+) -> dict[str, Logits]:
+    """Logits over a test set of all outputs of one file: one pass, in parts that survive a kill."""
+    count, outputs = len(sets.images(name)), [variant.output for variant in variants]
+    parts = {
+        start: part_path(ctx.partial, name, variants[0].name, start)
+        for start in range(0, count, CHUNK)
+    }
+    done = sum(min(CHUNK, count - start) for start, part in parts.items() if part.exists())
+    what = f"{name} {variants[0].name}".replace("_", " ")
+    with ctx.progress.task(what, total=count, unit="image", done=done) as task:
+        for start, part in parts.items():
+            if part.exists():
+                continue
+            batches = []
+            for at in range(start, min(start + CHUNK, count), BATCH):
+                end = min(at + BATCH, count, start + CHUNK)
+                pixels = sets.pixels(name, at, end, classifier.spec, student)
+                ran = classifier.runner.run_all(normalize(pixels, classifier.spec), outputs)
+                batches.append(np.stack([ran[output] for output in outputs]))
+                task.advance(len(pixels))
+            with atomic(part) as temporary, temporary.open("wb") as file:
+                np.save(file, np.concatenate(batches, axis=1), allow_pickle=False)
+    whole = np.concatenate([np.load(part, allow_pickle=False) for part in parts.values()], axis=1)
+    return {variant.name: values for variant, values in zip(variants, whole, strict=True)}
+
+
+def changed(data: DataArtifact, logits: Mapping[str, Logits]) -> dict[str, Any]:
+    """What changes in the pairs of ``CHANGES``, by class and, for ``FLIPS``, by image; JSON-able.
+
+    Args:
+        logits: variant -> (N, K) over the test split.
+    """
+    tests, names = data.images(TEST), [entry.name for entry in data.classes]
+    pairs = {name: PAIRS[name] for name in CHANGES if set(PAIRS[name]) <= set(logits)}
+    return {
+        name: changes(
+            (a, logits[a]), (b, logits[b]), tests.labels, names, tests.keys if name in FLIPS else ()
+        ).plain()
+        for name, (a, b) in pairs.items()
+    }
+
+
+def by_domain(
+    sets: TestSets,
+    metrics: Mapping[str, Mapping[str, Any]],
+    logits: Mapping[str, Mapping[str, Logits]],
+) -> dict[str, Any]:
+    """Top-1 of every variant on every domain, the run's own first, and the means over domains.
+
+    Args:
+        metrics: of the run's own test split.
+        logits: test set -> variant -> (N, K).
+
+    Returns:
+        ``domains`` {domain: {variant: n, top1, ci95}}; ``domain_mean`` with ``own``, the
+        ``domains`` it covers, ``top1`` {variant: mean over all} and ``top1_others`` {variant: mean
+        without the own one}, every domain with the same weight. Empty and None without further
+        domains.
+    """
+    if not sets.domains or sets.own is None:
+        return {"domains": {}, "domain_mean": None}
+    tested: dict[str, Mapping[str, Mapping[str, Any]]] = {
+        sets.own: {name: row for name, row in metrics.items() if name in ELSEWHERE}
+    }
+    for test_set, domain in sets.domains.items():
+        labels = sets.labels(test_set)
+        tested[domain] = {
+            name: evaluate(values, labels) for name, values in logits[test_set].items()
+        }
+    domains = {
+        domain: {name: {key: row[key] for key in DOMAIN_METRICS} for name, row in rows.items()}
+        for domain, rows in tested.items()
+    }
+
+    def mean(over: list[str]) -> dict[str, float]:
+        return {
+            name: float(np.mean([domains[domain][name]["top1"] for domain in over]))
+            for name in domains[over[0]]
+        }
+
+    means = {
+        "own": sets.own,
+        "domains": list(domains),
+        "top1": mean(list(domains)),
+        "top1_others": mean([domain for domain in domains if domain != sets.own]),
+    }
+    return {"domains": domains, "domain_mean": means}
+
+
+def check_predict(ctx: StageContext, expected: Logits) -> dict[str, Any]:
+    """Sends a few test images as PNG files through the shipped path, decoding included.
+
+    Args:
+        expected: logits (N, K) of the fp32 student over the test split.
+
+    Raises:
+        ParityError: other pixels, or logits that differ by more than float kernels may.
+    """
+    classifier, sets = student(ExportArtifact(ctx.inputs["export"].path), 1), TestSets(ctx)
+    originals, stored = sets.originals(TEST), sets.images(TEST).pixels
+    rows = np.unique(np.linspace(0, len(stored) - 1, min(CHECKED_IMAGES, len(stored))).astype(int))
+    files = [_png(originals.image(int(row))) for row in rows]
+    pixels = np.abs(classifier.pixels(files).astype(int) - stored[rows])
+    difference = float(np.abs(classifier.logits(files) - expected[rows]).max())
+    allowed = 1e-3 * float(expected.max() - expected.min())
+    if pixels.max() or difference > allowed:
+        raise ParityError(
+            "predict() does not see what the test set holds",
+            got=f"pixels that differ by up to {pixels.max()}/255, logits by up to {difference:.3g}",
+            expected=f"equal pixels, logits within {allowed:.3g}",
+            remedy="bundle and data stage no longer share their preprocessing: compress "
+            "clean, then build again",
+        )
+    return {"images": len(rows), "pixels_equal": True, "max_abs_logit_difference": difference}
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()

@@ -1,0 +1,162 @@
+"""Time, energy, memory and kernels of every timed variant on this machine: latency.json."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from compress.bench.variants import BASELINE, LOGITS, NOT_TIMED, SHIPPING, Variant
+from compress.data.artifact import TEST
+from compress.data.testsets import TestSets
+from compress.engine.stage import StageContext
+from export.artifact import ExportArtifact
+from export.bundle.files import MODELS
+from runtime import Classifier, PreprocessSpec, normalize
+from runtime.backends import BACKENDS
+from runtime.backends.onnxruntime import quantized_kernels
+from runtime.bench import latency
+from runtime.bench.breakdown import break_down
+from runtime.bench.cold import Cold, measure_cold
+from runtime.bench.latency import END_TO_END, LatencyRow, Samples
+from runtime.bench.run import NO_SENSOR
+from runtime.host import sensors, telemetry
+from runtime.host.energy import Energy, idle_watts, measure_energy
+
+
+def measure_speed(
+    ctx: StageContext, variants: list[Variant], spec: PreprocessSpec
+) -> dict[str, Any]:
+    """latency.json: timed variants interleaved, one image, each number of threads; then end to end.
+
+    The first number of threads gets ``bench.seconds``; each further one gets half, as do the
+    end-to-end series (as a whole, step by step, and bare).
+
+    Args:
+        spec: the student's.
+    """
+    settings, export = ctx.settings.bench, ExportArtifact(ctx.inputs["export"].path)
+    timed = [one for one in variants if one.output == LOGITS and one.name not in NOT_TIMED]
+    threads = list(dict.fromkeys((*settings.threads, telemetry.usable_cores())))
+    cold = {one.name: _cold(one, export, threads[0]) for one in timed if one.name != BASELINE}
+    rows: list[LatencyRow] = []
+    speedups: dict[str, latency.Ratio] = {}
+    states: list[str] = []
+    with ctx.progress.task("latency", total=len(threads) + 1, unit="series") as task:
+        for count in threads:
+            loaded = {one.name: one.load(export, count) for one in timed}
+            calls = {
+                name: partial(item.runner.run, _noise(item.spec)) for name, item in loaded.items()
+            }
+            first = count == threads[0]
+            series = latency.measure(calls, settings.seconds if first else settings.seconds / 2)
+            costs: dict[str, Energy] = {}
+            if first:
+                speedups = _speedups(series, ctx.seed)
+                costs, states = energy(calls, settings.seconds / 4)
+            for name, samples in series.items():
+                start = cold.get(name) if first else None
+                facts = {"energy": costs.get(name), **(_start_facts(start) if start else {})}
+                rows.append(_row(loaded[name], name, samples, **facts))
+            task.advance()
+        students = {one.name: one.load(export, threads[0]) for one in timed if one.name in SHIPPING}
+        photo, about = _photo(ctx, spec)
+        breakdowns, series = break_down(students, [photo], settings.seconds / 2)
+        rows += [
+            _row(students[name], name, samples, includes=END_TO_END, image=about)
+            for name, samples in series.items()
+        ]
+        task.advance()
+    ran = quantized_kernels(export.bundle / MODELS["int8"], spec.size)
+    is_quantized = BACKENDS["onnxruntime"].is_quantized(ran)
+    return {
+        "rows": [row.to_json() for row in rows],
+        "breakdown": {
+            name.removeprefix("student_"): asdict(part) for name, part in breakdowns.items()
+        },
+        "speedups": {name: ratio.to_json() for name, ratio in speedups.items()},
+        "cold": {name: asdict(start) for name, start in cold.items()},
+        "kernels": {"ran": ran, "is_quantized": is_quantized},
+        "environment": telemetry.host().to_json(),
+        "states": states,
+    }
+
+
+def energy(
+    calls: Mapping[str, Callable[[], object]], seconds: float
+) -> tuple[dict[str, Energy], list[str]]:
+    """Variant -> energy of an inference, measured one after the other; and why any is missing."""
+    sensor = sensors.sensor()
+    if sensor is None:
+        return {}, sensors.obstacles() or [NO_SENSOR]
+    idle = idle_watts(sensor)
+    costs = {name: measure_energy(call, seconds, sensor, idle=idle) for name, call in calls.items()}
+    silent = [
+        f"{sensor.source} gave no reading: energy of {name} was not measured"
+        for name, cost in costs.items()
+        if not cost
+    ]
+    return {name: cost for name, cost in costs.items() if cost}, silent
+
+
+def _speedups(series: Mapping[str, Samples], seed: int) -> dict[str, latency.Ratio]:
+    pairs = [("teacher", name) for name in series if name != "teacher"]
+    return {
+        f"{fast}_vs_{slow}": latency.ratio(series[slow], series[fast], seed=seed)
+        for slow, fast in [*pairs, ("student_fp32", "student_int8")]
+        if slow in series and fast in series
+    }
+
+
+def _row(item: Classifier, name: str, samples: Samples, **facts: Any) -> LatencyRow:
+    model, _, precision = name.partition("_")
+    return latency.row(
+        samples,
+        model=model,
+        precision=precision or item.precision,
+        backend=item.backend,
+        batch=1,
+        threads=item.runner.threads,
+        provider=item.runner.provider,
+        versions=item.runner.versions,
+        **facts,
+    )
+
+
+def _start_facts(cold: Cold) -> dict[str, float | None]:
+    return {
+        "load_ms": cold.load_ms,
+        "first_ms": cold.first_ms,
+        "peak_rss_bytes": cold.peak_rss_bytes,
+    }
+
+
+def _cold(variant: Variant, export: ExportArtifact, threads: int) -> Cold:
+    """Load and first image in a process of its own."""
+    if variant.is_teacher:
+        return measure_cold(variant.file, "auto", threads)
+    return measure_cold(export.bundle, variant.precision, threads)
+
+
+def _noise(spec: PreprocessSpec) -> NDArray[np.float32]:
+    """A normalized image (1, 3, S, S) of random pixels: time does not depend on the content."""
+    rng = np.random.Generator(np.random.Philox(0))
+    return normalize(rng.integers(0, 256, (1, spec.size, spec.size, 3), dtype=np.uint8), spec)
+
+
+def _photo(ctx: StageContext, spec: PreprocessSpec) -> tuple[bytes, str]:
+    """What end-to-end rows decode: the first test image as JPEG, or a gray one."""
+    sets = TestSets(ctx)
+    if len(sets.images(TEST)):
+        image = sets.originals(TEST).image(0)
+    else:
+        image = Image.fromarray(np.full((spec.resize, spec.resize, 3), 128, np.uint8))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=90)
+    return stream.getvalue(), f"JPEG, {image.width} × {image.height}"

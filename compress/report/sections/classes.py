@@ -1,0 +1,123 @@
+"""The sections "Classes" and "Confidence": class by class, confusions, and calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compress.report.charts import accuracy as plots
+from compress.report.model.report import Report
+from compress.report.sections.summary import ROWS
+from compress.report.wording import percent, points, variant
+
+CONFUSED = 10  # wrong answers listed
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """Accuracy of the shipped student and of its teacher on a class.
+
+    ``number`` is that of the confusion matrix, None if the matrix has names.
+    """
+
+    name: str
+    number: int | None
+    value: float
+    teacher: float | None
+    support: int
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A frequent wrong answer; ``share`` of the true class's images."""
+
+    true: str
+    predicted: str
+    count: int
+    share: float
+
+
+def class_rows(report: Report) -> list[ClassRow]:
+    """Every class with test images, the shipped student's weakest first."""
+    names, table = report.dataset.class_names, report.per_class
+    shipped = table.of(report.shipped)
+    if not shipped:
+        return []
+    teacher = table.of("teacher") or [None] * len(names)
+    numbered = not plots.named(names)
+    rows = [
+        ClassRow(name, i if numbered else None, value, reference, support)
+        for i, (name, value, reference, support) in enumerate(
+            zip(names, shipped, teacher, table.support, strict=True), 1
+        )
+        if value is not None
+    ]
+    return sorted(rows, key=lambda row: (row.value, row.name))
+
+
+def class_sentence(report: Report) -> str:
+    """The weakest class, and the comparison with the teacher class by class."""
+    rows = class_rows(report)
+    if not rows:
+        return ""
+    text = f"The weakest class is {rows[0].name} ({percent(rows[0].value, 0)} of "
+    text += f"{rows[0].support} images)."
+    gaps = [(row.value - row.teacher, row) for row in rows if row.teacher is not None]
+    if gaps:
+        gap, worst = min(gaps, key=lambda pair: pair[0])
+        behind, ahead = sum(gap < 0 for gap, _ in gaps), sum(gap > 0 for gap, _ in gaps)
+        if gap < 0:
+            text += f" Against the teacher, {worst.name} lost most ({points(gap, 0)})."
+        text += (
+            f" The student is below its teacher in {behind} classes, above it in {ahead} "
+            f"and level in {len(gaps) - behind - ahead}."
+        )
+    missing = report.dataset.classes - len(rows)
+    return text + (f" {missing} classes have no test image." if missing else "")
+
+
+def confusions(report: Report) -> list[Confusion]:
+    """The most frequent wrong answers of the shipped student."""
+    names, support = report.dataset.class_names, report.per_class.support
+    wrong = [cell for cell in report.confusion.get(report.shipped, []) if cell[0] != cell[1]]
+    wrong.sort(key=lambda cell: (-cell[2], cell[0], cell[1]))
+    return [
+        Confusion(names[true], names[predicted], count, count / support[true])
+        for true, predicted, count in wrong[:CONFUSED]
+    ]
+
+
+def calibration_sentence(report: Report) -> str:
+    """Whether the shipped student is over- or underconfident, from its reliability bins."""
+    bins = [
+        (row.count, row.confidence - row.accuracy)
+        for row in report.calibration.get(report.shipped, [])
+        if row.confidence is not None and row.accuracy is not None
+    ]
+    if not bins:
+        return ""
+    lean = sum(count * gap for count, gap in bins) / sum(count for count, _ in bins)
+    way = "too sure of itself" if lean > 0 else "less sure than it could be"
+    if abs(lean) < 0.01:
+        way = "about as sure as it should be"
+    return (
+        f"On average {variant(report.shipped)} is {way}: mean confidence minus accuracy is "
+        f"{points(lean)}, and its expected calibration error is "
+        f"{percent(report.accuracy[report.shipped].ece)}. "
+        "Where a bar ends on the dashed line, the confidence can be taken at its word."
+    )
+
+
+def confusion_plot(report: Report) -> str:
+    """The confusion matrix of the shipped student."""
+    names, shipped = report.dataset.class_names, report.shipped
+    return plots.confusion(report.confusion[shipped], names, shipped)
+
+
+def reliability_plots(report: Report) -> list[tuple[str, str, float]]:
+    """Model variant, drawing and ECE."""
+    return [
+        (name, plots.reliability(report.calibration[name], name, ece), ece)
+        for name in ROWS
+        if name in report.calibration
+        for ece in (report.accuracy[name].ece,)
+    ]

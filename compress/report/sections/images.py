@@ -1,0 +1,104 @@
+"""The sections "Images" and "Probing": the training images, and the generator's candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from compress.report.model.build import Probe
+from compress.report.model.report import Report
+from compress.report.wording import ABSENT, percent
+
+
+@dataclass(frozen=True)
+class ProbeRow:
+    """A candidate for the generator's settings; ``kept``: whether the bulk was generated so."""
+
+    candidate: str
+    agreement: str
+    diversity: str
+    gap: str
+    score: str
+    kept: bool
+
+
+def images_sentence(report: Report, shown: int) -> str:
+    """The number and origin of real and synthetic images, and of ``shown`` classes."""
+    synthetic, data = report.synthetic, report.dataset
+    real = "No real image"
+    if data.shots == "all":
+        real = f"All {data.train_images:,} real training images"
+    elif data.shots:
+        real = f"{data.shots} real {'image' if data.shots == 1 else 'images'} a class"
+    if not synthetic.images:
+        text = f"{real}, and no synthetic ones."
+    else:
+        by = f" by {synthetic.generator}" if synthetic.generator else ""
+        text = f"{real}, and {synthetic.images:,} synthetic images{by} "
+        text += f"(strategy {synthetic.strategy})."
+        if synthetic.teacher_agreement is not None:
+            share = percent(synthetic.teacher_agreement, 0)
+            text += f" The teacher assigns {share} of them to their intended class."
+        if synthetic.dropped:
+            text += f" {synthetic.dropped:,} were dropped because it does not."
+    if 0 < shown < data.classes:
+        text += f" Shown: {shown} of {data.classes} classes."
+    return text
+
+
+def diversity_sentence(report: Report) -> str:
+    """The teacher's view of the training images: their variety, and the gap to real ones."""
+    synthetic = report.synthetic
+    values = {"synthetic": synthetic.diversity, "real": synthetic.diversity_real}
+    means = [
+        f"{distance(value)} between two {kind} images"
+        for kind, value in values.items()
+        if value is not None
+    ]
+    if not means:
+        return ""
+    text = (
+        "In the teacher's eyes (1 − cosine of features), the mean difference within a class is "
+        f"{' and '.join(means)}"
+    )
+    if synthetic.domain_gap is not None:
+        gap = distance(synthetic.domain_gap)
+        text += f"; between the class means of both it is {gap}"
+    return f"{text}."
+
+
+def probing_rows(report: Report) -> list[ProbeRow]:
+    """One row per candidate of the generator's settings."""
+    probing = report.synthetic.probing
+    if not probing:
+        return []
+    return [
+        ProbeRow(
+            candidate=_candidate(row),
+            agreement=percent(row.agreement),
+            diversity=distance(row.diversity),
+            gap=distance(row.gap),
+            score=distance(row.score),
+            kept=i == probing.chosen,
+        )
+        for i, row in enumerate(probing.rows)
+    ]
+
+
+def distance(value: float | None) -> str:
+    """A distance between features: three decimals, as much as half precision holds."""
+    return ABSENT if value is None else f"{value:.3f}"
+
+
+def _candidate(row: Probe) -> str:
+    named = ", ".join(f"{name} = {value}" for name, value in _flat(row.candidate))
+    named = named or "as configured"
+    return f"{named} (refused: {row.refused.partition(' · ')[0]})" if row.refused else named
+
+
+def _flat(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
