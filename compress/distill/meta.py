@@ -7,10 +7,10 @@ As in MLDG (Li et al. 2018) a step on one group must also help on another:
 with X_tr and X_te of disjoint styles. To first order in α the gradient is ``g_tr + g_te −
 α ∇(g_tr · g_te)``: the update prefers directions that both groups agree on.
 
-    mode         gradient                      alignment term               extra cost
-    exact        g_tr(θ) + (I − α H_tr) g_te(θ_c)  − α (H_tr g_te + H_te g_tr)  a Hessian product
-    first_order  g_tr(θ) + g_te(θ_c)           − α H_te g_tr, half of exact on average  a copy of θ
-    reptile      (θ − θ_2) / α, two SGD steps  as first_order               a copy of θ
+    mode         gradient                          alignment term                    extra cost
+    exact        g_tr(θ) + (I − α H_tr) g_te(θ_c)  − α (H_tr g_te + H_te g_tr)       an H·v product
+    first_order  g_tr(θ) + g_te(θ_c)               − α H_te g_tr (half, on average)  a copy of θ
+    reptile      (θ − θ_2) / α, two SGD steps      as first_order                    a copy of θ
 """
 
 from __future__ import annotations

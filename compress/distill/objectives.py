@@ -1,14 +1,14 @@
 """Objectives: two tables, of terms and of the weighted sums made of them.
 
-    objective     system      loss                                      classifier learns from
-    ce            A "SUP", B  CE(z_S, y)                                labels
-    kd            B, C, E     α T² KL(z_T ‖ z_S) + (1 − α) CE           the teacher's probe
-    fd            A "FD"      CE + λ (1 − cos(P h, E_img(x)))           labels
-    ld            A "LD"      CE + λ T² KL(zero-shot logits ‖ z_S)      labels and class texts
-    cp            A "CP"      CE + λ (1 − cos(P h, c)), c the condition labels
-    fd_kd         ours        λ (1 − cos) + α T² KL + (1 − α) CE        the teacher's probe
-    contraction   from D      CE + λ |P h − x'|², x' = (1 − s) f_T + s c_y   labels
-    gendd         D           denoising loss of x' given h; CE on detached h labels
+    objective    system      loss                                            classifier learns from
+    ce           A "SUP", B  CE(z_S, y)                                      labels
+    kd           B, C, E     α T² KL(z_T ‖ z_S) + (1 − α) CE                 teacher's probe
+    fd           A "FD"      CE + λ (1 − cos(P h, E_img(x)))                 labels
+    ld           A "LD"      CE + λ T² KL(zero-shot logits ‖ z_S)            labels and class texts
+    cp           A "CP"      CE + λ (1 − cos(P h, c)), c the condition       labels
+    fd_kd        ours        λ (1 − cos) + α T² KL + (1 − α) CE              teacher's probe
+    contraction  from D      CE + λ |P h − x'|², x' = (1−s) f_T + s c_y      labels
+    gendd        D           denoising loss of x' given h; CE on detached h  labels
 
 To add an objective: a term if it needs a new one, and a row (worked example in CONTRIBUTING.md).
 """

@@ -109,7 +109,7 @@ class ViewPool:
 
 
 def read_pools(ctx: StageContext) -> tuple[ViewPool, ViewPool]:
-    """The real and the synthetic images of a run with what the teacher said of their views."""
+    """The real and the synthetic images of a run, with the cached targets of their views."""
     shots = DataArtifact(ctx.inputs["data"].path).shots
     synthetic = GenerateArtifact(ctx.inputs["generate"].path)
     label = LabelArtifact(ctx.inputs["label"].path)

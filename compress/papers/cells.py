@@ -6,7 +6,7 @@ The student is exported and run by the runtime, as on a device.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.api import Run, run_stages
-from compress.data.artifact import TEST, DataArtifact
+from compress.data.artifact import TEST, DataArtifact, ImageSet
 from compress.data.geometry import eval_geometry
 from compress.data.shots import stratified_part
 from compress.data.sources import open_source
@@ -28,7 +28,6 @@ from runtime.backends import load
 BACKEND = "onnxruntime"
 UNUSED_LIMIT = 1000  # training images that a recipe is chosen on
 Hits = NDArray[np.bool_]
-Images = tuple[NDArray[np.uint8], NDArray[np.int64]]  # (N, S, S, 3) and labels (N,)
 
 
 def measure_cell(
@@ -50,13 +49,14 @@ def domain_names(run: Run) -> tuple[str, ...]:
 
 
 def _test_hits(run: Run) -> Hits:
-    return _hits(run, [_test_images(run, TEST)])[0]
+    return _hits(run, [DataArtifact(run.stages["data"].path).images(TEST)])[0]
 
 
 def _domain_hits(run: Run) -> Hits:
     """As many images of each domain as of the smallest, so that every domain weighs the same."""
+    data = DataArtifact(run.stages["data"].path)
     tests = (TEST, *(f"{TEST}_{domain}" for domain in domain_names(run)[1:]))
-    hits = _hits(run, [_test_images(run, test) for test in tests])
+    hits = _hits(run, [data.images(test) for test in tests])
     size = min(len(part) for part in hits)
     rows = [
         np.sort(numpy_rng(0, "domain part", index).permutation(len(part))[:size])
@@ -72,8 +72,8 @@ def _unused_hits(run: Run) -> Hits:
     rest = source.train.subset([i for i, key in enumerate(source.train.keys) if key not in shots])
     part = rest.subset(stratified_part(rest, source.names, min(UNUSED_LIMIT, len(rest))))
     spec = eval_geometry(run.settings.image)
-    images = np.stack([geometry(part.image(i), spec) for i in range(len(part))])
-    return _hits(run, [(images, part.labels)])[0]
+    pixels = np.stack([geometry(part.image(i), spec) for i in range(len(part))])
+    return _hits(run, [ImageSet(pixels, part.labels, tuple(part.keys))])[0]
 
 
 class Measure(NamedTuple):
@@ -92,12 +92,7 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def _test_images(run: Run, name: str) -> Images:
-    test = DataArtifact(run.stages["data"].path).images(name)
-    return test.pixels, test.labels
-
-
-def _hits(run: Run, sets: list[Images]) -> list[Hits]:
+def _hits(run: Run, sets: Sequence[ImageSet]) -> list[Hits]:
     """The images of every set that the run's exported student gets right, ``(N,)`` each."""
     from export.onnx.convert import save, to_onnx
 
@@ -107,8 +102,8 @@ def _hits(run: Run, sets: list[Images]) -> list[Hits]:
         file = Path(folder) / "model.fp32.onnx"
         runner = load(BACKEND, save(to_onnx(student, student.spec.input_size), file))
         hits = []
-        for images, labels in sets:
-            pixels = normalize(images, preprocess)
+        for images in sets:
+            pixels = normalize(images.pixels, preprocess)
             parts = [runner.run(pixels[at : at + 64]) for at in range(0, len(pixels), 64)]
-            hits.append(np.concatenate(parts).argmax(1) == labels)
+            hits.append(np.concatenate(parts).argmax(1) == images.labels)
     return hits
