@@ -76,7 +76,7 @@ def verdict(what: str, possible: bool) -> str:
     return f"This machine cannot yet: {what}. See 'missing' above."
 
 
-def to_json(findings: Sequence[Finding]) -> dict[str, Any]:
+def to_json(findings: Sequence[Finding]) -> dict[str, object]:
     """The public form: "schema", "kind", "can", "host", "findings", "support"."""
     groups = {finding.group for finding in findings}
     kinds = ("run", "measure", "build", "apps")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from runtime import golden
 from runtime.backends import BACKENDS
 from runtime.backends.tensorrt import TrtRunner, load
@@ -34,9 +36,9 @@ class EngineRow:
     file: Path  # in the cache
     kernels: dict[str, int]
     states: tuple[str, ...]  # sentences: where it came from, what runs in it
-    layers: dict[str, Any]
+    layers: dict[str, object]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """A JSON object with the whole layer report."""
         return {**vars(self), "file": str(self.file), "states": list(self.states)}
 
@@ -153,7 +155,7 @@ def text_of(rows: Sequence[EngineRow]) -> Iterator[str]:
 def _compare(bundle: Bundle, name: str, runner: TrtRunner) -> tuple[str, str]:
     """State and reason: the engine's logits against the golden ones of the same file."""
     listed = [file for file in (TARGETS_GOLDEN, GOLDEN) if file in bundle.manifest["files"]]
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
     for file in listed:
         arrays |= golden.read(bundle.path / file)
     want = arrays.get(f"logits.{name}")
@@ -163,7 +165,7 @@ def _compare(bundle: Bundle, name: str, runner: TrtRunner) -> tuple[str, str]:
     return STATES[step.state], step.detail
 
 
-def rows_for_export(bundle: Path) -> dict[str, dict[str, Any]]:
+def rows_for_export(bundle: Path) -> dict[str, dict[str, str]]:
     """The rows that ``compress export --to tensorrt`` shows; writes nothing into the bundle.
 
     Raises:

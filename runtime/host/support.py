@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 INT8 = "model.int8.onnx"
 BUILT_HERE = ("model.int8.trt.onnx", "model.fp16.onnx")  # engines are built from these
@@ -37,7 +36,7 @@ class Platform:
     files: tuple[str, ...]
     how: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """A JSON object."""
         return asdict(self)
 

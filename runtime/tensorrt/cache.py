@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from runtime.errors import BackendError, BundleError
 from runtime.files.atomic import atomic
@@ -46,7 +45,7 @@ class Identity:
     gpu: CudaDevice
     settings: EngineSettings
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """A JSON object."""
         return {"schema": SCHEMA, **asdict(self), "gpu": self.gpu.identity()}
 
@@ -55,7 +54,7 @@ class Identity:
         """32 hex digits: SHA-256 of the canonical JSON."""
         return _digest(self.to_json())
 
-    def timing(self) -> dict[str, Any]:
+    def timing(self) -> dict[str, object]:
         """The identity of the timing cache, one for all models on this GPU and TensorRT."""
         used = {"tensorrt": self.tensorrt, "gpu": self.gpu.identity()}
         return {"schema": SCHEMA, "timing_cache": True, **used}
@@ -66,7 +65,7 @@ class CacheEntry:
     """A trusted file of the cache, and its sidecar."""
 
     data: bytes
-    sidecar: dict[str, Any]
+    sidecar: dict[str, object]
 
 
 class EngineCache:
@@ -95,7 +94,7 @@ class EngineCache:
         """
         return self._read(identity.key, ".engine", identity.to_json())
 
-    def save(self, identity: Identity, engine: bytes, facts: dict[str, Any]) -> Path:
+    def save(self, identity: Identity, engine: bytes, facts: dict[str, object]) -> Path:
         """Stores an engine and its sidecar: identity, size, SHA-256, ``facts`` (layers, ...)."""
         return self._write(identity.key, ".engine", engine, identity.to_json(), facts)
 
@@ -132,7 +131,7 @@ class EngineCache:
             os.close(descriptor)  # releases the lock
 
     def _read(
-        self, key: str, suffix: str, identity: dict[str, Any]
+        self, key: str, suffix: str, identity: dict[str, object]
     ) -> tuple[CacheEntry | None, str]:
         sidecar_text = _read_own(self.folder / f"{key}.json", MAX_JSON_BYTES)
         data = _read_own(self.folder / f"{key}{suffix}", MAX_ENGINE_BYTES)
@@ -149,7 +148,12 @@ class EngineCache:
         return CacheEntry(data, sidecar), "from the cache"
 
     def _write(
-        self, key: str, suffix: str, data: bytes, identity: dict[str, Any], facts: dict[str, Any]
+        self,
+        key: str,
+        suffix: str,
+        data: bytes,
+        identity: dict[str, object],
+        facts: dict[str, object],
     ) -> Path:
         target, digest = self.folder / f"{key}{suffix}", hashlib.sha256(data).hexdigest()
         sidecar = {"identity": identity, "bytes": len(data), "sha256": digest, **facts}
@@ -233,6 +237,6 @@ def _replace(path: Path, data: bytes) -> None:
         raise BackendError(f"cannot write {path}", got=got, remedy="free some space") from error
 
 
-def _digest(value: dict[str, Any]) -> str:
+def _digest(value: dict[str, object]) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -66,7 +66,7 @@ class CudaDevice:
     integrated: bool
     memory_bytes: int
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What an engine depends on: not the memory, which on a Jetson varies from boot to boot."""
         return {name: value for name, value in asdict(self).items() if name != "memory_bytes"}
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -101,7 +102,7 @@ class LayerReport:
             out.append("a quantized file, but most convolutions and products do not run in int8")
         return out
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """A JSON object."""
         layers = [asdict(layer) for layer in self.layers]
         return {"detailed": self.detailed, "kernels": self.kernels(), "layers": layers}
@@ -154,14 +155,14 @@ def tensor_type(tensor: Any) -> str | None:
     return next((precision for precision in types if precision), None)
 
 
-def _layer(row: dict[str, Any]) -> Layer:
+def _layer(row: Mapping[str, object]) -> Layer:
     name, kind = str(row.get("Name", "")), str(row.get("LayerType", "unknown"))
     role = _role(name, kind, row)
     precision, evidence = _precision(row, role)
     return Layer(name, kind, role, precision, evidence)
 
 
-def _role(name: str, kind: str, row: dict[str, Any]) -> str:
+def _role(name: str, kind: str, row: Mapping[str, object]) -> str:
     words = f"{kind} {row.get('ParameterType', '')}"
     tactic = str(row.get("TacticName", ""))
     if str(row.get("Origin", "")).upper() == "QDQ" or _QDQ.search(kind):
@@ -175,7 +176,7 @@ def _role(name: str, kind: str, row: dict[str, Any]) -> str:
     return "qdq" if only_qdq and not tactic else "other"
 
 
-def _precision(row: dict[str, Any], role: str) -> tuple[str, str]:
+def _precision(row: Mapping[str, object], role: str) -> tuple[str, str]:
     """Precision and its evidence: the weights' type, else the kernel's name, else the input."""
     weights = row.get("Weights")
     named = type_of(str(weights.get("Type", ""))) if isinstance(weights, dict) else None
@@ -186,6 +187,7 @@ def _precision(row: dict[str, Any], role: str) -> tuple[str, str]:
         for name, pattern in _TACTICS:
             if re.search(pattern, tactic, re.IGNORECASE):
                 return name, "tactic"
-    inputs = row.get("Inputs") if isinstance(row.get("Inputs"), list) else []
-    first = next((precision for precision in map(tensor_type, inputs or []) if precision), None)
+    inputs = row.get("Inputs")
+    types = map(tensor_type, inputs) if isinstance(inputs, list) else ()
+    first = next((precision for precision in types if precision), None)
     return (first, "input") if first else ("unknown", "none")
