@@ -4,7 +4,7 @@ classes.json                  [{"name", "prompt", "category"}]; the order is the
 shots.npy   shots.json        uint8 (K * k, C, C, 3) and [{"key", "label"}]: the shorter side
                               resized to C, central square; views are cut from it
 test.npy    test.json         uint8 (N, S, S, 3): the runtime's own geometry, as on the device
-test_<domain>.npy and .json   every further domain that was asked for, like test
+test_<domain>.npy and .json   every further domain of data.test_domains, like test
 skipped.json                  [{"key", "reason"}]
 """
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,10 +73,6 @@ class ViewRecipe:
             noise=label.noise,
             rotate=label.rotate,
         )
-
-    def plain(self) -> dict[str, Any]:
-        """The recipe as JSON-able values."""
-        return asdict(self)
 
 
 def render_view(image: np.ndarray, recipe: ViewRecipe, seed: int) -> np.ndarray:

@@ -106,5 +106,5 @@ def stratified_part(split: Split, names: Sequence[str], limit: int, seed: int = 
     if not orders:
         return np.zeros(0, np.int64)
     ranks = np.concatenate([(np.arange(len(order)) + 0.5) / len(order) for order in orders])
-    chosen = np.argsort(ranks, kind="stable")[:limit]
-    return np.sort(np.concatenate(orders)[chosen])
+    first = np.argsort(ranks, kind="stable")[:limit]
+    return np.sort(np.concatenate(orders)[first])

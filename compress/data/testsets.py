@@ -38,16 +38,16 @@ class TestSets:
         self.originals = cache(self._open_originals)
 
     def pixels(
-        self, name: str, start: int, end: int, wanted: Geometry, student: Geometry
+        self, name: str, start: int, end: int, model: Geometry, student: Geometry
     ) -> NDArray[np.uint8]:
         """Images ``start`` to ``end`` in a model's geometry, (B, S, S, 3).
 
         They are read from the stage where that is the student's geometry, else from the source.
         """
-        if wanted.geometry == student.geometry:
+        if model.geometry == student.geometry:
             return np.asarray(self.images(name).pixels[start:end])
         originals = self.originals(name)
-        return np.stack([geometry(originals.image(i), wanted) for i in range(start, end)])
+        return np.stack([geometry(originals.image(i), model) for i in range(start, end)])
 
     def labels(self, name: str) -> NDArray[np.int64]:
         """Class numbers (N,) of a test set."""

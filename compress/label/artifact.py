@@ -1,6 +1,6 @@
 """What the label stage leaves, and the only place that knows its file names.
 
-targets.safetensors   per pool ``real`` and ``synthetic``, where the teacher was asked:
+targets.safetensors   per labeled pool, ``real`` and ``synthetic``:
                       <pool>_features (n, V, D) float16, <pool>_logits (n, V, K) float32;
                       keep (N,) bool, False for synthetic images that the agreement filter left out
 views.json            the recipe of the views, and per pool its images and views
@@ -51,7 +51,7 @@ class LabelArtifact:
         return load_file(self.folder / TARGETS)
 
     def targets(self, kind: PoolKind) -> PoolTargets | None:
-        """The teacher's answers to a pool; None where it was not asked."""
+        """The teacher's answers to a pool; None for one without labels."""
         if f"{kind}_logits" not in self._arrays:
             return None
         return PoolTargets(self._arrays[f"{kind}_features"], self._arrays[f"{kind}_logits"])
@@ -76,7 +76,7 @@ class LabelArtifact:
         """Writes targets and views.
 
         Args:
-            targets: the teacher's answers, per pool that it was asked about.
+            targets: the teacher's answers, per labeled pool.
             recipe: of the views, JSON-able.
             pools: ``images``, ``views`` and ``asked`` per pool.
         """

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -61,7 +62,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         keep = agreeing(vote(targets["synthetic"].logits), synthetic)
     counts = {pool.kind: {"images": len(pool.images), "views": pool.views} for pool in pools}
     views = {kind: {**row, "asked": kind in labeled} for kind, row in counts.items()}
-    LabelArtifact(ctx.folder).write(targets, keep, recipe.plain(), views)
+    LabelArtifact(ctx.folder).write(targets, keep, asdict(recipe), views)
     names = [entry.name for entry in DataArtifact(ctx.inputs["data"].path).classes]
     dropped = np.bincount(synthetic[~keep], minlength=len(names))
     return {

@@ -166,8 +166,8 @@ def _render_chunk(
     image *= (1 + draws.span("exposure", -0.25, 0.2) * light)[:, None, None, None]
     image *= (1 + draws.span("white_balance", -0.07, 0.07) * light)[:, None, None]
     for style, restyle in RESTYLED.items():
-        chosen = styles == style
-        image[chosen] = restyle(image[chosen])
+        styled = styles == style
+        image[styled] = restyle(image[styled])
     image = image.reshape(count, SIZE, SUPERSAMPLING, SIZE, SUPERSAMPLING, 3).mean((2, 4))
     amount = np.minimum(draws.span("blur", 0, 0.9) * light, 1) * (styles == photo)
     image += amount[:, None, None, None] * (_blurred(image) - image)
@@ -191,18 +191,18 @@ def _background(draws: _Draws, clutter: float) -> np.ndarray:
 
 def _add_neighbors(image: np.ndarray, draws: _Draws, kinds: np.ndarray, clutter: float) -> None:
     """Another flower, small and partly outside the frame, in 45 % of the images."""
-    chosen = np.flatnonzero(draws.span("neighbor") < 0.45 * clutter)
-    if not len(chosen):
+    rows = np.flatnonzero(draws.span("neighbor") < 0.45 * clutter)
+    if not len(rows):
         return
-    angle, distance, size, rotation, tilt, direction = draws.span("neighbor_pose")[chosen].T
+    angle, distance, size, rotation, tilt, direction = draws.span("neighbor_pose")[rows].T
     angle, distance = 2 * np.pi * angle, 0.85 + 0.3 * distance
     center = np.stack((distance * np.cos(angle), distance * np.sin(angle)), 1).astype(np.float32)
     u, v = flower_frame(
         center, 0.25 + 0.2 * size, 2 * np.pi * rotation, 1 + 0.6 * tilt, 2 * np.pi * direction
     )
-    other = at.decode(kinds[(draws.span("neighbor_kind")[chosen] * len(kinds)).astype(int)])
-    rgb, alpha = flower(u, v, other, np.ones((len(chosen), 1), np.float32))
-    image[chosen] += (rgb * 0.8 - image[chosen]) * alpha[..., None]
+    other = at.decode(kinds[(draws.span("neighbor_kind")[rows] * len(kinds)).astype(int)])
+    rgb, alpha = flower(u, v, other, np.ones((len(rows), 1), np.float32))
+    image[rows] += (rgb * 0.8 - image[rows]) * alpha[..., None]
 
 
 def _add_leaves(
@@ -217,21 +217,21 @@ def _add_leaves(
     size: tuple[float, float],
 ) -> None:
     """A leaf at about ``reach`` flower radii from the center, in a ``share`` of the images."""
-    chosen = np.flatnonzero(draws.span(name) < share)
-    if not len(chosen):
+    rows = np.flatnonzero(draws.span(name) < share)
+    if not len(rows):
         return
-    angle, distance, scale, rotation, direction, tone = draws.span(f"{name}_leaf")[chosen].T
-    offset = (reach * (0.75 + 0.5 * distance) * radius[chosen])[:, None]
+    angle, distance, scale, rotation, direction, tone = draws.span(f"{name}_leaf")[rows].T
+    offset = (reach * (0.75 + 0.5 * distance) * radius[rows])[:, None]
     direction_of_leaf = np.stack((np.cos(2 * np.pi * angle), np.sin(2 * np.pi * angle)), 1)
-    place = center[chosen] + offset * direction_of_leaf
-    long = radius[chosen] * (size[0] + (size[1] - size[0]) * scale)
-    tilt = np.full(len(chosen), 2.6, np.float32)
+    place = center[rows] + offset * direction_of_leaf
+    long = radius[rows] * (size[0] + (size[1] - size[0]) * scale)
+    tilt = np.full(len(rows), 2.6, np.float32)
     u, v = flower_frame(place, long, 2 * np.pi * rotation, tilt, 2 * np.pi * direction)
     mask = np.clip((1 - np.sqrt(u * u + v * v)) * 9 + 0.5, 0, 1)[..., None]
     midrib = 1 - 0.3 * (np.abs(v) < 0.1)
     green = np.array((0.16, 0.42, 0.13), np.float32)
     green = green * (0.7 + 0.7 * tone)[:, None, None] * midrib[..., None]
-    image[chosen] += (green - image[chosen]) * mask
+    image[rows] += (green - image[rows]) * mask
 
 
 def _upsample(grid: np.ndarray) -> np.ndarray:

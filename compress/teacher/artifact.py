@@ -19,7 +19,7 @@ class Heads:
     """Class heads in the teacher's feature space.
 
     Attributes:
-        zero_shot: float32 (K, D), unit rows made from texts.
+        zero_shot: float32 (K, D), unit rows from texts.
         probe: float32 (K, D), unit rows fine-tuned on the shots; without any, ``zero_shot``.
         logit_scale: multiplies cosines.
     """

@@ -225,7 +225,7 @@ def _load_folder(source: Folder, settings: TeacherSettings, device: str, offline
             "the teacher's folder is not in open_clip's format",
             got=f"{source.path} with {names}",
             expected=f"{CONFIG_FILE} and open_clip_model.safetensors",
-            remedy="a pickle must be asked for by name: --teacher MODEL/PATH/TO/FILE.pt",
+            remedy="a pickle must be named: --teacher MODEL/PATH/TO/FILE.pt",
         )
     name = f"local-dir:{source.path}"
     with hub(offline=True):

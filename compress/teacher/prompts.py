@@ -80,17 +80,12 @@ def fill(template: str, entry: ClassInfo) -> str | None:
 
     def with_article(match: re.Match[str]) -> str:
         phrase = (entry.category or "") if match[2] else entry.prompt
+        article = f"{match[1]}n " if _VOWEL_SOUND.match(phrase) else f"{match[1]} "
         bare = not match[2] and entry.category in WITHOUT_ARTICLE
-        text = phrase if bare else _with_article(match[1], phrase)
+        text = phrase if bare or _DETERMINED.match(phrase) else article + phrase
         return text.replace("{", "{{").replace("}", "}}")  # a class name may hold braces
 
     return _ARTICLE.sub(with_article, text).format(entry.prompt, category=entry.category)
-
-
-def _with_article(letter: str, phrase: str) -> str:
-    if _DETERMINED.match(phrase):
-        return phrase
-    return f"{letter}n {phrase}" if _VOWEL_SOUND.match(phrase) else f"{letter} {phrase}"
 
 
 def _prompts(entry: ClassInfo, templates: Sequence[str]) -> list[str]:

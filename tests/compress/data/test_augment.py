@@ -114,7 +114,6 @@ def test_the_recipe_comes_from_the_settings() -> None:
     )
     recipe = ViewRecipe.from_settings(label, image)
     assert (recipe.size, recipe.resize, recipe.num_ops, recipe.flip) == (64, 80, 3, False)
-    assert ViewRecipe(**recipe.plain()) == recipe
 
 
 def test_rotation_and_grain_are_reproducible_and_change_neither_crop_nor_flip() -> None:

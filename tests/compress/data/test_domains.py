@@ -5,13 +5,13 @@ meet.
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 from image_folders import domain_folders, encoded, image_folder
 
 from compress.data import stage
+from compress.data.artifact import DataArtifact
 from compress.data.catalog import CATALOG
 from compress.data.domains import IMAGECLEF, PACS, VISDA, VLCS
 from compress.data.geometry import eval_geometry
@@ -172,19 +172,13 @@ def test_the_stage_writes_a_test_set_of_every_domain(pacs, tmp_path):
     assert facts["test_images"] == 7 and any(
         "20% of every class of cartoon" in note for note in facts["notes"]
     )
-    pixels, rows = (
-        np.load(tmp_path / "out/test_sketch.npy"),
-        json.loads((tmp_path / "out/test_sketch.json").read_text()),
-    )
-    assert pixels.shape == (35, 16, 16, 3) and {row["label"] for row in rows} == set(range(7))
-    assert np.array_equal(
-        pixels[9], geometry(decode(pacs / rows[9]["key"]), eval_geometry(chosen.image))
-    )
-    shots = {row["key"] for row in json.loads((tmp_path / "out/shots.json").read_text())}
+    data = DataArtifact(tmp_path / "out")
+    sketch = data.images("test_sketch")
+    assert sketch.pixels.shape == (35, 16, 16, 3) and set(sketch.labels) == set(range(7))
+    expected = geometry(decode(pacs / sketch.keys[9]), eval_geometry(chosen.image))
+    assert np.array_equal(sketch.pixels[9], expected)
     for name in ("test", "test_photo", "test_sketch"):
-        assert not shots & {
-            row["key"] for row in json.loads((tmp_path / f"out/{name}.json").read_text())
-        }
+        assert not set(data.shots.keys) & set(data.images(name).keys)
     assert not (tmp_path / "out/test_art_painting.npy").exists()
 
 

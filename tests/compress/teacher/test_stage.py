@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("open_clip")
-from safetensors.numpy import load_file
 from tiny_sources import CLASSES, MODEL, save_folder, write_data
 
 from compress.engine.config import (
@@ -21,6 +20,7 @@ from compress.engine.config import (
 )
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
+from compress.teacher.artifact import TeacherArtifact
 from compress.teacher.loading import load_teacher
 from compress.teacher.stage import run
 
@@ -50,13 +50,13 @@ def context(tmp_path: Path, shots: int, **teacher: object) -> StageContext:
 def test_the_stage_writes_both_heads(tmp_path: Path) -> None:
     ctx = context(tmp_path, 2)
     facts = run(ctx)
-    heads = load_file(ctx.folder / "heads.safetensors")
+    heads = TeacherArtifact(ctx.folder).heads()
     teacher = load_teacher(ctx.settings.teacher)
     expected = teacher.class_head([[f"a {n}", f"one {n}"] for n in ("rose", "oak", "daisy")])
-    np.testing.assert_allclose(heads["zero_shot"], expected, atol=1e-6)
-    assert heads["probe"].shape == (CLASSES, 24)
-    assert not np.allclose(heads["probe"], heads["zero_shot"])
-    assert float(heads["logit_scale"]) == pytest.approx(teacher.logit_scale)
+    np.testing.assert_allclose(heads.zero_shot, expected, atol=1e-6)
+    assert heads.probe.shape == (CLASSES, 24)
+    assert not np.allclose(heads.probe, heads.zero_shot)
+    assert heads.logit_scale == pytest.approx(teacher.logit_scale)
     assert (facts["head"], facts["probe"]["views"], facts["embed_dim"], facts["input_size"]) == (
         "probe",
         18,
@@ -75,6 +75,6 @@ def test_without_shots_or_probe_the_head_is_zero_shot(
 ) -> None:
     ctx = context(tmp_path, shots, **options)
     facts = run(ctx)
-    heads = load_file(ctx.folder / "heads.safetensors")
-    np.testing.assert_array_equal(heads["probe"], heads["zero_shot"])
+    heads = TeacherArtifact(ctx.folder).heads()
+    np.testing.assert_array_equal(heads.probe, heads.zero_shot)
     assert facts["head"] == "zero_shot"
