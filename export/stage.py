@@ -87,15 +87,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
         )
         task.advance()
     rows = [*files.parity, teacher_parity]
-    out.write_parity({"images_from": source, "files": [row.to_json() for row in rows]})
+    out.write_parity({"images_from": source, "files": [asdict(row) for row in rows]})
     for row in files.parity:
         if not row.as_expected:
             ctx.progress.note(
                 f"{row.file} agrees with its torch model on {row.agreement:.1%} of the images only"
             )
     return {
-        "parity": {row.file: row.to_json() for row in files.parity},
-        "teacher_parity": teacher_parity.to_json(),
+        "parity": {row.file: asdict(row) for row in files.parity},
+        "teacher_parity": asdict(teacher_parity),
         "parity_images_from": source,
         "size_bytes": {name: path.stat().st_size for name, path in files.paths.items()},
         "ptq_size_bytes": out.baseline.stat().st_size,

@@ -1,5 +1,6 @@
 """The bundle's README.md: a model card with Hugging Face front matter, from provenance alone."""
 
+# ruff: noqa: E501 - lines of the card are Markdown paragraphs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

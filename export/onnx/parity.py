@@ -16,7 +16,7 @@ whether it is good enough.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,6 @@ class Parity:
     agreement: float
     as_expected: bool
     kernel_diff: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for parity.json."""
-        return asdict(self)
 
 
 def cpu_session(model: str | bytes, *, fused: bool = True) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from compress.engine.errors import ExportError
@@ -63,7 +64,7 @@ def add_mixed(
     copy_with_metadata(source, folder / FILE, {**carried, META_PRECISION: MIXED})
     _add_golden(folder, variants)
     what = f"int8 but for {', '.join(variants.ordered(names))}, which stay in float"
-    numbers = {**parity.to_json(), "file": FILE}
+    numbers = {**asdict(parity), "file": FILE}
     row = {"file": FILE, "state": VERIFIED, "why": what, "parity": numbers}
     seal(
         folder,

@@ -1,3 +1,1 @@
-"""Further files from one bundle: half precision, fixed batch, preprocessing in the graph, ORT
-format, other versions.
-"""
+"""More files from one bundle: half precision, fixed batch, pixels in, ORT format, versions."""

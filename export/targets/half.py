@@ -44,30 +44,20 @@ KINDS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 
 @dataclass(frozen=True)
 class HalfReport:
-    """Which nodes compute in half precision.
+    """Which nodes compute in half precision, as in the manifest.
 
     Attributes:
-        half, kept: how many nodes that compute on floats are in half precision and in float32.
-        reasons: node name -> why it stays in float32.
+        nodes_half, nodes_float32: how many nodes that compute on floats are of which type.
+        float32_because: node name -> why it stays in float32.
         near_overflow: tensor -> its magnitude, largest first.
-        most_subnormal: tensor -> its share of subnormal values, largest first.
+        subnormal_share: tensor -> its share of subnormal values, largest first.
     """
 
-    half: int
-    kept: int
-    reasons: dict[str, str]
+    nodes_half: int
+    nodes_float32: int
+    float32_because: dict[str, str]
     near_overflow: dict[str, float]
-    most_subnormal: dict[str, float]
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values for the manifest."""
-        return {
-            "nodes_half": self.half,
-            "nodes_float32": self.kept,
-            "float32_because": self.reasons,
-            "near_overflow": self.near_overflow,
-            "subnormal_share": self.most_subnormal,
-        }
+    subnormal_share: dict[str, float]
 
 
 def in_half(

@@ -8,7 +8,7 @@ gives the reasons).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,6 @@ class TargetParity:
     agreement: float
     pixel_max: float | None = None
     pixel_mean: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for the manifest."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import onnx
@@ -145,10 +145,10 @@ def _write_target(
         "file": file.name,
         "state": verdict.state,
         "why": "; ".join([verdict.why, *target.notes]),
-        "parity": None if verdict.parity is None else verdict.parity.to_json(),
+        "parity": None if verdict.parity is None else asdict(verdict.parity),
     }
     if report is not None:
-        row["half"] = report.to_json()
+        row["half"] = asdict(report)
     if source.pictures.skipped:
         row["unreadable_images"] = len(source.pictures.skipped)
     return WrittenTarget(target, row, tuple(files))

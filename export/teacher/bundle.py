@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def export_teacher(
     weights = RANDOM if random_weights else "pretrained"
     with scratch_beside(goal) as scratch:
         file, parity = _export(teacher, classifier, pictures, scratch, opset)
-        rows: dict[str, Any] = {"fp32": parity.to_json()}
+        rows: dict[str, Any] = {"fp32": asdict(parity)}
         if precision == "fp16":
             file, rows["fp16"] = _half(file, teacher, chosen, pictures, scratch)
         provenance = {

@@ -289,7 +289,7 @@ def test_an_export_target_makes_an_app(bundle: Path, tmp_path: Path) -> None:
     assert np.array_equal(np.fromfile(out / "golden" / "0.f32", "<f4"), vectors["logits.fp16"][0])
 
 
-def test_command(bundle: Path, tmp_path: Path) -> None:
+def test_the_command_writes_the_app(bundle: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(
         cli, ["app", str(bundle), str(tmp_path / "app"), "--target", "cpp"], catch_exceptions=False
     )

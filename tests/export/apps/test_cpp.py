@@ -66,7 +66,7 @@ def classify(app: Path, *arguments: str | Path) -> subprocess.CompletedProcess[s
     return subprocess.run(command, cwd=app, capture_output=True, text=True, timeout=120)
 
 
-def test_golden_vectors(app: Path) -> None:
+def test_the_program_gives_the_golden_answers(app: Path) -> None:
     done = classify(app, "--golden", "golden")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("ok ") == 2 and done.stdout.count("bit-identical") == 2
@@ -220,7 +220,7 @@ def test_truncated_and_damaged_images_end_in_an_error_not_a_crash(
 @pytest.mark.parametrize(
     "arguments", [[], ["--top"], ["--what", "1", "x.png"], ["--golden", "golden", "x.png"]]
 )
-def test_usage(arguments: list[str], app: Path) -> None:
+def test_wrong_arguments_print_the_usage(arguments: list[str], app: Path) -> None:
     done = classify(app, *arguments)
     assert done.returncode == 2 and done.stderr.startswith("usage: classify")
 

@@ -23,7 +23,7 @@ def bundle(tmp_path_factory) -> Path:
     )
 
 
-def test_contents(bundle: Path) -> None:
+def test_a_bundle_holds_the_listed_files_and_opens(bundle: Path) -> None:
     names = sorted(
         file.relative_to(bundle).as_posix() for file in bundle.rglob("*") if file.is_file()
     )

@@ -121,7 +121,7 @@ def test_collisions_and_damaged_metadata_change_names_only(scopes: list[str]) ->
     assert np.array_equal(wanted, again)
 
 
-def test_names_repeat() -> None:
+def test_the_same_graph_gets_the_same_names() -> None:
     first, second = (to_onnx(tiny_cnn(), SIZE) for _ in range(2))
     assert [node.name for node in first.graph.node] == [node.name for node in second.graph.node]
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(

@@ -300,7 +300,7 @@ def test_refusals_name_the_reason(bundle: Path, tmp_path: Path) -> None:
     assert not open_bundle(bundle).targets
 
 
-def test_the_command(bundle: Path, tmp_path: Path) -> None:
+def test_the_command_writes_a_copy_with_the_target(bundle: Path, tmp_path: Path) -> None:
     from compress.cli.app import app
 
     out = tmp_path / "new"

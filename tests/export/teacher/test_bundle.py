@@ -205,7 +205,7 @@ def test_random_weights_of_what_is_no_architecture_are_refused(name: str, messag
         random_teacher(TeacherSettings(name=name))
 
 
-def test_refusals(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_a_teachers_bundle_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def make(name: str = str(folder), out: Path = tmp_path / "x", **more):  # type: ignore[no-untyped-def]
         return export_teacher(name, out, **more)
 
@@ -227,7 +227,7 @@ def test_refusals(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not (tmp_path / "x").exists()
 
 
-def test_the_command(folder: Path, tmp_path: Path) -> None:
+def test_the_command_writes_a_teachers_bundle(folder: Path, tmp_path: Path) -> None:
     from compress.cli.app import app
 
     out = tmp_path / "out"
