@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tensorrt_stand_in import VERSIONS, Machine
+from tensorrt_machine import Machine
+from tensorrt_surface import VERSIONS
 from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
 
 from export.bundle.write import copy_with_metadata, write_bundle

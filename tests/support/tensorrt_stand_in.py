@@ -1,12 +1,7 @@
-"""A stand-in for TensorRT 10 and 11 and for the CUDA runtime, strict where the real ones are.
+"""A stand-in for TensorRT 10 and 11, strict where the real ones are.
 
-No class here has a public member that the published bindings lack (tests/data/tensorrt_api.json;
-``check_surface``), and
-setting one raises: what is written against 10 and gone in 11 fails here as it would there. Engines
-    compute with
-onnxruntime, so the numbers that come out of the buffers are real. Device memory is host memory
-behind checked addresses; work queued on a stream runs when the stream is synchronized, and while a
-stream is captured it is only recorded.
+Engines compute with onnxruntime, so the numbers that come out of the buffers are real. The memory
+and the streams are those of ``cuda_stand_in``.
 """
 
 from __future__ import annotations
@@ -16,155 +11,15 @@ import enum
 import hashlib
 import json
 import weakref
-from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-import pytest
-
-from runtime.backends import tensorrt as tensorrt_backend
-from runtime.errors import BackendError
-from runtime.tensorrt import engine as engine_module
-from runtime.tensorrt.cuda import TO_DEVICE, TO_HOST, CudaDevice
-
-SURFACE = json.loads((Path(__file__).parents[1] / "data/tensorrt_api.json").read_text())["versions"]
-VERSIONS = {10: "10.3.0", 11: "11.4.0.106"}
-ORIN = CudaDevice("Orin", "8.7", 8, True, 8 * 2**30)
-
-
-class Published:
-    """Base of all stand-ins: refuses members that the real class of this version does not have."""
-
-    _real = ""
-    _version = ""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_") and name not in SURFACE[self._version][self._real]:
-            raise AttributeError(f"{self._real} of TensorRT {self._version} has no {name}")
-        object.__setattr__(self, name, value)
-
-
-def check_surface(cls: type, version: str) -> list[str]:
-    """Public members of a stand-in that the published class does not have."""
-    return sorted(
-        {name for name in dir(cls) if not name.startswith("_")} - set(SURFACE[version][cls._real])
-    )
-
-
-class FakeCuda:
-    """``runtime.tensorrt.cuda.Cuda`` on host memory."""
-
-    def __init__(self, gpu: CudaDevice = ORIN, capturable: bool = True) -> None:
-        self.device, self.capturable = gpu, capturable
-        self.memory: dict[int, Any] = {}
-        self.host: set[int] = set()
-        self.queues: dict[int, list[Callable[[], None]]] = {}
-        self.recording: dict[int, list[Callable[[], None]]] = {}
-        self.graphs: dict[int, list[Callable[[], None]]] = {}
-        self.events: dict[int, float | None] = {}
-        self.launches, self.clock, self._next = 0, 0.0, 1
-
-    def runtime_version(self) -> str:
-        return "12.6"
-
-    def gpu(self) -> CudaDevice:
-        return self.device
-
-    def allocate(self, size: int) -> int:
-        self._not_while_recording("cudaMalloc")
-        block = ctypes.create_string_buffer(size)
-        self.memory[ctypes.addressof(block)] = block
-        return ctypes.addressof(block)
-
-    def allocate_host(self, size: int) -> int:
-        address = self.allocate(size)
-        self.host.add(address)
-        return address
-
-    def free(self, address: int) -> None:
-        del self.memory[address]
-
-    def free_host(self, address: int) -> None:
-        self.host.remove(address)
-        self.free(address)
-
-    def stream(self) -> int:
-        self.queues[handle := self._handle()] = []
-        return handle
-
-    def destroy_stream(self, stream: int) -> None:
-        del self.queues[stream]
-
-    def copy(self, target: int, source: int, size: int, kind: int, stream: int) -> None:
-        on_host = {TO_DEVICE: (False, True), TO_HOST: (True, False)}[kind]
-        assert (target in self.host, source in self.host) == on_host, "copy in the wrong direction"
-        assert size <= len(self.memory[target]) and size <= len(self.memory[source]), (
-            "copy beyond the buffer"
-        )
-        self.queue(stream, lambda: ctypes.memmove(target, source, size) and None)
-
-    def synchronize(self, stream: int) -> None:
-        self._not_while_recording("cudaStreamSynchronize")
-        queue = self.queues[stream]
-        while queue:
-            queue.pop(0)()
-
-    def begin_capture(self, stream: int) -> None:
-        assert not self.queues[stream], "captured before the first run was finished"
-        self.recording[stream] = []
-
-    def end_capture(self, stream: int) -> int:
-        work = self.recording.pop(stream)
-        self.graphs[handle := self._handle()] = work
-        return handle
-
-    def abandon_capture(self, stream: int) -> None:
-        self.recording.pop(stream, None)
-
-    def launch(self, graph: int, stream: int) -> None:
-        self.launches += 1
-        for work in self.graphs[graph]:
-            self.queue(stream, work)
-
-    def destroy_graph(self, graph: int) -> None:
-        del self.graphs[graph]
-
-    def event(self) -> int:
-        self.events[handle := self._handle()] = None
-        return handle
-
-    def destroy_event(self, event: int) -> None:
-        del self.events[event]
-
-    def record(self, event: int, stream: int) -> None:
-        def mark() -> None:
-            self.events[event] = self.clock
-
-        self.queue(stream, mark)
-
-    def elapsed_ms(self, start: int, end: int) -> float:
-        for stream in self.queues:
-            self.synchronize(stream)
-        before, after = self.events[start], self.events[end]
-        assert before is not None and after is not None, "an event that was not recorded"
-        return after - before
-
-    def queue(self, stream: int, work: Callable[[], None]) -> None:
-        (self.recording[stream] if stream in self.recording else self.queues[stream]).append(work)
-
-    def _not_while_recording(self, call: str) -> None:
-        if self.recording:
-            raise BackendError(
-                f"{call} failed", got="operation not permitted when stream is capturing"
-            )
-
-    def _handle(self) -> int:
-        self._next += 1
-        return self._next
+from cuda_stand_in import FakeCuda
+from tensorrt_layers import engine_information
+from tensorrt_surface import SURFACE, VERSIONS, Published
 
 
 def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
@@ -529,91 +384,3 @@ def tensorrt(major: int, cuda: FakeCuda, **quirks: Any) -> Any:
         _classes=(*classes, HostMemory, Tensor),
     )
     return module
-
-
-class Machine:
-    """A machine with a GPU and TensorRT, both stand-ins."""
-
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, folder: Path, major: int = 10, **quirks: Any
-    ) -> None:
-        self.cuda = FakeCuda()
-        self.trt = tensorrt(major, self.cuda, **quirks)
-        self.cache = folder / "cache"
-        self.patch = monkeypatch
-        self.use(self.trt, self.cuda)
-
-    def use(self, trt: Any, cuda: FakeCuda) -> None:
-        self.trt, self.cuda = trt, cuda
-        self.patch.setattr(engine_module, "import_tensorrt", lambda: trt)
-        self.patch.setattr(engine_module, "open_cuda", lambda: cuda)
-
-    def load(self, model: Path, **options: Any) -> tensorrt_backend.TrtRunner:
-        return tensorrt_backend.load(model, cache=self.cache, **options)
-
-
-def engine_information(model: bytes, major: int, float_engine: bool = False) -> str:
-    """Layer information in the form of a version, one layer for each Conv and Gemm of an ONNX
-    model.
-    """
-    graph = onnx.load_from_string(model).graph
-    quantized = not float_engine and any(node.op_type == "QuantizeLinear" for node in graph.node)
-    layers = [
-        reformat_layer(major),
-        *(
-            compute_layer(node.name, major, quantized)
-            for node in graph.node
-            if node.op_type in ("Conv", "Gemm")
-        ),
-    ]
-    names = [value.name for value in (*graph.input, *graph.output)]
-    sides = (
-        {"Bindings": names} if major == 10 else {"I/O Tensors": [{"Name": name} for name in names]}
-    )
-    return json.dumps({"Layers": layers, **sides})
-
-
-def compute_layer(name: str, major: int, quantized: bool) -> dict[str, Any]:
-    """One convolution as the inspector shows it."""
-    kind = "Int8" if quantized else "Float"
-    words = (
-        "Thirty-two wide channel vectorized row major Int8 format"
-        if quantized
-        else "Row major linear FP32 format"
-    )
-    tensor = {"Name": f"{name}_x", "Dimensions": [1, 16, 8, 8], "Location": "Device"}
-    typed = (
-        {**tensor, "Format/Datatype": words}
-        if major == 10
-        else {**tensor, "Format": words, "Datatype": kind}
-    )
-    return {
-        "Name": f"{name} + relu",
-        "LayerType": "CaskConvolution",
-        "Inputs": [typed],
-        "Outputs": [typed],
-        "ParameterType": "Convolution",
-        "Weights": {"Type": kind, "Count": 432},
-        "TacticName": "sm80_xmma_fprop_implicit_gemm_interleaved_i8i8_i8i32_f32"
-        if quantized
-        else "sm80_f32f32_tf32",
-        "Metadata": f"[ONNX Layer: {name}]",
-    }
-
-
-def reformat_layer(major: int) -> dict[str, Any]:
-    """A copy between formats as the inspector shows it."""
-    typed = (
-        {"Format/Datatype": "Row major linear FP32"}
-        if major == 10
-        else {"Format": "Row major", "Datatype": "Float"}
-    )
-    return {
-        "Name": "Reformatting CopyNode for Input Tensor 0",
-        "LayerType": "Reformat",
-        "Inputs": [{"Name": "images", **typed}],
-        "Outputs": [],
-        "ParameterType": "Reformat",
-        "Origin": "REFORMAT",
-        "TacticName": "",
-    }

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tensorrt_stand_in import Machine
+from tensorrt_machine import Machine
 from tiny_bundles import SIZE, encoded, int8_model, make_bundle, photo
 
 from runtime import BackendError, Classifier

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tensorrt_stand_in import FakeCuda, tensorrt
+from cuda_stand_in import FakeCuda
+from tensorrt_stand_in import tensorrt
 from tiny_bundles import SIZE, make_bundle
 
 from compress.cli import bundle as device_cli

@@ -6,7 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tensorrt_stand_in import SURFACE, VERSIONS, FakeCuda, check_surface, tensorrt
+from cuda_stand_in import FakeCuda
+from tensorrt_stand_in import tensorrt
+from tensorrt_surface import SURFACE, VERSIONS, check_surface
 
 from runtime import BackendError
 from runtime.backends import tensorrt as backend

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tensorrt_stand_in import FakeCuda, Machine, tensorrt
+from cuda_stand_in import FakeCuda
+from tensorrt_machine import Machine
+from tensorrt_stand_in import tensorrt
 from tiny_bundles import SIZE
 
 from runtime import BackendError

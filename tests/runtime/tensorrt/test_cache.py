@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tensorrt_stand_in import ORIN
+from cuda_stand_in import ORIN
 
 from runtime import BackendError
 from runtime.tensorrt.cache import EngineCache, Identity, default_folder

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tensorrt_stand_in import ORIN, FakeCuda, Machine, tensorrt
+from cuda_stand_in import ORIN, FakeCuda
+from tensorrt_machine import Machine
+from tensorrt_stand_in import tensorrt
 from tiny_bundles import SIZE, float_model
 
 from runtime import BackendError, BundleError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorrt_stand_in import Machine
+from tensorrt_machine import Machine
 from tiny_bundles import SIZE
 
 from runtime import BackendError

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from tensorrt_stand_in import compute_layer, reformat_layer
+from tensorrt_layers import compute_layer, reformat_layer
 
 from runtime import BackendError
 from runtime.backends import BACKENDS
