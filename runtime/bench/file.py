@@ -9,27 +9,24 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from runtime.bench.report import KIND, MAX_TEXT, SCHEMA, UNSEEN, BenchReport
 from runtime.errors import BundleError
 from runtime.files.atomic import atomic
 from runtime.files.strict_json import read_json
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 MAX_NAMES, MAX_ITEMS = 256, 100_000
 LARGEST = 1e15  # of any figure in it: memory in bytes is the largest
 REMEDY = "measure again with compress bench BUNDLE --out bench.json"
 
-T = TypeVar("T", bound="DataclassInstance")
-_hints = cache(get_type_hints)
+T = TypeVar("T")
+_hints: Callable[[type], dict[str, Any]] = cache(get_type_hints)
 
 
 def write(path: str | Path, content: dict[str, Any]) -> Path:
@@ -97,7 +94,7 @@ def parse(kind: type[T], value: object, path: str = "") -> T:
     if not isinstance(value, dict) or len(value) > MAX_NAMES:
         raise _wrong(path, value)
     hints, prefix, values = _hints(kind), path and f"{path}.", {}
-    for field in fields(kind):
+    for field in fields(kind):  # type: ignore[arg-type]
         if field.name in value:
             place = f"{prefix}{field.name}"
             values[field.name] = _typed(hints[field.name], value[field.name], place, field.metadata)

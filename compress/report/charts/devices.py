@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compress.report.charts.svg import Frame, Scale, log_ticks, picture, tag, text, ticks, title
+from compress.report.charts.svg import (
+    Frame,
+    Scale,
+    circle,
+    line,
+    log_ticks,
+    picture,
+    polyline,
+    rect,
+    text,
+    ticks,
+    title,
+)
 from compress.report.wording import milliseconds, significant
 
 LETTER, BOLD = 6.5, 7.6  # units of width per character of a tick and of a name
@@ -25,6 +37,14 @@ class Mark:
     stamp: str | None = None
     estimate: bool = False
 
+    @property
+    def words(self) -> str:
+        """Its figures, and how far to trust them."""
+        tail = f", p99 {milliseconds(self.p99_ms)}" if self.p99_ms else ""
+        kind = " (estimate, not measured)" if self.estimate else ""
+        stamp = f", {self.stamp}" if self.stamp else ""
+        return f"{milliseconds(self.p50_ms)}{tail}{kind}{stamp}"
+
 
 def devices(groups: Mapping[str, Sequence[Mark]], width: int = 960) -> str:
     """One block per device over p50 (log), a line to p99: further left is faster."""
@@ -32,30 +52,24 @@ def devices(groups: Mapping[str, Sequence[Mark]], width: int = 960) -> str:
     marks = [mark for group in groups.values() for mark in group]
     left, step, head = (262.0, 26, 28) if wide else (12.0, 42, 26)
     height = 40 + sum(head + step * len(group) + 12 for group in groups.values())
-    reach = [mark.p50_ms for mark in marks] + [mark.p99_ms for mark in marks if mark.p99_ms]
+    reach = [ms for mark in marks for ms in (mark.p50_ms, mark.p99_ms) if ms]
     low, high = min(reach) / 1.3, max(reach) * 1.05
     frame = Frame(left, 6, width - (ROOM if wide else ROOM_NARROW), height - 40)
     x = frame.x(low, high, log=True)
     parts = [
-        frame.grid_x(x, log_ticks(low, high) or [min(reach)], lambda v: f"{v:g}"),
-        text(
-            "latency p50 (dot) to p99 (line), ms (log)",
-            (frame.left + frame.right) / 2,
-            height - 4,
-            "axis",
-        ),
+        frame.grid_x(x, log_ticks(low, high) or [min(reach)]),
+        frame.below("latency p50 (dot) to p99 (line), ms (log)", height - 4),
     ]
     top = 6.0
     for name, group in groups.items():
-        parts.append(
-            text(_cut(name, width - 24, BOLD), 0 if wide else left, top + 17, "name", "start")
-        )
+        words = _cut(name, width - 24, BOLD)
+        parts.append(text(words, 0 if wide else left, top + 17, "name", "start"))
         for i, mark in enumerate(group):
             at = top + head + step * i + (step / 2 if wide else step - 12)
             parts += _mark(mark, x, at, left, wide)
         top += head + step * len(group) + 12
     spoken = "; ".join(
-        f"{name}: {', '.join(f'{m.label} {_words(m)}' for m in group)}"
+        f"{name}: {', '.join(f'{mark.label} {mark.words}' for mark in group)}"
         for name, group in groups.items()
     )
     return picture(width, height, f"Devices compared: {spoken}", *parts)
@@ -63,25 +77,22 @@ def devices(groups: Mapping[str, Sequence[Mark]], width: int = 960) -> str:
 
 def _mark(mark: Mark, x: Scale, at: float, left: float, wide: bool) -> list[str]:
     spot, value = x(mark.p50_ms), milliseconds(mark.p50_ms)
-    place = (left - 14, at + 4, "tick", "end") if wide else (left, at - 14, "tick", "start")
-    parts = [text(_cut(mark.label, left - 14, LETTER) if wide else mark.label, *place)]
+    parts = [text(mark.label, left, at - 14, "tick", "start")]
+    if wide:
+        parts = [text(_cut(mark.label, left - 14, LETTER), left - 14, at + 4, "tick", "end")]
     end = spot
     if mark.p99_ms and mark.p99_ms > mark.p50_ms:
         end = x(mark.p99_ms)
-        parts.append(tag("line", x1=spot, x2=end, y1=at, y2=at, class_=f"span {mark.color}"))
-        parts.append(tag("line", x1=end, x2=end, y1=at - 4, y2=at + 4, class_=f"span {mark.color}"))
-    class_ = f"hollow {mark.color}" if mark.estimate else f"disc {mark.color}"
-    parts.append(
-        tag("circle", title(f"{mark.label}: {_words(mark)}"), cx=spot, cy=at, r=6.0, class_=class_)
-    )
-    note = "estimate" if mark.estimate else mark.stamp
+        parts.append(line((spot, at), (end, at), f"span {mark.color}"))
+        parts.append(line((end, at - 4), (end, at + 4), f"span {mark.color}"))
+    class_ = f"{'hollow' if mark.estimate else 'disc'} {mark.color}"
+    parts.append(circle((spot, at), 6.0, class_, title(f"{mark.label}: {mark.words}")))
     parts.append(text(value, end + 12, at + 4, "figure", "start"))
+    note = "estimate" if mark.estimate else mark.stamp
     if note:
-        after = (
-            (end + 20 + BOLD * len(value), at + 4)
-            if wide
-            else (left + 8 + LETTER * len(mark.label), at - 14)
-        )
+        after = (left + 8 + LETTER * len(mark.label), at - 14)
+        if wide:
+            after = (end + 20 + BOLD * len(value), at + 4)
         parts.append(text(note, *after, "warned" if mark.stamp else "tick", "start"))
     return parts
 
@@ -99,30 +110,19 @@ class Bar:
 def energy(bars: Sequence[Bar], width: int = 480) -> str:
     """Millijoules per inference, as lengths from zero."""
     row, most = 46, max(bar.value for bar in bars) or 1.0
-    height = row * len(bars) + 10
     parts = []
     for i, bar in enumerate(bars):
-        top = i * row + 4
+        top, length = i * row + 4, (width - 100) * bar.value / most
         value = f"{significant(bar.value)} mJ"
-        label = _cut(f"{bar.device} · {bar.label}", width, LETTER)
-        length = (width - 100) * bar.value / most
         tip = title(f"{bar.device}, {bar.label}: {value}")
+        label = _cut(f"{bar.device} · {bar.label}", width, LETTER)
         parts += [
             text(label, 0, top + 12, "tick", "start"),
-            tag(
-                "rect",
-                tip,
-                x=0,
-                y=top + 18,
-                width=max(length, 1.5),
-                height=14,
-                rx=2,
-                class_=f"fill {bar.color}",
-            ),
+            rect(0, top + 18, max(length, 1.5), 14, f"fill {bar.color}", tip, rx=2),
             text(value, length + 8, top + 30, "figure", "start"),
         ]
     spoken = "; ".join(f"{bar.device}, {bar.label} {significant(bar.value)} mJ" for bar in bars)
-    return picture(width, height, f"Energy per inference: {spoken}", *parts)
+    return picture(width, row * len(bars) + 10, f"Energy per inference: {spoken}", *parts)
 
 
 @dataclass(frozen=True)
@@ -137,39 +137,29 @@ def sustained(courses: Sequence[Course], width: int = 480) -> str:
     """p50 over minutes, relative to the start: a line that rises is a device that grows hot."""
     height = 250
     frame = Frame(46, 16, width - 16, height - 40)
-    ratios = [
+    lines = [
         [(t / 60, p50 / course.points[0][1]) for t, p50 in course.points] for course in courses
     ]
-    high = max(1.2, *(r for line in ratios for _, r in line)) * 1.04
-    low = min(0.9, *(r for line in ratios for _, r in line)) * 0.98
-    x, y = frame.x(0, max(t for line in ratios for t, _ in line) or 1.0), frame.y(low, high)
+    ratios = [ratio for points in lines for _, ratio in points]
+    low, high = min(0.9, *ratios) * 0.98, max(1.2, *ratios) * 1.04
+    minutes = max(t for points in lines for t, _ in points) or 1.0
+    x, y = frame.x(0, minutes), frame.y(low, high)
     parts = [
         frame.grid_y(y, ticks(low, high, 4), lambda v: f"{100 * v:.0f}"),
-        frame.grid_x(
-            x, ticks(0, max(t for line in ratios for t, _ in line) or 1.0, 4), lambda v: f"{v:g}"
-        ),
-        text("minutes", (frame.left + frame.right) / 2, height - 4, "axis"),
-        text("p50, % of the start", frame.left + 6, frame.top + 10, "axis", "start"),
+        frame.grid_x(x, ticks(0, minutes, 4)),
+        frame.below("minutes", height - 4),
+        frame.corner("p50, % of the start"),
     ]
-    for i, (course, line) in enumerate(zip(courses, ratios, strict=True)):
-        points = " ".join(f"{x(t):.1f},{y(r):.1f}" for t, r in line)
-        parts.append(
-            tag("polyline", title(course.device), points=points, class_=f"line course{i % 4}")
-        )
-        words = _cut(f"{100 * line[-1][1]:.0f} %, {course.device}", 0.6 * width, LETTER)
-        parts.append(text(words, frame.right, y(line[-1][1]) - 7, "tick", "end"))
+    for i, (course, points) in enumerate(zip(courses, lines, strict=True)):
+        drawn, last = [(x(t), y(ratio)) for t, ratio in points], points[-1][1]
+        parts.append(polyline(drawn, f"line course{i % 4}", title(course.device)))
+        words = _cut(f"{100 * last:.0f} %, {course.device}", 0.6 * width, LETTER)
+        parts.append(text(words, frame.right, y(last) - 7, "tick", "end"))
     spoken = "; ".join(
-        f"{c.device} ends at {100 * line[-1][1]:.0f} % of its first p50"
-        for c, line in zip(courses, ratios, strict=True)
+        f"{course.device} ends at {100 * points[-1][1]:.0f} % of its first p50"
+        for course, points in zip(courses, lines, strict=True)
     )
     return picture(width, height, f"Latency under sustained load: {spoken}", *parts)
-
-
-def _words(mark: Mark) -> str:
-    tail = f", p99 {milliseconds(mark.p99_ms)}" if mark.p99_ms else ""
-    kind = " (estimate, not measured)" if mark.estimate else ""
-    stamp = f", {mark.stamp}" if mark.stamp else ""
-    return f"{milliseconds(mark.p50_ms)}{tail}{kind}{stamp}"
 
 
 def _cut(words: str, wide: float, letter: float) -> str:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compress.report.charts.svg import Frame, log_ticks, picture, tag, text, ticks, title
+from compress.report.charts.svg import (
+    Frame,
+    circle,
+    line,
+    log_ticks,
+    picture,
+    polyline,
+    rect,
+    tag,
+    text,
+    ticks,
+    title,
+)
 from compress.report.wording import milliseconds, percent, variant
 from runtime.bench.latency import FLOORS
 
@@ -54,33 +66,22 @@ class Start:
 def ecdf(curves: Sequence[Curve], width: int = 960, height: int = 330) -> str:
     """Share of calls over time (log): steep is steady, far to the right is a tail."""
     frame = Frame(54, 18, width - 18, height - 44)
-    low, high = min(c.quantiles_ms[0] for c in curves), max(c.quantiles_ms[-1] for c in curves)
-    high = max(high, low * 1.3)
+    low = min(curve.quantiles_ms[0] for curve in curves)
+    high = max(low * 1.3, *(curve.quantiles_ms[-1] for curve in curves))
     x, y = frame.x(low * 0.94, high * 1.06, log=True), frame.y(0, 1)
     parts = [
         frame.grid_y(y, [0.0, 0.25, 0.5, 0.75, 0.9, 1.0], lambda v: f"{100 * v:.0f}"),
-        frame.grid_x(x, log_ticks(low * 0.94, high * 1.06) or [low], lambda v: f"{v:g}"),
-        text(
-            "latency, ms (log): one image, compute only",
-            (frame.left + frame.right) / 2,
-            height - 6,
-            "axis",
-        ),
-        text("share of calls, %", frame.left + 6, frame.top + 12, "axis", anchor="start"),
+        frame.grid_x(x, log_ticks(low * 0.94, high * 1.06) or [low]),
+        frame.below("latency, ms (log): one image, compute only", height - 6),
+        frame.corner("share of calls, %", 12),
     ]
     for curve in curves:
         points = [(x(value), y(i / 100)) for i, value in enumerate(curve.quantiles_ms)]
         cut = curve.supported
-        drawn = [tag("polyline", points=_path(points[: cut + 1]), class_=f"ecdf {curve.name}")]
+        drawn = [polyline(points[: cut + 1], f"ecdf {curve.name}")]
         if cut < 100:
-            drawn.append(
-                tag("polyline", points=_path(points[cut:]), class_=f"ecdf faint {curve.name}")
-            )
-        drawn += [
-            tag("circle", cx=points[i][0], cy=points[i][1], r=3.5, class_=f"disc {curve.name}")
-            for i in MARKED
-            if i <= cut
-        ]
+            drawn.append(polyline(points[cut:], f"ecdf faint {curve.name}"))
+        drawn += [circle(points[i], 3.5, f"disc {curve.name}") for i in MARKED if i <= cut]
         tip = title(f"{variant(curve.name)}: {_percentiles(curve)} of {curve.n:,} calls")
         parts.append(tag("g", tip, *drawn))
     spoken = "; ".join(f"{variant(curve.name)} {_percentiles(curve)}" for curve in curves)
@@ -99,37 +100,23 @@ def breakdown(bars: Mapping[str, Mapping[str, float]], width: int = 960) -> str:
     totals = {name: sum(parts.values()) for name, parts in bars.items()}
     most = max(totals.values()) or 1.0
     x = frame.x(0, most)
-    shapes = [frame.grid_x(x, ticks(0, most, 5 if width > 500 else 3), lambda v: f"{v:g}")]
+    shapes = [frame.grid_x(x, ticks(0, most, 5 if width > 500 else 3))]
     for i, (name, parts) in enumerate(bars.items()):
-        top, at = i * row + 8, 0.0
+        top, at, total = i * row + 8, 0.0, totals[name]
         shapes.append(text(variant(name), left, top + 10, "name", "start"))
         for part, words in PARTS.items():
-            spent = parts[part]
-            wide = x(at + spent) - x(at)
-            tip = title(
-                f"{variant(name)}, {words}: {milliseconds(spent)}, "
-                f"{percent(spent / (totals[name] or 1.0), 0)}"
-            )
-            class_ = f"part {part} {name}"
-            shapes.append(
-                tag(
-                    "rect",
-                    tip,
-                    x=x(at),
-                    y=top + 18,
-                    width=max(wide - 1, 0.5),
-                    height=24,
-                    class_=class_,
-                )
-            )
-            label = next(
-                (t for t in (f"{words} {milliseconds(spent)}", words) if 6.6 * len(t) < wide - 8),
-                None,
-            )
-            if label:
-                shapes.append(text(label, x(at) + wide / 2, top + 34, f"inside {part}"))
-            at += spent
-        shapes.append(text(milliseconds(totals[name]), x(at) + 8, top + 34, "tick", "start"))
+            spent = milliseconds(parts[part])
+            wide = x(at + parts[part]) - x(at)
+            share = percent(parts[part] / (total or 1.0), 0)
+            tip = title(f"{variant(name)}, {words}: {spent}, {share}")
+            shapes.append(rect(x(at), top + 18, max(wide - 1, 0.5), 24, f"part {part} {name}", tip))
+            fitting = [
+                label for label in (f"{words} {spent}", words) if 6.6 * len(label) < wide - 8
+            ]
+            if fitting:
+                shapes.append(text(fitting[0], x(at) + wide / 2, top + 34, f"inside {part}"))
+            at += parts[part]
+        shapes.append(text(milliseconds(total), x(at) + 8, top + 34, "tick", "start"))
     shapes.append(text("ms", width - 40, height - 16, "axis", "start"))
     spoken = "; ".join(
         f"{variant(name)}: "
@@ -150,18 +137,14 @@ MARKERS: Mapping[str, tuple[str, str]] = {
 
 def starts(rows: Sequence[Start], width: int = 960) -> str:
     """Cold against warm: one line per model variant over time (log), a marker per stage."""
-    step, left = 46, 150 if width > 500 else 12
-    name_row = 0 if width > 500 else 18
-    step += name_row
+    narrow = width <= 500
+    left, step, name_row = (12, 64, 18) if narrow else (150, 46, 0)
     reach = [value for row in rows for value in row.values().values()]
     low, high = min(reach) / 1.6, max(reach) * 1.6
     height = step * len(rows) + 66
     frame = Frame(left, 34, width - 18, height - 40)
     x = frame.x(low, high, log=True)
-    shapes = [
-        frame.grid_x(x, log_ticks(low, high), lambda v: f"{v:g}"),
-        text("ms (log)", (frame.left + frame.right) / 2, height - 4, "axis"),
-    ]
+    shapes = [frame.grid_x(x, log_ticks(low, high)), frame.below("ms (log)", height - 4)]
     shown = [marker for marker in MARKERS if any(marker in row.values() for row in rows)]
     gap = (frame.right - frame.left) / max(len(shown), 1)
     for i, marker in enumerate(shown):
@@ -170,17 +153,16 @@ def starts(rows: Sequence[Start], width: int = 960) -> str:
         shapes.append(tag("path", d=path, transform=f"translate({at:.1f} 13)", class_="marker"))
         shapes.append(text(words, at + 12, 17, "tick", "start"))
     for i, row in enumerate(rows):
-        values, at = row.values(), frame.top + i * step + step / 2 + name_row / 2
-        place = (left - 14, at + 4, "end") if not name_row else (left, at - 16, "start")
-        shapes.append(text(variant(row.name), place[0], place[1], "name", place[2]))
-        spots = [x(value) for value in values.values()]
-        shapes.append(
-            tag("line", x1=min(spots), x2=max(spots), y1=at, y2=at, class_=f"span {row.name}")
-        )
+        values, at = row.values(), frame.top + i * step + (step + name_row) / 2
+        place, anchor = ((left, at - 16), "start") if narrow else ((left - 14, at + 4), "end")
+        shapes.append(text(variant(row.name), *place, "name", anchor))
+        spots = {marker: x(value) for marker, value in values.items()}
+        ends = min(spots.values()), max(spots.values())
+        shapes.append(line((ends[0], at), (ends[1], at), f"span {row.name}"))
         for marker, value in values.items():
             words, path = MARKERS[marker]
             tip = title(f"{variant(row.name)}, {words}: {milliseconds(value)}")
-            where = f"translate({x(value):.1f} {at:.1f})"
+            where = f"translate({spots[marker]:.1f} {at:.1f})"
             shapes.append(tag("path", tip, d=path, transform=where, class_=f"disc {row.name}"))
     spoken = "; ".join(
         f"{variant(row.name)}: "
@@ -188,10 +170,6 @@ def starts(rows: Sequence[Start], width: int = 960) -> str:
         for row in rows
     )
     return picture(width, height, f"Cold against warm: {spoken}", *shapes)
-
-
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
 def _percentiles(curve: Curve) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 Scale = Callable[[float], float]
+XY = tuple[float, float]
 
 
 def tag(name: str, *children: str, **attributes: object) -> str:
-    """One element; ``class_`` becomes class, ``stroke_width`` stroke-width. Children are markup,
-    see ``text``.
-    """
+    """One element; ``class_`` becomes class, ``stroke_width`` stroke-width. Children are markup."""
     pairs = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
         for key, value in attributes.items()
@@ -42,14 +41,40 @@ def title(content: object) -> str:
     return f"<title>{escape(str(content))}</title>"
 
 
+def line(start: XY, end: XY, class_: str) -> str:
+    """A straight line."""
+    return tag("line", x1=start[0], y1=start[1], x2=end[0], y2=end[1], class_=class_)
+
+
+def polyline(points: Iterable[XY], class_: str, *children: str) -> str:
+    """A line through points."""
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return tag("polyline", *children, points=path, class_=class_)
+
+
+def rect(
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    class_: str,
+    *children: str,
+    **attributes: object,
+) -> str:
+    """A rectangle by its upper left corner."""
+    return tag("rect", *children, x=x, y=y, width=width, height=height, class_=class_, **attributes)
+
+
+def circle(center: XY, radius: float, class_: str, *children: str) -> str:
+    """A disc."""
+    return tag("circle", *children, cx=center[0], cy=center[1], r=radius, class_=class_)
+
+
 def picture(width: float, height: float, label: str, *children: str, class_: str = "") -> str:
     """A whole drawing that scales with the page; ``label`` is what a screen reader says."""
-    attributes = {
-        "viewBox": f"0 0 {_short(width)} {_short(height)}",
-        "role": "img",
-        "aria_label": label,
-    }
-    return tag("svg", *children, class_=f"plot {class_}".strip(), **attributes)
+    box = f"0 0 {_short(width)} {_short(height)}"
+    class_ = f"plot {class_}".strip()
+    return tag("svg", *children, class_=class_, viewBox=box, role="img", aria_label=label)
 
 
 @dataclass(frozen=True)
@@ -69,18 +94,28 @@ class Frame:
         """Data to vertical position (upwards)."""
         return _scale(low, high, self.bottom, self.top, log)
 
+    def below(self, words: str, y: float) -> str:
+        """The name of the horizontal axis."""
+        return text(words, (self.left + self.right) / 2, y, "axis")
+
+    def corner(self, words: str, down: float = 10) -> str:
+        """The name of the vertical axis, in the upper left corner."""
+        return text(words, self.left + 6, self.top + down, "axis", "start")
+
     def grid_y(self, scale: Scale, ticks: list[float], label: Callable[[float], str]) -> str:
         """Horizontal lines with labels at the left."""
         return "".join(
-            tag("line", x1=self.left, x2=self.right, y1=scale(v), y2=scale(v), class_="grid")
+            line((self.left, scale(v)), (self.right, scale(v)), "grid")
             + text(label(v), self.left - 8, scale(v) + 4, anchor="end")
             for v in ticks
         )
 
-    def grid_x(self, scale: Scale, ticks: list[float], label: Callable[[float], str]) -> str:
+    def grid_x(
+        self, scale: Scale, ticks: list[float], label: Callable[[float], str] = "{:g}".format
+    ) -> str:
         """Vertical lines with labels below."""
         return "".join(
-            tag("line", x1=scale(v), x2=scale(v), y1=self.top, y2=self.bottom, class_="grid")
+            line((scale(v), self.top), (scale(v), self.bottom), "grid")
             + text(label(v), scale(v), self.bottom + 18)
             for v in ticks
         )
@@ -98,10 +133,16 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 per decade within [low, high]; only powers of ten where that would be crowded."""
+    """1, 2, 5 per decade within [low, high]; only powers of ten where crowded."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if math.log10(high / low) < 2.4 else (1,)
     return [v for d in decades for m in steps if low <= (v := m * 10.0**d) <= high]
+
+
+def in_percent(marks: Sequence[float]) -> Callable[[float], str]:
+    """Labels of fractions in percent, with a decimal if the marks need one."""
+    digits = 0 if all(abs(100 * v - round(100 * v)) < 1e-6 for v in marks) else 1
+    return lambda value: f"{100 * value:.{digits}f}"
 
 
 def both_widths(draw: Callable[[int], str]) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from compress.report.charts import accuracy as plots
+from compress.report.charts import training as plots
 from compress.report.model.report import Report
 from compress.report.sections.origin import by_stage
 from compress.report.wording import plural, seconds, significant

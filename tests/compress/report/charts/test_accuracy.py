@@ -50,12 +50,6 @@ def test_labels_of_near_points_do_not_cover_each_other() -> None:
     )
 
 
-def test_reliability_and_curves_survive_extremes() -> None:
+def test_reliability_survives_certain_answers() -> None:
     certain = evaluate.reliability(np.array([[50.0, 0.0]] * 3), np.array([0, 0, 1]))
     ElementTree.fromstring(plots.reliability(certain, "student_int8", 1 / 3))
-    for history in (
-        [{"step": 1, "loss": 0.0}],
-        [{"step": s, "loss": 100 / s, "lr": 0.1} for s in range(1, 900, 90)],
-    ):
-        ElementTree.fromstring(plots.curve(history, "distill"))
-    ElementTree.fromstring(plots.timings({"data": 0.0}))
