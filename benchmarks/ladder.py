@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import page
 from compress.api import run_stages
 from compress.bench.artifact import BenchArtifact
 from compress.engine.config import HostSettings, Settings
 from compress.engine.progress import RichProgress
-from compress.papers.statistics import PairedGain, mean_and_deviation, paired_gain
+from compress.papers.statistics import PairedGain, claim_line, mean_and_deviation, paired_gain
 
 #: label of a column -> its predictions in the stage "bench"
 BENCHED = {
@@ -61,20 +62,45 @@ def paired(hits: Hits, better: str, worse: str, shots: int) -> PairedGain:
 
 def table(hits: Hits, columns: Sequence[str]) -> str:
     """Mean top-1 in % with the standard deviation over seeds; rows are numbers of shots."""
-    lines = ["| shots | seeds | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 2)]
+    rows = []
     for shots in sorted({k for _, k in hits}):
         seeds = cells(hits, shots)
-        row = [
-            mean_and_deviation([100 * float(cell[column].mean()) for cell in seeds])
-            for column in columns
-        ]
-        lines.append(f"| {shots} | {len(seeds)} | " + " | ".join(row) + " |")
-    return "\n".join(lines)
+        top1 = {name: [100 * float(cell[name].mean()) for cell in seeds] for name in columns}
+        rows.append((shots, len(seeds), *map(mean_and_deviation, top1.values())))
+    return page.table(" | ".join(("shots", "seeds", *columns)), rows)
+
+
+def image_count(hits: Hits) -> int:
+    """Test images behind the hits."""
+    cell = next(iter(hits.values()))
+    return len(next(iter(cell.values())))
 
 
 def shot(k: int) -> str:
     """``1 shot``, ``4 shots``."""
     return f"{k} shot" if k == 1 else f"{k} shots"
+
+
+def sign_claim(hits: Hits, better: str, worse: str, shots: int) -> str:
+    """``better > worse`` with its verdict."""
+    gain = paired(hits, better, worse, shots)
+    figures = f"{gain.gain:+.1f} {gain.within} points, p = {gain.p:.1e}"
+    return claim_line(gain.verdict, f"{better} > {worse} at {shot(shots)}", figures)
+
+
+def int8_claim(hits: Hits, fp32: str, shots: int) -> str:
+    """The int8 file loses less than half a point against the column ``fp32``."""
+    gain = paired(hits, "int8", fp32, shots)
+    claim = f"int8 within 0.5 points of fp32 at {shot(shots)}"
+    return claim_line(threshold(gain.gain > -0.5), claim, f"{gain.gain:+.2f} {gain.within}")
+
+
+def shrink_claim(hits: Hits, with_: str, without: str, low: int, high: int, note: str = "") -> str:
+    """The gain of synthetic images S is smaller at more shots."""
+    gains = [mean(hits, with_, k) - mean(hits, without, k) for k in (low, high)]
+    claim = f"the gain of S shrinks from {low} to {high} shots"
+    figures = f"{gains[0]:+.1f} -> {gains[1]:+.1f}{note}"
+    return claim_line(threshold(gains[0] > gains[1]), claim, figures)
 
 
 def threshold(holds: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,6 @@ def library_versions() -> str:
 
     shown = ("torch", "onnxruntime", "python")
     return ", ".join(f"{name} {version}" for name, version in versions().items() if name in shown)
-
-
-def image_count(hits: Mapping[Any, Mapping[str, Sized]]) -> int:
-    """Number of test images behind the hits of a ladder."""
-    cell = next(iter(hits.values()))
-    return len(next(iter(cell.values())))
 
 
 def write(out: Path, text: str) -> None:

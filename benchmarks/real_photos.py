@@ -32,10 +32,13 @@ from benchmarks.ladder import (
     BENCHED,
     Cell,
     Hits,
-    mean,
+    image_count,
+    int8_claim,
     measure_bench,
     paired,
     shot,
+    shrink_claim,
+    sign_claim,
     table,
     threshold,
 )
@@ -205,29 +208,17 @@ def checks(hits: Hits) -> list[str]:
     out: list[str] = []
     for better, worse in SIGNS:
         if len(present(hits, (better, worse))) == 2:
-            for k in shots:
-                p = paired(hits, better, worse, k)
-                figures = f"{p.gain:+.1f} {p.within} points, p = {p.p:.1e}"
-                out.append(claim_line(p.verdict, f"{better} > {worse} at {shot(k)}", figures))
+            out += [sign_claim(hits, better, worse, k) for k in shots]
     if len(present(hits, ("cls2img FD", "img2img FD"))) == 2:
         for k in shots:
             p = paired(hits, "cls2img FD", "img2img FD", k)
             claim = f"cls2img FD and img2img FD are within {ALIKE_POINTS:g} points at {shot(k)}"
-            out.append(
-                claim_line(
-                    threshold(abs(p.gain) <= ALIKE_POINTS), claim, f"{p.gain:+.1f} {p.within}"
-                )
-            )
+            verdict = threshold(abs(p.gain) <= ALIKE_POINTS)
+            out.append(claim_line(verdict, claim, f"{p.gain:+.1f} {p.within}"))
     if present(hits, ("int8",)):
-        for k in shots:
-            p = paired(hits, "int8", SHIPPED, k)
-            claim = f"int8 within 0.5 points of fp32 at {shot(k)}"
-            out.append(claim_line(threshold(p.gain > -0.5), claim, f"{p.gain:+.2f} {p.within}"))
+        out += [int8_claim(hits, SHIPPED, k) for k in shots]
     if len(shots) > 1 and len(present(hits, (SHIPPED, "+I'+D"))) == 2:
-        gains = [mean(hits, SHIPPED, k) - mean(hits, "+I'+D", k) for k in (shots[0], shots[-1])]
-        claim = f"the gain of S shrinks from {shots[0]} to {shots[-1]} shots"
-        figures = f"{gains[0]:+.1f} -> {gains[1]:+.1f}"
-        out.append(claim_line(threshold(gains[0] > gains[1]), claim, figures))
+        out.append(shrink_claim(hits, SHIPPED, "+I'+D", shots[0], shots[-1]))
     return out
 
 
@@ -242,7 +233,7 @@ def report(hits: Hits, facts: Mapping[str, Any], command: str, seconds: float) -
 
 `{command}`
 
-Top-1 in % on {page.image_count(hits)} test photos, mean ± standard deviation over seeds (other
+Top-1 in % on {image_count(hits)} test photos, mean ± standard deviation over seeds (other
 shots, other first weights), measured with the exported ONNX file in the runtime. Teacher and
 generator were trained here on the whole train split and stand in for foundation models: they have
 seen the shots. A replica with inferred settings, at 32 px and miniature size: signs are to be

@@ -14,22 +14,13 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import page
-from benchmarks.ladder import (
-    BENCHED,
-    Cell,
-    Hits,
-    mean,
-    measure_bench,
-    paired,
-    shot,
-    table,
-    threshold,
-)
+from benchmarks import ladder, page
+from benchmarks.ladder import BENCHED, Cell, Hits, measure_bench, shot, table
 from compress.api import settings_for, work_folder
 from compress.engine.config import merge
 from compress.papers.cells import measure_cell
@@ -74,35 +65,30 @@ def checks(hits: Hits) -> list[str]:
     low, high = shots[0], shots[-1]
     out: list[str] = []
 
-    def seeds(k: int) -> int:
-        return sum(kk == k for _, kk in hits)
+    seeds = Counter(k for _, k in hits)
 
     def say(claim: str, p: PairedGain, figures: str) -> None:
         out.append(claim_line(p.verdict, claim, figures))
 
     for better, worse in (("probe", "+I+D+S"), ("+I+D+S", "+I+D"), ("+I+D", "fine-tune")):
-        p = paired(hits, better, worse, low)
-        figures = f"{p.gain:+.1f} {p.within} points, p = {p.p:.1e}"
-        say(f"{better} > {worse} at {shot(low)}", p, figures)
+        out.append(ladder.sign_claim(hits, better, worse, low))
     for k in shots:
-        p = paired(hits, "+D", "fine-tune", k)
+        p = ladder.paired(hits, "+D", "fine-tune", k)
         figures = f"{p.gain:+.1f} {p.within} points, seeds {list(p.per_seed)}"
         say(f"+D > fine-tune at {shot(k)}", p, figures)
-        q = paired(hits, "int8", "+I+D+S", k)
-        claim = f"int8 within 0.5 points of fp32 at {shot(k)}"
-        out.append(claim_line(threshold(q.gain > -0.5), claim, f"{q.gain:+.2f} {q.within}"))
-        r = paired(hits, "int8", "PTQ", k)
+        out.append(ladder.int8_claim(hits, "+I+D+S", k))
+        r = ladder.paired(hits, "int8", "PTQ", k)
         say(f"QAT is better than static PTQ at {shot(k)}", r, f"{r.gain:+.2f} {r.within}")
     if high > low:
-        gains = [mean(hits, "+I+D+S", k) - mean(hits, "+I+D", k) for k in (low, high)]
-        figures = f"{gains[0]:+.1f} -> {gains[1]:+.1f}; {seeds(low)} and {seeds(high)} seeds"
-        claim = f"the gain of S shrinks from {low} to {high} shots"
-        out.append(claim_line(threshold(gains[0] > gains[1]), claim, figures))
+        note = f"; {seeds[low]} and {seeds[high]} seeds"
+        out.append(ladder.shrink_claim(hits, "+I+D+S", "+I+D", low, high, note))
     for k, limit in ((1, 6.0), (4, 4.0)):
         if k in shots:
-            gap = mean(hits, "probe", k) - mean(hits, "int8", k)
+            gap = ladder.mean(hits, "probe", k) - ladder.mean(hits, "int8", k)
             claim = f"int8 within {limit:g} points of the probe at {shot(k)}"
-            out.append(claim_line(threshold(gap <= limit), claim, f"{gap:.1f}; {seeds(k)} seeds"))
+            out.append(
+                claim_line(ladder.threshold(gap <= limit), claim, f"{gap:.1f}; {seeds[k]} seeds")
+            )
     return out
 
 
@@ -125,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 `python -m benchmarks.sidclip --shots {shots} --seeds {seeds}`
 
-Top-1 in % on the test split ({page.image_count(hits)} images of held-out species), mean ±
+Top-1 in % on the test split ({ladder.image_count(hits)} images of held-out species), mean ±
 standard deviation over seeds, measured with the exported ONNX file in the runtime. Replica with
 inferred settings: the paper does not state its loss weights, temperature or optimizer, and this
 is the embedded miniature world, not its data.
