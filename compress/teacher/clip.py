@@ -7,7 +7,7 @@ the same for every class and cancels under a softmax over classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,6 @@ class Teacher:
         precision: "fp32", or "bf16" for mixed precision; outputs are float32 either way.
         license: of the weights, as far as known.
         revision: of the weights, as far as known.
-        images_encoded: how many images :meth:`encode_images` has encoded.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Teacher:
     precision: str = "fp32"
     license: str = "unknown"
     revision: str = "unknown"
-    images_encoded: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.model.to(self.device).eval().requires_grad_(False)
@@ -90,7 +88,6 @@ class Teacher:
         edge = self.spec.size
         if images.ndim != 4 or images.shape[1:] != (edge, edge, 3):
             raise ValueError(f"teacher images must be (N, {edge}, {edge}, 3), got {images.shape}")
-        self.images_encoded += len(images)
         out = np.empty((len(images), self.embed_dim), np.float32)
         for start in range(0, len(images), batch):
             rows = np.asarray(images[start : start + batch])

@@ -6,13 +6,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-import runtime
+from compress.data.geometry import fit_geometry
 from compress.engine.errors import ConfigError
-from compress.generate.inversion.prompt_targets import ImageTarget
+from compress.generate.inversion.image_target import ImageTarget
 from compress.generate.inversion.word_targets import FixedPrompt
 from compress.generate.jobs import Job
 
@@ -35,11 +34,8 @@ class Prototypes(FixedPrompt):
                 got=f"no shot of {', '.join(without[:5])}",
                 remedy="give shots, or set generate.prompts.kind to one that works from names",
             )
-        pixels = [
-            runtime.geometry(Image.fromarray(shot), self.teacher.spec)
-            for shot in self.sources.shots
-        ]
-        features = torch.from_numpy(self.teacher.encode_images(np.stack(pixels)))
+        pixels = fit_geometry(np.asarray(self.sources.shots), self.teacher.spec)
+        features = torch.from_numpy(self.teacher.encode_images(pixels))
         means = torch.stack(
             [features[torch.from_numpy(rows)].mean(0) for rows in self.sources.members]
         )

@@ -99,15 +99,6 @@ def test_pixels_with_gradients_give_the_same_features_as_images(folder: Path) ->
     assert 0 < (mixed - features).abs().max() < 0.05
 
 
-def test_the_counter_tells_how_many_images_the_teacher_was_asked_about(folder: Path) -> None:
-    teacher = load_teacher(TeacherSettings(name=str(folder)))
-    assert teacher.images_encoded == 0
-    teacher.encode_images(pictures(5), batch=2)
-    teacher.encode_images(pictures(1))
-    teacher.encode_texts(["a rose"])
-    assert teacher.images_encoded == 6
-
-
 def test_bf16_is_close_and_returns_float32(folder: Path) -> None:
     exact = load_teacher(TeacherSettings(name=str(folder))).encode_images(pictures(4))
     mixed = load_teacher(TeacherSettings(name=str(folder), precision="bf16")).encode_images(
