@@ -34,17 +34,6 @@ from compress.petals.weights import STUDENT_CLIP, STUDENT_GENERIC, TEACHER, WEIG
 if TYPE_CHECKING:
     from benchmarks.petals_training.phase import Phase
 
-SAMPLES = {
-    "render": 120_000,
-    "teacher": 1_100_000,
-    "student_clip": 600_000,
-    "student_generic": 300_000,
-    "prior": 800_000,
-    "generator": 420_000,
-    "vq": 100_000,
-    "evaluate": 0,
-}
-
 
 @dataclass(frozen=True)
 class Job:
@@ -145,16 +134,19 @@ def _evaluate(job: Job) -> None:
     require(metrics)
 
 
-PHASES: dict[str, Callable[[Job], None]] = {
-    "render": _render,
-    "teacher": _teacher,
-    "student_clip": _student_clip,
-    "student_generic": _student_generic,
-    "prior": _prior,
-    "generator": _generator,
-    "vq": _vq,
-    "evaluate": _evaluate,
+# phase -> the function that runs it, and on how many samples
+TABLE: dict[str, tuple[Callable[[Job], None], int]] = {
+    "render": (_render, 120_000),
+    "teacher": (_teacher, 1_100_000),
+    "student_clip": (_student_clip, 600_000),
+    "student_generic": (_student_generic, 300_000),
+    "prior": (_prior, 800_000),
+    "generator": (_generator, 420_000),
+    "vq": (_vq, 100_000),
+    "evaluate": (_evaluate, 0),
 }
+PHASES = {name: work for name, (work, _) in TABLE.items()}
+SAMPLES = {name: samples for name, (_, samples) in TABLE.items()}
 
 
 def _environment(job: Job) -> dict[str, Any]:
