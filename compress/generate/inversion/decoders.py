@@ -12,40 +12,17 @@ A decoder's name is one of
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
 from compress.engine.hub import cached, fingerprint_path
 from compress.engine.stage import resolve
+from compress.generate.inversion.decoder_weights import BY_HAND, DecoderWeights
 from compress.generate.protocols import Decoder
 from compress.petals.weights import WEIGHTS
 
 CONFIG_FILE, MODEL_CLASS = "config.json", "VQModel"
-BY_HAND = (
-    "put its movq/ folder (config.json and safetensors) anywhere and say --set "
-    "generate.inversion.decoder=FOLDER, or do without: --set generate.inversion.decoder=pixels"
-)
-
-
-@dataclass(frozen=True)
-class DecoderWeights:
-    """Where a decoder's weights are, and what loads them.
-
-    Attributes:
-        load: ``"module:function"`` of (weights, settings, device, offline), imported on loading.
-        repository: on the hub; "": not from there.
-        subfolder: in the repository.
-        folder: on this disk.
-        license: as the authors state it.
-    """
-
-    load: str
-    repository: str = ""
-    subfolder: str = ""
-    folder: Path | None = None
-    license: str = "unknown"
 
 
 VQ = "compress.generate.inversion.vq_decoder:load"

@@ -15,51 +15,17 @@ arXiv 2407.15155) and Wei et al. (CVLM, OpenReview 1aF2D2CPHi):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from compress.engine.config import PromptSettings
 from compress.engine.errors import ConfigError, nearest
 from compress.engine.stage import resolve
-from compress.generate.jobs import Job
+from compress.generate.inversion.image_target import PromptTargets
 from compress.generate.sources import Sources
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from compress.teacher.clip import Teacher
-
-
-@dataclass(frozen=True)
-class ImageTarget:
-    """What one image is optimized toward.
-
-    Attributes:
-        feature: ``(D,)``, unit.
-        prompt: as recorded; ``{style 3}`` stands for learned style 3.
-        style_id: its style, if the kind has styles; of a mixture the heaviest.
-        source_ids: the shots it was made from.
-    """
-
-    feature: Tensor
-    prompt: str | None
-    style_id: int | None = None
-    source_ids: tuple[str, ...] = ()
-
-
-class PromptTargets(Protocol):
-    """The targets of a run: built as ``kind(settings, sources, teacher)``."""
-
-    def target(self, job: Job) -> ImageTarget:
-        """The target of an image, from its class and its seed alone."""
-
-    @property
-    def class_head(self) -> Tensor:
-        """Unit features ``(K, D)`` of all classes without a style, for the class term."""
-
-    def facts(self) -> Mapping[str, object]:
-        """What the report says about this kind alone."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from compress.data.split import ClassInfo
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng, torch_rng
-from compress.generate.inversion.prompt_targets import ImageTarget
+from compress.generate.inversion.image_target import ImageTarget
 from compress.generate.inversion.pseudo_styles import LEARNERS, StylePrompts, infonce, statistics
 from compress.generate.inversion.word_targets import WordPrompt, style_rng, styled
 from compress.generate.jobs import Job

@@ -24,7 +24,8 @@ from torch.nn import functional
 from compress.engine.arithmetic import bf16_pays
 from compress.engine.seeds import derive
 from compress.generate.inversion.cutouts import cutouts
-from compress.generate.inversion.prompt_targets import PromptTargets, load_targets
+from compress.generate.inversion.image_target import PromptTargets
+from compress.generate.inversion.prompt_targets import load_targets
 from compress.generate.inversion.spherical import spherical
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.protocols import Decoder

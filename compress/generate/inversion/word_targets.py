@@ -16,7 +16,7 @@ from compress.data.split import ClassInfo
 from compress.engine.config import PromptSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng
-from compress.generate.inversion.prompt_targets import ImageTarget
+from compress.generate.inversion.image_target import ImageTarget
 from compress.generate.jobs import Job
 from compress.generate.sources import Sources
 from compress.teacher.clip import Teacher
