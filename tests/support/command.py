@@ -11,6 +11,7 @@ from paths import ROOT
 
 
 def cli(*arguments: str, work: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``compress`` with a work folder and without a network."""
     command = [sys.executable, "-m", "compress", *arguments]
     env = {
         **os.environ,

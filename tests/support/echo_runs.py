@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tiny_sources import Echo, write_data
@@ -26,18 +27,11 @@ class Fragile(Echo):
         super().__init__()
         self.left = batches
 
-    def decode(
-        self,
-        embeds: np.ndarray,
-        seeds: list[int],
-        steps: int,
-        guidance_scale: float,
-        noise_level: int = 0,
-    ) -> np.ndarray:
+    def decode(self, *arguments: Any, **options: Any) -> np.ndarray:
         if not self.left:
             raise Interrupted
         self.left -= 1
-        return super().decode(embeds, seeds, steps, guidance_scale, noise_level)
+        return super().decode(*arguments, **options)
 
 
 @dataclass

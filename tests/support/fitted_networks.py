@@ -75,9 +75,7 @@ def fit_head(
     output: str,
     ridge: float,
 ) -> None:
-    """Ridge regression of the one-hot labels onto the features; logits are scaled so that
-    confidences look real.
-    """
+    """Ridge regression of one-hot labels, scaled so that confidences look real."""
     onnx.save(model, path)
     features = onnx_logits(path, "features")(images)
     center = features.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Files that nobody means well with, by what is wrong with them."""
+"""Malicious and damaged files, by what is wrong with them."""
 
 from __future__ import annotations
 

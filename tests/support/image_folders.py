@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -44,11 +45,7 @@ def image_folder(
 def domain_folders(
     root: Path, folders: tuple[str, ...], classes: Iterable[str], count: int = 5
 ) -> Path:
-    """``ROOT/<folder>/<class>/000.jpg``: ``count`` images of every class in every domain's folder,
-    all different.
-    """
-    for number, (folder, name) in enumerate(
-        (folder, name) for folder in folders for name in classes
-    ):
+    """``ROOT/<folder>/<class>/000.jpg``: ``count`` images per class and domain, all different."""
+    for number, (folder, name) in enumerate(itertools.product(folders, tuple(classes))):
         fill(root / folder / name, count, seed=10_000 + 100 * number)
     return root

@@ -1,6 +1,4 @@
-"""A folder of images as cameras and editors write them: sizes, formats, subsampling, rotation,
-transparency.
-"""
+"""Images as cameras and editors write them: sizes, formats, subsampling, rotation, palettes."""
 
 from __future__ import annotations
 
@@ -14,14 +12,11 @@ KINDS = ("png", "jpeg", "progressive", "no subsampling", "rotated", "gray", "pal
 
 
 def picture(seed: int) -> Image.Image:
-    """A picture with smooth areas, edges and grain, of a size and shape of its own; some are taller
-    than 2:1.
-    """
+    """A picture with smooth areas, edges and grain, of a random size; some are taller than 2:1."""
     rng = np.random.default_rng(seed)
     size = tuple(int(edge) for edge in rng.integers(20, 300, 2))
-    pixels = photo(seed, size).astype(np.int16) + rng.normal(0, 6, (size[1], size[0], 3)).astype(
-        np.int16
-    )
+    grain = rng.normal(0, 6, (size[1], size[0], 3)).astype(np.int16)
+    pixels = photo(seed, size).astype(np.int16) + grain
     pixels[size[1] // 3 :, size[0] // 2 :] = 255 - pixels[size[1] // 3 :, size[0] // 2 :]
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
@@ -33,6 +28,7 @@ def write_photos(folder: Path, count: int) -> list[Path]:
 
 
 def write_photo(folder: Path, index: int, kind: str) -> Path:
+    """One image of a kind."""
     image, stem = picture(index), folder / f"{index:04d}"
     if kind in ("png", "palette"):
         file = stem.with_suffix(".png")

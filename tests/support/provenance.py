@@ -8,6 +8,7 @@ from typing import Any
 def provenance(
     teacher: str = "ViT-L-14/openai", license: str = "MIT", shots: int | str = 4
 ) -> dict[str, Any]:
+    """Its settings, and the facts of its stages."""
     return {
         "settings": {
             "data": {"dataset": 'flowers: "wild" # 1', "shots": shots},

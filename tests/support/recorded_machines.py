@@ -1,6 +1,4 @@
-"""Files of /proc and /sys as real machines have them: name -> text. Figures are changed, names and
-forms are not.
-"""
+"""Files of /proc and /sys from real machines, name -> text; only figures are changed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""What other engineers' hardware would send: bench.json files, budgets, candidates and a
-sensitivity front, for the report.
+"""Figures of other devices for the report: bench.json files, budgets, candidates, a sensitivity.
 
-The figures are drawn, not measured: they exist so that the page and its contract can be tested
-    without the devices.
+They are invented, not measured: with them the page and its contract are tested without the devices.
 """
 
 from __future__ import annotations

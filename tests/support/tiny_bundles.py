@@ -76,9 +76,7 @@ def float_model(path: Path, classes: int = len(LABELS), seed: int = 0) -> Path:
 
 
 def int8_model(source: Path, path: Path, symmetric: bool = False) -> Path:
-    """Explicit QDQ of ``source``: uint8 activations (``symmetric``: int8, as TensorRT asks), int8
-    weights per channel.
-    """
+    """Explicit QDQ of ``source``: uint8 activations, or int8 ones as TensorRT needs (symmetric)."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,

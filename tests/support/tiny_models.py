@@ -24,9 +24,7 @@ SIZE, CLASSES = 32, 20
 
 
 class TinyCNN(nn.Module):
-    """All that the quantizer knows: conv-bn-relu, max pool, a residual, depthwise ReLU6, pooling,
-    cosine head.
-    """
+    """Every pattern of the quantizer: conv-bn-relu, max pool, residual, depthwise, cosine head."""
 
     def __init__(
         self, width: int = 24, embed: int = 32, classes: int = CLASSES, eps: float = 1e-3
@@ -68,9 +66,7 @@ def images(count: int, size: int = SIZE, seed: int = 1) -> Tensor:
 
 
 def settled(model: nn.Module, size: int = SIZE) -> nn.Module:
-    """``model`` in eval mode with batch statistics of real inputs, so that activations have sane
-    ranges.
-    """
+    """``model`` in eval mode with batch statistics of inputs, so that activations have a range."""
     model.train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -104,9 +100,7 @@ def quantized(model: nn.Module, size: int = SIZE) -> PreparedStudent:
 
 
 def stage_context(tmp_path: Path, stage: str, **sections: dict[str, Any]) -> StageContext:
-    """A context for ``stage`` behind small finished stages (made once per ``tmp_path``): real
-    files, random content.
-    """
+    """A context for ``stage`` behind small finished stages: real files, random content."""
     root = tmp_path / "inputs"
     if not root.exists():
         _make_inputs(root)

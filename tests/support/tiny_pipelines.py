@@ -8,6 +8,13 @@ from typing import Any
 import torch
 
 WIDTH = 32  # E of the unCLIP pipeline
+TOWER: dict[str, Any] = {
+    "hidden_size": WIDTH,
+    "projection_dim": WIDTH,
+    "intermediate_size": 37,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+}
 SAMPLE = 8  # edge of the latents; the autoencoder's factor is 2
 
 
@@ -44,8 +51,10 @@ def save_stable_diffusion(folder: Path) -> None:
 
 
 def save_unclip(folder: Path, *, label: int = 2 * WIDTH) -> None:
-    """A ``StableUnCLIPImg2ImgPipeline`` with random weights; ``label`` is the width its UNet takes
-    as class label.
+    """A ``StableUnCLIPImg2ImgPipeline`` with random weights.
+
+    Args:
+        label: width of the class label that its UNet takes.
     """
     from diffusers import DDIMScheduler, DDPMScheduler, StableUnCLIPImg2ImgPipeline
     from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import (
@@ -55,20 +64,10 @@ def save_unclip(folder: Path, *, label: int = 2 * WIDTH) -> None:
 
     torch.manual_seed(0)
     parts = _shared(folder)
-    vision = CLIPVisionConfig(
-        hidden_size=WIDTH,
-        projection_dim=WIDTH,
-        intermediate_size=37,
-        num_attention_heads=4,
-        num_hidden_layers=2,
-        image_size=28,
-        patch_size=14,
-    )
+    vision = CLIPVisionConfig(**TOWER, image_size=28, patch_size=14)
     normalizer = StableUnCLIPImageNormalizer(embedding_dim=WIDTH)
-    normalizer.mean.data, normalizer.std.data = (
-        0.1 * torch.randn(1, WIDTH),
-        0.5 + torch.rand(1, WIDTH),
-    )
+    normalizer.mean.data = 0.1 * torch.randn(1, WIDTH)
+    normalizer.std.data = 0.5 + torch.rand(1, WIDTH)
     StableUnCLIPImg2ImgPipeline(
         **parts,
         unet=_unet(class_embed_type="projection", projection_class_embeddings_input_dim=label),
@@ -113,17 +112,7 @@ def _shared(folder: Path) -> dict[str, Any]:
     from diffusers import AutoencoderKL
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    text = CLIPTextConfig(
-        hidden_size=WIDTH,
-        projection_dim=WIDTH,
-        intermediate_size=37,
-        num_attention_heads=4,
-        num_hidden_layers=2,
-        bos_token_id=0,
-        pad_token_id=1,
-        eos_token_id=2,
-        vocab_size=64,
-    )
+    text = CLIPTextConfig(**TOWER, bos_token_id=0, pad_token_id=1, eos_token_id=2, vocab_size=64)
     vae = AutoencoderKL(
         block_out_channels=(32, 64),
         in_channels=3,
