@@ -27,7 +27,7 @@ from compress.generate.generators.pipelines import (
     set_scheduler,
     to_numpy,
 )
-from compress.generate.generators.table import GeneratorWeights
+from compress.generate.generators.weights import GeneratorWeights
 from compress.generate.protocols import IMAGE, TEXT, draw_embedded
 
 PRIOR_GUIDANCE = 4.0  # the library's default, as in its interpolate()

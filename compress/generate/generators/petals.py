@@ -15,7 +15,7 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng
 from compress.generate.generators.pipelines import checked_embeds
-from compress.generate.generators.table import GeneratorWeights
+from compress.generate.generators.weights import GeneratorWeights
 from compress.generate.protocols import IMAGE, TEXT, draw_embedded
 from compress.petals.generator import PetalsGenerator
 from compress.petals.weights import WEIGHTS

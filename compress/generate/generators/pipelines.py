@@ -12,7 +12,7 @@ from PIL import Image
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, MissingExtraError, nearest
 from compress.engine.hub import fingerprint_tensors, hub, not_available
-from compress.generate.generators.table import KINDS, GeneratorWeights
+from compress.generate.generators.weights import GeneratorWeights
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,7 @@ class PipelineGenerator:
             f"put {where} into a folder (as diffusers' save_pretrained writes it) and say "
             "--generator FOLDER"
         )
-        parts = {where: KINDS[str(weights.kind)].pipeline}
+        parts = {where: weights.pipeline}
         (pipeline,) = load_pipelines(settings, device, offline, parts, by_hand)
         set_scheduler(pipeline, settings.scheduler, SCHEDULERS)
         return cls(pipeline, settings, weights.license)

