@@ -119,7 +119,7 @@ def _logits(
     return {variant.name: values for variant, values in zip(variants, whole, strict=True)}
 
 
-def changed(data: DataArtifact, logits: Mapping[str, Logits]) -> dict[str, Any]:
+def changed(data: DataArtifact, logits: Mapping[str, Logits]) -> dict[str, object]:
     """What changes in the pairs of ``CHANGES``, by class and, for ``FLIPS``, by image; JSON-able.
 
     Args:
@@ -139,7 +139,7 @@ def by_domain(
     sets: TestSets,
     metrics: Mapping[str, Mapping[str, Any]],
     logits: Mapping[str, Mapping[str, Logits]],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Top-1 of every variant on every domain, the run's own first, and the means over domains.
 
     Args:
@@ -182,7 +182,7 @@ def by_domain(
     return {"domains": domains, "domain_mean": means}
 
 
-def check_predict(ctx: StageContext, expected: Logits) -> dict[str, Any]:
+def check_predict(ctx: StageContext, expected: Logits) -> dict[str, object]:
     """Sends a few test images as PNG files through the shipped path, decoding included.
 
     Args:

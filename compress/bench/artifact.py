@@ -1,4 +1,4 @@
-"""What the bench stage leaves, and the only place that knows its file names.
+"""Files of the bench stage, and the only place that spells their names.
 
     accuracy.json     per model variant: top-1, interval, macro-F1, ECE, per class, confusion,
                       reliability; paired comparisons; changes between two variants; top-1 per

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,18 +22,37 @@ from runtime import Classifier, PreprocessSpec, normalize
 from runtime.backends import BACKENDS
 from runtime.backends.onnxruntime import quantized_kernels
 from runtime.bench import latency
-from runtime.bench.breakdown import break_down
+from runtime.bench.breakdown import Breakdown, break_down
 from runtime.bench.cold import Cold, measure_cold
-from runtime.bench.latency import END_TO_END, LatencyRow, Samples
+from runtime.bench.latency import END_TO_END, LatencyRow, Ratio, Samples
 from runtime.bench.run import NO_SENSOR
 from runtime.host import sensors, telemetry
 from runtime.host.energy import Energy, idle_watts, measure_energy
 
 
-def measure_speed(
-    ctx: StageContext, variants: list[Variant], spec: PreprocessSpec
-) -> dict[str, Any]:
-    """latency.json: timed variants interleaved, one image, each number of threads; then end to end.
+@dataclass(frozen=True)
+class Kernels:
+    """Kernels of the int8 file in onnxruntime's profile: name -> nodes, and the judgment."""
+
+    ran: dict[str, int]
+    is_quantized: bool
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The content of latency.json; keys of ``breakdown`` are precisions, others are variants."""
+
+    rows: list[LatencyRow]
+    breakdown: dict[str, Breakdown]
+    speedups: dict[str, Ratio]
+    cold: dict[str, Cold]
+    kernels: Kernels
+    environment: telemetry.Host
+    states: list[str]
+
+
+def measure_speed(ctx: StageContext, variants: list[Variant], spec: PreprocessSpec) -> Speed:
+    """Timed variants interleaved, one image, each number of threads; then end to end.
 
     The first number of threads gets ``bench.seconds``; each further one gets half, as do the
     end-to-end series (as a whole, step by step, and bare).
@@ -46,7 +65,7 @@ def measure_speed(
     threads = list(dict.fromkeys((*settings.threads, telemetry.usable_cores())))
     cold = {one.name: _cold(one, export, threads[0]) for one in timed if one.name != BASELINE}
     rows: list[LatencyRow] = []
-    speedups: dict[str, latency.Ratio] = {}
+    speedups: dict[str, Ratio] = {}
     states: list[str] = []
     with ctx.progress.task("latency", total=len(threads) + 1, unit="series") as task:
         for count in threads:
@@ -74,18 +93,15 @@ def measure_speed(
         ]
         task.advance()
     ran = quantized_kernels(export.bundle / MODELS["int8"], spec.size)
-    is_quantized = BACKENDS["onnxruntime"].is_quantized(ran)
-    return {
-        "rows": [row.to_json() for row in rows],
-        "breakdown": {
-            name.removeprefix("student_"): asdict(part) for name, part in breakdowns.items()
-        },
-        "speedups": {name: ratio.to_json() for name, ratio in speedups.items()},
-        "cold": {name: asdict(start) for name, start in cold.items()},
-        "kernels": {"ran": ran, "is_quantized": is_quantized},
-        "environment": telemetry.host().to_json(),
-        "states": states,
-    }
+    return Speed(
+        rows=rows,
+        breakdown={name.removeprefix("student_"): part for name, part in breakdowns.items()},
+        speedups=speedups,
+        cold=cold,
+        kernels=Kernels(ran, BACKENDS["onnxruntime"].is_quantized(ran)),
+        environment=telemetry.host(),
+        states=states,
+    )
 
 
 def energy(
@@ -105,7 +121,7 @@ def energy(
     return {name: cost for name, cost in costs.items() if cost}, silent
 
 
-def _speedups(series: Mapping[str, Samples], seed: int) -> dict[str, latency.Ratio]:
+def _speedups(series: Mapping[str, Samples], seed: int) -> dict[str, Ratio]:
     pairs = [("teacher", name) for name in series if name != "teacher"]
     return {
         f"{fast}_vs_{slow}": latency.ratio(series[slow], series[fast], seed=seed)

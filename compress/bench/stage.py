@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from compress.bench.accuracy import check_predict, measure_accuracy
@@ -33,11 +34,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
     fp32 = predictions.logits.get("student_fp32")
     check = None if fp32 is None else check_predict(ctx, fp32)
     speed = measure_speed(ctx, variants, spec)
-    files.write_latency(speed)
+    files.write_latency(asdict(speed))
 
     metrics = accuracy["forms"]
-    speedup = speed["speedups"].get("student_int8_vs_student_fp32")
-    gates, ship = decide(metrics, speedup, speed["kernels"], ctx.settings.bench.precision)
+    ratio = speed.speedups.get("student_int8_vs_student_fp32")
+    speedup = ratio.to_json() if ratio else None
+    gates, ship = decide(metrics, speedup, asdict(speed.kernels), ctx.settings.bench.precision)
     ctx.progress.note(ship.reason)
     states = [] if metrics else [NO_TEST_IMAGES]
     states += [NO_TENSORRT] if any(one.name in NOT_TIMED for one in variants) else []
@@ -49,5 +51,5 @@ def run(ctx: StageContext) -> dict[str, Any]:
             one.name: one.file.stat().st_size for one in variants if one.output == LOGITS
         },
         "predict_check": check,
-        "states": states + speed["states"],
+        "states": states + speed.states,
     }

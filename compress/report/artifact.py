@@ -1,4 +1,4 @@
-"""What the report stage leaves, and the only place that knows its file names.
+"""Files of the report stage, and the only place that spells their names.
 
 report.json   the contract (``compress/report/model``)
 report.md     for a terminal or a repository
@@ -21,7 +21,7 @@ FILES = (JSON, MARKDOWN, HTML)
 
 @dataclass(frozen=True)
 class ReportArtifact:
-    """A folder that holds a report: of a report stage, of a run, or one a person named."""
+    """A folder with a report: of a report stage, of a run, or of the user's choice."""
 
     folder: Path
 

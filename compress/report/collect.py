@@ -25,7 +25,7 @@ TEACHER_FACTS = ("params", "image_params", "embed_dim", "input_size", "revision"
 Facts = Mapping[str, Any]  # what a stage reports about itself
 
 
-def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, Any]:
+def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, object]:
     """The content of report.json.
 
     Args:
@@ -97,11 +97,11 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, Any
     return {**content, "headline": headline(parse(content))}
 
 
-def _picked(values: Facts, *names: str) -> dict[str, Any]:
+def _picked(values: Facts, *names: str) -> dict[str, object]:
     return {name: values.get(name) for name in names}
 
 
-def _dataset(settings: Settings, data: DataArtifact, facts: Facts) -> dict[str, Any]:
+def _dataset(settings: Settings, data: DataArtifact, facts: Facts) -> dict[str, object]:
     return {
         **_picked(facts, "name", "shots", "train_images", "test_images", "domain"),
         "classes": len(data.classes),
@@ -111,7 +111,7 @@ def _dataset(settings: Settings, data: DataArtifact, facts: Facts) -> dict[str, 
     }
 
 
-def _synthetic(settings: Settings, generated: Facts, labeled: Facts) -> dict[str, Any]:
+def _synthetic(settings: Settings, generated: Facts, labeled: Facts) -> dict[str, object]:
     return {
         "images": generated.get("images", 0),
         "strategy": generated.get("strategy") or settings.generate.strategy,
@@ -122,7 +122,7 @@ def _synthetic(settings: Settings, generated: Facts, labeled: Facts) -> dict[str
     }
 
 
-def _recipe(settings: Settings, facts: Mapping[str, Facts]) -> dict[str, Any]:
+def _recipe(settings: Settings, facts: Mapping[str, Facts]) -> dict[str, object]:
     """The choices behind the student, under the names of the settings and tables."""
     preset, changed = repeat.preset(settings)
     return {
@@ -135,7 +135,7 @@ def _recipe(settings: Settings, facts: Mapping[str, Facts]) -> dict[str, Any]:
     }
 
 
-def _domains(accuracy: Facts) -> dict[str, Any] | None:
+def _domains(accuracy: Facts) -> dict[str, object] | None:
     """Accuracy per domain; None if only one was tested."""
     means = accuracy.get("domain_mean")
     if not means:
@@ -149,7 +149,7 @@ def _domains(accuracy: Facts) -> dict[str, Any] | None:
     }
 
 
-def _per_class(metrics: Mapping[str, Facts]) -> dict[str, Any]:
+def _per_class(metrics: Mapping[str, Facts]) -> dict[str, object]:
     """Accuracy of every class per model variant, and the number of its test images."""
     if not metrics:
         return {}
@@ -163,7 +163,7 @@ def _sparse(matrix: list[list[int]]) -> list[list[int]]:
     return [[int(true), int(seen), int(table[true, seen])] for true, seen in np.argwhere(table)]
 
 
-def _provenance(stages: Mapping[str, Artifact]) -> dict[str, Any]:
+def _provenance(stages: Mapping[str, Artifact]) -> dict[str, object]:
     """The bundle's provenance, and the content hash of every stage."""
     file = ExportArtifact(stages["export"].path).bundle / PROVENANCE
     known = json.loads(file.read_text()) if file.exists() else {}

@@ -24,7 +24,7 @@ DIGITS = 5  # significant ones of a kept quantile: finer than any clock here rep
 DEVICE = TypeAdapter(ReportDevice)
 
 
-def merge(report: Mapping[str, Any], files: Iterable[Path], bundle: Path) -> dict[str, Any]:
+def merge(report: Mapping[str, Any], files: Iterable[Path], bundle: Path) -> dict[str, object]:
     """The report with the devices of ``files``; a run that is already there is replaced.
 
     Args:
@@ -50,7 +50,7 @@ def merge(report: Mapping[str, Any], files: Iterable[Path], bundle: Path) -> dic
     return {**report, "devices": [known[run] for run in sorted(known)]}
 
 
-def read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, object]:
     """A bench.json that keeps its contract.
 
     Raises:
@@ -97,7 +97,7 @@ def check(device: ReportDevice, manifest: Path, file: Path) -> None:
             )
 
 
-def shortened(device: Mapping[str, Any]) -> dict[str, Any]:
+def shortened(device: Mapping[str, Any]) -> dict[str, object]:
     """A bench.json for report.json: rounded quantiles of single images, fewer windows."""
     rows = []
     for row in device["rows"]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from compress.report import wording
 from compress.report.charts.accuracy import named
 from compress.report.charts.pictures import EXACT_EDGE, Mistake, Sheet, Turned
-from compress.report.model.report import Report
+from compress.report.model.report import Report, variant_of
 from compress.report.sections import (
     budget,
     changes,
@@ -38,6 +38,10 @@ PAIRS = {  # report.json "paired" -> words
     "int8_vs_ptq": "int8 against ONNX Runtime's static PTQ",
     "teacher_vs_zero_shot": "teacher's probe against its zero-shot head",
 }
+FILTERS = (
+    *("percent", "points", "interval", "signed_interval", "p_value", "distance", "times"),
+    *("milliseconds", "millijoules", "size", "cell", "spaced", "variant"),
+)
 LONG_NAME = 18  # characters that fit beside a bar or a strip of pictures
 SECTIONS = {
     "budget": budget,
@@ -135,8 +139,8 @@ def _environment(autoescape: bool) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    filters = ("percent", "points", "milliseconds", "millijoules", "p_value", "variant")
-    for name in (*filters, "signed_interval", "cell"):
+    for name in FILTERS:
         env.filters[name] = getattr(wording, name)
+    env.filters["variant_of"] = variant_of
     env.filters["gate_value"] = int8.gate_value
     return env

@@ -61,7 +61,7 @@ def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -
     return report
 
 
-def load(run: Path) -> dict[str, Any]:
+def load(run: Path) -> dict[str, object]:
     """The report.json of a run, checked.
 
     Raises:
@@ -85,7 +85,7 @@ def load(run: Path) -> dict[str, Any]:
     return plain
 
 
-def completed(plain: Mapping[str, Any], run: Path) -> dict[str, Any]:
+def completed(plain: Mapping[str, Any], run: Path) -> dict[str, object]:
     """The report with fields that its version did not write, from the run's predictions."""
     out = {"candidates": [], "devices": [], "changes": {}, **plain}
     out = {"sensitivity": None, "breakdown": None, **out}

@@ -112,6 +112,11 @@ def millijoules(value: float | None) -> str:
     return ABSENT if value is None else f"{significant(value)}{NARROW}mJ"
 
 
+def distance(value: float | None) -> str:
+    """A distance between features: three decimals, as much as half precision holds."""
+    return ABSENT if value is None else f"{value:.3f}"
+
+
 def cell(words: object) -> str:
     """Words that stay in their cell of a Markdown table, and are no markup."""
     return " ".join(str(words).split()).replace("|", "\\|").replace("<", "&lt;")
@@ -119,7 +124,12 @@ def cell(words: object) -> str:
 
 def variant(name: str) -> str:
     """The words for a model variant: "student_int8" -> "student int8"."""
-    return VARIANTS.get(name, name.replace("_", " "))
+    return VARIANTS.get(name, spaced(name))
+
+
+def spaced(name: str) -> str:
+    """ "art_painting" -> "art painting"."""
+    return name.replace("_", " ")
 
 
 def plural(count: int, one: str) -> str:

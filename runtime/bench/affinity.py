@@ -1,4 +1,4 @@
-"""Which processors this process may run on: chosen for a measurement, given back after it."""
+"""The processors that this process may run on, restricted during a measurement."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ def parse_cpus(text: str) -> tuple[int, ...]:
     Raises:
         BackendError: anything else.
     """
-    found: set[int] = set()
+    cpus: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last or last >= MAX_CPU:
             raise BackendError("affinity", got=repr(text), expected=EXAMPLE)
-        found.update(range(first, last + 1))
-    return tuple(sorted(found))
+        cpus.update(range(first, last + 1))
+    return tuple(sorted(cpus))
 
 
 @contextmanager
 def pinned(cpus: Sequence[int] | None) -> Iterator[None]:
-    """Runs every thread of this process on ``cpus`` alone, those made inside included; None changes
-    nothing.
+    """Runs every thread of this process, new ones included, on ``cpus``; None changes nothing.
 
     Raises:
         BackendError: no such processor here, or a system that cannot pin.
@@ -60,12 +59,12 @@ def _threads() -> list[int]:
     return [0, *(int(task.name) for task in tasks.glob("[0-9]*"))] if tasks.is_dir() else [0]
 
 
-def _pin(wanted: dict[int, set[int]]) -> None:
-    for thread, cpus in wanted.items():
+def _pin(affinity: dict[int, set[int]]) -> None:
+    for thread, cpus in affinity.items():
         try:
             os.sched_setaffinity(thread, cpus)
         except ProcessLookupError:
-            continue  # it ended meanwhile
+            continue  # the thread ended meanwhile
 
 
 def _ranges(cpus: set[int]) -> str:

@@ -155,8 +155,8 @@ def execution(loaded: Loaded, options: Mapping[str, Any]) -> Execution:
     if item.backend != "onnxruntime":
         named = tuple(f"{key}: {text}" for text in states)
         return Execution(dict(getattr(runner, "kernels", {})), None, named)
-    chosen = {name: options[name] for name in ("provider", "provider_options") if name in options}
-    nodes = executed(loaded.entry.file, item.spec.size, **chosen)
+    placed = {name: options[name] for name in ("provider", "provider_options") if name in options}
+    nodes = executed(loaded.entry.file, item.spec.size, **placed)
     kernels = dict(sorted(Counter(node.kernel for node in nodes).items()))
     by_provider = runner.nodes or dict(sorted(Counter(node.provider for node in nodes).items()))
     own = sum(node.provider == runner.provider for node in nodes)

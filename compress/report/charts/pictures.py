@@ -114,16 +114,16 @@ def contact_sheets(
         real, synthetic: uint8 (n, C, C, 3), may be memory-mapped; their labels (n,).
     """
     spread = np.linspace(0, len(names) - 1, min(SHEET_CLASSES, len(names)))
-    chosen = sorted({round(i) for i in spread})
+    shown = sorted({round(i) for i in spread})
     sheets = []
-    for k in chosen:
+    for k in shown:
         shots = real[np.flatnonzero(real_labels == k)[:SHEET_REAL]]
-        made = synthetic[np.flatnonzero(synthetic_labels == k)[:SHEET_SYNTHETIC]]
+        generated = synthetic[np.flatnonzero(synthetic_labels == k)[:SHEET_SYNTHETIC]]
         sheets.append(
             Sheet(
                 names[k],
                 strip(shots, f"{len(shots)} real training images of {names[k]}"),
-                strip(made, f"{len(made)} synthetic images of {names[k]}"),
+                strip(generated, f"{len(generated)} synthetic images of {names[k]}"),
             )
         )
     return sheets
@@ -165,11 +165,11 @@ def turned(flips: Sequence[Flip], images: Pixels, keys: Sequence[str]) -> list[T
         keys: their N names.
     """
     rows = {key: i for i, key in enumerate(keys)}
-    found = []
+    shown = []
     for flip in [flip for flip in flips if flip.key in rows][:TURNED]:
         at = rows[flip.key]
         words = f"test image of {flip.true}: fp32 says {flip.before}, int8 {flip.after}"
         picture = strip(images[at : at + 1], words)
         assert picture is not None
-        found.append(Turned(picture, flip))
-    return found
+        shown.append(Turned(picture, flip))
+    return shown

@@ -45,7 +45,7 @@ def curve(history: Sequence[Mapping[str, float]], name: str) -> str:
 def timings(parts_s: Mapping[str, float]) -> str:
     """Seconds per stage as bars."""
     row = 26
-    most = max(parts_s.values()) or 1.0
+    most = max(parts_s.values(), default=0.0) or 1.0
     marks = []
     for i, (stage, spent) in enumerate(parts_s.items()):
         top, length = i * row + 6, 300 * spent / most

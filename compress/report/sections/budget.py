@@ -13,15 +13,7 @@ from compress.report.charts import budget as plots
 from compress.report.charts.budget import CandidatePoint, Limits
 from compress.report.model.report import Report
 from compress.report.model.search import BudgetRow, CandidateRow
-from compress.report.wording import (
-    ABSENT,
-    NARROW,
-    millijoules,
-    milliseconds,
-    percent,
-    significant,
-    size,
-)
+from compress.report.wording import ABSENT, NARROW, millijoules, milliseconds, significant, size
 
 #: unit of a budget's value -> how it is shown
 SHOWN: Mapping[str, Callable[[float], str]] = {
@@ -61,31 +53,6 @@ class Panel:
 SIZE = Panel("size", None, "file, MB (log)", 1e-6, lambda mb: size(1e6 * mb))
 
 
-@dataclass(frozen=True)
-class LimitRow:
-    """A limit in words; ``style`` and ``word`` are those of its stamp."""
-
-    what: str
-    device: str
-    limit: str
-    value: str
-    basis: str
-    style: str
-    word: str
-    why: str
-
-
-@dataclass(frozen=True)
-class SearchRow:
-    """A candidate in words; costs are (words, is it an estimate) in the order of the panels."""
-
-    name: str
-    status: str
-    top1: str
-    costs: list[tuple[str, bool]]
-    why: str
-
-
 def panels(report: Report) -> list[Panel]:
     """Latency on every device of a limit or a candidate, then size.
 
@@ -109,23 +76,6 @@ def panels(report: Report) -> list[Panel]:
     ] + [SIZE]
 
 
-def limit_rows(report: Report) -> list[LimitRow]:
-    """One row per limit."""
-    return [
-        LimitRow(
-            what=what(row),
-            device=place(row),
-            limit=f"{'at most' if is_upper(row) else 'at least'} {shown(row.limit, row.unit)}",
-            value=shown(row.value, row.unit),
-            basis=row.basis or ABSENT,
-            style=outcome(row)[0],
-            word=outcome(row)[1],
-            why=row.why or "",
-        )
-        for row in report.budgets
-    ]
-
-
 def what(row: BudgetRow) -> str:
     """The metric of a limit in words; the limit as it was written if the metric is unknown."""
     metric = METRICS.get(row.metric or "")
@@ -136,6 +86,11 @@ def is_upper(row: BudgetRow) -> bool:
     """Whether less is better."""
     metric = METRICS.get(row.metric or "")
     return metric is None or metric.is_upper
+
+
+def limit(row: BudgetRow) -> str:
+    """ "at most 0.200 ms"."""
+    return f"{'at most' if is_upper(row) else 'at least'} {shown(row.limit, row.unit)}"
 
 
 def place(row: BudgetRow) -> str:
@@ -245,25 +200,15 @@ def limits(report: Report, panel: Panel) -> Limits:
     return Limits(panel.scale * min(most) if most else None, max(least, default=None), teacher)
 
 
-def search_rows(report: Report) -> list[SearchRow]:
-    """One row per candidate, the chosen one first."""
-    drawn = panels(report)
-    rows = sorted(
+def candidates(report: Report) -> list[CandidateRow]:
+    """The candidates, the chosen one first."""
+    return sorted(
         report.candidates, key=lambda row: (STATUS_ORDER.index(row.status), -(row.top1 or 0.0))
     )
-    return [
-        SearchRow(
-            name=candidate_name(row),
-            status=row.status,
-            top1=percent(row.top1),
-            costs=[_cost(row, panel) for panel in drawn],
-            why=row.why or "",
-        )
-        for row in rows
-    ]
 
 
-def _cost(row: CandidateRow, panel: Panel) -> tuple[str, bool]:
+def cost_words(row: CandidateRow, panel: Panel) -> tuple[str, bool]:
+    """(words, is it an estimate) of a candidate's cost."""
     found = cost(row, panel)
     return (panel.shown(panel.scale * found[0]), found[1]) if found else (ABSENT, False)
 

@@ -2,52 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from compress.evaluate.changes import LEVEL, Changes, ClassChange
 from compress.report.model.report import Report
-from compress.report.wording import p_value, percent, points
 
 LOSERS = 8  # classes listed per pair
 INT8_VS_FP32, INT8_VS_TEACHER = "int8_vs_fp32", "int8_vs_teacher"
 
 
-@dataclass(frozen=True)
-class ChangeRow:
-    """Formatted figures of a class before and after."""
-
-    name: str
-    n: int
-    before: str
-    after: str
-    change: str
-    lost: int
-    gained: int
-    p: str
-    p_holm: str
-    significant: bool
-
-
-def change_rows(report: Report, pair: str) -> list[ChangeRow]:
+def losers(report: Report, pair: str) -> list[ClassChange]:
     """The classes that lost most, of a pair."""
     changes = report.changes.get(pair)
-    losers = [row for row in changes.classes if row.difference < 0] if changes else []
-    return [_row(row) for row in losers[:LOSERS]]
-
-
-def _row(row: ClassChange) -> ChangeRow:
-    return ChangeRow(
-        name=row.name,
-        n=row.n,
-        before=percent(row.second, 0),
-        after=percent(row.first, 0),
-        change=points(row.difference),
-        lost=row.lost,
-        gained=row.gained,
-        p=p_value(row.p),
-        p_holm=p_value(row.p_holm),
-        significant=row.p_holm <= LEVEL,
-    )
+    return [row for row in changes.classes if row.difference < 0][:LOSERS] if changes else []
 
 
 def change_sentence(report: Report) -> str:

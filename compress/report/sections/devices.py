@@ -16,12 +16,10 @@ from compress.report.model.report import Report, student_variant, variant_of
 from compress.report.wording import (
     ABSENT,
     VARIANTS,
-    millijoules,
     milliseconds,
     plural,
     points,
     significant,
-    size,
     times,
     variant,
 )
@@ -56,8 +54,8 @@ class Machine:
         order = list(VARIANTS)
         return sorted(best.values(), key=lambda row: order.index(color(variant_of(row))))
 
-    def end_to_end(self, row: LatencyRow) -> LatencyRow | None:
-        """The end-to-end row of the same model and engine, on the nearest number of threads."""
+    def end_to_end_ms(self, row: LatencyRow) -> float | None:
+        """The end-to-end p50 of the same model and engine, on the nearest number of threads."""
         alike = [
             other
             for other in self.rows
@@ -65,7 +63,13 @@ class Machine:
             and (variant_of(other), other.backend, other.provider)
             == (variant_of(row), row.backend, row.provider)
         ]
-        return min(alike, key=lambda other: abs(other.threads - row.threads), default=None)
+        whole = min(alike, key=lambda other: abs(other.threads - row.threads), default=None)
+        return whole.p50_ms if whole else None
+
+    def over_teacher(self, row: LatencyRow) -> str:
+        """How many times faster than the teacher a row's model is."""
+        ratio = self.speedup(variant_of(row), "teacher")
+        return "1×" if row.model == "teacher" else times(ratio.p50 if ratio else None)
 
     def speedup(self, fast: str, slow: str) -> Ratio | None:
         """The ratio of two model variants that were measured in one run."""
@@ -74,26 +78,6 @@ class Machine:
             if key.replace(".", "_") in (f"{fast}_vs_{slow}", short):
                 return ratio
         return None
-
-
-@dataclass(frozen=True)
-class DeviceRow:
-    """Formatted figures of a model variant on a device; ``first`` opens a device's block."""
-
-    device: str
-    first: bool
-    key: str
-    model: str
-    place: str
-    p50: str
-    p99: str
-    speedup: str
-    whole: str
-    energy: str
-    memory: str
-    stamp: str
-    reason: str
-    host: str
 
 
 @dataclass(frozen=True)
@@ -180,39 +164,7 @@ def place(row: LatencyRow) -> str:
     return f"{engine(row)}, {plural(row.threads, 'thread')}"
 
 
-def device_rows(report: Report) -> list[DeviceRow]:
-    """One row per device and model variant; empty without merged devices."""
-    if not report.devices:
-        return []
-    return [
-        _device_row(machine, row, i == 0)
-        for machine in machines(report)
-        for i, row in enumerate(machine.compute_rows())
-    ]
-
-
-def _device_row(machine: Machine, row: LatencyRow, first: bool) -> DeviceRow:
-    name = variant_of(row)
-    speedup, whole = machine.speedup(name, "teacher"), machine.end_to_end(row)
-    return DeviceRow(
-        device=machine.name,
-        first=first,
-        key=color(name),
-        model=variant(name),
-        place=place(row),
-        p50=milliseconds(row.p50_ms),
-        p99=milliseconds(row.p99_ms),
-        speedup="1×" if name == "teacher" else times(speedup.p50 if speedup else None),
-        whole=milliseconds(whole.p50_ms if whole else None),
-        energy=millijoules(row.energy.mj_per_inference if row.energy else None),
-        memory=size(row.peak_rss_bytes),
-        stamp=row.verdict,
-        reason=row.reason,
-        host=_host_line(machine) if first else "",
-    )
-
-
-def _host_line(machine: Machine) -> str:
+def conditions(machine: Machine) -> str:
     """The conditions of a device's figures."""
     host, row = machine.host, machine.rows[0] if machine.rows else None
     clocks = [mhz for mhz in row.clock_mhz if mhz] if row else []

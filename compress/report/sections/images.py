@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from compress.report.model.build import Probe
 from compress.report.model.report import Report
-from compress.report.wording import ABSENT, percent
-
-
-@dataclass(frozen=True)
-class ProbeRow:
-    """A candidate for the generator's settings; ``kept``: whether the bulk was generated so."""
-
-    candidate: str
-    agreement: str
-    diversity: str
-    gap: str
-    score: str
-    kept: bool
+from compress.report.wording import distance, percent
 
 
 def images_sentence(report: Report, shown: int) -> str:
@@ -67,30 +54,8 @@ def diversity_sentence(report: Report) -> str:
     return f"{text}."
 
 
-def probing_rows(report: Report) -> list[ProbeRow]:
-    """One row per candidate of the generator's settings."""
-    probing = report.synthetic.probing
-    if not probing:
-        return []
-    return [
-        ProbeRow(
-            candidate=_candidate(row),
-            agreement=percent(row.agreement),
-            diversity=distance(row.diversity),
-            gap=distance(row.gap),
-            score=distance(row.score),
-            kept=i == probing.chosen,
-        )
-        for i, row in enumerate(probing.rows)
-    ]
-
-
-def distance(value: float | None) -> str:
-    """A distance between features: three decimals, as much as half precision holds."""
-    return ABSENT if value is None else f"{value:.3f}"
-
-
-def _candidate(row: Probe) -> str:
+def candidate(row: Probe) -> str:
+    """The settings of a probe, and why it failed."""
     named = ", ".join(f"{name} = {value}" for name, value in _flat(row.candidate))
     named = named or "as configured"
     return f"{named} (refused: {row.refused.partition(' · ')[0]})" if row.refused else named

@@ -5,46 +5,11 @@ Its accuracy is counted on held-out views of training images, never on test imag
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from compress.report.charts import budget as plots
 from compress.report.charts.budget import MixedPoint
 from compress.report.model.report import Report
-from compress.report.model.search import MixedVariant
-from compress.report.wording import (
-    ABSENT,
-    NARROW,
-    milliseconds,
-    percent,
-    plural,
-    points,
-    significant,
-    size,
-)
-
-
-@dataclass(frozen=True)
-class MixedRow:
-    """Formatted figures of a model with some blocks in float."""
-
-    name: str
-    blocks: str
-    top1: str
-    p50: str
-    size: str
-    chosen: bool
-
-
-@dataclass(frozen=True)
-class BlockRow:
-    """Formatted cost and gain of int8 in a block, with intervals."""
-
-    block: str
-    kept: str
-    drop: str
-    drop_ci95: str
-    saved: str
-    saved_ci95: str
+from compress.report.model.search import MixedVariant, SensitivityBlock
+from compress.report.wording import ABSENT, NARROW, plural, points, significant
 
 
 def mixed_plot(report: Report) -> str:
@@ -73,43 +38,26 @@ def mixed_name(point: MixedVariant, blocks: int) -> str:
     return f"{plural(count, 'block')} float"
 
 
-def mixed_rows(report: Report) -> list[MixedRow]:
-    """One row per mixed model of the front."""
-    found = report.sensitivity
-    if not found:
-        return []
-    return [
-        MixedRow(
-            name=mixed_name(point, len(found.blocks)),
-            blocks=", ".join(point.float_blocks) or ABSENT,
-            top1=percent(point.top1),
-            p50=milliseconds(point.p50_ms),
-            size=size(point.size_bytes),
-            chosen=i == found.chosen,
-        )
-        for i, point in enumerate(found.front)
-    ]
+def blocks(report: Report) -> list[SensitivityBlock]:
+    """The blocks, the most sensitive first."""
+    rows = report.sensitivity.blocks if report.sensitivity else []
+    return sorted(rows, key=lambda row: -row.drop_points)
 
 
-def block_rows(report: Report) -> list[BlockRow]:
-    """One row per block, the most sensitive first."""
-    found = report.sensitivity
-    if not found:
-        return []
-    return [
-        BlockRow(
-            block=row.block,
-            kept=row.kept,
-            drop=points(-row.drop_points / 100, 2),
-            drop_ci95=" to ".join(
-                points(-value / 100, 2).partition(NARROW)[0]
-                for value in reversed(row.drop_ci95 or ())
-            ),
-            saved=ABSENT if row.saved_ms is None else f"{signed(row.saved_ms)}{NARROW}ms",
-            saved_ci95=" to ".join(signed(value) for value in row.saved_ci95_ms or ()),
-        )
-        for row in sorted(found.blocks, key=lambda row: -row.drop_points)
-    ]
+def change_interval(block: SensitivityBlock) -> str:
+    """The interval of top-1 in int8, in points: "−0.50 to −0.10"."""
+    ends = [points(-value / 100, 2) for value in reversed(block.drop_ci95 or ())]
+    return " to ".join(words.partition(NARROW)[0] for words in ends)
+
+
+def saved(block: SensitivityBlock) -> str:
+    """The time that int8 saves."""
+    return ABSENT if block.saved_ms is None else f"{signed(block.saved_ms)}{NARROW}ms"
+
+
+def saved_interval(block: SensitivityBlock) -> str:
+    """Its interval in ms."""
+    return " to ".join(map(signed, block.saved_ci95_ms or ()))
 
 
 def signed(value: float) -> str:

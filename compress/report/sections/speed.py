@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from compress.report.charts import speed as plots
 from compress.report.charts.speed import PARTS, Curve, Start
 from compress.report.charts.svg import both_widths
 from compress.report.model.report import Report, student_variant, variant_of
-from compress.report.wording import ABSENT, VARIANTS, milliseconds, percent, size, times, variant
+from compress.report.wording import VARIANTS, milliseconds, percent, size, times, variant
 from runtime.bench.breakdown import Breakdown
+from runtime.bench.cold import Cold
 from runtime.bench.latency import COMPUTE, LatencyRow
 
 TAIL = 1.5  # p99 over p50 that is worth a word
-
-
-@dataclass(frozen=True)
-class SeriesRow:
-    """A measured series: its model variant, what its calls contain in words, and the figures."""
-
-    key: str
-    inside: str
-    row: LatencyRow
-
-
-@dataclass(frozen=True)
-class BreakdownRow:
-    """Formatted times of one encoded image; ``parts`` are (ms, share)."""
-
-    key: str
-    model: str
-    parts: list[tuple[str, str]]
-    total: str
-    bare: str
-    bare_ci95: str
-    n: int
-
-
-@dataclass(frozen=True)
-class StartRow:
-    """Formatted times of a cold start."""
-
-    key: str
-    model: str
-    imports: str
-    load: str
-    first: str
-    process: str
-    memory: str
-    warm: str
-
-
-def series_rows(report: Report) -> list[SeriesRow]:
-    """Every measured series, in the order of report.json."""
-    return [SeriesRow(variant_of(row), _inside(row), row) for row in report.latency]
 
 
 def curves(report: Report) -> list[Curve]:
@@ -107,28 +65,6 @@ def breakdown_plots(report: Report) -> list[tuple[str, str]]:
     return both_widths(lambda width: plots.breakdown(bars, width)) if bars else []
 
 
-def breakdown_rows(report: Report) -> list[BreakdownRow]:
-    """One row per model variant."""
-    return [
-        BreakdownRow(
-            key=name,
-            model=variant(name),
-            parts=[
-                (
-                    milliseconds(value) if value else ABSENT,
-                    percent(value / part.end_to_end_ms if part.end_to_end_ms else None, 0),
-                )
-                for value in part.stages_ms.values()
-            ],
-            total=milliseconds(part.end_to_end_ms),
-            bare=f"{part.over_bare:.2f}×",
-            bare_ci95="–".join(f"{value:.2f}" for value in part.over_bare_ci95),
-            n=part.n,
-        )
-        for name, part in breakdowns(report).items()
-    ]
-
-
 def breakdown_sentence(report: Report) -> str:
     """The network's share of one image's time, for the shipped student."""
     part = breakdowns(report).get(report.shipped)
@@ -147,36 +83,17 @@ def breakdown_sentence(report: Report) -> str:
     return f"{text}; {PARTS[largest]} takes most ({share}): a faster network gains little."
 
 
-def start_rows(report: Report) -> list[StartRow]:
-    """One row per model variant."""
-    return [
-        StartRow(
-            key=name,
-            model=variant(name),
-            imports=milliseconds(cold.import_ms),
-            load=milliseconds(cold.load_ms),
-            first=milliseconds(cold.first_ms),
-            process=milliseconds(cold.process_ms),
-            memory=size(cold.peak_rss_bytes),
-            warm=milliseconds(report.p50_ms(name)),
-        )
-        for name in VARIANTS
-        if (cold := report.cold.get(name))
-    ]
-
-
-def starts(report: Report) -> list[Start]:
-    """Every model variant that was started in a process of its own."""
-    return [
-        Start(name, report.p50_ms(name), cold.first_ms, cold.load_ms, cold.process_ms)
-        for name in VARIANTS
-        if (cold := report.cold.get(name))
-    ]
+def colds(report: Report) -> dict[str, Cold]:
+    """Model variant -> its cold start, in the order of tables."""
+    return {name: report.cold[name] for name in VARIANTS if name in report.cold}
 
 
 def start_plots(report: Report) -> list[tuple[str, str]]:
     """Cold against warm, for wide and narrow pages."""
-    rows = starts(report)
+    rows = [
+        Start(name, report.p50_ms(name), cold.first_ms, cold.load_ms, cold.process_ms)
+        for name, cold in colds(report).items()
+    ]
     return both_widths(lambda width: plots.starts(rows, width)) if rows else []
 
 
@@ -207,7 +124,7 @@ def stamp_sentence(report: Report) -> str:
     )
 
 
-def _inside(row: LatencyRow) -> str:
+def inside(row: LatencyRow) -> str:
     """Words for the content of a call; the section's introduction lists the steps."""
     if row.includes == COMPUTE:
         return COMPUTE

@@ -45,10 +45,13 @@ def test_the_stamp_never_says_more_than_is_known(rows: list[dict[str, Any]], sta
 
 
 def test_limits_are_written_in_words() -> None:
-    rows = budget.limit_rows(report())
-    assert [row.word for row in rows] == ["PASS", "would pass", "FAIL", "PASS", "not known"]
-    assert rows[0].limit == "at most 0.200\u202fms" and rows[0].device == "this machine"
-    assert rows[2].value == "571\u202fkB" and rows[4].value == "–"
+    rows = report().budgets
+    words = [budget.outcome(row)[1] for row in rows]
+    assert words == ["PASS", "would pass", "FAIL", "PASS", "not known"]
+    assert budget.limit(rows[0]) == "at most 0.200\u202fms"
+    assert budget.place(rows[0]) == "this machine"
+    assert budget.shown(rows[2].value, rows[2].unit) == "571\u202fkB"
+    assert budget.shown(rows[4].value, rows[4].unit) == "–"
     least = {
         **BUDGETS[0],
         "metric": "top1",
@@ -57,7 +60,7 @@ def test_limits_are_written_in_words() -> None:
         "unit": "%",
         "device": None,
     }
-    assert budget.limit_rows(report(budgets=[least]))[0].limit == "at least 90.0\u202f%"
+    assert budget.limit(report(budgets=[least]).budgets[0]) == "at least 90.0\u202f%"
     said = budget.budget_sentence(report())
     assert "3 of 5 limits are kept, 1 of them by estimate only" in said
     assert (
@@ -68,8 +71,9 @@ def test_limits_are_written_in_words() -> None:
 
 def test_an_unknown_metric_is_shown_as_it_was_written() -> None:
     odd = {"what": "flops<=1G", "limit": 1.0, "value": 0.5, "pass": True}
-    row = budget.limit_rows(report(budgets=[odd]))[0]
-    assert (row.what, row.value, row.word) == ("flops<=1G", "0.500", "PASS")
+    row = report(budgets=[odd]).budgets[0]
+    assert (budget.what(row), budget.outcome(row)[1]) == ("flops<=1G", "PASS")
+    assert budget.shown(row.value, row.unit) == "0.500"
 
 
 def test_a_picture_holds_one_device_and_says_what_is_estimated() -> None:
@@ -110,13 +114,10 @@ def test_few_candidates_without_limits_can_be_drawn(count: int) -> None:
 
 
 def test_rows_of_candidates_mark_estimates() -> None:
-    rows = budget.search_rows(report())
-    assert rows[0].status == "chosen" and [guess for _, guess in rows[0].costs] == [
-        False,
-        True,
-        False,
-    ]
-    assert rows[-1].top1 == "–" and len(rows) == len(CANDIDATES)
+    rows, panels = budget.candidates(report()), budget.panels(report())
+    guesses = [budget.cost_words(rows[0], panel)[1] for panel in panels]
+    assert rows[0].status == "chosen" and guesses == [False, True, False]
+    assert rows[-1].top1 is None and len(rows) == len(CANDIDATES)
     assert (
         "7 candidates (student, resolution, precision) were considered; 3 were dropped, 4 trained"
         in budget.search_sentence(report())
@@ -125,19 +126,18 @@ def test_rows_of_candidates_mark_estimates() -> None:
 
 def test_mixed_models_are_named_by_their_float_blocks() -> None:
     found = report(sensitivity=SENSITIVITY)
-    assert [row.name for row in sensitivity.mixed_rows(found)] == [
+    assert found.sensitivity is not None
+    assert [sensitivity.mixed_name(point, 4) for point in found.sensitivity.front] == [
         "all int8",
         "1 block float",
         "2 blocks float",
         "3 blocks float",
     ]
-    rows = sensitivity.block_rows(found)
-    assert (
-        rows[0].block == "stem"
-        and rows[0].drop == "−0.31\u202fpoints"
-        and rows[0].drop_ci95 == "−0.50 to −0.10"
-    )
-    assert next(row for row in rows if row.block == "head").saved == "−0.00100\u202fms"
+    rows = sensitivity.blocks(found)
+    assert rows[0].block == "stem" and rows[0].drop_points == 0.31
+    assert sensitivity.change_interval(rows[0]) == "−0.50 to −0.10"
+    head = next(row for row in rows if row.block == "head")
+    assert sensitivity.saved(head) == "−0.00100\u202fms"
     drawn = sensitivity.mixed_plot(found)
     assert drawn.count("disc chosen") == 1 and "(chosen)" in drawn
-    assert sensitivity.mixed_plot(report()) == "" and sensitivity.block_rows(report()) == []
+    assert sensitivity.mixed_plot(report()) == "" and sensitivity.blocks(report()) == []

@@ -33,9 +33,10 @@ def test_a_class_that_fell_is_named_as_significant() -> None:
         and "Significantly" in sentence
         and sentence.endswith("tulip lost.")
     )
-    rows = changed.change_rows(found, "int8_vs_fp32")
-    assert [(row.name, row.significant) for row in rows] == [("tulip", True), ("poppy", False)]
-    assert rows[0].change == "−100.0\u202fpoints" and rows[0].p_holm == "< 0.001"
+    rows = changed.losers(found, "int8_vs_fp32")
+    significant = [(row.name, row.p_holm <= changed.LEVEL) for row in rows]
+    assert significant == [("tulip", True), ("poppy", False)]
+    assert rows[0].difference == -1.0 and rows[0].p_holm < 0.001
     assert "turned 21 from right to wrong and 0 from wrong to right" in changed.flip_sentence(found)
 
 
@@ -52,11 +53,11 @@ def test_a_few_flips_prove_nothing() -> None:
 def test_without_changes_there_are_no_rows_and_no_claims() -> None:
     labels = [0, 1, 2]
     found = report(labels, labels, labels)
-    assert changed.change_rows(
+    assert changed.losers(
         found, "int8_vs_fp32"
     ) == [] and "No test image turned" in changed.flip_sentence(found)
     empty = report_with()
-    assert changed.change_rows(empty, "int8_vs_fp32") == []
+    assert changed.losers(empty, "int8_vs_fp32") == []
     sentences = (changed.change_sentence, changed.teacher_sentence, changed.flip_sentence)
     assert not any(write(empty) for write in sentences), "without test images nothing is claimed"
 

@@ -9,6 +9,7 @@ from report_devices import row
 from report_parts import report_with
 
 from compress.report.charts.speed import PARTS
+from compress.report.page import Material, render_html, render_markdown
 from compress.report.sections import speed
 
 
@@ -38,8 +39,9 @@ def test_the_largest_part_of_the_time_is_named() -> None:
     report = report_with(breakdown={"int8": {**stages, **whole, "n": 50}})
     sentence = speed.breakdown_sentence(report)
     assert "20\u202f%" in sentence and "decode takes most (60\u202f%)" in sentence
-    row = speed.breakdown_rows(report)[0]
-    assert row.total == "10.2\u202fms" and [share for _, share in row.parts][0] == "59\u202f%"
+    text, page = render_markdown(report), render_html(report, Material())
+    assert "| student int8 | 6.00\u202fms | 1.00\u202fms |" in text
+    assert "10.2\u202fms | 1.28×" in text and '6.00\u202fms<span class="ci">59\u202f%' in page
     assert all(
         speed.breakdown_sentence(report_with(breakdown=nothing)) == "" for nothing in (None, {})
     )
