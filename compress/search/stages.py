@@ -28,7 +28,7 @@ SKETCH_BENCH = Stage(
     "sketch-bench",
     (),
     ("bench.threads", "budget.seconds", "image.size"),
-    "compress.search.survey:bench_sketches",
+    "compress.search.sketch_bench:run",
     machine_bound=True,
 )
 BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}

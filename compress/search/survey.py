@@ -1,5 +1,4 @@
-"""The costs of candidates before training: exported with random weights, timed here, estimated
-elsewhere.
+"""What candidates cost before training: exported untrained, timed here, estimated elsewhere.
 
 Time and size do not depend on the values of the weights, so untrained files show both.
 """
@@ -8,10 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
-
-import numpy as np
 
 from compress.budgets.calibration import Calibration
 from compress.budgets.costs import costs_of
@@ -22,13 +17,9 @@ from compress.budgets.variants import HOST
 from compress.engine.config import Settings
 from compress.engine.errors import Clip2EdgeError
 from compress.engine.hub import hub_answers
-from compress.engine.stage import StageContext
-from compress.engine.store import write_json
 from compress.search.candidates import Candidate
 from compress.search.stages import SKETCH, SKETCH_BENCH, StageMaker
 from compress.search.zoo import with_candidate
-
-LATENCIES = {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0}
 
 
 def survey(
@@ -84,44 +75,3 @@ def _time_here(candidates: Sequence[Candidate], settings: Settings, stages: Stag
         rows = stages.make(stage, settings, sketches).facts["rows"]
         for candidate in candidates:
             candidate.measured = rows.get(candidate.name, {})
-
-
-def bench_sketches(ctx: StageContext) -> dict[str, Any]:
-    """Stage "sketch-bench": latency of one image, compute only, all files interleaved.
-
-    It uses the first number of threads in ``bench.threads``.
-    """
-    from runtime.backends import load
-    from runtime.bench import latency
-
-    threads = ctx.settings.bench.threads[0]
-    calls = {}
-    for name, sketch in ctx.inputs.items():
-        for precision in ("fp32", "int8"):
-            file = sketch.facts["files"].get(precision)
-            if file is not None:
-                runner = load("onnxruntime", sketch.path / file, threads=threads)
-                edge = int(runner.input_size or 0)
-                noise = np.random.Generator(np.random.Philox(0)).standard_normal((1, 3, edge, edge))
-                calls[name, precision] = partial(runner.run, noise.astype(np.float32))
-    seconds = ctx.settings.budget.seconds * len(calls)
-    with ctx.progress.task("time candidates", total=1, unit="series") as task:
-        series = latency.measure({"|".join(key): call for key, call in calls.items()}, seconds)
-        task.advance()
-    rows: dict[str, dict[str, Any]] = {name: {} for name in ctx.inputs}
-    for name, precision in calls:
-        samples = series[f"{name}|{precision}"]
-        judged = latency.verdict(samples)
-        rows[name][precision] = {
-            "basis": "measured",
-            "device": HOST,
-            "untrained": True,
-            "threads": threads,
-            "n": samples.n,
-            **{key: samples.percentile_ms(percent) for key, percent in LATENCIES.items()},
-            "size_bytes": ctx.inputs[name].facts["bytes"][precision],
-            "verdict": judged.stamp,
-            "reason": judged.reason,
-        }
-    write_json(ctx.folder / "latency.json", rows)
-    return {"rows": rows}

@@ -15,7 +15,7 @@ from compress.engine.runner import BaseRun
 from compress.report.artifact import ReportArtifact
 from compress.report.rerender import rerender
 from compress.search.record import SearchRecord
-from compress.search.survey import LATENCIES
+from compress.search.sketch_bench import LATENCIES
 
 
 def judge_run(built: BaseRun, benches: Sequence[Path] = ()) -> None:
