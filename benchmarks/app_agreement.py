@@ -138,7 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _rows(options: argparse.Namespace, images: list[Path]) -> list[str]:
     """A row per app, those of a missing tool marked as not run."""
-    bundle, precision = options.bundle, options.precision
+    bundle = options.bundle
+    precision = options.precision
     reference = python_answers(bundle, images, precision)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:

@@ -28,7 +28,8 @@ from runtime import PreprocessSpec
 from runtime.bench.cold import measure_cold
 from runtime.host import telemetry
 
-SIZE, CLASSES = 224, 100
+SIZE = 224
+CLASSES = 100
 SCRIPT = """
 import json, sys, time
 start = time.perf_counter()
@@ -108,7 +109,8 @@ def torch_side(model_name: str, weights: Path, image: Path) -> Run:
 
 def table(sides: Mapping[str, Sequence[Run]]) -> str:
     """Medians of both sides and how many times less the runtime takes."""
-    ours, theirs = sides["runtime"], sides["torch + timm"]
+    ours = sides["runtime"]
+    theirs = sides["torch + timm"]
     medians = {
         label: [median(run[key] for run in runs) for runs in (ours, theirs)]
         for label, key in PARTS.items()

@@ -39,10 +39,16 @@ from benchmarks.gendd_students import (
 from compress.papers.statistics import claim_line, mean_and_deviation, t95
 
 MARGIN = 2.0  # points within which two readouts count as equal
-L, U = "labeled", "unlabeled"
-S0, S9, S1, WHOLE_4X = "GenDD, s=0", "GenDD, s=0.9", "GenDD, s=1", "GenDD, s=0, whole, 4 x repeats"
-R0, R9 = "regression, s=0", "regression, s=0.9"
-ONE, FIVE = "1 sample", "5 samples"
+L = "labeled"
+U = "unlabeled"
+S0 = "GenDD, s=0"
+S9 = "GenDD, s=0.9"
+S1 = "GenDD, s=1"
+WHOLE_4X = "GenDD, s=0, whole, 4 x repeats"
+R0 = "regression, s=0"
+R9 = "regression, s=0.9"
+ONE = "1 sample"
+FIVE = "5 samples"
 #: claim, world, (row, readout) that should be better, the one it should be better than
 GREATER: tuple[tuple[str, str, tuple[str, str], tuple[str, str]], ...] = (
     (
@@ -131,7 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    start, accuracies = time.process_time(), Accuracies()
+    start = time.process_time()
+    accuracies = Accuracies()
     data = embed()
     held_out = data.train[:, VALIDATION_FROM:] if options.validation else data.test[:, :TEST]
     for seed in range(options.seeds):

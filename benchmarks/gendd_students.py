@@ -17,12 +17,20 @@ from compress.distill.terms import ObjectiveInputs
 from compress.engine.config import DistillSettings, GenddSettings, TeacherSettings
 from compress.engine.seeds import manual_seed, numpy_rng, torch_rng
 
-SHOTS, FLOWERS = 16, 2048
+SHOTS = 16
+FLOWERS = 2048
 VALIDATION_FROM = 48  # of a species' 64 training pictures; the rest is for choosing settings
 TEST = 20  # pictures per species
-SEEN, WIDTH = 48, 64  # the student's input and feature
+# the student's input and feature
+SEEN = 48
+WIDTH = 64
 NOISE = 1.0  # deviation, on inputs of unit variance
-STEPS, BATCH, LR, PROBE_LR, TEMPERATURE, ALPHA = 400, 64, 4e-3, 1e-2, 2.0, 0.9
+STEPS = 400
+BATCH = 64
+LR = 4e-3
+PROBE_LR = 1e-2
+TEMPERATURE = 2.0
+ALPHA = 0.9
 DENOISER: Mapping[str, Any] = {
     "token_dim": 32,
     "width": 128,
@@ -100,7 +108,8 @@ class Task:
         cls, data: Embeddings, features: Tensor, labels: Tensor, probe: Tensor, means: Tensor
     ) -> Task:
         """The task, labeled if the probe is not the text head."""
-        mean, std = features.mean(0), features.std(0)
+        mean = features.mean(0)
+        std = features.std(0)
         settings = DistillSettings()
         inputs = ObjectiveInputs(settings, WIDTH, data.text, probe, data.scale, means, mean, std)
         return cls(features, labels, inputs, labeled=probe is not data.text)
@@ -140,7 +149,8 @@ def labeled(data: Embeddings, seed: int) -> Task:
     """16 of the first 48 training pictures of each species, labels, and the teacher's probe."""
     from compress.teacher.probe import fit_probe
 
-    classes, settings = len(data.train), TeacherSettings()
+    classes = len(data.train)
+    settings = TeacherSettings()
     shots = torch.stack(
         [
             features[numpy_rng(seed, "shots", c).choice(VALIDATION_FROM, SHOTS, replace=False)]
@@ -214,7 +224,8 @@ class StudentInput:
 
     def __init__(self, task: Task, seed: int) -> None:
         mixing = torch.randn(task.features.shape[1], SEEN, generator=torch_rng(seed, "projection"))
-        self.mixing, self.mean = mixing, task.inputs.feature_mean
+        self.mixing = mixing
+        self.mean = task.inputs.feature_mean
         self.scale = ((task.features - self.mean) @ mixing).std(0)
 
     def __call__(self, features: Tensor, generator: torch.Generator) -> Tensor:
@@ -320,7 +331,8 @@ def measure(data: Embeddings, seed: int, held_out: Tensor, accuracies: Accuracie
     features = held_out.flatten(0, 1)
     for name, world in WORLDS.items():
         task = world.task(data, seed)
-        view, probe = StudentInput(task, seed), task.inputs.probe
+        view = StudentInput(task, seed)
+        probe = task.inputs.probe
         inputs = view(features, torch_rng(seed, "test noise"))
         teacher = top1(features @ probe.T, labels)
         accuracies.setdefault((name, TEACHER, "probe"), []).append(teacher)

@@ -34,7 +34,8 @@ from runtime.backends.onnxruntime import quantized_kernels
 from runtime.bench import latency
 from runtime.host import telemetry
 
-SIZE, CLASSES = 224, 100
+SIZE = 224
+CLASSES = 100
 MODELS = ("mobilenetv4_conv_small", "mobilenetv4_conv_medium", "resnet18", "efficientnet_b0")
 #: smallest accepted fp32/int8 ratio of medians, one thread; other students have no goal
 GOALS = {"mobilenetv4_conv_small": 1.5, "mobilenetv4_conv_medium": 2.0, "resnet18": 2.0}
@@ -95,7 +96,8 @@ def make_files(name: str, folder: Path, **options: Any) -> Mapping[str, Any]:
 
 def measure(name: str, threads: int, made: Mapping[str, Any], seconds: float) -> Row:
     """One row: fp32 and int8 alternating on ``threads`` threads, batch 1, compute only."""
-    image, files = pictures(1).numpy(), made["files"]
+    image = pictures(1).numpy()
+    files = made["files"]
     runners = {
         precision: load("onnxruntime", path, threads=threads, spinning=False)
         for precision, path in files.items()

@@ -314,7 +314,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default=None, help="default: cuda for --scale gpu, else cpu")
     parser.add_argument("--work-dir", default=None)
     options = parser.parse_args(arguments)
-    data, start = photo_folder(options.data), time.perf_counter()
+    data = photo_folder(options.data)
+    start = time.perf_counter()
     device = options.device or ("cuda" if options.scale == "gpu" else "cpu")
     work = work_folder(options.work_dir)
     folder = work / f"real_photos_{options.scale}"

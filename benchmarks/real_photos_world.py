@@ -58,7 +58,9 @@ THUMBNAIL = 4  # edge in pixels
 THUMBNAIL_WEIGHT = 1.0
 SHOWN = 4  # columns of each kind in the contact sheet
 GENERATED_PER_CLASS = 50  # that the figures about the generator are taken on
-STEPS, GUIDANCE_SCALE = 12, 2.0  # of the generator; inferred
+# of the generator; inferred
+STEPS = 12
+GUIDANCE_SCALE = 2.0
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,8 @@ def train_photo_teacher(
         images = shifted(mirrored(pixels(photos.images[rows], phase.device)))
         texts, place = tokenizer(photos.captions(rng, rows)).unique(dim=0, return_inverse=True)
         with phase.autocast():
-            image, text = (
-                model.encode_image(phase.channels_last(images)),
-                model.encode_text(texts.to(phase.device)),
-            )
+            image = model.encode_image(phase.channels_last(images))
+            text = model.encode_text(texts.to(phase.device))
         image = functional.normalize(image.float(), dim=-1)
         text = functional.normalize(text.float(), dim=-1)[place.to(phase.device)]
         labels = classes[torch.from_numpy(rows)].to(phase.device)
@@ -188,7 +188,8 @@ def _photos(job: PhotoJob) -> None:
 
 
 def _teacher(job: PhotoJob) -> None:
-    photos, phase = job.pictures(), job.phase("teacher")
+    photos = job.pictures()
+    phase = job.phase("teacher")
     tokenizer = tokenizer_of(text for texts in photos.texts for text in texts)
     model = train_photo_teacher(
         phase, photos, tokenizer, job.samples["teacher"], job.scale.teacher_batch
@@ -198,7 +199,8 @@ def _teacher(job: PhotoJob) -> None:
 
 def _generator(job: PhotoJob) -> None:
     teacher, _ = job.teacher()
-    photos, phase = job.pictures(), job.phase("generator")
+    photos = job.pictures()
+    phase = job.phase("generator")
     batch = min(job.scale.decoder_batch, len(photos.images))
     unet = train_decoder(
         phase, photos, teacher, job.samples["generator"], turn=mirrored, batch=batch
@@ -228,14 +230,16 @@ def measure(job: PhotoJob) -> tuple[dict[str, float], Image.Image]:
     The sheet shows photos, images from class names, and images from the photos' embeddings.
     """
     teacher, tokenizer = job.teacher()
-    source, phase = job.source(), job.phase("evaluate")
+    source = job.source()
+    phase = job.phase("evaluate")
     texts = [texts[0] for texts in prompts_for(source.classes, TEMPLATES)]
     head = functional.normalize(
         teacher.encode_text(tokenizer(texts).to(phase.device)).float(), dim=-1
     ).cpu()
     rng = numpy_rng(job.seed, "real photos", "evaluate")
     test = source.test
-    photos, labels = read_photos(test), torch.from_numpy(test.labels)
+    photos = read_photos(test)
+    labels = torch.from_numpy(test.labels)
     seen = embed_all(phase, teacher, photos)
     per_class = [
         rng.permutation(np.flatnonzero(test.labels == c))[:GENERATED_PER_CLASS]
@@ -250,10 +254,8 @@ def measure(job: PhotoJob) -> tuple[dict[str, float], Image.Image]:
     from_text = generator.decode(drawn, seeds, STEPS, GUIDANCE_SCALE)
     seconds = time.perf_counter() - began
     from_image = generator.decode(seen[torch.from_numpy(rows)], seeds, STEPS, GUIDANCE_SCALE)
-    made_text, made_image = (
-        embed_all(phase, teacher, from_text),
-        embed_all(phase, teacher, from_image),
-    )
+    made_text = embed_all(phase, teacher, from_text)
+    made_image = embed_all(phase, teacher, from_image)
     wanted = seen[torch.from_numpy(rows)]
     metrics = {
         "test_photos": len(photos),
@@ -283,7 +285,8 @@ def spread(features: Tensor, owners: Tensor) -> float:
 
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], gap: int = 8) -> Image.Image:
     """A row per class, a gap after every ``SHOWN`` images; 128 colors take a third of the bytes."""
-    size, columns = INPUT_SIZE, max(map(len, rows))
+    size = INPUT_SIZE
+    columns = max(map(len, rows))
     width = columns * size + (columns - 1) // SHOWN * gap
     sheet = Image.new("RGB", (width, len(rows) * size), "white")
     for y, row in enumerate(rows):

@@ -24,7 +24,9 @@ from compress.bench.artifact import BenchArtifact
 from compress.papers.statistics import PairedGain, mean_and_deviation
 from runtime.host import telemetry
 
-NET, LIMIT, QAT_STEPS = "efficientnet_b0", 1.0, 60
+NET = "efficientnet_b0"
+LIMIT = 1.0
+QAT_STEPS = 60
 ACTIVATIONS = {"SiLU": None, "ReLU": "relu"}
 PRECISIONS = ("fp32", "int8")
 
@@ -71,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--work-dir", default=None)
     options = parser.parse_args(arguments)
-    work, start, shots = api.work_folder(options.work_dir), time.perf_counter(), options.shots
+    work = api.work_folder(options.work_dir)
+    start = time.perf_counter()
+    shots = options.shots
     hits = {(s, shots): hits_of(s, shots, options.steps, work) for s in range(options.seeds)}
     top1 = {
         (name, precision): mean_and_deviation(

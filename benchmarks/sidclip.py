@@ -62,7 +62,8 @@ COLUMNS = ("zero-shot", "fine-tune", "+D", "+I+D", "+I+D+S", "int8", "PTQ", "pro
 def checks(hits: Hits) -> list[str]:
     """The paper's claims as signs, each with its verdict, also those that fail."""
     shots = sorted({k for _, k in hits})
-    low, high = shots[0], shots[-1]
+    low = shots[0]
+    high = shots[-1]
     out: list[str] = []
 
     seeds = Counter(k for _, k in hits)
@@ -100,7 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--work-dir", default=None)
     options = parser.parse_args(arguments)
-    work, hits, start = work_folder(options.work_dir), {}, time.perf_counter()
+    work = work_folder(options.work_dir)
+    hits = {}
+    start = time.perf_counter()
     for shots, seeds in zip(options.shots, options.seeds, strict=True):
         for seed in range(seeds):
             hits[seed, shots] = cell(seed, shots, work)

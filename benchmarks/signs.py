@@ -38,7 +38,8 @@ def verdicts(text: str) -> list[tuple[str, str, str]]:
 
 def page(results: Path = RESULTS) -> str:
     """The Markdown page: how many claims of each page hold, then every claim."""
-    rows, summary = [], []
+    rows = []
+    summary = []
     for name, subject in PAGES.items():
         file = results / f"{name}.md"
         if file.exists():

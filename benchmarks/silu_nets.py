@@ -31,7 +31,8 @@ from runtime.host import telemetry
 
 SIZE = 224
 NETS = ("efficientnet_b0", "mobilenetv3_small_100")
-CPU, OPENVINO = "CPUExecutionProvider", "OpenVINOExecutionProvider"
+CPU = "CPUExecutionProvider"
+OPENVINO = "OpenVINOExecutionProvider"
 LINK = "own fp32"  # timed in both environments
 HEADER = "network | activations | file | provider | p50, ms | times own fp32 (95 % CI) | stamp"
 Row = Mapping[str, Any]
@@ -120,7 +121,8 @@ run.
 def cells(net: str, row: Row) -> Sequence[object]:
     """A row of the table."""
     speedup = page.interval(row["speedup"]["p50"], row["speedup"]["ci95"])
-    provider, p50 = short(row["provider"]), f"{row['p50_ms']:.2f}"
+    provider = short(row["provider"])
+    p50 = f"{row['p50_ms']:.2f}"
     return net, *row["variant"].split(), provider, p50, speedup, row["verdict"]
 
 

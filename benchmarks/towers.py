@@ -155,7 +155,8 @@ def race(files: list[RaceFile], seconds: float, threads: int) -> list[Row]:
     slow = next(series[entry.file.name] for entry in files if entry.name == TEACHER)
     rows = []
     for entry in files:
-        samples, cold = series[entry.file.name], measure_cold(entry.file, threads=threads)
+        samples = series[entry.file.name]
+        cold = measure_cold(entry.file, threads=threads)
         rows.append(
             {
                 **{key: value for key, value in vars(entry).items() if key != "file"},

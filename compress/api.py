@@ -114,7 +114,8 @@ def build(
     for note in settings.notes:
         progress.note(f"note: {note}")
     name = name or run_name(settings)
-    limits, measured = settings.budget.limits, [Path(bench) for bench in benches]
+    limits = settings.budget.limits
+    measured = [Path(bench) for bench in benches]
     if measured and not limits:
         raise ConfigError(
             "there is no budget to judge by these measurements",

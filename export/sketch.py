@@ -35,7 +35,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
         ExportError: a student that cannot be exported at all.
     """
     labels = [asdict(entry) for entry in DataArtifact(ctx.inputs["data"].path).classes]
-    settings, opset = ctx.settings, ctx.settings.export.opset
+    settings = ctx.settings
+    opset = ctx.settings.export.opset
     width = embed_dim(settings.teacher)
     spec = spec_for(settings.distill, settings.image, len(labels), width)
     manual_seed(0, "sketch")

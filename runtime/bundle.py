@@ -44,7 +44,9 @@ __all__ = [
     "sha256_of",
 ]
 
-INPUT, TWIN_INPUT = "images", "pixel_values"  # of our files; of Hugging Face's copies of them
+# of our files; of Hugging Face's copies of them
+INPUT = "images"
+TWIN_INPUT = "pixel_values"
 
 # Model key -> its copy under the name that optimum and transformers.js expect.
 TWINS = {
@@ -142,7 +144,8 @@ def check_file(folder: Path, name: str, want: Mapping[str, Any], verify: bool = 
         what = f"{file} is missing"
         raise BundleError(what, expected=f"a file of {expected}", remedy=COPY_AGAIN)
     _require_inside(folder, file)
-    what, size = f"{file} has changed", file.stat().st_size
+    what = f"{file} has changed"
+    size = file.stat().st_size
     if size != want["bytes"]:
         raise BundleError(what, got=f"{size:,} bytes", expected=expected, remedy=COPY_AGAIN)
     if verify and (digest := sha256_of(file)) != want["sha256"]:
@@ -183,7 +186,8 @@ def labels_from_json(rows: object, name: object = LABELS) -> tuple[Label, ...]:
         BundleError: not such a list, an empty name or a repeated one.
     """
     if not isinstance(rows, list) or not rows:
-        what, got = f"{name} holds no labels", type(rows).__name__
+        what = f"{name} holds no labels"
+        got = type(rows).__name__
         raise BundleError(what, got=got, expected="a list, one row per class")
     labels = tuple(_label(index, row, name) for index, row in enumerate(rows))
     counts = Counter(label.name for label in labels)
@@ -205,7 +209,8 @@ def _label(index: int, row: object, name: object) -> Label:
         or not fields["name"]
     ):
         raise wrong('a name, or an object with "name"')
-    prompt, synonyms = fields.get("prompt"), fields.get("synonyms") or ()
+    prompt = fields.get("prompt")
+    synonyms = fields.get("synonyms") or ()
     is_list = isinstance(synonyms, (list, tuple)) and all(isinstance(t, str) for t in synonyms)
     if not isinstance(prompt, (str, type(None))) or not is_list:
         raise wrong('text in "prompt", a list of text in "synonyms"')

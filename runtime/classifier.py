@@ -20,7 +20,8 @@ from runtime.files.onnx import inspect
 from runtime.preprocess import ImageLike, PreprocessSpec, decode, geometry, normalize
 
 BATCH = 32  # images per engine call: a long list needs no more memory than this many
-META_LABELS, META_PREPROCESS = "clip2edge.labels", "clip2edge.preprocess"
+META_LABELS = "clip2edge.labels"
+META_PREPROCESS = "clip2edge.preprocess"
 META_PRECISION = "clip2edge.precision"
 
 OneOrMany = ImageLike | Sequence[ImageLike]
@@ -62,7 +63,10 @@ class Classifier:
         if runner.input_size not in (None, spec.size):
             what = "model and preprocessing disagree"
             raise BundleError(what, got=runner.input_size, expected=spec.size)
-        self.runner, self.spec, self.precision, self.backend = runner, spec, precision, backend
+        self.runner = runner
+        self.spec = spec
+        self.precision = precision
+        self.backend = backend
         self.label_rows = tuple(labels)
         self.labels = tuple(label.name for label in labels)
         self.takes: str = getattr(runner, "takes", TENSOR)
@@ -104,7 +108,9 @@ class Classifier:
         else:
             opened = open_bundle(path, verify)
             name = row.model(opened.default if precision == "auto" else precision)
-            model, labels, spec = opened.model(name), opened.labels, opened.preprocess
+            model = opened.model(name)
+            labels = opened.labels
+            spec = opened.preprocess
         runner = load_model(backend, model, threads=threads, **options)
         classifier = cls(runner, labels, spec, name, backend)
         classifier.load_ms = (time.perf_counter() - start) * 1e3
@@ -162,7 +168,8 @@ class Classifier:
             BackendError: the model applies the geometry itself.
         """
         if self.takes == IMAGE and self.spec.resize != self.spec.size:
-            what, expected = f"{self.precision} resizes and crops itself", "whole images: logits()"
+            what = f"{self.precision} resizes and crops itself"
+            expected = "whole images: logits()"
             raise BackendError(what, got="cropped pixels", expected=expected)
         return self._in_batches(pixels, lambda part: part, output)
 
@@ -189,7 +196,8 @@ class Classifier:
             return np.empty((0, len(self.labels)), np.float32)
         logits = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if logits.shape != (count, len(self.labels)):
-            got, expected = f"{output} {logits.shape}", f"({count}, {len(self.labels)})"
+            got = f"{output} {logits.shape}"
+            expected = f"({count}, {len(self.labels)})"
             raise BundleError("model and labels disagree", got=got, expected=expected)
         return logits.astype(np.float32, copy=False)
 
@@ -213,7 +221,8 @@ def _from_file(path: Path, precision: str) -> tuple[Path, tuple[Label, ...], Pre
     metadata = inspect(path).metadata
     missing = sorted({META_LABELS, META_PREPROCESS} - set(metadata))
     if missing:
-        what, got = f"{path} does not describe itself", f"no {', '.join(missing)} in its metadata"
+        what = f"{path} does not describe itself"
+        got = f"no {', '.join(missing)} in its metadata"
         raise BundleError(what, got=got, remedy="load the bundle's folder instead")
     own = metadata.get(META_PRECISION, "unknown")
     if precision not in ("auto", own):

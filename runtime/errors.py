@@ -25,7 +25,10 @@ class ExplainedError(Exception):
     def __init__(
         self, what: str, *, got: object = None, expected: object = None, remedy: str | None = None
     ) -> None:
-        self.what, self.got, self.expected, self.remedy = what, got, expected, remedy
+        self.what = what
+        self.got = got
+        self.expected = expected
+        self.remedy = remedy
         parts = [what]
         if got is not None:
             parts.append(f"got {got}")

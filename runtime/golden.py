@@ -46,7 +46,9 @@ MAX_IMAGES = 64
 HEX = re.compile(r"[0-9a-f]{64}")
 CONFIG = "config.json"  # the classes once more, for other libraries' loaders
 TARGETS_GOLDEN = "golden.targets.npz"  # logits.<target> of export targets, on golden.npz's images
-OK, DIFFERS, SKIPPED = "ok", "differs", "skipped"
+OK = "ok"
+DIFFERS = "differs"
+SKIPPED = "skipped"
 
 # Largest difference of a logit, as a share of the golden logits' spread (max - min). Float kernels
 # sum in another order on another processor; an int8 activation at a rounding edge moves one step of
@@ -236,7 +238,8 @@ def first_difference(steps: Sequence[GoldenStep]) -> GoldenStep | None:
 
 def _preprocess(encoded: Sequence[bytes], spec: PreprocessSpec) -> Preprocessed:
     """The images after each step; together they hold ``MAX_PIXELS`` at most."""
-    decoded, left = [], MAX_PIXELS
+    decoded = []
+    left = MAX_PIXELS
     for data in encoded:
         decoded.append(decode(data, max_pixels=left))
         left -= decoded[-1].width * decoded[-1].height

@@ -58,9 +58,12 @@ def measure(folder: Path = WEIGHTS) -> dict[str, Any]:
         return functional.normalize(teacher.encode_text(tokenizer(texts)), dim=-1)
 
     tests = {style: render_split("test", style) for style in at.STYLES}
-    images, labels = tests["photo"][0], torch.from_numpy(tests["photo"][1])
-    features, small_features = embed(images), embed_small(images)
-    names, captions = embed_texts(class_prompts()), embed_texts(class_prompts(complete=True))
+    images = tests["photo"][0]
+    labels = torch.from_numpy(tests["photo"][1])
+    features = embed(images)
+    small_features = embed_small(images)
+    names = embed_texts(class_prompts())
+    captions = embed_texts(class_prompts(complete=True))
     image_parameters = sum(p.numel() for p in teacher.visual.parameters())
     teacher_facts = {
         "parameters": sum(p.numel() for p in teacher.parameters()),
@@ -102,7 +105,8 @@ def measure_vq(folder: Path = WEIGHTS) -> dict[str, float]:
 
     ``psnr_db`` of the pixels, ``teacher_cosine`` of the teacher's features.
     """
-    model, (teacher, _) = load_vq(folder), load_teacher(folder)
+    model = load_vq(folder)
+    (teacher, _) = load_teacher(folder)
     rows = [(species, index) for species in range(len(SPECIES)) for index in range(8)]
     images = pixels(render_species([row[0] for row in rows], "test", [row[1] for row in rows]))
     latents = model.encode(images).latents

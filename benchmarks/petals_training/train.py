@@ -89,7 +89,8 @@ def _teacher(job: Job) -> None:
 def _student_clip(job: Job) -> None:
     from benchmarks.petals_training.train_clip import train_student_clip
 
-    phase, samples = job.phase("student_clip"), job.samples["student_clip"]
+    phase = job.phase("student_clip")
+    samples = job.samples["student_clip"]
     teacher, tokenizer = job.teacher()
     state = train_student_clip(phase, job.pictures(), tokenizer, teacher, samples)
     write_tensors(job.out / STUDENT_CLIP, state)
@@ -98,14 +99,16 @@ def _student_clip(job: Job) -> None:
 def _student_generic(job: Job) -> None:
     from benchmarks.petals_training.train_clip import train_student_generic
 
-    phase, samples = job.phase("student_generic"), job.samples["student_generic"]
+    phase = job.phase("student_generic")
+    samples = job.samples["student_generic"]
     write_tensors(job.out / STUDENT_GENERIC, train_student_generic(phase, job.pictures(), samples))
 
 
 def _prior(job: Job) -> None:
     from benchmarks.petals_training.train_generator import save_prior, train_prior
 
-    phase, samples = job.phase("prior"), job.samples["prior"]
+    phase = job.phase("prior")
+    samples = job.samples["prior"]
     teacher, tokenizer = job.teacher()
     save_prior(train_prior(phase, job.pictures(), tokenizer, teacher, samples), job.out)
 
@@ -113,7 +116,8 @@ def _prior(job: Job) -> None:
 def _generator(job: Job) -> None:
     from benchmarks.petals_training.train_generator import save_decoder, train_decoder
 
-    phase, samples = job.phase("generator"), job.samples["generator"]
+    phase = job.phase("generator")
+    samples = job.samples["generator"]
     teacher, _ = job.teacher()
     save_decoder(train_decoder(phase, job.pictures(), teacher, samples), job.out)
 
@@ -121,7 +125,8 @@ def _generator(job: Job) -> None:
 def _vq(job: Job) -> None:
     from benchmarks.petals_training.train_vq import save_vq, train_vq
 
-    phase, samples = job.phase("vq"), job.samples["vq"]
+    phase = job.phase("vq")
+    samples = job.samples["vq"]
     teacher, _ = job.teacher()
     save_vq(train_vq(phase, job.pictures(), teacher, samples), job.out)
 

@@ -75,8 +75,10 @@ def train_teacher(
         images = shifted(turned(pixels(flowers.images[rows], phase.device)))
         tokens = tokenizer(flowers.captions(rng, rows)).to(phase.device)
         with phase.autocast():
-            image, text = model.encode_image(phase.channels_last(images)), model.encode_text(tokens)
-        image, text = image.float(), text.float()
+            image = model.encode_image(phase.channels_last(images))
+            text = model.encode_text(tokens)
+        image = image.float()
+        text = text.float()
         answers = attributes[torch.from_numpy(rows)].to(phase.device)
         parts = auxiliary(image).split(at.CARDINALITIES, 1)
         pairs = list(zip(parts, answers.T, strict=True))
@@ -139,7 +141,8 @@ def train_student_generic(
 ) -> dict[str, Tensor]:
     """The generic trunk: 32 labels, color x shape."""
     manual_seed(phase.seed, "embedded", phase.name)
-    colors, shapes = at.CARDINALITIES[at.COLOR], at.CARDINALITIES[at.SHAPE]
+    colors = at.CARDINALITIES[at.COLOR]
+    shapes = at.CARDINALITIES[at.SHAPE]
     trunk = phase.place(PetalCNN(num_classes=colors * shapes))
     color, shape = (flowers.attributes[:, column] for column in (at.COLOR, at.SHAPE))
     labels = torch.from_numpy(color * shapes + shape)

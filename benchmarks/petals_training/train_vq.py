@@ -28,7 +28,8 @@ from compress.petals.nets import INPUT_SIZE, pixels
 from compress.petals.weights import WEIGHTS
 
 FOLDER = "vq"  # below the weights, diffusers' layout
-CODES, CODE_DIM = 512, 4
+CODES = 512
+CODE_DIM = 4
 BATCH = 64
 PICTURES = 40_000  # the first of the training flowers: a patch of 4 px needs no more
 PLAIN_PART = 0.1  # of the steps, without a codebook

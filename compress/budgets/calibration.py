@@ -61,7 +61,9 @@ def load_calibration(path: Path) -> Calibration:
     """
     try:
         plain = json.loads(path.read_text())
-        schema, name, source = plain["schema"], str(plain["device"]), dict(plain["source"])
+        schema = plain["schema"]
+        name = str(plain["device"])
+        source = dict(plain["source"])
         factors = {str(key): float(value) for key, value in plain["factors"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BudgetError(
@@ -136,7 +138,8 @@ def read_bench(path: Path) -> Mapping[str, Any]:
             "the bench cannot be read", got=f"{path}: {error}", expected="a bench.json"
         ) from error
     bench: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
-    kind, schema = bench.get("kind"), bench.get("schema")
+    kind = bench.get("kind")
+    schema = bench.get("schema")
     if kind != KIND or schema != 1 or not isinstance(bench.get("rows"), list):
         raise BudgetError(
             "this is not a bench of clip2edge",

@@ -150,7 +150,9 @@ def from_plain(name: str, plain: Mapping[str, Any]) -> DeviceProfile:
         raise ConfigError(
             f"device profile {name} has missing or unknown fields", got=", ".join(odd)
         )
-    sources, peaks, shares = plain["sources"], plain["peak_tops"], plain["utilization"]
+    sources = plain["sources"]
+    peaks = plain["peak_tops"]
+    shares = plain["utilization"]
     bare = sorted(key for key in SOURCED if plain[key] is not None and key not in sources)
     if bare:
         raise ConfigError(
@@ -195,7 +197,8 @@ def _host() -> DeviceProfile:
     from runtime.host import telemetry
 
     plain = dict(_plain(HOST))
-    ops_per_cycle, assumed_mhz = plain.pop("ops_per_cycle"), plain.pop("assumed_clock_mhz")
+    ops_per_cycle = plain.pop("ops_per_cycle")
+    assumed_mhz = plain.pop("assumed_clock_mhz")
     machine = telemetry.host()
     isa = next((name for name in ops_per_cycle if name in machine.isa), "baseline")
     mhz = machine.clock_max_mhz or machine.clock_mhz or assumed_mhz

@@ -158,7 +158,9 @@ def _limit(text: str) -> Limit:
             expected="metric, <= or >=, a number with its unit, and @device",
             remedy='e.g. --budget "p50<=5ms@host, size<=6MB, drop<=2pt"',
         )
-    name, unit, written = match["metric"].lower(), match["unit"], match["value"] + match["unit"]
+    name = match["metric"].lower()
+    unit = match["unit"]
+    written = match["value"] + match["unit"]
     op = {"=<": "<=", "=>": ">="}.get(match["op"], match["op"])
     if name not in METRICS:
         raise BudgetError(

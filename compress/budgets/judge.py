@@ -81,9 +81,13 @@ class RunEvidence:
 
     def _accuracy(self, metric: str, precision: str) -> LimitValue:
         accuracy = self.report["accuracy"]
-        own, basis, why = f"student_{precision}", "measured", ""
+        own = f"student_{precision}"
+        basis = "measured"
+        why = ""
         if precision == "fp16" and own not in accuracy:
-            own, basis, why = "student_fp32", "estimate", "of the fp32 file: fp16 was not tested"
+            own = "student_fp32"
+            basis = "estimate"
+            why = "of the fp32 file: fp16 was not tested"
         if own not in accuracy:
             why = "accuracy was not measured: there are no test images"
             return LimitValue(None, "measured", why)
@@ -147,7 +151,8 @@ def _from_rows(
     start: Mapping[str, Any] = cold or {}
     why = _joined(row["backend"], "" if row["verdict"] == "VALID" else f"stamped {row['verdict']}")
     if metric == "memory":
-        value, why = start.get("peak_rss_bytes") or row.get("peak_rss_bytes"), ""
+        value = start.get("peak_rss_bytes") or row.get("peak_rss_bytes")
+        why = ""
         missing = "peak memory was not measured"
     elif metric == "energy":
         value = (row.get("energy") or {}).get("mj_per_inference")

@@ -150,10 +150,13 @@ class KernelFusion:
 
     def _new_kernel(self, node: NodeProto, active: list[str]) -> Kernel:
         elements = self.elements(node.output[0])
-        macs, ops, kind = 0, 0.0, "elementwise"
+        macs = 0
+        ops = 0.0
+        kind = "elementwise"
         if node.op_type in PRODUCTS:
             macs, is_depthwise = PRODUCTS[node.op_type](self, node)
-            ops, kind = 2.0 * macs, "depthwise" if is_depthwise else "dense"
+            ops = 2.0 * macs
+            kind = "depthwise" if is_depthwise else "dense"
         elif node.op_type in POOLS:
             ops = elements * math.prod(_attribute(node, "kernel_shape", ()))
         elif node.op_type in PER_INPUT:
@@ -163,7 +166,8 @@ class KernelFusion:
         elif node.op_type not in MOVES:
             self.unpriced.add(node.op_type)
             ops = elements
-        name, precision = node.name or node.output[0], self._precision(node, active)
+        name = node.name or node.output[0]
+        precision = self._precision(node, active)
         weights = self._weight_bytes(node)
         return Kernel(node.op_type, name, self.block or name, kind, precision, macs, ops, weights)
 

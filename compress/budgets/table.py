@@ -102,8 +102,10 @@ def breakdown(estimate: Estimate) -> Table:
     shown = [row for row in rows if row.name in largest]
     rest = [row for row in rows if row.name not in largest]
     if rest:
-        kernels, macs = sum(row.kernels for row in rest), sum(row.macs for row in rest)
-        moved, ms = sum(row.bytes for row in rest), sum(row.ms for row in rest)
+        kernels = sum(row.kernels for row in rest)
+        macs = sum(row.macs for row in rest)
+        moved = sum(row.bytes for row in rest)
+        ms = sum(row.ms for row in rest)
         name = f"{len(rest)} smaller blocks"
         shown.append(BlockEstimate(name, kernels, macs, moved, ms, "", ()))
     table = _table(

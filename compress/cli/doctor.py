@@ -83,7 +83,8 @@ TOOLS = {
 def doctor(as_json: bool = False, find: Callable[[], list[Finding]] | None = None) -> int:
     """Prints the findings; exit code 0 if builds and bundles work, else 1."""
     found = (find or findings)()
-    builds, runs = works(found, "build"), works(found, "run")
+    builds = works(found, "build")
+    runs = works(found, "run")
     if as_json:
         print(json.dumps(to_json(found), indent=1))
     else:

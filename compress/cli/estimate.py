@@ -34,7 +34,8 @@ def estimate(
     from compress.budgets import devices, table
     from compress.budgets.estimates import estimates, models_of
 
-    profile, models = devices.device(device), models_of(model)
+    profile = devices.device(device)
+    models = models_of(model)
     if save is not None and calibrate is None:
         expected = "--calibrate bench.json with it"
         raise ConfigError("there is no calibration to save", got="--save", expected=expected)
@@ -46,7 +47,8 @@ def estimate(
             fitted.save(save)
     rows = estimates(models, profile, known)
     if not rows:
-        got, expected = ", ".join(models), ", ".join(profile.precisions)
+        got = ", ".join(models)
+        expected = ", ".join(profile.precisions)
         raise BudgetError("no file of this model runs there", got=got, expected=expected)
     if precision is not None and precision not in rows:
         what = f"no {precision} estimate on {device}"

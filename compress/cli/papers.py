@@ -71,7 +71,8 @@ def reproduce(
         datasets = ", ".join(plan.datasets)
         echo(f"{plan.cells} builds: {len(plan.rows)} rows, datasets {datasets}, {plan.seeds} seeds")
         return
-    work, start = api.work_folder(work_dir), time.perf_counter()
+    work = api.work_folder(work_dir)
+    start = time.perf_counter()
     results = tables.run(plan, work, host_settings(device, workers), say=echo)
     text = page(plan, results, work, (time.perf_counter() - start) / 60)
     file = out or work / "papers" / f"{paper}-{scale}.md"

@@ -23,8 +23,11 @@ from compress.data.rows import RowWriter
 from compress.data.split import ClassInfo
 from compress.engine.store import write_json
 
-SHOTS, TEST = "shots", "test"  # names of image sets
-CLASSES, SKIPPED = "classes.json", "skipped.json"
+# names of image sets
+SHOTS = "shots"
+TEST = "test"
+CLASSES = "classes.json"
+SKIPPED = "skipped.json"
 
 
 @dataclass(frozen=True)

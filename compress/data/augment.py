@@ -121,7 +121,8 @@ def _crop(
     aspect = math.exp((2 * ratio - 1) * LOG_RATIO)
     w = min(math.sqrt(target * aspect), width)
     h = min(math.sqrt(target / aspect), height)
-    x, y = left * (width - w), top * (height - h)
+    x = left * (width - w)
+    y = top * (height - h)
     how = INTERPOLATIONS[recipe.interpolation]
     return image.resize((recipe.size,) * 2, how, box=(x, y, x + w, y + h))
 

@@ -259,7 +259,8 @@ def missing_dataset(settings: DataSettings, reachable: bool) -> str | None:
         ConfigError: no such dataset.
     """
     assert settings.dataset is not None
-    row, root = dataset(settings.dataset), root_of(settings)
+    row = dataset(settings.dataset)
+    root = root_of(settings)
     if row.on_disk(root) or (reachable and row.downloadable and not settings.offline):
         return None
     return f"{row.title}: {row.by_hand(root)}"
@@ -275,7 +276,8 @@ def open_dataset(settings: DataSettings) -> Source:
     """
     name = settings.dataset
     assert name is not None
-    row, root = dataset(name), root_of(settings)
+    row = dataset(name)
+    root = root_of(settings)
     if not row.styled:
         refuse_style(settings)
     if not row.domains:

@@ -167,7 +167,8 @@ def printable(text: str) -> str:
 
 def fingerprint_files(base: Path, workers: int = 2) -> str:
     """SHA-256 over the relative name and content of every visible file below a folder."""
-    paths, total = list(walk(base)), hashlib.sha256()
+    paths = list(walk(base))
+    total = hashlib.sha256()
     with ThreadPoolExecutor(workers) as threads:
         for start in range(0, len(paths), 4096):  # a task a file: keeps their number small
             part = paths[start : start + 4096]
@@ -189,12 +190,14 @@ def _checked(path: Path) -> Path:
     if path.is_dir():
         return path
     if path.is_file():
-        what, remedy = f"{path} is a file", "give the folder around it"
+        what = f"{path} is a file"
+        remedy = "give the folder around it"
         if path.suffix.lower() in ARCHIVES:
             what = f"{path} is an archive"
             remedy = f"unpack it first (unzip {path.name} -d DIR), then --data DIR"
     else:
-        what, remedy = f"{path} does not exist", f"{path.parent} has no folders"
+        what = f"{path} does not exist"
+        remedy = f"{path.parent} has no folders"
         beside = [entry.name for entry in _class_dirs(path.parent)] if path.parent.is_dir() else []
         if beside:
             remedy = f"in {path.parent}: {nearest(path.name, beside)}"

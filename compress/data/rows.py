@@ -18,7 +18,9 @@ class RowWriter:
     def __init__(
         self, path: Path, row_shape: tuple[int, ...], dtype: type[np.generic] = np.uint8
     ) -> None:
-        self._row_shape, self._dtype, self.rows = row_shape, np.dtype(dtype), 0
+        self._row_shape = row_shape
+        self._dtype = np.dtype(dtype)
+        self.rows = 0
         self._file = path.open("w+b")
         self._write_header()
         self._start = self._file.tell()

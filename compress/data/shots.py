@@ -85,7 +85,8 @@ def hold_out(
     Raises:
         DataError: a class with a single image cannot be on both sides.
     """
-    train, test = [], []
+    train = []
+    test = []
     for name, order in zip(names, class_orders(split, names, seed, "hold-out"), strict=True):
         if len(order) < 2:
             raise DataError(

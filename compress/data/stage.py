@@ -38,7 +38,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
         DownloadError: a dataset that is neither on disk nor downloadable.
         DataError: unusable classes or images, too few of them, or a shot among the test images.
     """
-    data, image = ctx.settings.data, ctx.settings.image
+    data = ctx.settings.data
+    image = ctx.settings.image
     source = open_source(data)
     domains = {f"{TEST}_{domain}": split for domain, split in source.others.items()}
     tests = {TEST: source.test, **domains}
@@ -95,8 +96,10 @@ class _ImageReader:
         threads: ThreadPoolExecutor,
         skipped: list[dict[str, str]],
     ) -> None:
-        self._split, self._spec = split, spec
-        self._threads, self._skipped = threads, skipped
+        self._split = split
+        self._spec = spec
+        self._threads = threads
+        self._skipped = skipped
 
     def __call__(self, indices: Sequence[int]) -> list[np.ndarray | None]:
         """Pixels uint8 (edge, edge, 3) of each image."""
@@ -118,7 +121,8 @@ class _ImageReader:
 
 def _write_shots(ctx: StageContext, source: Source, read: _ImageReader) -> list[str]:
     """Writes the shots and returns their keys."""
-    artifact, shots = DataArtifact(ctx.folder), ctx.settings.data.shots
+    artifact = DataArtifact(ctx.folder)
+    shots = ctx.settings.data.shots
     keys: list[str] = []
     labels: list[int] = []
     total = len(source.train) if shots == "all" else shots * len(source.classes)
@@ -141,7 +145,8 @@ def _write_test(
     ctx: StageContext, source: Source, name: str, test: Split, read: _ImageReader
 ) -> list[str]:
     """Writes a test set and returns the keys of its images."""
-    artifact, what = DataArtifact(ctx.folder), f"{name.replace('_', ' ', 1)} images"
+    artifact = DataArtifact(ctx.folder)
+    what = f"{name.replace('_', ' ', 1)} images"
     kept: list[int] = []
     with (
         artifact.pixel_writer(name, ctx.settings.image.size) as file,

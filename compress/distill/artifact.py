@@ -19,8 +19,10 @@ from torch import Tensor
 from compress.distill.students import Student, StudentSpec, build
 from compress.engine.store import write_json
 
-WEIGHTS, SPEC = "student.safetensors", "student.json"
-OBJECTIVE, HISTORY = "objective.safetensors", "history.json"
+WEIGHTS = "student.safetensors"
+SPEC = "student.json"
+OBJECTIVE = "objective.safetensors"
+HISTORY = "history.json"
 PRECISION = "precision.json"
 
 

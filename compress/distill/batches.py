@@ -78,7 +78,9 @@ class Batches:
     """
 
     def __init__(self, ctx: StageContext, preprocess: runtime.PreprocessSpec, phase: str) -> None:
-        self.preprocess, self.phase, self.seed = preprocess, phase, ctx.seed
+        self.preprocess = preprocess
+        self.phase = phase
+        self.seed = ctx.seed
         self.batch = ctx.settings.distill.batch
         self.real, self.synthetic = read_pools(ctx)
         self._threads = ThreadPoolExecutor(ctx.host.workers)
@@ -88,7 +90,8 @@ class Batches:
 
     def _split(self, real_fraction: float) -> tuple[tuple[ViewPool, int], ...]:
         """How many images of each pool a batch holds; ``real_fraction`` counts where both exist."""
-        has_real, has_synthetic = len(self.real.members) > 0, len(self.synthetic.members) > 0
+        has_real = len(self.real.members) > 0
+        has_synthetic = len(self.synthetic.members) > 0
         share = real_fraction if has_real and has_synthetic else float(has_real)
         real = round(self.batch * share)
         parts = ((self.real, real), (self.synthetic, self.batch - real))

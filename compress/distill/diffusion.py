@@ -216,7 +216,8 @@ def hybrid_loss(
     mse = (epsilon - noise).square().mean(-1)
     mean = schedule.posterior_mean(schedule.predict_x0(x_t, t, epsilon.detach()), x_t, t)
     true = schedule.posterior_mean(x0, x_t, t)
-    log_p, log_q = schedule.log_variance(t, logits), schedule.posterior_log_variance[t, None]
+    log_p = schedule.log_variance(t, logits)
+    log_q = schedule.posterior_log_variance[t, None]
     kl = 0.5 * (log_p - log_q - 1 + (log_q - log_p).exp() + (true - mean).square() * (-log_p).exp())
     density = 0.5 * (math.log(2 * math.pi) + log_p + (x0 - mean).square() * (-log_p).exp())
     return mse, torch.where((t == 0)[:, None], density, kl).mean(-1) / LN2
@@ -261,7 +262,8 @@ def ancestral_sample(
     """
 
     def draw() -> Tensor:
-        shape, like = (len(condition), denoiser.token_dim), condition
+        shape = (len(condition), denoiser.token_dim)
+        like = condition
         return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 
     x_t = draw()

@@ -87,7 +87,8 @@ def _from_clip(
     _load_trunk(student.trunk, weights)
     if student.proj is None or student.logit_scale is None:  # head=linear: the trunk alone
         return student
-    given, expected = tuple(weights["proj.weight"].shape), tuple(student.proj.weight.shape)
+    given = tuple(weights["proj.weight"].shape)
+    expected = tuple(student.proj.weight.shape)
     if given != expected:
         raise ConfigError(
             "the small CLIP does not share the teacher's text space",
@@ -146,7 +147,8 @@ def fingerprint(settings: Settings) -> dict[str, str]:
 
     from compress.petals import fingerprint as embedded_world
 
-    init, path = settings.distill.init, settings.distill.init_path
+    init = settings.distill.init
+    path = settings.distill.init_path
     if path is not None:
         if path.is_file():
             return {"init": sha256_file(path)}

@@ -183,8 +183,10 @@ class GenddTerm(nn.Module):
 
     def __init__(self, width: int, inputs: ObjectiveInputs) -> None:
         super().__init__()
-        options, dim = inputs.settings.gendd, len(inputs.feature_mean)
-        self.options, self.chunks = options, chunk_count(dim, options.token_dim)
+        options = inputs.settings.gendd
+        dim = len(inputs.feature_mean)
+        self.options = options
+        self.chunks = chunk_count(dim, options.token_dim)
         self.target = ContractedTarget(inputs)
         self.norm = nn.LayerNorm(width)
         self.denoiser = Denoiser(
@@ -201,7 +203,8 @@ class GenddTerm(nn.Module):
 
     def terms(self, pooled: Tensor, batch: FeatureBatch) -> tuple[Tensor, Tensor]:
         """MSE and VLB of every row, ``(repeats * B * C,)`` each, repeats outermost."""
-        condition, target = self.norm(pooled.float()), self.target(batch)
+        condition = self.norm(pooled.float())
+        target = self.target(batch)
         if self.options.mixup_beta:
             condition, target = mixup(condition, target, self.options.mixup_beta)
         rows, chunk = repeat_condition(condition, self.chunks, self.options.repeats)

@@ -187,7 +187,9 @@ class _State:
     """Weights, optimizer and moving average, to and from one safetensors file."""
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, decay: float) -> None:
-        self.model, self.optimizer, self.decay = model, optimizer, decay
+        self.model = model
+        self.optimizer = optimizer
+        self.decay = decay
         self.averaged = [p.detach().clone() for p in self._parameters()] if decay else []
 
     def _parameters(self) -> Iterable[nn.Parameter]:

@@ -114,12 +114,15 @@ class MetaStep:
     def __init__(
         self, model: nn.Module, settings: MetaSettings, rate: Callable[[int], float]
     ) -> None:
-        self.model, self.settings, self.rate = model, settings, rate
+        self.model = model
+        self.settings = settings
+        self.rate = rate
 
     def __call__(self, step: int, batch: Batch) -> StepResult:
         weights: Weights = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
-        train, test = batch.group, ~batch.group
+        train = batch.group
+        test = ~batch.group
 
         def at_theta(values: Mapping[str, Tensor]) -> Tensor:
             out = functional_call(self.model, dict(values), (batch.images,))

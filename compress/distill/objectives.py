@@ -136,7 +136,8 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, dict[str, float]]:
         """The loss of a batch; before step ``feature_steps`` it is the feature term alone."""
         feature_phase = step is not None and step < self.feature_steps
-        total, values = torch.zeros((), device=out.logits.device), {}
+        total = torch.zeros((), device=out.logits.device)
+        values = {}
         for name, weight in ({"feature": 1.0} if feature_phase else self.weights).items():
             loss = self.terms[name](out, batch)
             if loss is not None:

@@ -53,8 +53,14 @@ class ViewPool:
         seed: int,
         cache_bytes: int,
     ) -> None:
-        self.kind, self.images, self.labels, self.targets = kind, images, labels, targets
-        self.styles, self.views, self.recipe, self.seed = styles, views, recipe, seed
+        self.kind = kind
+        self.images = images
+        self.labels = labels
+        self.targets = targets
+        self.styles = styles
+        self.views = views
+        self.recipe = recipe
+        self.seed = seed
         self.members = np.flatnonzero(np.repeat(keep, views))  # flat indices
         shape = (len(images) * views, recipe.size, recipe.size, 3)
         self._cache = np.empty(shape, np.uint8) if np.prod(shape) <= cache_bytes else None
@@ -63,9 +69,11 @@ class ViewPool:
 
     def draw(self, phase: str, position: int, count: int) -> NDArray[np.int64]:
         """Flat indices at ``position .. position + count`` of an endless row of shuffled passes."""
-        size, out = len(self.members), []
+        size = len(self.members)
+        out = []
         for number in range(position // size, (position + count - 1) // size + 1):
-            first, last = max(position, number * size), min(position + count, (number + 1) * size)
+            first = max(position, number * size)
+            last = min(position + count, (number + 1) * size)
             out.append(self._pass(phase, number)[first - number * size : last - number * size])
         return np.concatenate(out)
 

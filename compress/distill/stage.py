@@ -48,7 +48,8 @@ class StudentWithObjective(nn.Module):
 
     def __init__(self, student: Student, objective: Objective) -> None:
         super().__init__()
-        self.student, self.objective = student, objective
+        self.student = student
+        self.objective = objective
         self.bf16 = self.frozen = False
 
     def forward(self, images: Tensor) -> Outputs:
@@ -68,7 +69,8 @@ class StudentWithObjective(nn.Module):
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Trains the student and writes it, its history and the objective's parameters."""
-    settings, image = ctx.settings.distill, ctx.settings.image
+    settings = ctx.settings.distill
+    image = ctx.settings.image
     heads = TeacherArtifact(ctx.inputs["teacher"].path).heads()
     classes, embed_dim = heads.zero_shot.shape
     manual_seed(ctx.seed, "student")
@@ -127,8 +129,10 @@ def objective_inputs(
 ) -> ObjectiveInputs:
     """Heads and statistics of the cached teacher features; no test image takes part."""
     rows, labels = batches.features()
-    zero_shot, probe = torch.from_numpy(heads.zero_shot), torch.from_numpy(heads.probe)
-    dim, means = probe.shape[1], probe.clone()
+    zero_shot = torch.from_numpy(heads.zero_shot)
+    probe = torch.from_numpy(heads.probe)
+    dim = probe.shape[1]
+    means = probe.clone()
     for class_id in labels.unique():
         means[class_id] = rows[labels == class_id].mean(0)
     return ObjectiveInputs(
@@ -153,7 +157,8 @@ def steps_for(settings: DistillSettings, images: int) -> int:
 
 
 def _train(ctx: StageContext, model: StudentWithObjective, batches: Batches) -> History:
-    settings, device = ctx.settings.distill, ctx.host.device
+    settings = ctx.settings.distill
+    device = ctx.host.device
     plan = FitPlan(
         steps_for(settings, batches.images),
         settings.lr,

@@ -83,7 +83,9 @@ class Student(nn.Module):
 
     def __init__(self, spec: StudentSpec, trunk: nn.Module, width: int) -> None:
         super().__init__()
-        self.spec, self.trunk, dim = spec, trunk, spec.embed_dim
+        self.spec = spec
+        self.trunk = trunk
+        dim = spec.embed_dim
         self.proj = nn.Linear(width, dim, bias=False) if dim else None
         self.head = nn.Linear(dim or width, spec.classes, bias=dim is None)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07))) if dim else None
@@ -222,7 +224,10 @@ def spec_for(
     mean, std = (tuple(config.get(key, (0.5,) * 3)) for key in ("mean", "std"))
     own_space = False
     if small is not None and cosine:
-        mean, std, embed_dim, own_space = small.mean, small.std, small.text_head.shape[1], True
+        mean = small.mean
+        std = small.std
+        embed_dim = small.text_head.shape[1]
+        own_space = True
     return StudentSpec(
         settings.student,
         classes,

@@ -58,7 +58,8 @@ def settings_for(
         ConfigError: an unknown name or a wrong value, with the nearest valid one.
     """
     flags = _flags(dataset, limits, options)
-    file, overrides = options.get("config_file"), options.get("overrides") or {}
+    file = options.get("config_file")
+    overrides = options.get("overrides") or {}
     if file is not None:
         base = [config.read_layer(Path(file))]
     else:
@@ -74,7 +75,8 @@ def settings_for(
 
 def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) -> Layer:
     """The layer of all options but the preset, the overrides and the config file."""
-    folder, classes = options.get("data"), options.get("classes")
+    folder = options.get("data")
+    classes = options.get("classes")
     sources = {
         "dataset": dataset,
         "path": None if folder is None else Path(folder).resolve(),
@@ -117,7 +119,8 @@ def _world(flags: Mapping[str, Any]) -> tuple[str, list[str]]:
     The embedded world is for ``petals`` and where its teacher is named. It also stands in, with a
     note, for a folder of images if no teacher is named and no hub can be reached.
     """
-    data, teacher = flags["data"], flags.get("teacher", {}).get("name")
+    data = flags["data"]
+    teacher = flags.get("teacher", {}).get("name")
     if teacher is not None:
         return ("embedded" if teacher == "petals" else "hub"), []
     if "path" not in data and "classes" not in data and data.get("dataset", "petals") == "petals":

@@ -52,8 +52,12 @@ SILENT = SilentProgress()
 
 class _RichTask:
     def __init__(self, bars: Bars, task_id: TaskID, unit: str) -> None:
-        self._bars, self._id, self._unit = bars, task_id, unit
-        self._start, self._wait_s, self._done = time.perf_counter(), 0.0, 0
+        self._bars = bars
+        self._id = task_id
+        self._unit = unit
+        self._start = time.perf_counter()
+        self._wait_s = 0.0
+        self._done = 0
 
     def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
         self._wait_s += wait_s

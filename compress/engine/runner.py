@@ -92,7 +92,8 @@ def run(
         StoreError: another build uses the run folder, or the disk is full.
         Clip2EdgeError: whatever a stage refuses.
     """
-    folder, settings = RunFolder(built.folder), built.settings
+    folder = RunFolder(built.folder)
+    settings = built.settings
     built.folder.mkdir(parents=True, exist_ok=True)
     with folder.lock():
         record: RunRecord = {

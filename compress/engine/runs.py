@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from typing import NotRequired
 
 RUNS = "runs"  # in a work folder
-CONFIG, RECORD, LOG, BUNDLE = "config.yaml", "run.json", "log.jsonl", "bundle"
+CONFIG = "config.yaml"
+RECORD = "run.json"
+LOG = "log.jsonl"
+BUNDLE = "bundle"
 
 
 class RunRecord(TypedDict):

@@ -102,16 +102,20 @@ def changes(
     Raises:
         ValueError: shapes that do not fit.
     """
-    (first_name, a), (second_name, b) = first, second
+    (first_name, a) = first
+    (second_name, b) = second
     fits = a.shape == b.shape == (*labels.shape, len(names)) and len(keys) in (0, len(a))
     if not fits:
         raise ValueError(
             "two models need logits (N, K), N labels, K names and N keys or none, got "
             f"{a.shape}, {b.shape}, {labels.shape}, {len(names)} names and {len(keys)} keys"
         )
-    class_a, class_b = a.argmax(axis=1), b.argmax(axis=1)
-    right_a, right_b = class_a == labels, class_b == labels
-    lost, gained = right_b & ~right_a, right_a & ~right_b
+    class_a = a.argmax(axis=1)
+    class_b = b.argmax(axis=1)
+    right_a = class_a == labels
+    right_b = class_b == labels
+    lost = right_b & ~right_a
+    gained = right_a & ~right_b
     tested = [k for k in range(len(names)) if (labels == k).any()]
     classes = [_class(names[k], right_a[labels == k], right_b[labels == k]) for k in tested]
     corrected = holm([row.p for row in classes])
@@ -121,7 +125,8 @@ def changes(
         if row.lost or row.gained
     ]
     changed.sort(key=lambda row: (row.difference, row.gained - row.lost, row.name))
-    sure_a, sure_b = softmax(a).max(axis=1), softmax(b).max(axis=1)
+    sure_a = softmax(a).max(axis=1)
+    sure_b = softmax(b).max(axis=1)
 
     def answer(classes: Ints, sure: NDArray[np.float64], i: int) -> tuple[str, float]:
         return names[classes[i]], round(float(sure[i]), 4)
@@ -154,7 +159,9 @@ def changes(
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values, in the given order: ``max over j <= i of min(1, (m - j + 1) p_(j))``."""
-    m, out, largest = len(p_values), [0.0] * len(p_values), 0.0
+    m = len(p_values)
+    out = [0.0] * len(p_values)
+    largest = 0.0
     for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
         largest = max(largest, min(1.0, (m - rank) * p_values[i]))
         out[i] = largest
@@ -167,7 +174,11 @@ def needed(classes: int, level: float = LEVEL) -> int:
 
 
 def _class(name: str, right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> ClassChange:
-    n, lost, gained = len(right_a), int((right_b & ~right_a).sum()), int((right_a & ~right_b).sum())
-    first, second, p = right_a.mean(), right_b.mean(), mcnemar_exact(gained, lost)
+    n = len(right_a)
+    lost = int((right_b & ~right_a).sum())
+    gained = int((right_a & ~right_b).sum())
+    first = right_a.mean()
+    second = right_b.mean()
+    p = mcnemar_exact(gained, lost)
     difference = (gained - lost) / n
     return ClassChange(name, n, float(first), float(second), difference, lost, gained, p, p_holm=p)

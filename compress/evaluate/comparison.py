@@ -77,9 +77,13 @@ def paired(a: Floats, b: Floats, labels: Ints, *, seed: int = 0) -> PairedCompar
     check(b, labels)
     if a.shape != b.shape:
         raise ValueError(f"paired logits need the same shape (N, K), got {a.shape} and {b.shape}")
-    class_a, class_b, n = a.argmax(axis=1), b.argmax(axis=1), len(labels)
-    right_a, right_b = class_a == labels, class_b == labels
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    class_a = a.argmax(axis=1)
+    class_b = b.argmax(axis=1)
+    n = len(labels)
+    right_a = class_a == labels
+    right_b = class_b == labels
+    only_a = int((right_a & ~right_b).sum())
+    only_b = int((right_b & ~right_a).sum())
     return PairedComparison(
         n=n,
         agreement=float((class_a == class_b).mean()),

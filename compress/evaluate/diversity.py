@@ -22,7 +22,8 @@ def within_class_diversity(features: Floats, labels: Ints) -> float | None:
     values = []
     for k in np.unique(labels):
         members = _unit(features[labels == k])
-        n, total = len(members), members.sum(axis=0)
+        n = len(members)
+        total = members.sum(axis=0)
         if n > 1:
             values.append(1.0 - (float(total @ total) - n) / (n * (n - 1)))
     return float(np.mean(values)) if values else None

@@ -60,7 +60,8 @@ def decide(
         kernels: {"ran": kernel -> count, "is_quantized"} of the int8 file.
         precision: "fp32" or "int8" leaves no choice; the gates are judged all the same.
     """
-    fp32, int8 = metrics.get("student_fp32"), metrics.get("student_int8")
+    fp32 = metrics.get("student_fp32")
+    int8 = metrics.get("student_int8")
     lost = None
     if fp32 is not None and int8 is not None:
         lost = 100 * (fp32["correct"] - int8["correct"]) / fp32["n"]

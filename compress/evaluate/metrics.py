@@ -95,7 +95,8 @@ def negative_log_likelihood(logits: Floats, labels: Ints) -> float:
 def reliability(logits: Floats, labels: Ints, bins: int = ECE_BINS) -> list[ReliabilityBin]:
     """Confidence against accuracy in M equal bins: bin m holds confidences in ((m-1)/M, m/M]."""
     check(logits, labels)
-    confidence, right = softmax(logits).max(axis=1), logits.argmax(axis=1) == labels
+    confidence = softmax(logits).max(axis=1)
+    right = logits.argmax(axis=1) == labels
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     table = []
     for m in range(bins):
@@ -128,9 +129,11 @@ def evaluate(logits: Floats, labels: Ints) -> dict[str, Any]:
             finite.
     """
     check(logits, labels)
-    predicted, n = logits.argmax(axis=1), len(labels)
+    predicted = logits.argmax(axis=1)
+    n = len(labels)
     matrix = confusion(predicted, labels, logits.shape[1])
-    correct, table = int(matrix.trace()), reliability(logits, labels)
+    correct = int(matrix.trace())
+    table = reliability(logits, labels)
     return {
         "n": n,
         "correct": correct,
@@ -153,7 +156,9 @@ def check(logits: Floats, labels: Ints) -> None:
         )
     if not len(labels):
         raise ValueError("there are no images to evaluate")
-    low, high, last = labels.min(), labels.max(), logits.shape[1] - 1
+    low = labels.min()
+    high = labels.max()
+    last = logits.shape[1] - 1
     if low < 0 or high > last:
         raise ValueError(f"labels must be 0..{last}, got {low}..{high}")
     bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))

@@ -28,9 +28,12 @@ from compress.data.rows import RowWriter
 from compress.engine.store import sha256_text
 from runtime.files.atomic import atomic
 
-IMAGES, RECORDS = "synthetic.npy", "synthetic.jsonl"
-CONDITIONS, SOURCE_CONDITIONS = "conditions.npy", "source_conditions.npy"
-PROBING, GENERATOR = "probing.json", "generator.json"
+IMAGES = "synthetic.npy"
+RECORDS = "synthetic.jsonl"
+CONDITIONS = "conditions.npy"
+SOURCE_CONDITIONS = "source_conditions.npy"
+PROBING = "probing.json"
+GENERATOR = "generator.json"
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def check(settings: GenerateSettings) -> None:
     Raises:
         ConfigError: also for an unknown strategy, generator or override.
     """
-    offered, refused = candidates(settings), []
+    offered = candidates(settings)
+    refused = []
     for candidate in offered:
         row = strategy_row(candidate.strategy)
         try:

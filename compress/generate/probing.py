@@ -104,7 +104,8 @@ def probe(settings: GenerateSettings, sources: Sources, draw: Draw, cache: Path)
     """
     if not (generates_images(settings) and settings.probing.candidates):
         return ProbingResult(settings, None)
-    offered, weights = candidates(settings), settings.probing
+    offered = candidates(settings)
+    weights = settings.probing
     measured: list[Measures] = json.loads(cache.read_text()) if cache.exists() else []
     if len(measured) <= len(offered):
         teacher = TeacherMeasures(sources)
@@ -162,7 +163,8 @@ class TeacherMeasures:
 
         self.teacher = sources.teacher()
         self.head = self.teacher.class_head(prompts_for(sources.classes, sources.templates))
-        self.real, self.labels = self._features(sources.shots), sources.labels
+        self.real = self._features(sources.shots)
+        self.labels = sources.labels
 
     def shots_diversity(self) -> float | None:
         """The diversity of the shots; None without two shots of a class."""

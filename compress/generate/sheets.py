@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-COLUMNS, SYNTHETIC_ROWS = 8, 3
-TILE_PX, GAP_PX = 96, 4
+COLUMNS = 8
+SYNTHETIC_ROWS = 3
+TILE_PX = 96
+GAP_PX = 4
 BACKGROUND = (255, 255, 255)
 
 

@@ -21,7 +21,8 @@ class ShotEmbeds:
     """
 
     def __init__(self, shots: NDArray[np.uint8], folder: Path | None) -> None:
-        self.shots, self.folder = shots, folder
+        self.shots = shots
+        self.folder = folder
         self._cache: dict[str, NDArray[np.float32]] = {}
 
     def of(self, generator: Generator, batch: int) -> NDArray[np.float32]:

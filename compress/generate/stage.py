@@ -30,10 +30,13 @@ from runtime import Geometry
 def run(ctx: StageContext) -> dict[str, Any]:
     """Writes the files of a `GenerateArtifact` and returns the facts."""
     check(ctx.settings.generate)
-    sources, tools, artifact = read_sources(ctx), ToolCache(ctx), GenerateArtifact(ctx.folder)
+    sources = read_sources(ctx)
+    tools = ToolCache(ctx)
+    artifact = GenerateArtifact(ctx.folder)
     draw = partial(_sample, ctx, sources, tools)
     probing = probe(ctx.settings.generate, sources, draw, ctx.partial / PROBING)
-    settings, strategy = probing.settings, load_strategy(probing.settings, sources)
+    settings = probing.settings
+    strategy = load_strategy(probing.settings, sources)
     count = strategy.per_class() * len(sources.classes)
     edge = sources.shots.shape[1]
     shards = generate_shards(
@@ -105,8 +108,10 @@ def _sample(
     per_class: int,
 ) -> NDArray[np.uint8]:
     """Images to probe settings with, at the edge of the shots, from seeds of their own."""
-    strategy, classes = load_strategy(settings, sources), len(sources.classes)
-    count, edge = per_class * classes, sources.shots.shape[1]
+    strategy = load_strategy(settings, sources)
+    classes = len(sources.classes)
+    count = per_class * classes
+    edge = sources.shots.shape[1]
     jobs = partial(job_at, classes=classes, seed=ctx.seed, purpose="probing")
     images: list[NDArray[np.uint8]] = []
     with ctx.progress.task("probe", total=count, unit="image") as task:

@@ -68,7 +68,8 @@ class ToolCache:
     """
 
     def __init__(self, ctx: StageContext) -> None:
-        self._ctx, self._file = ctx, ctx.partial / GENERATOR
+        self._ctx = ctx
+        self._file = ctx.partial / GENERATOR
         self._key: object = None
         self._tool: Any = None
 
@@ -89,7 +90,8 @@ class ToolCache:
             tool = kind.load(settings, self._ctx.host.device, self._ctx.settings.data.offline)
             facts = ToolFacts(tool.name, tool.license, tool.fingerprint(), tool.image_size)
             write_json(self._file, asdict(facts))
-            self._key, self._tool = key, tool
+            self._key = key
+            self._tool = tool
         if row.needs:
             generators.check_takes(settings, row.needs, self._tool.takes)
         return self._tool

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from compress.engine.store import write_json
 
 PoolKind = Literal["real", "synthetic"]
-TARGETS, VIEWS = "targets.safetensors", "views.json"
+TARGETS = "targets.safetensors"
+VIEWS = "views.json"
 SEED = 'derive(run seed, "view", pool, image, view)'
 
 

@@ -41,7 +41,8 @@ def read_pools(ctx: StageContext) -> tuple[ImagePool, ImagePool]:
     """The real shots and the synthetic images of a run, with their numbers of views."""
     shots = DataArtifact(ctx.inputs["data"].path).shots
     synthetic = GenerateArtifact(ctx.inputs["generate"].path)
-    views, count = ctx.settings.label.views, len(synthetic.images)
+    views = ctx.settings.label.views
+    count = len(synthetic.images)
     real_views = ctx.settings.label.real_views or balanced_views(len(shots), count, views)
     return (
         ImagePool("real", shots.pixels, shots.labels, real_views),

@@ -137,7 +137,8 @@ def combinations() -> Iterator[tuple[str, str, str, str, str]]:
         table = paper(name)
         for row, overrides in table.all_rows().items():
             settings = config.resolve(config.preset(table.preset), overrides)
-            strategy, objective = settings.generate.strategy, settings.distill.objective
+            strategy = settings.generate.strategy
+            objective = settings.distill.objective
             if strategy == "inversion":
                 strategy += f" ({settings.generate.prompts.kind})"
             if settings.distill.meta.mode != "none":

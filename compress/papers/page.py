@@ -92,7 +92,8 @@ def table(plan: TablePlan, results: Results, dataset: str) -> str:
 
 def domain_table(plan: TablePlan, results: Results, work: Path, dataset: str) -> str:
     """Rows x domains at the first number of shots: top-1, mean ± deviation over seeds."""
-    row, shots = plan.rows[0], plan.shots[0]
+    row = plan.rows[0]
+    shots = plan.shots[0]
     settings = plan.settings(row, dataset, shots, 0, work)
     run = run_stages(settings, work, plan.run_name(row, dataset, shots, 0), until="data")
     names = domain_names(run)

@@ -135,7 +135,8 @@ def run(
     for dataset, row in itertools.product(plan.datasets, plan.rows):
         preflight(STAGES, plan.settings(row, dataset, plan.shots[0], 0, work))
     results: Results = {key: [] for key in itertools.product(plan.datasets, plan.shots)}
-    done, start = 0, time.perf_counter()
+    done = 0
+    start = time.perf_counter()
     for seed in range(plan.seeds):
         for (dataset, shots), seeds in results.items():
             cell = {}

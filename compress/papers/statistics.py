@@ -51,7 +51,8 @@ class PairedGain:
 def paired_gain(cells: Sequence[Cell], better: str, worse: str) -> PairedGain:
     """The difference better - worse over cells, one per seed."""
     gains = np.asarray([100 * (cell[better].mean() - cell[worse].mean()) for cell in cells])
-    half_width, count = math.inf, len(gains)
+    half_width = math.inf
+    count = len(gains)
     if count > 1:
         half_width = float(t95(count) * gains.std(ddof=1) / math.sqrt(count))
     a, b = (np.concatenate([cell[row] for cell in cells]) for row in (better, worse))

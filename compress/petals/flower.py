@@ -45,7 +45,8 @@ def _petal_layer(
     shape = attributes[:, at.SHAPE][:, None]
     sector = 2 * np.pi / petals
     angle = theta - np.round(theta / sector) * sector
-    x, y = r / scale * np.cos(angle), np.abs(r / scale * np.sin(angle))
+    x = r / scale * np.cos(angle)
+    y = np.abs(r / scale * np.sin(angle))
     half = _half_width(x, shape, np.tan(np.pi / petals)) * width
     inside = half - y
     notch = np.sqrt((x - 1.0) ** 2 + y**2) - 0.24
@@ -58,14 +59,16 @@ def flower(
     u: np.ndarray, v: np.ndarray, attributes: np.ndarray, width: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Color (B, P, 3) and alpha (B, P) at u, v (B, P), in flower radii from its center."""
-    r, theta = np.sqrt(u * u + v * v), np.arctan2(v, u)
+    r = np.sqrt(u * u + v * v)
+    theta = np.arctan2(v, u)
     color = PETAL_RGB[attributes[:, at.COLOR]][:, None]
     pale = color.mean(-1, keepdims=True) > 0.75
     tip = np.where(pale, np.float32(0.25), np.float32(0.97))  # dark tips on pale petals
     pattern = attributes[:, at.PATTERN][:, None]
     is_tipped, is_veined = (pattern == at.PATTERNS.index(name) for name in ("tipped", "veined"))
     double = attributes[:, at.LAYERING][:, None] == 1
-    rgb, alpha = np.zeros((*r.shape, 3), np.float32) + color, np.zeros_like(r)
+    rgb = np.zeros((*r.shape, 3), np.float32) + color
+    alpha = np.zeros_like(r)
     half_sector = np.pi / COUNTS[attributes[:, at.COUNT]][:, None]
     for inner, scale in ((False, 1.0), (True, 0.58)):
         inside, x, across = _petal_layer(theta + inner * half_sector, r, attributes, width, scale)
@@ -99,8 +102,12 @@ def flower_frame(
     grid = (np.arange(WIDE, dtype=np.float32) + 0.5) / WIDE * 2 - 1
     columns = (grid - center[:, :1]) / radius[:, None]
     rows = (grid - center[:, 1:]) / radius[:, None]
-    x, y = np.tile(columns, (1, WIDE)), np.repeat(rows, WIDE, axis=1)
-    cos, sin = np.cos(direction)[:, None], np.sin(direction)[:, None]
-    along, across = cos * x + sin * y, (cos * y - sin * x) * tilt[:, None]
-    cos, sin = np.cos(rotation)[:, None], np.sin(rotation)[:, None]
+    x = np.tile(columns, (1, WIDE))
+    y = np.repeat(rows, WIDE, axis=1)
+    cos = np.cos(direction)[:, None]
+    sin = np.sin(direction)[:, None]
+    along = cos * x + sin * y
+    across = (cos * y - sin * x) * tilt[:, None]
+    cos = np.cos(rotation)[:, None]
+    sin = np.sin(rotation)[:, None]
     return cos * along + sin * across, cos * across - sin * along

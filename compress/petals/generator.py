@@ -40,7 +40,8 @@ class PetalsGenerator:
         device: str = "cpu",
         precision: Literal["auto", "fp32", "bf16"] = "auto",
     ) -> None:
-        self.folder, self.device = Path(folder), torch.device(device)
+        self.folder = Path(folder)
+        self.device = torch.device(device)
         fastest = "bf16" if bf16_pays(self.device) else "fp32"
         self.precision = fastest if precision == "auto" else precision
         for part in ("unet", "prior", "scheduler"):

@@ -78,7 +78,8 @@ class PetalCNN(nn.Module):
 
     def __init__(self, num_classes: int = 0, in_chans: int = 3, stem: int = PLAN[0][0]) -> None:
         super().__init__()
-        layers, width = [], in_chans
+        layers = []
+        width = in_chans
         for full, stride in self.PLAN:
             channels = full * stem // self.PLAN[0][0]
             conv = nn.Conv2d(width, channels, 3, stride, 1, bias=False)

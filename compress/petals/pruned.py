@@ -63,7 +63,8 @@ def _prune(
     inputs: Tensor | None,
 ) -> Tensor:
     """Copies the strongest filters and returns their channels (c,), in order."""
-    (conv, norm), (small, small_norm) = wide, narrow
+    (conv, norm) = wide
+    (small, small_norm) = narrow
     weight = conv.weight if inputs is None else conv.weight[:, inputs]
     assert norm.running_var is not None
     deviation = (norm.running_var + norm.eps).sqrt()
@@ -79,7 +80,8 @@ def _pictures() -> Tensor:
     """``(N, 3, 32, 32)`` normalized training flowers."""
     pixels = training_flowers(0, FLOWERS).images.astype(np.float32) / 255
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    mean = torch.tensor(MEAN).view(3, 1, 1)
+    std = torch.tensor(STD).view(3, 1, 1)
     return ((images - mean) / std).contiguous()
 
 

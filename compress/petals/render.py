@@ -131,8 +131,11 @@ def _render_chunk(
     kinds: np.ndarray,
     nuisance: Nuisance,
 ) -> np.ndarray:
-    draws, count = _Draws(seeds), len(attributes)
-    pose, light, photo = nuisance.pose, nuisance.light, at.STYLES.index("photo")
+    draws = _Draws(seeds)
+    count = len(attributes)
+    pose = nuisance.pose
+    light = nuisance.light
+    photo = at.STYLES.index("photo")
     image = _background(draws, nuisance.clutter)
     _add_neighbors(image, draws, kinds, nuisance.clutter)
     center = draws.span("place", -0.2, 0.2) * pose
@@ -171,7 +174,8 @@ def _render_chunk(
     image = image.reshape(count, SIZE, SUPERSAMPLING, SIZE, SUPERSAMPLING, 3).mean((2, 4))
     amount = np.minimum(draws.span("blur", 0, 0.9) * light, 1) * (styles == photo)
     image += amount[:, None, None, None] * (_blurred(image) - image)
-    night, fog = styles == at.STYLES.index("night"), styles == at.STYLES.index("fog")
+    night = styles == at.STYLES.index("night")
+    fog = styles == at.STYLES.index("fog")
     image[night] = image[night] * 0.38 * np.array((0.8, 0.9, 1.25), np.float32) + 0.02
     image[fog] = image[fog] * 0.42 + 0.45
     sigma = draws.span("noise", 0.005, 0.055) * light + 0.03 * night
@@ -195,7 +199,8 @@ def _add_neighbors(image: np.ndarray, draws: _Draws, kinds: np.ndarray, clutter:
     if not len(rows):
         return
     angle, distance, size, rotation, tilt, direction = draws.span("neighbor_pose")[rows].T
-    angle, distance = 2 * np.pi * angle, 0.85 + 0.3 * distance
+    angle = 2 * np.pi * angle
+    distance = 0.85 + 0.3 * distance
     center = np.stack((distance * np.cos(angle), distance * np.sin(angle)), 1).astype(np.float32)
     u, v = flower_frame(
         center, 0.25 + 0.2 * size, 2 * np.pi * rotation, 1 + 0.6 * tilt, 2 * np.pi * direction

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 CLIP_VOCABULARY = 49408  # rows; the last two are start and end of text
 WEIGHTS = Path(__file__).parent / "weights"
 TEACHER = "teacher"
-STUDENT_CLIP, STUDENT_GENERIC = "student_clip.safetensors", "student_generic.safetensors"
+STUDENT_CLIP = "student_clip.safetensors"
+STUDENT_GENERIC = "student_generic.safetensors"
 
 
 class Tokenizer:
@@ -30,7 +31,8 @@ class Tokenizer:
     """
 
     def __init__(self, ids: Sequence[int], context_length: int = 24) -> None:
-        self.ids, self.context_length = tuple(ids), context_length
+        self.ids = tuple(ids)
+        self.context_length = context_length
         self._dense = {wide: dense for dense, wide in enumerate(self.ids)}
         self._encode = byte_pair_encoder()
 
@@ -40,7 +42,8 @@ class Tokenizer:
 
         texts = [texts] if isinstance(texts, str) else list(texts)
         out = torch.zeros(len(texts), self.context_length, dtype=torch.long)
-        start, end = len(self.ids) - 2, len(self.ids) - 1
+        start = len(self.ids) - 2
+        end = len(self.ids) - 1
         for row, text in zip(out, texts, strict=True):
             words = [self._encode(word) for word in words_of(text)]
             known = [pieces for pieces in words if all(piece in self._dense for piece in pieces)]

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from compress.engine.store import write_json
 
-STATE, FACTS, HISTORY = "prepared.safetensors", "quantize.json", "history.json"
+STATE = "prepared.safetensors"
+FACTS = "quantize.json"
+HISTORY = "history.json"
 Views = Sequence[Sequence[int | str]]  # [pool, image, view] each
 
 

@@ -135,7 +135,8 @@ def blocks_of(operators: Sequence[Operator], limit: int = BLOCKS) -> list[Block]
         large = max(open_blocks, key=lambda block: len(block.operators), default=None)
         if large is None or len(large.operators) <= MAX_SHARE * len(operators):
             break
-        at, room = blocks.index(large), limit - len(_weighted(blocks)) + 1
+        at = blocks.index(large)
+        room = limit - len(_weighted(blocks)) + 1
         parts = _cut(large)
         if parts is None or room < 2:
             final.add(large.name)
@@ -189,7 +190,8 @@ def _weighted(blocks: Sequence[Block]) -> list[Block]:
 def _runs(parent: str, blocks: Sequence[Block], count: int) -> list[Block]:
     """``count`` runs of neighbors with about as many operators each."""
     total = sum(len(block.operators) for block in blocks)
-    runs, held = [[blocks[0]]], len(blocks[0].operators)
+    runs = [[blocks[0]]]
+    held = len(blocks[0].operators)
     for position, block in enumerate(blocks[1:], start=1):
         must = len(blocks) - position <= count - len(runs)  # as many blocks left as runs to open
         if len(runs) < count and (must or held >= total * len(runs) / count):

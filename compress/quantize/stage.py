@@ -110,7 +110,8 @@ def mean_loss(model: nn.Module, batches: Sequence[Batch], loss: Loss) -> float:
 
 def _train(ctx: StageContext, prepared: PreparedStudent, batches: Batches, loss: Loss) -> History:
     """Quantization-aware training; from ``freeze_at`` on the ranges are fixed."""
-    settings, distill = ctx.settings.quantize, ctx.settings.distill
+    settings = ctx.settings.quantize
+    distill = ctx.settings.distill
     if settings.mode == "ptq" or settings.steps == 0:
         return []
     freeze_from = round(settings.freeze_at * settings.steps)
@@ -120,7 +121,8 @@ def _train(ctx: StageContext, prepared: PreparedStudent, batches: Batches, loss:
         try:
             value, numbers = loss(prepared(batch.images), batch)
         except AssertionError:  # torchao's observers refuse a range that is NaN
-            value, numbers = torch.tensor(float("nan")), {}
+            value = torch.tensor(float("nan"))
+            numbers = {}
         return StepResult(value, numbers, batch.wait_s, batch.tensors())
 
     def freeze(step: int) -> None:

@@ -80,7 +80,8 @@ def fresh_settings(settings: Settings, facts: Mapping[str, Any]) -> Settings:
     """
     probed = ("strategy", "steps", "guidance_scale", "noise_level")
     generate: dict[str, Any] = {key: facts[key] for key in probed if facts.get(key) is not None}
-    count, has_images = settings.budget.held_out, bool(facts.get("images"))
+    count = settings.budget.held_out
+    has_images = bool(facts.get("images"))
     generate |= {
         "per_class": count if has_images else 0,
         "synth_ratio": None,

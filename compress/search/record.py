@@ -14,7 +14,8 @@ from typing import Any
 from compress.engine.store import write_json
 from compress.search.candidates import Candidate
 
-EVENTS, RESULT = "search.jsonl", "budget.json"
+EVENTS = "search.jsonl"
+RESULT = "budget.json"
 
 
 class SearchRecord:
@@ -24,7 +25,8 @@ class SearchRecord:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._events, self._result = folder / EVENTS, folder / RESULT
+        self._events = folder / EVENTS
+        self._result = folder / RESULT
 
     def start(self) -> None:
         """Makes the folder and an empty list of events."""

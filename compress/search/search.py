@@ -61,7 +61,8 @@ def search_for_run(
         BudgetUnmetError: nothing can keep the limits.
         StoreError: another process searches for this run.
     """
-    folder, stages = RunFolder.of(work, name).path, StageMaker(Store.of(work), host, progress)
+    folder = RunFolder.of(work, name).path
+    stages = StageMaker(Store.of(work), host, progress)
     with lock(folder / ".search.lock", f"search of run {name!r}"):
         return search(settings, folder, stages).settings
 
@@ -200,7 +201,8 @@ def _train(
     finished = stages.train(settings.model_copy(update={"distill": distill}))
     if candidate.size not in images:
         images[candidate.size] = held_out(settings, finished, stages)
-    candidate.status, candidate.trained = "trained", finished["distill"]
+    candidate.status = "trained"
+    candidate.trained = finished["distill"]
     candidate.rungs.append(score(finished["distill"], settings, images[candidate.size]))
 
 

@@ -42,7 +42,8 @@ def candidates_of(built: BaseRun, report: Mapping[str, Any]) -> Sequence[Mapping
     result = SearchRecord(built.folder).result()
     if result is None:
         return []
-    chosen, own = result["chosen"] or {}, built.settings
+    chosen = result["chosen"] or {}
+    own = built.settings
     if (chosen.get("student"), chosen.get("size")) != (own.distill.student, own.image.size):
         return []  # another build under the same name
     rows: list[dict[str, Any]] = result["candidates"]

@@ -41,7 +41,8 @@ def sizes(settings: Settings) -> list[tuple[int, ...]]:
     """
     if settings.budget.sizes:
         return [tuple(sorted(set(settings.budget.sizes), reverse=True))]
-    own, step = settings.image.size, STEP[is_embedded(settings)]
+    own = settings.image.size
+    step = STEP[is_embedded(settings)]
     smaller = dict.fromkeys(int(own * share // step * step) for share in _table()["sizes"])
     return [(own,), *((size,) for size in smaller if SMALLEST <= size < own)]
 
@@ -65,7 +66,8 @@ def _init(settings: Settings, student: str) -> str:
     from compress.distill.first_weights import shipped
     from compress.distill.students import EMBEDDED
 
-    init, embedded = settings.distill.init, student.startswith(EMBEDDED)
+    init = settings.distill.init
+    embedded = student.startswith(EMBEDDED)
     if init in ("clip", "generic") and not shipped(init, student):
         return "random" if embedded else "timm"
     return "random" if init == "timm" and embedded else init

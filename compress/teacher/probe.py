@@ -93,7 +93,9 @@ def fit_probe(
     Raises:
         TrainingError: the loss is not finite.
     """
-    f, y, text = torch.from_numpy(features), torch.from_numpy(labels), torch.from_numpy(text_head)
+    f = torch.from_numpy(features)
+    y = torch.from_numpy(labels)
+    text = torch.from_numpy(text_head)
     pull = anchor * anchor_weights(scale * f @ text.T, y)
     rows = torch.nn.Parameter(text.clone())
     optimizer = torch.optim.AdamW([rows], lr * (LR_WIDTH / text.shape[1]) ** 0.5, weight_decay=0.0)

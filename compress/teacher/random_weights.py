@@ -41,11 +41,13 @@ def random_teacher(settings: TeacherSettings, seed: int = 0) -> Teacher:
 
     source = locate(settings.name)
     if isinstance(source, Folder) and (source.path / CONFIG_FILE).is_file():
-        name, arguments = f"local-dir:{source.path}", {}
+        name = f"local-dir:{source.path}"
+        arguments = {}
     elif isinstance(source, Tag):
         require_architecture(source.model)
         record = get_pretrained_cfg(source.model, source.tag) if source.tag else {}
-        name, arguments = source.model, published_arguments(record) if record else {}
+        name = source.model
+        arguments = published_arguments(record) if record else {}
     else:
         raise ConfigError(
             "random weights need an architecture",

@@ -18,11 +18,13 @@ from compress.teacher.prompts import prompts_for
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Writes both heads and the logit scale."""
-    settings, data = ctx.settings.teacher, DataArtifact(ctx.inputs["data"].path)
+    settings = ctx.settings.teacher
+    data = DataArtifact(ctx.inputs["data"].path)
     teacher = load_teacher(settings, ctx.host.device, offline=ctx.settings.data.offline)
     prompts = prompts_for(data.classes, settings.templates)
     zero_shot = teacher.class_head(prompts)
-    probe, probe_facts = zero_shot, {}
+    probe = zero_shot
+    probe_facts = {}
     if settings.probe and settings.probe_steps and len(data.shots):
         recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
         features = probe_features(teacher, data.shots.pixels, recipe, settings.probe_views, ctx)

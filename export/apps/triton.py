@@ -12,7 +12,9 @@ from runtime.errors import BundleError
 
 MAX_BATCH = 32  # of one inference, for models whose batch is dynamic
 FOR_TENSORRT = ("int8.trt", "fp16", "fp32")  # the first that the bundle holds becomes the plan
-NAME, PLAN_NAME, LABELS = "classifier", "classifier_trt", "labels.txt"
+NAME = "classifier"
+PLAN_NAME = "classifier_trt"
+LABELS = "labels.txt"
 
 # A string of protobuf's text format that nothing inside can end.
 text_literal = partial(quoted, special=b"\"\\'")
@@ -40,7 +42,8 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
         "plan_fixed_batch": plan.fixed_batch,
     }
     render("triton", folder, values)
-    repository, tensorrt = folder / "model_repository", folder / "tensorrt"
+    repository = folder / "model_repository"
+    tensorrt = folder / "tensorrt"
     labels = "".join(f"{label}\n" for label in source.labels).encode()
     for model in (repository / NAME, tensorrt / PLAN_NAME):
         (model / LABELS).write_bytes(labels)

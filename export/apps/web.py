@@ -10,7 +10,9 @@ from compress.engine.errors import ExportError
 from export.apps.render import markdown_text, render
 from export.apps.source import MODEL, AppSource, Vendored, write_golden
 
-ORT_PACKAGE, ORT_VERSION = "onnxruntime-web", "1.30.0"  # the version that the tests ran with
+# the version that the tests ran with
+ORT_PACKAGE = "onnxruntime-web"
+ORT_VERSION = "1.30.0"
 ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 
 
@@ -63,7 +65,8 @@ def _copy_engine(package: Path, folder: Path) -> str:
     remedy = f"npm install {ORT_PACKAGE}@{ORT_VERSION}, then --ort node_modules/{ORT_PACKAGE}"
     try:
         facts = json.loads((package / "package.json").read_text(encoding="utf-8"))
-        name, version = facts["name"], str(facts["version"])
+        name = facts["name"]
+        version = str(facts["version"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExportError(what, got=error, remedy=remedy) from error
     missing = [file for file in ORT_FILES if not (package / "dist" / file).is_file()]

@@ -26,7 +26,8 @@ def model_card(
     provenance: Mapping[str, Any], classes: Sequence[str], parity: Sequence[Parity]
 ) -> str:
     """Markdown: what the model is, its origin, how to run it; accuracy is in the run's report."""
-    settings, stages = provenance["settings"], provenance["stages"]
+    settings = provenance["settings"]
+    stages = provenance["stages"]
     data, teacher, student = (stages[name]["facts"] for name in ("data", "teacher", "distill"))
     dataset = data.get("name") or settings["data"]["dataset"] or "own images"
     shown = ", ".join(classes[:SHOWN_CLASSES]) + (

@@ -13,4 +13,6 @@ def model_file(key: str, suffix: str = ".onnx") -> str:
 # Precision -> file: "int8" is the fast one of onnxruntime, "int8.trt" the one for TensorRT's parser
 # (export/onnx/qdq.py).
 MODELS = {key: model_file(key) for key in ("int8", "int8.trt", "fp16", "fp32")}
-LABELS_TEXT, CARD, PROVENANCE = "labels.txt", "README.md", "provenance.json"
+LABELS_TEXT = "labels.txt"
+CARD = "README.md"
+PROVENANCE = "provenance.json"

@@ -26,8 +26,11 @@ from runtime.bundle import INPUT, TWIN_INPUT, TWINS
 from runtime.files.onnx import check
 from runtime.preprocess import PreprocessSpec
 
-CONFIG, PROCESSOR, PREPROCESSOR = "config.json", "processor_config.json", "preprocessor_config.json"
-MODEL_TYPE, ARCHITECTURE = "resnet", "ResNetForImageClassification"
+CONFIG = "config.json"
+PROCESSOR = "processor_config.json"
+PREPROCESSOR = "preprocessor_config.json"
+MODEL_TYPE = "resnet"
+ARCHITECTURE = "ResNetForImageClassification"
 PROCESSOR_TYPE = "CLIPImageProcessor"
 RESAMPLE = {"bicubic": 3, "bilinear": 2}  # PIL.Image.Resampling
 LANCZOS = 1

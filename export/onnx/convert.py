@@ -23,9 +23,11 @@ from export.onnx.graph import OUTPUT, GraphView, remove_unused
 from export.onnx.names import name_after_modules
 from runtime.bundle import INPUT
 
-MIN_BATCH, MAX_BATCH = 1, 64
+MIN_BATCH = 1
+MAX_BATCH = 64
 # 18 is the oldest opset the exporter writes (for 17 it silently writes 18); 22 the newest of IR 10.
-MIN_OPSET, MAX_OPSET = 18, 22
+MIN_OPSET = 18
+MAX_OPSET = 22
 # onnxruntime 1.18+ and TensorRT 10's parser read IR 10; exporters write newer ones without need.
 MAX_IR = 10
 # Protobuf's limit for one file: a larger model needs external data, which a bundle does not have.
@@ -116,7 +118,8 @@ def normalize_bytes(model: ModelProto) -> ModelProto:
     """Removes the exporter's debugging data, bounds the IR version, names the batch; in place."""
     graph = model.graph
     model.ir_version = min(model.ir_version, MAX_IR)
-    model.producer_name, model.producer_version = "clip2edge", ""
+    model.producer_name = "clip2edge"
+    model.producer_version = ""
     model.doc_string = model.domain = graph.doc_string = ""
     graph.name = "clip2edge"
     for listed in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):

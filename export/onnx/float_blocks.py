@@ -187,9 +187,11 @@ def _restore(
     view: GraphView, operator: Operator, node: NodeProto, weight: NDArray[np.float32]
 ) -> None:
     """Puts float weights in place of ``node``'s stored int8 ones."""
-    holder, at = node, 1
+    holder = node
+    at = 1
     while (maker := view.producer.get(holder.input[at])) is not None and maker.op_type in RESHAPES:
-        holder, at = maker, 0
+        holder = maker
+        at = 0
     stored = view.produced_by(holder.input[at], "DequantizeLinear")
     values = None if stored is None else view.constant(stored.input[0])
     if stored is None or values is None or values.dtype != np.int8:

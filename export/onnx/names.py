@@ -28,7 +28,8 @@ def name_after_modules(model: ModelProto) -> ModelProto:
 
     Needs the exporter's metadata. Names are distinct, and the same graph gets the same names.
     """
-    graph, view = model.graph, GraphView(model)
+    graph = model.graph
+    view = GraphView(model)
     fixed = {value.name for value in (*graph.input, *graph.output)}
     taken = Counter(fixed.union(view.initializers))
     tensors: dict[str, str] = {}  # old name -> new one

@@ -49,7 +49,8 @@ def quantize_static(model: Path, images: NDArray[np.float32], target: Path) -> P
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch, _quiet():
-        prepared, raw = Path(scratch) / "prepared.onnx", Path(scratch) / "raw.onnx"
+        prepared = Path(scratch) / "prepared.onnx"
+        raw = Path(scratch) / "raw.onnx"
         try:
             quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
             quantization.quantize_static(

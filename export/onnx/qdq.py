@@ -44,7 +44,8 @@ def to_uint8(model: ModelProto) -> ModelProto:
         return name
 
     for node in [node for node in twin.graph.node if view.quantizes_activation(node)]:
-        zero, scale = view.optional_constant(node, 2), view.constant(node.input[1])
+        zero = view.optional_constant(node, 2)
+        scale = view.constant(node.input[1])
         symmetric = zero is not None and zero.dtype == np.int8 and zero.size == 1 and not zero.any()
         if not symmetric or scale is None or scale.size != 1:
             raise ExportError(
@@ -57,14 +58,16 @@ def to_uint8(model: ModelProto) -> ModelProto:
             fine = np.float32(float(scale.reshape(-1)[0]) * 127 / 255)
             step = constant(f"{node.output[0]}_scale", np.array(fine, np.float32))
         else:
-            point, step = constant("zero_point_128", np.array(128, np.uint8)), node.input[1]
+            point = constant("zero_point_128", np.array(128, np.uint8))
+            step = node.input[1]
         for user in (node, *view.consumers.get(node.output[0], [])):
             if user.op_type not in QUANTIZERS:
                 raise ExportError(
                     f"{user.op_type} {user.name} reads int8 values directly",
                     expected="a DequantizeLinear after every QuantizeLinear",
                 )
-            user.input[1], user.input[2] = step, point
+            user.input[1] = step
+            user.input[2] = point
     twin.graph.initializer.extend(new.values())
     _split_biases(twin)
     remove_unused(twin)
@@ -80,7 +83,8 @@ def _split_biases(model: ModelProto) -> None:
             continue
         if not all(view.produced_by(name, "DequantizeLinear") for name in node.input[:2]):
             continue
-        bias, output = node.input.pop(), node.output[0]
+        bias = node.input.pop()
+        output = node.output[0]
         node.output[0] = f"{output}_without_bias"
         add = onnx.helper.make_node("Add", [node.output[0], bias], [output], f"{node.name}_bias")
         model.graph.node.insert(index + 1, add)

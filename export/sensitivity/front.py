@@ -82,7 +82,8 @@ def choose(variants: Sequence[Variant], slower: Slower) -> int:
     fp32_blocks = max(len(variant.float_blocks) for variant in variants)
 
     def place(i: int) -> tuple[bool, int, int, float]:
-        mine, blocks = variants[i], len(variants[i].float_blocks)
+        mine = variants[i]
+        blocks = len(variants[i].float_blocks)
         return 0 < blocks < fp32_blocks, blocks, mine.size_bytes, mine.time_ms
 
     fastest = min(able, key=lambda i: (variants[i].time_ms, len(variants[i].float_blocks)))

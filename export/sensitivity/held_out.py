@@ -56,7 +56,9 @@ def held_out_views(ctx: StageContext, count: int) -> HeldOutViews:
             "no images to judge quantization on",
             got=f"{count} views of {len(pools)} kinds of images",
         )
-    pixels, labels, counts = [], [], {}
+    pixels = []
+    labels = []
+    counts = {}
     for position, (pool, rows) in enumerate(pools):
         share = count // len(pools) + (position < count % len(pools))
         counts[str(pool.kind)] = share

@@ -210,8 +210,11 @@ def _result(
     times: Times,
 ) -> SensitivityResult:
     """The result; its front is of the finalists, so one timing decides what one table shows."""
-    best, names = closing[chosen], final[chosen]
-    int8, fp32, already = closing[0], closing[1], list(ctx.settings.quantize.float_blocks)
+    best = closing[chosen]
+    names = final[chosen]
+    int8 = closing[0]
+    fp32 = closing[1]
+    already = list(ctx.settings.quantize.float_blocks)
     unbeaten = tuple(closing[i] for i in pareto(closing))
     # int8 and fp32 as landmarks, and the choice, which may be a tie that one of them wins
     front = {variant.float_blocks: variant for variant in (*unbeaten, int8, fp32, best)}

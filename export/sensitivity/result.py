@@ -12,7 +12,8 @@ from export.bundle.files import MIXED, model_file
 from export.sensitivity.front import Variant
 from runtime.bench.latency import Ratio, Verdict
 
-SCHEMA, KIND = 1, "clip2edge-sensitivity"
+SCHEMA = 1
+KIND = "clip2edge-sensitivity"
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ class Variants:
     def __init__(
         self, ctx: StageContext, views: HeldOutViews, scratch: Path, limit: int = BLOCKS
     ) -> None:
-        self.views, self._scratch = views, scratch
+        self.views = views
+        self._scratch = scratch
         self._bundle = ExportArtifact(ctx.inputs["export"].path).bundle
         student = DistillArtifact(ctx.inputs["distill"].path).student()
         self.spec: PreprocessSpec = student.spec.preprocess(ctx.settings.image)
@@ -134,7 +135,8 @@ class Variants:
 
         It shows differences that are too small to turn a label.
         """
-        p, q = softmax(self.logits(before)), softmax(self.logits(after))
+        p = softmax(self.logits(before))
+        q = softmax(self.logits(after))
         tiny = np.finfo(np.float64).tiny
         return float(
             np.mean(np.sum(p * (np.log(np.maximum(p, tiny)) - np.log(np.maximum(q, tiny))), axis=1))

@@ -76,7 +76,8 @@ def in_half(
     """
     twin = copy.deepcopy(model)
     _constants_to_initializers(twin)
-    types, view = infer(twin), GraphView(twin)
+    types = infer(twin)
+    view = GraphView(twin)
     floats = {name for name, type_ in types.items() if type_.elem_type == TensorProto.FLOAT}
     computing = [
         node

@@ -31,7 +31,8 @@ OPERATORS_SUFFIX = ".operators.txt"  # for build.sh --include_ops_by_config
 ADDR_NO_RANDOMIZE = 0x0040000  # personality(2), linux/personality.h
 UNCHANGED = 0xFFFFFFFF
 # Names of fixed length: what a process allocates first moves its hash maps.
-SOURCE, RESULT = "in.onnx", "out.ort"
+SOURCE = "in.onnx"
+RESULT = "out.ort"
 
 
 def save_ort(source: Path, target: Path) -> Path:

@@ -120,10 +120,8 @@ def with_reference_evaluator(
     expected, floor = source.logits_and_floor(tensor)
     evaluator: Any = ReferenceEvaluator(model)
     logits = in_batches(lambda batch: evaluator.run([OUTPUT], {INPUT: batch})[0], tensor, 1)
-    engine, where = (
-        "onnx reference evaluator",
-        f"the first {len(tensor)} of {source.pictures.source}",
-    )
+    engine = "onnx reference evaluator"
+    where = f"the first {len(tensor)} of {source.pictures.source}"
     return _judged(key, source.key, engine, where, logits, expected, floor, share)
 
 
@@ -142,7 +140,8 @@ def whole_images(
     images = source.pictures.many_sizes(source.spec)
     arrays = [np.asarray(image)[None] for image in images]
     logits = np.concatenate([runner.run(array) for array in arrays])
-    cropped, reference = _crops_of(model, arrays), crops(images, source.spec)
+    cropped = _crops_of(model, arrays)
+    reference = crops(images, source.spec)
     inside, floor = source.logits_and_floor(runtime.normalize(cropped, source.spec))
     where = f"of other sizes than the model's, from {source.pictures.source}"
     _judged(key, source.key, engine, where, logits, inside, floor, share)

@@ -117,7 +117,8 @@ def from_folder(folder: Path) -> tuple[list[Image.Image], list[str]]:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if len(files) > MAX_IMAGES:
         files = [files[index] for index in np.linspace(0, len(files) - 1, MAX_IMAGES).astype(int)]
-    readable, skipped = [], []
+    readable = []
+    skipped = []
     for file in files:
         try:
             readable.append(decode(file))

@@ -23,7 +23,9 @@ from compress.engine.errors import ExportError
 from export.onnx.graph import remove_unused
 from runtime.preprocess import PreprocessSpec
 
-PIXELS, IMAGE = "pixels", "image"  # input names, by which the runtime knows what a model takes
+# input names, by which the runtime knows what a model takes
+PIXELS = "pixels"
+IMAGE = "image"
 MODES = {"bicubic": "cubic", "bilinear": "linear"}
 PREFIX = "preprocess"
 CROPPED = f"{PREFIX}/cropped"
@@ -33,7 +35,8 @@ def takes_pixels(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
     """A copy with input ``pixels`` uint8 (B, S, S, 3): cropped images, normalized in the graph."""
     dim = model.graph.input[0].type.tensor_type.shape.dim[0]
     batch = int(dim.dim_value) if dim.HasField("dim_value") else str(dim.dim_param)
-    channels_first, pixels = f"{PREFIX}/nchw", f"{PREFIX}/float"
+    channels_first = f"{PREFIX}/nchw"
+    pixels = f"{PREFIX}/float"
     nodes = [
         helper.make_node(
             "Transpose", [PIXELS], [channels_first], f"{PREFIX}/transpose", perm=[0, 3, 1, 2]
@@ -138,7 +141,9 @@ def cropped_pixels(model: ModelProto) -> ModelProto:
 
 
 def _normalize(source: str, target: str) -> list[NodeProto]:
-    centered, mean, std = f"{PREFIX}/centred", f"{PREFIX}/mean", f"{PREFIX}/std"
+    centered = f"{PREFIX}/centred"
+    mean = f"{PREFIX}/mean"
+    std = f"{PREFIX}/std"
     return [
         helper.make_node("Sub", [source, mean], [centered], centered),
         helper.make_node("Div", [centered, std], [target], f"{PREFIX}/normalised"),

@@ -79,7 +79,8 @@ def with_batch(model: ModelProto, batch: int) -> ModelProto:
     for value in (*twin.graph.input, *twin.graph.output):
         value.type.tensor_type.shape.dim[0].Clear()
         value.type.tensor_type.shape.dim[0].dim_value = batch
-    types, view = infer(twin), GraphView(twin)
+    types = infer(twin)
+    view = GraphView(twin)
     known: dict[str, NDArray[np.generic]] = {}
 
     def value_of(name: str) -> NDArray[np.generic] | None:
@@ -110,7 +111,8 @@ def _constant_result(
         return None
     if node.op_type == "Shape":
         shape = static_shape(types.get(node.input[0]))
-        first, last = attribute(node, "start"), attribute(node, "end")
+        first = attribute(node, "start")
+        last = attribute(node, "end")
         return None if shape is None else np.array(shape[first:last], np.int64)
     kind = types.get(node.output[0])
     shape = static_shape(kind)

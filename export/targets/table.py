@@ -214,7 +214,9 @@ def make(
     Raises:
         ExportError: a modifier that the graph does not allow.
     """
-    model, report, base = source, None, BASES[target.base]
+    model = source
+    report = None
+    base = BASES[target.base]
     numbers = dict(target.modifiers)
     oldest = max([base.opset, *(MODIFIERS[name].opset for name in numbers)])
     if "opset" in numbers:

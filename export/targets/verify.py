@@ -39,8 +39,10 @@ def verify(
     Raises:
         ParityError: the target computes something else than its source.
     """
-    base, key = BASES[target.base], target.key
-    rounding, rounded = "", None
+    base = BASES[target.base]
+    key = target.key
+    rounding = ""
+    rounded = None
     if base.half and not target.takes_image:
         rounded = _with_rounding(target, model, source, scratch)
         rounding = f", and with every {base.half} tensor rounded (parity is of that run)"

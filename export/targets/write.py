@@ -165,7 +165,8 @@ def _describe(model: ModelProto, key: str) -> None:
 def _install(folder: Path, written: Sequence[WrittenTarget]) -> None:
     """Moves files into the bundle; the manifest lists a file only when it is complete."""
     opened = open_bundle(folder, verify=False)
-    targets, files = opened.targets, dict(opened.manifest["files"])
+    targets = opened.targets
+    files = dict(opened.manifest["files"])
     schema = max(int(opened.manifest["schema"]), SCHEMA)
     manifest = {**opened.manifest, "schema": schema, "targets": targets, "files": files}
     twins = _twins(opened, written)

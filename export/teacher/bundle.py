@@ -79,7 +79,8 @@ def export_teacher(
     if precision not in PRECISIONS:
         expected = " or ".join(PRECISIONS)
         raise ConfigError("precision of a teacher", got=repr(precision), expected=expected)
-    goal, student = Path(out), Path(student) if student else None
+    goal = Path(out)
+    student = Path(student) if student else None
     require_new(goal, "choose another name")
     run = _run_folder(name)
     if run is not None and random_weights:

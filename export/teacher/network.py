@@ -37,7 +37,8 @@ class TeacherClassifier(nn.Module):
     @classmethod
     def of(cls, tower: nn.Module, heads: Heads) -> TeacherClassifier:
         """The classifier of a run's heads."""
-        probe, zero_shot = torch.tensor(heads.probe), torch.tensor(heads.zero_shot)
+        probe = torch.tensor(heads.probe)
+        zero_shot = torch.tensor(heads.zero_shot)
         return cls(tower, probe, zero_shot, heads.logit_scale)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,8 @@ from export.tensorrt.operators import name_of
 
 # TensorRT 10.0's parser reads opsets 9..20, 10.15's to 24, 11.x's to 25; 17 is the project's floor.
 # A target in opset 21 or 22 is therefore for newer TensorRT than JetPack 6's 10.3.
-MIN_OPSET, MAX_OPSET = 17, 20
+MIN_OPSET = 17
+MAX_OPSET = 20
 
 WEIGHTED = op_types("Conv ConvTranspose Gemm")
 _INT8 = np.dtype(np.int8)
@@ -52,7 +53,8 @@ def _activations(view: GraphView) -> Iterator[str]:
     for node in view.model.graph.node:
         if node.op_type not in QUANTIZERS or view.constant(node.input[0]) is not None:
             continue  # no quantizer, or that of a stored weight
-        name, zero = name_of(node), view.optional_constant(node, 2)
+        name = name_of(node)
+        zero = view.optional_constant(node, 2)
         if zero is None or zero.dtype != _INT8:
             yield f"{name} is {'uint8 by default' if zero is None else zero.dtype}, not int8"
         elif zero.any():
@@ -74,7 +76,8 @@ def _weights(view: GraphView) -> Iterator[str]:
             continue
         if source is None:
             yield f"{name} has quantized weights and a float input"
-        values, scale = view.constant(weight.input[0]), view.constant(weight.input[1])
+        values = view.constant(weight.input[0])
+        scale = view.constant(weight.input[1])
         if values is None or values.dtype != _INT8:
             kind = None if values is None else values.dtype
             yield f"{name} has weights of type {kind}, not stored int8"
@@ -83,7 +86,8 @@ def _weights(view: GraphView) -> Iterator[str]:
         zero = view.constant(weight.input[2]) if given else np.zeros(1, np.int8)
         if zero is None or zero.any() or zero.dtype != _INT8:
             yield f"{name} has weights with a zero point other than int8 0"
-        axis, outputs = attribute(weight, "axis", 1), _output_axis(node)
+        axis = attribute(weight, "axis", 1)
+        outputs = _output_axis(node)
         per_channel = scale is not None and scale.ndim == 1 and scale.size == values.shape[outputs]
         if not per_channel or axis != outputs:
             yield f"{name} has weights that are not quantized per output channel"
@@ -99,7 +103,8 @@ def _output_axis(node: NodeProto) -> int:
 def _biases(view: GraphView) -> Iterator[str]:
     for node in view.model.graph.node:
         if node.op_type in WEIGHTED and len(node.input) > 2 and node.input[2]:
-            name, bias = name_of(node), view.initializers.get(node.input[2])
+            name = name_of(node)
+            bias = view.initializers.get(node.input[2])
             if bias is None:
                 yield f"{name} has a bias that is computed (or dequantized), not a stored float"
             elif bias.data_type != TensorProto.FLOAT:

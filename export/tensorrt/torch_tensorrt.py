@@ -47,9 +47,12 @@ class TorchTensorRTRunner:
     def __init__(
         self, compiled: Any, size: int, max_batch: int, precision: str, device: str, version: str
     ) -> None:
-        self._compiled, self._device, self._dtype = compiled, device, DTYPES[precision]
+        self._compiled = compiled
+        self._device = device
+        self._dtype = DTYPES[precision]
         self.input_size: int | None = size
-        self.max_batch, self.precision = max_batch, precision
+        self.max_batch = max_batch
+        self.precision = precision
         self.versions = {"torch": torch.__version__, "torch_tensorrt": version}
 
     def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:

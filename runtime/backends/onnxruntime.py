@@ -27,7 +27,8 @@ INPUTS = {  # name -> its type, and what the model takes
     "pixels": ("tensor(uint8)", PIXELS),
     "image": ("tensor(uint8)", IMAGE),
 }
-PRECISION_KEY, DISABLED = "clip2edge.precision", "optimization.disable_specified_optimizers"
+PRECISION_KEY = "clip2edge.precision"
+DISABLED = "optimization.disable_specified_optimizers"
 MIN_VERSION = (1, 17)  # QDQ with opset 20
 
 RECORD_NODES = "session.record_ep_graph_assignment_info"  # onnxruntime 1.24 and later
@@ -59,8 +60,12 @@ class OrtRunner:
         nodes: dict[str, int] | None = None,
         unit: str = "cpu",
     ) -> None:
-        self._session, self.provider, self.threads = session, provider, threads
-        self.versions, self.nodes, self.unit = versions, nodes, unit
+        self._session = session
+        self.provider = provider
+        self.threads = threads
+        self.versions = versions
+        self.nodes = nodes
+        self.unit = unit
         inputs = session.get_inputs()
         self.outputs = tuple(output.name for output in session.get_outputs())
         dtype, self.takes = INPUTS.get(inputs[0].name if inputs else "", ("", TENSOR))
@@ -146,9 +151,11 @@ def load(
     """
     ort = import_onnxruntime()
     facts = (ort_file if Path(model).suffix == ort_file.SUFFIX else onnx_file).check(Path(model))
-    row, present = provider_row(provider), ort.get_available_providers()
+    row = provider_row(provider)
+    present = ort.get_available_providers()
     if row.name not in present:
-        what, got = f"provider {row.name} is absent", f"{', '.join(present)} present"
+        what = f"provider {row.name} is absent"
+        got = f"{', '.join(present)} present"
         raise BackendError(what, got=got, remedy=row.remedy)
     count = usable_cores() if threads is None else threads
     if not 1 <= count <= 1024:
@@ -173,7 +180,8 @@ def load(
         raise BackendError(f"onnxruntime cannot load {model}", got=_first_line(error)) from error
     session.disable_fallback()
     if session.get_providers()[0] != row.name:
-        what, got = f"onnxruntime fell back from {row.name}", session.get_providers()
+        what = f"onnxruntime fell back from {row.name}"
+        got = session.get_providers()
         raise BackendError(what, got=got, expected=row.name)
     versions = {"onnxruntime": ort.__version__}
     return OrtRunner(session, row.name, count, versions, _assigned(session, row), row.unit)
@@ -191,7 +199,8 @@ def _assigned(session: Any, row: Provider) -> dict[str, int] | None:
     for part in session.get_provider_graph_assignment_info():
         counts[part.ep_name] += len(part.get_nodes())
     if not counts[row.name]:
-        what, remedy = f"{row.name} runs no node of this model", "choose another provider or model"
+        what = f"{row.name} runs no node of this model"
+        remedy = "choose another provider or model"
         raise BackendError(what, got=dict(counts), remedy=remedy)
     return dict(sorted(counts.items()))
 

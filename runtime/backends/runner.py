@@ -7,7 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-TENSOR, PIXELS, IMAGE = "tensor", "pixels", "image"
+TENSOR = "tensor"
+PIXELS = "pixels"
+IMAGE = "image"
 """What a model takes: normalized float32 (B, 3, S, S); cropped uint8 (B, S, S, 3); whole images,
 uint8 (1, H, W, 3).
 """

@@ -37,8 +37,10 @@ class TrtRunner:
 
     def __init__(self, prepared: Prepared, cuda_graph: bool = True) -> None:
         self._execution = Execution(prepared, cuda_graph)
-        self._states, self._lock = prepared.states, threading.Lock()
-        self.identity, self.layers = prepared.identity, prepared.layers
+        self._states = prepared.states
+        self._lock = threading.Lock()
+        self.identity = prepared.identity
+        self.layers = prepared.layers
         self.engine_file = prepared.path
         gpu = self.identity.gpu
         self.versions = {
@@ -106,7 +108,8 @@ class TrtRunner:
 
     def _parts(self, images: np.ndarray) -> list[np.ndarray]:
         """The images in batches that the engine takes."""
-        shape, fixed = self._execution.input.shape, self._execution.batch
+        shape = self._execution.input.shape
+        fixed = self._execution.batch
         if images.ndim != 4 or images.shape[1:] != shape:
             expected = f"(B, {', '.join(map(str, shape))})"
             raise BackendError("images", got=images.shape, expected=expected)
@@ -141,7 +144,8 @@ def load(
     known = {field.name for field in fields(EngineSettings)}
     unknown = sorted(set(options) - known)
     if unknown:
-        what, expected = "unknown option of backend 'tensorrt'", sorted(known)
+        what = "unknown option of backend 'tensorrt'"
+        expected = sorted(known)
         got = ", ".join(unknown)
         raise BackendError(what, got=got, expected=", ".join(["cache", "cuda_graph", *expected]))
     prepared = prepare(Path(model), EngineSettings(**options), Path(cache) if cache else None)

@@ -13,7 +13,10 @@ from runtime.commands.findings import Finding, device_findings, works
 from runtime.host import telemetry
 from runtime.host.support import MATRIX, table
 
-LABEL, STATE, WIDTH = 15, 9, 79  # columns
+# columns
+LABEL = 15
+STATE = 9
+WIDTH = 79
 DEVICE_GROUPS = (("machine", "This machine"), ("run", "Run a bundle"), ("measure", "Measure"))
 
 
@@ -65,7 +68,8 @@ def _wrapped(finding: Finding) -> list[str]:
         break_on_hyphens=False,
     )
     out = text.wrap(finding.detail) or [head]
-    text.initial_indent, text.subsequent_indent = f"{margin}-> ", f"{margin}   "
+    text.initial_indent = f"{margin}-> "
+    text.subsequent_indent = f"{margin}   "
     return out + text.wrap(finding.remedy or "")
 
 

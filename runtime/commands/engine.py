@@ -22,7 +22,9 @@ from runtime.tensorrt.api import GENERATIONS
 from runtime.tensorrt.settings import EngineSettings, polygraphy, trtexec
 
 DEFAULT = ", ".join(BACKENDS["tensorrt"].files)
-UNVERIFIED, VERIFIED, DIFFERS = "unverified", "verified", "differs"
+UNVERIFIED = "unverified"
+VERIFIED = "verified"
+DIFFERS = "differs"
 STATES = {golden.OK: VERIFIED, golden.DIFFERS: DIFFERS, golden.SKIPPED: UNVERIFIED}
 
 
@@ -75,7 +77,8 @@ def command_lines(
     Raises:
         BundleError: a damaged bundle, or no such model.
     """
-    bundle, settings = open_bundle(path), settings or EngineSettings()
+    bundle = open_bundle(path)
+    settings = settings or EngineSettings()
     lines = []
     for name in models_to_build(bundle, models):
         model = bundle.model(name)

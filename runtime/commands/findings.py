@@ -24,7 +24,10 @@ from runtime.host import sensors, telemetry
 from runtime.host.support import Platform, platform_of
 from runtime.host.sysfs import ROOT
 
-OK, PARTLY, MISSING, NOTE = "ok", "partly", "missing", "note"
+OK = "ok"
+PARTLY = "partly"
+MISSING = "missing"
+NOTE = "note"
 MIN_PYTHON = (3, 10)
 MIN_FREE_BYTES = 200e6  # a bundle, its engines and room for a temporary copy
 MIN_MEMORY_BYTES = 256e6

@@ -25,8 +25,10 @@ from runtime.files.regular import COPY_AGAIN
 from runtime.files.strict_json import read_json
 
 SCHEMA = 2  # what is written; every schema from 1 on is read
-MANIFEST, LABELS = "manifest.json", "labels.json"
-PREPROCESS, GOLDEN = "preprocess.json", "golden.npz"
+MANIFEST = "manifest.json"
+LABELS = "labels.json"
+PREPROCESS = "preprocess.json"
+GOLDEN = "golden.npz"
 REQUIRED = (LABELS, PREPROCESS)
 SUBFOLDER = "onnx/"  # where Hugging Face's loaders look for models
 MAX_FILES = 256
@@ -51,7 +53,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     file = folder / MANIFEST
     if not file.is_file():
-        what, remedy = f"{folder} is not a bundle", "compress build makes one"
+        what = f"{folder} is not a bundle"
+        remedy = "compress build makes one"
         raise BundleError(what, got=f"no {MANIFEST}", remedy=remedy)
     return check_manifest(read_json(file), folder)
 
@@ -64,7 +67,8 @@ def check_manifest(manifest: object, folder: Path) -> dict[str, Any]:
         raise BundleError(f"{file} is not a manifest", got=got, expected="an object")
     schema = manifest.get("schema")
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
-        what, got = f"{file} has no schema version", repr(schema)[:40]
+        what = f"{file} has no schema version"
+        got = repr(schema)[:40]
         raise BundleError(what, got=got, expected=f"1..{SCHEMA}")
     if schema > SCHEMA:
         raise BundleError(
@@ -79,7 +83,8 @@ def check_manifest(manifest: object, folder: Path) -> dict[str, Any]:
 
 
 def _problems(manifest: dict[str, Any], schema: int) -> Iterator[str]:
-    files, models = manifest.get("files"), manifest.get("models")
+    files = manifest.get("files")
+    models = manifest.get("models")
     if not isinstance(files, dict) or not isinstance(models, dict) or not models:
         yield "no table of files or of models"
         return
@@ -94,7 +99,8 @@ def _problems(manifest: dict[str, Any], schema: int) -> Iterator[str]:
             yield f"model name {key[:80]!r}, expected letters, digits and . _ + -"
         if not isinstance(name, str) or not name.endswith(".onnx") or name not in files:
             yield f"model {key!r} is {name!r}, which is not a listed .onnx file"
-    default, reason = manifest.get("default"), manifest.get("default_reason", "")
+    default = manifest.get("default")
+    reason = manifest.get("default_reason", "")
     if not isinstance(default, str) or default not in models:
         yield f"default {default!r} is not one of {', '.join(models)}"
     if not isinstance(reason, str):
@@ -146,6 +152,7 @@ def _is_safe(name: str, schema: int) -> bool:
 
 
 def _is_entry(want: Mapping[str, object]) -> bool:
-    size, digest = want.get("bytes"), want.get("sha256")
+    size = want.get("bytes")
+    digest = want.get("sha256")
     is_size = isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= MAX_FILE_BYTES
     return is_size and isinstance(digest, str) and bool(re.fullmatch(r"[0-9a-f]{64}", digest))

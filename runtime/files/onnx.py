@@ -44,8 +44,12 @@ SCHEMA: dict[str, dict[int, str]] = {
     },
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
 }
-OP_TYPE, DOMAIN = 4, 7  # fields of Node
-LOCATION, EXTERNAL = 14, 1  # field Tensor.data_location, and its value
+# fields of Node
+OP_TYPE = 4
+DOMAIN = 7
+# field Tensor.data_location, and its value
+LOCATION = 14
+EXTERNAL = 1
 
 
 @dataclass
@@ -110,7 +114,8 @@ def check(path: Path) -> OnnxFacts:
     if facts.functions:  # they may call themselves, or give a standard operator another meaning
         unsafe.append(f"{facts.functions} operators that the model defines itself")
     if unsafe:
-        what, got = f"{path} asks for code outside the engine", ", ".join(unsafe)[:400]
+        what = f"{path} asks for code outside the engine"
+        got = ", ".join(unsafe)[:400]
         raise BundleError(what, got=got, expected="standard operators")
     return facts
 
@@ -119,7 +124,8 @@ class _Walk:
     """One pass over a model; gives up after ``MAX_FIELDS``, so a hostile file costs seconds."""
 
     def __init__(self, facts: OnnxFacts) -> None:
-        self.facts, self.left = facts, MAX_FIELDS
+        self.facts = facts
+        self.left = MAX_FIELDS
 
     def message(self, view: memoryview, name: str, depth: int) -> None:
         if depth > 4 * MAX_DEPTH:
@@ -186,10 +192,12 @@ def _text(value: memoryview | bytes | int) -> str:
 
 def _fields(view: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """Field numbers and values of one message; fixed-width numbers are skipped."""
-    at, end = 0, len(view)
+    at = 0
+    end = len(view)
     while at < end:
         key, at = _varint(view, at)
-        number, wire = key >> 3, key & 7
+        number = key >> 3
+        wire = key & 7
         if not 8 <= key <= MAX_TAG:
             raise ValueError(f"field {number}")
         if wire == 0:

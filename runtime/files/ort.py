@@ -26,7 +26,8 @@ def check(path: Path) -> None:
     Raises:
         BundleError: says which.
     """
-    wrong, again = f"{path} is not an ORT format model", "copy the bundle again"
+    wrong = f"{path} is not an ORT format model"
+    again = "copy the bundle again"
     try:
         with (
             open_regular(path, MAX_FILE_BYTES) as stream,

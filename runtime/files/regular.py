@@ -28,7 +28,8 @@ def open_regular(file: Path, max_bytes: int) -> BinaryIO:
     try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
-            what, got = f"cannot read {file}", "not a regular file"
+            what = f"cannot read {file}"
+            got = "not a regular file"
             raise BundleError(what, got=got, expected="a file", remedy=COPY_AGAIN)
         if facts.st_size > max_bytes:
             got = f"{facts.st_size:,} bytes"

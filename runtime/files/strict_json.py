@@ -26,7 +26,8 @@ def read_json(file: Path) -> Any:
 def parse_json(text: bytes | str, name: object) -> Any:
     """``read_json`` for text in memory; ``name`` is for the message."""
     if len(text) > MAX_JSON_BYTES:
-        got, expected = f"{len(text):,} bytes", f"at most {MAX_JSON_BYTES:,}"
+        got = f"{len(text):,} bytes"
+        expected = f"at most {MAX_JSON_BYTES:,}"
         raise BundleError(f"{name} is too large", got=got, expected=expected)
     try:
         # Decoded here, because json.loads lets surrogates in bytes through.
@@ -48,7 +49,8 @@ def _check(value: Any) -> None:
 
     Level by level: recursion could overflow the stack.
     """
-    level, depth = [value], 0
+    level = [value]
+    depth = 0
     while level:
         depth += 1
         if depth > MAX_DEPTH:

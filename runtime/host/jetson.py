@@ -19,7 +19,9 @@ INTERVAL_MS = 100  # of tegrastats; its default is a second
 FIRST_LINE_S = 2.0
 
 GPU_NODES = ("ga10b", "gv11b", "gp10b", "gpu")  # device-tree names: Orin, Xavier, TX2, others
-KHZ, HZ = 1e-3, 1e-6  # to MHz
+# to MHz
+KHZ = 1e-3
+HZ = 1e-6
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ class TegrastatsStream:
 
     def __init__(self, program: str = "tegrastats", interval_ms: int = INTERVAL_MS) -> None:
         command = [program, "--interval", str(interval_ms)]
-        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        pipe = subprocess.PIPE
+        null = subprocess.DEVNULL
         self._process = subprocess.Popen(command, stdout=pipe, stderr=null, text=True)
         self._newest: TegraStats | None = None
         self._begun = threading.Event()

@@ -67,7 +67,8 @@ def first_gpu() -> NvmlGpu | None:
     try:
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        name, driver = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlSystemGetDriverVersion()
+        name = pynvml.nvmlDeviceGetName(handle)
+        driver = pynvml.nvmlSystemGetDriverVersion()
         return NvmlGpu(_string(name), _string(driver), pynvml, handle)
     except Exception:  # NVMLError, or what a half-installed driver raises: no sensor
         return None

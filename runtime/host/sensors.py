@@ -22,9 +22,11 @@ from pathlib import Path
 from runtime.host import jetson, nvml
 from runtime.host.sysfs import ROOT, matches, number, text
 
-CPU, GPU = "cpu", "gpu"
+CPU = "cpu"
+GPU = "gpu"
 BOTH = frozenset({CPU, GPU})
-MILLI, MICRO = 1e-3, 1e-6
+MILLI = 1e-3
+MICRO = 1e-6
 
 INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")  # feed the whole module
 PART_OF_ANOTHER = frozenset({"VDDQ_VDD2_1V8AO"})  # Orin: fed from VIN_SYS_5V0
@@ -81,7 +83,8 @@ def rails(root: Path = ROOT) -> list[Rail]:
     folders = ("bus/i2c/drivers/ina3221*/*/hwmon", "bus/i2c/devices/*/hwmon", "class/hwmon")
     for folder in folders:
         for label in matches(root, f"sys/{folder}/hwmon*/in*_label"):
-            name, channel = text(label) or "", label.name.removeprefix("in").removesuffix("_label")
+            name = text(label) or ""
+            channel = label.name.removeprefix("in").removesuffix("_label")
             volts = label.with_name(f"in{channel}_input")
             amperes = label.with_name(f"curr{channel}_input")
             is_rail = _is_ina3221(label.parent) and amperes.exists()

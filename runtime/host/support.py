@@ -53,7 +53,8 @@ TRT_OR_ORT = f"{TRT}; or onnxruntime-gpu (1.27 or newer with TensorRT 11)"
 ORT = "onnxruntime; the bundle's default is the faster one on the machine that built it"
 WEB = "onnxruntime-web, onnxruntime-mobile"
 
-BOTH, ANY = (INT8, "model.fp32.onnx"), "3.10+"
+BOTH = (INT8, "model.fp32.onnx")
+ANY = "3.10+"
 MATRIX: tuple[Platform, ...] = (
     Platform(
         "JetPack 5", "Xavier, Orin", ((35, 1), (35, 99)), "3.8", "11.4", "8.5", (INT8,), ORT_3_8

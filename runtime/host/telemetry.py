@@ -97,7 +97,8 @@ def host(root: Path = ROOT) -> Host:
     info = _cpuinfo(root)
     memory = _sizes(root / "proc/meminfo")
     flags = set(info.get("flags", info.get("Features", "")).split())
-    inside, card = jetson.integrated_gpu(root), _card(root)
+    inside = jetson.integrated_gpu(root)
+    card = _card(root)
     return Host(
         device=_device(root),
         cpu=info.get("model name") or info.get("Model") or info.get("Hardware"),
@@ -131,7 +132,8 @@ def reading(root: Path = ROOT) -> Reading:
     elapsed = sum(times[:8]) if len(times) >= 8 else None
     own = (text(root / "proc/self/stat") or "").rpartition(")")[2].split()
     events = matches(root, f"{CPUS}/cpu[0-9]*/thermal_throttle/core_throttle_count")
-    flags, card = _pi_flags(root), _card(root)
+    flags = _pi_flags(root)
+    card = _card(root)
     now, since_boot = (
         tuple(name for bit, name in PI_FLAGS.items() if flags >> bit + shift & 1)
         for shift in (0, 16)
@@ -199,7 +201,8 @@ def _physical_cores(root: Path) -> int | None:
     groups = {siblings for siblings in map(text, lists) if siblings}
     if groups:
         return len(groups)
-    packages, package = set(), "0"
+    packages = set()
+    package = "0"
     for line in (text(root / "proc/cpuinfo") or "").splitlines():
         key, _, value = (part.strip() for part in line.partition(":"))
         if key == "physical id":
@@ -231,8 +234,10 @@ def _cpu_quota(root: Path) -> float | None:
     quota, _, period = (text(root / "sys/fs/cgroup/cpu.max") or "").partition(" ")
     if not period:
         cpu = root / "sys/fs/cgroup/cpu"
-        quota, period = text(cpu / "cpu.cfs_quota_us") or "", text(cpu / "cpu.cfs_period_us") or ""
-    allowed, of = as_number(quota), as_number(period)
+        quota = text(cpu / "cpu.cfs_quota_us") or ""
+        period = text(cpu / "cpu.cfs_period_us") or ""
+    allowed = as_number(quota)
+    of = as_number(period)
     return allowed / of if allowed and of and allowed > 0 and of > 0 else None
 
 

@@ -61,7 +61,8 @@ def geometry(image: Image.Image, spec: Geometry) -> np.ndarray:
         if step != image.size:
             image = image.resize(step, INTERPOLATIONS[spec.interpolation])
     if target != (spec.size, spec.size):
-        left, top = _crop_start(target[0] - spec.size), _crop_start(target[1] - spec.size)
+        left = _crop_start(target[0] - spec.size)
+        top = _crop_start(target[1] - spec.size)
         image = image.crop((left, top, left + spec.size, top + spec.size))
     return np.asarray(image)
 

@@ -187,7 +187,8 @@ def import_tensorrt() -> TensorRT:
         module: Any = import_module("tensorrt")
     # ImportError, OSError of a missing libnvinfer, or whatever a damaged install raises
     except Exception as error:
-        what, expected = "TensorRT is not usable here", "TensorRT 10 or 11 and its Python bindings"
+        what = "TensorRT is not usable here"
+        expected = "TensorRT 10 or 11 and its Python bindings"
         got = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else error!r}"
         raise BackendError(what, got=got, expected=expected, remedy=install_hint()) from error
     generation(module)
@@ -206,7 +207,8 @@ def generation(trt: TensorRT) -> Generation:
         upgrade = "pip install --upgrade clip2edge"
         if major in ("7", "8"):
             upgrade = "JetPack 5 and 6.0 carry TensorRT 8: upgrade to JetPack 6.1 or later"
-        what, remedy = "this version of TensorRT is not supported", "or use backend 'onnxruntime'"
+        what = "this version of TensorRT is not supported"
+        remedy = "or use backend 'onnxruntime'"
         raise BackendError(
             what, got=version, expected="10.x or 11.x", remedy=f"{upgrade}, {remedy}"
         )

@@ -91,7 +91,8 @@ def _use_timing_cache(config: Config, stored: bytes) -> tuple[TimingCache, tuple
 def _add_profile(
     builder: Builder, config: Config, network: Network, settings: EngineSettings
 ) -> None:
-    profile, used = builder.create_optimization_profile(), False
+    profile = builder.create_optimization_profile()
+    used = False
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         shapes = settings.shapes([int(size) for size in tensor.shape])

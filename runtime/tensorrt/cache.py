@@ -81,7 +81,8 @@ class EngineCache:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             facts = os.lstat(self.folder)
         except OSError as error:
-            got, remedy = f"{self.folder}: {error.strerror}", f"set {OWN_FOLDER}"
+            got = f"{self.folder}: {error.strerror}"
+            remedy = f"set {OWN_FOLDER}"
             raise BackendError("the engine cache cannot be used", got=got, remedy=remedy) from error
         if not stat.S_ISDIR(facts.st_mode):
             raise _untrusted(self.folder, "it is not a folder (links are not followed)")
@@ -123,7 +124,8 @@ class EngineCache:
             deadline = time.monotonic() + seconds
             while not _is_locked(descriptor):
                 if time.monotonic() >= deadline:
-                    what, got = "another process is building this engine", f"waited {seconds:g} s"
+                    what = "another process is building this engine"
+                    got = f"waited {seconds:g} s"
                     raise BackendError(what, got=got, remedy=f"if none is, remove {path}")
                 time.sleep(0.1)
             yield
@@ -155,7 +157,8 @@ class EngineCache:
         identity: dict[str, object],
         facts: dict[str, object],
     ) -> Path:
-        target, digest = self.folder / f"{key}{suffix}", hashlib.sha256(data).hexdigest()
+        target = self.folder / f"{key}{suffix}"
+        digest = hashlib.sha256(data).hexdigest()
         sidecar = {"identity": identity, "bytes": len(data), "sha256": digest, **facts}
         text = json.dumps(sidecar, indent=1, sort_keys=True)
         _replace(target, data)  # the file first: with an older sidecar it counts as absent

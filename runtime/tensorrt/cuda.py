@@ -18,11 +18,17 @@ from typing import Any
 
 from runtime.errors import BackendError
 
-TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost
+# cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost
+TO_DEVICE = 1
+TO_HOST = 2
 NON_BLOCKING = 1  # cudaStreamNonBlocking: not ordered with the legacy default stream
 # cudaStreamCaptureModeThreadLocal: another thread's cudaMalloc does not break a capture.
 THREAD_LOCAL = 1
-MULTIPROCESSORS, INTEGRATED, MAJOR, MINOR = 16, 18, 75, 76  # cudaDeviceAttr
+# cudaDeviceAttr
+MULTIPROCESSORS = 16
+INTEGRATED = 18
+MAJOR = 75
+MINOR = 76
 # cudaDeviceProp is about 1 KiB, and begins with char name[256] in every version.
 PROPERTIES_BYTES = 16 * 1024
 
@@ -84,7 +90,8 @@ class Cuda:
             self._cdll = ctypes.CDLL(self.library)
             for name, arguments in _SIGNATURES.items():
                 function = getattr(self._cdll, name)
-                function.argtypes, function.restype = list(arguments), c_int
+                function.argtypes = list(arguments)
+                function.restype = c_int
             self._cdll.cudaGetErrorString.argtypes = [c_int]
             self._cdll.cudaGetErrorString.restype = c_char_p
         except (OSError, AttributeError) as error:
@@ -108,9 +115,11 @@ class Cuda:
             BackendError: no driver or no device.
         """
         try:
-            count, why = self._int("cudaGetDeviceCount"), "0 devices"
+            count = self._int("cudaGetDeviceCount")
+            why = "0 devices"
         except BackendError as error:  # no driver, or one older than the runtime
-            count, why = 0, str(error.got)
+            count = 0
+            why = str(error.got)
         if not count:
             raise BackendError(
                 "no NVIDIA GPU is usable here",
@@ -122,7 +131,8 @@ class Cuda:
         device = self._int("cudaGetDevice")
         properties = ctypes.create_string_buffer(PROPERTIES_BYTES)
         self._call("cudaGetDeviceProperties", properties, device)
-        free, total = c_size_t(), c_size_t()
+        free = c_size_t()
+        total = c_size_t()
         self._call("cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
 
         def attribute(key: int) -> int:

@@ -84,7 +84,8 @@ def prepare(model: Path, settings: EngineSettings, cache_folder: Path | None = N
             raise BackendError(what, got=reasons(log))
         as_json = trt.LayerInformationFormat.JSON
         layers = parse_layers(engine.create_engine_inspector().get_engine_information(as_json))
-        seconds, warnings = round(new.seconds, 3), list(new.warnings)
+        seconds = round(new.seconds, 3)
+        warnings = list(new.warnings)
         report = {"layers": layers.to_json(), "build_seconds": seconds, "warnings": warnings}
         cache.save(identity, new.engine, report)
         cache.save_timing(identity, new.timing_cache)

@@ -55,10 +55,13 @@ class Execution:
     """
 
     def __init__(self, prepared: Prepared, cuda_graph: bool = True) -> None:
-        self._prepared, self._cuda, self._uses_graphs = prepared, prepared.cuda, cuda_graph
+        self._prepared = prepared
+        self._cuda = prepared.cuda
+        self._uses_graphs = cuda_graph
         self.states: list[str] = [] if cuda_graph else ["CUDA graph: not asked for"]
         self._ready: OrderedDict[int, BatchContext] = OrderedDict()
-        engine, mode = prepared.engine, prepared.trt.TensorIOMode
+        engine = prepared.engine
+        mode = prepared.trt.TensorIOMode
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         inputs = [name for name in names if engine.get_tensor_mode(name) == mode.INPUT]
         if len(inputs) != 1:
@@ -81,7 +84,8 @@ class Execution:
         Raises:
             BackendError: TensorRT or CUDA fails.
         """
-        count, ready = len(images), self._upload(images)
+        count = len(images)
+        ready = self._upload(images)
         self._enqueue(ready)
         for name in outputs:
             self._copy(self.outputs[name], count, TO_HOST)
@@ -91,7 +95,8 @@ class Execution:
     def device_ms(self, images: np.ndarray, calls: int) -> list[float]:
         """Milliseconds of compute on the device of each of ``calls``, without copies."""
         ready = self._upload(images)
-        start, end = self._cuda.event(), self._cuda.event()
+        start = self._cuda.event()
+        end = self._cuda.event()
         durations = []
         try:
             for _ in range(calls):
@@ -208,7 +213,8 @@ class _Owned:
     """Handles with the call that frees each; released once, graphs first, then in reverse order."""
 
     def __init__(self, cuda: Cuda) -> None:
-        self._cuda, self._handles = cuda, list[tuple[int, Callable[[int], None]]]()
+        self._cuda = cuda
+        self._handles = list[tuple[int, Callable[[int], None]]]()
         self.graphs: set[int] = set()
 
     def keep(self, handle: int, free: Callable[[int], None]) -> int:
@@ -227,7 +233,8 @@ def _numpy_type(trt: TensorRT, dtype: Any, name: str) -> np.dtype[Any]:
     kinds = trt.DataType
     types = {kinds.FLOAT: np.float32, kinds.HALF: np.float16, kinds.UINT8: np.uint8}
     if dtype not in types:
-        what, expected = f"engine tensor {name}", "float32, float16 or uint8"
+        what = f"engine tensor {name}"
+        expected = "float32, float16 or uint8"
         remedy = "use the bundle's int8.trt, fp16 or fp32 model"
         raise BackendError(what, got=dtype, expected=expected, remedy=remedy)
     return np.dtype(types[dtype])

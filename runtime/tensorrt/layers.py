@@ -95,7 +95,8 @@ class LayerReport:
             types = Counter(layer.precision for layer in self.layers if layer.role == "compute")
             listed = ", ".join(f"{count} {name}" for name, count in sorted(types.items())) or "none"
             return [f"convolutions and products: {listed}; {reformats}"]
-        total, integer = self.count("compute"), self.count("compute", "int8")
+        total = self.count("compute")
+        integer = self.count("compute", "int8")
         fusion = f"{len(self.unfused_qdq())} of {qdq_nodes} Q/DQ nodes were not fused"
         out = [f"{integer} of {total} convolutions and products run in int8; {fusion}; {reformats}"]
         if integer <= total - integer:
@@ -132,7 +133,8 @@ def parse_layers(text: str) -> LayerReport:
         raise BackendError("the engine inspector's answer cannot be read", got=error) from error
     rows = value.get("Layers") if isinstance(value, dict) else value
     if not isinstance(rows, list):
-        what, got = "the engine inspector's answer has no layers", str(text)[:80]
+        what = "the engine inspector's answer has no layers"
+        got = str(text)[:80]
         raise BackendError(what, got=got, expected='"Layers": [...]')
     named = [row for row in rows if isinstance(row, str)]  # verbosity LAYER_NAMES_ONLY
     if named:
@@ -156,7 +158,8 @@ def tensor_type(tensor: Any) -> str | None:
 
 
 def _layer(row: Mapping[str, object]) -> Layer:
-    name, kind = str(row.get("Name", "")), str(row.get("LayerType", "unknown"))
+    name = str(row.get("Name", ""))
+    kind = str(row.get("LayerType", "unknown"))
     role = _role(name, kind, row)
     precision, evidence = _precision(row, role)
     return Layer(name, kind, role, precision, evidence)

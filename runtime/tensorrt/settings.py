@@ -12,7 +12,8 @@ from runtime.errors import BackendError
 from runtime.tensorrt.api import GENERATIONS
 
 Shape = Sequence[int | str]  # text: the name of a dynamic dimension
-MAX_BATCH, MAX_LEVEL = 4096, 5
+MAX_BATCH = 4096
+MAX_LEVEL = 5
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ from compress.report import merge
 from compress.report.model import report as model
 
 
-def written(folder: Path, told: dict[str, Any], name: str = "bench.json") -> Path:
+def written(folder: Path, bench: dict[str, Any], name: str = "bench.json") -> Path:
     file = folder / name
-    file.write_text(json.dumps(told))
+    file.write_text(json.dumps(bench))
     return file
 
 
 def all_three(run: Path, tmp_path: Path) -> list[Path]:
     return [
-        written(tmp_path, told, f"{name}.json")
-        for name, told in three_devices(run / "bundle").items()
+        written(tmp_path, bench, f"{name}.json")
+        for name, bench in three_devices(run / "bundle").items()
     ]
 
 
@@ -35,6 +35,6 @@ def full(finished: Finished, run: Path) -> dict[str, Any]:
         "candidates": CANDIDATES,
         "sensitivity": SENSITIVITY,
     }
-    report["devices"] = [merge.shortened(told) for told in three_devices(run / "bundle").values()]
+    report["devices"] = [merge.shortened(bench) for bench in three_devices(run / "bundle").values()]
     model.parse(report)
     return report

@@ -49,8 +49,11 @@ class Kandinsky:
     def __init__(
         self, prior: Any, decoder: Any, settings: GenerateSettings, license: str = "unknown"
     ) -> None:
-        self.prior, self.decoder, self.settings = prior, decoder, settings
-        self.name, self.license = settings.generator, license
+        self.prior = prior
+        self.decoder = decoder
+        self.settings = settings
+        self.name = settings.generator
+        self.license = license
         self.embed_dim = int(prior.image_encoder.config.projection_dim)
         # the pipeline silently rounds other sizes up
         self.image_size = checked_edge(settings.height or 512, decoder.movq_scale_factor**2)
@@ -140,7 +143,8 @@ class Kandinsky:
     def _raw_text(self, texts: list[str], seeds: Sequence[int]) -> NDArray[np.float32]:
         import torch
 
-        tokenizer, encoder = self.prior.tokenizer, self.prior.text_encoder
+        tokenizer = self.prior.tokenizer
+        encoder = self.prior.text_encoder
         tokens = tokenizer(
             texts,
             padding="max_length",

@@ -22,7 +22,8 @@ from compress.petals.weights import WEIGHTS
 from runtime import Geometry
 
 # The cosine schedule of arXiv 2102.09672, as in unCLIP.
-NOISE_STEPS, COSINE_OFFSET = 1000, 0.008
+NOISE_STEPS = 1000
+COSINE_OFFSET = 0.008
 
 
 class Petals:
@@ -33,8 +34,11 @@ class Petals:
     def __init__(
         self, generator: PetalsGenerator, name: str = "petals", license: str = "unknown"
     ) -> None:
-        self.generator, self.name, self.license = generator, name, license
-        self.image_size, self.embed_dim = generator.image_size, generator.embed_dim
+        self.generator = generator
+        self.name = name
+        self.license = license
+        self.image_size = generator.image_size
+        self.embed_dim = generator.embed_dim
 
     @classmethod
     def load(
@@ -100,7 +104,8 @@ def noised(embeds: NDArray[np.float32], seeds: Sequence[int], level: int) -> NDA
     """
     if not level:
         return embeds
-    kept, width = _kept_signal(level), embeds.shape[1]
+    kept = _kept_signal(level)
+    width = embeds.shape[1]
     noise = np.stack(
         [numpy_rng(seed, "noise_level").standard_normal(width, np.float32) for seed in seeds]
     )

@@ -37,7 +37,9 @@ class PipelineGenerator:
     """
 
     def __init__(self, pipeline: Any, settings: GenerateSettings, license: str = "unknown") -> None:
-        self.pipeline, self.name, self.license = pipeline, settings.generator, license
+        self.pipeline = pipeline
+        self.name = settings.generator
+        self.license = license
         factor = int(pipeline.vae_scale_factor)
         trained = int(pipeline.unet.config.sample_size) * factor
         self.image_size = checked_edge(settings.height or trained, factor)

@@ -21,10 +21,13 @@ from torch.nn import functional
 from compress.engine.seeds import numpy_rng, torch_rng
 
 PROBABILITY = 0.7  # of each transformation
-DEGREES, TRANSLATE, SHEAR_DEGREES = 15.0, 0.1, 5.0
+DEGREES = 15.0
+TRANSLATE = 0.1
+SHEAR_DEGREES = 5.0
 PERSPECTIVE = 0.7  # how far a corner moves inwards at most, of half the edge
 JITTER = 0.1  # of brightness, contrast and saturation around 1, and of hue in turns
-ERASED_AREA, ERASED_RATIO = (0.1, 0.4), (0.3, 1 / 0.3)
+ERASED_AREA = (0.1, 0.4)
+ERASED_RATIO = (0.3, 1 / 0.3)
 NOISE = 0.1  # largest standard deviation
 
 _CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
@@ -128,8 +131,10 @@ class CutoutParameters:
 
 def homography(sources: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
     """Matrices ``(N, 3, 3)`` that map four points ``(N, 4, 2)`` each to their targets."""
-    x, y = sources[..., 0], sources[..., 1]
-    zero, one = np.zeros_like(x), np.ones_like(x)
+    x = sources[..., 0]
+    y = sources[..., 1]
+    zero = np.zeros_like(x)
+    one = np.ones_like(x)
     rows = []
     for axis, head in ((0, [x, y, one, zero, zero, zero]), (1, [zero, zero, zero, x, y, one])):
         target = targets[..., axis]
@@ -143,7 +148,9 @@ def _affines(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
     """Rotation, shift and shear ``(count, 3, 3)`` in coordinates of [-1, 1]."""
     angle = np.deg2rad(rng.uniform(-DEGREES, DEGREES, count))
     shear = np.tan(np.deg2rad(rng.uniform(-SHEAR_DEGREES, SHEAR_DEGREES, (2, count))))
-    cos, sin, one = np.cos(angle), np.sin(angle), np.ones(count)
+    cos = np.cos(angle)
+    sin = np.sin(angle)
+    one = np.ones(count)
     turn = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], 1)
     lean = np.stack([np.stack([one, shear[0]], -1), np.stack([shear[1], one], -1)], 1)
     out = np.tile(np.eye(3), (count, 1, 1))
@@ -155,9 +162,13 @@ def _affines(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
 def _chroma(saturation: NDArray[np.float64], hue: NDArray[np.float64]) -> NDArray[np.float64]:
     """RGB matrices ``(count, 3, 3)`` that scale chroma and rotate it by ``hue`` turns."""
     angle = 2 * np.pi * hue
-    cos, sin = saturation * np.cos(angle), saturation * np.sin(angle)
+    cos = saturation * np.cos(angle)
+    sin = saturation * np.sin(angle)
     turn = np.tile(np.eye(3), (len(hue), 1, 1))
-    turn[:, 1, 1], turn[:, 1, 2], turn[:, 2, 1], turn[:, 2, 2] = cos, -sin, sin, cos
+    turn[:, 1, 1] = cos
+    turn[:, 1, 2] = -sin
+    turn[:, 2, 1] = sin
+    turn[:, 2, 2] = cos
     out: NDArray[np.float64] = np.linalg.inv(_YIQ) @ turn @ _YIQ
     return out
 

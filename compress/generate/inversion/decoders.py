@@ -22,7 +22,8 @@ from compress.generate.inversion.decoder_weights import BY_HAND, DecoderWeights
 from compress.generate.protocols import Decoder
 from compress.petals.weights import WEIGHTS
 
-CONFIG_FILE, MODEL_CLASS = "config.json", "VQModel"
+CONFIG_FILE = "config.json"
+MODEL_CLASS = "VQModel"
 
 
 VQ = "compress.generate.inversion.vq_decoder:load"

@@ -27,10 +27,12 @@ BOUND = 4.0  # of a logit: sigmoid is flat beyond
 class Pixels:
     """The decoder; latents are ``(N, 3 * sum of squared levels)``."""
 
-    name, license = "pixels", "none"
+    name = "pixels"
+    license = "none"
 
     def __init__(self, image_size: int, device: str = "cpu") -> None:
-        self.image_size, self.device = image_size, device
+        self.image_size = image_size
+        self.device = device
         self.levels = [COARSEST]
         while self.levels[-1] < image_size:
             self.levels.append(min(2 * self.levels[-1], image_size))

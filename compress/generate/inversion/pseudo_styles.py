@@ -71,7 +71,8 @@ def infonce(
     learned = vectors.clone().requires_grad_()
     optimizer = torch.optim.Adam([learned], settings.lr)
     rng = numpy_rng(prompts.seed, "pseudo_styles", "pairs")
-    styles, classes = len(vectors), len(prompts.names)
+    styles = len(vectors)
+    classes = len(prompts.names)
     same = torch.arange(styles, device=vectors.device)
     for _ in range(settings.steps):
         one, other = (int(c) for c in rng.choice(classes, 2, replace=classes < 2))
@@ -124,7 +125,8 @@ def statistics(prompts: StylePrompts, vectors: Tensor) -> dict[str, float]:
     ``class_accuracy``: share whose nearest plain class name is the right one. Over all styles and
     the first `STATISTICS_CLASSES` classes.
     """
-    cosines, right = [], []
+    cosines = []
+    right = []
     others = ~torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
     for number in range(min(STATISTICS_CLASSES, len(prompts.names))):
         features = prompts.encode([number] * len(vectors), vectors)

@@ -56,7 +56,8 @@ class MixPrompt(PseudoWordPrompt):
 
     def target(self, job: Job) -> ImageTarget:
         """``u(sum of lambda_i * u(E_txt(class in style i)))``, or token embeddings mixed."""
-        rng, count = style_rng(job), self.settings.mixed
+        rng = style_rng(job)
+        count = self.settings.mixed
         if count > len(self.words):
             raise ConfigError(
                 "more styles to mix than there are", got=f"{count} of {len(self.words)} words"
@@ -128,7 +129,8 @@ class RandomPrompt(PseudoWordPrompt):
 
     def kept(self, scale: float) -> float:
         """The share of random styles under which the nearest class name stays the right one."""
-        classes, right = len(self.sources.classes), 0
+        classes = len(self.sources.classes)
+        right = 0
         for probe in range(PROBES):
             seed = int(numpy_rng(self.sources.seed, "random style", probe).integers(2**62))
             feature = self.in_style(probe % classes, self.draw(seed, scale))

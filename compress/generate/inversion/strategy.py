@@ -98,7 +98,8 @@ class Inversion(Strategy):
         self, images: Tensor, seeds: Sequence[int], step: int, targets: Tensor, labels: Tensor
     ) -> Tensor:
         """The loss ``(B,)`` of each image: means over its cut-outs."""
-        settings, teacher = self.settings.inversion, self.teacher
+        settings = self.settings.inversion
+        teacher = self.teacher
         cuts = cutouts(
             images,
             seeds,

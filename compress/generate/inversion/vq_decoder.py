@@ -62,7 +62,9 @@ class VqDecoder:
     def __init__(
         self, model: Any, image_size: int, name: str, license: str = "unknown", device: str = "cpu"
     ) -> None:
-        self.name, self.license, self.image_size = name, license, image_size
+        self.name = name
+        self.license = license
+        self.image_size = image_size
         self.device = torch.device(device)
         self.factor = 2 ** (len(model.config.block_out_channels) - 1)
         if image_size % self.factor:
@@ -83,7 +85,8 @@ class VqDecoder:
 
     def start(self, seeds: Sequence[int]) -> Tensor:
         """A random codebook row at every position."""
-        shape, codes = (self.image_size // self.factor,) * 2, len(self.codebook)
+        shape = (self.image_size // self.factor,) * 2
+        codes = len(self.codebook)
         drawn = [torch.randint(codes, shape, generator=torch_rng(seed, "vq")) for seed in seeds]
         return self.codebook[torch.stack(drawn).to(self.device)].permute(0, 3, 1, 2).contiguous()
 

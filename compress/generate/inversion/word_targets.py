@@ -30,7 +30,9 @@ class FixedPrompt:
     """The prompt of the class; also the base of the other kinds."""
 
     def __init__(self, settings: PromptSettings, sources: Sources, teacher: Teacher) -> None:
-        self.settings, self.sources, self.teacher = settings, sources, teacher
+        self.settings = settings
+        self.sources = sources
+        self.teacher = teacher
         self._features: dict[str, Tensor] = {}
 
     def target(self, job: Job) -> ImageTarget:

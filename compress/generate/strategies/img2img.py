@@ -40,7 +40,8 @@ class ImageToImage(Strategy):
 
     def generate(self, jobs: Sequence[Job], tool: Generator) -> GeneratedBatch:
         """Decodes one batch of jobs."""
-        settings, rows = self.settings, [self.source_row(job) for job in jobs]
+        settings = self.settings
+        rows = [self.source_row(job) for job in jobs]
         conditions = self.sources.shot_embeds.of(tool, settings.batch)[rows]
         seeds = [derive(job.seed, "decode") for job in jobs]
         images = tool.decode(

@@ -65,11 +65,13 @@ class Sidclip(Strategy):
 
     def generate(self, jobs: Sequence[Job], tool: Generator) -> GeneratedBatch:
         """Embeds, mixes and decodes one batch of jobs."""
-        settings, classes = self.settings, self.sources.classes
+        settings = self.settings
+        classes = self.sources.classes
         captions = [classes[job.class_id].prompt for job in jobs]
         texts = tool.embed_texts(captions, [self._prior_seed(job) for job in jobs])
         shots = self.sources.shot_embeds.of(tool, settings.batch)
-        conditions, records = [], []
+        conditions = []
+        records = []
         for job, caption, text in zip(jobs, captions, texts, strict=True):
             rows = self.source_rows(job)
             weights = weights_for(len(self.sources.members[job.class_id]))

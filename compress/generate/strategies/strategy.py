@@ -15,13 +15,15 @@ class Strategy(ABC):
     """What to generate; a row of `STRATEGIES`."""
 
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
-        self.settings, self.sources = settings, sources
+        self.settings = settings
+        self.sources = sources
 
     def per_class(self) -> int:
         """Images per class: as set, or ``synth_ratio`` times the mean number of shots."""
         if self.settings.synth_ratio is None:
             return self.settings.per_class
-        shots, classes = len(self.sources.labels), len(self.sources.classes)
+        shots = len(self.sources.labels)
+        classes = len(self.sources.classes)
         return round(self.settings.synth_ratio * shots / max(1, classes))
 
     def facts(self) -> Mapping[str, object]:
