@@ -7,7 +7,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.version_info < (3, 11):
+    raise ImportError(
+        f"compress needs Python 3.11 or later, this is {sys.version.split()[0]} "
+        "(runtime, which is all a device needs, works with 3.10)"
+    )
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "build", "plan", "settings_for"]

@@ -85,7 +85,8 @@ def javascript_pixels(
         import {{ readFileSync }} from 'node:fs';
         const folder = {json.dumps(str(folder))};
         const sha = (bytes) => createHash('sha256').update(bytes).digest('hex');
-        const rows = JSON.parse(readFileSync(`${{folder}}/cases.json`)).map(({{ width, height, spec }}, index) => {{
+        const cases = JSON.parse(readFileSync(`${{folder}}/cases.json`));
+        const rows = cases.map(({{ width, height, spec }}, index) => {{
           const data = new Uint8ClampedArray(readFileSync(`${{folder}}/${{index}}`));
           const pixels = geometry({{ data, width, height }}, spec);
           return [sha(pixels), sha(new Uint8Array(normalize(pixels, spec).buffer))];

@@ -300,7 +300,9 @@ def test_runs_are_found_by_name_and_by_folder(smoke: Path, smoke_work: Path) -> 
     assert ctx.seed == 0 and {"data", "distill", "quantize", "export", "report"} <= set(ctx.inputs)
 
 
-def test_the_command_prints_the_result_and_renders_the_report(smoke_work: Path, tmp_path: Path) -> None:
+def test_the_command_prints_the_result_and_renders_the_report(
+    smoke_work: Path, tmp_path: Path
+) -> None:
     from typer.testing import CliRunner
 
     from compress.cli.runs import commands
