@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from compress.bench.artifact import Predictions, part_path
-from compress.bench.variants import SHIPPING, Variant, student
+from compress.bench.variants import SHIPPING, ModelVariant, student
 from compress.data.artifact import TEST, DataArtifact
 from compress.data.testsets import TestSets
 from compress.engine.errors import ParityError
@@ -46,7 +46,7 @@ Logits = NDArray[np.float32]
 
 
 def measure_accuracy(
-    ctx: StageContext, variants: list[Variant], spec: PreprocessSpec
+    ctx: StageContext, variants: list[ModelVariant], spec: PreprocessSpec
 ) -> tuple[dict[str, Any], Predictions]:
     """accuracy.json, and the logits over the test split that it was computed from.
 
@@ -71,7 +71,7 @@ def measure_accuracy(
 
 
 def logits_of(
-    ctx: StageContext, variants: list[Variant], student: PreprocessSpec, sets: TestSets
+    ctx: StageContext, variants: list[ModelVariant], student: PreprocessSpec, sets: TestSets
 ) -> dict[str, dict[str, Logits]]:
     """Test set -> variant -> logits (N, K); nothing for a set without images."""
     export = ExportArtifact(ctx.inputs["export"].path)
@@ -88,7 +88,7 @@ def logits_of(
 
 def _logits(
     ctx: StageContext,
-    variants: list[Variant],
+    variants: list[ModelVariant],
     classifier: Classifier,
     student: PreprocessSpec,
     sets: TestSets,

@@ -39,6 +39,14 @@ class Predictions:
     logits: Mapping[str, NDArray[np.float32]]
 
 
+@dataclass(frozen=True)
+class Int8Kernels:
+    """Kernels of the int8 file in onnxruntime's profile: name -> nodes, and the judgment."""
+
+    ran: dict[str, int]
+    is_quantized: bool
+
+
 def part_path(partial: Path, test_set: str, variant: str, first_row: int) -> Path:
     """The logits of a part of a test set until the stage is finished."""
     return partial / f"{test_set}.{variant}.{first_row:08d}.npy"

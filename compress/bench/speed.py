@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from compress.bench.variants import BASELINE, LOGITS, NOT_TIMED, SHIPPING, Variant
+from compress.bench.artifact import Int8Kernels
+from compress.bench.variants import BASELINE, LOGITS, NOT_TIMED, SHIPPING, ModelVariant
 from compress.data.artifact import TEST
 from compress.data.testsets import TestSets
 from compress.engine.stage import StageContext
@@ -31,14 +32,6 @@ from runtime.host.energy import Energy, idle_watts, measure_energy
 
 
 @dataclass(frozen=True)
-class Kernels:
-    """Kernels of the int8 file in onnxruntime's profile: name -> nodes, and the judgment."""
-
-    ran: dict[str, int]
-    is_quantized: bool
-
-
-@dataclass(frozen=True)
 class Speed:
     """The content of latency.json; keys of ``breakdown`` are precisions, others are variants."""
 
@@ -46,12 +39,12 @@ class Speed:
     breakdown: dict[str, Breakdown]
     speedups: dict[str, Ratio]
     cold: dict[str, Cold]
-    kernels: Kernels
+    kernels: Int8Kernels
     environment: telemetry.Host
     states: list[str]
 
 
-def measure_speed(ctx: StageContext, variants: list[Variant], spec: PreprocessSpec) -> Speed:
+def measure_speed(ctx: StageContext, variants: list[ModelVariant], spec: PreprocessSpec) -> Speed:
     """Timed variants interleaved, one image, each number of threads; then end to end.
 
     The first number of threads gets ``bench.seconds``; each further one gets half, as do the
@@ -71,7 +64,8 @@ def measure_speed(ctx: StageContext, variants: list[Variant], spec: PreprocessSp
         for count in threads:
             loaded = {one.name: one.load(export, count) for one in timed}
             calls = {
-                name: partial(item.runner.run, _noise(item.spec)) for name, item in loaded.items()
+                name: partial(item.runner.run, normalize(_noise(item.spec.size), item.spec))
+                for name, item in loaded.items()
             }
             first = count == threads[0]
             series = latency.measure(calls, settings.seconds if first else settings.seconds / 2)
@@ -98,7 +92,7 @@ def measure_speed(ctx: StageContext, variants: list[Variant], spec: PreprocessSp
         breakdown={name.removeprefix("student_"): part for name, part in breakdowns.items()},
         speedups=speedups,
         cold=cold,
-        kernels=Kernels(ran, BACKENDS["onnxruntime"].is_quantized(ran)),
+        kernels=Int8Kernels(ran, BACKENDS["onnxruntime"].is_quantized(ran)),
         environment=telemetry.host(),
         states=states,
     )
@@ -107,7 +101,7 @@ def measure_speed(ctx: StageContext, variants: list[Variant], spec: PreprocessSp
 def energy(
     calls: Mapping[str, Callable[[], object]], seconds: float
 ) -> tuple[dict[str, Energy], list[str]]:
-    """Variant -> energy of an inference, measured one after the other; and why any is missing."""
+    """Variant -> energy of an inference, one after the other; and why any is missing."""
     sensor = sensors.sensor()
     if sensor is None:
         return {}, sensors.obstacles() or [NO_SENSOR]
@@ -153,17 +147,17 @@ def _start_facts(cold: Cold) -> dict[str, float | None]:
     }
 
 
-def _cold(variant: Variant, export: ExportArtifact, threads: int) -> Cold:
+def _cold(variant: ModelVariant, export: ExportArtifact, threads: int) -> Cold:
     """Load and first image in a process of its own."""
     if variant.is_teacher:
         return measure_cold(variant.file, "auto", threads)
     return measure_cold(export.bundle, variant.precision, threads)
 
 
-def _noise(spec: PreprocessSpec) -> NDArray[np.float32]:
-    """A normalized image (1, 3, S, S) of random pixels: time does not depend on the content."""
+def _noise(size: int) -> NDArray[np.uint8]:
+    """An image (1, S, S, 3) of random pixels: time does not depend on the content."""
     rng = np.random.Generator(np.random.Philox(0))
-    return normalize(rng.integers(0, 256, (1, spec.size, spec.size, 3), dtype=np.uint8), spec)
+    return rng.integers(0, 256, (1, size, size, 3), dtype=np.uint8)
 
 
 def _photo(ctx: StageContext, spec: PreprocessSpec) -> tuple[bytes, str]:

@@ -21,7 +21,7 @@ NOT_TIMED = frozenset({"student_int8_trt"})
 
 
 @dataclass(frozen=True)
-class Variant:
+class ModelVariant:
     """A file, and one of its outputs."""
 
     name: str
@@ -54,10 +54,10 @@ def student(export: ExportArtifact, threads: int, precision: str = "fp32") -> Cl
     return Classifier.load(export.bundle, precision, threads=threads)
 
 
-def variants_of(export: ExportArtifact) -> list[Variant]:
+def variants_of(export: ExportArtifact) -> list[ModelVariant]:
     """Every variant that the export stage wrote, the teacher first."""
     models = open_bundle(export.bundle, verify=False).models
-    out = [Variant("teacher", export.teacher)]
-    out += [Variant("teacher_zero_shot", export.teacher, "zero_shot_logits")]
-    out += [Variant(f"student_{key.replace('.', '_')}", models[key]) for key in sorted(models)]
-    return out + ([Variant(BASELINE, export.baseline)] if export.baseline.exists() else [])
+    out = [ModelVariant("teacher", export.teacher)]
+    out += [ModelVariant("teacher_zero_shot", export.teacher, "zero_shot_logits")]
+    out += [ModelVariant(f"student_{key.replace('.', '_')}", models[key]) for key in sorted(models)]
+    return out + ([ModelVariant(BASELINE, export.baseline)] if export.baseline.exists() else [])

@@ -128,10 +128,10 @@ def variant(name: str) -> str:
 
 
 def spaced(name: str) -> str:
-    """ "art_painting" -> "art painting"."""
+    """A name in words: "art_painting" -> "art painting"."""
     return name.replace("_", " ")
 
 
 def plural(count: int, one: str) -> str:
-    """ "1 thread", "2 threads"."""
+    """A count and its noun: "1 thread", "2 threads"."""
     return f"{count} {one}" if count == 1 else f"{count} {one}s"

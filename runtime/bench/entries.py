@@ -63,12 +63,12 @@ class Loaded:
 
     @property
     def unit(self) -> str:
-        """ "cpu" or "gpu": whose clock and power its work shows in."""
+        """The unit whose clock and power its work shows in: "cpu" or "gpu"."""
         return getattr(self.classifier.runner, "unit", BACKENDS[self.classifier.backend].unit)
 
 
 @dataclass(frozen=True)
-class Execution:
+class KernelProfile:
     """What ran: kernel -> nodes, provider -> nodes, and what the engine does not reveal."""
 
     kernels: dict[str, int] = field(default_factory=dict)
@@ -143,7 +143,7 @@ def load(
     return Loaded(entry, item, inputs, None if before is None or after is None else after - before)
 
 
-def execution(loaded: Loaded, options: Mapping[str, Any]) -> Execution:
+def kernel_profile(loaded: Loaded, options: Mapping[str, Any]) -> KernelProfile:
     """Which kernels ran, by the engine's own account: onnxruntime's profile, or TensorRT's layers.
 
     Raises:
@@ -154,7 +154,7 @@ def execution(loaded: Loaded, options: Mapping[str, Any]) -> Execution:
     states = tuple(getattr(runner, "states", ()))
     if item.backend != "onnxruntime":
         named = tuple(f"{key}: {text}" for text in states)
-        return Execution(dict(getattr(runner, "kernels", {})), None, named)
+        return KernelProfile(dict(getattr(runner, "kernels", {})), None, named)
     placed = {name: options[name] for name in ("provider", "provider_options") if name in options}
     nodes = executed(loaded.entry.file, item.spec.size, **placed)
     kernels = dict(sorted(Counter(node.kernel for node in nodes).items()))
@@ -163,7 +163,7 @@ def execution(loaded: Loaded, options: Mapping[str, Any]) -> Execution:
     if by_provider.get(runner.provider, 0) > own:
         inside = f"{by_provider[runner.provider]} nodes into {own}, whose kernels cannot be counted"
         states += (f"{key}: {runner.provider} compiles {inside}",)
-    return Execution(kernels, by_provider, states)
+    return KernelProfile(kernels, by_provider, states)
 
 
 def _teacher(path: Path) -> Entry:

@@ -24,11 +24,11 @@ from runtime.bench.cold import Cold, measure_cold
 from runtime.bench.entries import (
     TEACHER,
     Entry,
-    Execution,
+    KernelProfile,
     Loaded,
     bundle_facts,
     entries,
-    execution,
+    kernel_profile,
     load,
     teacher_facts,
 )
@@ -163,7 +163,7 @@ def bench(
         breakdown=broken,
         sustained=windows,
         sustained_of=None if windows is None else heated,
-        kernels={key: found.kernels for key, found in run.executions.items()},
+        kernels={key: found.kernels for key, found in run.profiles.items()},
         states=list(dict.fromkeys(run.states)),
     )
 
@@ -178,7 +178,7 @@ class _Run:
     mode: Mode
     rows: list[latency.LatencyRow] = field(default_factory=list)
     speedups: dict[str, latency.Ratio] = field(default_factory=dict)
-    executions: dict[str, Execution] = field(default_factory=dict)
+    profiles: dict[str, KernelProfile] = field(default_factory=dict)
     states: list[str] = field(default_factory=list)
     idle: dict[str, float | None] = field(default_factory=dict)
     slowest: str = ""
@@ -202,7 +202,7 @@ class _Run:
         for entry in listed:
             try:
                 item = load(entry, self.batches, threads, self.backend, self.options)
-                found = self.executions.get(entry.key) or execution(item, self.options)
+                found = self.profiles.get(entry.key) or kernel_profile(item, self.options)
             except BackendError as error:
                 if entry.requested:
                     raise
@@ -210,7 +210,7 @@ class _Run:
                 self.states.append(f"{entry.key} was not timed: {error}")
                 continue
             out[entry.key] = item
-            self.executions[entry.key] = found
+            self.profiles[entry.key] = found
             self.states += found.states
         if failures and all(key == TEACHER for key in out):
             raise failures[0]
@@ -275,7 +275,7 @@ class _Run:
         self, item: Loaded, samples: latency.Samples, images: int, includes: str, **facts: Any
     ) -> latency.LatencyRow:
         """The report's row of one series."""
-        runner, ran = item.classifier.runner, self.executions[item.entry.key]
+        runner, ran = item.classifier.runner, self.profiles[item.entry.key]
         early_stopping = None
         if self.mode.each and includes == COMPUTE:
             name = f"{item.entry.key}, batch {images}, {runner.threads} threads"

@@ -28,8 +28,13 @@ def lines(report: BenchReport) -> list[str]:
 
 def merged(reports: Iterable[BenchReport]) -> list[str]:
     """The rows of several devices in one table, the fastest of a kind first; no averages."""
+
+    def place(pair: tuple[LatencyRow, str]) -> tuple[object, ...]:
+        row = pair[0]
+        return row.includes, row.batch, row.p50_ms is None, row.p50_ms or 0.0
+
     rows = [(row, _device(report.host)) for report in reports for row in report.rows]
-    rows.sort(key=lambda pair: (pair[0].includes, pair[0].batch, *_speed(pair[0])))
+    rows.sort(key=place)
     table = [tuple(COLUMNS.split(","))]
     kind = None
     for row, device in rows:
@@ -38,10 +43,6 @@ def merged(reports: Iterable[BenchReport]) -> list[str]:
             table.append((f"{row.includes}, batch {row.batch}",))
         table.append(_merged_row(row, device))
     return _aligned(table)
-
-
-def _speed(row: LatencyRow) -> tuple[bool, float]:
-    return row.p50_ms is None, row.p50_ms or 0.0
 
 
 def _merged_row(row: LatencyRow, device: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Where a label may stand beside its mark without covering another."""
+"""Places for labels beside their marks that cover no other."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def free(
     tall: float = 34.0,
     far: int = 180,
 ) -> Box:
-    """The box nearest to a disc that covers no other box; where there is none, the one that covers
-    least.
+    """The box nearest to a disc that covers no other box, or the one that covers least.
 
     Args:
         far: how much higher or lower than its disc a box may stand.
@@ -45,8 +44,9 @@ def free(
 
 def covered(box: Box, taken: Sequence[Box]) -> float:
     """The area of other boxes that a box covers."""
-    return sum(_overlap(box, other) for other in taken)
-
-
-def _overlap(a: Box, b: Box) -> float:
-    return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
+    left, top, right, bottom = box
+    return sum(
+        max(min(right, other[2]) - max(left, other[0]), 0.0)
+        * max(min(bottom, other[3]) - max(top, other[1]), 0.0)
+        for other in taken
+    )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from compress.bench.artifact import Int8Kernels
 from compress.evaluate.comparison import PairedComparison
 from compress.evaluate.gates import Gate, Ship
 from compress.report.model.part import OPEN, Count, Fraction, Interval, Part, Some
@@ -147,17 +148,10 @@ class Verdicts(Part):
     gates: list[Gate]
 
 
-class Kernels(Part):
-    """The profile of the int8 file: kernel -> nodes, and whether it really ran in integers."""
-
-    ran: dict[str, Count] = {}
-    is_quantized: bool = False
-
-
 class ReportQuantization(Part):
     """How int8 came about; ``kept`` is "qat" or "calibrated"."""
 
-    kernels: Kernels = Kernels()
+    kernels: Int8Kernels = Int8Kernels({}, False)
     qat_vs_ptq: PairedComparison | None = None
     kept: str | None = None
 

@@ -121,7 +121,7 @@ def variant_of(row: LatencyRow) -> str:
 
 
 def student_variant(precision: str) -> str:
-    """ "int8.trt" -> "student_int8_trt"."""
+    """The variant of a precision: "int8.trt" -> "student_int8_trt"."""
     return f"student_{precision.replace('.', '_')}"
 
 

@@ -89,7 +89,7 @@ def is_upper(row: BudgetRow) -> bool:
 
 
 def limit(row: BudgetRow) -> str:
-    """ "at most 0.200 ms"."""
+    """The limit in words: "at most 0.200 ms"."""
     return f"{'at most' if is_upper(row) else 'at least'} {shown(row.limit, row.unit)}"
 
 
@@ -164,7 +164,7 @@ def cost(row: CandidateRow, panel: Panel) -> tuple[float, bool] | None:
 
 
 def candidate_name(row: CandidateRow) -> str:
-    """ "mobilenetv4_conv_small 224 int8"."""
+    """Student, resolution and precision: "mobilenetv4_conv_small 224 int8"."""
     return " ".join(str(part) for part in (row.student, row.size, row.precision) if part)
 
 

@@ -51,15 +51,15 @@ def test_every_row_carries_its_quantiles(finished: Finished) -> None:
 def test_the_way_of_an_encoded_image_is_broken_down(finished: Finished) -> None:
     latency = latency_of(finished)
     assert set(latency["breakdown"]) == {"fp32", "int8"}
-    for told in latency["breakdown"].values():
+    for found in latency["breakdown"].values():
         parts = [
-            told[f"{part}_ms"] for part in ("decode", "geometry", "normalise", "compute", "post")
+            found[f"{part}_ms"] for part in ("decode", "geometry", "normalise", "compute", "post")
         ]
         assert (
             all(value > 0 for value in parts)
-            and max(parts) < told["end_to_end_ms"] + max(parts) / 2
+            and max(parts) < found["end_to_end_ms"] + max(parts) / 2
         )
-        assert told["n"] >= 11 and told["bare_ms"] > 0
+        assert found["n"] >= 11 and found["bare_ms"] > 0
 
 
 def test_energy_comes_from_the_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,9 +86,9 @@ def test_a_machine_without_a_sensor_says_so(
     monkeypatch.setattr(speed.sensors, "sensor", lambda: None)
     monkeypatch.setattr(speed.sensors, "obstacles", lambda: [])
     assert speed.energy({"student_int8": lambda: None}, 0.1) == ({}, [NO_SENSOR])
-    told = latency_of(finished)
-    measured = any(row.get("energy") for row in told["rows"])
-    assert measured or any(line in finished.report["states"] for line in told["states"]), (
+    found = latency_of(finished)
+    measured = any(row.get("energy") for row in found["rows"])
+    assert measured or any(line in finished.report["states"] for line in found["states"]), (
         "never silently"
     )
 

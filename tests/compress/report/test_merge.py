@@ -56,46 +56,46 @@ def test_three_devices_are_merged_and_shown(run: Path, tmp_path: Path) -> None:
 
 
 def test_a_foreign_bundle_is_refused(run: Path, tmp_path: Path) -> None:
-    told = bench_json(run / "bundle", ORIN)
-    told["bundle"]["manifest_sha256"] = "0" * 64
+    bench = bench_json(run / "bundle", ORIN)
+    bench["bundle"]["manifest_sha256"] = "0" * 64
     before = (run / "report.json").read_bytes()
     with pytest.raises(BenchFileError, match="measured another bundle") as caught:
-        rerender(run, [written(tmp_path, told)])
+        rerender(run, [written(tmp_path, bench)])
     assert "0000000000000000" in str(caught.value) and "copy this run's bundle" in str(caught.value)
     assert (run / "report.json").read_bytes() == before and not (run / "report.html").exists()
 
 
 def test_a_timed_file_that_is_not_in_the_bundle_is_refused(run: Path, tmp_path: Path) -> None:
-    told = bench_json(run / "bundle", ORIN)
-    told["rows"][2]["file_sha256"] = "1" * 64
+    bench = bench_json(run / "bundle", ORIN)
+    bench["rows"][2]["file_sha256"] = "1" * 64
     with pytest.raises(BenchFileError, match="timed a file that is not in this bundle"):
-        rerender(run, [written(tmp_path, told)])
-    told["rows"][2] = row("teacher", "fp32", 9.0, "1" * 64)  # a teacher lies outside of the bundle
-    assert len(rerender(run, [written(tmp_path, told)], tmp_path / "out").devices) == 1
+        rerender(run, [written(tmp_path, bench)])
+    bench["rows"][2] = row("teacher", "fp32", 9.0, "1" * 64)  # a teacher lies outside of the bundle
+    assert len(rerender(run, [written(tmp_path, bench)], tmp_path / "out").devices) == 1
 
 
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (lambda told: told["rows"][0].update(p50_ms=-1.0), "p50_ms"),
-        (lambda told: told["rows"][0].update(n=0), "n"),
-        (lambda told: told["rows"][0].update(quantiles_ms=[1.0] * 100), "quantiles_ms"),
-        (lambda told: told["rows"][0]["quantiles_ms"].reverse(), "quantiles_ms"),
-        (lambda told: told["rows"][0].update(verdict="FINE"), "verdict"),
-        (lambda told: told.update(schema=2), "newer"),
-        (lambda told: told.update(kind="report"), "not a bench.json"),
-        (lambda told: told.update(rows=[]), "rows"),
-        (lambda told: told["host"].update(cores_usable="<b>many</b>"), "cores_usable"),
-        (lambda told: told["host"].update(device={"a": 1}), "device"),
-        (lambda told: told["rows"][0].update(clock_mhz=["fast", None]), "clock_mhz"),
-        (lambda told: told["speedups"].update(int8_vs_teacher={"p50": 2}), "int8_vs_teacher"),
+        (lambda bench: bench["rows"][0].update(p50_ms=-1.0), "p50_ms"),
+        (lambda bench: bench["rows"][0].update(n=0), "n"),
+        (lambda bench: bench["rows"][0].update(quantiles_ms=[1.0] * 100), "quantiles_ms"),
+        (lambda bench: bench["rows"][0]["quantiles_ms"].reverse(), "quantiles_ms"),
+        (lambda bench: bench["rows"][0].update(verdict="FINE"), "verdict"),
+        (lambda bench: bench.update(schema=2), "newer"),
+        (lambda bench: bench.update(kind="report"), "not a bench.json"),
+        (lambda bench: bench.update(rows=[]), "rows"),
+        (lambda bench: bench["host"].update(cores_usable="<b>many</b>"), "cores_usable"),
+        (lambda bench: bench["host"].update(device={"a": 1}), "device"),
+        (lambda bench: bench["rows"][0].update(clock_mhz=["fast", None]), "clock_mhz"),
+        (lambda bench: bench["speedups"].update(int8_vs_teacher={"p50": 2}), "int8_vs_teacher"),
     ],
 )
 def test_a_damaged_file_is_refused(run: Path, tmp_path: Path, damage: Any, named: str) -> None:
-    told = bench_json(run / "bundle", ORIN)
-    damage(told)
+    bench = bench_json(run / "bundle", ORIN)
+    damage(bench)
     with pytest.raises(BenchFileError, match=named):
-        rerender(run, [written(tmp_path, told)])
+        rerender(run, [written(tmp_path, bench)])
 
 
 @pytest.mark.parametrize(
@@ -128,15 +128,15 @@ def test_the_same_run_is_merged_once_and_a_second_one_is_named(run: Path, tmp_pa
 
 
 def test_strings_of_a_stranger_stay_text(run: Path, tmp_path: Path) -> None:
-    told = bench_json(
+    bench = bench_json(
         run / "bundle",
         {"device": "<script>alert(1)</script>|x", "governor": '"><img src=x>'},
         states=["<img src=x onerror=alert(1)>"],
     )
-    told["rows"][1]["precision"] = 'fp32" onload="alert(1)'
-    told["rows"][1]["reason"], told["rows"][1]["verdict"] = '" onmouseover="alert(1)', "DRIFTING"
-    told["rows"][1]["provider"] = "<b>CPU</b>"
-    rerender(run, [written(tmp_path, told)])
+    bench["rows"][1]["precision"] = 'fp32" onload="alert(1)'
+    bench["rows"][1]["reason"], bench["rows"][1]["verdict"] = '" onmouseover="alert(1)', "DRIFTING"
+    bench["rows"][1]["provider"] = "<b>CPU</b>"
+    rerender(run, [written(tmp_path, bench)])
     page = Page((run / "report.html").read_text())
     assert page.open == [] and not page.all("script")
     assert all((image["src"] or "").startswith("data:") for image in page.all("img"))
@@ -153,14 +153,14 @@ def test_strings_of_a_stranger_stay_text(run: Path, tmp_path: Path) -> None:
 
 
 def test_a_long_sustained_run_is_thinned_and_quantiles_are_rounded(run: Path) -> None:
-    told = bench_json(run / "bundle", ORIN)
-    told["sustained"] = [{"t_s": float(i), "p50_ms": 1.0, "n": 5} for i in range(5000)]
-    told["rows"].append({**told["rows"][0], "batch": 8})
-    kept = merge.shortened(told)
+    bench = bench_json(run / "bundle", ORIN)
+    bench["sustained"] = [{"t_s": float(i), "p50_ms": 1.0, "n": 5} for i in range(5000)]
+    bench["rows"].append({**bench["rows"][0], "batch": 8})
+    kept = merge.shortened(bench)
     assert len(kept["sustained"]) <= merge.WINDOWS and kept["sustained"][0]["t_s"] == 0.0
     assert all(
         len(f"{value:g}".replace(".", "").lstrip("0")) <= 6
         for value in kept["rows"][0]["quantiles_ms"]
     )
     assert "quantiles_ms" not in kept["rows"][-1]
-    assert len(told["rows"][0]["quantiles_ms"]) == 101, "the file's own content is left alone"
+    assert len(bench["rows"][0]["quantiles_ms"]) == 101, "the file's own content is left alone"

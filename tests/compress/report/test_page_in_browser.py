@@ -31,7 +31,7 @@ def test_chromium_shows_the_whole_page_at_every_width(finished: Finished, tmp_pa
         "candidates": CANDIDATES,
         "sensitivity": SENSITIVITY,
     }
-    report["devices"] = [merge.shortened(told) for told in three_devices(bundle).values()]
+    report["devices"] = [merge.shortened(bench) for bench in three_devices(bundle).values()]
     model.parse(report)
     (tmp_path / "report.html").write_text(render_html(model.parse(report), Material()))
     shutil.copyfile(LOOK, tmp_path / "look.html")

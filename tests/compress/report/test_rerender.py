@@ -33,7 +33,7 @@ def test_without_devices_the_report_stays_what_it_was(finished: Finished, run: P
 
 
 def test_a_merged_measurement_takes_the_place_of_an_estimate(run: Path, tmp_path: Path) -> None:
-    """A limit on a device that nobody had measured is judged again once its bench.json is there."""
+    """A limit on a device without measurements is judged again once its bench.json is there."""
     report = read(run)
     budget = {
         "what": "p50<=1ms@pi5",

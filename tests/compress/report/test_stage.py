@@ -214,7 +214,7 @@ def test_a_broken_domain_is_refused(several_domains: Finished) -> None:
         model.parse(broken)
 
 
-def test_the_recipe_is_told(finished: Finished) -> None:
+def test_the_recipe_is_listed(finished: Finished) -> None:
     assert (
         finished.report["recipe"]["objective"] == "fd_kd"
         and finished.report["recipe"]["strategy"] == "sidclip"
