@@ -134,7 +134,7 @@ class LatencyRow:
         device_p50_ms: by the GPU's own events, without copies; p50_ms is the host's time.
 
     Raises:
-        ValueError: quantiles that fall.
+        ValueError: quantiles that fall, or are not positive.
     """
 
     model: str
@@ -174,8 +174,9 @@ class LatencyRow:
     device_p50_ms: float | None = None
 
     def __post_init__(self) -> None:
-        if any(low > high for low, high in pairwise(self.quantiles_ms or ())):
-            raise ValueError("quantiles_ms must not fall")
+        curve = self.quantiles_ms or [1.0]
+        if curve[0] <= 0 or any(low > high for low, high in pairwise(curve)):
+            raise ValueError("quantiles_ms must be positive and must not fall")
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""

@@ -54,9 +54,9 @@ class BenchReport:
         states: what was not measured or not met, and why.
     """
 
-    mode: str = field(default="quick", metadata={"pattern": "^(quick|mlperf)$"})
-    command: str = ""
-    started: str = ""
+    mode: str = field(metadata={"pattern": "^(quick|mlperf)$"})
+    command: str
+    started: str
     host: Host
     affinity: tuple[int, ...] | None = None
     bundle: BundleFacts
@@ -65,11 +65,11 @@ class BenchReport:
     slowest: str = ""
     speedups: dict[str, Ratio]
     cold: dict[str, Cold]
-    breakdown: dict[str, Breakdown] = field(default_factory=dict)
-    sustained: list[Window] | None = None
+    breakdown: dict[str, Breakdown]
+    sustained: list[Window] | None
     sustained_of: str | None = None
-    kernels: dict[str, dict[str, int]] = field(default_factory=dict)
-    states: list[str] = field(default_factory=list)
+    kernels: dict[str, dict[str, int]]
+    states: list[str]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "command", _one_line(self.command))

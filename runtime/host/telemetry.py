@@ -51,7 +51,7 @@ class Host:
     arch: str = ""
     cores_logical: int | None = None
     cores_physical: int | None = None
-    cores_usable: int = 0  # by this process
+    cores_usable: int = field(default=0, metadata={"ge": 0})  # by this process
     isa: tuple[str, ...] = ()
     governor: str | None = None
     power_mode: str | None = None  # NVIDIA nvpmodel, with its name where known

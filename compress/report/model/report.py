@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 
 from compress.engine.errors import Clip2EdgeError
 from compress.evaluate.changes import Changes
@@ -149,9 +150,18 @@ def refusal(what: str, error: ValidationError) -> Clip2EdgeError:
     )
 
 
+class Untitled(GenerateJsonSchema):
+    """A schema whose fields have no titles that only repeat their names."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        """Never."""
+        return False
+
+
 def json_schema() -> str:
     """The text of ``schema.json``."""
-    return json.dumps(Report.model_json_schema(by_alias=True), indent=1, ensure_ascii=False) + "\n"
+    schema = Report.model_json_schema(by_alias=True, schema_generator=Untitled)
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ def content() -> dict[str, Any]:
         file_sha256="0" * 64,
     )
     report = BenchReport(
+        mode="quick",
         host=host(),
         rows=[line],
         cold={"int8": Cold(80.0, 30.0, 2.0, 150.0, 60 << 20, ())},
@@ -56,6 +57,7 @@ def content() -> dict[str, Any]:
         sustained=[Window(1.0, 1.0, 100, 1500.0, 50.0, None)],
         sustained_of="int8",
         kernels={"int8": {"QLinearConv": 2}},
+        states=[],
     )
     return report.to_json()
 
@@ -190,11 +192,16 @@ def test_a_file_of_hostile_size_is_refused_unread(tmp_path: Path) -> None:
 
 def test_what_a_terminal_would_obey_is_not_written(content: dict[str, Any], tmp_path: Path) -> None:
     report = BenchReport(
+        mode="quick",
+        started="",
         host=host(),
         bundle=BundleFacts("petals", "1" * 64, "int8"),
         rows=[],
         speedups={},
         cold={},
+        breakdown={},
+        sustained=None,
+        kernels={},
         command="bench 'a\nb\x1b[2J'",
         states=["x" * 9999, "two\nlines"],
     )
