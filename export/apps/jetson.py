@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from export.apps.python import copy_runtime
-from export.apps.render import markdown_text, render
+from export.apps.python import fill_python
 from export.apps.source import AppSource, Vendored
-from export.bundle.folder import copy_bundle
 
 # in NVIDIA's NGC catalog; JetPack 6.1: Ubuntu 22.04, Python 3.10, CUDA 12.6, TensorRT 10.3
 BASE = "nvidia/l4t-jetpack:r36.4.0"
@@ -15,13 +13,5 @@ BASE = "nvidia/l4t-jetpack:r36.4.0"
 
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     """Writes the Dockerfile, bundle/, runtime/ and an empty folder for wheels."""
-    copy_bundle(source.bundle, folder / "bundle")
-    copy_runtime(folder / "runtime")
-    values = {
-        "title": markdown_text(source.title),
-        "labels": len(source.labels),
-        "precision": source.precision,
-        "base": BASE,
-        "models": sorted({*source.bundle.models, *source.bundle.targets}),
-    }
-    render("jetson", folder, values)
+    models = sorted({*source.bundle.models, *source.bundle.targets})
+    fill_python("jetson", source, folder, base=BASE, models=models)

@@ -13,15 +13,16 @@ from export.bundle.folder import copy_bundle
 
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     """Writes classify.py, requirements.txt, bundle/ and runtime/."""
+    fill_python("python", source, folder, golden=bool(source.golden))
+
+
+def fill_python(target: str, source: AppSource, folder: Path, **values: object) -> None:
+    """Copies bundle/ and runtime/ into ``folder`` and fills the templates of ``target``."""
     copy_bundle(source.bundle, folder / "bundle")
     copy_runtime(folder / "runtime")
-    values = {
-        "title": markdown_text(source.title),
-        "labels": len(source.labels),
-        "precision": source.precision,
-        "golden": bool(source.golden),
-    }
-    render("python", folder, values)
+    title = markdown_text(source.title)
+    common = {"title": title, "labels": len(source.labels), "precision": source.precision}
+    render(target, folder, {**common, **values})
 
 
 def copy_runtime(folder: Path) -> None:
