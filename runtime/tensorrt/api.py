@@ -1,4 +1,4 @@
-"""The calls of TensorRT's Python API in use, as protocols, and the import with its one message.
+"""The import of TensorRT's Python API with its one message, and what differs between versions.
 
 Sources: the published bindings' own member lists, 10.3.0 and 11.4.0 (tests/data/tensorrt_api.json);
 NVIDIA's migration guide from 10.x to 11.x. TensorRT 11 has no FP16 or INT8 flags, no calibrators
@@ -8,148 +8,18 @@ one ONNX file means the same on both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from runtime.errors import BackendError
 
-
-class HostMemory(Protocol):
-    """A buffer that TensorRT owns; ``bytes(memory)`` copies it."""
-
-    nbytes: int
-
-    def __buffer__(self, flags: int, /) -> memoryview: ...
-
-
-class Tensor(Protocol):
-    """An input or output of a network definition."""
-
-    name: str
-    shape: Sequence[int]  # -1 where dynamic
-
-
-class Network(Protocol):
-    """A network definition, filled by the parser."""
-
-    num_inputs: int
-
-    def get_input(self, index: int) -> Tensor: ...
-
-
-class ParserError(Protocol):
-    """One error of the ONNX parser."""
-
-    def desc(self) -> str: ...
-    def node_name(self) -> str: ...
-    def node_operator(self) -> str: ...
-
-
-class Parser(Protocol):
-    """The ONNX parser."""
-
-    num_errors: int
-
-    def parse(self, model: bytes) -> bool: ...
-    def get_error(self, index: int) -> ParserError: ...
-
-
-class Profile(Protocol):
-    """An optimization profile: the shapes an engine is built for."""
-
-    def set_shape(
-        self, input: str, min: Sequence[int], opt: Sequence[int], max: Sequence[int]
-    ) -> None: ...
-
-
-class TimingCache(Protocol):
-    """Measured tactics, for later builds on the same machine."""
-
-    def serialize(self) -> HostMemory: ...
-
-
-class Config(Protocol):
-    """Builder options of both versions: no precision flags, which exist in 10 only."""
-
-    builder_optimization_level: int
-    profiling_verbosity: Any
-
-    def clear_flag(self, flag: Any) -> None: ...
-    def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None: ...
-    def add_optimization_profile(self, profile: Profile) -> int: ...
-    def create_timing_cache(self, serialized_timing_cache: bytes) -> TimingCache | None: ...
-    def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool: ...
-
-
-class Builder(Protocol):
-    """Makes networks, configurations and engines."""
-
-    def create_network(self, flags: int = 0) -> Network: ...
-    def create_builder_config(self) -> Config: ...
-    def create_optimization_profile(self) -> Profile: ...
-    def build_serialized_network(self, network: Network, config: Config) -> HostMemory | None: ...
-
-
-class Inspector(Protocol):
-    """Reports an engine's layers."""
-
-    def get_engine_information(self, format: Any) -> str: ...
-
-
-class Context(Protocol):
-    """One execution state of an engine, for one thread at a time."""
-
-    nvtx_verbosity: Any
-
-    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool: ...
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool: ...
-    def set_tensor_address(self, name: str, memory: int) -> bool: ...
-    def get_tensor_shape(self, name: str) -> Sequence[int]: ...
-    def execute_async_v3(self, stream_handle: int) -> bool: ...
-
-
-class Engine(Protocol):
-    """A deserialized engine."""
-
-    num_io_tensors: int
-
-    def get_tensor_name(self, index: int) -> str: ...
-    def get_tensor_mode(self, name: str) -> Any: ...
-    def get_tensor_dtype(self, name: str) -> Any: ...
-    def get_tensor_shape(self, name: str) -> Sequence[int]: ...
-    def get_tensor_profile_shape(
-        self, name: str, profile_index: int
-    ) -> Sequence[Sequence[int]]: ...
-    def create_execution_context(self) -> Context | None: ...
-    def create_engine_inspector(self) -> Inspector: ...
-
-
-class Runtime(Protocol):
-    """Deserializes engines."""
-
-    def deserialize_cuda_engine(self, serialized_engine: bytes) -> Engine | None: ...
-
-
-class TensorRT(Protocol):
-    """The module ``tensorrt``."""
-
-    __version__: str
-    ILogger: Any
-    BuilderFlag: Any
-    DataType: Any
-    LayerInformationFormat: Any
-    MemoryPoolType: Any
-    NetworkDefinitionCreationFlag: Any
-    ProfilingVerbosity: Any
-    TensorIOMode: Any
-
-    def Builder(self, logger: Any) -> Builder: ...
-    def OnnxParser(self, network: Network, logger: Any) -> Parser: ...
-    def Runtime(self, logger: Any) -> Runtime: ...
-
+# The bindings have no type stubs; the tests hold every call against the published member lists.
+TensorRT = Any  # the module ``tensorrt``
+Engine = Any  # its ICudaEngine
+Context = Any  # its IExecutionContext
 
 MAX_REASONS = 3  # messages that an error quotes
 
@@ -180,17 +50,17 @@ def import_tensorrt() -> TensorRT:
     """The module, of a supported version.
 
     Raises:
-        BackendError: absent, its libraries are absent, or another major version; with the remedy
-            for this platform.
+        BackendError: absent (also its libraries), or another major version; with a remedy.
     """
     try:
-        module: Any = import_module("tensorrt")
+        module = import_module("tensorrt")
     # ImportError, OSError of a missing libnvinfer, or whatever a damaged install raises
     except Exception as error:
-        what = "TensorRT is not usable here"
         expected = "TensorRT 10 or 11 and its Python bindings"
         got = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else error!r}"
-        raise BackendError(what, got=got, expected=expected, remedy=install_hint()) from error
+        raise BackendError(
+            "TensorRT is not usable here", got=got, expected=expected, remedy=install_hint()
+        ) from error
     generation(module)
     return module
 
@@ -208,10 +78,8 @@ def generation(trt: TensorRT) -> Generation:
         if major in ("7", "8"):
             upgrade = "JetPack 5 and 6.0 carry TensorRT 8: upgrade to JetPack 6.1 or later"
         what = "this version of TensorRT is not supported"
-        remedy = "or use backend 'onnxruntime'"
-        raise BackendError(
-            what, got=version, expected="10.x or 11.x", remedy=f"{upgrade}, {remedy}"
-        )
+        remedy = f"{upgrade}, or use backend 'onnxruntime'"
+        raise BackendError(what, got=version, expected="10.x or 11.x", remedy=remedy)
     return GENERATIONS[int(major)]
 
 

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from runtime.errors import BackendError
-from runtime.tensorrt.api import (
-    MAX_REASONS,
-    Builder,
-    Config,
-    Network,
-    TensorRT,
-    TimingCache,
-    generation,
-    logger,
-    reasons,
-)
+from runtime.tensorrt.api import MAX_REASONS, TensorRT, generation, logger, reasons
 from runtime.tensorrt.settings import EngineSettings
 
 
@@ -52,7 +43,6 @@ def build(
         raise BackendError(
             "TensorRT's parser refuses the model",
             got="; ".join(listed) or reasons(log),
-            expected="an ONNX file that TensorRT takes",
             remedy="use the bundle's int8.trt, fp16 or fp32 model; compress build checks int8.trt",
         )
     config = builder.create_builder_config()
@@ -64,7 +54,14 @@ def build(
     if not settings.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
     timings, warnings = _use_timing_cache(config, timing_cache)
-    _add_profile(builder, config, network, settings)
+    profile = builder.create_optimization_profile()
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    shapes = {tensor.name: settings.shapes([int(n) for n in tensor.shape]) for tensor in inputs}
+    dynamic = {name: bounds for name, bounds in shapes.items() if bounds is not None}
+    for name, bounds in dynamic.items():
+        profile.set_shape(name, *bounds)
+    if dynamic and config.add_optimization_profile(profile) < 0:
+        raise BackendError("TensorRT refuses the optimization profile", got=settings.to_json())
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         remedy = "free GPU memory, or lower max_batch or workspace_mib"
@@ -74,7 +71,7 @@ def build(
     return BuiltEngine(bytes(plan), bytes(timings.serialize()), seconds, warnings)
 
 
-def _use_timing_cache(config: Config, stored: bytes) -> tuple[TimingCache, tuple[str, ...]]:
+def _use_timing_cache(config: Any, stored: bytes) -> tuple[Any, tuple[str, ...]]:
     """Sets the stored timings, or empty ones and a warning if they are of another TensorRT or GPU.
 
     The caller holds the cache until the engine is built: the configuration does not.
@@ -86,18 +83,3 @@ def _use_timing_cache(config: Config, stored: bytes) -> tuple[TimingCache, tuple
     if empty is None or not config.set_timing_cache(empty, ignore_mismatch=False):
         raise BackendError("TensorRT cannot make a timing cache", got="an empty one was refused")
     return empty, ("the stored timing cache was not accepted; tactics were measured afresh",)
-
-
-def _add_profile(
-    builder: Builder, config: Config, network: Network, settings: EngineSettings
-) -> None:
-    profile = builder.create_optimization_profile()
-    used = False
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        shapes = settings.shapes([int(size) for size in tensor.shape])
-        if shapes is not None:
-            profile.set_shape(tensor.name, *shapes)
-            used = True
-    if used and config.add_optimization_profile(profile) < 0:
-        raise BackendError("TensorRT refuses the optimization profile", got=settings.to_json())

@@ -31,8 +31,7 @@ from runtime.tensorrt.settings import EngineSettings
 SCHEMA = 1
 MAX_ENGINE_BYTES = 4 * 2**30
 LOCK_SECONDS = 1800.0  # an engine for a large teacher takes many minutes on a small device
-OWN_FOLDER = "CLIP2EDGE_CACHE to a folder of your own"
-OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+OWN_FOLDER = "set CLIP2EDGE_CACHE to a folder of your own"
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,6 @@ class Identity:
     settings: EngineSettings
 
     def to_json(self) -> dict[str, object]:
-        """A JSON object."""
         return {"schema": SCHEMA, **asdict(self), "gpu": self.gpu.identity()}
 
     @property
@@ -81,9 +79,9 @@ class EngineCache:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             facts = os.lstat(self.folder)
         except OSError as error:
+            what = "the engine cache cannot be used"
             got = f"{self.folder}: {error.strerror}"
-            remedy = f"set {OWN_FOLDER}"
-            raise BackendError("the engine cache cannot be used", got=got, remedy=remedy) from error
+            raise BackendError(what, got=got, remedy=OWN_FOLDER) from error
         if not stat.S_ISDIR(facts.st_mode):
             raise _untrusted(self.folder, "it is not a folder (links are not followed)")
         _check_owner(self.folder, facts)
@@ -105,7 +103,6 @@ class EngineCache:
         return entry.data if entry else b""
 
     def save_timing(self, identity: Identity, data: bytes) -> Path:
-        """Stores a timing cache."""
         return self._write(_digest(identity.timing()), ".timing", data, identity.timing(), {})
 
     @contextlib.contextmanager
@@ -122,11 +119,14 @@ class EngineCache:
             raise _untrusted(path, error.strerror or str(error)) from error
         try:
             deadline = time.monotonic() + seconds
-            while not _is_locked(descriptor):
-                if time.monotonic() >= deadline:
-                    what = "another process is building this engine"
-                    got = f"waited {seconds:g} s"
-                    raise BackendError(what, got=got, remedy=f"if none is, remove {path}")
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as held:
+                    if time.monotonic() >= deadline:
+                        what = f"another process is building this engine for over {seconds:g} s"
+                        raise BackendError(what, remedy=f"if none is, remove {path}") from held
                 time.sleep(0.1)
             yield
         finally:
@@ -166,15 +166,6 @@ class EngineCache:
         return target
 
 
-def _is_locked(descriptor: int) -> bool:
-    """Takes the lock if it is free."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def default_folder() -> Path:
     """$CLIP2EDGE_CACHE/tensorrt, else clip2edge/tensorrt in $XDG_CACHE_HOME or ~/.cache."""
     own = os.environ.get("CLIP2EDGE_CACHE")
@@ -186,11 +177,7 @@ def default_folder() -> Path:
 
 
 def _read_own(path: Path, max_bytes: int) -> bytes | None:
-    """The content of a regular file of this user; None if there is none.
-
-    Raises:
-        BackendError: a link, another user's file, one that others may write, or one too large.
-    """
+    """The content of a regular file of this user, which nobody else may write; None if absent."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -203,9 +190,7 @@ def _read_own(path: Path, max_bytes: int) -> bytes | None:
             raise _untrusted(path, "it is no regular file")
         _check_owner(path, facts)
         if facts.st_size > max_bytes:
-            raise _untrusted(
-                path, f"it has {facts.st_size:,} bytes, at most {max_bytes:,} expected"
-            )
+            raise _untrusted(path, f"it has {facts.st_size:,} bytes of at most {max_bytes:,}")
         return stream.read(max_bytes)
 
 
@@ -213,7 +198,7 @@ def _check_owner(path: Path, facts: os.stat_result) -> None:
     if facts.st_uid != os.getuid():
         why = f"it belongs to user {facts.st_uid}, this process runs as {os.getuid()}"
         raise _untrusted(path, why)
-    if facts.st_mode & OTHERS_MAY_WRITE:
+    if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise _untrusted(path, f"others may write it (mode {stat.S_IMODE(facts.st_mode):o})")
 
 
@@ -222,7 +207,7 @@ def _untrusted(path: Path, why: str) -> BackendError:
         f"the engine cache is not trusted: {path}",
         got=why,
         expected="written by this user, and writable by nobody else",
-        remedy=f"an engine is machine code; see who wrote it, then remove it, or set {OWN_FOLDER}",
+        remedy=f"an engine is machine code; see who wrote it, then remove it, or {OWN_FOLDER}",
     )
 
 

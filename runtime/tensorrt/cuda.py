@@ -29,34 +29,30 @@ MULTIPROCESSORS = 16
 INTEGRATED = 18
 MAJOR = 75
 MINOR = 76
+JETPACK = "sudo apt install nvidia-jetpack"
 # cudaDeviceProp is about 1 KiB, and begins with char name[256] in every version.
 PROPERTIES_BYTES = 16 * 1024
 
+_TO_INT = POINTER(c_int)
+_TO_HANDLE = POINTER(c_void_p)
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
-    "cudaRuntimeGetVersion": (POINTER(c_int),),
-    "cudaGetDeviceCount": (POINTER(c_int),),
-    "cudaGetDevice": (POINTER(c_int),),
+    **dict.fromkeys(("cudaRuntimeGetVersion", "cudaGetDeviceCount", "cudaGetDevice"), (_TO_INT,)),
     "cudaGetDeviceProperties": (c_void_p, c_int),
-    "cudaDeviceGetAttribute": (POINTER(c_int), c_int, c_int),
+    "cudaDeviceGetAttribute": (_TO_INT, c_int, c_int),
     "cudaMemGetInfo": (POINTER(c_size_t), POINTER(c_size_t)),
-    "cudaMalloc": (POINTER(c_void_p), c_size_t),
-    "cudaFree": (c_void_p,),
-    "cudaMallocHost": (POINTER(c_void_p), c_size_t),
-    "cudaFreeHost": (c_void_p,),
+    **dict.fromkeys(("cudaMalloc", "cudaMallocHost"), (_TO_HANDLE, c_size_t)),
+    **dict.fromkeys(("cudaFree", "cudaFreeHost"), (c_void_p,)),
     "cudaMemcpyAsync": (c_void_p, c_void_p, c_size_t, c_int, c_void_p),
-    "cudaStreamCreateWithFlags": (POINTER(c_void_p), c_uint),
-    "cudaStreamDestroy": (c_void_p,),
-    "cudaStreamSynchronize": (c_void_p,),
+    "cudaStreamCreateWithFlags": (_TO_HANDLE, c_uint),
+    **dict.fromkeys(("cudaStreamDestroy", "cudaStreamSynchronize"), (c_void_p,)),
     "cudaStreamBeginCapture": (c_void_p, c_int),
-    "cudaStreamEndCapture": (c_void_p, POINTER(c_void_p)),
-    "cudaGraphInstantiateWithFlags": (POINTER(c_void_p), c_void_p, c_ulonglong),
+    "cudaStreamEndCapture": (c_void_p, _TO_HANDLE),
+    "cudaGraphInstantiateWithFlags": (_TO_HANDLE, c_void_p, c_ulonglong),
     "cudaGraphLaunch": (c_void_p, c_void_p),
-    "cudaGraphDestroy": (c_void_p,),
-    "cudaGraphExecDestroy": (c_void_p,),
-    "cudaEventCreate": (POINTER(c_void_p),),
-    "cudaEventDestroy": (c_void_p,),
+    **dict.fromkeys(("cudaGraphDestroy", "cudaGraphExecDestroy"), (c_void_p,)),
+    "cudaEventCreate": (_TO_HANDLE,),
+    **dict.fromkeys(("cudaEventDestroy", "cudaEventSynchronize"), (c_void_p,)),
     "cudaEventRecord": (c_void_p, c_void_p),
-    "cudaEventSynchronize": (c_void_p,),
     "cudaEventElapsedTime": (POINTER(c_float), c_void_p, c_void_p),
     "cudaGetLastError": (),
 }
@@ -95,13 +91,10 @@ class Cuda:
             self._cdll.cudaGetErrorString.argtypes = [c_int]
             self._cdll.cudaGetErrorString.restype = c_char_p
         except (OSError, AttributeError) as error:
-            raise BackendError(
-                "the CUDA runtime cannot be loaded",
-                got=error,
-                expected="libcudart of CUDA 11.4 or newer",
-                remedy="on Jetson: sudo apt install nvidia-jetpack; elsewhere: pip install "
-                "nvidia-cuda-runtime-cu12",
-            ) from error
+            what = "the CUDA runtime cannot be loaded"
+            remedy = f"on Jetson: {JETPACK}; elsewhere: pip install nvidia-cuda-runtime-cu12"
+            expected = "libcudart of CUDA 11.4 or newer"
+            raise BackendError(what, got=error, expected=expected, remedy=remedy) from error
 
     def runtime_version(self) -> str:
         """For example "12.6"."""
@@ -109,11 +102,7 @@ class Cuda:
         return f"{number // 1000}.{number % 1000 // 10}"
 
     def gpu(self) -> CudaDevice:
-        """The current device.
-
-        Raises:
-            BackendError: no driver or no device.
-        """
+        """The current device; raises BackendError without a driver or a device."""
         try:
             count = self._int("cudaGetDeviceCount")
             why = "0 devices"
@@ -121,13 +110,10 @@ class Cuda:
             count = 0
             why = str(error.got)
         if not count:
-            raise BackendError(
-                "no NVIDIA GPU is usable here",
-                got=why,
-                expected="an NVIDIA GPU with its driver",
-                remedy="install or update the driver (Jetson: sudo apt install nvidia-jetpack), "
-                "or use backend 'onnxruntime'",
+            remedy = (
+                f"install or update its driver (Jetson: {JETPACK}), or use backend 'onnxruntime'"
             )
+            raise BackendError("no NVIDIA GPU is usable here", got=why, remedy=remedy)
         device = self._int("cudaGetDevice")
         properties = ctypes.create_string_buffer(PROPERTIES_BYTES)
         self._call("cudaGetDeviceProperties", properties, device)
@@ -161,7 +147,6 @@ class Cuda:
         self._call("cudaFreeHost", address)
 
     def stream(self) -> int:
-        """A new stream."""
         return self._handle("cudaStreamCreateWithFlags", NON_BLOCKING)
 
     def destroy_stream(self, stream: int) -> None:
@@ -197,7 +182,6 @@ class Cuda:
         self._cdll.cudaGetLastError()
 
     def launch(self, graph: int, stream: int) -> None:
-        """Queues a whole graph."""
         self._call("cudaGraphLaunch", graph, stream)
 
     def destroy_graph(self, graph: int) -> None:
@@ -242,19 +226,14 @@ class Cuda:
 
 
 def open_cuda(root: Path = Path("/")) -> Cuda:
-    """The CUDA runtime of this machine.
-
-    Raises:
-        BackendError: none can be loaded.
-    """
-    failure: BackendError | None = None
+    """The CUDA runtime of this machine; raises BackendError if none can be loaded."""
+    failures = []
     for library in candidates(root):
         try:
             return Cuda(library)
         except BackendError as error:
-            failure = failure or error
-    assert failure is not None  # there is always a candidate
-    raise failure
+            failures.append(error)
+    raise failures[0]  # there is always a candidate
 
 
 def candidates(root: Path = Path("/")) -> list[str]:

@@ -44,22 +44,16 @@ def prepare(model: Path, settings: EngineSettings, cache_folder: Path | None = N
     """
     if model.suffix in ENGINE_SUFFIXES:
         raise BackendError(
-            "an engine is not loaded from elsewhere",
+            "an engine is not loaded from elsewhere: it is machine code for one GPU and TensorRT",
             got=model,
-            expected="the .onnx file that it was built from",
-            remedy="an engine is machine code for one GPU and TensorRT: build it here",
+            remedy="give the .onnx file that it was built from",
         )
     facts = check(model)
     trt = import_tensorrt()
     cuda = open_cuda()
     data = read_regular(model, MAX_MODEL_BYTES)
-    identity = Identity(
-        model_sha256=hashlib.sha256(data).hexdigest(),
-        tensorrt=trt.__version__,
-        cuda=cuda.runtime_version(),
-        gpu=cuda.gpu(),
-        settings=settings,
-    )
+    digest = hashlib.sha256(data).hexdigest()
+    identity = Identity(digest, trt.__version__, cuda.runtime_version(), cuda.gpu(), settings)
     cache = EngineCache(cache_folder)
     log = logger(trt)
     runtime = trt.Runtime(log)
@@ -80,17 +74,16 @@ def prepare(model: Path, settings: EngineSettings, cache_folder: Path | None = N
         new = build(trt, data, settings, cache.load_timing(identity))
         engine = runtime.deserialize_cuda_engine(new.engine)
         if engine is None:
-            what = "TensorRT does not accept the engine that it built"
-            raise BackendError(what, got=reasons(log))
+            raise BackendError(
+                "TensorRT does not accept the engine that it built", got=reasons(log)
+            )
         as_json = trt.LayerInformationFormat.JSON
         layers = parse_layers(engine.create_engine_inspector().get_engine_information(as_json))
-        seconds = round(new.seconds, 3)
-        warnings = list(new.warnings)
-        report = {"layers": layers.to_json(), "build_seconds": seconds, "warnings": warnings}
-        cache.save(identity, new.engine, report)
+        report = {"layers": layers.to_json(), "build_seconds": round(new.seconds, 3)}
+        cache.save(identity, new.engine, {**report, "warnings": list(new.warnings)})
         cache.save_timing(identity, new.timing_cache)
         states.append(f"engine built in {new.seconds:.1f} s")
-        states.extend(f"TensorRT warned: {text}" for text in warnings[:MAX_REASONS])
+        states.extend(f"TensorRT warned: {text}" for text in new.warnings[:MAX_REASONS])
         return engine, layers
 
     ready = cached()

@@ -7,12 +7,11 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from runtime.errors import BackendError
-from runtime.tensorrt.api import Context, TensorRT, reasons
+from runtime.tensorrt.api import Context, reasons
 from runtime.tensorrt.cuda import TO_DEVICE, TO_HOST, Cuda
 from runtime.tensorrt.engine import Prepared
 
@@ -24,15 +23,10 @@ class Binding:
     """An input or output, with its buffers for the largest batch."""
 
     name: str
-    dtype: np.dtype[Any]
     shape: tuple[int, ...]  # without the batch
     host: int
     device: int
     values: np.ndarray  # (max batch, *shape), a view of the page-locked memory
-
-    def bytes_of(self, batch: int) -> int:
-        """Bytes of the first ``batch`` rows."""
-        return batch * int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -57,6 +51,7 @@ class Execution:
     def __init__(self, prepared: Prepared, cuda_graph: bool = True) -> None:
         self._prepared = prepared
         self._cuda = prepared.cuda
+        self._log = prepared.keep[-1]
         self._uses_graphs = cuda_graph
         self.states: list[str] = [] if cuda_graph else ["CUDA graph: not asked for"]
         self._ready: OrderedDict[int, BatchContext] = OrderedDict()
@@ -81,8 +76,7 @@ class Execution:
     def run(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """float32 outputs of up to ``max_batch`` images.
 
-        Raises:
-            BackendError: TensorRT or CUDA fails.
+        Raises: BackendError: TensorRT or CUDA fails.
         """
         count = len(images)
         ready = self._upload(images)
@@ -116,17 +110,24 @@ class Execution:
 
     def _bind(self, name: str) -> Binding:
         engine = self._prepared.engine
-        dtype = _numpy_type(self._prepared.trt, engine.get_tensor_dtype(name), name)
+        kinds = self._prepared.trt.DataType
+        types = {kinds.FLOAT: np.float32, kinds.HALF: np.float16, kinds.UINT8: np.uint8}
+        kind = engine.get_tensor_dtype(name)
+        what = f"engine tensor {name}"
+        if kind not in types:
+            remedy = "use the bundle's int8.trt, fp16 or fp32 model"
+            expected = "float32, float16 or uint8"
+            raise BackendError(what, got=kind, expected=expected, remedy=remedy)
+        dtype = np.dtype(types[kind])
         shape = tuple(int(size) for size in engine.get_tensor_shape(name)[1:])
         if any(size < 0 for size in shape):
-            expected = "only the batch is dynamic"
-            raise BackendError(f"engine tensor {name}", got=shape, expected=expected)
+            raise BackendError(what, got=shape, expected="only the batch is dynamic")
         size = max(1, self.max_batch * int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
         host = self._owned.keep(self._cuda.allocate_host(size), self._cuda.free_host)
         device = self._owned.keep(self._cuda.allocate(size), self._cuda.free)
         raw = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host))
         values = raw.view(dtype).reshape(self.max_batch, *shape)
-        return Binding(name, dtype, shape, host, device, values)
+        return Binding(name, shape, host, device, values)
 
     def _upload(self, images: np.ndarray) -> BatchContext:
         """Queues the copy of the images to the device; the context to run them in."""
@@ -143,7 +144,7 @@ class Execution:
         context = self._prepared.engine.create_execution_context()
         if context is None:
             what = "TensorRT cannot make an execution context"
-            raise BackendError(what, got=self._reason(), remedy="free GPU memory")
+            raise BackendError(what, got=reasons(self._log), remedy="free GPU memory")
         # Engines built with detailed verbosity (for the layer report) annotate every layer they
         # launch by default.
         context.nvtx_verbosity = self._prepared.trt.ProfilingVerbosity.NONE
@@ -152,14 +153,15 @@ class Execution:
         for binding in (self.input, *self.outputs.values()):
             if not context.set_tensor_address(binding.name, binding.device):
                 what = f"TensorRT refuses the buffer of {binding.name}"
-                raise BackendError(what, got=self._reason())
+                raise BackendError(what, got=reasons(self._log))
         self._ready[batch] = BatchContext(context, self._capture(context, batch))
         return self._ready[batch]
 
     def _shape(self, context: Context, batch: int) -> None:
         # Only an engine's first context has the profile by default.
         if not context.set_optimization_profile_async(0, self._stream):
-            raise BackendError("TensorRT refuses the optimization profile", got=self._reason())
+            got = reasons(self._log)
+            raise BackendError("TensorRT refuses the optimization profile", got=got)
         if not context.set_input_shape(self.input.name, (batch, *self.input.shape)):
             expected = f"within the engine's profile, at most {self.max_batch}"
             raise BackendError("batch", got=batch, expected=expected)
@@ -191,12 +193,12 @@ class Execution:
 
     def _execute(self, context: Context) -> None:
         if not context.execute_async_v3(self._stream):
-            raise BackendError("TensorRT cannot run the engine", got=self._reason())
+            raise BackendError("TensorRT cannot run the engine", got=reasons(self._log))
 
     def _copy(self, binding: Binding, batch: int, kind: int) -> None:
         ends = (binding.device, binding.host)
         target, source = ends if kind == TO_DEVICE else reversed(ends)
-        self._cuda.copy(target, source, binding.bytes_of(batch), kind, self._stream)
+        self._cuda.copy(target, source, binding.values[:batch].nbytes, kind, self._stream)
 
     def _drop(self, keep: int) -> None:
         while len(self._ready) > keep:
@@ -204,9 +206,6 @@ class Execution:
             if oldest.graph is not None:
                 self._owned.graphs.remove(oldest.graph)
                 self._cuda.destroy_graph(oldest.graph)
-
-    def _reason(self) -> str:
-        return reasons(self._prepared.keep[-1])
 
 
 class _Owned:
@@ -227,14 +226,3 @@ class _Owned:
         while self._handles:
             handle, free = self._handles.pop()
             free(handle)
-
-
-def _numpy_type(trt: TensorRT, dtype: Any, name: str) -> np.dtype[Any]:
-    kinds = trt.DataType
-    types = {kinds.FLOAT: np.float32, kinds.HALF: np.float16, kinds.UINT8: np.uint8}
-    if dtype not in types:
-        what = f"engine tensor {name}"
-        expected = "float32, float16 or uint8"
-        remedy = "use the bundle's int8.trt, fp16 or fp32 model"
-        raise BackendError(what, got=dtype, expected=expected, remedy=remedy)
-    return np.dtype(types[dtype])

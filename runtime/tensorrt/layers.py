@@ -36,9 +36,7 @@ _TACTICS = (
     ("fp16", r"f16f16|h16816|hmma|fp16"),
     ("fp32", r"f32f32|sgemm|_tf32"),
 )
-_COMPUTE = re.compile(
-    r"conv|gemm|matmul|matrix_?multiply|fullyconnected|fully_connected", re.IGNORECASE
-)
+_COMPUTE = re.compile(r"conv|gemm|matmul|matrix_?multiply|fully_?connected", re.IGNORECASE)
 _REFORMAT = re.compile(r"reformat|copynode", re.IGNORECASE)
 _QDQ = re.compile(r"quantizelinear|quantize_linear|dequantize|^quantize", re.IGNORECASE)
 
@@ -78,16 +76,8 @@ class LayerReport:
         """Number of layers of a role, and of a precision."""
         return sum(x.role == role and precision in (None, x.precision) for x in self.layers)
 
-    def unfused_qdq(self) -> list[str]:
-        """Quantize and Dequantize nodes that became layers; each costs a pass over memory."""
-        return [layer.name for layer in self.layers if layer.role == "qdq"]
-
     def states(self, qdq_nodes: int) -> list[str]:
-        """Sentences: did the quantized file become a quantized engine?
-
-        Args:
-            qdq_nodes: QuantizeLinear and DequantizeLinear nodes in the ONNX file.
-        """
+        """Sentences: did a file with ``qdq_nodes`` Q and DQ nodes become a quantized engine?"""
         if not self.detailed:
             return ["layers unknown: the engine was built without detailed profiling verbosity"]
         reformats = f"{self.count('reformat')} reformats"
@@ -97,24 +87,20 @@ class LayerReport:
             return [f"convolutions and products: {listed}; {reformats}"]
         total = self.count("compute")
         integer = self.count("compute", "int8")
-        fusion = f"{len(self.unfused_qdq())} of {qdq_nodes} Q/DQ nodes were not fused"
+        # Each Q or DQ node that became a layer costs a pass over memory.
+        fusion = f"{self.count('qdq')} of {qdq_nodes} Q/DQ nodes were not fused"
         out = [f"{integer} of {total} convolutions and products run in int8; {fusion}; {reformats}"]
         if integer <= total - integer:
             out.append("a quantized file, but most convolutions and products do not run in int8")
         return out
 
     def to_json(self) -> dict[str, object]:
-        """A JSON object."""
         layers = [asdict(layer) for layer in self.layers]
         return {"detailed": self.detailed, "kernels": self.kernels(), "layers": layers}
 
     @classmethod
     def from_json(cls, value: Any) -> LayerReport:
-        """The inverse of ``to_json``.
-
-        Raises:
-            BackendError: not such an object.
-        """
+        """The inverse of ``to_json``; raises BackendError for another object."""
         try:
             return cls(tuple(Layer(**row) for row in value["layers"]), bool(value["detailed"]))
         except (TypeError, KeyError) as error:
@@ -134,13 +120,18 @@ def parse_layers(text: str) -> LayerReport:
     rows = value.get("Layers") if isinstance(value, dict) else value
     if not isinstance(rows, list):
         what = "the engine inspector's answer has no layers"
-        got = str(text)[:80]
-        raise BackendError(what, got=got, expected='"Layers": [...]')
+        raise BackendError(what, got=str(text)[:80], expected='"Layers": [...]')
     named = [row for row in rows if isinstance(row, str)]  # verbosity LAYER_NAMES_ONLY
     if named:
         unknown = [Layer(n, "unknown", _role(n, "", {}), "unknown", "none") for n in named]
         return LayerReport(tuple(unknown), False)
-    return LayerReport(tuple(_layer(row) for row in rows if isinstance(row, dict)), True)
+    layers = []
+    for row in (row for row in rows if isinstance(row, dict)):
+        name = str(row.get("Name", ""))
+        kind = str(row.get("LayerType", "unknown"))
+        role = _role(name, kind, row)
+        layers.append(Layer(name, kind, role, *_precision(row, role)))
+    return LayerReport(tuple(layers), True)
 
 
 def type_of(text: str) -> str | None:
@@ -155,14 +146,6 @@ def tensor_type(tensor: Any) -> str | None:
     keys = ("Datatype", "DataType", "Format/Datatype", "Format")
     types = (type_of(str(tensor.get(key) or "")) for key in keys)
     return next((precision for precision in types if precision), None)
-
-
-def _layer(row: Mapping[str, object]) -> Layer:
-    name = str(row.get("Name", ""))
-    kind = str(row.get("LayerType", "unknown"))
-    role = _role(name, kind, row)
-    precision, evidence = _precision(row, role)
-    return Layer(name, kind, role, precision, evidence)
 
 
 def _role(name: str, kind: str, row: Mapping[str, object]) -> str:

@@ -38,11 +38,9 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_batch <= self.opt_batch <= self.max_batch <= MAX_BATCH:
-            raise BackendError(
-                "batch profile",
-                got=f"min {self.min_batch}, opt {self.opt_batch}, max {self.max_batch}",
-                expected=f"1 <= min <= opt <= max <= {MAX_BATCH}",
-            )
+            got = f"min {self.min_batch}, opt {self.opt_batch}, max {self.max_batch}"
+            expected = f"1 <= min <= opt <= max <= {MAX_BATCH}"
+            raise BackendError("batch profile", got=got, expected=expected)
         if not 0 <= self.optimization_level <= MAX_LEVEL:
             level = self.optimization_level
             raise BackendError("optimization_level", got=level, expected=f"0..{MAX_LEVEL}")
@@ -60,18 +58,14 @@ class EngineSettings:
         Args:
             shape: e.g. ("batch", 3, 224, 224) or (-1, 3, 224, 224).
 
-        Raises:
-            BackendError: a dimension besides the batch is dynamic.
+        Raises: BackendError: a dimension besides the batch is dynamic.
         """
-        dynamic = [axis for axis, size in enumerate(shape) if not isinstance(size, int) or size < 0]
-        if any(axis > 0 for axis in dynamic):
-            raise BackendError(
-                "the model's input is dynamic in more than its batch",
-                got=tuple(shape),
-                expected="(batch, 3, S, S)",
-                remedy="export it again with a fixed size",
-            )
-        if not dynamic:
+        is_dynamic = [not isinstance(size, int) or size < 0 for size in shape]
+        if any(is_dynamic[1:]):
+            what = "the model's input is dynamic in more than its batch"
+            remedy = "export it again with a fixed size"
+            raise BackendError(what, got=tuple(shape), expected="(batch, 3, S, S)", remedy=remedy)
+        if not any(is_dynamic):
             return None
         rest = tuple(int(size) for size in shape[1:])
         return tuple((batch, *rest) for batch in (self.min_batch, self.opt_batch, self.max_batch))
@@ -86,9 +80,7 @@ def trtexec(
 ) -> str:
     """The command line that builds, inspects and times the same engine with NVIDIA's own tool.
 
-    Args:
-        inputs: name -> shape of the model's inputs.
-        major: TensorRT's major version.
+    ``inputs`` are the model's (name -> shape); ``major`` is TensorRT's major version.
     """
     words = ["trtexec", f"--onnx={model}", f"--saveEngine={engine}", *GENERATIONS[major].trtexec]
     for bound, shapes in _bounds(inputs, settings):
@@ -105,10 +97,7 @@ def trtexec(
 def polygraphy(
     model: Path, inputs: Mapping[str, Shape], settings: EngineSettings, major: int
 ) -> str:
-    """The command line that compares the outputs of TensorRT and onnxruntime on random inputs.
-
-    ``inputs`` and ``major`` as for ``trtexec``.
-    """
+    """The command line that compares the outputs of TensorRT and onnxruntime on random inputs."""
     words = ["polygraphy", "run", str(model), "--trt", "--onnxrt"]
     words += ["--strongly-typed"] if major == 10 else []
     for bound, shapes in _bounds(inputs, settings):
