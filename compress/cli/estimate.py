@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option, Typer, echo
 
-from compress.engine.errors import BudgetError, ConfigError, nearest
+from compress.engine.errors import BudgetError, ConfigError, require_known
 
 commands = Typer()
 
@@ -50,9 +50,8 @@ def estimate(
         got = ", ".join(models)
         expected = ", ".join(profile.precisions)
         raise BudgetError("no file of this model runs there", got=got, expected=expected)
-    if precision is not None and precision not in rows:
-        what = f"no {precision} estimate on {device}"
-        raise BudgetError(what, got=repr(precision), remedy=nearest(precision, rows))
+    if precision is not None:
+        require_known(precision, rows, f"no {precision} estimate on {device}", BudgetError)
     if as_json:
         plain = {key: row.to_json() for key, row in rows.items()}
         echo(json.dumps({"device": device, "estimates": plain}, indent=1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compress.engine.errors import ConfigError, nearest
+from compress.engine.errors import lookup
 from compress.engine.stage import resolve
 
 #: kind -> a table of names, or a function that gives them; imported when listed
@@ -29,10 +29,7 @@ def names(kind: str) -> list[str]:
     Raises:
         ConfigError: no such kind; names the nearest.
     """
-    if kind not in KINDS:
-        what = "nothing of this kind to list"
-        raise ConfigError(what, got=repr(kind), remedy=nearest(kind, KINDS))
-    table = resolve(KINDS[kind])
+    table = resolve(lookup(KINDS, kind, "nothing of this kind to list"))
     return list(table() if callable(table) else table)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import runtime
 from compress.distill.small_clip import SmallClip
 from compress.engine.config import DistillSettings, ImageSettings
-from compress.engine.errors import ConfigError, DownloadError, nearest
+from compress.engine.errors import ConfigError, DownloadError, require_known
 
 EMBEDDED = "petal_cnn"
 NARROWER = f"{EMBEDDED}_w"  # petal_cnn_w8: 8 channels in its first convolution
@@ -145,9 +145,7 @@ def architectures() -> list[str]:
 
 def check_architecture(arch: str) -> None:
     """Raises ConfigError for an unknown architecture, with the nearest name."""
-    known = architectures()
-    if arch not in known:
-        raise ConfigError("unknown student", got=repr(arch), remedy=nearest(arch, known))
+    require_known(arch, architectures(), "unknown student")
 
 
 def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:

@@ -17,9 +17,12 @@ Clip2EdgeError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
 
 from runtime.errors import ExplainedError
+
+Row = TypeVar("Row")
 
 
 class Clip2EdgeError(ExplainedError):
@@ -82,3 +85,19 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     if len(options) > 16:
         listed = f"{', '.join(options[:12])}, ... ({len(options)} in all)"
     return f"did you mean {close[0]!r}? (one of: {listed})" if close else f"one of: {listed}"
+
+
+def require_known(
+    name: str, choices: Collection[str], what: str, error: type[Clip2EdgeError] = ConfigError
+) -> None:
+    """Raises ``error`` with the sentence ``what`` and the nearest name if no choice is ``name``."""
+    if name not in choices:
+        raise error(what, got=repr(name), remedy=nearest(name, choices))
+
+
+def lookup(
+    table: Mapping[str, Row], name: str, what: str, error: type[Clip2EdgeError] = ConfigError
+) -> Row:
+    """The row of a name; raises as ``require_known``."""
+    require_known(name, table, what, error)
+    return table[name]

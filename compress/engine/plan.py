@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.engine.config import Settings
-from compress.engine.errors import ConfigError, nearest
+from compress.engine.errors import require_known
 from compress.engine.stage import Stage, identity, key_of
 from compress.engine.store import PARTIAL, Artifact, Store
 
@@ -32,8 +32,7 @@ def up_to(stages: Sequence[Stage], until: str | None) -> Sequence[Stage]:
     if until is None:
         return stages
     names = [stage.name for stage in stages]
-    if until not in names:
-        raise ConfigError("--until names no stage", got=repr(until), remedy=nearest(until, names))
+    require_known(until, names, "--until names no stage")
     return stages[: names.index(until) + 1]
 
 
@@ -75,9 +74,7 @@ def explain(stages: Sequence[Stage], settings: Settings, work: Path, stage: str)
     Raises:
         ConfigError: no stage has that name.
     """
-    names = [row.name for row in stages]
-    if stage not in names:
-        raise ConfigError("no such stage", got=repr(stage), remedy=nearest(stage, names))
+    require_known(stage, [row.name for row in stages], "no such stage")
     return plan(stages, settings, work, stage)[-1]
 
 

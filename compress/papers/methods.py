@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from compress import api
 from compress.engine import config
 from compress.engine.config import Section, Settings
-from compress.engine.errors import ConfigError, nearest
+from compress.engine.errors import ConfigError, require_known
 
 PAPERS = Path(__file__).parent
 Overrides = dict[str, Any]  # nested settings
@@ -112,8 +112,7 @@ def paper(name: str) -> Paper:
     Raises:
         ConfigError: unknown name, with the nearest one, or an invalid file.
     """
-    if name not in names():
-        raise ConfigError("unknown paper", got=repr(name), remedy=nearest(name, names()))
+    require_known(name, names(), "unknown paper")
     try:
         table = Paper(name=name, **config.read_layer(PAPERS / f"{name}.yaml"))
     except ValidationError as error:

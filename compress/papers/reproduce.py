@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.engine.config import HostSettings, Settings, parse_set
-from compress.engine.errors import ConfigError, nearest
+from compress.engine.errors import lookup, require_known
 from compress.engine.options import with_root
 from compress.engine.preflight import preflight
 from compress.papers.cells import measure_cell
@@ -91,15 +91,9 @@ def plan_for(
         ConfigError: unknown paper, scale or row, with the nearest name.
     """
     table = paper(name)
-    if scale not in table.scales:
-        remedy = nearest(scale, list(table.scales))
-        raise ConfigError("unknown scale", got=repr(scale), remedy=remedy)
-    known = list(table.all_rows())
+    size = lookup(table.scales, scale, "unknown scale")
     for row in rows:
-        if row not in known:
-            remedy = nearest(row, known)
-            raise ConfigError(f"{name} has no such row", got=repr(row), remedy=remedy)
-    size = table.scales[scale]
+        require_known(row, table.all_rows(), f"{name} has no such row")
     given = {key: value for key, value in options.items() if value is not None}
     flags = [("--scale", scale)] if scale != "mini" else []
     flags += [("--row", row) for row in rows] + [("--shots", str(count)) for count in shots]
@@ -112,7 +106,7 @@ def plan_for(
     return TablePlan(
         table,
         size,
-        tuple(row for row in known if not rows or row in rows),
+        tuple(row for row in table.all_rows() if not rows or row in rows),
         tuple(shots) or size.shots,
         seeds or size.seeds,
         given,

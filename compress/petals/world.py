@@ -12,12 +12,12 @@ No picture is stored: each is drawn from (seed, split, species, style, index) al
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from compress.engine.errors import DataError, nearest
+from compress.engine.errors import DataError, require_known
 from compress.engine.seeds import derive, numpy_rng
 from compress.petals import attributes as at
 from compress.petals.render import SIZE, Nuisance, render
@@ -111,8 +111,8 @@ def render_species(
     Raises:
         DataError: an unknown split or style, a species outside 0..31, or an index beyond the split.
     """
-    _must_be_known("split", split, SPLITS)
-    _must_be_known("style", style, at.STYLES)
+    require_known(split, SPLITS, "unknown split of petals", DataError)
+    require_known(style, at.STYLES, "unknown style of petals", DataError)
     pairs = [(int(s), int(i)) for s, i in zip(species_ids, indices, strict=True)]
     for species, index in pairs:
         if not 0 <= species < len(SPECIES):
@@ -154,8 +154,3 @@ def training_flowers(start: int, stop: int, seed: int = 0) -> TrainingFlowers:
     seeds = [derive(seed, "petals", "pixels", index) for index in range(start, stop)]
     images = render(attributes, seeds, styles, neighbors=_NEIGHBORS)
     return TrainingFlowers(images, attributes, styles)
-
-
-def _must_be_known(what: str, name: str, known: Collection[str]) -> None:
-    if name not in known:
-        raise DataError(f"unknown {what} of petals", got=name, remedy=nearest(name, known))

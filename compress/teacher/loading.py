@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import runtime
 from compress.engine.config import Settings, TeacherSettings
-from compress.engine.errors import ConfigError, MissingExtraError, nearest
+from compress.engine.errors import ConfigError, MissingExtraError, nearest, require_known
 from compress.engine.hub import cached, fingerprint_path, hub, not_available, snapshot_revision
 from compress.petals import weights as petals
 from compress.teacher.clip import Teacher
@@ -95,10 +95,7 @@ def require_architecture(model: str) -> None:
     """Raises ConfigError, with the nearest name, for a model that open_clip does not have."""
     from open_clip import list_models
 
-    if model not in list_models():
-        raise ConfigError(
-            "unknown architecture", got=repr(model), remedy=nearest(model, list_models())
-        )
+    require_known(model, list_models(), "unknown architecture")
 
 
 def published(source: Tag) -> dict[str, Any]:
@@ -114,11 +111,7 @@ def published(source: Tag) -> dict[str, Any]:
         remedy = nearest(source.model, [*list_models(), EMBEDDED])
         raise ConfigError("unknown teacher", got=repr(source.model), remedy=remedy)
     tags = list_pretrained_tags_by_model(source.model)
-    if source.tag not in tags:
-        remedy = nearest(source.tag, tags)
-        raise ConfigError(
-            f"teacher {source.model} has no such tag", got=repr(source.tag), remedy=remedy
-        )
+    require_known(source.tag, tags, f"teacher {source.model} has no such tag")
     record: dict[str, Any] = get_pretrained_cfg(source.model, source.tag)
     return record
 

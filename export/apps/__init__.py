@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.engine.errors import ConfigError, nearest
+from compress.engine.errors import ConfigError, lookup
 from export.apps import cpp, jetson, python, triton, web
 from export.apps.source import AppSource, Vendored, read_source
 from export.bundle.folder import require_empty, scratch_beside
@@ -79,9 +79,7 @@ def write_app(
         ExportError: ``out`` is not empty, or the bundle lacks what the app needs.
         BundleError: a damaged bundle, or no such model.
     """
-    if target not in TARGETS:
-        raise ConfigError("target of the app", got=repr(target), remedy=nearest(target, TARGETS))
-    row = TARGETS[target]
+    row = lookup(TARGETS, target, "target of the app")
     vendored = {name: folder for name, folder in {"ort": ort}.items() if folder is not None}
     for name in sorted(set(vendored) - row.vendors):
         users = [key for key, other in TARGETS.items() if name in other.vendors]

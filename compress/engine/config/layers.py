@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from compress.engine.config.settings import Settings
-from compress.engine.errors import ConfigError, nearest
+from compress.engine.errors import ConfigError, nearest, require_known
 
 PRESETS = Path(__file__).parents[2] / "presets"
 
@@ -32,8 +32,7 @@ def preset(name: str) -> Layer:
     Raises:
         ConfigError: no preset has that name.
     """
-    if name not in preset_names():
-        raise ConfigError("unknown preset", got=repr(name), remedy=nearest(name, preset_names()))
+    require_known(name, preset_names(), "unknown preset")
     return read_layer(PRESETS / f"{name}.yaml")
 
 

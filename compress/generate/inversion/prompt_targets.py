@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from compress.engine.config import PromptSettings
-from compress.engine.errors import ConfigError, nearest
+from compress.engine.errors import lookup
 from compress.engine.stage import resolve
 from compress.generate.inversion.image_target import PromptTargets
 from compress.generate.sources import Sources
@@ -61,11 +61,7 @@ def prompt_kind(name: str) -> PromptKind:
     Raises:
         ConfigError: no such kind (with the nearest name).
     """
-    if name not in PROMPT_TARGETS:
-        raise ConfigError(
-            "unknown prompt target", got=repr(name), remedy=nearest(name, PROMPT_TARGETS)
-        )
-    return PROMPT_TARGETS[name]
+    return lookup(PROMPT_TARGETS, name, "unknown prompt target")
 
 
 def load_targets(settings: PromptSettings, sources: Sources, teacher: Teacher) -> PromptTargets:

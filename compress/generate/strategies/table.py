@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from compress.engine.config import GenerateSettings
-from compress.engine.errors import ConfigError, nearest
+from compress.engine.errors import lookup
 from compress.engine.stage import resolve
+from compress.generate.generators.generator import IMAGE, TEXT, Input
 from compress.generate.inversion.prompt_targets import prompt_kind
-from compress.generate.protocols import IMAGE, TEXT, Input
 from compress.generate.sources import Sources
 from compress.generate.strategies.strategy import Strategy
 
@@ -54,9 +54,7 @@ def strategy_row(name: str) -> StrategyRow:
     Raises:
         ConfigError: no such strategy (with the nearest name).
     """
-    if name not in STRATEGIES:
-        raise ConfigError("unknown strategy", got=repr(name), remedy=nearest(name, STRATEGIES))
-    return STRATEGIES[name]
+    return lookup(STRATEGIES, name, "unknown strategy")
 
 
 def load_strategy(settings: GenerateSettings, sources: Sources) -> Strategy:
