@@ -23,8 +23,7 @@ from compress.data.rows import RowWriter
 from compress.data.split import ClassInfo
 from compress.engine.store import write_json
 
-# names of image sets
-SHOTS = "shots"
+SHOTS = "shots"  # the names of two image sets
 TEST = "test"
 CLASSES = "classes.json"
 SKIPPED = "skipped.json"
@@ -32,13 +31,7 @@ SKIPPED = "skipped.json"
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in a fixed order.
-
-    Attributes:
-        pixels: uint8 (N, S, S, 3), memory-mapped.
-        labels: class numbers, int64 (N,).
-        keys: a name of each image that is unique within its source.
-    """
+    """Images in a fixed order: memory-mapped (N, S, S, 3), class numbers (N,) and unique names."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]

@@ -37,16 +37,13 @@ class ViewRecipe:
     Attributes:
         size: edge S of a view in pixels.
         resize: edge of the test images before their crop; no view depends on it, it is a record.
-        interpolation: of the crop's resize.
         crop_scale_min: smallest share of the image's area that a crop keeps.
         flip: whether half of the views are mirrored.
-        num_ops: RandAugment operations per view.
-        magnitude: strength of the operations, 0..30.
-        rotate: largest rotation either way, in degrees, before the crop; 180 for classes without an
+        num_ops: RandAugment operations per view, of strength ``magnitude`` (0..30).
+        noise: largest standard deviation of the Gaussian noise added last, of the range 0..1; each
+            view draws its own. Diffusion images lack a camera's grain: batch statistics notice.
+        rotate: largest rotation either way before the crop, in degrees; 180 for classes without an
             up, such as flowers from above.
-        noise: largest standard deviation of the Gaussian noise added last, in units of the full
-            range 0..1; each view draws its own between 0 and this. Diffusion images lack a camera's
-            grain, and batch statistics notice.
     """
 
     size: int
@@ -62,17 +59,8 @@ class ViewRecipe:
     @classmethod
     def from_settings(cls, label: LabelSettings, image: ImageSettings) -> ViewRecipe:
         """The recipe of a run."""
-        return cls(
-            size=image.size,
-            resize=image.resize,
-            interpolation=image.interpolation,
-            crop_scale_min=label.crop_scale_min,
-            flip=label.flip,
-            num_ops=label.randaug_num_ops,
-            magnitude=label.randaug_magnitude,
-            noise=label.noise,
-            rotate=label.rotate,
-        )
+        crop = (image.size, image.resize, image.interpolation, label.crop_scale_min, label.flip)
+        return cls(*crop, label.randaug_num_ops, label.randaug_magnitude, label.noise, label.rotate)
 
 
 def render_view(image: np.ndarray, recipe: ViewRecipe, seed: int) -> np.ndarray:
@@ -107,8 +95,7 @@ def _rotated(image: np.ndarray, limit: float, seed: int) -> Image.Image:
 def _grainy(view: np.ndarray, limit: float, seed: int) -> np.ndarray:
     """The view with Gaussian noise of a random strength up to ``limit`` of the full range."""
     rng = numpy_rng(seed, "grain")
-    strength = 255 * limit * rng.random()
-    noisy = view + strength * rng.standard_normal(view.shape, np.float32)
+    noisy = view + 255 * limit * rng.random() * rng.standard_normal(view.shape, np.float32)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
@@ -135,24 +122,8 @@ def _affine(image: Image.Image, *matrix: float) -> Image.Image:
     return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST)
 
 
-def _shear_x(image: Image.Image, level: float, sign: float) -> Image.Image:
-    return _affine(image, 1, sign * 0.3 * level, 0, 0, 1, 0)  # about the top left corner
-
-
-def _shear_y(image: Image.Image, level: float, sign: float) -> Image.Image:
-    return _affine(image, 1, 0, 0, sign * 0.3 * level, 1, 0)
-
-
-def _translate_x(image: Image.Image, level: float, sign: float) -> Image.Image:
-    return _affine(image, 1, 0, -int(sign * level * 150 / 331 * image.width), 0, 1, 0)
-
-
-def _translate_y(image: Image.Image, level: float, sign: float) -> Image.Image:
-    return _affine(image, 1, 0, 0, 0, 1, -int(sign * level * 150 / 331 * image.height))
-
-
-def _rotate(image: Image.Image, level: float, sign: float) -> Image.Image:
-    return image.rotate(sign * 30 * level, Image.Resampling.NEAREST)
+def _shift(edge: int, level: float, sign: float) -> int:
+    return -int(sign * level * 150 / 331 * edge)
 
 
 def _enhance(kind: type[Any]) -> Operation:
@@ -162,11 +133,12 @@ def _enhance(kind: type[Any]) -> Operation:
 # Rows in torchvision's order; the table is what RandAugment draws from.
 OPERATIONS: tuple[Operation, ...] = (
     lambda image, level, sign: image,
-    _shear_x,
-    _shear_y,
-    _translate_x,
-    _translate_y,
-    _rotate,
+    # two shears about the top left corner, two translations, a rotation
+    lambda image, level, sign: _affine(image, 1, sign * 0.3 * level, 0, 0, 1, 0),
+    lambda image, level, sign: _affine(image, 1, 0, 0, sign * 0.3 * level, 1, 0),
+    lambda image, level, sign: _affine(image, 1, 0, _shift(image.width, level, sign), 0, 1, 0),
+    lambda image, level, sign: _affine(image, 1, 0, 0, 0, 1, _shift(image.height, level, sign)),
+    lambda image, level, sign: image.rotate(sign * 30 * level, Image.Resampling.NEAREST),
     _enhance(ImageEnhance.Brightness),
     _enhance(ImageEnhance.Color),
     _enhance(ImageEnhance.Contrast),

@@ -41,18 +41,14 @@ class NamedDataset:
     """One row.
 
     Attributes:
-        title: the full name.
         classes: number of classes K.
-        category: what kind of thing the classes are, for prompts such as "a photo of a rose, a type
-            of flower."
+        category: what kind of thing the classes are, for "a photo of a rose, a type of flower."
         license: of the images, as far as their authors state it.
         home: where its files can be downloaded by hand.
         files: the files below the datasets folder; "..." after one stands for a folder of them.
-        read: lists its images.
         prompt: stands for a class in a prompt; ``{}`` is its name.
         downloadable: whether torchvision can still fetch it.
-        domains: valid names for ``data.domain`` and ``data.test_domains``; the first is the
-            default.
+        domains: of ``data.domain`` and ``data.test_domains``; the first is the default.
         styled: whether ``data.style`` names its domain too.
         complete: whether it is on disk, for layouts with variants; default: all ``files`` exist.
     """
@@ -74,14 +70,16 @@ class NamedDataset:
         """Whether all its files are there; opens none."""
         if self.complete is not None:
             return self.complete(root)
-        return all(
-            ((root / file).parent if file.endswith(" ...") else root / file).exists()
-            for file in self.files
-        )
+        paths = ((root / file).parent if "..." in file else root / file for file in self.files)
+        return all(path.exists() for path in paths)
 
     def by_hand(self, root: Path) -> str:
         """Where its files can be downloaded and where each goes."""
         return f"from {self.home}: {', '.join(str(root / file) for file in self.files)}"
+
+
+def _below(folder: str, *files: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{file}" for file in files)
 
 
 def _several_domains(reader: DomainFolders, home: str) -> NamedDataset:
@@ -117,16 +115,8 @@ CATALOG: dict[str, NamedDataset] = {
         "flower",
         RESEARCH,
         "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
-        (
-            "flowers-102/jpg/image_00001.jpg ...",
-            "flowers-102/imagelabels.mat",
-            "flowers-102/setid.mat",
-        ),
-        ImageFiles(
-            "Flowers102",
-            lambda data: [names.FLOWERS.get(name, name) for name in data.classes],
-            train=("train", "val"),
-        ),
+        _below("flowers-102", "jpg/image_00001.jpg ...", "imagelabels.mat", "setid.mat"),
+        ImageFiles("Flowers102", lambda name: names.FLOWERS.get(name, name), ("train", "val")),
     ),
     "cars": NamedDataset(
         "Stanford Cars",
@@ -135,14 +125,15 @@ CATALOG: dict[str, NamedDataset] = {
         "not stated (non-commercial research)",
         "a mirror, since the original https://ai.stanford.edu/~jkrause/cars/car_dataset.html "
         "is gone",
-        (
-            "stanford_cars/cars_train/00001.jpg ...",
-            "stanford_cars/cars_test/00001.jpg ...",
-            "stanford_cars/devkit/cars_meta.mat",
-            "stanford_cars/devkit/cars_train_annos.mat",
-            "stanford_cars/cars_test_annos_withlabels.mat",
+        _below(
+            "stanford_cars",
+            "cars_train/00001.jpg ...",
+            "cars_test/00001.jpg ...",
+            "devkit/cars_meta.mat",
+            "devkit/cars_train_annos.mat",
+            "cars_test_annos_withlabels.mat",
         ),
-        ImageFiles("StanfordCars", lambda data: [str(name) for name in data.classes]),
+        ImageFiles("StanfordCars", str),
         downloadable=False,
     ),
     "food": NamedDataset(
@@ -151,12 +142,8 @@ CATALOG: dict[str, NamedDataset] = {
         "food",
         RESEARCH,
         "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
-        (
-            "food-101/images/apple_pie/134.jpg ...",
-            "food-101/meta/train.json",
-            "food-101/meta/test.json",
-        ),
-        ImageFiles("Food101", lambda data: [readable_name(folder) for folder in data.classes]),
+        _below("food-101", "images/apple_pie/134.jpg ...", "meta/train.json", "meta/test.json"),
+        ImageFiles("Food101", readable_name),
     ),
     "stl10": NamedDataset(
         "STL-10",
@@ -210,7 +197,8 @@ CATALOG: dict[str, NamedDataset] = {
             "Caltech101",
             "caltech101/101_ObjectCategories",
             names.CALTECH101,
-            left_out=frozenset({"BACKGROUND_Google"}),
+            None,
+            ("BACKGROUND_Google",),
         ),
     ),
     "cifar10": NamedDataset(
@@ -219,9 +207,9 @@ CATALOG: dict[str, NamedDataset] = {
         None,
         RESEARCH,
         "https://www.cs.toronto.edu/~kriz/cifar.html",
-        tuple(
-            f"cifar-10-batches-py/{part}"
-            for part in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+        (
+            *(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)),
+            *_below("cifar-10-batches-py", "test_batch", "batches.meta"),
         ),
         ImageArrays("CIFAR10", names.CIFAR10, ({"train": True}, {"train": False}), "targets"),
     ),
@@ -253,11 +241,7 @@ def root_of(settings: DataSettings) -> Path:
 
 
 def missing_dataset(settings: DataSettings, reachable: bool) -> str | None:
-    """What a person must place by hand before the dataset can be opened; opens nothing itself.
-
-    Raises:
-        ConfigError: no such dataset.
-    """
+    """What a person must place by hand before the dataset can be opened; opens nothing itself."""
     assert settings.dataset is not None
     row = dataset(settings.dataset)
     root = root_of(settings)
@@ -277,20 +261,20 @@ def open_dataset(settings: DataSettings) -> Source:
     name = settings.dataset
     assert name is not None
     row = dataset(name)
-    root = root_of(settings)
     if not row.styled:
         refuse_style(settings)
     if not row.domains:
         refuse_domains(settings, row.title)
     try:
-        listing = _read(row, settings, root)
+        listing = _read(row, settings)
     except ImportError as error:
         remedy = "pip install 'clip2edge[build]'"
         raise MissingExtraError(f"dataset {name!r} needs {error.name}", remedy=remedy) from error
     category = settings.category or row.category
+    classes = tuple(ClassInfo(text, row.prompt.format(text), category) for text in listing.names)
     return Source(
         name,
-        tuple(ClassInfo(text, row.prompt.format(text), category) for text in listing.names),
+        classes,
         listing.train,
         listing.test,
         lambda: {name: listing.identity()},
@@ -302,11 +286,7 @@ def open_dataset(settings: DataSettings) -> Source:
 
 
 def refuse_style(settings: DataSettings) -> None:
-    """Rejects ``data.style`` for a source without styles.
-
-    Raises:
-        ConfigError: it is given.
-    """
+    """Raises ConfigError where ``data.style`` is given for a source without styles."""
     if settings.style is not None:
         raise ConfigError(
             f"styles exist only in {', '.join(n for n, row in CATALOG.items() if row.styled)}",
@@ -316,11 +296,7 @@ def refuse_style(settings: DataSettings) -> None:
 
 
 def refuse_domains(settings: DataSettings, of: str) -> None:
-    """Rejects domain settings for single-domain data.
-
-    Raises:
-        ConfigError: ``data.domain`` or ``data.test_domains`` is given.
-    """
+    """Raises ConfigError where domains are given for a source with a single one."""
     given = [f"data.{name}" for name in ("domain", "test_domains") if getattr(settings, name)]
     if given:
         several = ", ".join(name for name, row in CATALOG.items() if row.domains)
@@ -332,8 +308,9 @@ def refuse_domains(settings: DataSettings, of: str) -> None:
         )
 
 
-def _read(row: NamedDataset, settings: DataSettings, root: Path) -> Listing:
+def _read(row: NamedDataset, settings: DataSettings) -> Listing:
     """Reads from disk, else downloads; any failure of files or servers is one DownloadError."""
+    root = root_of(settings)
     attempts = [False, True] if row.downloadable and not settings.offline else [False]
     for download in attempts:
         try:
@@ -348,8 +325,7 @@ def _read(row: NamedDataset, settings: DataSettings, root: Path) -> Listing:
         f"{row.title} can be neither read nor downloaded",
         got=reason,
         expected=f"by hand, {row.by_hand(root)}",
-        remedy="without a network: compress build --dataset petals, or your own images with "
-        "--data DIR",
+        remedy="without a network: compress build --dataset petals, or --data DIR",
     )
 
 

@@ -28,10 +28,8 @@ class DomainFolders:
     """A reader of class folders inside domain folders.
 
     Attributes:
-        title: for error messages.
         bases: folders below the root that may hold the domain folders, the usual one first.
-        domains: domain -> possible names of its folder, the usual one first; the first domain is
-            the default.
+        domains: domain -> possible names of its folder, the usual one first.
         names: folder -> class name; every domain must have exactly these folders.
     """
 
@@ -50,27 +48,20 @@ class DomainFolders:
         }
         train, test = (whole[own].subset(rows) for rows in hold_out(whole[own], folders, HELD_OUT))
         further = {domain: whole[domain] for domain in others}
-        note = (
-            f"no official split: {HELD_OUT:.0%} of every class of {own} is held out for "
-            "testing (seed 0)"
-        )
-        return Listing(
-            tuple(self.names[folder] for folder in folders),
-            train,
-            test,
-            lambda: digest_files(train, test, *further.values()),
-            (note,),
-            own,
-            further,
-        )
+        names = tuple(self.names[folder] for folder in folders)
+        held_out = f"{HELD_OUT:.0%} of every class of {own} is held out"
+        notes = (f"no official split: {held_out} for testing (seed 0)",)
+
+        def identity() -> str:
+            return digest_files(train, test, *further.values())
+
+        return Listing(names, train, test, identity, notes, own, further)
 
     @property
     def files(self) -> tuple[str, ...]:
         """An image of every domain, where it usually lies."""
-        example = min(self.names)
-        return tuple(
-            f"{self.bases[0]}/{folders[0]}/{example}/*.jpg ..." for folders in self.domains.values()
-        )
+        usual = (folders[0] for folders in self.domains.values())
+        return tuple(f"{self.bases[0]}/{name}/{min(self.names)}/*.jpg ..." for name in usual)
 
     def on_disk(self, root: Path) -> bool:
         """Whether every domain's folder is there, by any of its names; nothing is opened."""
@@ -96,12 +87,7 @@ class DomainFolders:
 PACS = DomainFolders(
     "PACS",
     ("PACS", "PACS/kfold", "kfold"),  # the archive unpacks to kfold/
-    {
-        "photo": ("photo",),
-        "art_painting": ("art_painting",),
-        "cartoon": ("cartoon",),
-        "sketch": ("sketch",),
-    },
+    {domain: (domain,) for domain in ("photo", "art_painting", "cartoon", "sketch")},
     names.PACS,
 )
 VLCS = DomainFolders(

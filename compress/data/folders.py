@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,8 +36,8 @@ def open_folder(settings: DataSettings) -> Source:
     """A source over ``settings.path``.
 
     Raises:
-        DataError: not a folder, no class folders, a single class, an empty class, classes that
-            differ between train and test, a folder that loops through symbolic links.
+        DataError: not a folder of at least two classes with images each, the same in train and test
+            without loops of symbolic links.
     """
     assert settings.path is not None
     root, notes = _descend(_checked(settings.path.expanduser()))
@@ -61,8 +61,10 @@ def open_folder(settings: DataSettings) -> Source:
         if train_root and settings.shots:
             _same_classes(train_files, test_files, test_root)
         names = sorted(train_files if settings.shots else {*test_files, *train_files})
-        train = split_files(root, train_files, names, settings.max_pixels)
-        test = split_files(root, test_files, names, settings.max_pixels)
+        train, test = (
+            split_files(root, files, names, settings.max_pixels)
+            for files in (train_files, test_files)
+        )
         unused = [name for name in TEST_NAMES if name in inside and inside[name] != test_root]
         if unused:
             notes.append(f"{', '.join(unused)}/ is not used: {test_root.name}/ is the test split")
@@ -91,31 +93,25 @@ def class_files(base: Path) -> dict[str, tuple[Path, ...]]:
     """The files of every class folder below ``base``, sorted by path.
 
     Raises:
-        DataError: no class folder, a single one, or an empty one.
+        DataError: fewer than two class folders, or an empty one.
     """
     folders = _class_dirs(base)
     if not folders:
-        loose = sum(1 for _ in _visible(base))
+        loose = len(_visible(base))
         raise DataError(
             f"{base} has no class folders",
             got=f"{loose} files beside each other" if loose else "an empty folder",
             expected="one folder of images a class, or train/ and test/ with those",
         )
     if len(folders) == 1:
-        raise DataError(
-            f"{base} has a single class, there is nothing to tell apart",
-            got=folders[0].name,
-            expected="at least 2 folders",
-        )
+        what = f"{base} has a single class, there is nothing to tell apart"
+        raise DataError(what, got=folders[0].name, expected="at least 2 folders")
     listed = {folder.name: tuple(walk(folder)) for folder in folders}
     empty = [name for name, files in listed.items() if not files]
     if empty:
-        raise DataError(
-            f"{base} has empty classes",
-            got=", ".join(empty[:8]) + (", ..." if len(empty) > 8 else ""),
-            expected="images in every class folder",
-            remedy="add images or remove the folder",
-        )
+        got = ", ".join(empty[:8]) + (", ..." if len(empty) > 8 else "")
+        remedy = "add images or remove the folder"
+        raise DataError(f"{base} has empty classes", got=got, remedy=remedy)
     return listed
 
 
@@ -137,13 +133,11 @@ def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Itera
                 yield Path(entry.path)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise DataError(
-                f"{folder} is part of a loop of symbolic links", remedy="remove the link"
-            ) from error
-        reason = error.strerror or error
-        raise DataError(
-            f"{folder} cannot be read", got=reason, remedy="check its permissions"
-        ) from error
+            what = f"{folder} is part of a loop of symbolic links"
+            raise DataError(what, remedy="remove the link") from error
+        got = error.strerror or error
+        remedy = "check its permissions"
+        raise DataError(f"{folder} cannot be read", got=got, remedy=remedy) from error
 
 
 def split_files(base: Path, files: ClassFiles, names: Iterable[str], max_pixels: int) -> Split:
@@ -165,11 +159,11 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def fingerprint_files(base: Path, workers: int = 2) -> str:
+def fingerprint_files(base: Path) -> str:
     """SHA-256 over the relative name and content of every visible file below a folder."""
     paths = list(walk(base))
     total = hashlib.sha256()
-    with ThreadPoolExecutor(workers) as threads:
+    with ThreadPoolExecutor(2) as threads:
         for start in range(0, len(paths), 4096):  # a task a file: keeps their number small
             part = paths[start : start + 4096]
             for path, digest in zip(part, threads.map(_digest, part), strict=True):
@@ -189,18 +183,16 @@ def _digest(path: Path) -> bytes:
 def _checked(path: Path) -> Path:
     if path.is_dir():
         return path
-    if path.is_file():
+    if not path.is_file():
+        beside = [entry.name for entry in _class_dirs(path.parent)] if path.parent.is_dir() else []
+        what = f"{path} does not exist"
+        remedy = f"in {path.parent}: {nearest(path.name, beside) if beside else 'no folders'}"
+    elif path.suffix.lower() in ARCHIVES:
+        what = f"{path} is an archive"
+        remedy = f"unpack it first (unzip {path.name} -d DIR), then --data DIR"
+    else:
         what = f"{path} is a file"
         remedy = "give the folder around it"
-        if path.suffix.lower() in ARCHIVES:
-            what = f"{path} is an archive"
-            remedy = f"unpack it first (unzip {path.name} -d DIR), then --data DIR"
-    else:
-        what = f"{path} does not exist"
-        remedy = f"{path.parent} has no folders"
-        beside = [entry.name for entry in _class_dirs(path.parent)] if path.parent.is_dir() else []
-        if beside:
-            remedy = f"in {path.parent}: {nearest(path.name, beside)}"
     raise DataError(what, expected="a folder of images", remedy=remedy)
 
 
@@ -227,30 +219,22 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _same_classes(train: ClassFiles, test: ClassFiles, test_root: Path) -> None:
-    differences = {
-        "is missing": set(train) - set(test),
-        "is unknown to train/": set(test) - set(train),
-    }
-    for what, names in differences.items():
-        if names:
-            raise DataError(
-                f"a class in {test_root} {what}",
-                got=", ".join(sorted(names)[:8]),
-                expected="the same class folders in train and test",
-                remedy="check the spelling and the case",
-            )
+    missing = sorted(set(train) - set(test))
+    names = missing or sorted(set(test) - set(train))
+    if names:
+        raise DataError(
+            f"a class in {test_root} is {'missing' if missing else 'unknown to train/'}",
+            got=", ".join(names[:8]),
+            remedy="train and test need the same class folders: check the spelling and the case",
+        )
 
 
-def _class_infos(folders: Iterable[str], category: str | None, root: Path) -> tuple[ClassInfo, ...]:
-    names: dict[str, str] = {}
+def _class_infos(folders: Sequence[str], category: str | None, root: Path) -> tuple[ClassInfo, ...]:
+    seen: dict[str, str] = {}
     for folder in folders:
         name = readable_name(folder)
-        if name.casefold() in names:
-            raise DataError(
-                f"two folders of {root} give the same class name {name!r}",
-                got=f"{names[name.casefold()]}, {folder}",
-                remedy="rename or merge them",
-            )
-        names[name.casefold()] = folder
-    readable = (readable_name(folder) for folder in names.values())
-    return tuple(ClassInfo(name, name, category) for name in readable)
+        other = seen.setdefault(name.casefold(), folder)
+        if other != folder:
+            what = f"two folders of {root} give the same class name {name!r}"
+            raise DataError(what, got=f"{other}, {folder}", remedy="rename or merge them")
+    return tuple(ClassInfo(name, name, category) for name in map(readable_name, folders))

@@ -19,15 +19,12 @@ from compress.data.folders import class_files, readable_name, split_files
 from compress.data.shots import hold_out
 from compress.data.split import Split
 from compress.engine.config import DataSettings
-from compress.engine.errors import ConfigError, nearest
+from compress.engine.errors import ConfigError, require_known
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Class names by class number, both splits and the digest of their content.
-
-    ``domain`` and ``others`` are those of ``split.Source``.
-    """
+    """Class names by class number, both splits and their digest; the rest as in ``Source``."""
 
     names: tuple[str, ...]
     train: Split
@@ -47,26 +44,25 @@ class ImageFiles:
 
     Attributes:
         kind: the class in ``torchvision.datasets``; it must take ``split`` and ``loader``.
-        names: class names of the opened dataset.
+        name: torchvision's name of a class -> ours.
         train: the official splits that k shots are drawn from.
     """
 
     kind: str
-    names: Callable[[Any], Sequence[str]]
+    name: Callable[[str], str]
     train: tuple[str, ...] = ("train",)
 
     def __call__(self, settings: DataSettings, root: Path, download: bool) -> Listing:
-        opened = {name: self._open(root, name, download) for name in (*self.train, "test")}
-        train = _listed(root, [opened[name] for name in self.train], settings.max_pixels)
-        test = _listed(root, [opened["test"]], settings.max_pixels)
-        return Listing(
-            tuple(self.names(opened["test"])), train, test, lambda: digest_files(train, test)
-        )
-
-    def _open(self, root: Path, split: str, download: bool) -> Any:
         from torchvision import datasets
 
-        return getattr(datasets, self.kind)(root, split=split, download=download, loader=Path)
+        kind = getattr(datasets, self.kind)  # loader=Path: nothing is decoded
+        *opened, test_data = (
+            kind(root, split=name, download=download, loader=Path) for name in (*self.train, "test")
+        )
+        train = _listed(root, opened, settings.max_pixels)
+        test = _listed(root, [test_data], settings.max_pixels)
+        names = tuple(self.name(name) for name in test_data.classes)
+        return Listing(names, train, test, lambda: digest_files(train, test))
 
 
 @dataclass(frozen=True)
@@ -89,17 +85,17 @@ class ImageArrays:
         from torchvision import datasets
 
         kind = getattr(datasets, self.kind)
-        train_data, test_data = (kind(root, download=download, **which) for which in self.splits)
-        train = self._split("train", train_data, settings)
-        test = self._split("test", test_data, settings)
-        return Listing(
-            self.names, train, test, lambda: digest([train, test], train_data.data, test_data.data)
-        )
+        opened = [kind(root, download=download, **which) for which in self.splits]
 
-    def _split(self, name: str, data: Any, settings: DataSettings) -> Split:
-        labels = np.asarray(getattr(data, self.labels)).astype(np.int64)
-        keys = tuple(f"{name}/{index:06d}" for index in range(len(labels)))
-        return Split(labels, keys, lambda index: data[index][0], settings.max_pixels)
+        def split(name: str, data: Any) -> Split:
+            labels = np.asarray(getattr(data, self.labels)).astype(np.int64)
+            keys = tuple(f"{name}/{index:06d}" for index in range(len(labels)))
+            return Split(labels, keys, lambda index: data[index][0], settings.max_pixels)
+
+        train = split("train", opened[0])
+        test = split("test", opened[1])
+        arrays = [data.data for data in opened]
+        return Listing(self.names, train, test, lambda: digest([train, test], *arrays))
 
 
 @dataclass(frozen=True)
@@ -110,8 +106,7 @@ class ClassFolders:
         kind: the class in ``torchvision.datasets`` that downloads it.
         base: the folder below the root that holds the class folders (or the folders of ``splits``).
         names: folder -> class name, where it is not the folder with spaces for underscores.
-        splits: the train and test folders below ``base``; None if there is no official split (20 %
-            of every class is held out with seed 0).
+        splits: the train and test folders below ``base``; None: 20 % of every class is held out.
         left_out: folders that are not classes.
     """
 
@@ -119,7 +114,7 @@ class ClassFolders:
     base: str
     names: Mapping[str, str]
     splits: tuple[str, str] | None = None
-    left_out: frozenset[str] = frozenset()
+    left_out: tuple[str, ...] = ()
 
     def __call__(self, settings: DataSettings, root: Path, download: bool) -> Listing:
         base = root / self.base
@@ -127,6 +122,7 @@ class ClassFolders:
             from torchvision import datasets
 
             getattr(datasets, self.kind)(root, download=True)
+        notes: tuple[str, ...] = ()
         if self.splits:
             train_files, test_files = (class_files(base / name) for name in self.splits)
             folders = sorted(train_files)
@@ -134,21 +130,16 @@ class ClassFolders:
             test = split_files(root, test_files, folders, settings.max_pixels)
         else:
             files = class_files(base)
-            folders = sorted(set(files) - self.left_out)
-            everything = split_files(root, files, folders, settings.max_pixels)
-            train, test = (everything.subset(rows) for rows in hold_out(everything, folders, 0.2))
+            folders = sorted(set(files) - set(self.left_out))
+            whole = split_files(root, files, folders, settings.max_pixels)
+            train, test = (whole.subset(rows) for rows in hold_out(whole, folders, 0.2))
+            notes = ("no official split: 20 % of every class is held out for testing (seed 0)",)
         names = tuple(self.names.get(folder, readable_name(folder)) for folder in folders)
-        note = "no official split: 20 % of every class is held out for testing (seed 0)"
-        notes = () if self.splits else (note,)
         return Listing(names, train, test, lambda: digest_files(train, test), notes)
 
 
 def read_petals(settings: DataSettings, root: Path, download: bool) -> Listing:
-    """The embedded world: every image is drawn when it is read. Its domains are the styles.
-
-    Raises:
-        ConfigError: an unknown style, or a domain that contradicts it.
-    """
+    """The embedded world: every image is drawn when it is read. Its domains are the styles."""
     from compress.petals.attributes import STYLES
     from compress.petals.world import SPECIES, SPLITS, render_species
 
@@ -159,23 +150,19 @@ def read_petals(settings: DataSettings, root: Path, download: bool) -> Listing:
             remedy="give data.domain alone",
         )
     style = settings.style or settings.domain or STYLES[0]
-    if style not in STYLES:
-        raise ConfigError("unknown style of petals", got=repr(style), remedy=nearest(style, STYLES))
+    require_known(style, STYLES, "unknown style of petals")
     names = tuple(species.name for species in SPECIES)
 
     def split(name: str, style: str) -> Split:
         each = SPLITS[name]
         labels = np.repeat(np.arange(len(names)), each)
-        keys = tuple(
-            f"{name}/{style}/{label:02d}/{index:03d}"
-            for label in range(len(names))
-            for index in range(each)
+        keys = tuple(f"{name}/{style}/{i // each:02d}/{i % each:03d}" for i in range(len(labels)))
+        return Split(
+            labels,
+            keys,
+            lambda i: render_species([i // each], name, [i % each], style)[0],
+            settings.max_pixels,
         )
-
-        def draw(index: int) -> np.ndarray:
-            return render_species([index // each], name, [index % each], style)[0]
-
-        return Split(labels, keys, draw, settings.max_pixels)
 
     # a style's official test split, not all of it: the teacher's own quality gates use the same
     further = further_domains(settings, style, STYLES, "petals")
@@ -195,34 +182,20 @@ def read_petals(settings: DataSettings, root: Path, download: bool) -> Listing:
 
 
 def own_domain(settings: DataSettings, known: Sequence[str], of: str) -> str:
-    """The domain of the shots and the test split: ``data.domain``, or the first.
-
-    Raises:
-        ConfigError: no such domain (names the nearest one).
-    """
-    if settings.domain is not None:
-        _must_be_known([settings.domain], known, of)
-    return settings.domain or known[0]
+    """The domain of the shots and the test split: ``data.domain``, or the first."""
+    own = known[0] if settings.domain is None else settings.domain
+    require_known(own, known, f"unknown domain of {of}")
+    return own
 
 
 def further_domains(
     settings: DataSettings, own: str, known: Sequence[str], of: str
 ) -> tuple[str, ...]:
-    """The domains of ``data.test_domains`` other than the own one.
-
-    Raises:
-        ConfigError: no such domain (names the nearest one).
-    """
+    """The domains of ``data.test_domains`` other than the own one."""
     given = settings.test_domains
-    _must_be_known([name for name in given if name != "all"], known, of)
-    return tuple(name for name in known if name != own and ("all" in given or name in given))
-
-
-def _must_be_known(given: Sequence[str], known: Sequence[str], of: str) -> None:
     for name in given:
-        if name not in known:
-            remedy = nearest(name, known)
-            raise ConfigError(f"unknown domain of {of}", got=repr(name), remedy=remedy)
+        require_known(name, [*known, "all"], f"unknown domain of {of}")
+    return tuple(name for name in known if name != own and ("all" in given or name in given))
 
 
 def digest(splits: Sequence[Split], *arrays: np.ndarray) -> str:
@@ -244,7 +217,6 @@ def digest_files(*splits: Split) -> str:
 
 
 def _listed(root: Path, opened: Sequence[Any], max_pixels: int) -> Split:
-    # loader=Path: nothing is decoded
     items = [data[index] for data in opened for index in range(len(data))]
     paths = [Path(path) for path, _ in items]
     keys = tuple(path.relative_to(root).as_posix() for path in paths)

@@ -1,9 +1,8 @@
-"""A .npy file written row by row in constant memory, without knowing how many there will be."""
+"""A uint8 .npy file written row by row in constant memory, of any number of rows."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -15,11 +14,8 @@ class RowWriter:
     kills the process.
     """
 
-    def __init__(
-        self, path: Path, row_shape: tuple[int, ...], dtype: type[np.generic] = np.uint8
-    ) -> None:
+    def __init__(self, path: Path, row_shape: tuple[int, ...]) -> None:
         self._row_shape = row_shape
-        self._dtype = np.dtype(dtype)
         self.rows = 0
         self._file = path.open("w+b")
         self._write_header()
@@ -27,31 +23,21 @@ class RowWriter:
 
     def append(self, row: np.ndarray) -> None:
         """Writes one row; its shape and type must be the file's."""
-        if row.shape != self._row_shape or row.dtype != self._dtype:
-            raise ValueError(
-                f"row is {row.dtype} {row.shape}, the file holds {self._dtype} {self._row_shape}"
-            )
+        if row.shape != self._row_shape or row.dtype != np.uint8:
+            raise ValueError(f"row is {row.dtype} {row.shape}, not uint8 {self._row_shape}")
         self._file.write(np.ascontiguousarray(row).tobytes())
         self.rows += 1
 
     def _write_header(self) -> None:
-        header = {
-            "descr": np.lib.format.dtype_to_descr(self._dtype),
-            "fortran_order": False,
-            "shape": (self.rows, *self._row_shape),
-        }
+        shape = (self.rows, *self._row_shape)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         # padded so that the first axis may grow in place
         np.lib.format.write_array_header_1_0(self._file, header)
 
     def __enter__(self) -> RowWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._file:
             if kind is None:
                 self._file.seek(0)

@@ -45,8 +45,7 @@ def draw_shots(
         read: reads the images at indices; the next one in the class's order replaces each None.
 
     Raises:
-        DataError: a class has fewer readable images than shots, or none. Counted before anything is
-            read, where possible.
+        DataError: too few readable images; counted before anything is read, where possible.
     """
     orders = class_orders(split, names, seed, "shots")
     least = 1 if shots == "all" else shots
@@ -68,42 +67,34 @@ def draw_shots(
 
 
 def _too_few(name: str, got: str, shots: int, orders: list[np.ndarray]) -> DataError:
+    what = f"class {name!r} has too few images for {shots} shot{'' if shots == 1 else 's'}"
     most = min(len(order) for order in orders)
-    return DataError(
-        f"class {name!r} has too few images for {shots} shot{'' if shots == 1 else 's'}",
-        got=got,
-        expected=f"at least {shots}",
-        remedy=f"add images or lower --shots (the smallest class has {most})",
-    )
+    remedy = f"add images or lower --shots (the smallest class has {most})"
+    return DataError(what, got=got, expected=f"at least {shots}", remedy=remedy)
 
 
-def hold_out(
-    split: Split, names: Sequence[str], fraction: float, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Train and test indices; each side gets at least one image of every class.
+def hold_out(split: Split, names: Sequence[str], fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Train and test indices (seed 0); each side gets at least one image of every class.
 
     Raises:
         DataError: a class with a single image cannot be on both sides.
     """
     train = []
     test = []
-    for name, order in zip(names, class_orders(split, names, seed, "hold-out"), strict=True):
+    for name, order in zip(names, class_orders(split, names, 0, "hold-out"), strict=True):
         if len(order) < 2:
-            raise DataError(
-                f"class {name!r} has too few images to be split into train and test",
-                got=len(order),
-                expected="at least 2",
-                remedy="add images or give train/ and test/ folders",
-            )
+            what = f"class {name!r} has too few images to be split into train and test"
+            remedy = "add images or give train/ and test/ folders"
+            raise DataError(what, got=len(order), expected="at least 2", remedy=remedy)
         count = min(max(1, round(fraction * len(order))), len(order) - 1)
         test.append(order[:count])
         train.append(order[count:])
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))
 
 
-def stratified_part(split: Split, names: Sequence[str], limit: int, seed: int = 0) -> np.ndarray:
-    """Indices of ``limit`` images, each class in its share; the parts of one seed are nested."""
-    orders = [order for order in class_orders(split, names, seed, "part") if len(order)]
+def stratified_part(split: Split, names: Sequence[str], limit: int) -> np.ndarray:
+    """Indices of ``limit`` images, each class in its share; the parts are nested."""
+    orders = [order for order in class_orders(split, names, 0, "part") if len(order)]
     if not orders:
         return np.zeros(0, np.int64)
     ranks = np.concatenate([(np.arange(len(order)) + 0.5) / len(order) for order in orders])

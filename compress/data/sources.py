@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 
 from compress.data.catalog import missing_dataset, open_dataset, refuse_domains, refuse_style
@@ -10,6 +9,12 @@ from compress.data.folders import open_folder
 from compress.data.split import ClassInfo, Source, nothing
 from compress.engine.config import DataSettings, Settings
 from compress.engine.errors import DataError
+from compress.engine.store import sha256_text
+
+ONLY_NAMES = (
+    "only class names were given: no real image is used, and accuracy on real images "
+    "is not measured"
+)
 
 
 def open_source(settings: DataSettings) -> Source:
@@ -36,34 +41,22 @@ def open_names(settings: DataSettings) -> Source:
     """
     names = tuple(" ".join(name.split()) for name in settings.classes or ())
     if not all(names):
-        raise DataError(
-            "a class name is empty", got=list(names), remedy="check the commas of --classes"
-        )
+        remedy = "check the commas of --classes"
+        raise DataError("a class name is empty", got=list(names), remedy=remedy)
     counts = Counter(name.casefold() for name in names)
     repeated = sorted(name for name, count in counts.items() if count > 1)
     if repeated:
-        raise DataError(
-            "a class name is repeated", got=", ".join(repeated), expected="different names"
-        )
+        raise DataError("a class name is repeated", got=", ".join(repeated))
     if len(names) < 2:
-        raise DataError(
-            "there is nothing to tell apart",
-            got=f"{len(names)} class",
-            expected="at least 2 class names",
-        )
+        got = f"{len(names)} class"
+        raise DataError("there is nothing to tell apart", got=got, expected="at least 2 names")
     classes = tuple(ClassInfo(name, name, settings.category) for name in names)
-    identity = {"classes": hashlib.sha256("\n".join(names).encode()).hexdigest()}
-    note = (
-        "only class names were given: no real image is used, and accuracy on real images "
-        "is not measured"
+    identity = {"classes": sha256_text("\n".join(names))}
+    return Source(
+        "class names", classes, nothing(), nothing(), lambda: identity, notes=(ONLY_NAMES,)
     )
-    return Source("class names", classes, nothing(), nothing(), lambda: identity, notes=(note,))
 
 
 def missing(settings: Settings, online: bool) -> str | None:
-    """What a person must place by hand before the source can be opened; None if nothing.
-
-    Raises:
-        ConfigError: an unknown dataset.
-    """
+    """What a person must place by hand before the source can be opened; None if nothing."""
     return missing_dataset(settings.data, online) if settings.data.dataset is not None else None

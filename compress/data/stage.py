@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     source = open_source(data)
     domains = {f"{TEST}_{domain}": split for domain, split in source.others.items()}
     tests = {TEST: source.test, **domains}
-    if data.test_limit is not None:
-        tests = {
-            name: split.subset(stratified_part(split, source.names, data.test_limit))
-            if data.test_limit < len(split)
-            else split
-            for name, split in tests.items()
-        }
+    for name, split in tests.items():
+        if data.test_limit is not None and data.test_limit < len(split):
+            tests[name] = split.subset(stratified_part(split, source.names, data.test_limit))
     skipped: list[dict[str, str]] = []
     with ThreadPoolExecutor(ctx.host.workers) as threads:
         read = _ImageReader(source.train, shot_geometry(image), threads, skipped)
@@ -63,11 +60,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     artifact = DataArtifact(ctx.folder)
     artifact.write_classes(source.classes)
     artifact.write_skipped(skipped)
-    notes = list(source.notes)
-    if skipped:
-        notes.append(
-            f"{len(skipped)} images could not be read and were skipped; skipped.json says why"
-        )
+    why = f"{len(skipped)} images could not be read and were skipped; skipped.json says why"
+    notes = [*source.notes, *([why] if skipped else [])]
     for note in notes:
         ctx.progress.note(note)
     return {
@@ -86,35 +80,28 @@ def run(ctx: StageContext) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
 class _ImageReader:
     """Decodes images of a split on threads, in order; unreadable ones are None and listed."""
 
-    def __init__(
-        self,
-        split: Split,
-        spec: Geometry,
-        threads: ThreadPoolExecutor,
-        skipped: list[dict[str, str]],
-    ) -> None:
-        self._split = split
-        self._spec = spec
-        self._threads = threads
-        self._skipped = skipped
+    split: Split
+    spec: Geometry
+    threads: ThreadPoolExecutor
+    skipped: list[dict[str, str]]
 
     def __call__(self, indices: Sequence[int]) -> list[np.ndarray | None]:
         """Pixels uint8 (edge, edge, 3) of each image."""
-        out: list[np.ndarray | None] = []
-        for index, result in zip(indices, self._threads.map(self._read, indices), strict=True):
+        results = list(self.threads.map(self._read, indices))
+        for index, result in zip(indices, results, strict=True):
             if isinstance(result, str):
-                self._skipped.append({"key": self._split.keys[index], "reason": result})
-            out.append(None if isinstance(result, str) else result)
-        return out
+                self.skipped.append({"key": self.split.keys[index], "reason": result})
+        return [None if isinstance(result, str) else result for result in results]
 
     def _read(self, index: int) -> np.ndarray | str:
         try:
-            return geometry(self._split.image(index), self._spec)
+            return geometry(self.split.image(index), self.spec)
         except ImageError as error:
-            where = self._split.load(index)
+            where = self.split.load(index)
             # the key says it already, and a path differs between machines
             return str(error).replace(str(where), "file") if isinstance(where, Path) else str(error)
 
@@ -160,35 +147,23 @@ def _write_test(
                     kept.append(index)
             task.advance(len(window))
     if len(kept) < (1 - MOST_UNREADABLE) * len(test):
-        raise DataError(
-            f"most of the {what} cannot be read",
-            got=f"{len(kept)} readable of {len(test)}",
-            remedy=f"check that the dataset is complete, e.g. {test.keys[0]}",
-        )
+        got = f"{len(kept)} readable of {len(test)}"
+        remedy = f"check that the dataset is complete, e.g. {test.keys[0]}"
+        raise DataError(f"most of the {what} cannot be read", got=got, remedy=remedy)
     labels = test.labels[kept].tolist()
-    lost = set(test.labels.tolist()) - set(labels)
+    lost = sorted(set(test.labels.tolist()) - set(labels))
     if lost:
-        raise DataError(
-            f"a class has no readable image among the {what}",
-            got=", ".join(source.names[label] for label in sorted(lost)),
-            remedy="replace its images",
-        )
+        got = ", ".join(source.names[label] for label in lost)
+        raise DataError(f"a class has no readable image among the {what}", got=got)
     keys = [test.keys[index] for index in kept]
     artifact.write_rows(name, keys, labels)
     return keys
 
 
 def refuse_leaks(shots: Iterable[str], tests: Iterable[str], name: str) -> None:
-    """Refuses images that are both shots and test images: they would falsify every accuracy.
-
-    Raises:
-        DataError: names the first of them.
-    """
+    """Raises DataError for images that are shots and test images: they falsify every accuracy."""
     both = sorted(set(shots) & set(tests))
     if both:
-        raise DataError(
-            f"{len(both)} images are shots and in {name} too",
-            got=", ".join(both[:4]),
-            expected="no image on both sides",
-            remedy="this is a bug of the dataset's reader: please report it",
-        )
+        what = f"{len(both)} images are shots and in {name} too"
+        remedy = "this is a bug of the dataset's reader: please report it"
+        raise DataError(what, got=", ".join(both[:4]), remedy=remedy)

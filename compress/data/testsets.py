@@ -6,9 +6,8 @@ from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from compress.data.artifact import TEST, DataArtifact, ImageSet
+from compress.data.artifact import TEST, DataArtifact
 from compress.data.sources import open_source
 from compress.data.split import Source, Split
 from compress.engine.stage import StageContext
@@ -30,9 +29,7 @@ class TestSets:
         facts = ctx.inputs["data"].facts
         self._settings = ctx.settings.data
         self.own: str | None = facts.get("domain")
-        self.domains: dict[str, str] = {
-            f"{TEST}_{domain}": domain for domain in sorted(facts.get("domains") or {})
-        }
+        self.domains = {f"{TEST}_{name}": name for name in sorted(facts.get("domains") or {})}
         self.names = (TEST, *self.domains)
         self.images = cache(DataArtifact(ctx.inputs["data"].path).images)
         self.originals = cache(self._open_originals)
@@ -53,24 +50,12 @@ class TestSets:
         """Class numbers (N,) of a test set."""
         return self.images(name).labels
 
-    def _open_originals(self, name: str) -> Originals:
-        own = name == TEST
-        split = self._source.test if own else self._source.others[self.domains[name]]
-        return Originals(split, self.images(name))
+    def _open_originals(self, name: str) -> Split:
+        """The images of a test set as they lie in the source, in the test set's order."""
+        split = self._source.test if name == TEST else self._source.others[self.domains[name]]
+        places = {key: place for place, key in enumerate(split.keys)}
+        return split.subset([places[key] for key in self.images(name).keys])
 
     @cached_property
     def _source(self) -> Source:
         return open_source(self._settings)
-
-
-class Originals:
-    """Test images as they lie in the source, by their row in the test set."""
-
-    def __init__(self, split: Split, images: ImageSet) -> None:
-        self._split = split
-        rows = {key: i for i, key in enumerate(split.keys)}
-        self._rows = [rows[key] for key in images.keys]
-
-    def image(self, row: int) -> Image.Image:
-        """Image ``row``, upright RGB (PIL)."""
-        return self._split.image(self._rows[row])
