@@ -63,11 +63,7 @@ def cached(repository: str) -> bool:
 
 
 def not_available(what: str, error: BaseException, *, place: str) -> DownloadError:
-    """The error for weights that are neither on disk nor reachable.
-
-    Args:
-        place: where to put them by hand.
-    """
+    """The error for weights that are neither here nor reachable; ``place``: where to put them."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return DownloadError(
         f"{what} is neither on this machine nor could it be downloaded",
@@ -83,17 +79,10 @@ def snapshot_revision(file: Path) -> str | None:
 
 
 def fingerprint_path(path: Path) -> str:
-    """SHA-256 over the names and bytes of a file, or of all files below a folder.
-
-    Raises:
-        OSError: the path cannot be read.
-    """
-    if path.is_file():
-        digests = {path.name: sha256_file(path)}
-    else:
-        files = sorted(entry for entry in path.rglob("*") if entry.is_file())
-        digests = {str(file.relative_to(path)): sha256_file(file) for file in files}
-    return sha256_text(canonical(digests))
+    """SHA-256 over the names and bytes of a file, or of all files below a folder."""
+    root = path.parent if path.is_file() else path
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sha256_text(canonical({str(f.relative_to(root)): sha256_file(f) for f in files}))
 
 
 def fingerprint_tensors(state: dict[str, object]) -> str:

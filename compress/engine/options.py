@@ -84,17 +84,13 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
     }
     given = {key: value for key, value in sources.items() if value is not None}
     if len(given) > 1:
-        raise ConfigError(
-            "more than one source of images",
-            got=", ".join(given),
-            expected="one of dataset, data, classes",
-        )
+        got = ", ".join(given)
+        expected = "one of dataset, data, classes"
+        raise ConfigError("more than one source of images", got=got, expected=expected)
     data: Layer = {"dataset": None, **given} if given else {}
     shots = options.get("shots")
-    if shots is not None:
-        data["shots"] = shots
-    elif classes is not None:
-        data["shots"] = 0
+    if shots is not None or classes is not None:
+        data["shots"] = shots or 0
     if options.get("offline"):
         data["offline"] = True
     flags: Layer = {"data": data}
@@ -103,9 +99,8 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
     if (generator := options.get("generator")) is not None:
         flags["generate"] = {"generator": generator}
     if (student := options.get("student")) is not None:
-        flags["distill"] = {"student": student}
-        if not student.startswith("petal_cnn"):
-            flags["distill"]["init"] = "timm"
+        init = {} if student.startswith("petal_cnn") else {"init": "timm"}
+        flags["distill"] = {"student": student, **init}
     if (seed := options.get("seed")) is not None:
         flags["seed"] = seed
     if limits:

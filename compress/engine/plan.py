@@ -10,7 +10,7 @@ from pathlib import Path
 from compress.engine.config import Settings
 from compress.engine.errors import require_known
 from compress.engine.stage import Stage, identity, key_of
-from compress.engine.store import PARTIAL, Artifact, Store
+from compress.engine.store import PARTIAL, Artifact, Identity, Store
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,7 @@ class Step:
 
 
 def up_to(stages: Sequence[Stage], until: str | None) -> Sequence[Stage]:
-    """The stages up to and including ``until``; None: all of them.
-
-    Raises:
-        ConfigError: no stage has that name.
-    """
+    """The stages up to and including ``until``, or all; ConfigError if none has that name."""
     if until is None:
         return stages
     names = [stage.name for stage in stages]
@@ -39,11 +35,7 @@ def up_to(stages: Sequence[Stage], until: str | None) -> Sequence[Stage]:
 def plan(
     stages: Sequence[Stage], settings: Settings, work: Path, until: str | None = None
 ) -> list[Step]:
-    """What a build with these settings would do.
-
-    Raises:
-        ConfigError: no stage is named ``until``.
-    """
+    """What a build with these settings would do."""
     store = Store.of(work)
     steps: list[Step] = []
     inputs: dict[str, Artifact] = {}
@@ -55,42 +47,35 @@ def plan(
             continue
         made_from = identity(stage, settings, inputs)
         key = key_of(made_from)
-        artifact = store.get(stage.name, key)
-        if artifact:
+        if artifact := store.get(stage.name, key):
             inputs[stage.name] = artifact
             why = "finished with the same settings and inputs"
             steps.append(Step(stage.name, "keep", key, (why,)))
             continue
-        resumes = (store.part(stage.name, key) / PARTIAL).exists()
-        differences = tuple(_differences(store, stage.name, made_from))
-        steps.append(Step(stage.name, "resume" if resumes else "make", key, differences))
+        action = "resume" if (store.part(stage.name, key) / PARTIAL).exists() else "make"
+        steps.append(Step(stage.name, action, key, _differences(store, stage.name, made_from)))
         blocked = blocked or stage.name
     return steps
 
 
 def explain(stages: Sequence[Stage], settings: Settings, work: Path, stage: str) -> Step:
-    """Why a stage is kept or made again, field by field.
-
-    Raises:
-        ConfigError: no stage has that name.
-    """
+    """Why a stage is kept or made again, field by field; ConfigError for an unknown stage."""
     require_known(stage, [row.name for row in stages], "no such stage")
     return plan(stages, settings, work, stage)[-1]
 
 
-def _differences(store: Store, stage: str, made_from: Mapping[str, object]) -> list[str]:
+def _differences(store: Store, stage: str, made_from: Identity) -> tuple[str, ...]:
     """How an identity differs from the most similar finished one, one field a line."""
     new = _flatten(made_from)
-    compared = [_changes(new, _flatten(other.identity)) for other in store.stages(stage)]
-    return min(compared, key=len, default=["never made in this work folder"])
-
-
-def _changes(new: Mapping[str, object], old: Mapping[str, object]) -> list[str]:
-    return [
-        f"{name}: {_short(old.get(name))} -> {_short(new.get(name))}"
-        for name in sorted(new.keys() | old.keys())
-        if old.get(name) != new.get(name)
+    compared = [
+        tuple(
+            f"{name}: {_short(old.get(name))} -> {_short(new.get(name))}"
+            for name in sorted(new.keys() | old.keys())
+            if old.get(name) != new.get(name)
+        )
+        for old in (_flatten(other.identity) for other in store.stages(stage))
     ]
+    return min(compared, key=len, default=("never made in this work folder",))
 
 
 def _short(value: object) -> str:
@@ -102,7 +87,5 @@ def _flatten(value: object, prefix: str = "") -> dict[str, object]:
     """Dotted path -> leaf."""
     if not isinstance(value, Mapping):
         return {prefix.rstrip("."): value}
-    leaves: dict[str, object] = {}
-    for name, inner in value.items():
-        leaves.update(_flatten(inner, f"{prefix}{name}."))
-    return leaves
+    inner = [_flatten(part, f"{prefix}{name}.") for name, part in value.items()]
+    return {path: leaf for leaves in inner for path, leaf in leaves.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -31,17 +32,15 @@ class Progress(Protocol):
         """Shows one line to the user."""
 
 
-class _SilentTask:
-    def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
-        return
-
-
 class SilentProgress:
-    """Reports nothing: for tests, notebooks and pipes."""
+    """Reports nothing, and is its own task: for tests, notebooks and pipes."""
 
     @contextmanager
     def task(self, name: str, total: int, unit: str = "step", done: int = 0) -> Iterator[Task]:
-        yield _SilentTask()
+        yield self
+
+    def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
+        return
 
     def note(self, text: str) -> None:
         return
@@ -50,24 +49,24 @@ class SilentProgress:
 SILENT = SilentProgress()
 
 
+@dataclass
 class _RichTask:
-    def __init__(self, bars: Bars, task_id: TaskID, unit: str) -> None:
-        self._bars = bars
-        self._id = task_id
-        self._unit = unit
-        self._start = time.perf_counter()
-        self._wait_s = 0.0
-        self._done = 0
+    bars: Bars
+    id: TaskID
+    unit: str
+    start: float = field(default_factory=time.perf_counter)
+    wait_s: float = 0.0
+    done: int = 0
 
     def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
-        self._wait_s += wait_s
-        self._done += amount
-        elapsed = max(time.perf_counter() - self._start, 1e-9)
-        shown = [f"{self._done / elapsed:,.1f} {self._unit}/s"]
+        self.wait_s += wait_s
+        self.done += amount
+        elapsed = max(time.perf_counter() - self.start, 1e-9)
+        shown = [f"{self.done / elapsed:,.1f} {self.unit}/s"]
         shown += [f"{key} {value:.3g}" for key, value in values.items()]
-        if self._wait_s:
-            shown.append(f"data wait {100 * self._wait_s / elapsed:.0f} %")
-        self._bars.update(self._id, advance=amount, info=" · ".join(shown))
+        if self.wait_s:
+            shown.append(f"data wait {100 * self.wait_s / elapsed:.0f} %")
+        self.bars.update(self.id, advance=amount, info=" · ".join(shown))
 
 
 class RichProgress:

@@ -20,18 +20,13 @@ from compress.engine.versions import versions
 
 @dataclass(repr=False)
 class BaseRun:
-    """A build, as far as the engine knows it.
-
-    Attributes:
-        stages: the finished stages, by name.
-        made: names of the stages that this call made; the others were in the store.
-    """
+    """A build, as far as the engine knows it."""
 
     name: str
     folder: Path
     settings: Settings
-    stages: dict[str, Artifact] = field(default_factory=dict)
-    made: list[str] = field(default_factory=list)
+    stages: dict[str, Artifact] = field(default_factory=dict)  # the finished ones
+    made: list[str] = field(default_factory=list)  # by this call; the others were in the store
 
     @property
     def bundle(self) -> Path:
@@ -54,19 +49,14 @@ def make(
     host: HostSettings | None = None,
     progress: Progress = SILENT,
 ) -> Artifact:
-    """A stage from the store, made first if it is not there.
-
-    Args:
-        finished: the stages it needs, and possibly others.
-    """
+    """A stage from the store, made first from the ``finished`` ones if it is not there."""
     inputs = {need: finished[need] for need in stage.needs}
     made_from = identity(stage, settings, inputs)
     key = key_of(made_from)
 
     def fill(folder: Path) -> Facts:
-        return stage.function()(
-            StageContext(settings, inputs, folder, settings.seed, host or HostSettings(), progress)
-        )
+        how = (host or HostSettings(), progress)
+        return stage.function()(StageContext(settings, inputs, folder, settings.seed, *how))
 
     return store.get(stage.name, key) or store.make(stage.name, key, made_from, fill)
 
@@ -84,7 +74,6 @@ def run(
     """Makes every stage that is not finished yet, and links them all into the run's folder.
 
     Args:
-        stages: in order; each needs only earlier ones.
         built: the run to fill; also returned.
         publish: copies results to the top of the run folder, while that is locked.
 
@@ -113,12 +102,9 @@ def run(
                 built.made.append(stage.name)
                 folder.log("made", stage.name, key, seconds=artifact.seconds)
             built.stages[stage.name] = artifact
-            _link(built.folder / stage.name, artifact.path)
+            link = built.folder / stage.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(os.path.relpath(artifact.path, built.folder))
         publish(built)
         folder.write_record({**record, "end": now(), "made": built.made})
     return built
-
-
-def _link(link: Path, target: Path) -> None:
-    link.unlink(missing_ok=True)
-    link.symlink_to(os.path.relpath(target, link.parent))

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 RUNS = "runs"  # in a work folder
 CONFIG = "config.yaml"
 RECORD = "run.json"
-LOG = "log.jsonl"
-BUNDLE = "bundle"
 
 
 class RunRecord(TypedDict):
@@ -64,7 +62,7 @@ class RunFolder:
 
     @property
     def bundle(self) -> Path:
-        return self.path / BUNDLE
+        return self.path / "bundle"
 
     @property
     def exists(self) -> bool:
@@ -98,7 +96,7 @@ class RunFolder:
     def log(self, event: str, stage: str, key: str, **more: object) -> None:
         """Adds a line to log.jsonl."""
         line = {"time": now(), "event": event, "stage": stage, "key": key, **more}
-        with (self.path / LOG).open("a") as file:
+        with (self.path / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def links(self) -> list[Path]:
@@ -121,11 +119,7 @@ def run_folders(work: Path) -> list[RunFolder]:
 
 
 def find_run(run: str | Path, work: Path) -> Path:
-    """The folder of a run, given by its path or by its name in a work folder.
-
-    Raises:
-        ConfigError: neither exists; names the nearest run.
-    """
+    """The folder of a run, given by its path or by its name in a work folder, or ConfigError."""
     for folder in (RunFolder(Path(run)), RunFolder.of(work, run)):
         if folder.exists:
             return folder.path.resolve()
@@ -141,11 +135,7 @@ def find_run(run: str | Path, work: Path) -> Path:
 def open_run(
     folder: Path, progress: Progress = SILENT, host: HostSettings | None = None
 ) -> StageContext:
-    """The settings and stages of a run; the context's ``folder`` is the run's own.
-
-    Raises:
-        ConfigError: a stage of the run is gone or damaged.
-    """
+    """The settings and stages of a run, or ConfigError; the context's ``folder`` is the run's."""
     run = RunFolder(folder)
     settings = resolve(run.layer())
     stages: dict[str, Artifact] = {}
@@ -153,7 +143,7 @@ def open_run(
         target = link.resolve()
         artifact = Store(target.parents[1]).get(link.name, target.name)
         if artifact is None:
-            what = f"stage {link.name} of this run is not there any more"
+            what = f"stage {link.name} of this run is gone or damaged"
             raise ConfigError(what, got=target, remedy=run.repeat)
         stages[link.name] = artifact
     return StageContext(settings, stages, folder, settings.seed, host or HostSettings(), progress)
@@ -161,21 +151,16 @@ def open_run(
 
 def require_stages(ctx: StageContext, *names: str) -> None:
     """Raises ConfigError if the run lacks one of the stages ``names``."""
-    missing = [name for name in names if name not in ctx.inputs]
-    if missing:
-        raise ConfigError(
-            "this run is not finished",
-            got=f"no {', '.join(missing)}",
-            expected=", ".join(names),
-            remedy=RunFolder(ctx.folder).repeat,
-        )
+    if missing := [name for name in names if name not in ctx.inputs]:
+        got = f"no {', '.join(missing)}"
+        remedy = RunFolder(ctx.folder).repeat
+        raise ConfigError("this run is not finished", got=got, remedy=remedy)
 
 
 def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
     """Removes stage folders that no run links to, and unfinished ones no process holds.
 
-    Returns:
-        (folders removed, bytes freed).
+    Gives the number of folders, and their bytes.
     """
     kept = {link.resolve() for link in (work / RUNS).glob("*/*") if link.is_symlink()}
     removed = freed = 0
@@ -185,9 +170,8 @@ def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
         with contextlib.ExitStack() as held:
             if folder.suffix == ".part":
                 try:
-                    held.enter_context(
-                        lock(folder.with_suffix(".lock"), f"stage {folder.parent.name}")
-                    )
+                    what = f"stage {folder.parent.name}"
+                    held.enter_context(lock(folder.with_suffix(".lock"), what))
                 except StoreError:  # a build is filling it
                     continue
             freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -7,12 +7,12 @@ that. Identities hold the content of the inputs, so behind an unfinished stage n
 from __future__ import annotations
 
 import importlib
-import operator
 import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,12 @@ from compress.engine.store import PARTIAL, Artifact, Facts, Identity, canonical,
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage function gets.
+    """What a stage function gets."""
 
-    Attributes:
-        settings: of the whole run; only the sections in the stage's row are part of its identity.
-        inputs: the finished stages it needs, by name.
-        folder: where to write.
-        seed: the run's seed, for ``compress.engine.seeds`` only.
-        host: workers, device and memory, which change no result.
-    """
-
-    settings: Settings
-    inputs: Mapping[str, Artifact]
-    folder: Path
-    seed: int = 0
+    settings: Settings  # of the whole run; only the sections in the stage's row are its identity
+    inputs: Mapping[str, Artifact]  # the finished stages it needs
+    folder: Path  # where to write
+    seed: int = 0  # of the run, for ``compress.engine.seeds`` only
     host: HostSettings = HostSettings()
     progress: Progress = SILENT
 
@@ -97,24 +89,19 @@ def resolve(reference: str) -> Callable[..., Any]:
     return function
 
 
-def select(settings: Settings, sections: tuple[str, ...]) -> dict[str, object]:
-    """The plain values of sections and single fields, by their path."""
-    plain = settings.plain()
-    return {path: reduce(operator.getitem, path.split("."), plain) for path in sections}
-
-
 def identity(stage: Stage, settings: Settings, inputs: Mapping[str, Artifact]) -> Identity:
     """Everything that can change the result of a stage."""
+    plain = settings.plain()
     whole = {
         "stage": stage.name,
         "version": stage.version,
-        "settings": select(settings, stage.sections),
+        "settings": {path: reduce(getitem, path.split("."), plain) for path in stage.sections},
         "inputs": {name: inputs[name].content for name in stage.needs},
         "external": stage.external_fingerprint(settings),
     }
     if stage.machine_bound:
-        machine = canonical([platform.node(), platform.machine(), os.cpu_count()])
-        whole["machine"] = sha256_text(machine)[:16]
+        machine = [platform.node(), platform.machine(), os.cpu_count()]
+        whole["machine"] = sha256_text(canonical(machine))[:16]
     return whole
 
 

@@ -55,19 +55,13 @@ def write_json(path: Path, value: object) -> None:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished stage.
-
-    Attributes:
-        path: its folder.
-        content: SHA-256 over the names and bytes of its files.
-        seconds: duration of the last attempt.
-    """
+    """A finished stage."""
 
     stage: str
     path: Path
     facts: Facts
-    content: str
-    seconds: float = 0.0
+    content: str  # SHA-256 over the names and bytes of its files
+    seconds: float = 0.0  # of the last attempt
     identity: Identity = field(default_factory=dict)
 
 
@@ -106,24 +100,17 @@ class Store:
     def stages(self, stage: str = "*") -> Iterator[Artifact]:
         """Every finished stage, or those of one name."""
         for manifest in sorted(self.root.glob(f"{stage}/*/{MANIFEST}")):
-            artifact = self.get(manifest.parent.parent.name, manifest.parent.name)
-            if artifact:
+            if artifact := self.get(manifest.parent.parent.name, manifest.parent.name):
                 yield artifact
 
     def make(
         self, stage: str, key: str, identity: Identity, fill: Callable[[Path], Facts]
     ) -> Artifact:
-        """Runs ``fill(folder) -> facts`` and seals the folder.
-
-        Raises:
-            StoreError: another process makes the same stage, or the disk is full; finished work
-                stays.
-        """
+        """Runs ``fill(folder) -> facts`` and seals the folder, under a lock."""
         part = self.part(stage, key)
         part.mkdir(parents=True, exist_ok=True)
         with lock(part.with_suffix(".lock"), f"stage {stage}"), full_disk(self.root):
-            done = self.get(stage, key)
-            if done:
+            if done := self.get(stage, key):
                 return done
             resumed = (part / PARTIAL).exists()
             for leftover in part.iterdir():  # after a kill, only partial/ can be trusted
@@ -133,15 +120,8 @@ class Store:
             facts = fill(part)
             seconds = time.monotonic() - start
             _remove(part / PARTIAL)
-            files = {
-                str(path.relative_to(part)): {
-                    "bytes": path.stat().st_size,
-                    "sha256": sha256_file(path),
-                }
-                for path in sorted(part.rglob("*"))
-                if path.is_file()
-            }
-            digests = {name: entry["sha256"] for name, entry in files.items()}
+            paths = [path for path in sorted(part.rglob("*")) if path.is_file()]
+            digests = {str(path.relative_to(part)): sha256_file(path) for path in paths}
             manifest = {
                 "schema": 1,
                 "stage": stage,
@@ -151,25 +131,26 @@ class Store:
                 "resumed": resumed,
                 "facts": facts,
                 "identity": identity,
-                "files": files,
+                "files": {
+                    name: {"bytes": path.stat().st_size, "sha256": digest}
+                    for path, (name, digest) in zip(paths, digests.items(), strict=True)
+                },
             }
             write_json(part / MANIFEST, manifest)
             final = self.folder(stage, key)
             _remove(final)  # present but invalid, see get()
             os.replace(part, final)
-        finished = self.get(stage, key)
-        if finished is None:
-            what = f"stage {stage} was sealed but cannot be read back"
-            raise StoreError(what, got=final, remedy="check the disk")
-        return finished
+        if finished := self.get(stage, key):
+            return finished
+        what = f"stage {stage} was sealed but cannot be read back"
+        raise StoreError(what, got=final, remedy="check the disk")
 
 
 @contextlib.contextmanager
 def lock(path: Path, what: str) -> Iterator[None]:
     """Holds an advisory lock that the kernel drops when the process dies.
 
-    Raises:
-        StoreError: another process holds it; its process id is named.
+    Raises StoreError, with the other's process id, if another process holds it.
     """
     from filelock import FileLock, Timeout
 
@@ -201,8 +182,7 @@ def full_disk(root: Path) -> Iterator[None]:
         raise StoreError(
             "the disk is full",
             got=f"{shutil.disk_usage(root).free / 1e6:.0f} MB free at {root}",
-            remedy="free some space (`compress clean`) and run the same command again: "
-            "finished work is kept",
+            remedy="free some space (`compress clean`) and repeat the command: finished work stays",
         ) from error
 
 

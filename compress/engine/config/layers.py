@@ -27,11 +27,7 @@ def preset_names() -> list[str]:
 
 
 def preset(name: str) -> Layer:
-    """The layer of a preset.
-
-    Raises:
-        ConfigError: no preset has that name.
-    """
+    """The layer of a preset; ConfigError for an unknown name."""
     require_known(name, preset_names(), "unknown preset")
     return read_layer(PRESETS / f"{name}.yaml")
 
@@ -42,19 +38,14 @@ def world(name: str) -> Layer:
 
 
 def read_layer(path: Path) -> Layer:
-    """The layer in a YAML file.
-
-    Raises:
-        ConfigError: the file cannot be read, or holds no mapping.
-    """
+    """The layer in a YAML file; ConfigError if it cannot be read, or holds no mapping."""
     import yaml
 
     try:
         layer = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         got = str(error).splitlines()[0]
-        what = f"{path} cannot be read as YAML"
-        raise ConfigError(what, got=got, remedy="check the file") from error
+        raise ConfigError(f"{path} cannot be read as YAML", got=got) from error
     if not isinstance(layer, dict):
         got = type(layer).__name__
         raise ConfigError(f"{path} has no settings", got=got, expected="a mapping of sections")
