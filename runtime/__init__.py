@@ -18,24 +18,9 @@ if TYPE_CHECKING:
     from runtime.host import telemetry
     from runtime.preprocess import Geometry, PreprocessSpec, decode, geometry, normalize
 
-__all__ = [
-    "BackendError",
-    "Bundle",
-    "BundleError",
-    "Classifier",
-    "EdgeError",
-    "Geometry",
-    "ImageError",
-    "Label",
-    "Prediction",
-    "PreprocessSpec",
-    "decode",
-    "geometry",
-    "latency",
-    "normalize",
-    "open_bundle",
-    "telemetry",
-]
+__all__ = ["BackendError", "BundleError", "EdgeError", "ImageError"]
+__all__ += ["Bundle", "Classifier", "Label", "Prediction", "open_bundle", "latency", "telemetry"]
+__all__ += ["Geometry", "PreprocessSpec", "decode", "geometry", "normalize"]
 _HOMES = {
     "bundle": ("Bundle", "Label", "open_bundle"),
     "classifier": ("Classifier", "Prediction"),

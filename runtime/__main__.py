@@ -24,9 +24,8 @@ def classify(args: argparse.Namespace) -> int:
         print(json.dumps(table, indent=2))
         return 0
     for image, guesses in results.items():
-        print(image)
-        for guess in guesses:
-            print(f"  {guess.probability:6.1%}  {guess.label}")
+        rows = (f"  {guess.probability:6.1%}  {guess.label}" for guess in guesses)
+        print(image, *rows, sep="\n")
     return 0
 
 
@@ -36,12 +35,12 @@ def verify(args: argparse.Namespace) -> int:
     first = golden.first_difference(steps)
     if args.json:
         print(json.dumps([step.to_json() for step in steps], indent=2))
-        return 1 if first else 0
-    width = max(len(step.name) for step in steps)
-    for step in steps:
-        print(f"{step.state:8} {step.name:{width}}  {step.detail}")
-    if first:
-        print(f"first difference: {first.name}. {first.remedy}")
+    else:
+        width = max(len(step.name) for step in steps)
+        for step in steps:
+            print(f"{step.state:8} {step.name:{width}}  {step.detail}")
+        if first:
+            print(f"first difference: {first.name}. {first.remedy}")
     return 1 if first else 0
 
 
@@ -49,12 +48,10 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command; an error is one line on stderr and exit code 2."""
     args = _parser().parse_args(argv)
     try:
-        code = int(args.command(args))
+        code: int = args.command(args)
         sys.stdout.flush()
         return code
-    except (
-        BrokenPipeError
-    ):  # the reader (head, less) has left; without this Python complains at exit
+    except BrokenPipeError:  # head or less has left; without this Python complains at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except EdgeError as error:
@@ -63,14 +60,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m runtime", description="Use a clip2edge bundle on this machine."
-    )
+    about = "Use a clip2edge bundle on this machine."
+    parser = argparse.ArgumentParser(prog="python -m runtime", description=about)
     commands = parser.add_subparsers(required=True, metavar="classify|bench|verify|engine|doctor")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("bundle", type=Path, help="bundle folder")
-    threads = "compute threads (default: the usable physical cores)"
-    shared.add_argument("--threads", type=int, help=threads)
+    cores = "compute threads (default: the usable physical cores)"
+    shared.add_argument("--threads", type=int, help=cores)
     shared.add_argument("--json", action="store_true", help="print JSON")
 
     about = "label images (a single model.*.onnx works too)"
@@ -79,12 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     labels.add_argument("--precision", default="auto", help="auto, int8, fp32, ...")
     labels.add_argument("--top-k", type=int, default=5)
     labels.set_defaults(command=classify)
-
     bench.add_parser(commands)
-
     about = "name the first step that differs from the build"
     commands.add_parser("verify", parents=[shared], help=about).set_defaults(command=verify)
-
     engine.add_parser(commands)
     doctor.add_parser(commands)
     return parser

@@ -25,31 +25,13 @@ from runtime.files.regular import COPY_AGAIN, open_regular
 from runtime.files.strict_json import parse_json, read_json
 from runtime.preprocess import PreprocessSpec
 
-__all__ = [
-    "GOLDEN",
-    "INPUT",
-    "LABELS",
-    "MANIFEST",
-    "PREPROCESS",
-    "SCHEMA",
-    "TWINS",
-    "TWIN_INPUT",
-    "Bundle",
-    "Label",
-    "check_file",
-    "labels_from_json",
-    "open_bundle",
-    "parse_json",
-    "read_json",
-    "sha256_of",
-]
+__all__ = ["GOLDEN", "INPUT", "LABELS", "MANIFEST", "PREPROCESS", "SCHEMA", "TWINS", "TWIN_INPUT"]
+__all__ += ["Bundle", "Label", "check_file", "labels_from_json", "open_bundle", "parse_json"]
+__all__ += ["read_json", "sha256_of"]
 
-# of our files; of Hugging Face's copies of them
-INPUT = "images"
-TWIN_INPUT = "pixel_values"
-
-# Model key -> its copy under the name that optimum and transformers.js expect.
-TWINS = {
+INPUT = "images"  # of our models
+TWIN_INPUT = "pixel_values"  # of their copies for Hugging Face's loaders
+TWINS = {  # model key -> its copy under the name that optimum and transformers.js expect
     "fp32": f"{SUBFOLDER}model.onnx",
     "fp16": f"{SUBFOLDER}model_fp16.onnx",
     "int8": f"{SUBFOLDER}model_quantized.onnx",
@@ -94,6 +76,11 @@ class Bundle:
         return dict(self.manifest.get("targets", {}))
 
     @property
+    def target_files(self) -> dict[str, Path]:
+        """Export target -> its file."""
+        return {name: self.path / row["file"] for name, row in self.targets.items()}
+
+    @property
     def twins(self) -> dict[str, Path]:
         """Precision -> the copy of its model for Hugging Face's loaders (input "pixel_values")."""
         listed = self.manifest["files"]
@@ -102,12 +89,10 @@ class Bundle:
     def model(self, precision: str) -> Path:
         """The file of a model or export target; "auto" is the bundle's default.
 
-        Raises:
-            BundleError: no such model in the bundle.
+        Raises: BundleError: no such model in the bundle.
         """
         name = self.default if precision == "auto" else precision
-        targets = {key: self.path / row["file"] for key, row in self.targets.items()}
-        files = {**targets, **self.models}
+        files = {**self.target_files, **self.models}
         if name not in files:
             expected = ", ".join(["auto", *files])
             raise BundleError(f"no {name} model in {self.path}", got=name, expected=expected)
@@ -117,33 +102,35 @@ class Bundle:
 def open_bundle(path: str | Path, verify: bool = True) -> Bundle:
     """The bundle in folder ``path``; compares every file's size and (``verify``) SHA-256.
 
-    Raises:
-        BundleError: missing, damaged, unsafe or of a future schema; the message names the file.
+    Raises: BundleError: missing, damaged, unsafe or of a future schema; it names the file.
     """
     folder = Path(path)
     manifest = read_manifest(folder)
     for name, want in manifest["files"].items():
         check_file(folder, name, want, verify)
-    return Bundle(
-        path=folder,
-        manifest=manifest,
-        labels=labels_from_json(read_json(folder / LABELS), folder / LABELS),
-        preprocess=PreprocessSpec.from_json(read_json(folder / PREPROCESS)),
-    )
+    labels = labels_from_json(read_json(folder / LABELS), folder / LABELS)
+    spec = PreprocessSpec.from_json(read_json(folder / PREPROCESS))
+    return Bundle(folder, manifest, labels, spec)
 
 
 def check_file(folder: Path, name: str, want: Mapping[str, Any], verify: bool = True) -> None:
     """Compares one file with its manifest entry.
 
-    Raises:
-        BundleError: absent, a link that leaves the bundle, or another size or SHA-256.
+    Raises: BundleError: absent, a link that leaves the bundle, or another size or SHA-256.
     """
     file = folder / name
     expected = f"{want['bytes']:,} bytes"
     if not file.is_file():
-        what = f"{file} is missing"
-        raise BundleError(what, expected=f"a file of {expected}", remedy=COPY_AGAIN)
-    _require_inside(folder, file)
+        expected = f"a file of {expected}"
+        raise BundleError(f"{file} is missing", expected=expected, remedy=COPY_AGAIN)
+    try:
+        inside = file.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        inside = False
+    if not inside:
+        what = f"{file} is a link that leaves the bundle"
+        remedy = "copy the bundle with cp -rL (follows links), or download it with local_dir="
+        raise BundleError(what, expected="a file inside it", remedy=remedy)
     what = f"{file} has changed"
     size = file.stat().st_size
     if size != want["bytes"]:
@@ -156,8 +143,7 @@ def check_file(folder: Path, name: str, want: Mapping[str, Any], verify: bool = 
 def sha256_of(file: Path) -> str:
     """Hex SHA-256 of a file.
 
-    Raises:
-        BundleError: not a regular file, or larger than any file of a bundle.
+    Raises: BundleError: not a regular file, or larger than any file of a bundle.
     """
     digest = hashlib.sha256()
     with open_regular(file, MAX_FILE_BYTES) as stream:
@@ -166,29 +152,14 @@ def sha256_of(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _require_inside(folder: Path, file: Path) -> None:
-    try:
-        outside = not file.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a loop of links
-        outside = True
-    if outside:
-        raise BundleError(
-            f"{file} is a link that leaves the bundle",
-            expected="a file inside it",
-            remedy="copy the bundle with cp -rL (follows links), or download it with local_dir=",
-        )
-
-
 def labels_from_json(rows: object, name: object = LABELS) -> tuple[Label, ...]:
     """Labels in index order from a list of names or of ``{"name", "prompt", "synonyms"}``.
 
-    Raises:
-        BundleError: not such a list, an empty name or a repeated one.
+    Raises: BundleError: not such a list, an empty name or a repeated one.
     """
     if not isinstance(rows, list) or not rows:
-        what = f"{name} holds no labels"
-        got = type(rows).__name__
-        raise BundleError(what, got=got, expected="a list, one row per class")
+        expected = "a list, one row per class"
+        raise BundleError(f"{name} holds no labels", got=type(rows).__name__, expected=expected)
     labels = tuple(_label(index, row, name) for index, row in enumerate(rows))
     counts = Counter(label.name for label in labels)
     repeated = sorted(text for text, count in counts.items() if count > 1)
@@ -203,11 +174,8 @@ def _label(index: int, row: object, name: object) -> Label:
         return BundleError(f"{name} row {index}{what}", got=repr(got)[:SHOWN], expected=expected)
 
     fields: Any = {"name": row} if isinstance(row, str) else row
-    if (
-        not isinstance(fields, dict)
-        or not isinstance(fields.get("name"), str)
-        or not fields["name"]
-    ):
+    own = fields.get("name") if isinstance(fields, dict) else None
+    if not isinstance(own, str) or not own:
         raise wrong('a name, or an object with "name"')
     prompt = fields.get("prompt")
     synonyms = fields.get("synonyms") or ()
@@ -216,7 +184,6 @@ def _label(index: int, row: object, name: object) -> Label:
         raise wrong('text in "prompt", a list of text in "synonyms"')
     if fields.get("index", index) != index:
         raise wrong(index, fields["index"], " is out of order")
-    # labels.txt has a line per name.
-    if any(unicodedata.category(char) == "Cc" for char in fields["name"]):
-        raise wrong("a name without control characters or line breaks", fields["name"])
-    return Label(fields["name"], prompt, tuple(synonyms))
+    if any(unicodedata.category(char) == "Cc" for char in own):  # labels.txt has a line per name
+        raise wrong("a name without control characters or line breaks", own)
+    return Label(own, prompt, tuple(synonyms))

@@ -40,37 +40,24 @@ class Prediction:
         return f"Prediction(label={self.label!r}, index={self.index}, probability={shown})"
 
 
+@dataclass(eq=False, repr=False)
 class Classifier:
-    """A loaded model with its labels and its preprocessing. Safe to share between threads.
+    """A loaded model with its labels and its preprocessing. Safe to share between threads."""
 
-    Attributes:
-        labels: class names in index order.
-        spec: the preprocessing.
-        runner: the engine's session; ``runner.run(float batch)`` is compute alone.
-        precision: the model in use, e.g. "int8".
-        backend: the engine's name.
-        load_ms: duration of loading, verification included.
-    """
+    runner: Runner  # the engine's session; ``runner.run(float batch)`` is compute alone
+    label_rows: tuple[Label, ...]
+    spec: PreprocessSpec
+    precision: str  # the model in use, e.g. "int8"
+    backend: str  # the engine's name
+    load_ms: float = 0.0  # duration of loading, verification included
 
-    def __init__(
-        self,
-        runner: Runner,
-        labels: Sequence[Label],
-        spec: PreprocessSpec,
-        precision: str,
-        backend: str,
-    ) -> None:
-        if runner.input_size not in (None, spec.size):
+    def __post_init__(self) -> None:
+        size = self.runner.input_size
+        if size not in (None, self.spec.size):
             what = "model and preprocessing disagree"
-            raise BundleError(what, got=runner.input_size, expected=spec.size)
-        self.runner = runner
-        self.spec = spec
-        self.precision = precision
-        self.backend = backend
-        self.label_rows = tuple(labels)
-        self.labels = tuple(label.name for label in labels)
-        self.takes: str = getattr(runner, "takes", TENSOR)
-        self.load_ms = 0.0
+            raise BundleError(what, got=size, expected=self.spec.size)
+        self.labels = tuple(label.name for label in self.label_rows)
+        self.takes: str = getattr(self.runner, "takes", TENSOR)
 
     def __repr__(self) -> str:
         size = f"{self.spec.size} x {self.spec.size}"
@@ -89,7 +76,6 @@ class Classifier:
         """The classifier in a bundle folder or in one self-describing ``model.*.onnx``.
 
         Args:
-            bundle: path of the folder or file.
             precision: "auto" (the bundle's default) or one of its models: "int8", "fp32", ...
             backend: a row of ``runtime.backends.BACKENDS``.
             threads: compute threads; default: the usable physical cores.
@@ -112,9 +98,7 @@ class Classifier:
             labels = opened.labels
             spec = opened.preprocess
         runner = load_model(backend, model, threads=threads, **options)
-        classifier = cls(runner, labels, spec, name, backend)
-        classifier.load_ms = (time.perf_counter() - start) * 1e3
-        return classifier
+        return cls(runner, labels, spec, name, backend, (time.perf_counter() - start) * 1e3)
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is a sequence of str, too
@@ -130,7 +114,7 @@ class Classifier:
         """The ``top_k`` likeliest labels, the likeliest first.
 
         One image (a path, bytes, a PIL image, an array of up to three dimensions) gives a list;
-        a sequence of images or an array (B, H, W, 3) gives a list per image.
+        several images (a sequence, or an array (B, H, W, 3)) give a list each.
 
         Raises:
             ImageError: an image that cannot be decoded; the message names it.
@@ -164,13 +148,11 @@ class Classifier:
     def logits_u8(self, pixels: np.ndarray, output: str = "logits") -> np.ndarray:
         """float32 (B, K) of results of ``geometry``, uint8 (B, S, S, 3).
 
-        Raises:
-            BackendError: the model applies the geometry itself.
+        Raises: BackendError: the model applies the geometry itself.
         """
         if self.takes == IMAGE and self.spec.resize != self.spec.size:
             what = f"{self.precision} resizes and crops itself"
-            expected = "whole images: logits()"
-            raise BackendError(what, got="cropped pixels", expected=expected)
+            raise BackendError(what, got="cropped pixels", expected="whole images: logits()")
         return self._in_batches(pixels, lambda part: part, output)
 
     def feed(self, pixels: np.ndarray) -> np.ndarray:
@@ -196,16 +178,15 @@ class Classifier:
             return np.empty((0, len(self.labels)), np.float32)
         logits = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if logits.shape != (count, len(self.labels)):
+            want = f"({count}, {len(self.labels)})"
             got = f"{output} {logits.shape}"
-            expected = f"({count}, {len(self.labels)})"
-            raise BundleError("model and labels disagree", got=got, expected=expected)
+            raise BundleError("model and labels disagree", got=got, expected=want)
         return logits.astype(np.float32, copy=False)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities (B, K) float64 of logits (B, K)."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
@@ -221,13 +202,13 @@ def _from_file(path: Path, precision: str) -> tuple[Path, tuple[Label, ...], Pre
     metadata = inspect(path).metadata
     missing = sorted({META_LABELS, META_PREPROCESS} - set(metadata))
     if missing:
-        what = f"{path} does not describe itself"
         got = f"no {', '.join(missing)} in its metadata"
-        raise BundleError(what, got=got, remedy="load the bundle's folder instead")
+        remedy = "load the bundle's folder instead"
+        raise BundleError(f"{path} does not describe itself", got=got, remedy=remedy)
     own = metadata.get(META_PRECISION, "unknown")
     if precision not in ("auto", own):
-        what = f"no {precision} model in {path}"
-        raise BundleError(what, got=precision, expected=f"auto or {own}")
+        expected = f"auto or {own}"
+        raise BundleError(f"no {precision} model in {path}", got=precision, expected=expected)
     labels = parse_json(metadata[META_LABELS], f"{META_LABELS} of {path}")
     spec = parse_json(metadata[META_PREPROCESS], f"{META_PREPROCESS} of {path}")
     return path, labels_from_json(labels, META_LABELS), PreprocessSpec.from_json(spec), own

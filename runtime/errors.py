@@ -1,10 +1,6 @@
-"""The runtime's errors, each with what happened, what it got, what it expected and the remedy.
+"""The runtime's errors: EdgeError, and BundleError, BackendError and ImageError under it.
 
-ExplainedError      holds these four parts; also the base of the build's errors
-└─ EdgeError        base of every error the runtime raises on purpose
-   ├─ BundleError   a bundle or model file that is damaged, unsafe or from another version
-   ├─ BackendError  an engine, provider or precision that is absent or failed
-   └─ ImageError    an image that cannot be decoded
+ExplainedError, their root, is also the base of the build's errors.
 """
 
 from __future__ import annotations
@@ -13,14 +9,7 @@ SHOWN = 200  # characters of a wrong value that a message repeats
 
 
 class ExplainedError(Exception):
-    """An error that explains itself in one line.
-
-    Args:
-        what: one sentence that names what is wrong.
-        got: the wrong value.
-        expected: what would be accepted.
-        remedy: what the user can do now; commands are written in full.
-    """
+    """What is wrong, the wrong value, what would be accepted, and what the user can do now."""
 
     def __init__(
         self, what: str, *, got: object = None, expected: object = None, remedy: str | None = None
@@ -29,14 +18,8 @@ class ExplainedError(Exception):
         self.got = got
         self.expected = expected
         self.remedy = remedy
-        parts = [what]
-        if got is not None:
-            parts.append(f"got {got}")
-        if expected is not None:
-            parts.append(f"expected {expected}")
-        if remedy is not None:
-            parts.append(remedy)
-        super().__init__(" · ".join(parts))
+        parts = (("", what), ("got ", got), ("expected ", expected), ("", remedy))
+        super().__init__(" · ".join(f"{word}{part}" for word, part in parts if part is not None))
 
 
 class EdgeError(ExplainedError):

@@ -26,21 +26,8 @@ from runtime.files.golden_npz import read, write
 from runtime.files.strict_json import read_json
 from runtime.preprocess import MAX_PIXELS, PreprocessSpec, decode, geometry, normalize
 
-__all__ = [
-    "DIFFERS",
-    "OK",
-    "SKIPPED",
-    "TARGETS_GOLDEN",
-    "GoldenStep",
-    "compare",
-    "first_difference",
-    "hash_of",
-    "logits_of",
-    "make",
-    "read",
-    "verify",
-    "write",
-]
+__all__ = ["DIFFERS", "OK", "SKIPPED", "TARGETS_GOLDEN", "GoldenStep", "compare", "make", "read"]
+__all__ += ["first_difference", "hash_of", "logits_of", "verify", "write"]
 
 MAX_IMAGES = 64
 HEX = re.compile(r"[0-9a-f]{64}")
@@ -90,9 +77,9 @@ class GoldenStep:
         return self.advice or REMEDIES.get(self.name.partition(" ")[0])
 
     def to_json(self) -> dict[str, str | None]:
-        """A JSON object."""
-        known = {"name": self.name, "state": self.state, "detail": self.detail}
-        return {**known, "remedy": self.remedy}
+        """A JSON object, with the remedy."""
+        row = {"name": self.name, "state": self.state, "detail": self.detail}
+        return {**row, "remedy": self.remedy}
 
 
 class Preprocessed(NamedTuple):
@@ -116,11 +103,9 @@ def make(
 
     Args:
         images: encoded images, or uint8 (H, W, 3), stored as PNG.
-        spec: the preprocessing.
         logits: model name -> function from normalized images (N, 3, S, S) to logits (N, K).
 
-    Raises:
-        BundleError: no image.
+    Raises: BundleError: no image.
     """
     if not images:
         raise BundleError("golden vectors need images", got=0, expected="at least 1")
@@ -128,9 +113,8 @@ def make(
     arrays = {f"img_{index}": np.frombuffer(data, np.uint8) for index, data in enumerate(encoded)}
     results = _preprocess(encoded, spec)
     arrays |= {name: np.array(hashes) for name, hashes in results.hashes().items()}
-    for name, run in logits.items():
-        arrays[f"logits.{name}"] = run(results.normalised).astype(np.float32)
-    return arrays
+    tables = {f"logits.{name}": run(results.normalised) for name, run in logits.items()}
+    return arrays | {name: table.astype(np.float32) for name, table in tables.items()}
 
 
 def verify(
@@ -153,8 +137,7 @@ def verify(
         results = _preprocess(_encoded(golden), bundle.preprocess)
     except EdgeError as error:
         return [*steps, GoldenStep("decoded", DIFFERS, str(error))]
-    for name, hashes in results.hashes().items():
-        steps.append(_compare_hashes(name, hashes, golden[name]))
+    steps += [_compare_hashes(name, own, golden[name]) for name, own in results.hashes().items()]
 
     def logits_step(name: str, precision: str, model: Path, engine: str) -> GoldenStep:
         want = golden.get(f"logits.{precision}")
@@ -168,8 +151,7 @@ def verify(
             return GoldenStep(name, DIFFERS, str(error))
         return compare(precision, got, want, name)
 
-    targets = {key: bundle.path / row["file"] for key, row in bundle.targets.items()}
-    for precision, model in {**bundle.models, **targets}.items():
+    for precision, model in {**bundle.models, **bundle.target_files}.items():
         steps.append(logits_step(f"logits {precision}", precision, model, backend))
     for precision, model in bundle.twins.items():  # for onnxruntime, whatever ``backend`` is
         name = f"logits {model.relative_to(bundle.path).as_posix()}"
@@ -178,18 +160,13 @@ def verify(
 
 
 def _vectors(bundle: Bundle) -> dict[str, np.ndarray] | None:
-    """The arrays of golden.npz and of the export targets; None without golden.npz.
-
-    Raises:
-        BundleError: not the arrays that ``make`` gives.
-    """
+    """The arrays of golden.npz and of the export targets; None without golden.npz."""
     if GOLDEN not in bundle.manifest["files"]:
         return None
     golden = read(bundle.path / GOLDEN)
     if TARGETS_GOLDEN in bundle.manifest["files"]:
         golden = {**read(bundle.path / TARGETS_GOLDEN), **golden}
-    problem = next(_problems(golden), None)
-    if problem is not None:
+    for problem in _problems(golden):
         what = f"{bundle.path / GOLDEN} holds no golden vectors"
         raise BundleError(what, got=problem, remedy=REMEDIES["golden"])
     return golden
@@ -225,10 +202,10 @@ def _other_labels(bundle: Bundle) -> list[GoldenStep]:
     config = read_json(bundle.path / CONFIG)
     theirs = config.get("id2label") if isinstance(config, dict) else None
     ours = {str(index): label.name for index, label in enumerate(bundle.labels)}
-    if theirs != ours:
-        detail = "id2label does not name the classes of labels.json in their order"
-        return [GoldenStep(CONFIG, DIFFERS, detail)]
-    return [GoldenStep(CONFIG, OK, f"id2label names the {len(ours)} classes of labels.json")]
+    if theirs == ours:
+        return [GoldenStep(CONFIG, OK, f"id2label names the {len(ours)} classes of labels.json")]
+    detail = "id2label does not name the classes of labels.json in their order"
+    return [GoldenStep(CONFIG, DIFFERS, detail)]
 
 
 def first_difference(steps: Sequence[GoldenStep]) -> GoldenStep | None:
@@ -273,9 +250,8 @@ def compare(
     """Logits (N, K) of a model against the golden ones, within the precision's tolerance."""
     name = name or f"logits {precision}"
     if got.shape != want.shape or not np.isfinite(got).all():
-        broken = np.sum(~np.isfinite(got))
-        detail = f"got {got.shape} with {broken} not finite, expected {want.shape}"
-        return GoldenStep(name, DIFFERS, detail)
+        broken = f"{got.shape} with {np.sum(~np.isfinite(got))} not finite"
+        return GoldenStep(name, DIFFERS, f"got {broken}, expected {want.shape}")
     tolerance = TOLERANCE.get(precision.split(".")[0], OTHER_TOLERANCE)
     worst = float(np.abs(got - want).max() / max(float(np.ptp(want)), 1e-6))
     agree = int((got.argmax(1) == want.argmax(1)).sum())

@@ -41,9 +41,8 @@ def write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
             buffer = io.BytesIO()
-            np.lib.format.write_array(
-                buffer, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False
-            )
+            array = np.ascontiguousarray(arrays[name])
+            np.lib.format.write_array(buffer, array, version=(1, 0), allow_pickle=False)
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system = 3  # Unix; the default differs by operating system
             entry.external_attr = 0o644 << 16
@@ -53,16 +52,15 @@ def write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read(file: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz that ``write`` wrote: name -> numbers or ASCII text.
 
-    Raises:
-        BundleError: absent, too large, compressed, damaged, or other than such arrays.
+    Raises: BundleError: absent, too large, compressed, damaged, or other than such arrays.
     """
     with open_regular(file, MAX_BYTES) as stream:
         try:
             with zipfile.ZipFile(stream) as archive:
                 return _arrays(archive)
         except (*_DAMAGE, struct.error, zipfile.BadZipFile) as error:
-            what = f"{file} cannot be read"
-            raise BundleError(what, got=str(error)[:200], remedy=COPY_AGAIN) from error
+            got = str(error)[:200]
+            raise BundleError(f"{file} cannot be read", got=got, remedy=COPY_AGAIN) from error
 
 
 def _arrays(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:

@@ -48,14 +48,12 @@ STATES = ("verified", "unverified")
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the bundle in ``folder``; of its files only the names are checked.
 
-    Raises:
-        BundleError: absent, damaged, unsafe or of a future schema.
+    Raises: BundleError: absent, damaged, unsafe or of a future schema.
     """
     file = folder / MANIFEST
     if not file.is_file():
-        what = f"{folder} is not a bundle"
         remedy = "compress build makes one"
-        raise BundleError(what, got=f"no {MANIFEST}", remedy=remedy)
+        raise BundleError(f"{folder} is not a bundle", got=f"no {MANIFEST}", remedy=remedy)
     return check_manifest(read_json(file), folder)
 
 
@@ -68,15 +66,12 @@ def check_manifest(manifest: object, folder: Path) -> dict[str, Any]:
     schema = manifest.get("schema")
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
         what = f"{file} has no schema version"
-        got = repr(schema)[:40]
-        raise BundleError(what, got=got, expected=f"1..{SCHEMA}")
+        raise BundleError(what, got=repr(schema)[:40], expected=f"1..{SCHEMA}")
     if schema > SCHEMA:
-        raise BundleError(
-            f"{folder} was made by a newer clip2edge",
-            got=f"schema {str(schema)[:40]}",
-            expected=f"at most {SCHEMA}",
-            remedy="pip install --upgrade clip2edge",
-        )
+        what = f"{folder} was made by a newer clip2edge"
+        got = f"schema {str(schema)[:40]}"
+        remedy = "pip install --upgrade clip2edge"
+        raise BundleError(what, got=got, expected=f"at most {SCHEMA}", remedy=remedy)
     for problem in _problems(manifest, schema):
         raise BundleError(f"{file} is not usable", got=problem[:400], remedy=COPY_AGAIN)
     return manifest
@@ -89,9 +84,7 @@ def _problems(manifest: dict[str, Any], schema: int) -> Iterator[str]:
         yield "no table of files or of models"
         return
     yield from _file_problems(files, schema)
-    for name in REQUIRED:
-        if name not in files:
-            yield f"{name} is not listed"
+    yield from (f"{name} is not listed" for name in REQUIRED if name not in files)
     if len(models) > MAX_FILES:
         yield f"{len(models)} models, at most {MAX_FILES} are accepted"
     for key, name in models.items():
@@ -100,10 +93,9 @@ def _problems(manifest: dict[str, Any], schema: int) -> Iterator[str]:
         if not isinstance(name, str) or not name.endswith(".onnx") or name not in files:
             yield f"model {key!r} is {name!r}, which is not a listed .onnx file"
     default = manifest.get("default")
-    reason = manifest.get("default_reason", "")
     if not isinstance(default, str) or default not in models:
         yield f"default {default!r} is not one of {', '.join(models)}"
-    if not isinstance(reason, str):
+    if not isinstance(reason := manifest.get("default_reason", ""), str):
         yield f"default_reason {reason!r} is not text"
     yield from _target_problems(manifest.get("targets", {}), files)
 
@@ -143,11 +135,8 @@ def _target_problems(targets: object, files: Mapping[str, Any]) -> Iterator[str]
 
 
 def _is_safe(name: str, schema: int) -> bool:
-    inside = any(
-        SAFE_NAME.fullmatch(name.removeprefix(folder))
-        for folder in FOLDERS[schema]
-        if name.startswith(folder)
-    )
+    folders = [folder for folder in FOLDERS[schema] if name.startswith(folder)]
+    inside = any(SAFE_NAME.fullmatch(name.removeprefix(folder)) for folder in folders)
     return inside and name.endswith(SUFFIXES[schema]) and name.lower() != MANIFEST
 
 

@@ -34,21 +34,13 @@ SCHEMA: dict[str, dict[int, str]] = {
     "Function": {7: "Node", 11: "Attribute"},
     "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
     "Node": {5: "Attribute"},
-    "Attribute": {
-        5: "Tensor",
-        6: "Graph",
-        10: "Tensor",
-        11: "Graph",
-        22: "SparseTensor",
-        23: "SparseTensor",
-    },
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph"}
+    | {22: "SparseTensor", 23: "SparseTensor"},
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
 }
-# fields of Node
-OP_TYPE = 4
+OP_TYPE = 4  # fields of Node
 DOMAIN = 7
-# field Tensor.data_location, and its value
-LOCATION = 14
+LOCATION = 14  # field Tensor.data_location, and its value
 EXTERNAL = 1
 
 
@@ -67,11 +59,7 @@ class OnnxFacts:
 
 
 def inspect(path: Path) -> OnnxFacts:
-    """Facts about the model in ``path``.
-
-    Raises:
-        BundleError: not an ONNX file, or damaged.
-    """
+    """Facts about the model in ``path``; a BundleError if it is no ONNX file, or damaged."""
     facts = OnnxFacts()
     with _mapped(path) as model:
         _Walk(facts).message(model, "Model", 0)
@@ -91,41 +79,36 @@ def _mapped(path: Path) -> Iterator[memoryview]:
     except OSError as error:
         raise BundleError(f"cannot read {path}", got=error.strerror or error) from error
     except (ValueError, IndexError) as error:  # IndexError: a broken varint runs off the end
-        what = f"{path} is not an ONNX model"
-        raise BundleError(what, got=error, remedy="copy the bundle again") from error
+        again = "copy the bundle again"
+        raise BundleError(f"{path} is not an ONNX model", got=error, remedy=again) from error
 
 
 def check(path: Path) -> OnnxFacts:
     """``inspect``, and refuses a model that reaches outside its file.
 
-    Raises:
-        BundleError: external tensor data, an operator that loads files, or an unknown operator
-            domain.
+    Raises: BundleError: external data, an operator that loads files, or an unknown domain.
     """
     facts = inspect(path)
     if facts.external_tensors:
-        raise BundleError(
-            f"{path} keeps weights in another file",
-            got=f"{facts.external_tensors} external tensors",
-            expected="all weights inside",
-            remedy="export with external_data=False",
-        )
+        what = f"{path} keeps weights in another file"
+        got = f"{facts.external_tensors} external tensors"
+        remedy = "export with external_data=False"
+        raise BundleError(what, got=got, expected="all weights inside", remedy=remedy)
     unsafe = sorted(UNSAFE_OPS & set(facts.ops)) + sorted(facts.domains - SAFE_DOMAINS)
     if facts.functions:  # they may call themselves, or give a standard operator another meaning
         unsafe.append(f"{facts.functions} operators that the model defines itself")
     if unsafe:
         what = f"{path} asks for code outside the engine"
-        got = ", ".join(unsafe)[:400]
-        raise BundleError(what, got=got, expected="standard operators")
+        raise BundleError(what, got=", ".join(unsafe)[:400], expected="standard operators")
     return facts
 
 
+@dataclass
 class _Walk:
     """One pass over a model; gives up after ``MAX_FIELDS``, so a hostile file costs seconds."""
 
-    def __init__(self, facts: OnnxFacts) -> None:
-        self.facts = facts
-        self.left = MAX_FIELDS
+    facts: OnnxFacts
+    left: int = MAX_FIELDS
 
     def message(self, view: memoryview, name: str, depth: int) -> None:
         if depth > 4 * MAX_DEPTH:
@@ -135,9 +118,8 @@ class _Walk:
             if number in inside and isinstance(value, memoryview):
                 below = inside[number]
                 self.facts.functions += below == "Function"
-                leaf = _LEAVES.get(below)
-                if leaf is not None:
-                    leaf(self, value)
+                if below in _LEAVES:
+                    _LEAVES[below](self, value)
                 else:
                     self.message(value, below, depth + 1)
             elif name == "Model" and number == 1 and isinstance(value, int):
@@ -233,15 +215,12 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
 def graph_inputs(path: Path) -> dict[str, tuple[int | str, ...]]:
     """Name -> shape of the graph's inputs; an open dimension is text, its name or "?".
 
-    Raises:
-        BundleError: not an ONNX file, or damaged.
+    Raises: BundleError: not an ONNX file, or damaged.
     """
     shapes: dict[str, tuple[int | str, ...]] = {}
     with _mapped(path) as model:
         for graph in _messages(model, 7):  # Model.graph
-            stored = {
-                _text(name) for tensor in _messages(graph, 5) for name in _messages(tensor, 8)
-            }
+            stored = {_text(name) for name in _below(graph, 5, 8)}  # initializer, its name
             # Graph.input: ValueInfo name 1, type 2 -> tensor_type 1 -> shape 2 -> dim 1
             for value in _messages(graph, 11):
                 name = "".join(_text(part) for part in _messages(value, 1))

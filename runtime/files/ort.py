@@ -19,12 +19,9 @@ SUFFIX = ".ort"
 
 
 def check(path: Path) -> None:
-    """Refuses a file that is not in ORT format, or names an operator that reaches outside it.
+    """Raises a BundleError if a file is no ORT format, or names an operator that reaches outside.
 
     A flatbuffer string is its length (uint32), its bytes and a zero: names need no schema.
-
-    Raises:
-        BundleError: says which.
     """
     wrong = f"{path} is not an ORT format model"
     again = "copy the bundle again"
@@ -36,7 +33,8 @@ def check(path: Path) -> None:
             if mapped[4:8] != IDENTIFIER:
                 got = bytes(mapped[4:8])
                 raise BundleError(wrong, got=got, expected=IDENTIFIER, remedy=again)
-            unsafe = next((op for op in sorted(UNSAFE_OPS) if mapped.find(_string(op)) >= 0), None)
+            names = {op: len(op).to_bytes(4, "little") + op.encode() + b"\0" for op in UNSAFE_OPS}
+            unsafe = next((op for op in sorted(names) if mapped.find(names[op]) >= 0), None)
     except OSError as error:
         raise BundleError(f"cannot read {path}", got=error.strerror or error) from error
     except ValueError as error:  # an empty file cannot be mapped
@@ -44,7 +42,3 @@ def check(path: Path) -> None:
     if unsafe:
         what = f"{path} asks for code outside the engine"
         raise BundleError(what, got=unsafe, expected="standard operators")
-
-
-def _string(text: str) -> bytes:
-    return len(text).to_bytes(4, "little") + text.encode() + b"\0"

@@ -17,8 +17,7 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 def open_regular(file: Path, max_bytes: int) -> BinaryIO:
     """``file``, open for reading and checked by its descriptor: a later rename changes nothing.
 
-    Raises:
-        BundleError: absent, not a regular file, or larger than ``max_bytes``.
+    Raises: BundleError: absent, not a regular file, or larger than ``max_bytes``.
     """
     try:
         descriptor = os.open(file, _FLAGS)
@@ -28,14 +27,10 @@ def open_regular(file: Path, max_bytes: int) -> BinaryIO:
     try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
-            what = f"cannot read {file}"
             got = "not a regular file"
-            raise BundleError(what, got=got, expected="a file", remedy=COPY_AGAIN)
+            raise BundleError(f"cannot read {file}", got=got, expected="a file", remedy=COPY_AGAIN)
         if facts.st_size > max_bytes:
-            got = f"{facts.st_size:,} bytes"
-            raise BundleError(
-                f"{file} is too large", got=got, expected=f"at most {max_bytes:,} bytes"
-            )
+            raise _too_large(file, f"{facts.st_size:,} bytes", max_bytes)
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -45,8 +40,7 @@ def open_regular(file: Path, max_bytes: int) -> BinaryIO:
 def read_regular(file: Path, max_bytes: int) -> bytes:
     """The content of a regular file.
 
-    Raises:
-        BundleError: as ``open_regular``, or it cannot be read to its end.
+    Raises: BundleError: as ``open_regular``, or it cannot be read to its end.
     """
     with open_regular(file, max_bytes) as stream:
         try:
@@ -55,7 +49,9 @@ def read_regular(file: Path, max_bytes: int) -> bytes:
             got = error.strerror or error
             raise BundleError(f"cannot read {file}", got=got, remedy=COPY_AGAIN) from error
     if len(data) > max_bytes:
-        raise BundleError(
-            f"{file} is too large", got="a file that grows", expected=f"at most {max_bytes:,} bytes"
-        )
+        raise _too_large(file, "a file that grows", max_bytes)
     return data
+
+
+def _too_large(file: Path, got: str, max_bytes: int) -> BundleError:
+    return BundleError(f"{file} is too large", got=got, expected=f"at most {max_bytes:,} bytes")

@@ -17,8 +17,7 @@ MAX_DEPTH = 32  # a manifest needs 4; provenance.json about 8
 def read_json(file: Path) -> Any:
     """The value in a UTF-8 JSON file.
 
-    Raises:
-        BundleError: absent, no regular file, too large, or not such JSON.
+    Raises: BundleError: absent, no regular file, too large, or not such JSON.
     """
     return parse_json(read_regular(file, MAX_JSON_BYTES), file)
 
@@ -27,8 +26,7 @@ def parse_json(text: bytes | str, name: object) -> Any:
     """``read_json`` for text in memory; ``name`` is for the message."""
     if len(text) > MAX_JSON_BYTES:
         got = f"{len(text):,} bytes"
-        expected = f"at most {MAX_JSON_BYTES:,}"
-        raise BundleError(f"{name} is too large", got=got, expected=expected)
+        raise BundleError(f"{name} is too large", got=got, expected=f"at most {MAX_JSON_BYTES:,}")
     try:
         # Decoded here, because json.loads lets surrogates in bytes through.
         value = json.loads(
@@ -39,8 +37,8 @@ def parse_json(text: bytes | str, name: object) -> Any:
         )
         _check(value)
     except (ValueError, RecursionError) as error:
-        what = f"{name} is not valid JSON"
-        raise BundleError(what, got=str(error)[:200], remedy=COPY_AGAIN) from error
+        got = str(error)[:200]
+        raise BundleError(f"{name} is not valid JSON", got=got, remedy=COPY_AGAIN) from error
     return value
 
 
@@ -60,8 +58,7 @@ def _check(value: Any) -> None:
             if isinstance(item, str):
                 item.encode("utf-8")  # UnicodeEncodeError is a ValueError
             elif isinstance(item, dict):
-                below += item.keys()
-                below += item.values()
+                below += [*item.keys(), *item.values()]
             elif isinstance(item, list):
                 below += item
         level = below

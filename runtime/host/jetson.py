@@ -19,9 +19,7 @@ INTERVAL_MS = 100  # of tegrastats; its default is a second
 FIRST_LINE_S = 2.0
 
 GPU_NODES = ("ga10b", "gv11b", "gp10b", "gpu")  # device-tree names: Orin, Xavier, TX2, others
-# to MHz
-KHZ = 1e-3
-HZ = 1e-6
+HZ = 1e-6  # to MHz
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,8 @@ class TegraStats:
 
 def release(root: Path = ROOT) -> str | None:
     """Jetson Linux, e.g. "R36.4.3"."""
-    match = re.search(
-        r"R(\d+) \(release\), REVISION: ([\d.]+)", text(root / "etc/nv_tegra_release") or ""
-    )
+    stated = text(root / "etc/nv_tegra_release") or ""
+    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", stated)
     return f"R{match[1]}.{match[2]}" if match else None
 
 
@@ -71,11 +68,8 @@ def integrated_gpu(root: Path = ROOT) -> IntegratedGpu | None:
         node = (text(folder / "device/of_node/name") or "").rstrip("\x00")
         name = node or folder.name.rpartition(".")[2]
         if name in GPU_NODES:
-            load = number(folder / "device/load", 1e-3)
-            now, low, high = (
-                number(folder / f"{bound}_freq", HZ) for bound in ("cur", "min", "max")
-            )
-            return IntegratedGpu(name, now, low, high, load)
+            now, low, high = (number(folder / f"{kind}_freq", HZ) for kind in ("cur", "min", "max"))
+            return IntegratedGpu(name, now, low, high, number(folder / "device/load", 1e-3))
     return None
 
 
@@ -110,17 +104,15 @@ def tegrastats(line: str) -> TegraStats:
 
 
 class TegrastatsStream:
-    """A running ``tegrastats``, for machines whose rails are not readable as files.
+    """A running ``tegrastats``, for rails that are not readable as files; OSError if none runs."""
 
-    Raises:
-        OSError: the program cannot be started.
-    """
-
-    def __init__(self, program: str = "tegrastats", interval_ms: int = INTERVAL_MS) -> None:
-        command = [program, "--interval", str(interval_ms)]
-        pipe = subprocess.PIPE
-        null = subprocess.DEVNULL
-        self._process = subprocess.Popen(command, stdout=pipe, stderr=null, text=True)
+    def __init__(self, program: str) -> None:
+        self._process = subprocess.Popen(
+            [program, "--interval", str(INTERVAL_MS)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         self._newest: TegraStats | None = None
         self._begun = threading.Event()
         lines = self._process.stdout

@@ -51,20 +51,14 @@ class Sensor:
     wraps_at_j: float | None = None
 
 
-@dataclass(frozen=True)
-class Rail:
-    """A rail behind an INA3221."""
-
-    name: str
-    watts: Callable[[], float | None]
-
-
 def sensor(unit: str = CPU, root: Path = ROOT) -> Sensor | None:
     """The best readable sensor that covers ``unit``."""
     for find in FINDERS:
         candidate = find(root)
-        if candidate is not None and unit in candidate.covers and _answers(candidate):
-            return candidate
+        if candidate is not None and unit in candidate.covers:
+            readers = (candidate.watts, candidate.joules)
+            if any(reader is not None and reader() is not None for reader in readers):
+                return candidate
     return None
 
 
@@ -77,9 +71,9 @@ def obstacles(root: Path = ROOT) -> list[str]:
     return []
 
 
-def rails(root: Path = ROOT) -> list[Rail]:
-    """Every connected rail of a Jetson, by name."""
-    out: dict[str, Rail] = {}
+def rails(root: Path = ROOT) -> dict[str, Callable[[], float | None]]:
+    """Every connected rail of a Jetson: name -> watts now."""
+    out: dict[str, Callable[[], float | None]] = {}
     folders = ("bus/i2c/drivers/ina3221*/*/hwmon", "bus/i2c/devices/*/hwmon", "class/hwmon")
     for folder in folders:
         for label in matches(root, f"sys/{folder}/hwmon*/in*_label"):
@@ -89,23 +83,21 @@ def rails(root: Path = ROOT) -> list[Rail]:
             amperes = label.with_name(f"curr{channel}_input")
             is_rail = _is_ina3221(label.parent) and amperes.exists()
             if is_rail and name not in NOT_CONNECTED:
-                out.setdefault(name, Rail(name, _product(volts, amperes, MILLI)))
+                out.setdefault(name, _product(volts, amperes, MILLI))
     for label in matches(root, "sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*"):
         power = label.with_name(f"in_power{label.name.removeprefix('rail_name_')}_input")
         name = text(label) or ""
         if name not in NOT_CONNECTED:
-            out.setdefault(name, Rail(name, _reader(power, MILLI)))
-    return [out[name] for name in sorted(out)]
+            out.setdefault(name, partial(number, power, MILLI))
+    return out
 
 
 def ina3221(root: Path = ROOT) -> Sensor | None:
     """The rail that feeds a Jetson module, or the sum of all (AGX Orin, AGX Xavier)."""
-    present = {rail.name: rail for rail in rails(root)}
+    present = rails(root)
     names = _module_rails(present)
-    if not names:
-        return None
-    watts = [present[name].watts for name in names]
-    return Sensor(f"INA3221 {' + '.join(names)}", BOTH, lambda: _sum(watts))
+    watts = [present[name] for name in names]
+    return Sensor(f"INA3221 {' + '.join(names)}", BOTH, lambda: _sum(watts)) if names else None
 
 
 def tegrastats(root: Path = ROOT) -> Sensor | None:
@@ -115,7 +107,12 @@ def tegrastats(root: Path = ROOT) -> Sensor | None:
     if lines is None or first is None or not first.watts:
         return None
     names = _module_rails(first.watts)
-    return Sensor(f"tegrastats {' + '.join(names)}", BOTH, lambda: _named(lines.newest(), names))
+
+    def watts() -> float | None:
+        line = lines.newest()
+        return None if line is None else _sum([partial(line.watts.get, name) for name in names])
+
+    return Sensor(f"tegrastats {' + '.join(names)}", BOTH, watts)
 
 
 def rapl(root: Path = ROOT) -> Sensor | None:
@@ -123,15 +120,15 @@ def rapl(root: Path = ROOT) -> Sensor | None:
     zones = _packages(root)
     inner = [zone for package in zones for zone in matches(package.parent, f"{package.name}:*")]
     zones += [zone for zone in inner if text(zone / "name") == "dram"]
-    readers = [_reader(zone / "energy_uj", MICRO) for zone in zones]
+    readers = [partial(number, zone / "energy_uj", MICRO) for zone in zones]
     if not readers or any(read() is None for read in readers):
         return None
     names = "+".join(text(zone / "name") or zone.name for zone in zones)
     limits = [number(zone / "max_energy_range_uj", MICRO) for zone in zones]
     # Counters of several zones wrap one by one: only a single zone's wrap can be undone.
     wraps_at_j = limits[0] if len(zones) == 1 else None
-    covers = frozenset({CPU})
-    return Sensor(f"RAPL {names}", covers, lambda: None, lambda: _sum(readers), wraps_at_j)
+    joules = partial(_sum, readers)
+    return Sensor(f"RAPL {names}", frozenset({CPU}), lambda: None, joules, wraps_at_j)
 
 
 def card(root: Path = ROOT) -> Sensor | None:
@@ -148,11 +145,11 @@ def battery(root: Path = ROOT) -> Sensor | None:
     for supply in matches(root, "sys/class/power_supply/*"):
         if text(supply / "type") != "Battery" or text(supply / "status") != "Discharging":
             continue
-        if number(supply / "power_now") is not None:
-            return Sensor(f"battery {supply.name}", BOTH, _reader(supply / "power_now", MICRO))
-        watts = _product(supply / "voltage_now", supply / "current_now", MICRO)
-        if watts() is not None:
-            return Sensor(f"battery {supply.name}", BOTH, watts)
+        power = partial(number, supply / "power_now", MICRO)
+        product = _product(supply / "voltage_now", supply / "current_now", MICRO)
+        for watts in (power, product):
+            if watts() is not None:
+                return Sensor(f"battery {supply.name}", BOTH, watts)
     return None
 
 
@@ -190,15 +187,6 @@ def _tegrastats() -> jetson.TegrastatsStream | None:
     return lines
 
 
-def _named(line: jetson.TegraStats | None, names: list[str]) -> float | None:
-    return None if line is None else _sum([partial(line.watts.get, name) for name in names])
-
-
-def _answers(candidate: Sensor) -> bool:
-    readers = (candidate.watts, candidate.joules)
-    return any(reader is not None and reader() is not None for reader in readers)
-
-
 def _packages(root: Path) -> list[Path]:
     zones = [z for z in matches(root, "sys/class/powercap/*-rapl:[0-9]*") if z.name.count(":") == 1]
     return [zone for zone in zones if (text(zone / "name") or "").startswith("package")]
@@ -208,17 +196,13 @@ def _is_ina3221(folder: Path) -> bool:
     return "ina3221" in (text(folder / "name") or "") or "ina3221" in str(folder)
 
 
-def _reader(file: Path, unit: float) -> Callable[[], float | None]:
-    return lambda: number(file, unit)
-
-
 def _product(volts: Path, amperes: Path, unit: float) -> Callable[[], float | None]:
-    return lambda: _multiplied(number(volts, unit), number(amperes, unit))
+    def watts() -> float | None:
+        factors = (number(volts, unit), number(amperes, unit))
+        # Some batteries count discharge below 0.
+        return None if factors[0] is None or factors[1] is None else factors[0] * abs(factors[1])
 
-
-def _multiplied(volts: float | None, amperes: float | None) -> float | None:
-    # Some batteries count discharge below 0.
-    return None if volts is None or amperes is None else volts * abs(amperes)
+    return watts
 
 
 def _sum(readers: Iterable[Callable[[], float | None]]) -> float | None:

@@ -23,23 +23,10 @@ PI_THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 PI_FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 # Flag in /proc/cpuinfo -> what it means for inference.
-ISA = {
-    "avx2": "avx2",
-    "avx512f": "avx512",
-    "avx_vnni": "avx-vnni",
-    "avx512_vnni": "avx512-vnni",
-    "avx512_bf16": "avx512-bf16",
-    "amx_tile": "amx",
-    "amx_int8": "amx-int8",
-    "amx_bf16": "amx-bf16",
-    "asimd": "neon",
-    "neon": "neon",
-    "asimdhp": "fp16",
-    "asimddp": "dotprod",
-    "i8mm": "i8mm",
-    "bf16": "bf16",
-    "sve": "sve",
-}
+_FLAGS = "avx2 avx_vnni avx512_vnni avx512_bf16 amx_int8 amx_bf16 neon i8mm bf16 sve"
+ISA = {flag: flag.replace("_", "-") for flag in _FLAGS.split()}
+ISA |= {"avx512f": "avx512", "amx_tile": "amx"}
+ISA |= {"asimd": "neon", "asimdhp": "fp16", "asimddp": "dotprod"}
 
 
 @dataclass(frozen=True)
@@ -97,10 +84,11 @@ def host(root: Path = ROOT) -> Host:
     info = _cpuinfo(root)
     memory = _sizes(root / "proc/meminfo")
     flags = set(info.get("flags", info.get("Features", "")).split())
+    board = text(root / "proc/device-tree/model")
     inside = jetson.integrated_gpu(root)
     card = _card(root)
     return Host(
-        device=_device(root),
+        device=board.rstrip("\x00") if board else text(root / "sys/class/dmi/id/product_name"),
         cpu=info.get("model name") or info.get("Model") or info.get("Hardware"),
         arch=platform.machine(),
         cores_logical=total([info.get("processors")]),
@@ -128,16 +116,16 @@ def host(root: Path = ROOT) -> Host:
 
 def reading(root: Path = ROOT) -> Reading:
     """Clocks, temperature and processor time now."""
-    times = _cpu_times(root)
+    row = (text(root / "proc/stat") or "").split("\n", 1)[0].split()
+    times = [int(value) for value in row[1:] if value.isdigit()] if row[:1] == ["cpu"] else []
     elapsed = sum(times[:8]) if len(times) >= 8 else None
     own = (text(root / "proc/self/stat") or "").rpartition(")")[2].split()
     events = matches(root, f"{CPUS}/cpu[0-9]*/thermal_throttle/core_throttle_count")
+    groups = root / "sys/fs/cgroup"
+    quota = (text(groups / "cpu.stat") or text(groups / "cpu/cpu.stat") or "").splitlines()
     flags = _pi_flags(root)
     card = _card(root)
-    now, since_boot = (
-        tuple(name for bit, name in PI_FLAGS.items() if flags >> bit + shift & 1)
-        for shift in (0, 16)
-    )
+    now = tuple(name for bit, name in PI_FLAGS.items() if flags >> bit & 1)
     return Reading(
         clock_mhz=clock_mhz(root),
         temperature_c=temperature_c(root),
@@ -148,8 +136,9 @@ def reading(root: Path = ROOT) -> Reading:
         own_jiffies=total(own[11:15]),  # utime, stime, and those of waited-for children
         gpu_clock_mhz=_gpu_clock_mhz(root),
         throttled_now=now + (card.slowed_by() if card else ()),
-        throttled_since_boot=since_boot,
-        quota_stops=_quota_stops(root),
+        throttled_since_boot=tuple(name for bit, name in PI_FLAGS.items() if flags >> bit + 16 & 1),
+        # nr_throttled of cgroup v2, or of v1
+        quota_stops=total(row[13:] for row in quota if row.startswith("nr_throttled ")),
     )
 
 
@@ -212,18 +201,12 @@ def _physical_cores(root: Path) -> int | None:
     return len(packages) or None
 
 
-def _device(root: Path) -> str | None:
-    tree = text(root / "proc/device-tree/model")
-    return tree.rstrip("\x00") if tree else text(root / "sys/class/dmi/id/product_name")
-
-
 def _card(root: Path) -> nvml.NvmlGpu | None:
     return nvml.first_gpu() if root == ROOT else None
 
 
 def _gpu_clock_mhz(root: Path) -> float | None:
-    inside = jetson.integrated_gpu(root)
-    if inside:
+    if inside := jetson.integrated_gpu(root):
         return inside.clock_mhz
     card = _card(root)
     return card.clock_mhz() if card else None
@@ -241,13 +224,6 @@ def _cpu_quota(root: Path) -> float | None:
     return allowed / of if allowed and of and allowed > 0 and of > 0 else None
 
 
-def _quota_stops(root: Path) -> int | None:
-    """nr_throttled of cgroup v2, or of v1."""
-    groups = root / "sys/fs/cgroup"
-    rows = (text(groups / "cpu.stat") or text(groups / "cpu/cpu.stat") or "").splitlines()
-    return total([row.partition(" ")[2] for row in rows if row.startswith("nr_throttled ")])
-
-
 def _pi_flags(root: Path) -> int:
     try:
         return int(text(root / PI_THROTTLED) or "0", 16)
@@ -260,9 +236,3 @@ def _sizes(file: Path) -> dict[str, int]:
     rows = [line.split() for line in (text(file) or "").splitlines()]
     sizes = [row for row in rows if len(row) == 3 and row[2] == "kB" and row[1].isdigit()]
     return {row[0].rstrip(":"): int(row[1]) * 1024 for row in sizes}
-
-
-def _cpu_times(root: Path) -> list[int]:
-    lines = (text(root / "proc/stat") or "").splitlines()
-    row = lines[0].split() if lines else []
-    return [int(value) for value in row[1:] if value.isdigit()] if row and row[0] == "cpu" else []

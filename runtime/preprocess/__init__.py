@@ -9,19 +9,9 @@ is a table of 256 values per channel, computed in float64. So no compiler's fuse
 two machines differ.
 """
 
-from runtime.preprocess.decode import FORMATS, MAX_PIXELS, ImageLike, decode
+from runtime.preprocess.decode import MAX_PIXELS, ImageLike, decode
 from runtime.preprocess.normalize import PreprocessSpec, normalize
-from runtime.preprocess.resize import INTERPOLATIONS, MAX_SIDE, Geometry, geometry
+from runtime.preprocess.resize import INTERPOLATIONS, Geometry, geometry
 
-__all__ = [
-    "FORMATS",
-    "INTERPOLATIONS",
-    "MAX_PIXELS",
-    "MAX_SIDE",
-    "Geometry",
-    "ImageLike",
-    "PreprocessSpec",
-    "decode",
-    "geometry",
-    "normalize",
-]
+__all__ = ["INTERPOLATIONS", "MAX_PIXELS", "Geometry", "ImageLike", "PreprocessSpec"]
+__all__ += ["decode", "geometry", "normalize"]

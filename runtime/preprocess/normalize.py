@@ -15,11 +15,7 @@ from runtime.preprocess.resize import Geometry
 
 @dataclass(frozen=True)
 class PreprocessSpec(Geometry):
-    """How pixels become the model's input: the geometry and the normalization.
-
-    Raises:
-        BundleError: a value out of range.
-    """
+    """How pixels become the model's input; a value out of range raises a BundleError."""
 
     mean: tuple[float, float, float]  # R, G, B, of values in [0, 1]
     std: tuple[float, float, float]
@@ -37,8 +33,7 @@ class PreprocessSpec(Geometry):
     def from_json(cls, values: object) -> PreprocessSpec:
         """Reads the object that ``to_json`` wrote.
 
-        Raises:
-            BundleError: a field that is missing, unknown or out of range.
+        Raises: BundleError: a field that is missing, unknown or out of range.
         """
         names = [field.name for field in fields(cls)]
         if not isinstance(values, Mapping):
@@ -50,32 +45,27 @@ class PreprocessSpec(Geometry):
         return cls(**values)
 
 
-def _triple(name: str, values: object, low: float) -> tuple[float, float, float]:
+def _triple(name: str, values: Any, low: float) -> tuple[float, float, float]:
     is_three = isinstance(values, (list, tuple)) and len(values) == 3
     if not is_three or not all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= 10.0
-        for v in values  # type: ignore[attr-defined]
+        isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= 10.0 for v in values
     ):
-        raise BundleError(
-            f"preprocess {name}", got=repr(values)[:SHOWN], expected=f"three numbers in {low:g}..10"
-        )
-    red, green, blue = (float(v) for v in values)  # type: ignore[attr-defined]
+        expected = f"three numbers in {low:g}..10"
+        raise BundleError(f"preprocess {name}", got=repr(values)[:SHOWN], expected=expected)
+    red, green, blue = (float(v) for v in values)
     return red, green, blue
 
 
 def normalize(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
     """float32 (B, 3, S, S) from uint8 (B, S, S, 3) or (S, S, 3): (pixel / 255 - mean) / std.
 
-    Raises:
-        ImageError: another shape or type.
+    Raises: ImageError: another shape or type.
     """
     batch = pixels[None] if pixels.ndim == 3 else pixels
     if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (spec.size, spec.size, 3):
-        raise ImageError(
-            "pixels to normalize",
-            got=f"{pixels.dtype} {pixels.shape}",
-            expected=f"uint8 (B, {spec.size}, {spec.size}, 3)",
-        )
+        got = f"{pixels.dtype} {pixels.shape}"
+        expected = f"uint8 (B, {spec.size}, {spec.size}, 3)"
+        raise ImageError("pixels to normalize", got=got, expected=expected)
     table = _table(spec.mean, spec.std)
     out = np.empty((len(batch), 3, spec.size, spec.size), np.float32)
     for index in range(len(batch)):

@@ -15,11 +15,7 @@ INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampl
 
 @dataclass(frozen=True)
 class Geometry:
-    """Which square of an image a model sees, and how it is resized.
-
-    Raises:
-        BundleError: a value out of range.
-    """
+    """Which square of an image a model sees; a value out of range raises a BundleError."""
 
     size: int  # edge S of the square, in pixels
     resize: int  # length of the shorter side before the crop, in pixels; at least ``size``
@@ -36,8 +32,8 @@ class Geometry:
             raise BundleError("preprocess resize", got=self.resize, expected=expected)
         if not isinstance(self.interpolation, str) or self.interpolation not in INTERPOLATIONS:
             got = repr(self.interpolation)[:SHOWN]
-            expected = " or ".join(INTERPOLATIONS)
-            raise BundleError("preprocess interpolation", got=got, expected=expected)
+            either = " or ".join(INTERPOLATIONS)
+            raise BundleError("preprocess interpolation", got=got, expected=either)
 
     @property
     def geometry(self) -> Geometry:
@@ -61,12 +57,7 @@ def geometry(image: Image.Image, spec: Geometry) -> np.ndarray:
         if step != image.size:
             image = image.resize(step, INTERPOLATIONS[spec.interpolation])
     if target != (spec.size, spec.size):
-        left = _crop_start(target[0] - spec.size)
-        top = _crop_start(target[1] - spec.size)
+        left_over = (target[0] - spec.size, target[1] - spec.size)
+        left, top = ((pixels + (pixels >> 1 & 1)) >> 1 for pixels in left_over)
         image = image.crop((left, top, left + spec.size, top + spec.size))
     return np.asarray(image)
-
-
-def _crop_start(left_over: int) -> int:
-    """``left_over / 2`` rounded half to even."""
-    return (left_over + (left_over >> 1 & 1)) >> 1
