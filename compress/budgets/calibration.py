@@ -28,13 +28,7 @@ COMPUTE = "compute"  # rows that time the network alone
 
 @dataclass(frozen=True)
 class Calibration:
-    """Factors of a device, and the measurements they come from.
-
-    Attributes:
-        device: name of the profile.
-        factors: precision -> measured / estimated.
-        source: bench file, its SHA-256, host, power mode, time, and the rows used.
-    """
+    """Factors of a device (precision -> measured / estimated), and where they come from."""
 
     device: str
     factors: Mapping[str, float]
@@ -49,16 +43,11 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         """Writes it as a JSON file that ``budget.calibration`` accepts."""
-        plain = {"device": self.device, "factors": self.factors, "source": self.source}
-        write_json(path, {"schema": SCHEMA, **plain})
+        write_json(path, {"schema": SCHEMA, **vars(self)})
 
 
 def load_calibration(path: Path) -> Calibration:
-    """Reads a file of ``compress estimate --save``.
-
-    Raises:
-        BudgetError: another kind of file, or factors that are not positive numbers.
-    """
+    """Reads a file of ``compress estimate --save``; raises BudgetError if it is none."""
     try:
         plain = json.loads(path.read_text())
         schema = plain["schema"]
@@ -66,11 +55,8 @@ def load_calibration(path: Path) -> Calibration:
         source = dict(plain["source"])
         factors = {str(key): float(value) for key, value in plain["factors"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BudgetError(
-            "the calibration cannot be read",
-            got=f"{path}: {error}",
-            expected="a file of compress estimate --save",
-        ) from error
+        what = "the calibration is not a file of compress estimate --save"
+        raise BudgetError(what, got=f"{path}: {error}") from error
     if schema != SCHEMA or not factors or not all(0 < v < math.inf for v in factors.values()):
         expected = f"schema {SCHEMA} and positive factors"
         raise BudgetError("the calibration is wrong", got=str(path), expected=expected)
@@ -88,8 +74,8 @@ def calibrate(bench_path: Path, models: Iterable[Path], name: str | None = None)
     Raises:
         BudgetError: no row of the bench measured one of the files.
     """
-    bench = read_bench(bench_path)
-    profile = device(device_of(bench, bench_path, name))
+    bench = _read_bench(bench_path)
+    profile = device(_device_of(bench, bench_path, name))
     by_hash = {sha256_file(path): path for path in models}
     ratios: dict[str, list[float]] = {}
     rows = []
@@ -101,15 +87,14 @@ def calibrate(bench_path: Path, models: Iterable[Path], name: str | None = None)
         precision = str(row["precision"]).partition(".")[0]
         estimated_ms = estimate(costs_of(path), profile, precision).p50_ms
         ratios.setdefault(precision, []).append(row["p50_ms"] / estimated_ms)
-        told = {key: row.get(key) for key in ("model", "threads", "backend", "verdict")}
-        measured = {"measured_ms": row["p50_ms"], "estimated_ms": estimated_ms}
-        rows.append({"precision": precision, **told, **measured})
+        about = {key: row.get(key) for key in ("model", "threads", "backend", "verdict")}
+        times = {"measured_ms": row["p50_ms"], "estimated_ms": estimated_ms}
+        rows.append({"precision": precision, **about, **times})
     if not rows:
         raise BudgetError(
             "the bench measured none of these files",
             got=f"{bench_path} and {len(by_hash)} ONNX files",
-            expected="a bench.json of this very bundle",
-            remedy="compress bench BUNDLE --out bench.json, on the device",
+            remedy="measure this bundle: compress bench BUNDLE --out bench.json, on the device",
         )
     host = bench.get("host", {})
     source = {
@@ -120,42 +105,29 @@ def calibrate(bench_path: Path, models: Iterable[Path], name: str | None = None)
         "started": bench.get("started"),
         "rows": rows,
     }
-    return Calibration(
-        profile.name, {key: geometric_mean(values) for key, values in ratios.items()}, source
-    )
+    factors = {key: geometric_mean(values) for key, values in ratios.items()}
+    return Calibration(profile.name, factors, source)
 
 
-def read_bench(path: Path) -> Mapping[str, Any]:
-    """Reads a ``bench.json``.
-
-    Raises:
-        BudgetError: another kind of file, or another schema.
-    """
+def _read_bench(path: Path) -> Mapping[str, Any]:
     try:
         loaded = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise BudgetError(
-            "the bench cannot be read", got=f"{path}: {error}", expected="a bench.json"
-        ) from error
-    bench: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
+        raise BudgetError("the bench cannot be read", got=f"{path}: {error}") from error
+    bench: Mapping[str, Any] = loaded if isinstance(loaded, dict) else {}
     kind = bench.get("kind")
     schema = bench.get("schema")
     if kind != KIND or schema != 1 or not isinstance(bench.get("rows"), list):
         raise BudgetError(
             "this is not a bench of clip2edge",
             got=f"{path}: kind {kind!r}, schema {schema!r}",
-            expected=f"kind {KIND!r}, schema 1",
             remedy="compress bench BUNDLE --out bench.json",
         )
     return bench
 
 
-def device_of(bench: Mapping[str, Any], path: Path, name: str | None = None) -> str:
-    """The profile of a bench: the one its board matches, or ``name`` if that is one of them.
-
-    Raises:
-        BudgetError: the board is another one than ``name``, or matches no profile or several.
-    """
+def _device_of(bench: Mapping[str, Any], path: Path, name: str | None) -> str:
+    """The profile of a bench: the one its board matches, or ``name`` if that is one of them."""
     board = bench.get("host", {}).get("device")
     fitting = matching(board)
     if name is None and len(fitting) == 1:
@@ -164,12 +136,8 @@ def device_of(bench: Mapping[str, Any], path: Path, name: str | None = None) -> 
     if name is not None and (name in fitting or not device(name).matches):
         return name
     raise BudgetError(
-        "the bench is not of this device"
-        if name
-        else "the bench's board fits no profile, or several",
+        "the bench is not of this device" if name else "its board fits no profile, or several",
         got=f"{path}: board {board!r}",
         expected=f"a bench of {name}" if name else "one profile",
-        remedy=f"it fits {', '.join(fitting)}: say which"
-        if fitting
-        else "name the profile as NAME=bench.json",
+        remedy=f"name the profile as NAME=bench.json; fitting: {', '.join(fitting) or 'none'}",
     )

@@ -14,18 +14,12 @@ from compress.engine.errors import BudgetError
 
 @dataclass(frozen=True)
 class Costs:
-    """A graph's kernels, and facts about the whole.
-
-    Attributes:
-        input_size: shape of the input, (1, 3, S, S).
-        peak_bytes: the most that activations take at one time.
-        unpriced: node types without a price of their own, which count as elementwise.
-    """
+    """A graph's kernels, and facts about the whole."""
 
     kernels: tuple[Kernel, ...]
-    input_size: tuple[int, ...]
-    peak_bytes: float
-    unpriced: tuple[str, ...]
+    input_size: tuple[int, ...]  # (1, 3, S, S)
+    peak_bytes: float  # the most that activations take at one time
+    unpriced: tuple[str, ...]  # node types without a price, which count as elementwise
 
     @property
     def macs(self) -> int:
@@ -44,28 +38,21 @@ class Costs:
 
 
 def costs_of(model: ModelProto | Path) -> Costs:
-    """The costs of a model with a batch of one image.
-
-    Shapes come from ONNX's own shape inference.
+    """The costs of a model with a batch of one image; shapes are those that ONNX infers.
 
     Raises:
         BudgetError: not an ONNX model, or a tensor whose shape cannot be inferred.
     """
-    fused = KernelFusion(_one_image(_load(model) if isinstance(model, Path) else model))
+    if isinstance(model, Path):
+        try:
+            loaded = onnx.load(model, load_external_data=False)
+        except Exception as error:  # protobuf, I/O: the reader has no error class of its own
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise BudgetError("this is not an ONNX model", got=f"{model}: {reason}") from error
+        return costs_of(loaded)
+    fused = KernelFusion(_one_image(model))
     unpriced = tuple(sorted(fused.unpriced))
     return Costs(tuple(fused.kernels), fused.input_size, fused.peak_bytes(), unpriced)
-
-
-def _load(path: Path) -> ModelProto:
-    try:
-        return onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf, I/O: the reader has no error class of its own
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise BudgetError(
-            "this is not an ONNX model",
-            got=f"{path}: {reason}",
-            expected="a bundle, or a .onnx file",
-        ) from error
 
 
 def _one_image(model: ModelProto) -> ModelProto:

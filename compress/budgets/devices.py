@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.budgets.variants import HOST, PRECISIONS
-from compress.engine.errors import BudgetError, ConfigError, nearest
+from compress.engine.errors import BudgetError, ConfigError, require_known
 
 FOLDER = Path(__file__).parent / "devices"
 #: of utilization: shares of the peaks that are reached
@@ -38,45 +38,26 @@ SOURCED = {"peak_tops", "utilization", *UNITS} - {"cache_gb_s", "engine_mb"}
 class DeviceProfile:
     """A device in one power mode.
 
-    Attributes:
-        name: what follows the ``@`` in a budget.
-        title: the maker's name.
-        mode: the power mode that the numbers are for.
-        peak: precision -> operations per second (2 per multiply-accumulate), dense. A precision
-            that is absent is not accelerated: such a model runs in fp32.
-        bandwidth: bytes per second of main memory.
-        cache_bytes: the last level of cache; weights and activations that fit are read at
-            ``cache_bandwidth``.
-        cache_bandwidth: bytes per second.
-        overhead_s: seconds per kernel (launch, dispatch).
-        fixed_s: seconds per inference, whatever it computes.
-        watts: power of the module at load in this mode, the upper bound of an energy estimate.
-        ram_bytes: memory.
-        engine_bytes: memory that the inference engine takes before any model is loaded.
-        utilization: kind of kernel -> share of the peak that it reaches.
-        engine: what runs the model, a row of ``ENGINES``.
-        matches: texts that the board's own name (``host.device`` of a bench.json) contains.
-        sources: field -> where its number comes from.
-        notes: caveats for the reader of an estimate.
+    A precision without a ``peak`` is not accelerated: such a model runs in fp32.
     """
 
-    name: str
+    name: str  # what follows the @ in a budget
     title: str
     mode: str
-    peak: Mapping[str, float]
-    bandwidth: float
-    cache_bytes: float
-    cache_bandwidth: float
-    overhead_s: float
-    fixed_s: float
-    watts: float | None
+    peak: Mapping[str, float]  # precision -> dense operations/s, 2 per multiply-accumulate
+    bandwidth: float  # bytes/s of main memory
+    cache_bytes: float  # the last level; weights and activations that fit are read from it
+    cache_bandwidth: float  # bytes/s
+    overhead_s: float  # per kernel: launch, dispatch
+    fixed_s: float  # per inference, whatever it computes
+    watts: float | None  # of the module at load in this mode: the upper bound of an energy
     ram_bytes: float | None
-    engine_bytes: float
-    utilization: Mapping[str, float]
-    engine: str
-    matches: tuple[str, ...]
-    sources: Mapping[str, str]
-    notes: tuple[str, ...] = ()
+    engine_bytes: float  # memory that the inference engine takes before any model is loaded
+    utilization: Mapping[str, float]  # kind of kernel -> share of the peak that it reaches
+    engine: str  # what runs the model, a row of ENGINES
+    matches: tuple[str, ...]  # texts in the board's own name (host.device of a bench.json)
+    sources: Mapping[str, str]  # field -> where its number comes from
+    notes: tuple[str, ...] = ()  # caveats for the reader of an estimate
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -105,13 +86,8 @@ def names() -> list[str]:
 
 
 def device(name: str) -> DeviceProfile:
-    """The profile of a name; ``host`` is derived from what the kernel says about this machine.
-
-    Raises:
-        BudgetError: no such device, with the nearest name.
-    """
-    if name not in names():
-        raise BudgetError("unknown device", got=repr(name), remedy=nearest(name, names()))
+    """The profile of a name; ``host`` is derived from what the kernel says about this machine."""
+    require_known(name, names(), "unknown device", BudgetError)
     return _host() if name == HOST else from_plain(name, _plain(name))
 
 
@@ -127,10 +103,10 @@ def matching(board: str | None) -> list[str]:
 
 def lines() -> list[str]:
     """``compress list devices``: one aligned line per device."""
-    rows = [
-        (d.name, _peaks(d), f"{d.bandwidth / 1e9:.0f} GB/s", d.mode, d.title)
-        for d in map(device, names())
-    ]
+    rows = []
+    for d in map(device, names()):
+        peaks = "  ".join(f"{name} {_ops(value):>9}" for name, value in d.peak.items())
+        rows.append((d.name, peaks, f"{d.bandwidth / 1e9:.0f} GB/s", d.mode, d.title))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -142,44 +118,35 @@ def from_plain(name: str, plain: Mapping[str, Any]) -> DeviceProfile:
     """A profile from the values of its file, in the file's units (TOPS, GB/s, MB, µs).
 
     Raises:
-        ConfigError: a missing or unknown field, a number without a source, a rate that is not
+        ConfigError: missing or unknown fields, numbers without a source, rates that are not
             positive.
     """
+    what = f"device profile {name} has"
     odd = sorted(set(plain) ^ ({"peak_tops", "utilization", *UNITS} | TEXTS))
     if odd:
-        raise ConfigError(
-            f"device profile {name} has missing or unknown fields", got=", ".join(odd)
-        )
-    sources = plain["sources"]
+        raise ConfigError(f"{what} missing or unknown fields", got=", ".join(odd))
     peaks = plain["peak_tops"]
     shares = plain["utilization"]
-    bare = sorted(key for key in SOURCED if plain[key] is not None and key not in sources)
+    bare = sorted(key for key in SOURCED if plain[key] is not None and key not in plain["sources"])
     if bare:
-        raise ConfigError(
-            f"device profile {name} has numbers without a source", got=", ".join(bare)
-        )
+        raise ConfigError(f"{what} numbers without a source", got=", ".join(bare))
     if set(shares) != set(KINDS) or "fp32" not in peaks:
-        raise ConfigError(
-            f"device profile {name} needs a peak of fp32, and utilization of {', '.join(KINDS)}"
-        )
-    bandwidths = (plain["bandwidth_gb_s"], plain["cache_gb_s"])
-    rates = [*peaks.values(), *shares.values(), *bandwidths]
+        raise ConfigError(f"{what} no peak of fp32, or not the utilization of {', '.join(KINDS)}")
+    rates = [*peaks.values(), *shares.values(), plain["bandwidth_gb_s"], plain["cache_gb_s"]]
     if not all(value > 0 for value in rates):
-        raise ConfigError(f"device profile {name} has a rate that is not positive", got=rates)
+        raise ConfigError(f"{what} a rate that is not positive", got=rates)
+    texts = {key: plain[key] for key in ("title", "mode", "engine", "sources")}
     numbers: Mapping[str, Any] = {
         attribute: None if plain[key] is None else plain[key] * factor
         for key, (attribute, factor) in UNITS.items()
     }
     return DeviceProfile(
         name=name,
-        title=plain["title"],
-        mode=plain["mode"],
-        engine=plain["engine"],
         peak={key: value * 1e12 for key, value in peaks.items()},
         utilization=dict(shares),
         matches=tuple(plain["matches"]),
-        sources=dict(sources),
         notes=tuple(plain["notes"]),
+        **texts,
         **numbers,
     )
 
@@ -210,10 +177,6 @@ def _host() -> DeviceProfile:
         mode=f"1 thread, {isa} at {mhz / 1e3:.1f} GHz",
         ram_bytes=None if machine.memory_bytes is None else float(machine.memory_bytes),
     )
-
-
-def _peaks(profile: DeviceProfile) -> str:
-    return "  ".join(f"{name} {_ops(value):>9}" for name, value in profile.peak.items())
 
 
 def _ops(rate: float) -> str:

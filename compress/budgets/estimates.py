@@ -25,9 +25,8 @@ def models_of(path: Path) -> dict[str, Path]:
 
         return open_bundle(path).models
     if path.suffix != ".onnx" or not path.is_file():
-        raise BudgetError(
-            "nothing to estimate", got=str(path), expected="a bundle, or a .onnx file"
-        )
+        expected = "a bundle, or a .onnx file"
+        raise BudgetError("nothing to estimate", got=str(path), expected=expected)
     return {"int8" if costs_of(path).int8_share > 0 else "fp32": path}
 
 

@@ -16,26 +16,18 @@ from typing import Any
 
 from compress.budgets import devices
 from compress.budgets.variants import HOST
-from compress.engine.errors import BudgetError, nearest
+from compress.engine.errors import BudgetError, lookup, nearest, require_known
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A quantity that can be limited.
-
-    Attributes:
-        what: its description.
-        unit: the canonical unit of its values.
-        units: spelling -> factor to the canonical unit.
-        on_device: whether it depends on hardware.
-        is_upper: True where less is better, so that its limit is an upper one.
-    """
+    """A quantity that can be limited."""
 
     what: str
-    unit: str
-    units: Mapping[str, float]
-    on_device: bool = True
-    is_upper: bool = True
+    unit: str  # the canonical unit of its values
+    units: Mapping[str, float]  # spelling -> factor to the canonical unit
+    on_device: bool = True  # it depends on hardware
+    is_upper: bool = True  # less is better, so its limit is an upper one
 
 
 TIMES = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
@@ -58,6 +50,7 @@ METRICS: dict[str, Metric] = {
     ),
     "top1": Metric("top-1 on the test split", "%", SHARES, on_device=False, is_upper=False),
 }
+EXAMPLE = 'e.g. --budget "p50<=5ms@host, size<=6MB, drop<=2pt"'
 _LIMIT = re.compile(
     r"(?P<metric>[A-Za-z_][A-Za-z_0-9]*)\s*(?P<op><=|=<|<|>=|=>|>)\s*"
     r"(?P<value>[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*(?P<unit>[A-Za-zµ%]*)\s*(?:@\s*(?P<device>\S+))?"
@@ -66,14 +59,7 @@ _LIMIT = re.compile(
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit.
-
-    Attributes:
-        op: ``<=``, ``<``, ``>=`` or ``>``.
-        value: in the metric's canonical unit (ms, bytes, mJ, points, %).
-        device: None where the metric does not depend on one.
-        shown: the value as the user wrote it.
-    """
+    """One limit: ``value`` is in the metric's canonical unit, ``shown`` as the user wrote it."""
 
     metric: str
     op: str
@@ -112,8 +98,7 @@ def parse_budget(*texts: str) -> tuple[Limit, ...]:
     """The limits of one or several expressions.
 
     Raises:
-        BudgetError: an unreadable limit, with the nearest name of a metric, unit or device; a limit
-            given twice.
+        BudgetError: an unreadable limit (with the nearest name), or a limit given twice.
     """
     parts = [part.strip() for text in texts for part in text.split(",")]
     limits = [_limit(part) for part in parts if part]
@@ -124,8 +109,7 @@ def parse_budget(*texts: str) -> tuple[Limit, ...]:
         for limit in limits
     ]
     if not limits and texts:
-        expected = '"p50<=5ms@host, size<=6MB"'
-        raise BudgetError("the budget is empty", got=repr(", ".join(texts)), expected=expected)
+        raise BudgetError("the budget is empty", got=repr(", ".join(texts)), remedy=EXAMPLE)
     seen: dict[tuple[str, str | None], Limit] = {}
     for limit in limits:
         first = seen.setdefault((limit.metric, limit.device), limit)
@@ -156,44 +140,27 @@ def _limit(text: str) -> Limit:
             "a limit cannot be read",
             got=repr(text),
             expected="metric, <= or >=, a number with its unit, and @device",
-            remedy='e.g. --budget "p50<=5ms@host, size<=6MB, drop<=2pt"',
+            remedy=EXAMPLE,
         )
     name = match["metric"].lower()
-    unit = match["unit"]
+    unit = match["unit"].lower()
+    device = match["device"]
     written = match["value"] + match["unit"]
     op = {"=<": "<=", "=>": ">="}.get(match["op"], match["op"])
-    if name not in METRICS:
-        raise BudgetError(
-            "unknown metric in the budget", got=repr(match["metric"]), remedy=nearest(name, METRICS)
-        )
-    metric = METRICS[name]
+    metric = lookup(METRICS, name, "unknown metric in the budget", BudgetError)
     if op.startswith("<") is not metric.is_upper:
-        raise BudgetError(
-            f"{name} needs {'an upper' if metric.is_upper else 'a lower'} limit",
-            got=repr(text),
-            expected=f"{name}{'<=' if metric.is_upper else '>='}{written}",
-        )
-    if unit.lower() not in metric.units:
-        raise BudgetError(
-            f"{name} has another unit" if unit else f"{name} needs a unit",
-            got=repr(text),
-            remedy=nearest(unit.lower(), metric.units),
-        )
-    value = float(match["value"]) * metric.units[unit.lower()]
-    return Limit(name, op, value, _device(metric, name, match["device"]), written)
-
-
-def _device(metric: Metric, name: str, device: str | None) -> str | None:
+        what = f"{name} needs {'an upper' if metric.is_upper else 'a lower'} limit"
+        expected = f"{name}{'<=' if metric.is_upper else '>='}{written}"
+        raise BudgetError(what, got=repr(text), expected=expected)
+    if unit not in metric.units:
+        what = f"{name} has another unit" if unit else f"{name} needs a unit"
+        raise BudgetError(what, got=repr(text), remedy=nearest(unit, metric.units))
     if device is not None and not metric.on_device:
-        raise BudgetError(
-            f"{name} does not depend on a device", got=f"@{device}", expected=f"{name} without @"
-        )
-    known = devices.names()
-    if device is not None and device not in known:
-        raise BudgetError(
-            "unknown device in the budget", got=repr(device), remedy=nearest(device, known)
-        )
-    return device
+        what = f"{name} does not depend on a device"
+        raise BudgetError(what, got=f"@{device}", expected=f"{name} without @")
+    if device is not None:
+        require_known(device, devices.names(), "unknown device in the budget", BudgetError)
+    return Limit(name, op, float(match["value"]) * metric.units[unit], device, written)
 
 
 def _file(path: Path) -> list[str]:
@@ -202,11 +169,8 @@ def _file(path: Path) -> list[str]:
     try:
         loaded: Any = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
-        raise BudgetError(
-            "the budget file cannot be read",
-            got=f"{path}: {str(error).splitlines()[0]}",
-            expected="a YAML file",
-        ) from error
+        got = f"{path}: {str(error).splitlines()[0]}"
+        raise BudgetError("the budget file cannot be read", got=got) from error
     if isinstance(loaded, dict):
         rows = [(*str(key).partition("@"), value) for key, value in loaded.items()]
         return [f"{metric}{value}{device and '@' + device}" for metric, _, device, value in rows]
@@ -215,8 +179,7 @@ def _file(path: Path) -> list[str]:
     raise BudgetError(
         "the budget file holds no limits",
         got=f"{path}: {type(loaded).__name__}",
-        expected='a list such as ["p50<=5ms@orin-nano"], or a mapping such as '
-        '{p50@orin-nano: "<=5ms"}',
+        expected='["p50<=5ms@orin-nano"], a list, or {p50@orin-nano: "<=5ms"}, a mapping',
     )
 
 

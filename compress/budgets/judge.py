@@ -65,9 +65,12 @@ class RunEvidence:
             return self._size(precision)
         if limit.device is None:
             return self._accuracy(limit.metric, precision)
-        if limit.device == HOST:
-            return self._on_host(limit.metric, precision)
-        return self._on_device(limit.device, limit.metric, precision)
+        if limit.device != HOST:
+            return self._on_device(limit.device, limit.metric, precision)
+        latency = self.report["latency"]
+        rows = [r for r in latency if r["model"] == "student" and r["precision"] == precision]
+        cold = (self.report.get("cold") or {}).get(f"student_{precision}")
+        return _from_rows(rows, limit.metric, cold)
 
     def _size(self, precision: str) -> LimitValue:
         sizes = self.report["size_bytes"]
@@ -82,31 +85,20 @@ class RunEvidence:
     def _accuracy(self, metric: str, precision: str) -> LimitValue:
         accuracy = self.report["accuracy"]
         own = f"student_{precision}"
-        basis = "measured"
-        why = ""
-        if precision == "fp16" and own not in accuracy:
-            own = "student_fp32"
-            basis = "estimate"
-            why = "of the fp32 file: fp16 was not tested"
-        if own not in accuracy:
+        is_stand_in = precision == "fp16" and own not in accuracy
+        basis = "estimate" if is_stand_in else "measured"
+        why = "of the fp32 file: fp16 was not tested" if is_stand_in else ""
+        tested = accuracy.get("student_fp32" if is_stand_in else own)
+        if tested is None:
             why = "accuracy was not measured: there are no test images"
             return LimitValue(None, "measured", why)
-        top1 = accuracy[own]["top1"]
+        top1 = tested["top1"]
         if metric == "top1":
             return LimitValue(100 * top1, basis, why)
         reference = accuracy.get("teacher" if metric == "drop" else "student_fp32")
         if reference is None:
             return LimitValue(None, basis, "there is nothing to compare with")
         return LimitValue(100 * (reference["top1"] - top1), basis, why)
-
-    def _on_host(self, metric: str, precision: str) -> LimitValue:
-        rows = [
-            row
-            for row in self.report["latency"]
-            if row["model"] == "student" and row["precision"] == precision
-        ]
-        cold = (self.report.get("cold") or {}).get(f"student_{precision}")
-        return _from_rows(rows, metric, cold)
 
     def _on_device(self, name: str, metric: str, precision: str) -> LimitValue:
         # every bench is of this very bundle: merging refuses others
@@ -149,22 +141,19 @@ def _from_rows(
     if row is None:
         return LimitValue(None, "measured", "this file was not timed")
     start: Mapping[str, Any] = cold or {}
-    why = _joined(row["backend"], "" if row["verdict"] == "VALID" else f"stamped {row['verdict']}")
-    if metric == "memory":
-        value = start.get("peak_rss_bytes") or row.get("peak_rss_bytes")
-        why = ""
-        missing = "peak memory was not measured"
+    key = "peak_rss_bytes" if metric == "memory" else f"{metric}_ms"
+    value = row.get(key)
+    missing = f"{row['n']} samples are too few for {metric}"
+    if metric in ("memory", "load", "first"):
+        value = start.get(key) or value
+        missing = f"{'peak memory' if metric == 'memory' else metric} was not measured"
     elif metric == "energy":
         value = (row.get("energy") or {}).get("mj_per_inference")
         missing = "no sensor gave the energy"
-    elif metric in ("load", "first"):
-        value = start.get(f"{metric}_ms") or row.get(f"{metric}_ms")
-        missing = f"{metric} was not measured"
-    else:
-        value = row.get(f"{metric}_ms")
-        missing = f"{row['n']} samples are too few for {metric}"
     if value is None:
         return LimitValue(None, "measured", missing)
+    stamp = "" if row["verdict"] == "VALID" else f"stamped {row['verdict']}"
+    why = "" if metric == "memory" else _joined(row["backend"], stamp)
     return LimitValue(float(value), "measured", why)
 
 
@@ -182,17 +171,17 @@ def gather(
 
 
 def judge(limits: Sequence[Limit], evidence: RunEvidence) -> list[JudgedLimit]:
-    """report.json["budgets"]: a row per limit, for the file that the budget is judged with.
-
-    That is the file that ships here if the host is among the budget's devices. For other devices it
-    is the precision that breaks the fewest limits there, the faster one of equals.
-    """
+    """report.json["budgets"]: a row per limit, for the file that the budget is judged with."""
     precision = judged_precision(limits, evidence)
     return [_row(limit, evidence.value(limit, precision), precision) for limit in limits]
 
 
 def judged_precision(limits: Sequence[Limit], evidence: RunEvidence) -> str:
-    """The precision whose file the limits are judged with."""
+    """The precision whose file the limits are judged with.
+
+    That is the file that ships here if the host is among the budget's devices. For other devices it
+    is the precision that breaks the fewest limits there, the faster one of equals.
+    """
     devices = devices_of(limits)
     shipped = str(evidence.report["student"]["shipped"]).removeprefix("student_")
     if HOST in devices:
@@ -229,8 +218,7 @@ def rejudged(report: Mapping[str, Any], bundle: Path) -> dict[str, Any]:
         return dict(report)
     limits = parse_budget(*map(written, report["budgets"]))
     calibrations = [Calibration(**row) for row in report.get("calibrations") or []]
-    evidence = gather(report, bundle, limits, calibrations)
-    return {**report, "budgets": judge(limits, evidence)}
+    return {**report, "budgets": judge(limits, gather(report, bundle, limits, calibrations))}
 
 
 def written(row: Mapping[str, Any]) -> str:

@@ -7,55 +7,32 @@ nothing, and what only one kernel sees never reaches memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import get_attribute_value
 
-from compress.budgets.operations import (
-    FLOATS,
-    ITEM_BYTES,
-    MOVES,
-    PER_INPUT,
-    POINTWISE,
-    POOLS,
-    VIEWS,
-)
+from compress.budgets import operations
 from compress.engine.errors import BudgetError
 
 
 @dataclass
 class Kernel:
-    """What an engine runs in one launch.
+    """What an engine runs in one launch."""
 
-    Attributes:
-        op: the ONNX type of its first node.
-        name: that node's name.
-        block: the part of the network, from the names of the weights.
-        kind: dense, depthwise or elementwise: which share of the peak it reaches.
-        precision: int8 where both operands come from DequantizeLinear, else the file's float type.
-        macs: multiply-accumulates of the first node.
-        ops: all operations, 2 per multiply-accumulate.
-        weight_bytes: parameters.
-        read_bytes, write_bytes: activations that come from or go to other kernels.
-        nodes: how many nodes of the file it holds.
-        reads: tensor -> bytes, what ``read_bytes`` sums.
-    """
-
-    op: str
+    op: str  # the ONNX type of its first node
     name: str
-    block: str
-    kind: str
-    precision: str
-    macs: int = 0
-    ops: float = 0.0
+    block: str  # the part of the network, from the names of the weights
+    kind: str  # dense, depthwise or elementwise: which share of the peak it reaches
+    precision: str  # int8 where both operands come from DequantizeLinear, else the file's float
+    macs: int = 0  # of the first node
+    ops: float = 0.0  # all operations, 2 per multiply-accumulate
     weight_bytes: float = 0.0
-    read_bytes: float = 0.0
-    write_bytes: float = 0.0
+    read_bytes: float = 0.0  # activations of other kernels, the sum of ``reads``
+    write_bytes: float = 0.0  # activations for other kernels
     nodes: int = 1
-    reads: dict[str, float] = field(default_factory=dict, repr=False)
+    reads: dict[str, float] = field(default_factory=dict, repr=False)  # tensor -> bytes
 
 
 class KernelFusion:
@@ -65,9 +42,7 @@ class KernelFusion:
         graph = model.graph
         self.graph = graph
         self.weights = {tensor.name: tensor for tensor in graph.initializer}
-        self.shapes: dict[str, tuple[int, ...]] = {
-            name: tuple(t.dims) for name, t in self.weights.items()
-        }
+        self.shapes = {name: tuple(t.dims) for name, t in self.weights.items()}
         self.types: dict[str, int] = {name: t.data_type for name, t in self.weights.items()}
         for value in (*graph.input, *graph.value_info, *graph.output):
             tensor = value.type.tensor_type
@@ -88,7 +63,12 @@ class KernelFusion:
         self.block = ""
         for node in graph.node:
             self._place(node)
-        self._count_memory()
+        leaving = {self._root(value.name) for value in graph.output}
+        leaving |= {self._root(name) for kernel in self.kernels for name in kernel.reads}
+        for name in leaving & set(self.kernel_of):
+            self.kernels[self.kernel_of[name]].write_bytes += self._bytes(name)
+        for kernel in self.kernels:
+            kernel.read_bytes = sum(kernel.reads.values())
 
     @property
     def input_size(self) -> tuple[int, ...]:
@@ -102,7 +82,7 @@ class KernelFusion:
             last |= dict.fromkeys(map(self._root, kernel.reads), index)
         last |= {self._root(value.name): len(self.kernels) for value in self.graph.output}
         first = {name: self.kernel_of.get(name, 0) for name in last}
-        sizes = {name: self.elements(name) * self._item_bytes(name) for name in last}
+        sizes = {name: self._bytes(name) for name in last}
         alive = (
             sum(sizes[name] for name in last if first[name] <= index <= last[name])
             for index in range(len(self.kernels))
@@ -111,59 +91,46 @@ class KernelFusion:
 
     def _place(self, node: NodeProto) -> None:
         inputs = [name for name in node.input if name]
-        if all(name in self.constant for name in inputs) or self._is_shape_arithmetic(node):
+        if node.op_type in ("Shape", "Size") or all(name in self.constant for name in inputs):
             self.constant.update(node.output)  # folded when the engine is built
             return
         self.block = self._block(node) or self.block
         active = [name for name in inputs if name not in self.constant]
-        if node.op_type in VIEWS:
+        if node.op_type in operations.VIEWS:
             self.root |= dict.fromkeys(node.output, self._root(active[0]))
             return
-        index = self._fused_into(node, active)
-        if index is None:
-            index = len(self.kernels)
-            self.kernels.append(self._new_kernel(node, active))
-        else:
+        roots = map(self._root, active)
+        makers = [self.kernel_of[root] for root in roots if root in self.kernel_of]
+        if node.op_type in operations.POINTWISE and makers:
+            index = max(makers)
             kernel = self.kernels[index]
             kernel.nodes += 1
-            kernel.ops += POINTWISE[node.op_type] * self.elements(node.output[0])
+            kernel.ops += operations.POINTWISE[node.op_type] * self.elements(node.output[0])
             kernel.weight_bytes += self._weight_bytes(node)
+        else:
+            index = len(self.kernels)
+            self.kernels.append(self._new_kernel(node, active))
         for name in active:
             if self.kernel_of.get(self._root(name)) != index:
-                self.kernels[index].reads[name] = self.elements(name) * self._item_bytes(name)
+                self.kernels[index].reads[name] = self._bytes(name)
         self.kernel_of |= dict.fromkeys(node.output, index)
-
-    def _is_shape_arithmetic(self, node: NodeProto) -> bool:
-        """Whether it makes integers that only say how to reshape (Shape and what follows it)."""
-        element_type = self.types.get(node.output[0], TensorProto.UNDEFINED)
-        return node.op_type in ("Shape", "Size") or (
-            element_type in (TensorProto.INT64, TensorProto.BOOL)
-            and all(name in self.constant for name in node.input if name)
-        )
-
-    def _fused_into(self, node: NodeProto, active: list[str]) -> int | None:
-        """The kernel that an elementwise node runs inside; None where it starts its own."""
-        if node.op_type not in POINTWISE:
-            return None
-        roots = map(self._root, active)
-        return max((self.kernel_of[r] for r in roots if r in self.kernel_of), default=None)
 
     def _new_kernel(self, node: NodeProto, active: list[str]) -> Kernel:
         elements = self.elements(node.output[0])
         macs = 0
         ops = 0.0
         kind = "elementwise"
-        if node.op_type in PRODUCTS:
-            macs, is_depthwise = PRODUCTS[node.op_type](self, node)
+        if node.op_type in operations.PRODUCTS:
+            macs = self._macs(node)
             ops = 2.0 * macs
-            kind = "depthwise" if is_depthwise else "dense"
-        elif node.op_type in POOLS:
+            kind = "depthwise" if self._is_depthwise(node) else "dense"
+        elif node.op_type in operations.POOLS:
             ops = elements * math.prod(_attribute(node, "kernel_shape", ()))
-        elif node.op_type in PER_INPUT:
-            ops = PER_INPUT[node.op_type] * self.elements(active[0])
-        elif node.op_type in POINTWISE:
-            ops = POINTWISE[node.op_type] * elements
-        elif node.op_type not in MOVES:
+        elif node.op_type in operations.PER_INPUT:
+            ops = operations.PER_INPUT[node.op_type] * self.elements(active[0])
+        elif node.op_type in operations.POINTWISE:
+            ops = operations.POINTWISE[node.op_type] * elements
+        elif node.op_type not in operations.MOVES:
             self.unpriced.add(node.op_type)
             ops = elements
         name = node.name or node.output[0]
@@ -171,22 +138,37 @@ class KernelFusion:
         weights = self._weight_bytes(node)
         return Kernel(node.op_type, name, self.block or name, kind, precision, macs, ops, weights)
 
+    def _macs(self, node: NodeProto) -> int:
+        """Multiply-accumulates: elements of the output times the length of each dot product."""
+        if node.op_type in ("Conv", "ConvTranspose"):
+            placed = node.output[0] if node.op_type == "Conv" else node.input[0]
+            return self.elements(placed) * math.prod(self.shapes[self.stored(node.input[1])][1:])
+        inner = 0 if _attribute(node, "transA", 0) else -1
+        return self.elements(node.output[0]) * self.shapes[node.input[0]][inner]
+
+    def _is_depthwise(self, node: NodeProto) -> bool:
+        return (
+            node.op_type == "Conv"
+            and _attribute(node, "group", 1) > 1
+            and self.shapes[self.stored(node.input[1])][1] == 1
+        )
+
     def _precision(self, node: NodeProto, active: list[str]) -> str:
-        operands = node.input[:2] if node.op_type in PRODUCTS else active
+        operands = node.input[:2] if node.op_type in operations.PRODUCTS else active
         makers = [self.makers.get(name) for name in operands]
         if makers and all(maker and maker.op_type == "DequantizeLinear" for maker in makers):
             return "int8"
         output_type = self.types.get(node.output[0], TensorProto.FLOAT)
-        return "fp16" if FLOATS.get(output_type, 4) == 2 else "fp32"
+        return "fp16" if operations.FLOATS.get(output_type, 4) == 2 else "fp32"
 
     def _weight_bytes(self, node: NodeProto) -> float:
-        stored = [self.stored(name) for name in node.input if name in self.constant]
-        sizes = (
-            math.prod(self.shapes.get(name, (0,))) * ITEM_BYTES.get(self.types.get(name, 0), 4)
-            for name in stored
-            if self.types.get(name) != TensorProto.INT64  # axes and shapes, not parameters
-        )
-        return float(sum(sizes))
+        total = 0
+        for name in (self.stored(name) for name in node.input if name in self.constant):
+            item_type = self.types.get(name, 0)
+            if item_type != TensorProto.INT64:  # axes and shapes, not parameters
+                item = operations.ITEM_BYTES.get(item_type, 4)
+                total += math.prod(self.shapes.get(name, (0,))) * item
+        return float(total)
 
     def stored(self, name: str) -> str:
         """The initializer behind a constant: through DequantizeLinear and reshapes."""
@@ -195,17 +177,12 @@ class KernelFusion:
         return name
 
     def elements(self, name: str) -> int:
-        """Elements of a tensor.
-
-        Raises:
-            BudgetError: its shape is not known.
-        """
+        """Elements of a tensor; raises BudgetError if its shape is not known."""
         if name not in self.shapes:
             maker = self.makers.get(name)
             raise BudgetError(
                 "the shape of a tensor cannot be inferred",
                 got=f"{name} of {maker.op_type if maker else 'the input'}",
-                expected="a model whose shapes follow from its input",
                 remedy="simplify the model (onnxslim), and try again",
             )
         return math.prod(self.shapes[name])
@@ -213,22 +190,13 @@ class KernelFusion:
     def _root(self, name: str) -> str:
         return self.root.get(name, name)
 
-    def _item_bytes(self, name: str) -> float:
-        """Bytes per element in memory: 1 where everyone reads it through QuantizeLinear."""
+    def _bytes(self, name: str) -> float:
+        """Bytes of a tensor in memory: int8 where all users read it through QuantizeLinear."""
         root = self._root(name)
         users = self.users.get(root, [])
-        if users and all(user.op_type == "QuantizeLinear" for user in users):
-            return 1.0
-        return float(ITEM_BYTES.get(self.types.get(root, TensorProto.FLOAT), 4))
-
-    def _count_memory(self) -> None:
-        leaving = {self._root(value.name) for value in self.graph.output}
-        leaving |= {self._root(name) for kernel in self.kernels for name in kernel.reads}
-        for name in leaving & set(self.kernel_of):
-            written = self.elements(name) * self._item_bytes(name)
-            self.kernels[self.kernel_of[name]].write_bytes += written
-        for kernel in self.kernels:
-            kernel.read_bytes = sum(kernel.reads.values())
+        is_int8 = bool(users) and all(user.op_type == "QuantizeLinear" for user in users)
+        item = operations.ITEM_BYTES.get(self.types.get(root, TensorProto.FLOAT), 4)
+        return float(self.elements(name) * (1 if is_int8 else item))
 
     def _block(self, node: NodeProto) -> str | None:
         """``blocks.1.0`` of a weight ``trunk.blocks.1.0.conv.weight``; None without such names."""
@@ -242,34 +210,4 @@ class KernelFusion:
 
 
 def _attribute(node: NodeProto, name: str, default: Any) -> Any:
-    found = (get_attribute_value(a) for a in node.attribute if a.name == name)
-    return next(found, default)
-
-
-def _conv(graph: KernelFusion, node: NodeProto) -> tuple[int, bool]:
-    weight = graph.shapes[graph.stored(node.input[1])]
-    is_depthwise = _attribute(node, "group", 1) > 1 and weight[1] == 1
-    return graph.elements(node.output[0]) * math.prod(weight[1:]), is_depthwise
-
-
-def _conv_transpose(graph: KernelFusion, node: NodeProto) -> tuple[int, bool]:
-    weight = graph.shapes[graph.stored(node.input[1])]
-    return graph.elements(node.input[0]) * math.prod(weight[1:]), False
-
-
-def _gemm(graph: KernelFusion, node: NodeProto) -> tuple[int, bool]:
-    inner = 0 if _attribute(node, "transA", 0) else -1
-    return graph.elements(node.output[0]) * graph.shapes[node.input[0]][inner], False
-
-
-def _matmul(graph: KernelFusion, node: NodeProto) -> tuple[int, bool]:
-    return graph.elements(node.output[0]) * graph.shapes[node.input[0]][-1], False
-
-
-#: node type -> (multiply-accumulates, whether it is depthwise)
-PRODUCTS: dict[str, Callable[[KernelFusion, NodeProto], tuple[int, bool]]] = {
-    "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-}
+    return next((get_attribute_value(a) for a in node.attribute if a.name == name), default)

@@ -30,6 +30,8 @@ def _prices(table: Mapping[int, str]) -> dict[str, int]:
     return {name: price for price, names in table.items() for name in names.split()}
 
 
+#: sums of products
+PRODUCTS = _names("Conv ConvTranspose Gemm MatMul")
 #: compute and move nothing: their reader reads the original
 VIEWS = _names(
     "Reshape Flatten Squeeze Unsqueeze Identity Cast Dropout Slice Split Gather "

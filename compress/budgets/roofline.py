@@ -42,20 +42,14 @@ class KernelTime:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Time, energy and memory of a model on a device. Never a measurement.
-
-    Attributes:
-        precision: of the model.
-        factor: of the calibration; 1.0 without one.
-        calibration: where the factor comes from; None without one.
-    """
+    """Time, energy and memory of a model on a device. Never a measurement."""
 
     device: DeviceProfile
     precision: str
     costs: Costs
     rows: tuple[KernelTime, ...]
     factor: float = 1.0
-    calibration: Mapping[str, Any] | None = None
+    calibration: Mapping[str, Any] | None = None  # where the factor comes from
 
     @property
     def p50_ms(self) -> float:
@@ -124,10 +118,9 @@ def estimate(
 ) -> Estimate:
     """The roofline of a graph on a device.
 
-    Args:
-        precision: what float kernels compute in, "fp32" or "fp16"; kernels between Q/DQ pairs are
-            int8 by themselves. "int8" leaves the rest of such a file in the narrowest float
-            precision that the device accelerates.
+    Float kernels compute in ``precision``, "fp32" or "fp16"; kernels between Q/DQ pairs are int8 by
+    themselves. "int8" leaves the rest of such a file in the narrowest float precision that the
+    device accelerates.
     """
     # small networks stay in the cache from image to image
     is_cached = costs.weight_bytes <= device.cache_bytes
@@ -138,7 +131,11 @@ def estimate(
 def _kernel_time(
     kernel: Kernel, device: DeviceProfile, precision: str, is_cached: bool
 ) -> KernelTime:
-    computed = "int8" if kernel.precision == "int8" else _float(device, precision, kernel)
+    computed = kernel.precision
+    if computed != "int8" and precision == "int8":
+        computed = device.computes(ENGINES[device.engine].float_in_int8)
+    elif computed == "fp32":
+        computed = device.computes(precision)
     narrowing = _narrowing(kernel, computed)
     activations = (kernel.read_bytes + kernel.write_bytes) * narrowing
     is_near = activations <= device.cache_bytes
@@ -147,13 +144,6 @@ def _kernel_time(
     moving += weights / (device.cache_bandwidth if is_cached else device.bandwidth)
     compute = kernel.ops / device.rate(computed, kernel.kind)
     return KernelTime(kernel, compute, moving / device.utilization["memory"], device.overhead_s)
-
-
-def _float(device: DeviceProfile, precision: str, kernel: Kernel) -> str:
-    """The precision that a float kernel is computed in."""
-    if precision == "int8":
-        return device.computes(ENGINES[device.engine].float_in_int8)
-    return "fp16" if kernel.precision == "fp16" else device.computes(precision)
 
 
 def _narrowing(kernel: Kernel, precision: str) -> float:

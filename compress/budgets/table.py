@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compress.budgets.devices import DeviceProfile
+from compress.budgets.grammar import show
 from compress.budgets.roofline import UNCALIBRATED, Estimate, KernelTime
 
 if TYPE_CHECKING:
@@ -34,25 +35,21 @@ def blocks(estimate: Estimate) -> list[BlockEstimate]:
     parts: dict[str, list[KernelTime]] = {}
     for row in estimate.rows:
         parts.setdefault(row.kernel.block, []).append(row)
-    return [_block(name, rows, estimate) for name, rows in parts.items()]
-
-
-def _block(name: str, rows: list[KernelTime], estimate: Estimate) -> BlockEstimate:
-    seconds: dict[str, float] = {}
-    for row in rows:
-        seconds[row.bound] = seconds.get(row.bound, 0.0) + row.seconds
-    kernels = [row.kernel for row in rows]
     floats = estimate.device.computes(estimate.precision)
-    computed = {"int8" if kernel.precision == "int8" else floats for kernel in kernels}
-    return BlockEstimate(
-        name,
-        len(rows),
-        sum(k.macs for k in kernels),
-        sum(k.weight_bytes + k.read_bytes + k.write_bytes for k in kernels),
-        1e3 * estimate.factor * sum(row.seconds for row in rows),
-        max(seconds, key=seconds.__getitem__),
-        tuple(sorted(computed)),
-    )
+    out = []
+    for name, rows in parts.items():
+        seconds: dict[str, float] = {}
+        for row in rows:
+            seconds[row.bound] = seconds.get(row.bound, 0.0) + row.seconds
+        kernels = [row.kernel for row in rows]
+        macs = sum(k.macs for k in kernels)
+        moved = sum(k.weight_bytes + k.read_bytes + k.write_bytes for k in kernels)
+        ms = 1e3 * estimate.factor * sum(row.seconds for row in rows)
+        bound = max(seconds, key=seconds.__getitem__)
+        computed = {"int8" if k.precision == "int8" else floats for k in kernels}
+        precisions = tuple(sorted(computed))
+        out.append(BlockEstimate(name, len(rows), macs, moved, ms, bound, precisions))
+    return out
 
 
 def head(device: DeviceProfile, estimates: Mapping[str, Estimate]) -> list[str]:
@@ -65,15 +62,13 @@ def head(device: DeviceProfile, estimates: Mapping[str, Estimate]) -> list[str]:
     else:
         threads = ", ".join(sorted({f"{row['threads']} threads" for row in source.get("rows", [])}))
         board = source["host"] or "a board without a name"
-        lines.append(
-            f"Scaled by what {source['bench']} measured on {board}, {threads}, {source['started']}."
-        )
+        where = f"{board}, {threads}, {source['started']}"
+        lines.append(f"Scaled by what {source['bench']} measured on {where}.")
     lines += [f"{note[0].upper()}{note[1:]}." for note in device.notes]
     unpriced = sorted({name for estimate in estimates.values() for name in estimate.costs.unpriced})
     if unpriced:
-        lines.append(
-            f"Nodes without a price of their own, counted as elementwise: {', '.join(unpriced)}."
-        )
+        what = "Nodes without a price of their own, counted as elementwise"
+        lines.append(f"{what}: {', '.join(unpriced)}.")
     return lines
 
 
@@ -87,8 +82,8 @@ def summary(estimates: Mapping[str, Estimate]) -> Table:
             f"~{estimate.p50_ms:.3g}",
             *(f"{100 * estimate.bound[key]:.0f} %" for key in bounds),
             "-" if estimate.energy_mj is None else f"≤ {estimate.energy_mj:.3g}",
-            _size(estimate.memory_bytes),
-            _size(estimate.weight_bytes),
+            show(estimate.memory_bytes, "bytes"),
+            show(estimate.weight_bytes, "bytes"),
             f"{estimate.costs.macs / 1e9:.3g}",
         )
     return table
@@ -108,9 +103,8 @@ def breakdown(estimate: Estimate) -> Table:
         ms = sum(row.ms for row in rest)
         name = f"{len(rest)} smaller blocks"
         shown.append(BlockEstimate(name, kernels, macs, moved, ms, "", ()))
-    table = _table(
-        f"block ({estimate.precision})|ms|share|bound by|kernels|MMACs|bytes|computed in"
-    )
+    columns = "ms|share|bound by|kernels|MMACs|bytes|computed in"
+    table = _table(f"block ({estimate.precision})|{columns}")
     for row in shown:
         table.add_row(
             row.name,
@@ -119,7 +113,7 @@ def breakdown(estimate: Estimate) -> Table:
             row.bound,
             str(row.kernels),
             f"{row.macs / 1e6:.3g}",
-            _size(row.bytes),
+            show(row.bytes, "bytes"),
             ", ".join(row.precisions),
         )
     return table
@@ -133,7 +127,3 @@ def _table(columns: str) -> Table:
     for index, column in enumerate(columns.split("|")):
         table.add_column(column, justify="left" if index == 0 or column in LEFT else "right")
     return table
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} kB"

@@ -13,15 +13,10 @@ PRECISIONS = {"fp32": 1, "fp16": 2, "int8": 4}
 
 @dataclass(frozen=True)
 class EngineVariants:
-    """What an inference engine runs.
+    """What an inference engine runs."""
 
-    Attributes:
-        files: precision -> model keys of a bundle, the better first.
-        float_in_int8: what the float kernels of an int8 file are computed in, where accelerated.
-    """
-
-    files: Mapping[str, tuple[str, ...]]
-    float_in_int8: str
+    files: Mapping[str, tuple[str, ...]]  # precision -> model keys of a bundle, the better first
+    float_in_int8: str  # what float kernels of an int8 file are computed in, where accelerated
 
 
 _ACCELERATOR = EngineVariants(

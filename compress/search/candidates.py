@@ -14,7 +14,7 @@ from compress.budgets.variants import HOST, PRECISIONS
 from compress.engine.config import Settings
 from compress.engine.store import Artifact
 
-Row = Mapping[str, Any]  # an estimate or a measurement as JSON
+Row = Mapping[str, Any]  # a JSON object: an estimate, a measurement, a row of the report
 #: metric -> key of an estimate's row
 ESTIMATED = {"p50": "p50_ms", "energy": "energy_mj", "memory": "memory_bytes"}
 
@@ -29,18 +29,10 @@ class BrokenLimit(NamedTuple):
 
 @dataclass(frozen=True)
 class RungScore:
-    """A candidate after one rung of training, on the held-out images.
-
-    Attributes:
-        steps: training steps.
-        images: what the held-out images are.
-        agreement: share of them on which the student gives the teacher's class.
-        standard_error: of that.
-        held_out_images: how many they are.
-    """
+    """A candidate after one rung of training: how often it gives the teacher's class."""
 
     steps: int
-    images: str
+    images: str  # what the held-out images are
     agreement: float
     standard_error: float
     held_out_images: int
@@ -48,37 +40,22 @@ class RungScore:
 
 @dataclass(eq=False)
 class Candidate:
-    """A student at a resolution.
-
-    Attributes:
-        settings: the run's settings with this student.
-        sketch: its untrained files; None where it was refused before.
-        costs: model key -> operations and bytes of that file.
-        estimated: device -> precision -> estimate.
-        measured: precision -> measurement on this machine.
-        status: "pruned", "trained" or "chosen".
-        why: the reason.
-        fitting: precisions that break no known limit.
-        reasons: precision -> the limits it breaks.
-        rungs: scores in the order of training.
-        trained: the distill stage of the last rung.
-        top1: of that stage on the test split, taken after the choice.
-    """
+    """A student at a resolution."""
 
     student: str
     size: int
-    settings: Settings
-    sketch: Artifact | None = None
-    costs: dict[str, Costs] = field(default_factory=dict)
-    estimated: dict[str, Mapping[str, Row]] = field(default_factory=dict)
-    measured: Mapping[str, Row] = field(default_factory=dict)
-    status: str = "pruned"
+    settings: Settings  # the run's, with this student
+    sketch: Artifact | None = None  # its untrained files; None where it was refused before
+    costs: dict[str, Costs] = field(default_factory=dict)  # by model key
+    estimated: dict[str, Mapping[str, Row]] = field(default_factory=dict)  # device -> precision
+    measured: Mapping[str, Row] = field(default_factory=dict)  # by precision, on this machine
+    status: str = "pruned"  # or "trained", "chosen"
     why: str = ""
-    fitting: tuple[str, ...] = ()
-    reasons: dict[str, str] = field(default_factory=dict)
+    fitting: tuple[str, ...] = ()  # precisions that break no known limit
+    reasons: dict[str, str] = field(default_factory=dict)  # precision -> the limits it breaks
     rungs: list[RungScore] = field(default_factory=list)
-    trained: Artifact | None = None
-    top1: float | None = None
+    trained: Artifact | None = None  # the distill stage of the last rung
+    top1: float | None = None  # of that stage on the test split, taken after the choice
 
     @property
     def name(self) -> str:
@@ -90,7 +67,6 @@ class Candidate:
 
     @property
     def agreement(self) -> float:
-        """Agreement after the last rung."""
         return self.rungs[-1].agreement
 
     def precisions(self, devices: Sequence[str]) -> tuple[str, ...]:
@@ -138,28 +114,25 @@ class Candidate:
     def broken(self, limits: Iterable[Limit], precision: str) -> list[BrokenLimit]:
         """Limits that are known to be broken."""
         values = [(limit, *self.value(limit, precision)) for limit in limits]
-        return [
-            BrokenLimit(limit, value, basis)
-            for limit, value, basis in values
-            if value is not None and not limit.holds(value)
-        ]
+        known = [(limit, value, basis) for limit, value, basis in values if value is not None]
+        return [BrokenLimit(*one) for one in known if not one[0].holds(one[1])]
 
 
 def nearest_miss(
     candidates: Iterable[Candidate], limits: Sequence[Limit], devices: Sequence[str]
 ) -> tuple[Candidate, str, list[BrokenLimit]] | None:
     """The candidate and precision whose worst excess over a limit is least, and what it breaks."""
-    misses = [
+
+    def worst(miss: tuple[Candidate, str, list[BrokenLimit]]) -> float:
+        return max(limit.excess(value) for limit, value, _ in miss[2])
+
+    misses = (
         (candidate, precision, broken)
         for candidate in candidates
         for precision in candidate.precisions(devices)
         if (broken := candidate.broken(limits, precision))
-    ]
-    return min(
-        misses,
-        key=lambda miss: max(limit.excess(value) for limit, value, _ in miss[2]),
-        default=None,
     )
+    return min(misses, key=worst, default=None)
 
 
 def in_words(broken: Iterable[BrokenLimit]) -> str:

@@ -27,13 +27,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class HeldOutImages:
-    """Images that no student has seen.
-
-    Attributes:
-        pixels: uint8 (N, S, S, 3).
-        teacher_logits: float32 (N, K).
-        what: what they are.
-    """
+    """Images (N, S, S, 3) that no student has seen, the teacher's logits (N, K), what they are."""
 
     pixels: NDArray[np.uint8]
     teacher_logits: NDArray[np.float32]
@@ -64,11 +58,8 @@ def held_out(
     targets = LabelArtifact(label.path).targets(kind)
     assert targets is not None  # the only pool that the settings ask about
     logits = targets.logits.reshape(-1, targets.logits.shape[-1])
-    what = (
-        "fresh synthetic images"
-        if kind == "synthetic"
-        else "fresh views of the shots: nothing is generated"
-    )
+    shots = "fresh views of the shots: nothing is generated"
+    what = "fresh synthetic images" if kind == "synthetic" else shots
     return HeldOutImages(np.stack(pixels), logits, what)
 
 
@@ -78,28 +69,20 @@ def fresh_settings(settings: Settings, facts: Mapping[str, Any]) -> Settings:
     Args:
         facts: of the run's generate stage; the outcome of its probing is used again.
     """
-    probed = ("strategy", "steps", "guidance_scale", "noise_level")
-    generate: dict[str, Any] = {key: facts[key] for key in probed if facts.get(key) is not None}
     count = settings.budget.held_out
     has_images = bool(facts.get("images"))
-    generate |= {
-        "per_class": count if has_images else 0,
-        "synth_ratio": None,
-        "probing": ProbingSettings(),
+    probed = ("strategy", "steps", "guidance_scale", "noise_level")
+    generate = {key: facts[key] for key in probed if facts.get(key) is not None}
+    generate |= {"per_class": count if has_images else 0, "synth_ratio": None}
+    generate["probing"] = ProbingSettings()
+    pool = "synthetic" if has_images else "real"
+    label = {"views": 1, "real_views": count, "agreement_filter": False, "pools": (pool,)}
+    update = {
+        "seed": derive(settings.seed, "held out") % SEEDS,
+        "generate": settings.generate.model_copy(update=generate),
+        "label": settings.label.model_copy(update=label),
     }
-    label = {
-        "views": 1,
-        "real_views": count,
-        "agreement_filter": False,
-        "pools": ("synthetic",) if has_images else ("real",),
-    }
-    return settings.model_copy(
-        update={
-            "seed": derive(settings.seed, "held out") % SEEDS,
-            "generate": settings.generate.model_copy(update=generate),
-            "label": settings.label.model_copy(update=label),
-        }
-    )
+    return settings.model_copy(update=update)
 
 
 def score(distilled: Artifact, settings: Settings, images: HeldOutImages) -> RungScore:
@@ -107,10 +90,9 @@ def score(distilled: Artifact, settings: Settings, images: HeldOutImages) -> Run
     classes = predict(distilled, settings, images.pixels).argmax(axis=1)
     share = float((classes == images.teacher_logits.argmax(axis=1)).mean())
     count = len(classes)
-    variance = max(share * (1 - share), 0.25 / count) / count
+    error = float(np.sqrt(max(share * (1 - share), 0.25 / count) / count))
     steps = distilled.facts["steps"]
-    error = round(float(np.sqrt(variance)), 6)
-    return RungScore(steps, images.what, round(share, 6), error, count)
+    return RungScore(steps, images.what, round(share, 6), round(error, 6), count)
 
 
 def predict(

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from compress.engine.store import write_json
-from compress.search.candidates import Candidate
+from compress.search.candidates import Candidate, Row
 
 EVENTS = "search.jsonl"
 RESULT = "budget.json"
@@ -33,33 +32,29 @@ class SearchRecord:
         self._events.parent.mkdir(parents=True, exist_ok=True)
         self._events.write_text("")
 
-    def event(self, kind: str, candidate: Candidate | None = None, **values: Any) -> None:
+    def event(self, kind: str, candidate: Candidate | None = None, **values: object) -> None:
         """Adds one event."""
         if candidate is not None:
             values |= {"student": candidate.student, "size": candidate.size}
         with self._events.open("a") as file:
             file.write(json.dumps({"event": kind, **values}, sort_keys=True) + "\n")
 
-    def write_result(self, **values: Any) -> None:
+    def write_result(self, **values: object) -> None:
         """Writes the result."""
         write_json(self._result, values)
 
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> Row | None:
         """The result; None where there was no search."""
         if not self._result.is_file():
             return None
-        loaded: dict[str, Any] = json.loads(self._result.read_text())
+        loaded: Row = json.loads(self._result.read_text())
         return loaded
 
 
 def rows(
     candidates: Sequence[Candidate], devices: Sequence[str], chosen: tuple[Candidate, str] | None
-) -> list[dict[str, Any]]:
-    """report.json["candidates"]: a row per student, resolution and precision.
-
-    ``top1`` of a trained candidate is that of its float student after its last rung, on the test
-    split, taken after the choice; ``agreement`` is what it was chosen by.
-    """
+) -> list[Row]:
+    """report.json["candidates"]: a row per student, resolution and precision."""
     return [
         _row(candidate, precision, devices, chosen == (candidate, precision))
         for candidate in candidates
@@ -67,9 +62,7 @@ def rows(
     ]
 
 
-def _row(
-    candidate: Candidate, precision: str, devices: Sequence[str], is_chosen: bool
-) -> dict[str, Any]:
+def _row(candidate: Candidate, precision: str, devices: Sequence[str], is_chosen: bool) -> Row:
     is_trained = bool(candidate.rungs) and precision in candidate.fitting
     status = "chosen" if is_chosen else "trained" if is_trained else "pruned"
     last = candidate.rungs[-1] if candidate.rungs else None

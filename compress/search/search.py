@@ -17,7 +17,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from compress.budgets.calibration import Calibration, load_calibration
 from compress.budgets.grammar import Limit, devices_of, parse_budget
@@ -37,8 +36,8 @@ from compress.search.zoo import sizes, students, with_candidate
 
 MEASURED_CHOICE = (
     "the student was chosen with times measured on this machine: another machine, or another "
-    "measurement, may choose "
-    "another one; --config with this run's config.yaml repeats the build without the search"
+    "measurement, may choose another one; --config with this run's config.yaml repeats the build "
+    "without the search"
 )
 
 
@@ -57,9 +56,7 @@ def search_for_run(
 ) -> Settings:
     """The settings of the best student for a run within its budget.
 
-    Raises:
-        BudgetUnmetError: nothing can keep the limits.
-        StoreError: another process searches for this run.
+    Raises BudgetUnmetError if nothing can, and StoreError if another process searches for this run.
     """
     folder = RunFolder.of(work, name).path
     stages = StageMaker(Store.of(work), host, progress)
@@ -70,9 +67,7 @@ def search_for_run(
 def search(settings: Settings, folder: Path, stages: StageMaker) -> Choice:
     """Finds the student, resolution and precision to build; ``folder`` gets the record.
 
-    Raises:
-        BudgetUnmetError: nothing can keep the limits; raised before any training.
-        Clip2EdgeError: whatever a stage refuses.
+    Raises BudgetUnmetError, before any training, if nothing can keep the limits.
     """
     limits = parse_budget(*settings.budget.limits)
     devices = devices_of(limits)
@@ -80,7 +75,14 @@ def search(settings: Settings, folder: Path, stages: StageMaker) -> Choice:
     record = SearchRecord(folder)
     record.start()
     record.event("budget", limits=[limit.text for limit in limits], devices=list(devices))
-    candidates = _candidates(settings, limits, calibrations, stages)
+    candidates: list[Candidate] = []
+    for group in sizes(settings):
+        for size in group:
+            names = students(settings)
+            candidates += survey(settings, names, size, limits, calibrations, stages)
+        prune(candidates, limits, devices)
+        if any(candidate.fitting for candidate in candidates):
+            break
     for candidate in candidates:
         record.event(
             "candidate",
@@ -96,18 +98,17 @@ def search(settings: Settings, folder: Path, stages: StageMaker) -> Choice:
     if not fitting:
         raise _nothing_fits(candidates, limits, devices, record)
     alive = largest(fitting, settings.budget.most)
-    stages.progress.note(
-        f"budget: {len(candidates)} candidates, {len(fitting)} can fit, {len(alive)} are trained"
-    )
+    counts = f"{len(candidates)} candidates, {len(fitting)} can fit, {len(alive)} are trained"
+    stages.progress.note(f"budget: {counts}")
     finalists = _halve(alive, settings, stages, record)
     winner, why = pick(finalists, devices)
     precision, forced = precision_of(winner, devices)
     winner.status = "chosen"
-    for other in finalists:
-        if other is not winner:
-            agreement = f"{100 * other.agreement:.1f} % agreement"
-            other.why = f"{agreement}, less than the chosen one or no cheaper"
-    _test(candidates, stages)
+    for other in set(finalists) - {winner}:
+        agreement = f"{100 * other.agreement:.1f} % agreement"
+        other.why = f"{agreement}, less than the chosen one or no cheaper"
+    for candidate in candidates:
+        _test(candidate, stages)
     record.event("chosen", winner, precision=precision, why=why)
     record.write_result(
         limits=[limit.text for limit in limits],
@@ -124,24 +125,6 @@ def search(settings: Settings, folder: Path, stages: StageMaker) -> Choice:
         "notes": (*chosen.notes, *_notes(calibrations, devices)),
     }
     return Choice(chosen.model_copy(update=update), winner, precision, why)
-
-
-def _candidates(
-    settings: Settings,
-    limits: Sequence[Limit],
-    calibrations: Sequence[Calibration],
-    stages: StageMaker,
-) -> list[Candidate]:
-    """The surveyed candidates, resolution by resolution until some fit."""
-    candidates: list[Candidate] = []
-    for group in sizes(settings):
-        for size in group:
-            names = students(settings)
-            candidates += survey(settings, names, size, limits, calibrations, stages)
-        prune(candidates, limits, devices_of(limits))
-        if any(candidate.fitting for candidate in candidates):
-            break
-    return candidates
 
 
 def prune(candidates: Sequence[Candidate], limits: Sequence[Limit], devices: Sequence[str]) -> None:
@@ -190,12 +173,11 @@ def _train(
     """One rung of one candidate: its stages up to distill with fewer steps, and its score."""
     settings = candidate.settings
     whole = settings.distill
-    shorter: dict[str, Any] = {
+    shorter = {
         "steps": max(1, round(share * whole.steps)),
         "feature_steps": round(share * whole.feature_steps),
+        "epochs": None if whole.epochs is None else share * whole.epochs,
     }
-    if whole.epochs is not None:
-        shorter["epochs"] = share * whole.epochs
     stages.progress.note(f"budget: training {candidate.name} for {100 * share:.0f} % of the steps")
     distill = whole.model_copy(update=shorter)
     finished = stages.train(settings.model_copy(update={"distill": distill}))
@@ -217,42 +199,37 @@ def pick(candidates: Sequence[Candidate], devices: Sequence[str]) -> tuple[Candi
     why = f"agrees with the teacher on {100 * chosen.agreement:.1f} % of the held-out images, "
     if chosen is best:
         return chosen, why + "no cheaper one is level with it"
-    return chosen, why + (
-        f"within a standard error ({100 * error:.1f} points) of the best ({best.name}, "
-        f"{100 * best.agreement:.1f} %), and is cheaper"
+    of_best = f"of the best ({best.name}, {100 * best.agreement:.1f} %)"
+    return (
+        chosen,
+        f"{why}within a standard error ({100 * error:.1f} points) {of_best}, and is cheaper",
     )
 
 
 def precision_of(candidate: Candidate, devices: Sequence[str]) -> tuple[str, str]:
-    """The precision that the budget is judged with, and ``bench.precision``.
-
-    The latter is forced if only one file fits, else "auto".
-    """
+    """The precision to judge the budget with, and ``bench.precision``: the only one, or "auto"."""
     fastest = min(candidate.fitting, key=lambda precision: candidate.latency(precision, devices))
     is_forced = len(candidate.fitting) == 1 and candidate.fitting[0] in ("fp32", "int8")
     return fastest, candidate.fitting[0] if is_forced else "auto"
 
 
-def _test(candidates: Sequence[Candidate], stages: StageMaker) -> None:
-    """After the choice, for the report's picture: top-1 of trained candidates on the test split."""
-    for candidate in candidates:
-        if candidate.trained is not None:
-            data = DataArtifact(stages.make("data", candidate.settings).path)
-            test = data.images(TEST)
-            if len(test):
-                logits = predict(candidate.trained, candidate.settings, test.pixels)
-                candidate.top1 = float((logits.argmax(axis=1) == test.labels).mean())
+def _test(candidate: Candidate, stages: StageMaker) -> None:
+    """After the choice, for the report's picture: the top-1 of a candidate on the test split."""
+    if candidate.trained is not None:
+        data = DataArtifact(stages.make("data", candidate.settings).path)
+        test = data.images(TEST)
+        if len(test):
+            logits = predict(candidate.trained, candidate.settings, test.pixels)
+            candidate.top1 = float((logits.argmax(axis=1) == test.labels).mean())
 
 
 def _notes(calibrations: Sequence[Calibration], devices: Sequence[str]) -> list[str]:
-    notes = [MEASURED_CHOICE] if HOST in devices else []
     foreign = ", ".join(name for name in devices if name != HOST)
-    if foreign:
-        notes.append(
-            f"the student was chosen with estimates for {foreign}: nothing was measured there"
-        )
-    return notes + [
-        f"estimates for {c.device} are calibrated by {c.source['bench']}" for c in calibrations
+    guess = f"the student was chosen with estimates for {foreign}: nothing was measured there"
+    return [
+        *([MEASURED_CHOICE] if HOST in devices else []),
+        *([guess] if foreign else []),
+        *(f"estimates for {c.device} are calibrated by {c.source['bench']}" for c in calibrations),
     ]
 
 
@@ -264,23 +241,16 @@ def _nothing_fits(
 ) -> BudgetUnmetError:
     """The error that names the nearest candidate and what it breaks; completes the record."""
     texts = [limit.text for limit in limits]
-    record.write_result(
-        limits=texts, candidates=rows(candidates, devices, None), chosen=None, why="nothing fits"
-    )
+    table = rows(candidates, devices, None)
+    record.write_result(limits=texts, candidates=table, chosen=None, why="nothing fits")
     miss = nearest_miss(candidates, limits, devices)
-    if miss is None:
-        return BudgetUnmetError(
-            "no candidate can be built for this budget",
-            got="; ".join(f"{c.name}: {c.why}" for c in candidates[:4]),
-            expected=", ".join(texts),
-            remedy="name others with --set budget.students=[...]",
-        )
-    candidate, precision, broken = miss
-    reason = in_words(broken)
-    record.event("nothing fits", candidate, precision=precision, breaks=reason)
-    return BudgetUnmetError(
-        f"nothing fits this budget: none of {len(candidates)} candidates was trained",
-        got=f"the nearest is {candidate.name}, {precision}, which breaks {reason}",
-        expected=", ".join(texts),
-        remedy="relax that limit, or name smaller students with --set budget.students=[...]",
-    )
+    what = "no candidate can be built for this budget"
+    got = "; ".join(f"{c.name}: {c.why}" for c in candidates[:4])
+    if miss is not None:
+        candidate, precision, broken = miss
+        reason = in_words(broken)
+        record.event("nothing fits", candidate, precision=precision, breaks=reason)
+        what = f"nothing fits this budget: none of {len(candidates)} candidates was trained"
+        got = f"the nearest is {candidate.name}, {precision}, which breaks {reason}"
+    remedy = "relax the limits, or name smaller students with --set budget.students=[...]"
+    return BudgetUnmetError(what, got=got, expected=", ".join(texts), remedy=remedy)

@@ -10,34 +10,34 @@ import numpy as np
 from compress.budgets.variants import HOST
 from compress.engine.stage import StageContext
 from compress.engine.store import write_json
+from compress.search.candidates import Row
 
 LATENCIES = {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0}
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Latency of one image, compute only, all files interleaved.
-
-    It uses the first number of threads in ``bench.threads``.
-    """
+    """Latency of one image, compute only, all files interleaved; by the first ``bench.threads``."""
     from runtime.backends import load
     from runtime.bench import latency
 
     threads = ctx.settings.bench.threads[0]
+    files = {
+        (name, precision): sketch.path / sketch.facts["files"][precision]
+        for name, sketch in ctx.inputs.items()
+        for precision in ("fp32", "int8")
+        if precision in sketch.facts["files"]
+    }
     calls = {}
-    for name, sketch in ctx.inputs.items():
-        for precision in ("fp32", "int8"):
-            file = sketch.facts["files"].get(precision)
-            if file is not None:
-                runner = load("onnxruntime", sketch.path / file, threads=threads)
-                edge = int(runner.input_size or 0)
-                noise = np.random.Generator(np.random.Philox(0)).standard_normal((1, 3, edge, edge))
-                calls[name, precision] = partial(runner.run, noise.astype(np.float32))
-    seconds = ctx.settings.budget.seconds * len(calls)
+    for key, file in files.items():
+        runner = load("onnxruntime", file, threads=threads)
+        edge = int(runner.input_size or 0)
+        noise = np.random.Generator(np.random.Philox(0)).standard_normal((1, 3, edge, edge))
+        calls["|".join(key)] = partial(runner.run, noise.astype(np.float32))
     with ctx.progress.task("time candidates", total=1, unit="series") as task:
-        series = latency.measure({"|".join(key): call for key, call in calls.items()}, seconds)
+        series = latency.measure(calls, ctx.settings.budget.seconds * len(calls))
         task.advance()
-    rows: dict[str, dict[str, Any]] = {name: {} for name in ctx.inputs}
-    for name, precision in calls:
+    rows: dict[str, dict[str, Row]] = {name: {} for name in ctx.inputs}
+    for name, precision in files:
         samples = series[f"{name}|{precision}"]
         judged = latency.verdict(samples)
         rows[name][precision] = {

@@ -38,17 +38,20 @@ def survey(
             _sketch(candidate, stages, online)
             task.advance()
     devices = devices_of(limits)
+    sketches = {c.name: c.sketch for c in candidates if c.sketch is not None}
     for candidate in candidates:
         if candidate.sketch is not None:
+            folder = candidate.sketch.path
             files = candidate.sketch.facts["files"]
-            candidate.costs = {
-                key: costs_of(candidate.sketch.path / file) for key, file in files.items()
-            }
+            candidate.costs = {key: costs_of(folder / file) for key, file in files.items()}
             for name in devices:
                 known = estimates(candidate.costs, device(name), calibrations)
                 candidate.estimated[name] = {key: one.to_json() for key, one in known.items()}
-    if HOST in devices:
-        _time_here(candidates, settings, stages)
+    if HOST in devices and sketches:
+        stage = replace(SKETCH_BENCH, needs=tuple(sketches))
+        rows = stages.make(stage, settings, sketches).facts["rows"]
+        for candidate in candidates:
+            candidate.measured = rows.get(candidate.name, {})
     return candidates
 
 
@@ -65,13 +68,3 @@ def _sketch(candidate: Candidate, stages: StageMaker, online: bool) -> None:
         candidate.sketch = stages.make(SKETCH, candidate.settings, {"data": data})
     except Clip2EdgeError as error:
         candidate.why = f"cannot be exported: {error}"
-
-
-def _time_here(candidates: Sequence[Candidate], settings: Settings, stages: StageMaker) -> None:
-    """Measures the untrained files on this machine; a measurement in the store is kept."""
-    sketches = {c.name: c.sketch for c in candidates if c.sketch is not None}
-    if sketches:
-        stage = replace(SKETCH_BENCH, needs=tuple(sketches))
-        rows = stages.make(stage, settings, sketches).facts["rows"]
-        for candidate in candidates:
-            candidate.measured = rows.get(candidate.name, {})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from compress.budgets.calibration import COMPUTE, load_calibration
 from compress.budgets.grammar import parse_budget
@@ -14,16 +13,13 @@ from compress.engine.errors import ConfigError
 from compress.engine.runner import BaseRun
 from compress.report.artifact import ReportArtifact
 from compress.report.rerender import rerender
+from compress.search.candidates import Row
 from compress.search.record import SearchRecord
 from compress.search.sketch_bench import LATENCIES
 
 
 def judge_run(built: BaseRun, benches: Sequence[Path] = ()) -> None:
-    """Judges a finished run, writes the rows into its report and renders it again.
-
-    Raises:
-        ConfigError: the run has no report.
-    """
+    """Judges a finished run (ConfigError: it has no report), and renders its report again."""
     if "report" not in built.stages:
         raise ConfigError("a budget is judged by the report, and this run has none", got=built.name)
     limits = parse_budget(*built.settings.budget.limits)
@@ -37,7 +33,7 @@ def judge_run(built: BaseRun, benches: Sequence[Path] = ()) -> None:
     rerender(built.folder, benches)
 
 
-def candidates_of(built: BaseRun, report: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def candidates_of(built: BaseRun, report: Row) -> Sequence[Row]:
     """The candidates of the search that chose this build; the chosen one with its final values."""
     result = SearchRecord(built.folder).result()
     if result is None:
@@ -46,17 +42,20 @@ def candidates_of(built: BaseRun, report: Mapping[str, Any]) -> Sequence[Mapping
     own = built.settings
     if (chosen.get("student"), chosen.get("size")) != (own.distill.student, own.image.size):
         return []  # another build under the same name
-    rows: list[dict[str, Any]] = result["candidates"]
-    for row in rows:
-        if row["status"] == "chosen":
-            student = f"student_{row['precision']}"
-            row["measured"] = _measured(report, row["precision"]) or row["measured"]
-            row["top1"] = report["accuracy"].get(student, row)["top1"]
-            row["why"] = result["why"]
-    return rows
+    return [
+        _finished(row, report, result) if row["status"] == "chosen" else row
+        for row in result["candidates"]
+    ]
 
 
-def _measured(report: Mapping[str, Any], precision: str) -> Mapping[str, Any] | None:
+def _finished(row: Row, report: Row, result: Row) -> Row:
+    precision = row["precision"]
+    top1 = report["accuracy"].get(f"student_{precision}", row)["top1"]
+    measured = _measured(report, precision) or row["measured"]
+    return {**row, "measured": measured, "top1": top1, "why": result["why"]}
+
+
+def _measured(report: Row, precision: str) -> Row | None:
     """Time and size of the finished file on this machine."""
     timed = ("student", precision, COMPUTE, 1)
     for row in report["latency"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ SMALLEST = 16
 
 
 @cache
-def _table() -> dict[str, Any]:
+def _table() -> Mapping[str, Any]:
     import yaml
 
-    loaded: dict[str, Any] = yaml.safe_load(FILE.read_text())
+    loaded: Mapping[str, Any] = yaml.safe_load(FILE.read_text())
     return loaded
 
 
@@ -53,21 +54,17 @@ def with_candidate(settings: Settings, student: str, size: int, **distill: Any) 
     A file of first weights belongs to the run's own student; another student starts from what its
     world has.
     """
-    changed: dict[str, Any] = {"student": student, **distill}
-    if student != settings.distill.student:
-        changed |= {"init": _init(settings, student), "init_path": None}
-    image = settings.image.model_copy(update={"size": size})
-    return settings.model_copy(
-        update={"image": image, "distill": settings.distill.model_copy(update=changed)}
-    )
-
-
-def _init(settings: Settings, student: str) -> str:
     from compress.distill.first_weights import shipped
     from compress.distill.students import EMBEDDED
 
-    init = settings.distill.init
-    embedded = student.startswith(EMBEDDED)
-    if init in ("clip", "generic") and not shipped(init, student):
-        return "random" if embedded else "timm"
-    return "random" if init == "timm" and embedded else init
+    changed: dict[str, object] = {"student": student, **distill}
+    if student != settings.distill.student:
+        init = settings.distill.init
+        if init in ("clip", "generic") and not shipped(init, student):
+            init = "timm"
+        if init == "timm" and student.startswith(EMBEDDED):
+            init = "random"
+        changed |= {"init": init, "init_path": None}
+    image = settings.image.model_copy(update={"size": size})
+    update = {"image": image, "distill": settings.distill.model_copy(update=changed)}
+    return settings.model_copy(update=update)
