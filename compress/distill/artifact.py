@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from compress.distill.students import Student, StudentSpec, build
@@ -39,11 +40,9 @@ class DistillArtifact:
 
     def student(self) -> Student:
         """The trained student, in evaluation mode."""
-        from safetensors.torch import load_file
-
-        plain = json.loads((self.folder / SPEC).read_text())
-        plain |= {"mean": tuple(plain["mean"]), "std": tuple(plain["std"])}
-        student = build(StudentSpec(**plain))
+        spec = json.loads((self.folder / SPEC).read_text())
+        spec |= {"mean": tuple(spec["mean"]), "std": tuple(spec["std"])}
+        student = build(StudentSpec(**spec))
         student.load_state_dict(load_file(self.folder / WEIGHTS))
         return student.eval()
 
@@ -54,16 +53,12 @@ class DistillArtifact:
 
     def write_student(self, student: Student) -> None:
         """Writes weights and specification."""
-        from safetensors.torch import save_file
-
         state = {key: value.detach().contiguous() for key, value in student.state_dict().items()}
         save_file(state, self.folder / WEIGHTS)
         (self.folder / SPEC).write_text(json.dumps(asdict(student.spec), indent=1) + "\n")
 
     def write_objective(self, state: Mapping[str, Tensor]) -> None:
         """Writes the objective's parameters; no file without any."""
-        from safetensors.torch import save_file
-
         if state:
             tensors = {name: value.detach().contiguous() for name, value in state.items()}
             save_file(tensors, self.folder / OBJECTIVE)

@@ -28,26 +28,18 @@ Draw = tuple[ViewPool, NDArray[np.int64], bool]  # pool, flat indices, whether i
 class Batch:
     """Inputs and targets of one step. Targets that were not cached are None.
 
-    Attributes:
-        images: ``(B, 3, S, S)`` float32, normalized for the student, channels last.
-        teacher_logits: ``(B, K)`` float32.
-        teacher_features: ``(B, D)`` float32, unit rows.
-        labels: ``(B,)`` int64.
-        real: ``(B,)`` bool, False for synthetic images.
-        conditions: ``(B, E)`` float32, the embedding each image was generated from; a real image's
-            own.
-        group: ``(B,)`` bool, the half of the styles that a meta step trains on.
-        wait_s: seconds spent waiting for this batch.
+    A condition is the embedding that an image was generated from; a real image's is its own. The
+    group marks the half of the styles that a meta step trains on.
     """
 
-    images: Tensor
-    teacher_logits: Tensor | None
-    teacher_features: Tensor | None
-    labels: Tensor
-    real: Tensor
-    conditions: Tensor | None = None
-    group: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
-    wait_s: float = 0.0
+    images: Tensor  # (B, 3, S, S) float32, normalized for the student, channels last
+    teacher_logits: Tensor | None  # (B, K) float32
+    teacher_features: Tensor | None  # (B, D) float32, unit rows
+    labels: Tensor  # (B,) int64
+    real: Tensor  # (B,) bool, False for synthetic images
+    conditions: Tensor | None = None  # (B, E) float32
+    group: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))  # (B,)
+    wait_s: float = 0.0  # seconds spent waiting for this batch
 
     def tensors(self) -> dict[str, Tensor]:
         """What is saved when training stops on a NaN."""
@@ -72,7 +64,6 @@ class Batches:
     """Draws batches from the real shots and the synthetic images of a run.
 
     Args:
-        ctx: a stage context whose inputs hold data, generate and label.
         preprocess: the student's geometry and normalization.
         phase: separates the draws of different stages ("distill", "quantize").
     """
@@ -86,16 +77,12 @@ class Batches:
         self._threads = ThreadPoolExecutor(ctx.host.workers)
         self._ahead = ThreadPoolExecutor(1)
         self._next: tuple[tuple[int, bool], Future[Batch]] | None = None
-        self.parts = self._split(ctx.settings.distill.real_fraction)
-
-    def _split(self, real_fraction: float) -> tuple[tuple[ViewPool, int], ...]:
-        """How many images of each pool a batch holds; ``real_fraction`` counts where both exist."""
         has_real = len(self.real.members) > 0
-        has_synthetic = len(self.synthetic.members) > 0
-        share = real_fraction if has_real and has_synthetic else float(has_real)
+        both = has_real and len(self.synthetic.members) > 0
+        share = ctx.settings.distill.real_fraction if both else float(has_real)
         real = round(self.batch * share)
-        parts = ((self.real, real), (self.synthetic, self.batch - real))
-        return tuple((pool, count) for pool, count in parts if count)
+        counts = ((self.real, real), (self.synthetic, self.batch - real))
+        self.parts = tuple((pool, count) for pool, count in counts if count)  # of a batch
 
     @property
     def images(self) -> int:
@@ -128,15 +115,12 @@ class Batches:
     @property
     def styles(self) -> NDArray[np.int64]:
         """The styles of the images in use; images without one share the style -1."""
-        styles = [pool.styles[pool.members // pool.views] for pool, _ in self.parts]
-        return np.unique(np.concatenate(styles))
+        return np.unique(np.concatenate([pool.styles_in_use for pool, _ in self.parts]))
 
     def at(self, step: int, *, apart: bool = False) -> Batch:
         """The batch of a step; the next one renders in the background meanwhile.
 
-        Args:
-            apart: split the styles into two groups, anew for every step, and draw half of the batch
-                from each.
+        With ``apart`` every step splits the styles into two groups and draws half from each.
         """
         start = time.perf_counter()
         if self._next and self._next[0] == (step, apart):
@@ -158,7 +142,10 @@ class Batches:
         return images, [[pool.kind, *divmod(index, pool.views)] for pool, index in drawn]
 
     def _batch(self, step: int, apart: bool) -> Batch:
-        drawn = self._draw_apart(step) if apart else self._draw(step)
+        if apart:
+            drawn = self._draw_apart(step)
+        else:
+            drawn = [(pool, pool.draw(self.phase, step * n, n), True) for pool, n in self.parts]
         views = [self._threads.submit(pool.view, i) for pool, indices, _ in drawn for i in indices]
         labels = [pool.labels[indices // pool.views] for pool, indices, _ in drawn]
 
@@ -177,20 +164,13 @@ class Batches:
             group=torch.cat([torch.full((len(i),), first) for _, i, first in drawn]),
         )
 
-    def _draw(self, step: int) -> list[Draw]:
-        return [(pool, pool.draw(self.phase, step * n, n), True) for pool, n in self.parts]
-
     def _draw_apart(self, step: int) -> list[Draw]:
         rng = numpy_rng(self.seed, "style groups", self.phase, step)
         styles = rng.permutation(self.styles)
         middle = len(styles) // 2
         drawn: list[Draw] = []
         for half, first in ((styles[:middle], True), (styles[middle:], False)):
-            pools = [
-                pool
-                for pool, _ in self.parts
-                if np.isin(pool.styles[pool.members // pool.views], half).any()
-            ]
+            pools = [pool for pool, _ in self.parts if np.isin(pool.styles_in_use, half).any()]
             count = self.batch // 2 // len(pools)
             drawn += [(pool, pool.draw_styles(half, count, rng), first) for pool in pools]
         return drawn

@@ -31,17 +31,6 @@ FREQUENCIES = 256  # width of the sinusoid of t [C]
 NORM_EPS = 1e-6  # of the layer norms [C]
 TIME_STD = 0.02  # of the first weights of the time MLP [C]
 MAX_BETA = 0.999  # Nichol & Dhariwal 2021, section 3.2
-LN2 = math.log(2.0)
-
-
-def cosine_alpha_bar(steps: int) -> Tensor:
-    """The signal's share ``(steps,)`` float64: ``cos^2((t / T + 0.008) / 1.008 * pi / 2)``.
-
-    Each beta is at most 0.999 (Nichol & Dhariwal 2021, equation 17).
-    """
-    at = torch.arange(steps + 1, dtype=torch.float64) / steps
-    curve = ((at + 0.008) / 1.008 * math.pi / 2).cos() ** 2
-    return (1 - (1 - curve[1:] / curve[:-1]).clamp(max=MAX_BETA)).cumprod(0)
 
 
 class NoiseSchedule(nn.Module):
@@ -82,24 +71,25 @@ class NoiseSchedule(nn.Module):
 
     @classmethod
     def cosine(cls, steps: int) -> NoiseSchedule:
-        """The schedule of training."""
-        return cls(cosine_alpha_bar(steps), torch.arange(steps))
+        """``cos^2((t / T + 0.008) / 1.008 * pi / 2)``, Nichol & Dhariwal 2021, equation 17."""
+        at = torch.arange(steps + 1, dtype=torch.float64) / steps
+        curve = ((at + 0.008) / 1.008 * math.pi / 2).cos() ** 2
+        betas = (1 - curve[1:] / curve[:-1]).clamp(max=MAX_BETA)
+        return cls((1 - betas).cumprod(0), torch.arange(steps))
 
     def __len__(self) -> int:
         return len(self.timesteps)
 
     def respaced(self, steps: int) -> NoiseSchedule:
-        """A schedule of ``steps`` evenly spread indices, first and last included, and its betas.
+        """A schedule of ``steps`` evenly spread indices, first and last included.
 
-        Raises:
-            ConfigError: fewer than two steps, or more than this schedule has.
+        Raises: ConfigError: fewer than two steps, or more than this schedule has.
         """
         if not 2 <= steps <= len(self):
             raise ConfigError(
                 "the sampler cannot take so many steps",
                 got=f"sampling_steps={steps}",
-                expected=f"2..{len(self)}, the steps of the diffusion",
-                remedy="lower distill.gendd.sampling_steps or raise distill.gendd.diffusion_steps",
+                expected=f"2..{len(self)}, or more distill.gendd.diffusion_steps",
             )
         kept = torch.linspace(0, len(self) - 1, steps, dtype=torch.float64).round().long()
         respaced = NoiseSchedule(self.alpha_bar[kept], self.timesteps.cpu()[kept])
@@ -158,9 +148,6 @@ class Denoiser(nn.Module):
         self.norm = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
         self.modulation = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, 2 * token_dim)
-        self._initialize()
-
-    def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -205,11 +192,9 @@ def hybrid_loss(
     """``mse (N,)`` and ``vlb (N,)`` in bits per dimension; their sum is the loss of a row.
 
     Args:
-        x0: clean chunks ``(N, d)``.
-        t: indices ``(N,)`` into the schedule.
-        noise: ``(N, d)`` standard normal.
+        x0, noise: clean chunks and standard normal noise, ``(N, d)``.
+        t, chunk: ``(N,)`` int64, indices into the schedule and of each row's chunk.
         condition: ``(N, F)``; a row of zeros is "no condition".
-        chunk: ``(N,)`` int64, the index of each row's chunk.
     """
     x_t = schedule.q_sample(x0, t, noise)
     epsilon, logits = denoiser(x_t, schedule.timesteps[t], condition, chunk)
@@ -220,7 +205,7 @@ def hybrid_loss(
     log_q = schedule.posterior_log_variance[t, None]
     kl = 0.5 * (log_p - log_q - 1 + (log_q - log_p).exp() + (true - mean).square() * (-log_p).exp())
     density = 0.5 * (math.log(2 * math.pi) + log_p + (x0 - mean).square() * (-log_p).exp())
-    return mse, torch.where((t == 0)[:, None], density, kl).mean(-1) / LN2
+    return mse, torch.where((t == 0)[:, None], density, kl).mean(-1) / math.log(2)
 
 
 def guided(
@@ -252,8 +237,6 @@ def ancestral_sample(
     """Chunks ``(N, d)`` drawn by DDPM's ancestral steps over the indices, from last to first.
 
     Args:
-        condition: ``(N, F)``.
-        chunk: ``(N,)``.
         temperature: multiplies the noise of every step, but not the first noise (as in MAR).
         clip: limit of every step's estimate of x0; None = no limit, as in MAR. The last index has
             hardly any signal, and dividing by it magnifies an error of epsilon (x 500 at 64 of 1000
@@ -263,8 +246,9 @@ def ancestral_sample(
 
     def draw() -> Tensor:
         shape = (len(condition), denoiser.token_dim)
-        like = condition
-        return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+        return torch.randn(
+            shape, generator=generator, device=condition.device, dtype=condition.dtype
+        )
 
     x_t = draw()
     for index in range(len(schedule) - 1, -1, -1):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import metadata
 
 import torch
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import Tensor
 
 from compress.distill.small_clip import SmallClip
 from compress.distill.students import EMBEDDED, NARROWER, Student, StudentSpec, build
@@ -24,8 +26,7 @@ def initialize(
         text_head: ``(K, D)`` class texts in the teacher's space; first weights of a cosine head.
         small: a published small CLIP, whose tower and texts win.
 
-    Raises:
-        ConfigError: no such weights for this architecture; they are never replaced silently.
+    Raises: ConfigError: no such weights for this architecture; they are never replaced silently.
     """
     if small is not None:
         return _from_clip(spec, small.weights, small.text_head)
@@ -54,9 +55,7 @@ def _generic(settings: DistillSettings, spec: StudentSpec) -> Student:
     from compress.petals.weights import load_student_generic
 
     _check_shipped("generic", spec.arch)
-    student = build(spec)
-    _load_trunk(student.trunk, load_student_generic())
-    return student
+    return _with_trunk(spec, load_student_generic())
 
 
 def _clip(settings: DistillSettings, spec: StudentSpec) -> Student:
@@ -66,10 +65,8 @@ def _clip(settings: DistillSettings, spec: StudentSpec) -> Student:
     if settings.init_path is not None:
         return _from_clip(spec, _file_weights(settings, spec))
     _check_shipped("clip", spec.arch)
-    weights = load_student_clip()
-    if spec.arch != EMBEDDED:
-        weights = narrowed(weights, build(spec).trunk)
-    return _from_clip(spec, weights)
+    whole = load_student_clip()
+    return _from_clip(spec, whole if spec.arch == EMBEDDED else narrowed(whole, build(spec).trunk))
 
 
 INITS: dict[str, Callable[[DistillSettings, StudentSpec], Student]] = {
@@ -83,8 +80,7 @@ INITS: dict[str, Callable[[DistillSettings, StudentSpec], Student]] = {
 def _from_clip(
     spec: StudentSpec, weights: Mapping[str, Tensor], text_head: Tensor | None = None
 ) -> Student:
-    student = build(spec)
-    _load_trunk(student.trunk, weights)
+    student = _with_trunk(spec, weights)
     if student.proj is None or student.logit_scale is None:  # head=linear: the trunk alone
         return student
     given = tuple(weights["proj.weight"].shape)
@@ -114,44 +110,38 @@ def _check_shipped(init: str, arch: str) -> None:
         raise ConfigError(
             f"there is no {init!r} trunk for this student",
             got=repr(arch),
-            expected=f"{EMBEDDED}, or a file",
-            remedy="name one with --set distill.init_path=FILE.safetensors, or use --set "
-            "distill.init=timm",
+            expected=EMBEDDED,
+            remedy="--set distill.init_path=FILE.safetensors, or --set distill.init=timm",
         )
 
 
 def _file_weights(settings: DistillSettings, spec: StudentSpec) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
     path = settings.init_path
     if path is None or path.suffix != ".safetensors" or not path.is_file():
         raise ConfigError(
             f"no first weights for {spec.arch}",
             got=f"distill.init_path={path}",
-            expected="a .safetensors file",
-            remedy="name one with --set distill.init_path=FILE, or use --set distill.init=random",
+            expected="a .safetensors file, or --set distill.init=random",
         )
     return load_file(path)
 
 
-def _load_trunk(trunk: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    prefix = "trunk."
-    trunk.load_state_dict(
-        {key.removeprefix(prefix): v for key, v in weights.items() if key.startswith(prefix)}
-    )
+def _with_trunk(spec: StudentSpec, weights: Mapping[str, Tensor]) -> Student:
+    student = build(spec)
+    trunk = {key: value for key, value in weights.items() if key.startswith("trunk.")}
+    student.trunk.load_state_dict({k.removeprefix("trunk."): v for k, v in trunk.items()})
+    return student
 
 
 def fingerprint(settings: Settings) -> dict[str, str]:
     """The identity of the first weights: the file's, the embedded world's, or timm's version."""
-    from importlib import metadata
-
     from compress.petals import fingerprint as embedded_world
 
     init = settings.distill.init
     path = settings.distill.init_path
+    if path is not None and path.is_file():
+        return {"init": sha256_file(path)}
     if path is not None:
-        if path.is_file():
-            return {"init": sha256_file(path)}
         return {"init": fingerprint_path(path) if path.is_dir() else "missing"}
     if init in ("clip", "generic"):
         return {"init": embedded_world()}

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from compress.distill.diffusion import Denoiser, NoiseSchedule, ancestral_sample, hybrid_loss
 from compress.distill.terms import ObjectiveInputs
-from compress.engine.errors import ConfigError, nearest
+from compress.engine.errors import ConfigError, lookup
 
 
 class FeatureBatch(Protocol):
@@ -56,15 +56,8 @@ CENTERS: dict[str, Callable[[ObjectiveInputs], Tensor]] = {
 
 
 def centers(inputs: ObjectiveInputs) -> Tensor:
-    """The class centers ``(K, D)`` that ``distill.center`` names.
-
-    Raises:
-        ConfigError: unknown name, with the nearest one.
-    """
-    name = inputs.settings.center
-    if name not in CENTERS:
-        raise ConfigError("unknown center", got=repr(name), remedy=nearest(name, CENTERS))
-    return CENTERS[name](inputs)
+    """The class centers ``(K, D)`` that ``distill.center`` names; ConfigError if unknown."""
+    return lookup(CENTERS, inputs.settings.center, "unknown center")(inputs)
 
 
 def contract(features: Tensor, targets: Tensor, smooth: float) -> Tensor:
@@ -85,24 +78,6 @@ def split(features: Tensor, token_dim: int) -> Tensor:
 def merge(chunks: Tensor) -> Tensor:
     """The inverse of :func:`split`: ``(B, C, d)`` to ``(B, C * d)``."""
     return chunks.flatten(1)
-
-
-def chunk_count(dim: int, token_dim: int) -> int:
-    """Number of chunks of a feature of width ``dim``.
-
-    Raises:
-        ConfigError: ``token_dim`` does not divide it; names the widths that do.
-    """
-    if dim % token_dim:
-        divisors = [width for width in range(1, dim + 1) if dim % width == 0]
-        closest = min(divisors, key=lambda width: abs(width - token_dim))
-        raise ConfigError(
-            "the teacher's feature cannot be split into chunks",
-            got=f"token_dim={token_dim} for D={dim}",
-            expected=f"a divisor of {dim}",
-            remedy=f"--set distill.gendd.token_dim={closest}",
-        )
-    return dim // token_dim
 
 
 class Standardizer(nn.Module):
@@ -171,12 +146,7 @@ class GenddTerm(nn.Module):
     Call: ``(pooled (B, F), batch) -> loss ()``, MSE + VLB averaged over images, chunks and repeats.
     Draws from torch's global generator, which the training loop seeds before every step.
 
-    Args:
-        width: F of the student's pooled feature.
-
-    Raises:
-        ConfigError: ``gendd.token_dim`` does not divide D; unknown ``center``; more sampling steps
-            than diffusion steps.
+    Raises: ConfigError: ``token_dim`` does not divide D, or more sampling than diffusion steps.
     """
 
     head: Tensor
@@ -185,13 +155,21 @@ class GenddTerm(nn.Module):
         super().__init__()
         options = inputs.settings.gendd
         dim = len(inputs.feature_mean)
+        if dim % options.token_dim:
+            divisors = [size for size in range(1, dim + 1) if dim % size == 0]
+            closest = min(divisors, key=lambda size: abs(size - options.token_dim))
+            raise ConfigError(
+                "the teacher's feature cannot be split into chunks",
+                got=f"token_dim={options.token_dim} for D={dim}",
+                expected=f"a divisor of {dim}",
+                remedy=f"--set distill.gendd.token_dim={closest}",
+            )
         self.options = options
-        self.chunks = chunk_count(dim, options.token_dim)
+        self.chunks = dim // options.token_dim
         self.target = ContractedTarget(inputs)
         self.norm = nn.LayerNorm(width)
-        self.denoiser = Denoiser(
-            options.token_dim, self.chunks, width, options.width, options.depth
-        )
+        sizes = (options.token_dim, self.chunks, width, options.width, options.depth)
+        self.denoiser = Denoiser(*sizes)
         self.schedule = NoiseSchedule.cosine(options.diffusion_steps)
         self.schedule.respaced(options.sampling_steps)  # refuses a bad number before training
         self.logit_scale = float(inputs.logit_scale)
@@ -252,16 +230,14 @@ def draw_features(
 
     Args:
         samples: None = the settings'.
-        temperature: of the noise of the ancestral steps.
-        generator: None = torch's global one.
+        temperature, generator: see :func:`ancestral_sample`.
     """
     options = term.options
     samples = options.samples if samples is None else samples
-    schedule = term.schedule.respaced(options.sampling_steps)
     rows, chunk = repeat_condition(term.norm(pooled.float()), term.chunks, samples)
     drawn = ancestral_sample(
         term.denoiser,
-        schedule,
+        term.schedule.respaced(options.sampling_steps),
         rows,
         chunk,
         guidance_scale=options.guidance_scale,

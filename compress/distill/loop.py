@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from compress.engine.errors import TrainingError
@@ -28,31 +30,18 @@ History = list[dict[str, float]]  # one row per logged interval
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How long and how fast.
+    """How long and how fast."""
 
-    Attributes:
-        steps: number of optimizer updates.
-        lr: peak learning rate; cosine to zero after the warm-up.
-        warmup: share of the steps with linearly rising rate.
-        weight_decay: AdamW's, on tensors with two or more axes only.
-        grad_clip: limit of the gradient's global L2 norm.
-        ema: decay of the exponential moving average that replaces the weights at the end; 0 = off.
-        checkpoint_every: updates between checkpoints.
-        head_lr: learning rate of the parameters named in ``head``; None = ``lr``.
-        head: name prefixes of the head's parameters.
-        no_decay: name prefixes of parameters without weight decay.
-    """
-
-    steps: int
-    lr: float
-    warmup: float = 0.05
-    weight_decay: float = 0.05
-    grad_clip: float = 1.0
-    ema: float = 0.0
-    checkpoint_every: int = 200
-    head_lr: float | None = None
-    head: tuple[str, ...] = ()
-    no_decay: tuple[str, ...] = ()
+    steps: int  # optimizer updates
+    lr: float  # peak learning rate; cosine to zero after the warm-up
+    warmup: float = 0.05  # share of the steps with linearly rising rate
+    weight_decay: float = 0.05  # AdamW's, on tensors with two or more axes only
+    grad_clip: float = 1.0  # limit of the gradient's global L2 norm
+    ema: float = 0.0  # decay of the moving average that replaces the weights at the end; 0 = off
+    checkpoint_every: int = 200  # updates between checkpoints
+    head_lr: float | None = None  # learning rate of the head's parameters; None = ``lr``
+    head: tuple[str, ...] = ()  # name prefixes of the head's parameters
+    no_decay: tuple[str, ...] = ()  # name prefixes of parameters without weight decay
 
     def rate(self, step: int) -> float:
         """The multiplier of the learning rate at ``step``: linear warm-up, then cosine to zero."""
@@ -64,21 +53,13 @@ class FitPlan:
 
 @dataclass
 class StepResult:
-    """One evaluated batch.
+    """One evaluated batch."""
 
-    Attributes:
-        loss: a scalar with gradient.
-        values: numbers to log.
-        wait_s: seconds spent waiting for data.
-        batch: tensors to save if the loss is NaN.
-        backward: sets the gradients in place of ``loss.backward()``.
-    """
-
-    loss: Tensor
-    values: dict[str, float] = field(default_factory=dict)
-    wait_s: float = 0.0
-    batch: dict[str, Tensor] = field(default_factory=dict)
-    backward: Callable[[], None] | None = None
+    loss: Tensor  # a scalar with gradient
+    values: dict[str, float] = field(default_factory=dict)  # numbers to log
+    wait_s: float = 0.0  # seconds spent waiting for data
+    batch: dict[str, Tensor] = field(default_factory=dict)  # saved if the loss is NaN
+    backward: Callable[[], None] | None = None  # sets gradients in place of ``loss.backward()``
 
 
 def fit(
@@ -96,7 +77,6 @@ def fit(
     """Trains ``model`` in place for ``plan.steps`` updates of AdamW.
 
     Args:
-        model: in training mode.
         loss_at: ``step -> StepResult``, a function of the step's number and the model alone.
         folder: holds the checkpoint, resumed from if present; None = no checkpoints.
         name: the task's name in the progress bar and in seeds.
@@ -107,8 +87,7 @@ def fit(
     Returns:
         ``{"step", "loss", "lr", ...}`` per logged interval, means over the interval.
 
-    Raises:
-        TrainingError: the loss is not finite; the batch is saved and named.
+    Raises: TrainingError: the loss is not finite; the batch is saved and named.
     """
     optimizer = torch.optim.AdamW(_groups(model, plan))
     state = _State(model, optimizer, plan.ema)
@@ -205,8 +184,6 @@ class _State:
             parameter.data.copy_(mean)
 
     def save(self, folder: Path, step: int, history: History) -> None:
-        from safetensors.torch import save_file
-
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         for index, parameter in enumerate(self._parameters()):
             for key, value in self.optimizer.state[parameter].items():
@@ -220,8 +197,6 @@ class _State:
     def load(self, folder: Path | None) -> tuple[int, History]:
         if folder is None or not (folder / CHECKPOINT).exists():
             return 0, []
-        from safetensors import safe_open
-
         with safe_open(folder / CHECKPOINT, "pt") as file:
             meta = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
@@ -231,10 +206,8 @@ class _State:
         for index, parameter in enumerate(self._parameters()):
             prefix = f"optimizer.{index}."
             own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            self.optimizer.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device)
-                for key, value in own.items()
-            }
+            moved = {k: v if k == "step" else v.to(parameter.device) for k, v in own.items()}
+            self.optimizer.state[parameter] = moved
         for index, mean in enumerate(self.averaged):
             mean.copy_(tensors[f"average.{index}"])
         return int(meta["step"]), json.loads(meta["history"])
@@ -243,14 +216,11 @@ class _State:
 def _not_finite(result: StepResult, step: int, folder: Path | None) -> TrainingError:
     saved = "nowhere (no work folder)"
     if folder is not None:
-        from safetensors.torch import save_file
-
         tensors = {key: value.detach().contiguous() for key, value in result.batch.items()}
         save_file(tensors, folder / BAD_BATCH, {"step": str(step)})
         saved = str(folder / BAD_BATCH)
     return TrainingError(
         f"the loss is not finite at step {step}",
         got=f"{float(result.loss.detach())}; {result.values}",
-        expected="a finite number",
         remedy=f"the batch was saved to {saved}; try a lower learning rate (--set distill.lr=...)",
     )

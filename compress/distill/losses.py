@@ -15,11 +15,7 @@ from torch import Tensor
 def kl_distill(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """``T² · KL(softmax(z_T / T) ‖ softmax(z_S / T))``, sum over K, mean over B.
 
-    Hinton, Vinyals and Dean 2015, section 2.
-
-    Args:
-        student, teacher: logits ``(B, K)``.
-        temperature: T > 0; T² keeps the gradient's size nearly independent of T.
+    T² keeps the gradient's size nearly independent of T (Hinton, Vinyals and Dean 2015, section 2).
     """
     log_student = F.log_softmax(student / temperature, -1)
     log_teacher = F.log_softmax(teacher / temperature, -1)

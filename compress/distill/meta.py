@@ -16,6 +16,7 @@ with X_tr and X_te of disjoint styles. To first order in α the gradient is ``g_
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,6 @@ from torch.func import functional_call
 
 from compress.distill.batches import Batch
 from compress.distill.loop import StepResult
-from compress.distill.objectives import Objective
 from compress.distill.students import Outputs
 from compress.engine.config import MetaSettings
 from compress.engine.errors import ConfigError
@@ -43,31 +43,39 @@ def exact(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Grad
 
 def first_order(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
     """``g_tr(θ) + g_te(θ − α g_tr)``, the inner step taken as a constant shift."""
-    loss = train(weights)
-    inner = _gradient(loss, weights)
-    moved = _leaves(_moved(weights, inner, alpha))
-    moved_loss = test(moved)
-    outer = _gradient(moved_loss, moved)
-    summed = {name: _sum(inner[name], outer[name]) for name in weights}
-    return summed, float((loss + moved_loss).detach())
+    inner, _, outer, loss = _two_steps(train, test, weights, alpha)
+    summed = dict(inner)
+    for name, gradient in outer.items():
+        first = inner[name]
+        if gradient is not None:
+            summed[name] = gradient if first is None else first + gradient
+    return summed, loss
 
 
 def reptile(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
     """``(θ − θ_2) / α`` after one SGD step on each group, as if the pair were one long gradient."""
     if alpha <= 0:
-        expected = "distill.meta.inner_lr > 0"
-        raise ConfigError("reptile divides by its inner rate", got=alpha, expected=expected)
-    loss = train(weights)
-    inner = _gradient(loss, weights)
-    once = _leaves(_moved(weights, inner, alpha))
-    moved_loss = test(once)
-    outer = _gradient(moved_loss, once)
+        remedy = "use distill.meta.inner_lr > 0"
+        raise ConfigError("reptile divides by its inner rate", got=alpha, remedy=remedy)
+    inner, once, outer, loss = _two_steps(train, test, weights, alpha)
     twice = _moved(once, outer, alpha)
     out: Gradients = {}
     for name, start in weights.items():
         unused = inner[name] is None and outer[name] is None
         out[name] = None if unused else (start.detach() - twice[name].detach()) / alpha
-    return out, float((loss + moved_loss).detach())
+    return out, loss
+
+
+def _two_steps(
+    train: Loss, test: Loss, weights: Weights, alpha: float
+) -> tuple[Gradients, Weights, Gradients, float]:
+    """The gradient at θ, θ_c as leaves, the gradient there, and the sum of both losses."""
+    loss = train(weights)
+    inner = _gradient(loss, weights)
+    moved = _moved(weights, inner, alpha)
+    moved = {name: value.detach().requires_grad_() for name, value in moved.items()}
+    moved_loss = test(moved)
+    return inner, moved, _gradient(moved_loss, moved), float((loss + moved_loss).detach())
 
 
 def _gradient(loss: Tensor, weights: Weights, *, create_graph: bool = False) -> Gradients:
@@ -82,16 +90,6 @@ def _moved(weights: Weights, gradients: Gradients, alpha: float) -> Weights:
     return {name: value if step is None else value - alpha * step for name, value, step in steps}
 
 
-def _leaves(weights: Weights) -> Weights:
-    return {name: value.detach().requires_grad_() for name, value in weights.items()}
-
-
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b
-
-
 MODES: dict[str, Callable[[Loss, Loss, Weights, float], tuple[Gradients, float]]] = {
     "exact": exact,
     "first_order": first_order,
@@ -99,42 +97,30 @@ MODES: dict[str, Callable[[Loss, Loss, Weights, float], tuple[Gradients, float]]
 }
 
 
+@dataclass(frozen=True, eq=False)
 class MetaStep:
     """Computes loss and gradients of one meta step.
 
     Batch norm: the pass at θ sees both groups and alone updates running statistics, as a plain step
     does; the pass at θ_c normalizes with its own half. With α = 0 the gradient therefore equals
     plain distillation's only if batch norm is frozen or absent.
-
-    Args:
-        model: ``images -> Outputs``; its ``objective`` gives both losses.
-        rate: ``step -> learning rate``, the inner rate unless ``inner_lr`` is set.
     """
 
-    def __init__(
-        self, model: nn.Module, settings: MetaSettings, rate: Callable[[int], float]
-    ) -> None:
-        self.model = model
-        self.settings = settings
-        self.rate = rate
+    model: nn.Module  # ``images -> Outputs``; its ``objective`` gives both losses
+    settings: MetaSettings
+    rate: Callable[[int], float]  # step -> learning rate, the inner rate unless ``inner_lr`` is set
 
     def __call__(self, step: int, batch: Batch) -> StepResult:
         weights: Weights = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
-        train = batch.group
-        test = ~batch.group
-
-        def at_theta(values: Mapping[str, Tensor]) -> Tensor:
-            out = functional_call(self.model, dict(values), (batch.images,))
-            return _loss(self.model, values, out, batch, train)
-
-        def at_moved(values: Mapping[str, Tensor]) -> Tensor:
-            part = batch.part(test)
-            out = functional_call(self.model, {**values, **buffers}, (part.images,))
-            return _loss(self.model, values, out, part, torch.ones_like(part.real))
-
+        test = batch.part(~batch.group)
         alpha = self.settings.inner_lr if self.settings.inner_lr is not None else self.rate(step)
-        gradients, loss = MODES[self.settings.mode](at_theta, at_moved, weights, alpha)
+        gradients, loss = MODES[self.settings.mode](
+            lambda values: self._loss(values, batch, batch.group),
+            lambda values: self._loss({**values, **buffers}, test, torch.ones_like(test.real)),
+            weights,
+            alpha,
+        )
 
         def backward() -> None:
             for name, parameter in weights.items():
@@ -144,16 +130,13 @@ class MetaStep:
         values = {"meta_alpha": alpha}
         return StepResult(torch.tensor(loss), values, batch.wait_s, batch.tensors(), backward)
 
-
-def _loss(
-    model: nn.Module, values: Mapping[str, Tensor], out: Outputs, batch: Batch, rows: Tensor
-) -> Tensor:
-    """The objective under the given weights, over some rows of a batch."""
-    objective = model.get_submodule("objective")
-    assert isinstance(objective, Objective)
-    prefix = "objective."
-    own = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
-    features = None if out.features is None else out.features[rows]
-    part = Outputs(out.pooled[rows], out.logits[rows], features)
-    loss: Tensor = functional_call(objective, own, (part, batch.part(rows)))[0]
-    return loss
+    def _loss(self, values: Mapping[str, Tensor], batch: Batch, rows: Tensor) -> Tensor:
+        """The objective under the given weights, over some rows of a batch."""
+        out: Outputs = functional_call(self.model, dict(values), (batch.images,))
+        features = None if out.features is None else out.features[rows]
+        part = Outputs(out.pooled[rows], out.logits[rows], features)
+        prefix = "objective."
+        own = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
+        objective = self.model.get_submodule("objective")
+        loss: Tensor = functional_call(objective, own, (part, batch.part(rows)))[0]
+        return loss

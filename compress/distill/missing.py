@@ -17,11 +17,7 @@ def missing(run: Settings, online: bool) -> str | None:
 
 
 def missing_student(settings: DistillSettings, online: bool) -> str | None:
-    """First weights that must be placed by hand before the student can start, or None.
-
-    Raises:
-        ConfigError: unknown student, with the nearest name.
-    """
+    """First weights to place by hand, or None; raises ConfigError for an unknown student."""
     from compress.distill.first_weights import shipped
     from compress.distill.students import EMBEDDED, check_architecture
 
@@ -38,8 +34,7 @@ def missing_student(settings: DistillSettings, online: bool) -> str | None:
         return None
     import timm
 
-    published = timm.get_pretrained_cfg(settings.student)
-    repository = str(getattr(published, "hf_hub_id", None) or "")
+    repository = getattr(timm.get_pretrained_cfg(settings.student), "hf_hub_id", None) or ""
     if cached(repository):
         return None
     return (
@@ -51,14 +46,13 @@ def missing_student(settings: DistillSettings, online: bool) -> str | None:
 
 def check_styles(settings: Settings) -> None:
     """Raises ConfigError for meta steps on images of one style, before any is generated."""
-    generate = settings.generate
-    if settings.distill.meta.mode != "none" and not has_styles(generate):
+    chosen = settings.generate
+    if settings.distill.meta.mode != "none" and not has_styles(chosen):
         kinds = ", ".join(name for name, kind in PROMPT_TARGETS.items() if kind.styled)
         strategies = " or ".join(name for name, row in STRATEGIES.items() if row.from_prompts)
         raise ConfigError(
             "meta steps compare styles, and these images have none",
-            got=f"generate.strategy={generate.strategy}, "
-            f"generate.prompts.kind={generate.prompts.kind}",
+            got=f"generate.strategy={chosen.strategy}, generate.prompts.kind={chosen.prompts.kind}",
             expected=f"strategy {strategies} with a kind of {kinds}",
             remedy="--set distill.meta.mode=none",
         )

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ from compress.distill.terms import (
     ZeroShotTerm,
 )
 from compress.engine.config import DistillSettings
-from compress.engine.errors import ConfigError, DataError, nearest
+from compress.engine.errors import DataError, lookup
 
 TERMS: dict[str, Callable[[ObjectiveInputs], Term]] = {
     "labels": LabelTerm,
@@ -55,17 +56,13 @@ TERMS: dict[str, Callable[[ObjectiveInputs], Term]] = {
 class ObjectiveSpec:
     """One row of ``OBJECTIVES``.
 
-    Attributes:
-        weights: the terms' weights under the settings; a term of weight 0 is left out.
-        detach_head: the classifier learns from features that it may not change (a linear probe).
-        logits_only: all terms are on logits, so quantization-aware training uses the same loss;
-            otherwise the float student is the teacher of its int8 twin there. Either way no
-            objective gets targets in one stage that it lacked in the other.
+    Quantization-aware training uses the same loss if all terms are on logits; otherwise the float
+    student is the teacher of its int8 twin. So no stage gets targets that the other one lacks.
     """
 
-    weights: Callable[[DistillSettings], Mapping[str, float]]
-    detach_head: bool = False
-    logits_only: bool = False
+    weights: Callable[[DistillSettings], Mapping[str, float]]  # by term; 0 leaves it out
+    detach_head: bool = False  # the classifier may not change its features (a linear probe)
+    logits_only: bool = False  # all terms are on logits
 
 
 OBJECTIVES: dict[str, ObjectiveSpec] = {
@@ -85,24 +82,14 @@ OBJECTIVES: dict[str, ObjectiveSpec] = {
 
 
 def objective_spec(settings: DistillSettings) -> ObjectiveSpec:
-    """The row of ``distill.objective``.
-
-    Raises:
-        ConfigError: unknown name, with the nearest one.
-    """
-    name = settings.objective
-    if name not in OBJECTIVES:
-        remedy = nearest(name, OBJECTIVES)
-        raise ConfigError("unknown objective", got=repr(name), remedy=remedy)
-    return OBJECTIVES[name]
+    """The row of ``distill.objective``; ConfigError if unknown, with the nearest name."""
+    return lookup(OBJECTIVES, settings.objective, "unknown objective")
 
 
 class Objective(nn.Module):
     """A weighted sum of terms: ``(outputs, batch) -> (loss, numbers to log)``.
 
-    Raises:
-        ConfigError: unknown objective, with the nearest one.
-        DataError: the cached batches lack what a term needs.
+    Raises: DataError: the cached batches lack what a term needs.
     """
 
     def __init__(self, inputs: ObjectiveInputs) -> None:
@@ -114,22 +101,15 @@ class Objective(nn.Module):
         names = [*self.weights, *(["feature"] if settings.feature_steps else [])]
         self.terms = nn.ModuleDict({name: TERMS[name](inputs) for name in dict.fromkeys(names)})
         self.feature_steps = settings.feature_steps
-        for name in self.terms:
-            missing = sorted(self._term(name).needs - inputs.has)
+        for name, term in self.terms.items():
+            missing = sorted(cast(Term, term).needs - inputs.has)
             if missing:
                 raise DataError(
                     f"objective {settings.objective} (term {name}) lacks targets",
                     got=f"no {' and no '.join(missing)}",
-                    expected="teacher targets of every pool (label.pools) and, for conditions, a "
-                    "strategy that keeps them",
-                    remedy="--set 'label.pools=[real, synthetic]', or --set "
-                    "generate.strategy=img2img for conditions",
+                    expected="teacher targets of every pool (--set 'label.pools=[real, synthetic]')"
+                    ", or generated conditions (--set generate.strategy=img2img)",
                 )
-
-    def _term(self, name: str) -> Term:
-        term = self.terms[name]
-        assert isinstance(term, Term)
-        return term
 
     def forward(
         self, out: Outputs, batch: Batch, step: int | None = None

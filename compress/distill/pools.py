@@ -7,6 +7,8 @@ target with its pixels.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -24,47 +26,30 @@ from compress.label.artifact import LabelArtifact, PoolKind
 TargetName = Literal["logits", "features", "conditions"]
 
 
+@dataclass(eq=False)
 class ViewPool:
-    """Images of one kind with V views each.
+    """Images of one kind with V views each. A *flat index* is ``image * V + view``.
 
-    A *flat index* is ``image * V + view``.
-
-    Args:
-        images: ``(N, C, C, 3)`` uint8, may be a memory map.
-        labels: ``(N,)`` int.
-        targets: cached targets by name: the teacher's "features" ``(N, V, D)`` and "logits"
-            ``(N, V, K)``, the generator's "conditions" ``(N, E)``; any may be missing.
-        keep: ``(N,)`` bool; images dropped by a filter are never drawn.
-        styles: ``(N,)`` int, -1 for an image without one.
-        views: V, renderings of each image.
-        cache_bytes: rendered views are kept in RAM if all of them fit into this.
+    Targets by name: the teacher's "features" ``(N, V, D)`` and "logits" ``(N, V, K)``, the
+    generator's "conditions" ``(N, E)``; any may be missing.
     """
 
-    def __init__(
-        self,
-        kind: PoolKind,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
-        targets: dict[TargetName, Tensor],
-        keep: NDArray[np.bool_],
-        styles: NDArray[np.int64],
-        views: int,
-        recipe: ViewRecipe,
-        seed: int,
-        cache_bytes: int,
-    ) -> None:
-        self.kind = kind
-        self.images = images
-        self.labels = labels
-        self.targets = targets
-        self.styles = styles
-        self.views = views
-        self.recipe = recipe
-        self.seed = seed
-        self.members = np.flatnonzero(np.repeat(keep, views))  # flat indices
-        shape = (len(images) * views, recipe.size, recipe.size, 3)
-        self._cache = np.empty(shape, np.uint8) if np.prod(shape) <= cache_bytes else None
-        self._cached = np.zeros(len(images) * views, bool)
+    kind: PoolKind
+    images: NDArray[np.uint8]  # (N, C, C, 3), may be a memory map
+    labels: NDArray[np.int64]  # (N,)
+    targets: dict[TargetName, Tensor]
+    keep: NDArray[np.bool_]  # (N,); images dropped by a filter are never drawn
+    styles: NDArray[np.int64]  # (N,), -1 for an image without one
+    views: int  # V, renderings of each image
+    recipe: ViewRecipe
+    seed: int
+    cache_bytes: int  # rendered views are kept in RAM if all of them fit into this
+
+    def __post_init__(self) -> None:
+        self.members = np.flatnonzero(np.repeat(self.keep, self.views))  # flat indices
+        shape = (len(self.images) * self.views, self.recipe.size, self.recipe.size, 3)
+        self._cache = np.empty(shape, np.uint8) if np.prod(shape) <= self.cache_bytes else None
+        self._cached = np.zeros(shape[0], bool)
         self._passes: dict[tuple[str, int], NDArray[np.int64]] = {}
 
     def draw(self, phase: str, position: int, count: int) -> NDArray[np.int64]:
@@ -86,11 +71,16 @@ class ViewPool:
             self._passes = {**dict(list(self._passes.items())[-3:]), (phase, number): order}
         return order
 
+    @property
+    def styles_in_use(self) -> NDArray[np.int64]:
+        """The style of every member."""
+        return self.styles[self.members // self.views]
+
     def draw_styles(
         self, styles: NDArray[np.int64], count: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
         """``count`` flat indices of images with one of ``styles``, drawn with replacement."""
-        members = self.members[np.isin(self.styles[self.members // self.views], styles)]
+        members = self.members[np.isin(self.styles_in_use, styles)]
         return np.asarray(rng.choice(members, count), np.int64)
 
     def target(self, name: TargetName, indices: NDArray[np.int64]) -> Tensor | None:
@@ -122,43 +112,27 @@ def read_pools(ctx: StageContext) -> tuple[ViewPool, ViewPool]:
     synthetic = GenerateArtifact(ctx.inputs["generate"].path)
     label = LabelArtifact(ctx.inputs["label"].path)
     recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
-    half = ctx.host.cache_mb * 2**20 // 2
+    pool = partial(
+        ViewPool, recipe=recipe, seed=ctx.seed, cache_bytes=ctx.host.cache_mb * 2**20 // 2
+    )
 
-    def pool(
-        kind: PoolKind,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
-        conditions: NDArray[np.floating] | None,
-        keep: NDArray[np.bool_],
-        styles: NDArray[np.int64],
-    ) -> ViewPool:
-        targets: dict[TargetName, Tensor] = {}
+    def targets(
+        kind: PoolKind, conditions: NDArray[np.floating] | None
+    ) -> dict[TargetName, Tensor]:
+        rows: dict[TargetName, NDArray[np.floating] | None] = {"conditions": conditions}
         answers = label.targets(kind)
         if answers is not None:
-            targets["features"] = torch.from_numpy(answers.features)
-            targets["logits"] = torch.from_numpy(answers.logits)
-        if conditions is not None:
-            targets["conditions"] = torch.from_numpy(conditions)
-        views = label.views(kind)
-        return ViewPool(kind, images, labels, targets, keep, styles, views, recipe, ctx.seed, half)
+            rows |= {"features": answers.features, "logits": answers.logits}
+        return {name: torch.from_numpy(row) for name, row in rows.items() if row is not None}
 
-    count = len(shots)
-    styles = [-1 if row.style_id is None else row.style_id for row in synthetic.records]
-    return (
-        pool(
-            "real",
-            shots.pixels,
-            shots.labels,
-            synthetic.source_conditions,
-            np.ones(count, bool),
-            np.full(count, -1),
-        ),
-        pool(
-            "synthetic",
-            synthetic.images,
-            synthetic.classes,
-            synthetic.conditions,
-            label.keep,
-            np.asarray(styles, np.int64),
-        ),
-    )
+    cached = targets("real", synthetic.source_conditions)
+    every = np.ones(len(shots), bool)
+    no_style = np.full(len(shots), -1)
+    views = label.views("real")
+    real = pool("real", shots.pixels, shots.labels, cached, every, no_style, views)
+    cached = targets("synthetic", synthetic.conditions)
+    labels = synthetic.classes
+    ids = [-1 if row.style_id is None else row.style_id for row in synthetic.records]
+    styles = np.asarray(ids, np.int64)
+    views = label.views("synthetic")
+    return real, pool("synthetic", synthetic.images, labels, cached, label.keep, styles, views)

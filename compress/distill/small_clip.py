@@ -23,26 +23,18 @@ from compress.teacher.loading import load_teacher
 
 @dataclass(frozen=True)
 class SmallClip:
-    """What a student takes from a small CLIP.
+    """What a student takes from a small CLIP."""
 
-    Attributes:
-        weights: ``trunk.*``, ``proj.weight`` (D, F) and ``logit_scale``.
-        text_head: ``(K, D)`` unit rows, the class texts in its own space.
-        mean, std: normalization of its images.
-    """
-
-    weights: dict[str, Tensor]
-    text_head: Tensor
-    mean: tuple[float, float, float]
+    weights: dict[str, Tensor]  # ``trunk.*``, ``proj.weight`` (D, F) and ``logit_scale``
+    text_head: Tensor  # (K, D) unit rows, the class texts in its own space
+    mean: tuple[float, float, float]  # normalization of its images
     std: tuple[float, float, float]
 
 
 def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -> SmallClip:
     """The small CLIP in a folder, for a student of this timm architecture.
 
-    Raises:
-        ConfigError: no open_clip folder, no timm tower with a linear projection, or a tower of
-            another architecture.
+    Raises: ConfigError: no open_clip folder, no linear projection, or another timm tower.
     """
     small = load_teacher(TeacherSettings(name=str(folder)), offline=True)
     visual = small.model.visual
@@ -57,9 +49,8 @@ def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -
     tower = str(config.get("architecture", "")) or type(visual.trunk).__name__
     if tower != arch:
         raise ConfigError(
-            "the small CLIP's image tower is another network than the student",
+            f"the small CLIP's image tower is another network than student {arch}",
             got=tower,
-            expected=arch,
             remedy=f"--student {tower}",
         )
     weights = {f"trunk.{name}": value for name, value in visual.trunk.state_dict().items()}

@@ -83,7 +83,6 @@ def run(ctx: StageContext) -> dict[str, Any]:
             raise DataError(
                 "there is nothing to learn from",
                 got="no labeled images and no synthetic ones",
-                expected="shots >= 1 or generate.per_class >= 1",
                 remedy="give --shots 1 or more, or --set generate.per_class=100",
             )
         objective = Objective(objective_inputs(settings, student, heads, batches))
@@ -158,7 +157,6 @@ def steps_for(settings: DistillSettings, images: int) -> int:
 
 def _train(ctx: StageContext, model: StudentWithObjective, batches: Batches) -> History:
     settings = ctx.settings.distill
-    device = ctx.host.device
     plan = FitPlan(
         steps_for(settings, batches.images),
         settings.lr,
@@ -179,8 +177,8 @@ def _train(ctx: StageContext, model: StudentWithObjective, batches: Batches) -> 
     def loss_at(step: int) -> StepResult:
         model.set_phase(settings, step)
         if step >= meta_from:
-            return meta(step, batches.at(step, apart=True).to(device))
-        batch = batches.at(step).to(device)
+            return meta(step, batches.at(step, apart=True).to(ctx.host.device))
+        batch = batches.at(step).to(ctx.host.device)
         loss, values = model.objective(model(batch.images), batch, step)
         return StepResult(loss, values, batch.wait_s, batch.tensors())
 
@@ -196,18 +194,13 @@ def _train(ctx: StageContext, model: StudentWithObjective, batches: Batches) -> 
 
 
 def _first_meta_step(settings: DistillSettings, steps: int, batches: Batches) -> int:
-    """The first update that is a meta step; ``steps`` if none is.
-
-    Raises:
-        ConfigError: meta steps on images of a single style.
-    """
+    """The first update that is a meta step, ``steps`` if none is; ConfigError for one style."""
     if settings.meta.mode == "none":
         return steps
     if len(batches.styles) < 2:
         raise ConfigError(
             "a meta step needs images of at least two styles",
             got=f"styles {batches.styles.tolist()}",
-            expected="a strategy that gives its images styles",
             remedy="--set generate.prompts.kind=words, or meta.mode=none",
         )
     return max(settings.feature_steps, round(settings.meta.warmup * steps))

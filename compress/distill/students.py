@@ -28,17 +28,11 @@ MAX_LOGIT_SCALE = 100.0  # CLIP's own limit (Radford et al. 2021, section 2.5)
 
 @dataclass
 class Outputs:
-    """A student's outputs for a batch.
+    """A student's outputs for a batch."""
 
-    Attributes:
-        pooled: ``(B, F)`` trunk features.
-        logits: ``(B, K)``.
-        features: ``(B, D)`` unit rows if the student projects into the teacher's space, else None.
-    """
-
-    pooled: Tensor
-    logits: Tensor
-    features: Tensor | None = None
+    pooled: Tensor  # (B, F) trunk features
+    logits: Tensor  # (B, K)
+    features: Tensor | None = None  # (B, D) unit rows, projected into the teacher's space
 
     def float(self) -> Outputs:
         """The outputs in float32."""
@@ -48,28 +42,17 @@ class Outputs:
 
 @dataclass(frozen=True)
 class StudentSpec:
-    """What rebuilds a student.
+    """What rebuilds a student."""
 
-    Attributes:
-        arch: a timm model name.
-        classes: K.
-        embed_dim: D of the projection, or None for a linear head on the F pooled features.
-        input_size: S in pixels.
-        mean, std: normalization of the trunk, per channel in [0, 1].
-        init: where the first weights came from: clip, generic, timm or random.
-        own_space: the projection leads into a space of the student's own, not into the teacher's.
-        activation: timm's name of the activation of the whole trunk; None = the architecture's own.
-    """
-
-    arch: str
-    classes: int
-    embed_dim: int | None
-    input_size: int
-    mean: tuple[float, float, float]
+    arch: str  # a timm model name
+    classes: int  # K
+    embed_dim: int | None  # D of the projection; None for a linear head on the F pooled features
+    input_size: int  # S in pixels
+    mean: tuple[float, float, float]  # normalization of the trunk, per channel in [0, 1]
     std: tuple[float, float, float]
-    init: str
-    own_space: bool = False
-    activation: str | None = None
+    init: str  # where the first weights came from: clip, generic, timm or random
+    own_space: bool = False  # the projection does not lead into the teacher's space
+    activation: str | None = None  # timm's name, for the whole trunk; None = the architecture's own
 
     def preprocess(self, image: ImageSettings) -> runtime.PreprocessSpec:
         """The input as training, calibration, export and the runtime prepare it."""
@@ -95,9 +78,8 @@ class Student(nn.Module):
     ) -> Outputs:
         """All that objectives read.
 
-        Args:
-            detach_head: the classifier's loss does not reach the features below it.
-            frozen: no loss does; only the classifier learns.
+        With ``detach_head`` the classifier's loss does not reach the features below it; with
+        ``frozen`` no loss does, and only the classifier learns.
         """
         with torch.set_grad_enabled(not frozen and torch.is_grad_enabled()):
             pooled = self.trunk(images)
@@ -151,9 +133,7 @@ def check_architecture(arch: str) -> None:
 def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
     """A student with random (or timm's pretrained) trunk weights.
 
-    Raises:
-        ConfigError: unknown architecture, with the nearest name.
-        DownloadError: pretrained weights are neither cached nor reachable.
+    Raises: DownloadError: pretrained weights are neither cached nor reachable.
     """
     check_architecture(spec.arch)
     try:
@@ -164,9 +144,8 @@ def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
         raise DownloadError(
             f"no pretrained weights for {spec.arch}",
             got=str(error).splitlines()[0][:160],
-            remedy="place a safetensors file by hand with --set distill.init_path=FILE, start from "
-            "random weights with --set distill.init=random, or try the offline world: compress "
-            "build --dataset petals",
+            remedy="--set distill.init_path=FILE (safetensors), --set distill.init=random, or try "
+            "the offline world: compress build --dataset petals",
         ) from error
     with torch.no_grad():
         width = trunk.eval()(torch.zeros(1, 3, spec.input_size, spec.input_size)).shape[1]
@@ -174,11 +153,7 @@ def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
 
 
 def _trunk(arch: str, activation: str | None, pretrained: bool) -> Any:
-    """A timm network without its classifier.
-
-    Raises:
-        ConfigError: an unknown activation, or an architecture whose activation timm cannot replace.
-    """
+    """A timm network without its classifier; ConfigError if it cannot have this activation."""
     import timm
     from timm.layers import get_act_layer
 
@@ -210,22 +185,16 @@ def spec_for(
     embed_dim: int,
     small: SmallClip | None = None,
 ) -> StudentSpec:
-    """The spec of a new student.
-
-    Args:
-        embed_dim: D of the teacher's space, for a cosine head.
-        small: the published small CLIP that the student starts as.
-    """
+    """The spec of a new student; ``embed_dim`` is D of the teacher's space."""
     check_architecture(settings.student)
     config = _trunk(settings.student, settings.activation, False).pretrained_cfg
     cosine = settings.head == "cosine" or (settings.head == "auto" and settings.init == "clip")
     mean, std = (tuple(config.get(key, (0.5,) * 3)) for key in ("mean", "std"))
-    own_space = False
+    own_space = small is not None and cosine
     if small is not None and cosine:
         mean = small.mean
         std = small.std
         embed_dim = small.text_head.shape[1]
-        own_space = True
     return StudentSpec(
         settings.student,
         classes,

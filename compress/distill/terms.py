@@ -25,33 +25,20 @@ from compress.engine.config import DistillSettings
 class ObjectiveInputs:
     """What terms are built from: settings, sizes, and statistics of the teacher.
 
-    Attributes:
-        settings: the distillation settings.
-        width: F of the student's pooled features.
-        zero_shot, probe: ``(K, D)`` unit rows of the teacher's heads.
-        logit_scale: of the teacher's cosines.
-        class_means: ``(K, D)`` unit rows, mean teacher feature of each class's real images
-            (synthetic ones without shots).
-        feature_mean, feature_std: ``(D,)`` over the cached teacher features.
-        condition_dim: E of the generator's conditions, 0 without any.
-        has: the targets that the cached batches hold.
+    The mean teacher features of classes are those of real images, or of synthetic ones without
+    shots.
     """
 
     settings: DistillSettings
-    width: int
-    zero_shot: Tensor
-    probe: Tensor
-    logit_scale: float
-    class_means: Tensor
-    feature_mean: Tensor
+    width: int  # F of the student's pooled features
+    zero_shot: Tensor  # (K, D) unit rows, the teacher's head of texts
+    probe: Tensor  # (K, D) unit rows, its head trained on the shots
+    logit_scale: float  # of the teacher's cosines
+    class_means: Tensor  # (K, D) unit rows
+    feature_mean: Tensor  # (D,) over the cached teacher features
     feature_std: Tensor
-    condition_dim: int = 0
-    has: frozenset[TargetName] = frozenset(("logits", "features"))
-
-    @property
-    def embed_dim(self) -> int:
-        """The width D of the teacher's space."""
-        return int(self.zero_shot.shape[1])
+    condition_dim: int = 0  # E of the generator's conditions, 0 without any
+    has: frozenset[TargetName] = frozenset(("logits", "features"))  # in the cached batches
 
 
 class Term(nn.Module, ABC):
@@ -105,9 +92,8 @@ class ZeroShotTerm(Term):
 
     def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
         assert batch.teacher_features is not None
-        return kl_distill(
-            out.logits, batch.teacher_features @ self.head.T, self.settings.temperature
-        )
+        zero_shot = batch.teacher_features @ self.head.T
+        return kl_distill(out.logits, zero_shot, self.settings.temperature)
 
 
 class FeatureTerm(Term):
@@ -122,7 +108,7 @@ class FeatureTerm(Term):
     def __init__(self, inputs: ObjectiveInputs) -> None:
         super().__init__(inputs)
         self.distance = FEATURE_LOSSES[inputs.settings.feature_loss]
-        self.projector = nn.Linear(inputs.width, inputs.embed_dim, bias=False)
+        self.projector = nn.Linear(inputs.width, inputs.zero_shot.shape[1], bias=False)
 
     def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
         assert batch.teacher_features is not None

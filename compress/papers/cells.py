@@ -25,7 +25,6 @@ from compress.engine.seeds import numpy_rng
 from runtime import geometry, normalize
 from runtime.backends import load
 
-BACKEND = "onnxruntime"
 UNUSED_LIMIT = 1000  # training images that a recipe is chosen on
 Hits = NDArray[np.bool_]
 
@@ -48,21 +47,14 @@ def domain_names(run: Run) -> tuple[str, ...]:
     return (facts["domain"], *sorted(facts["domains"]))
 
 
-def _test_hits(run: Run) -> Hits:
-    return _hits(run, [DataArtifact(run.stages["data"].path).images(TEST)])[0]
-
-
 def _domain_hits(run: Run) -> Hits:
     """As many images of each domain as of the smallest, so that every domain weighs the same."""
     data = DataArtifact(run.stages["data"].path)
     tests = (TEST, *(f"{TEST}_{domain}" for domain in domain_names(run)[1:]))
     hits = _hits(run, [data.images(test) for test in tests])
     size = min(len(part) for part in hits)
-    rows = [
-        np.sort(numpy_rng(0, "domain part", index).permutation(len(part))[:size])
-        for index, part in enumerate(hits)
-    ]
-    return np.stack([part[kept] for part, kept in zip(hits, rows, strict=True)])
+    drawn = [numpy_rng(0, "domain part", i).permutation(len(hit)) for i, hit in enumerate(hits)]
+    return np.stack([hit[np.sort(d[:size])] for hit, d in zip(hits, drawn, strict=True)])
 
 
 def _unused_hits(run: Run) -> Hits:
@@ -84,7 +76,10 @@ class Measure(NamedTuple):
 
 
 MEASURES: dict[str, Measure] = {
-    "test": Measure(_test_hits, "on the test split"),
+    "test": Measure(
+        lambda run: _hits(run, [DataArtifact(run.stages["data"].path).images(TEST)])[0],
+        "on the test split",
+    ),
     "domains": Measure(_domain_hits, "on the test sets of all domains"),
     "unused": Measure(
         _unused_hits, "on training images that are no shots, since a recipe is chosen here"
@@ -100,7 +95,7 @@ def _hits(run: Run, sets: Sequence[ImageSet]) -> list[Hits]:
     preprocess = student.spec.preprocess(run.settings.image)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.fp32.onnx"
-        runner = load(BACKEND, save(to_onnx(student, student.spec.input_size), file))
+        runner = load("onnxruntime", save(to_onnx(student, student.spec.input_size), file))
         hits = []
         for images in sets:
             pixels = normalize(images.pixels, preprocess)

@@ -41,13 +41,8 @@ class Scale(Section):
 class Paper(Section):
     """One system and its table.
 
-    Attributes:
-        rows, extra: rows of the paper's table, and further ones of ours.
-        signs: ``(better, worse)`` rows, the paper's claims.
-        printed: dataset -> row -> top-1 in %, one number or one per number of shots of the scale
-            "full".
-        measured_on: a row of ``cells.MEASURES``.
-        inferred: setting -> our choice where the paper is silent.
+    ``printed`` maps a dataset and a row to top-1 in %: one number, or one per number of shots of
+    the scale "full".
     """
 
     name: str
@@ -55,13 +50,13 @@ class Paper(Section):
     title: str
     where: str
     preset: str
-    rows: Rows
-    extra: Rows = {}
-    signs: tuple[tuple[str, str], ...] = ()
+    rows: Rows  # of the paper's table
+    extra: Rows = {}  # further ones of ours
+    signs: tuple[tuple[str, str], ...] = ()  # (better, worse) rows, the paper's claims
     printed: dict[str, dict[str, float | tuple[float, ...]]] = {}
-    measured_on: Literal["test", "domains", "unused"] = "test"
+    measured_on: Literal["test", "domains", "unused"] = "test"  # a row of ``cells.MEASURES``
     scales: dict[str, Scale]
-    inferred: dict[str, str] = {}
+    inferred: dict[str, str] = {}  # setting -> our choice where the paper is silent
 
     @property
     def published(self) -> bool:
@@ -81,9 +76,8 @@ class Paper(Section):
     ) -> Settings:
         """The resolved settings of one cell.
 
-        Args:
-            options: of `api.settings_for`: ``data``, ``teacher``, ``generator`` (which win over the
-                scale's), and ``overrides``, which win over everything.
+        Of the options of `api.settings_for`, ``data``, ``teacher`` and ``generator`` win over the
+        scale's, and ``overrides`` over everything.
         """
         overrides = {**self.overrides(row, scale), "seed": seed}
         for option, (section, field) in OPTIONS.items():
@@ -107,11 +101,7 @@ class Paper(Section):
 
 @cache
 def paper(name: str) -> Paper:
-    """The paper of a name.
-
-    Raises:
-        ConfigError: unknown name, with the nearest one, or an invalid file.
-    """
+    """The paper of a name; ConfigError if unknown, with the nearest name, or an invalid file."""
     require_known(name, names(), "unknown paper")
     try:
         table = Paper(name=name, **config.read_layer(PAPERS / f"{name}.yaml"))

@@ -106,10 +106,8 @@ def domain_table(plan: TablePlan, results: Results, work: Path, dataset: str) ->
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [" | ".join(cells) for cells in (head, *rows)]
-    return "\n".join(
-        [f"| {lines[0]} |", "|" + "---|" * len(head), *(f"| {x} |" for x in lines[1:])]
-    )
+    first, *others = (f"| {' | '.join(cells)} |" for cells in (head, *rows))
+    return "\n".join([first, "|" + "---|" * len(head), *others])
 
 
 def checks(plan: TablePlan, results: Results) -> list[str]:
@@ -136,14 +134,11 @@ def _printed(plan: TablePlan) -> str:
     parts = []
     for dataset, rows in plan.paper.printed.items():
         if dataset not in plan.datasets:
-            cells = (f"{row} {_numbers(value)}" for row, value in rows.items())
+            printed = {k: v if isinstance(v, tuple) else (v,) for k, v in rows.items()}
+            cells = [f"{k} {' / '.join(f'{x:g}' for x in v)}" for k, v in printed.items()]
             parts.append(f"On {dataset} the paper prints: " + ", ".join(cells))
     text = "\n\n".join(parts)
     return f"\n## The paper's own numbers, for orientation\n\n{text}\n" if parts else ""
-
-
-def _numbers(value: float | tuple[float, ...]) -> str:
-    return " / ".join(f"{number:g}" for number in (value if isinstance(value, tuple) else (value,)))
 
 
 def _world(plan: TablePlan) -> str:

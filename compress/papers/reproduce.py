@@ -32,20 +32,15 @@ Results = dict[tuple[str, Shots], list[Cell]]  # (dataset, shots) -> a cell per 
 
 @dataclass
 class TablePlan:
-    """The cells of a paper's table to make.
-
-    Attributes:
-        options: ``data``, ``teacher``, ``generator``, ``offline`` and ``overrides``, as given.
-        command: repeats the table; folders by name only.
-    """
+    """The cells of a paper's table to make."""
 
     paper: Paper
     scale: Scale
     rows: tuple[str, ...]
     shots: tuple[Shots, ...]
     seeds: int
-    options: dict[str, Any] = field(default_factory=dict)
-    command: str = ""
+    options: dict[str, Any] = field(default_factory=dict)  # data, teacher, ..., overrides; as given
+    command: str = ""  # repeats the table; folders by name only
 
     @property
     def folder(self) -> Path | None:
@@ -60,9 +55,8 @@ class TablePlan:
     def settings(self, row: str, dataset: str, shots: Shots, seed: int, work: Path) -> Settings:
         """The settings of one cell."""
         name = None if self.folder else dataset
-        return with_root(
-            self.paper.settings(row, self.scale, name, shots, seed, **self.options), work
-        )
+        cell = self.paper.settings(row, self.scale, name, shots, seed, **self.options)
+        return with_root(cell, work)
 
     def run_name(self, row: str, dataset: str, shots: Shots, seed: int) -> str:
         """The name of the run that builds a cell."""
@@ -85,11 +79,7 @@ def plan_for(
     sets: Sequence[str] = (),
     **options: Any,
 ) -> TablePlan:
-    """The plan of a table.
-
-    Raises:
-        ConfigError: unknown paper, scale or row, with the nearest name.
-    """
+    """The plan of a table; ConfigError for an unknown paper, scale or row."""
     table = paper(name)
     size = lookup(table.scales, scale, "unknown scale")
     for row in rows:
@@ -122,9 +112,7 @@ def run(
 ) -> Results:
     """Makes every cell; seeds are the outer loop, so an unfinished table compares rows fairly.
 
-    Raises:
-        DownloadError: before any work, if a row needs something that is neither on this disk nor
-            reachable.
+    Raises: DownloadError: before any work, if a row needs what is neither here nor reachable.
     """
     for dataset, row in itertools.product(plan.datasets, plan.rows):
         preflight(STAGES, plan.settings(row, dataset, plan.shots[0], 0, work))
@@ -141,10 +129,7 @@ def run(
                 done += 1
                 minutes = (time.perf_counter() - start) / 60
                 left = minutes / done * (plan.cells - done)
-                top1 = 100 * cell[row].mean()
-                say(
-                    f"{done}/{plan.cells} {name}: {top1:.1f} % ({minutes:.1f} min, about "
-                    f"{left:.0f} to go)"
-                )
+                result = f"{done}/{plan.cells} {name}: {100 * cell[row].mean():.1f} %"
+                say(f"{result} ({minutes:.1f} min, about {left:.0f} to go)")
             seeds.append(cell)
     return results

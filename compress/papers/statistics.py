@@ -21,19 +21,12 @@ Cell = Mapping[str, NDArray[np.bool_]]  # row -> hits
 
 @dataclass(frozen=True)
 class PairedGain:
-    """How much better one row is than another, in points of top-1.
+    """How much better one row is than another, in points of top-1."""
 
-    Attributes:
-        gain: mean over seeds.
-        half_width: of the 95 % interval over seeds; infinite for one seed, which shows nothing.
-        per_seed: the gain of each seed.
-        p: pooled exact McNemar.
-    """
-
-    gain: float
-    half_width: float
+    gain: float  # mean over seeds
+    half_width: float  # of the 95 % interval over seeds; infinite for one seed: it shows nothing
     per_seed: tuple[float, ...]
-    p: float
+    p: float  # pooled exact McNemar
 
     @property
     def within(self) -> str:
@@ -51,13 +44,11 @@ class PairedGain:
 def paired_gain(cells: Sequence[Cell], better: str, worse: str) -> PairedGain:
     """The difference better - worse over cells, one per seed."""
     gains = np.asarray([100 * (cell[better].mean() - cell[worse].mean()) for cell in cells])
-    half_width = math.inf
     count = len(gains)
-    if count > 1:
-        half_width = float(t95(count) * gains.std(ddof=1) / math.sqrt(count))
+    half_width = t95(count) * gains.std(ddof=1) / math.sqrt(count) if count > 1 else math.inf
     a, b = (np.concatenate([cell[row] for cell in cells]) for row in (better, worse))
     p = mcnemar_exact(int((a & ~b).sum()), int((b & ~a).sum()))
-    return PairedGain(float(gains.mean()), half_width, tuple(gains.round(1).tolist()), p)
+    return PairedGain(float(gains.mean()), float(half_width), tuple(gains.round(1).tolist()), p)
 
 
 def t95(n: int) -> float:
@@ -69,9 +60,8 @@ def t95(n: int) -> float:
 
 def mean_and_deviation(values: Sequence[float]) -> str:
     """``"87.0 ± 2.6"``, or a single value alone."""
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}"
 
 
 def claim_line(verdict: str, claim: str, figures: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from compress.engine.store import write_json
@@ -30,9 +31,8 @@ class QuantizeArtifact:
     folder: Path
 
     @property
-    def _facts(self) -> Mapping[str, Any]:
-        facts: Mapping[str, Any] = json.loads((self.folder / FACTS).read_text())
-        return facts
+    def _facts(self) -> Any:
+        return json.loads((self.folder / FACTS).read_text())
 
     @property
     def input_size(self) -> int:
@@ -52,8 +52,6 @@ class QuantizeArtifact:
 
     def state(self) -> dict[str, Tensor]:
         """The prepared graph's weights and ranges."""
-        from safetensors.torch import load_file
-
         return load_file(self.folder / STATE)
 
     def history(self) -> list[dict[str, float]]:
@@ -69,8 +67,6 @@ class QuantizeArtifact:
         history: Sequence[Mapping[str, float]],
     ) -> None:
         """Writes all files of the stage."""
-        from safetensors.torch import save_file
-
         tensors = {name: value.detach().clone().contiguous() for name, value in state.items()}
         save_file(tensors, self.folder / STATE)
         write_json(self.folder / FACTS, {**facts, "calibration": calibration})

@@ -23,34 +23,21 @@ TRUNK = "trunk"
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator that runs in int8.
+    """An operator that runs in int8."""
 
-    Attributes:
-        name: of its node in the captured graph.
-        path: see `path_of`.
-        kind: convolution, linear, addition or pool.
-        weight: name of its weights in the graph's state, None without any.
-    """
-
-    name: str
-    path: str
-    kind: str
-    weight: str | None = None
+    name: str  # of its node in the captured graph
+    path: str  # see `path_of`
+    kind: str  # convolution, linear, addition or pool
+    weight: str | None = None  # name of its weights in the graph's state, None without any
 
 
 @dataclass(frozen=True)
 class Block:
-    """Operators that are quantized, or left in float, together.
+    """Operators that are quantized, or left in float, together."""
 
-    Attributes:
-        name: as shown to users.
-        paths: its entries in ``quantize.float_blocks``.
-        operators: in the order of the graph.
-    """
-
-    name: str
-    paths: tuple[str, ...]
-    operators: tuple[Operator, ...]
+    name: str  # as shown to users
+    paths: tuple[str, ...]  # its entries in ``quantize.float_blocks``
+    operators: tuple[Operator, ...]  # in the order of the graph
 
 
 def path_of(node: Node) -> str:
@@ -67,17 +54,12 @@ def operators_of(graph: GraphModule) -> list[Operator]:
     for node in graph.graph.nodes:
         rule = RULES.get(node.target) if "quantization_annotation" in node.meta else None
         if rule is not None:
-            weight = _weight(node) if rule.weighted else None
+            source: Any = node.args[1] if rule.weighted else None
+            while source is not None and source.op == "call_module":  # its fake quantizer
+                source = source.args[0]
+            weight = None if source is None else str(source.target)
             operators.append(Operator(node.name, path_of(node), rule.kind, weight))
     return operators
-
-
-def _weight(node: Node) -> str:
-    """The parameter behind the fake quantizer of a layer's weights."""
-    source: Any = node.args[1]
-    while source.op == "call_module":
-        source = source.args[0]
-    return str(source.target)
 
 
 def covers(entry: str, path: str) -> bool:
@@ -92,20 +74,13 @@ def is_covered(entries: Iterable[str], path: str) -> bool:
 
 
 def check_entries(entries: Sequence[str], paths: Sequence[str]) -> None:
-    """Refuses an entry of ``quantize.float_blocks`` that covers no operator, or covering all.
+    """Raises ConfigError for ``quantize.float_blocks`` that cover all operators, or for one none.
 
-    Args:
-        paths: of all operators that may run in int8.
-
-    Raises:
-        ConfigError: with the nearest name.
+    ``paths`` are those of all operators that may run in int8.
     """
     if paths and all(is_covered(entries, path) for path in paths):
-        raise ConfigError(
-            "quantize.float_blocks leaves nothing to quantize",
-            got=", ".join(entries),
-            remedy="ship fp32 instead",
-        )
+        what = "quantize.float_blocks leaves nothing to quantize"
+        raise ConfigError(what, got=", ".join(entries), remedy="ship fp32 instead")
     known = {".".join(path.split(".")[:depth]) for path in paths for depth in range(1, 9)}
     for entry in entries:
         if not any(covers(entry, path) for path in paths):
@@ -123,8 +98,7 @@ def blocks_of(operators: Sequence[Operator], limit: int = BLOCKS) -> list[Block]
     it holds more than ``MAX_SHARE`` of the operators. Too many children are joined into runs of
     neighbors. Blocks without weights (pooling) join the next one.
 
-    Raises:
-        ConfigError: a limit below 2.
+    Raises: ConfigError: a limit below 2.
     """
     if limit < 2:
         raise ConfigError("too few blocks", got=limit, expected="at least 2", remedy="--blocks 8")

@@ -21,8 +21,7 @@ from compress.quantize.artifact import STATE, QuantizeArtifact
 
 
 class PreparedStudent(nn.Module):
-    """A graph with fake quantizers: ``images (B, 3, S, S) -> logits (B, K)``, trainable like any
-    module.
+    """A trainable graph with fake quantizers: ``images (B, 3, S, S) -> logits (B, K)``.
 
     ``train()`` and ``eval()`` do nothing: a captured graph refuses them and has no such modes.
     """
@@ -55,40 +54,21 @@ def quiet_exporter() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def fold_batch_norms(graph: GraphModule) -> None:
-    """Folds every batch norm that follows a convolution or a linear layer into it, in place.
+def capture(model: nn.Module, example: Tensor) -> GraphModule:
+    """The inference graph of ``model`` without dropouts, batch norms folded into their layers.
 
-    The only use of torchao's private pass. Its training-mode rewrite hard-codes eps 1e-5 (wrong for
-    timm's ``tf_*`` nets) and ``torch.fx``'s fusion does not see timm's ``BatchNormAct2d``; folding
-    before preparing avoids both.
+    torchao's pass is private, but its training-mode rewrite hard-codes eps 1e-5 (wrong for timm's
+    ``tf_*`` nets) and ``torch.fx``'s fusion does not see timm's ``BatchNormAct2d``.
+
+    Args:
+        model: ``(B, 3, S, S) -> (B, K)``, not changed; a ``reparameterize`` method (RepVGG,
+            MobileOne, FastViT) runs first.
+        example: ``(B, 3, S, S)`` float32; only its shape matters.
+
+    Raises: ExportError: torch.export cannot capture the model.
     """
     from torchao.quantization.pt2e.utils import _fuse_conv_bn_
 
-    _fuse_conv_bn_(graph)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    graph.requires_grad_(True)  # else a bias that folding adds to a convolution stays untrained
-
-
-def drop_dropouts(graph: GraphModule) -> None:
-    """Removes the switched-off dropouts of an inference graph, in place."""
-    for node in graph.graph.find_nodes(op="call_function", target=torch.ops.aten.dropout.default):
-        node.replace_all_uses_with(node.args[0])
-        graph.graph.erase_node(node)
-    graph.recompile()
-
-
-def capture(model: nn.Module, example: Tensor) -> GraphModule:
-    """The inference graph of ``model`` with batch norms folded; ``model`` itself is not changed.
-
-    Args:
-        model: ``(B, 3, S, S) -> (B, K)``; a ``reparameterize`` method (RepVGG, MobileOne, FastViT)
-            runs first.
-        example: ``(B, 3, S, S)`` float32; only its shape matters.
-
-    Raises:
-        ExportError: torch.export cannot capture the model.
-    """
     twin = copy.deepcopy(model).cpu().float().eval()
     for module in twin.modules():
         step = getattr(module, "reparameterize", None)
@@ -107,8 +87,14 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
             remedy="choose another student: --student (compress list students)",
         ) from error
     assert isinstance(graph, GraphModule)
-    drop_dropouts(graph)
-    fold_batch_norms(graph)
+    for node in graph.graph.find_nodes(op="call_function", target=torch.ops.aten.dropout.default):
+        node.replace_all_uses_with(node.args[0])
+        graph.graph.erase_node(node)
+    graph.recompile()
+    _fuse_conv_bn_(graph)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    graph.requires_grad_(True)  # else a bias that folding adds to a convolution stays untrained
     return graph
 
 
@@ -118,12 +104,9 @@ def prepare(
     """The student with fake quantizers: observers and rounding on, not yet calibrated.
 
     Args:
-        float_blocks: modules whose operators stay float ("layer4", "blocks.5.0", "head"), see
-            ``blocks.py``.
+        float_blocks: modules whose operators stay float ("layer4", "blocks.5.0", "head").
 
-    Raises:
-        ExportError: torch.export cannot capture the model.
-        ConfigError: a name of ``float_blocks`` that leaves nothing in float.
+    Raises: ExportError: see :func:`capture`. ConfigError: see ``blocks.check_entries``.
     """
     from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
@@ -147,14 +130,9 @@ def convert(prepared: PreparedStudent) -> GraphModule:
 
 
 def load_prepared(student: nn.Module, artifact: QuantizeArtifact) -> PreparedStudent:
-    """The prepared graph of a finished quantize stage.
+    """The prepared graph of a finished quantize stage; its float student is captured again.
 
-    Args:
-        student: the float student it was made from; its architecture is captured again and its
-            weights are replaced.
-
-    Raises:
-        ExportError: the stored state does not fit this student.
+    Raises: ExportError: the stored state does not fit this student.
     """
     example = torch.zeros((2, 3, artifact.input_size, artifact.input_size))
     prepared = prepare(student, example, artifact.float_blocks)
@@ -164,7 +142,6 @@ def load_prepared(student: nn.Module, artifact: QuantizeArtifact) -> PreparedStu
         raise ExportError(
             f"{STATE} does not belong to this student",
             got=str(error).splitlines()[-1].strip(),
-            expected="the state that the quantize stage made from the same student",
             remedy="remake it: compress clean, then compress build",
         ) from error
     return prepared

@@ -8,6 +8,7 @@ onnxruntime after a rewrite (``export/onnx``).
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,10 +24,8 @@ from compress.quantize.scales import ACTIVATION, WEIGHT
 
 aten = torch.ops.aten
 
+#: a linear layer with fewer inputs or outputs stays float: little arithmetic, slow int8 kernels
 MIN_LINEAR_WIDTH = 16
-"""A linear layer with fewer inputs or outputs stays float: int8 kernels lose there and it is nearly
-no arithmetic.
-"""
 
 
 def _is_float_activation(arg: Any) -> bool:
@@ -41,10 +40,7 @@ def _shape_of(arg: Any, graph: fx.GraphModule) -> tuple[int, ...]:
     """The shape of a parameter node (O, I, ...); empty if ``arg`` is no parameter."""
     if not isinstance(arg, fx.Node) or arg.op != "get_attr":
         return ()
-    owner: Any = graph
-    for part in str(arg.target).split("."):
-        owner = getattr(owner, part)
-    return tuple(owner.shape)
+    return tuple(operator.attrgetter(str(arg.target))(graph).shape)
 
 
 def _annotate(inputs: dict[Any, Any], output: Any = None) -> QuantizationAnnotation:
@@ -80,17 +76,11 @@ def _max_pool(node: fx.Node, graph: fx.GraphModule) -> QuantizationAnnotation | 
 
 
 class Rule(NamedTuple):
-    """How an operator runs in int8.
+    """How an operator runs in int8."""
 
-    Attributes:
-        kind: convolution, linear, addition or pool.
-        annotate: ``(node, graph) -> annotation``, None = float.
-        weighted: whether its second argument is weights.
-    """
-
-    kind: str
-    annotate: Callable[[fx.Node, fx.GraphModule], QuantizationAnnotation | None]
-    weighted: bool = False
+    kind: str  # convolution, linear, addition or pool
+    annotate: Callable[[fx.Node, fx.GraphModule], QuantizationAnnotation | None]  # None = float
+    weighted: bool = False  # whether its second argument is weights
 
 
 #: by operator; an operator without a rule stays float
@@ -114,11 +104,7 @@ def kind_of(target: Any) -> str | None:
 
 
 class EdgeQuantizer(Quantizer):
-    """Annotates a captured graph by ``RULES``.
-
-    Args:
-        stays_float: whether a node stays float despite its rule (``quantize.float_blocks``).
-    """
+    """Annotates a captured graph by ``RULES``, except nodes of ``quantize.float_blocks``."""
 
     def __init__(self, stays_float: Callable[[fx.Node], bool] = lambda node: False) -> None:
         super().__init__()
@@ -128,11 +114,10 @@ class EdgeQuantizer(Quantizer):
         """Marks the nodes that run in int8 (in place) and returns the graph."""
         for node in model.graph.nodes:
             rule = RULES.get(node.target) if node.op == "call_function" else None
-            annotation = (
-                rule.annotate(node, model) if rule and not self._stays_float(node) else None
-            )
-            if annotation is not None:
-                node.meta["quantization_annotation"] = annotation
+            if rule and not self._stays_float(node):
+                annotation = rule.annotate(node, model)
+                if annotation is not None:
+                    node.meta["quantization_annotation"] = annotation
         return model
 
     def validate(self, model: fx.GraphModule) -> None:

@@ -121,8 +121,7 @@ def _train(ctx: StageContext, prepared: PreparedStudent, batches: Batches, loss:
         try:
             value, numbers = loss(prepared(batch.images), batch)
         except AssertionError:  # torchao's observers refuse a range that is NaN
-            value = torch.tensor(float("nan"))
-            numbers = {}
+            return StepResult(torch.tensor(float("nan")), batch=batch.tensors())
         return StepResult(value, numbers, batch.wait_s, batch.tensors())
 
     def freeze(step: int) -> None:
