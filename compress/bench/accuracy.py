@@ -188,8 +188,7 @@ def check_predict(ctx: StageContext, expected: Logits) -> dict[str, object]:
     Args:
         expected: logits (N, K) of the fp32 student over the test split.
 
-    Raises:
-        ParityError: other pixels, or logits that differ by more than float kernels may.
+    Raises: ParityError: other pixels, or logits that differ by more than float kernels may.
     """
     classifier, sets = student(ExportArtifact(ctx.inputs["export"].path), 1), TestSets(ctx)
     originals, stored = sets.originals(TEST), sets.images(TEST).pixels

@@ -31,8 +31,7 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, obj
     Args:
         stages: every stage before the report, by name.
 
-    Raises:
-        Clip2EdgeError: a part that does not keep the contract of report.json.
+    Raises: Clip2EdgeError: a part that does not keep the contract of report.json.
     """
     facts = {name: artifact.facts for name, artifact in stages.items()}
     files, bench = BenchArtifact(stages["bench"].path), facts["bench"]

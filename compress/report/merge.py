@@ -30,8 +30,7 @@ def merge(report: Mapping[str, Any], files: Iterable[Path], bundle: Path) -> dic
     Args:
         bundle: the run's bundle, whose manifest every file has to name.
 
-    Raises:
-        BenchFileError: an unreadable file, or one that measured another bundle.
+    Raises: BenchFileError: an unreadable file, or one that measured another bundle.
     """
     manifest, files = bundle / MANIFEST, list(files)
     if files and not manifest.is_file():
@@ -53,8 +52,7 @@ def merge(report: Mapping[str, Any], files: Iterable[Path], bundle: Path) -> dic
 def read(file: Path) -> dict[str, object]:
     """A bench.json that keeps its contract.
 
-    Raises:
-        BenchFileError: not what ``compress bench --out`` writes.
+    Raises: BenchFileError: not what ``compress bench --out`` writes.
     """
     try:
         plain = bench_file.read(file)
@@ -74,8 +72,7 @@ def read(file: Path) -> dict[str, object]:
 def check(device: ReportDevice, manifest: Path, file: Path) -> None:
     """Refuses measurements of another bundle.
 
-    Raises:
-        BenchFileError: the manifest, or a file that was timed, is not this run's.
+    Raises: BenchFileError: the manifest, or a file that was timed, is not this run's.
     """
     own, measured = sha256_file(manifest), device.bundle.manifest_sha256
     if measured != own:

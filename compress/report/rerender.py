@@ -98,8 +98,7 @@ def completed(plain: Mapping[str, Any], run: Path) -> dict[str, object]:
 def add_sensitivity(run: Path, result: Mapping[str, Any]) -> bool:
     """Puts a sensitivity into the run's report and renders it again; False without a report.
 
-    Raises:
-        Clip2EdgeError: a report.json that does not keep its contract.
+    Raises: Clip2EdgeError: a report.json that does not keep its contract.
     """
     files = ReportArtifact(run)
     if not files.exists:

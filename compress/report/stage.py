@@ -33,8 +33,7 @@ def build_report(
 ) -> dict[str, Any]:
     """Collects the finished stages into the three files in ``folder``; gives report.json.
 
-    Raises:
-        Clip2EdgeError: what was collected does not keep the contract of report.json.
+    Raises: Clip2EdgeError: what was collected does not keep the contract of report.json.
     """
     files = ReportArtifact(folder)
     files.write_json(collect(settings, stages))

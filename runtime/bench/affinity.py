@@ -11,21 +11,20 @@ from pathlib import Path
 from runtime.errors import BackendError
 
 MAX_CPU = 4096
-EXAMPLE = "processor numbers such as 0,1 or 4-7"
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:
     """Processor numbers of ``"0,1"`` or ``"0,4-7"``, the kernel's own notation.
 
-    Raises:
-        BackendError: anything else.
+    Raises: BackendError: anything else.
     """
     cpus: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last or last >= MAX_CPU:
-            raise BackendError("affinity", got=repr(text), expected=EXAMPLE)
+            expected = "processor numbers such as 0,1 or 4-7"
+            raise BackendError("affinity", got=repr(text), expected=expected)
         cpus.update(range(first, last + 1))
     return tuple(sorted(cpus))
 
@@ -34,8 +33,7 @@ def parse_cpus(text: str) -> tuple[int, ...]:
 def pinned(cpus: Sequence[int] | None) -> Iterator[None]:
     """Runs every thread of this process, new ones included, on ``cpus``; None changes nothing.
 
-    Raises:
-        BackendError: no such processor here, or a system that cannot pin.
+    Raises: BackendError: no such processor here, or a system that cannot pin.
     """
     if cpus is None:
         yield
@@ -43,9 +41,9 @@ def pinned(cpus: Sequence[int] | None) -> Iterator[None]:
     if not hasattr(os, "sched_setaffinity"):
         raise BackendError("affinity", got="this system cannot pin a process", expected="Linux")
     before = {thread: os.sched_getaffinity(thread) for thread in _threads()}
-    absent = sorted(set(cpus) - before[0])
-    if absent or not cpus:
-        raise BackendError("affinity", got=sorted(cpus), expected=f"some of {_ranges(before[0])}")
+    if not cpus or set(cpus) - before[0]:
+        usable = ",".join(map(str, sorted(before[0])))
+        raise BackendError("affinity", got=sorted(cpus), expected=f"some of {usable}")
     _pin(dict.fromkeys(before, set(cpus)))
     try:
         yield
@@ -65,7 +63,3 @@ def _pin(affinity: dict[int, set[int]]) -> None:
             os.sched_setaffinity(thread, cpus)
         except ProcessLookupError:
             continue  # the thread ended meanwhile
-
-
-def _ranges(cpus: set[int]) -> str:
-    return ",".join(map(str, sorted(cpus)))

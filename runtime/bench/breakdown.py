@@ -25,28 +25,19 @@ SPAN = {"ge": 0}  # ms: a stage may be too short for the clock
 class Breakdown:
     """Where the time of one encoded image goes: medians, ms. Stages are timed one by one.
 
-    Attributes:
-        decode_ms: file to upright RGB.
-        geometry_ms: resize and crop; 0 if the model does it.
-        normalise_ms: bytes to the model's input; 0 if the model does it.
-        compute_ms: the engine.
-        post_ms: softmax, ranking, labels.
-        end_to_end_ms: ``Classifier.predict`` of the encoded image.
-        bare_ms: Pillow's own decoding and the engine on a ready input: what cannot be saved.
-        over_bare: end_to_end over bare, with its 95 % interval.
-        n: images of the end-to-end series.
+    A bare call is Pillow's own decoding and the engine on a ready input: what cannot be saved.
     """
 
-    decode_ms: float = field(metadata=SPAN)
-    geometry_ms: float = field(metadata=SPAN)
-    normalise_ms: float = field(metadata=SPAN)
-    compute_ms: float = field(metadata=SPAN)
-    post_ms: float = field(metadata=SPAN)
-    end_to_end_ms: float = field(metadata=SPAN)
+    decode_ms: float = field(metadata=SPAN)  # file to upright RGB
+    geometry_ms: float = field(metadata=SPAN)  # resize and crop; 0 if the model does it
+    normalise_ms: float = field(metadata=SPAN)  # to the model's input; 0 if the model does it
+    compute_ms: float = field(metadata=SPAN)  # the engine
+    post_ms: float = field(metadata=SPAN)  # softmax, ranking, labels
+    end_to_end_ms: float = field(metadata=SPAN)  # ``Classifier.predict`` of the encoded image
     bare_ms: float = field(metadata=SPAN)
-    over_bare: float = field(metadata=latency.POSITIVE)
+    over_bare: float = field(metadata=latency.POSITIVE)  # end_to_end_ms over bare_ms
     over_bare_ci95: tuple[float, float]
-    n: int = field(metadata=latency.COUNT)
+    n: int = field(metadata=latency.COUNT)  # images of the end-to-end series
 
     @property
     def stages_ms(self) -> dict[str, float]:
@@ -59,16 +50,15 @@ def break_down(
 ) -> tuple[dict[str, Breakdown], dict[str, latency.Samples]]:
     """Times every classifier on encoded images, interleaved: by stages, as a whole, and bare.
 
-    Returns:
-        Name -> its breakdown; name -> the samples of ``predict``.
+    Returns: Name -> its breakdown; name -> the samples of ``predict``.
     """
     staged: dict[str, list[list[int]]] = {name: [] for name in classifiers}
     calls: dict[str, Callable[[], object]] = {}
     for name, classifier in classifiers.items():
-        ready = [_input(classifier, photo) for photo in photos]
+        ready = [_input(classifier, decode(photo)) for photo in photos]
         calls[f"whole {name}"] = partial(_predict_next, classifier, cycle(photos))
         calls[f"stages {name}"] = _staged(classifier, cycle(photos), staged[name])
-        calls[f"bare {name}"] = _bare(classifier, cycle(zip(photos, ready, strict=True)))
+        calls[f"bare {name}"] = partial(_bare, classifier, cycle(zip(photos, ready, strict=True)))
     series = latency.measure(calls, seconds)
     return (
         {name: _breakdown(series, name, staged[name]) for name in classifiers},
@@ -103,20 +93,14 @@ def _staged(
     return call
 
 
-def _bare(
-    classifier: Classifier, photos: Iterator[tuple[bytes, np.ndarray]]
-) -> Callable[[], object]:
-    def call() -> None:
-        photo, ready = next(photos)
-        with Image.open(io.BytesIO(photo)) as image:
-            image.convert("RGB")
-        classifier.runner.run(ready)
-
-    return call
+def _bare(classifier: Classifier, photos: Iterator[tuple[bytes, np.ndarray]]) -> None:
+    photo, ready = next(photos)
+    with Image.open(io.BytesIO(photo)) as image:
+        image.convert("RGB")
+    classifier.runner.run(ready)
 
 
-def _input(classifier: Classifier, photo: bytes) -> np.ndarray:
-    image = decode(photo)
+def _input(classifier: Classifier, image: Image.Image) -> np.ndarray:
     if classifier.takes == IMAGE:
         return np.asarray(image)[None]
     return classifier.feed(geometry(image, classifier.spec)[None])

@@ -39,6 +39,11 @@ class Cold:
     peak_rss_bytes: int | None
     heavy_modules: tuple[str, ...]
 
+    @property
+    def row_fields(self) -> dict[str, Any]:
+        """The fields that a latency row takes over."""
+        return {name: getattr(self, name) for name in ("load_ms", "first_ms", "peak_rss_bytes")}
+
 
 def measure_cold(
     bundle: str | Path,
@@ -50,8 +55,7 @@ def measure_cold(
 ) -> Cold:
     """Classifies one image (default: a gray one) in a new process; ``options`` are the engine's.
 
-    Raises:
-        BackendError: the process failed; the message is its last line.
+    Raises: BackendError: the process failed; the message is its last line.
     """
     order = {
         "bundle": str(bundle),
@@ -60,19 +64,14 @@ def measure_cold(
     }
     package_root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(part for part in (package_root, os.environ.get("PYTHONPATH")) if part)
+    env = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-c", PROGRAM]
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        input=json.dumps(order),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+    done = subprocess.run(command, input=json.dumps(order), capture_output=True, text=True, env=env)
     process_ms = (time.perf_counter() - start) * 1e3
     if done.returncode != 0:
-        raise BackendError(
-            "the cold process failed", got=(done.stderr.strip().splitlines() or ["no output"])[-1]
-        )
+        last_line = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise BackendError("the cold process failed", got=last_line)
     facts = json.loads(done.stdout.splitlines()[-1])
     heavy_modules = tuple(facts.pop("heavy_modules"))
     return Cold(process_ms=process_ms, heavy_modules=heavy_modules, **facts)
@@ -84,10 +83,8 @@ def child(start: float) -> None:
     order = json.loads(sys.stdin.read())
     classifier = Classifier.load(order["bundle"], **order["load"])
     loaded = time.perf_counter()
-    image = order["image"] or np.full(
-        (classifier.spec.size, classifier.spec.size, 3), 128, np.uint8
-    )
-    classifier.predict(image)
+    gray = np.full((classifier.spec.size, classifier.spec.size, 3), 128, np.uint8)
+    classifier.predict(order["image"] or gray)
     done = time.perf_counter()
     facts = {
         "import_ms": (imported - start) * 1e3,

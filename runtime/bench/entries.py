@@ -26,40 +26,25 @@ TEACHER = "teacher"
 
 @dataclass(frozen=True)
 class Entry:
-    """A model that is timed.
+    """A model that is timed."""
 
-    Attributes:
-        key: its name among the others: its precision, or "teacher".
-        model: what a row calls it: the bundle's folder, or "teacher".
-        source: what ``Classifier.load`` takes.
-        precision: the model in it.
-        file: its file.
-        sha256: of its file.
-        requested: whether the user named it: its failure is then an error, otherwise a state.
-    """
-
-    key: str
-    model: str
-    source: Path
-    precision: str
+    key: str  # its name among the others: its precision, or "teacher"
+    model: str  # what a row calls it: the bundle's folder, or "teacher"
+    source: Path  # what ``Classifier.load`` takes
+    precision: str  # the model in it
     file: Path
     sha256: str
-    requested: bool = True
+    requested: bool = True  # by the user: its failure is then an error, otherwise a state
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """An entry in memory.
-
-    Attributes:
-        batches: images per call -> an input for ``classifier.runner.run``.
-        resident_bytes: growth of this process by loading and the first image.
-    """
+    """An entry in memory."""
 
     entry: Entry
     classifier: Classifier
-    batches: dict[int, np.ndarray]
-    resident_bytes: int | None
+    batches: dict[int, np.ndarray]  # images per call -> an input for ``classifier.runner.run``
+    resident_bytes: int | None  # growth of this process by loading and the first image
 
     @property
     def unit(self) -> str:
@@ -86,26 +71,23 @@ def entries(
 
     Without ``models`` every plain precision is taken, no variant such as "fp32.batch1".
 
-    Raises:
-        BundleError: no such model, or a teacher that is neither a bundle nor a self-describing
-            file.
+    Raises: BundleError: no such model, or a teacher that is no bundle and no .onnx file.
     """
     names = models or [name for name in bundle.models if "." not in name]
     keys = dict.fromkeys(map(backend_row(backend).model, names))
     own = bundle.path.resolve().name
     folder = "student" if teacher is not None and own == TEACHER else own
-    files = [(key, bundle.model(key)) for key in keys]
     out = [
         Entry(key, folder, bundle.path, key, file, sha256_of(file), bool(models))
-        for key, file in files
+        for key, file in [(key, bundle.model(key)) for key in keys]
     ]
     return out + ([] if teacher is None else [_teacher(Path(teacher))])
 
 
 def bundle_facts(bundle: Bundle) -> BundleFacts:
     """Which bundle that is."""
-    manifest_sha256 = sha256_of(bundle.path / MANIFEST)
-    return BundleFacts(bundle.path.resolve().name, manifest_sha256, bundle.default)
+    manifest = sha256_of(bundle.path / MANIFEST)
+    return BundleFacts(bundle.path.resolve().name, manifest, bundle.default)
 
 
 def teacher_facts(teacher: str | Path) -> TeacherFacts:
@@ -126,8 +108,7 @@ def load(
 ) -> Loaded:
     """Loads an entry and runs it once on every batch.
 
-    Raises:
-        BundleError, BackendError: as ``Classifier.load``, or the engine refuses a batch.
+    Raises: BundleError, BackendError: as ``Classifier.load``, or the engine refuses a batch.
     """
     with suppress(ImportError):  # the engine's library is no model's growth; load() reports it
         import_module(backend_row(backend).library)
@@ -146,15 +127,14 @@ def load(
 def kernel_profile(loaded: Loaded, options: Mapping[str, Any]) -> KernelProfile:
     """Which kernels ran, by the engine's own account: onnxruntime's profile, or TensorRT's layers.
 
-    Raises:
-        BackendError: the engine refuses the model.
+    Raises: BackendError: the engine refuses the model.
     """
     item, key = loaded.classifier, loaded.entry.key
     runner: Any = item.runner
     states = tuple(getattr(runner, "states", ()))
     if item.backend != "onnxruntime":
-        named = tuple(f"{key}: {text}" for text in states)
-        return KernelProfile(dict(getattr(runner, "kernels", {})), None, named)
+        states = tuple(f"{key}: {text}" for text in states)
+        return KernelProfile(dict(getattr(runner, "kernels", {})), None, states)
     placed = {name: options[name] for name in ("provider", "provider_options") if name in options}
     nodes = executed(loaded.entry.file, item.spec.size, **placed)
     kernels = dict(sorted(Counter(node.kernel for node in nodes).items()))
@@ -172,10 +152,7 @@ def _teacher(path: Path) -> Entry:
         file = bundle.model("auto")
         return Entry(TEACHER, TEACHER, path, bundle.default, file, sha256_of(file))
     if path.suffix != ".onnx" or not path.is_file():
-        raise BundleError(
-            "teacher",
-            got=path,
-            expected="a bundle folder, or a .onnx file that describes itself",
-            remedy="compress export --teacher writes such a bundle",
-        )
+        expected = "a bundle folder, or a .onnx file that describes itself"
+        remedy = "compress export --teacher writes such a bundle"
+        raise BundleError("teacher", got=path, expected=expected, remedy=remedy)
     return Entry(TEACHER, TEACHER, path, "auto", path, sha256_of(path))

@@ -32,8 +32,7 @@ _hints: Callable[[type], dict[str, Any]] = cache(get_type_hints)
 def write(path: str | Path, content: dict[str, Any]) -> Path:
     """Writes bench.json so that a reader sees the old file or the new one, never half of it.
 
-    Raises:
-        BundleError: the folder cannot be written, or ``content`` is no valid bench.json.
+    Raises: BundleError: the folder cannot be written, or ``content`` is no valid bench.json.
     """
     target = Path(path)
     try:
@@ -65,16 +64,12 @@ def read(path: str | Path) -> dict[str, Any]:
         raise BundleError(f"{file} is not a bench.json", expected=expected, remedy=REMEDY)
     schema = content.get("schema")
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
-        raise BundleError(
-            f"{file} has no schema version", got=repr(schema)[:100], expected=SCHEMA, remedy=REMEDY
-        )
+        what, got = f"{file} has no schema version", repr(schema)[:100]
+        raise BundleError(what, got=got, expected=SCHEMA, remedy=REMEDY)
     if schema > SCHEMA:
-        raise BundleError(
-            f"{file} comes from a newer clip2edge",
-            got=f"schema {schema}",
-            expected=f"at most {SCHEMA}",
-            remedy="pip install --upgrade clip2edge",
-        )
+        what, got = f"{file} comes from a newer clip2edge", f"schema {schema}"
+        upgrade = "pip install --upgrade clip2edge"
+        raise BundleError(what, got=got, expected=f"at most {SCHEMA}", remedy=upgrade)
     try:
         parse(BenchReport, content)
     except ValueError as error:
@@ -88,8 +83,7 @@ def parse(kind: type[T], value: object, path: str = "") -> T:
     Bounds have pydantic's names (ge, gt, pattern, min_length, max_length). A figure is at least 0
     (0 also for ``gt``: a clock may be coarse) unless ``lowest`` and ``highest`` say otherwise.
 
-    Raises:
-        ValueError: names the first field that is missing or impossible.
+    Raises: ValueError: names the first field that is missing or impossible.
     """
     if not isinstance(value, dict) or len(value) > MAX_NAMES:
         raise _wrong(path, value)
@@ -119,21 +113,15 @@ def _typed(kind: Any, value: Any, path: str, bounds: Mapping[str, Any]) -> Any:
         length = len(each) if len(each) > 1 else None
         least = length or bounds.get("min_length", 0)
         most = length or bounds.get("max_length", MAX_ITEMS)
-        if not isinstance(value, (list, tuple)) or not least <= len(value) <= most:
-            raise _wrong(path, value)
-        return origin(
-            _typed(each[i % len(each)], item, f"{path}[{i}]", bounds)
-            for i, item in enumerate(value)
-        )
-    if origin is dict:
-        if not isinstance(value, dict) or len(value) > MAX_NAMES or not all(map(_is_text, value)):
-            raise _wrong(path, value)
-        return {
-            name: _typed(inner[1], item, f"{path}.{name}", bounds) for name, item in value.items()
-        }
-    if not _is_possible(kind, value, bounds):
-        raise _wrong(path, value)
-    return value
+        if isinstance(value, (list, tuple)) and least <= len(value) <= most:
+            items = enumerate(value)
+            return origin(_typed(each[i % len(each)], v, f"{path}[{i}]", bounds) for i, v in items)
+    elif origin is dict:
+        if isinstance(value, dict) and len(value) <= MAX_NAMES and all(map(_is_text, value)):
+            return {k: _typed(inner[1], v, f"{path}.{k}", bounds) for k, v in value.items()}
+    elif _is_possible(kind, value, bounds):
+        return value
+    raise _wrong(path, value)
 
 
 def _is_possible(kind: Any, value: Any, bounds: Mapping[str, Any]) -> bool:

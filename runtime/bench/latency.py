@@ -1,11 +1,9 @@
 """Latency that another person can reproduce.
 
-* Warm up until the rolling median is stable (bounded), then time each call with
-  ``perf_counter_ns``.
+* Warm up until the rolling median is stable (bounded), then time each call with perf_counter_ns.
 * Models under test are interleaved A B A B in blocks; a ratio is bootstrapped over whole rounds,
   because drift hits both sides.
-* A percentile is printed only above its floor of samples (MLPerf early stopping, c = 0.99). No
-  outlier is removed.
+* A percentile needs its floor of samples (MLPerf early stopping, c = 0.99). No outlier is removed.
 * Every series is stamped VALID, DRIFTING, THROTTLED or NOISY_HOST, with the reason; TOO_FEW below
   11 samples.
 
@@ -51,25 +49,18 @@ Stamp = Literal["VALID", "DRIFTING", "THROTTLED", "NOISY_HOST", "TOO_FEW"]
 Pair = tuple[float | None, float | None]  # before and after a series
 COUNT = {"ge": 1}
 POSITIVE = {"gt": 0}
+PERCENTILES = {"min_length": 101, "max_length": 101}  # p0 ... p100; None below the floor of p50
 SHA256 = {"pattern": "^[0-9a-f]{64}$"}
 
 
 @dataclass(frozen=True)
 class Samples:
-    """One model's series.
-
-    Attributes:
-        ns: duration of each call, int64 (R, C): R rounds of C calls, in order of time.
-        warmup: calls before the first sample.
-        warm: whether the warm-up ended because the median was stable.
-        before: the host when measuring began.
-        after: the host when it ended.
-    """
+    """One model's series; ``before`` and ``after`` are the host's state around it."""
 
     name: str
-    ns: np.ndarray
-    warmup: int = 0
-    warm: bool = True
+    ns: np.ndarray  # duration of each call, int64 (R, C): R rounds of C calls, in order of time
+    warmup: int = 0  # calls before the first sample
+    warm: bool = True  # whether the warm-up ended because the median was stable
     before: Reading = field(default_factory=Reading)
     after: Reading = field(default_factory=Reading)
 
@@ -122,19 +113,7 @@ class Ratio:
 class LatencyRow:
     """What was timed, on what, and how far it can be trusted. Milliseconds per call.
 
-    Attributes:
-        includes: ``COMPUTE`` or ``END_TO_END``.
-        clock_mhz, temperature_c, gpu_clock_mhz: before and after the series.
-        quantiles_ms: p0 ... p100; None below the floor of the median.
-        early_stopping_ms: MLPerf's estimates of p90 and p99.
-        peak_rss_bytes: of a process that does nothing else.
-        resident_bytes: growth of this process by loading and the first image.
-        nodes: provider -> nodes assigned to it.
-        image: what an end-to-end row decodes.
-        device_p50_ms: by the GPU's own events, without copies; p50_ms is the host's time.
-
-    Raises:
-        ValueError: quantiles that fall, or are not positive.
+    Raises: ValueError: quantiles that fall, or are not positive.
     """
 
     model: str
@@ -151,7 +130,7 @@ class LatencyRow:
     verdict: Stamp
     reason: str
     provider: str
-    includes: str
+    includes: str  # ``COMPUTE`` or ``END_TO_END``
     warmup: int
     load_ms: float | None = None
     first_ms: float | None = None
@@ -160,18 +139,17 @@ class LatencyRow:
     clock_mhz: Pair = (None, None)
     temperature_c: Pair = field(default=(None, None), metadata=CELSIUS)
     gpu_clock_mhz: Pair = (None, None)
-    quantiles_ms: list[float] | None = field(
-        default=None, metadata={"min_length": 101, "max_length": 101}
-    )
+    quantiles_ms: list[float] | None = field(default=None, metadata=PERCENTILES)
     images_per_second: float | None = None
-    early_stopping_ms: dict[str, float | None] | None = None
+    early_stopping_ms: dict[str, float | None] | None = None  # MLPerf's estimates of p90 and p99
     energy: Energy | None = None
-    peak_rss_bytes: int | None = field(default=None, metadata={"ge": 0})
+    peak_rss_bytes: int | None = field(default=None, metadata={"ge": 0})  # of a cold process
+    # growth of this process by loading and the first image
     resident_bytes: int | None = field(default=None, metadata={"lowest": -1e15})
     file_sha256: str | None = field(default=None, metadata=SHA256)
-    nodes: dict[str, int] | None = None
-    image: str | None = None
-    device_p50_ms: float | None = None
+    nodes: dict[str, int] | None = None  # provider -> nodes assigned to it
+    image: str | None = None  # what an end-to-end row decodes
+    device_p50_ms: float | None = None  # by the GPU's own events, without copies and host
 
     def __post_init__(self) -> None:
         curve = self.quantiles_ms or [1.0]
@@ -206,12 +184,9 @@ def measure(
         min_samples: of each model, however long they take.
         seconds_each: least time of each model in its own calls; a turn then lasts as long as the
             slowest model's call, so that all get the same time.
-        clock_ns: the clock, for tests.
-        read: reads the host's clocks and temperatures, for tests.
+        clock_ns, read: the clock and the host's state, for tests.
 
-    Returns:
-        Name -> its samples; each round holds the same number of calls, more of a fast model than
-        of a slow one.
+    Returns: name -> its samples; a round holds more calls of a fast model than of a slow one.
     """
     bound = max(0.5, seconds / 4) if warmup_seconds is None else warmup_seconds
     warm = {name: warm_up(call, bound, clock_ns) for name, call in calls.items()}
@@ -250,8 +225,7 @@ def warm_up(
 ) -> tuple[int, bool, float]:
     """Calls until two windows in a row have the same median within 5 %, or ``seconds`` have passed.
 
-    Returns:
-        Number of calls, whether the median was stable, the last window's median in ns.
+    Returns: Number of calls, whether the median was stable, the last window's median in ns.
     """
     start = clock_ns()
     durations: list[int] = []
@@ -299,9 +273,7 @@ def verdict(samples: Samples) -> Verdict:
 def row(samples: Samples, *, batch: int, includes: str = COMPUTE, **facts: Any) -> LatencyRow:
     """The row of a series; ``facts`` are the fields of ``LatencyRow`` that no series knows."""
     judged = verdict(samples)
-    percentiles: dict[str, Any] = {
-        name: samples.percentile_ms(percent) for name, percent in _COLUMNS.items()
-    }
+    p50, p90, p95, p99, p999 = map(samples.percentile_ms, FLOORS)
     return LatencyRow(
         batch=batch,
         includes=includes,
@@ -314,12 +286,13 @@ def row(samples: Samples, *, batch: int, includes: str = COMPUTE, **facts: Any) 
         gpu_clock_mhz=(samples.before.gpu_clock_mhz, samples.after.gpu_clock_mhz),
         quantiles_ms=samples.quantiles_ms(),
         images_per_second=batch * samples.n / max(samples.seconds, 1e-9),
-        **percentiles,
+        p50_ms=p50,
+        p90_ms=p90,
+        p95_ms=p95,
+        p99_ms=p99,
+        p999_ms=p999,
         **facts,
     )
-
-
-_COLUMNS = {"p50_ms": 50.0, "p90_ms": 90.0, "p95_ms": 95.0, "p99_ms": 99.0, "p999_ms": 99.9}
 
 
 def _timed(call: Callable[[], object], count: int, clock_ns: Callable[[], int]) -> list[int]:

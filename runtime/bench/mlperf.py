@@ -35,18 +35,12 @@ DOES_NOT_FOLLOW = (
 
 
 def estimate_ms(ns: np.ndarray, percent: float) -> float | None:
-    """Early-stopping estimate of a percentile, as LoadGen's SingleStream reports it.
+    """Early-stopping estimate of a percentile in ms, as LoadGen's SingleStream reports it.
 
     With n samples the t slowest may be set aside for which a true percentile above the estimate
     would be seen with probability 1 - ``CONFIDENCE`` at most; the estimate is the fastest of those
-    t. It never lies below the percentile of the samples.
-
-    Args:
-        ns: durations, any shape.
-        percent: 0..100, e.g. 90.
-
-    Returns:
-        Milliseconds; None where there are too few samples (below 64 for p90, 662 for p99).
+    t. It never lies below the percentile of the samples. None if there are too few samples (below
+    64 for p90, 662 for p99).
     """
     aside = set_aside(int(ns.size), percent / 100)
     return float(np.sort(ns, axis=None)[ns.size - aside]) / 1e6 if aside else None
@@ -57,17 +51,14 @@ def set_aside(n: int, share: float) -> int:
     """Largest t with P(X <= t) <= 1 - ``CONFIDENCE``, X binomial of n trials at 1 - share; 0 where
     even t = 1 fails.
     """
-    limit, over = 1 - CONFIDENCE, 1 - share
-    log_choose, below, t = 0.0, 0.0, -1
-    while t < n:
-        nxt = t + 1
-        if nxt:
-            log_choose += math.log(n - nxt + 1) - math.log(nxt)
-        below += math.exp(log_choose + nxt * math.log(over) + (n - nxt) * math.log(share))
-        if below > limit:
-            break
-        t = nxt
-    return max(t, 0)
+    log_choose, below = 0.0, 0.0
+    for t in range(n + 1):
+        if t:
+            log_choose += math.log(n - t + 1) - math.log(t)
+        below += math.exp(log_choose + t * math.log(1 - share) + (n - t) * math.log(share))
+        if below > 1 - CONFIDENCE:
+            return max(t - 1, 0)
+    return n
 
 
 def shortfalls(name: str, n: int, seconds: float, batch: int) -> list[str]:

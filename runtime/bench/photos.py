@@ -27,8 +27,7 @@ def photos(bundle: Bundle, images: str | Path | None = None) -> tuple[list[bytes
         images: a file or a folder (its first ``MAX_PHOTOS`` by name); default: the first golden
             image, as JPEG.
 
-    Raises:
-        ImageError: no image there, or one that cannot be decoded.
+    Raises: ImageError: no image there, or one that cannot be decoded.
     """
     if images is None:
         return _own_photo(bundle)
@@ -37,8 +36,8 @@ def photos(bundle: Bundle, images: str | Path | None = None) -> tuple[list[bytes
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
     if not files:
-        expected = f"files that end in {', '.join(sorted(SUFFIXES))}"
-        raise ImageError(f"no image in {path}", expected=expected)
+        endings = f"files that end in {', '.join(sorted(SUFFIXES))}"
+        raise ImageError(f"no image in {path}", expected=endings)
     encoded = []
     for file in files[:MAX_PHOTOS]:
         try:

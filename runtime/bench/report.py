@@ -42,34 +42,26 @@ class TeacherFacts:
 class BenchReport:
     """What was measured on one device in one run.
 
-    Attributes:
-        affinity: processors that everything ran on, if the user chose them.
-        rows: compute rows of every number of threads and batch size, then end-to-end rows.
-        slowest: the entry that speed-ups without a teacher are against.
-        speedups: "int8_vs_teacher" -> how many times faster, compute of the first batch size and
-            number of threads; others end in "@batch8", "@threads2", "@batch8,threads2" or
-            "@end_to_end".
-        cold: entry -> its first image in a new process.
-        kernels: entry -> kernel -> nodes that ran with it.
-        states: what was not measured or not met, and why.
+    ``speedups``: "int8_vs_teacher" -> how many times faster, compute of the first batch size and
+    number of threads; others end in "@batch8", "@threads2", "@batch8,threads2" or "@end_to_end".
     """
 
     mode: str = field(metadata={"pattern": "^(quick|mlperf)$"})
     command: str
     started: str
     host: Host
-    affinity: tuple[int, ...] | None = None
+    affinity: tuple[int, ...] | None = None  # processors that the user restricted it to
     bundle: BundleFacts
     teacher: TeacherFacts | None = None
-    rows: list[LatencyRow]
-    slowest: str = ""
+    rows: list[LatencyRow]  # compute for all numbers of threads and batch sizes, then end to end
+    slowest: str = ""  # the entry that speed-ups without a teacher are against
     speedups: dict[str, Ratio]
-    cold: dict[str, Cold]
+    cold: dict[str, Cold]  # entry -> its first image in a new process
     breakdown: dict[str, Breakdown]
     sustained: list[Window] | None
     sustained_of: str | None = None
-    kernels: dict[str, dict[str, int]]
-    states: list[str]
+    kernels: dict[str, dict[str, int]]  # entry -> kernel -> nodes that ran with it
+    states: list[str]  # what was not measured or not met, and why
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "command", _one_line(self.command))

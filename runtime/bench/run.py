@@ -43,7 +43,6 @@ from runtime.host.energy import Energy, idle_watts, measure_energy
 
 LONGEST_S = 1e6
 LARGEST_BATCH = 1024
-DEVICE_CALLS = 101
 NO_SENSOR = "no power sensor that can be read here: energy was not measured"
 
 
@@ -83,27 +82,22 @@ def bench(
     """Times ``models`` of a bundle, interleaved with its teacher if there is one.
 
     Args:
-        path: bundle folder.
-        models: keys of its manifest; default: every plain precision that this engine loads.
+        models: keys of the manifest; default: every plain precision that this engine loads.
         seconds: quick: for the compute rows of each combination of batch and threads together;
-            mlperf: for each row. As much again goes to the end-to-end rows (at most 5 s in mlperf
-            mode).
+            mlperf: for each row. As much again (at most 5 s in mlperf mode) goes to end to end.
         batch: images per call of the compute rows; end to end is one image per call, on the first
             number of threads.
-        threads: compute threads; default: the usable physical cores.
+        threads: default: the usable physical cores.
         teacher: a bundle folder or a self-describing .onnx file; its default model is timed.
-        backend: a row of ``runtime.backends.BACKENDS``.
         provider: for onnxruntime, e.g. "openvino".
         affinity: processors that everything here runs on.
         mode: "quick" or "mlperf" (``runtime.bench.mlperf`` lists the rules).
         sustained: seconds that the default model then runs without a pause.
-        images: a file, or a folder of images, for the end-to-end rows; default: the first golden
-            image as JPEG.
+        images: a file or a folder for the end-to-end rows; default: the first golden image as JPEG.
         command: what the user typed; default: this process's command line.
         note: called with a sentence before each part.
 
-    Raises:
-        BundleError, BackendError, ImageError: as ``Classifier.load`` and ``decode``.
+    Raises: BundleError, BackendError, ImageError: as ``Classifier.load`` and ``decode``.
     """
     if mode not in MODES:
         raise BackendError("bench mode", got=repr(mode), expected=" or ".join(MODES))
@@ -114,9 +108,7 @@ def bench(
         options={name: value for name, value in options.items() if value not in (None, {})},
         mode=MODES[mode] if seconds is None else replace(MODES[mode], seconds=seconds),
     )
-    counts: list[int | None] = (
-        [threads] if threads is None or isinstance(threads, int) else list(threads)
-    )
+    counts = [threads] if threads is None or isinstance(threads, int) else list(threads)
     run.check(counts, sustained)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     bundle = open_bundle(path)
@@ -127,16 +119,10 @@ def bench(
         first = run.load(listed, counts[0])
         run.compute(first, "", note)
         note(f"end to end, {about}")
-        length = run.mode.seconds
-        if run.mode.each:
-            length = min(length, MODES["quick"].seconds)
-        broken, whole = break_down(
-            {key: item.classifier for key, item in first.items()}, encoded, length
-        )
-        run.rows += [
-            run.row(first[key], samples, 1, END_TO_END, image=about)
-            for key, samples in whole.items()
-        ]
+        length = min(run.mode.seconds, MODES["quick"].seconds if run.mode.each else LONGEST_S)
+        classifiers = {key: item.classifier for key, item in first.items()}
+        broken, whole = break_down(classifiers, encoded, length)
+        run.rows += [run.row(first[key], whole[key], 1, END_TO_END, image=about) for key in whole]
         run.compare(whole, "@end_to_end")
         note("cold processes")
         cold = run.cold(first, counts[0])
@@ -187,12 +173,9 @@ class _Run:
         """Refuses what cannot be measured, before anything is loaded."""
         batches_ok = self.batches and all(1 <= images <= LARGEST_BATCH for images in self.batches)
         if not batches_ok or not counts or not 0 < self.mode.seconds <= LONGEST_S:
-            raise BackendError(
-                "bench",
-                got=f"batch {', '.join(map(str, self.batches))}, {len(counts)} thread counts, "
-                f"{self.mode.seconds} s",
-                expected=f"1..{LARGEST_BATCH} images and some time",
-            )
+            batch = ", ".join(map(str, self.batches))
+            got = f"batch {batch}, {len(counts)} thread counts, {self.mode.seconds} s"
+            raise BackendError("bench", got=got, expected=f"1..{LARGEST_BATCH} images, some time")
         if sustained is not None and not 0 < sustained <= LONGEST_S:
             raise BackendError("bench --sustained", got=f"{sustained} s", expected="some time")
 
@@ -237,31 +220,19 @@ class _Run:
                 seconds_each=each,
             )
             costs = {key: self._energy(item, calls[key], images) for key, item in loaded.items()}
-            self.rows += [
-                self.row(
-                    item,
-                    series[key],
-                    images,
-                    COMPUTE,
-                    energy=costs[key],
-                    device_p50_ms=_device_p50_ms(item, images),
-                )
-                for key, item in loaded.items()
-            ]
-            if images == self.batches[0]:
-                self.compare(series, suffix)
-            else:
-                self.compare(series, f"@batch{images}{suffix.replace('@', ',')}")
+            for key, item in loaded.items():
+                facts = {"energy": costs[key], "device_p50_ms": _device_p50_ms(item, images)}
+                self.rows.append(self.row(item, series[key], images, COMPUTE, **facts))
+            further = f"@batch{images}{suffix.replace('@', ',')}"
+            self.compare(series, suffix if images == self.batches[0] else further)
 
     def cold(self, loaded: Mapping[str, Loaded], threads: int | None) -> dict[str, Cold]:
         """First images in new processes; a failed cold start is recorded, the others continue."""
         out = {}
         for key, item in loaded.items():
-            source, precision = item.entry.source, item.entry.precision
+            model = (item.entry.source, item.entry.precision)
             try:
-                out[key] = measure_cold(
-                    source, precision, threads, None, self.backend, **self.options
-                )
+                out[key] = measure_cold(*model, threads, None, self.backend, **self.options)
             except BackendError as error:
                 self.states.append(f"cold start of {key} was not measured: {error}")
         return out
@@ -326,23 +297,16 @@ class _Run:
 
 
 def _device_p50_ms(item: Loaded, images: int) -> float | None:
-    """The engine's own clock on the device, without copies and host.
-
-    None if it has no such clock, or splits the batch.
-    """
+    """By the device's own clock, of 101 calls; None without a clock, or if it splits the batch."""
     runner: Any = item.classifier.runner
     if not hasattr(runner, "device_ms") or images > runner.max_batch:
         return None
-    return float(np.median(runner.device_ms(item.batches[images], DEVICE_CALLS)))
+    return float(np.median(runner.device_ms(item.batches[images], 101)))
 
 
 def _with_cold(row: latency.LatencyRow, cold: Mapping[str, Cold]) -> latency.LatencyRow:
     start = cold.get(entry_of(row), cold.get(row.precision))
-    if start is None:
-        return row
-    return replace(
-        row, load_ms=start.load_ms, first_ms=start.first_ms, peak_rss_bytes=start.peak_rss_bytes
-    )
+    return replace(row, **start.row_fields) if start else row
 
 
 def _typed() -> str:

@@ -15,8 +15,7 @@ from runtime.host.sensors import Sensor
 from runtime.host.telemetry import CELSIUS, Reading, reading
 
 WINDOWS = 60  # of a run, as many points as a plot shows
-LEAST_WINDOW_S = 1.0
-LONGEST_WINDOW_S = 30.0
+LEAST_WINDOW_S, LONGEST_WINDOW_S = 1.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,7 @@ def sustain(
 ) -> list[Window]:
     """Calls for ``seconds`` and reads the host's state after each of about ``WINDOWS`` windows.
 
-    Args:
-        on_gpu: whether a window records the GPU's clock.
-        clock: seconds, for tests.
-        read: reads the host's clocks and temperatures, for tests.
+    A window records the GPU's clock if ``on_gpu``; ``clock`` (seconds) and ``read`` are for tests.
     """
     length = min(max(seconds / WINDOWS, LEAST_WINDOW_S), LONGEST_WINDOW_S)
     start = clock()
@@ -61,7 +57,8 @@ def sustain(
             before = clock()
             call()
             durations.append(clock() - before)
-        joules, spent = meter.stop() if meter else None, clock() - begun
+        joules = meter.stop() if meter else None
+        watts = None if joules is None else joules / (clock() - begun)
         seen = read()
         windows.append(
             Window(
@@ -70,7 +67,7 @@ def sustain(
                 n=len(durations),
                 clock_mhz=seen.gpu_clock_mhz if on_gpu else seen.clock_mhz,
                 temperature_c=seen.temperature_c,
-                watts=None if joules is None else joules / spent,
+                watts=watts,
                 throttled=seen.throttled_now,
             )
         )

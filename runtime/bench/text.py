@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from runtime.bench.latency import LatencyRow
 from runtime.bench.report import BenchReport, entry_of
@@ -29,47 +30,31 @@ def lines(report: BenchReport) -> list[str]:
 def merged(reports: Iterable[BenchReport]) -> list[str]:
     """The rows of several devices in one table, the fastest of a kind first; no averages."""
 
-    def place(pair: tuple[LatencyRow, str]) -> tuple[object, ...]:
-        row = pair[0]
-        return row.includes, row.batch, row.p50_ms is None, row.p50_ms or 0.0
+    def kind(pair: tuple[LatencyRow, str]) -> tuple[str, int]:
+        return pair[0].includes, pair[0].batch
 
     rows = [(row, _device(report.host)) for report in reports for row in report.rows]
-    rows.sort(key=place)
+    rows.sort(key=lambda pair: (*kind(pair), pair[0].p50_ms is None, pair[0].p50_ms or 0.0))
     table = [tuple(COLUMNS.split(","))]
-    kind = None
-    for row, device in rows:
-        if (row.includes, row.batch) != kind:
-            kind = (row.includes, row.batch)
-            table.append((f"{row.includes}, batch {row.batch}",))
-        table.append(_merged_row(row, device))
+    for (includes, batch), pairs in groupby(rows, kind):
+        table.append((f"{includes}, batch {batch}",))
+        table += [_merged_row(row, device) for row, device in pairs]
     return _aligned(table)
 
 
 def _merged_row(row: LatencyRow, device: str) -> tuple[str, ...]:
-    return (
-        device,
-        row.model,
-        row.precision,
-        str(row.batch),
-        str(row.threads),
-        row.provider.removesuffix("ExecutionProvider"),
-        *map(_number, (row.p50_ms, row.p90_ms, row.p99_ms)),
-        _number(row.images_per_second, 1),
-        _number(row.energy.mj_per_inference if row.energy else None),
-        row.verdict,
-    )
+    provider = row.provider.removesuffix("ExecutionProvider")
+    what = (device, row.model, row.precision, str(row.batch), str(row.threads), provider)
+    speed = _number(row.images_per_second, 1)
+    energy = _number(row.energy.mj_per_inference if row.energy else None)
+    return (*what, *map(_number, (row.p50_ms, row.p90_ms, row.p99_ms)), speed, energy, row.verdict)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Aligned columns; a row of one cell is a heading."""
-    columns = max(map(len, rows))
-    widths = [max(len(row[i]) for row in rows if len(row) == columns) for i in range(columns)]
-    return [
-        row[0]
-        if len(row) == 1
-        else "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    widths = [max(map(len, cells)) for cells in zip(*(row for row in rows if row[1:]), strict=True)]
+    padded = [row if len(row) == 1 else map(str.ljust, row, widths) for row in rows]
+    return ["  ".join(cells).rstrip() for cells in padded]
 
 
 def _host(host: Host) -> str:
@@ -84,10 +69,9 @@ def _device(host: Host) -> str:
 
 def _rows(rows: Iterable[LatencyRow]) -> list[str]:
     head = (
-        f"{'model':12} {'batch':>5} {'thr':>3} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} "
-        f"{'n':>7} {'img/s':>9}"
+        f"{'model':12} {'batch':>5} {'thr':>3} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} {'n':>7}"
     )
-    out = [f"{head}  includes · verdict"]
+    out = [f"{head} {'img/s':>9}  includes · verdict"]
     indent = " " * 12
     for row in rows:
         cells = " ".join(f"{_number(value):>9}" for value in (row.p50_ms, row.p90_ms, row.p99_ms))
@@ -101,14 +85,12 @@ def _rows(rows: Iterable[LatencyRow]) -> list[str]:
             words = ", ".join(f"{name} {_number(value)} ms" for name, value in early.items())
             out.append(f"{indent} early stopping: {words}")
         if row.device_p50_ms is not None:
-            value = _number(row.device_p50_ms)
-            out.append(f"{indent} {value} ms on the device alone, by its own events")
+            device_p50_ms = _number(row.device_p50_ms)
+            out.append(f"{indent} {device_p50_ms} ms on the device alone, by its own events")
         if cost := row.energy:
             idle = "" if cost.idle_watts is None else f", idle {cost.idle_watts:.2f} W"
-            out.append(
-                f"{indent} {cost.mj_per_inference:.3f} mJ per inference at {cost.watts:.2f} W"
-                f"{idle}, idle included, {cost.source}"
-            )
+            spent = f"{cost.mj_per_inference:.3f} mJ per inference at {cost.watts:.2f} W"
+            out.append(f"{indent} {spent}{idle}, idle included, {cost.source}")
     return out
 
 
@@ -117,25 +99,20 @@ def _speedups(report: BenchReport) -> list[str]:
     for name, times in report.speedups.items():
         fast, _, rest = name.partition("_vs_")
         slow, _, where = rest.partition("@")
-        low, high = times.ci95
         kind = ", ".join(filter(None, ["compute only", where]))
-        out.append(
-            f"{fast} is {times.p50:.2f}x as fast as {slow} (95 % interval {low:.2f} to "
-            f"{high:.2f}), {'end to end' if where == 'end_to_end' else kind}"
-        )
+        spread = "95 % interval {:.2f} to {:.2f}".format(*times.ci95)
+        kind = "end to end" if where == "end_to_end" else kind
+        out.append(f"{fast} is {times.p50:.2f}x as fast as {slow} ({spread}), {kind}")
     return out
 
 
 def _cold(report: BenchReport) -> list[str]:
-    out = []
-    for name, cold in report.cold.items():
-        peak = cold.peak_rss_bytes
-        out.append(
-            f"{name} cold process: import {cold.import_ms:.0f} + load {cold.load_ms:.0f} + first "
-            f"image {cold.first_ms:.1f} ms, {cold.process_ms:.0f} ms in all, peak memory "
-            f"{'unknown' if peak is None else f'{peak / 2**20:.0f} MiB'}"
-        )
-    return out
+    return [
+        f"{name} cold process: import {cold.import_ms:.0f} + load {cold.load_ms:.0f} + first "
+        f"image {cold.first_ms:.1f} ms, {cold.process_ms:.0f} ms in all, peak memory "
+        f"{'unknown' if cold.peak_rss_bytes is None else f'{cold.peak_rss_bytes / 2**20:.0f} MiB'}"
+        for name, cold in report.cold.items()
+    ]
 
 
 def _breakdown(report: BenchReport) -> list[str]:
@@ -158,8 +135,8 @@ def _sustained(report: BenchReport) -> list[str]:
         values = (window.clock_mhz, window.temperature_c, window.watts)
         cells = " ".join(f"{_number(value, 1):>7}" for value in values)
         out.append(f"  {window.t_s:8.0f} {window.p50_ms:9.3f} {cells}")
-    longer = f"took {slowdown(windows):+.1%} longer than one of the first"
-    return [*out, f"  an inference of the last tenth {longer}"]
+    longer = f"{slowdown(windows):+.1%} longer than one of the first"
+    return [*out, f"  an inference of the last tenth took {longer}"]
 
 
 def _kernels(report: BenchReport) -> list[str]:

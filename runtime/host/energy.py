@@ -15,27 +15,17 @@ from runtime.host.sensors import Sensor, counted_j, energy_j
 
 INTERVAL_S = 0.05  # between two readings of a rail: about as often as a Jetson's INA3221 renews it
 LEAST_SECONDS = 1.0  # below it the ends of the series weigh too much
-IDLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy of one inference, by a sensor of the machine that ran it.
+    """Energy of one inference, by a sensor of the machine that ran it."""
 
-    Attributes:
-        mj_per_inference: millijoules per image, idle power of the same part included.
-        watts: mean power during the series.
-        source: the sensor: its rail, package or card.
-        idle_watts: mean power just before, with nothing running; None if it could not be read.
-        seconds: length of the series.
-        calls: in that time.
-    """
-
-    mj_per_inference: float = field(metadata={"ge": 0})
-    watts: float = field(metadata={"ge": 0})
-    source: str
-    idle_watts: float | None
-    seconds: float
+    mj_per_inference: float = field(metadata={"ge": 0})  # per image, idle power included
+    watts: float = field(metadata={"ge": 0})  # mean of the series
+    source: str  # the sensor: its rail, package or card
+    idle_watts: float | None  # just before, with nothing running; None if it could not be read
+    seconds: float  # length of the series
     calls: int
     includes_idle: bool = True
 
@@ -87,9 +77,7 @@ def measure_energy(
 ) -> Energy | None:
     """Calls for ``seconds`` (at least ``LEAST_SECONDS``); None if the sensor gave no reading.
 
-    Args:
-        images: in one call.
-        idle: watts with nothing running, if measured before.
+    A call takes ``images``; ``idle`` is the power with nothing running, if measured before.
     """
     meter = Meter(sensor)
     calls = 0
@@ -106,7 +94,7 @@ def measure_energy(
     return Energy(mj, joules / spent, sensor.source, idle, spent, calls)
 
 
-def idle_watts(sensor: Sensor, seconds: float = IDLE_SECONDS) -> float | None:
+def idle_watts(sensor: Sensor, seconds: float = 1.0) -> float | None:
     """Mean power while this process sleeps."""
     meter = Meter(sensor)
     start = time.perf_counter()

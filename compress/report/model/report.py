@@ -129,8 +129,7 @@ def student_variant(precision: str) -> str:
 def parse(report: Mapping[str, object]) -> Report:
     """The content of report.json as typed values.
 
-    Raises:
-        Clip2EdgeError: names the first path that does not keep the contract.
+    Raises: Clip2EdgeError: names the first path that does not keep the contract.
     """
     try:
         return Report.model_validate(report)
