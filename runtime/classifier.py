@@ -108,9 +108,7 @@ class Classifier:
     def predict(self, images: np.ndarray, top_k: int = 5) -> Any: ...
     @overload
     def predict(self, images: Sequence[ImageLike], top_k: int = 5) -> list[list[Prediction]]: ...
-    def predict(
-        self, images: OneOrMany, top_k: int = 5
-    ) -> list[Prediction] | list[list[Prediction]]:
+    def predict(self, images: OneOrMany, top_k: int = 5) -> Any:
         """The ``top_k`` likeliest labels, the likeliest first.
 
         One image (a path, bytes, a PIL image, an array of up to three dimensions) gives a list;

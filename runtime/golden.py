@@ -129,8 +129,8 @@ def verify(
         golden = _vectors(bundle)
     except BundleError as error:
         return [GoldenStep("files", DIFFERS, str(error), error.remedy)]
-    count = len(bundle.manifest["files"])
-    steps = [GoldenStep("files", OK, f"{count} files match their SHA-256"), *_other_labels(bundle)]
+    match = f"{len(bundle.manifest['files'])} files match their SHA-256"
+    steps = [GoldenStep("files", OK, match), *_other_labels(bundle)]
     if golden is None:
         return [*steps, GoldenStep("golden", SKIPPED, f"the bundle has no {GOLDEN}")]
     try:
@@ -226,10 +226,9 @@ def _preprocess(encoded: Sequence[bytes], spec: PreprocessSpec) -> Preprocessed:
 
 def _compare_hashes(name: str, hashes: Sequence[str], golden: np.ndarray) -> GoldenStep:
     wrong = [index for index, own in enumerate(hashes) if own != str(golden[index])]
-    if wrong:
-        detail = f"image {', '.join(map(str, wrong))} of {len(golden)} is not the golden one"
-        return GoldenStep(name, DIFFERS, detail)
-    return GoldenStep(name, OK, f"{len(golden)} of {len(golden)} images are bit-identical")
+    same = f"{len(golden)} of {len(golden)} images are bit-identical"
+    differ = f"image {', '.join(map(str, wrong))} of {len(golden)} is not the golden one"
+    return GoldenStep(name, DIFFERS, differ) if wrong else GoldenStep(name, OK, same)
 
 
 def logits_of(runner: Runner, golden: Mapping[str, np.ndarray], spec: PreprocessSpec) -> np.ndarray:
@@ -244,9 +243,7 @@ def _run(runner: Runner, images: Preprocessed) -> np.ndarray:
     return runner.run(images.normalised if takes == TENSOR else images.cropped)
 
 
-def compare(
-    precision: str, got: np.ndarray, want: np.ndarray, name: str | None = None
-) -> GoldenStep:
+def compare(precision: str, got: np.ndarray, want: np.ndarray, name: str = "") -> GoldenStep:
     """Logits (N, K) of a model against the golden ones, within the precision's tolerance."""
     name = name or f"logits {precision}"
     if got.shape != want.shape or not np.isfinite(got).all():
@@ -254,12 +251,9 @@ def compare(
         return GoldenStep(name, DIFFERS, f"got {broken}, expected {want.shape}")
     tolerance = TOLERANCE.get(precision.split(".")[0], OTHER_TOLERANCE)
     worst = float(np.abs(got - want).max() / max(float(np.ptp(want)), 1e-6))
-    agree = int((got.argmax(1) == want.argmax(1)).sum())
-    detail = (
-        f"largest difference {worst:.2g} of the spread, tolerance {tolerance:g}; "
-        f"{agree} of {len(want)} labels agree"
-    )
-    return GoldenStep(name, OK if worst <= tolerance else DIFFERS, detail)
+    agree = f"{int((got.argmax(1) == want.argmax(1)).sum())} of {len(want)} labels agree"
+    largest = f"largest difference {worst:.2g} of the spread, tolerance {tolerance:g}"
+    return GoldenStep(name, OK if worst <= tolerance else DIFFERS, f"{largest}; {agree}")
 
 
 def _png(image: np.ndarray) -> bytes:

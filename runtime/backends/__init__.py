@@ -16,31 +16,18 @@ __all__ = ["BACKENDS", "IMAGE", "PIXELS", "TENSOR", "Backend", "Runner", "backen
 
 @dataclass(frozen=True)
 class Backend:
-    """An engine: what loads it, what it runs, and how its int8 model is judged.
+    """An engine: what loads it, what it runs, and how its int8 model is judged."""
 
-    Attributes:
-        module: our module with its ``load``.
-        library: the engine's own Python module.
-        packages: its builds on PyPI, the usual one first.
-        files: models of a bundle that are meant for it, the best first.
-        rival: the float model that its int8 model has to beat.
-        min_speedup: how many times faster than ``rival`` int8 has to be.
-        integer_kernels: names of integer convolutions and products in a bench row's "kernels".
-        float_kernels: names of floating-point ones there.
-        unit: "cpu" or "gpu", whose clock and power its work shows in; a runner's own ``unit`` wins.
-        models: requested precision -> key in the manifest, where the two differ.
-    """
-
-    module: str
-    library: str
-    packages: tuple[str, ...]
-    files: tuple[str, ...]
-    rival: str
-    min_speedup: float
-    integer_kernels: frozenset[str]
+    module: str  # our module with its ``load``
+    library: str  # the engine's own Python module
+    packages: tuple[str, ...]  # its builds on PyPI, the usual one first
+    files: tuple[str, ...]  # models of a bundle that are meant for it, the best first
+    rival: str  # the float model that its int8 model has to beat,
+    min_speedup: float  # by this factor
+    integer_kernels: frozenset[str]  # convolutions and products in a bench row's "kernels"
     float_kernels: frozenset[str]
-    unit: str
-    models: Mapping[str, str] = field(default_factory=dict)
+    unit: str  # "cpu" or "gpu", whose clock and power its work shows in; a runner's own wins
+    models: Mapping[str, str] = field(default_factory=dict)  # precision -> key, where they differ
 
     def model(self, precision: str) -> str:
         """The key in the manifest of the model that runs for ``precision``."""
@@ -52,6 +39,9 @@ class Backend:
         return integer > sum(n for name, n in kernels.items() if name in self.float_kernels)
 
 
+_ORT_BUILDS = (
+    "onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-qnn onnxruntime-directml"
+)
 # Names that onnxruntime's profile gives to executed kernels.
 _ORT_INTEGER = """
     QLinearConv QLinearMatMul QLinearAdd QLinearMul QLinearConcat QLinearGlobalAveragePool
@@ -59,18 +49,13 @@ _ORT_INTEGER = """
     ConvInteger MatMulInteger MatMulIntegerToFloat DynamicQuantizeMatMul QAttention
 """
 _ORT_FLOAT = "Conv FusedConv NhwcFusedConv Gemm FusedGemm MatMul FusedMatMul Attention"
+_TRT_FLOAT = ("fp32", "fp16", "bf16", "fp8", "unknown")
 
 BACKENDS: dict[str, Backend] = {
     "onnxruntime": Backend(
         module="runtime.backends.onnxruntime",
         library="onnxruntime",
-        packages=(
-            "onnxruntime",
-            "onnxruntime-gpu",
-            "onnxruntime-openvino",
-            "onnxruntime-qnn",
-            "onnxruntime-directml",
-        ),
+        packages=tuple(_ORT_BUILDS.split()),
         files=("int8", "fp32"),
         rival="fp32",
         min_speedup=1.5,
@@ -86,9 +71,7 @@ BACKENDS: dict[str, Backend] = {
         rival="fp16",
         min_speedup=1.2,
         integer_kernels=frozenset({"int8 compute"}),
-        float_kernels=frozenset(
-            f"{precision} compute" for precision in ("fp32", "fp16", "bf16", "fp8", "unknown")
-        ),
+        float_kernels=frozenset(f"{kind} compute" for kind in _TRT_FLOAT),
         unit="gpu",
         models={"int8": "int8.trt"},
     ),
@@ -96,11 +79,7 @@ BACKENDS: dict[str, Backend] = {
 
 
 def backend(name: str) -> Backend:
-    """The row of ``name``.
-
-    Raises:
-        BackendError: unknown name.
-    """
+    """The row of ``name``; an unknown one raises a BackendError."""
     if name not in BACKENDS:
         raise BackendError("unknown backend", got=repr(name), expected=", ".join(BACKENDS))
     return BACKENDS[name]

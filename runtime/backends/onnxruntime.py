@@ -14,13 +14,12 @@ import numpy as np
 
 from runtime.backends.ort_providers import CPU, Provider
 from runtime.backends.ort_providers import provider as provider_row
-from runtime.backends.runner import IMAGE, PIXELS, TENSOR
+from runtime.backends.runner import IMAGE, PIXELS, TENSOR, Runner
 from runtime.errors import BackendError
 from runtime.files import onnx as onnx_file
 from runtime.files import ort as ort_file
 from runtime.host.telemetry import usable_cores
 
-OUTPUT = "logits"
 INPUTS = {  # name -> its type, and what the model takes
     "images": ("tensor(float)", TENSOR),
     "pixel_values": ("tensor(float)", TENSOR),  # Hugging Face's name for it
@@ -30,7 +29,6 @@ INPUTS = {  # name -> its type, and what the model takes
 PRECISION_KEY = "clip2edge.precision"
 DISABLED = "optimization.disable_specified_optimizers"
 MIN_VERSION = (1, 17)  # QDQ with opset 20
-
 RECORD_NODES = "session.record_ep_graph_assignment_info"  # onnxruntime 1.24 and later
 
 
@@ -43,39 +41,24 @@ class Executed:
     provider: str
 
 
-class OrtRunner:
-    """A model in an ONNX Runtime session.
+class OrtRunner(Runner):
+    """A model in an ONNX Runtime session."""
 
-    Attributes:
-        nodes: provider -> number of its nodes; None if onnxruntime does not report it.
-        unit: "cpu" or "gpu", whose clock and power the work shows in.
-    """
-
-    def __init__(
-        self,
-        session: Any,
-        provider: str,
-        threads: int,
-        versions: dict[str, str],
-        nodes: dict[str, int] | None = None,
-        unit: str = "cpu",
-    ) -> None:
+    def __init__(self, session: Any, row: Provider, threads: int, version: str) -> None:
         self._session = session
-        self.provider = provider
+        self.provider = row.name
         self.threads = threads
-        self.versions = versions
-        self.nodes = nodes
-        self.unit = unit
+        self.versions = {"onnxruntime": version}
+        self.nodes = _assigned(session, row)
+        self.unit = row.unit
         inputs = session.get_inputs()
         self.outputs = tuple(output.name for output in session.get_outputs())
         dtype, self.takes = INPUTS.get(inputs[0].name if inputs else "", ("", TENSOR))
         if len(inputs) != 1 or inputs[0].type != dtype or len(inputs[0].shape) != 4:
-            raise BackendError(
-                "model inputs",
-                got=[(value.name, value.type, value.shape) for value in inputs],
-                expected="one float32 input 'images' (B, 3, S, S), or one uint8 input "
-                "'pixels' (B, S, S, 3) or 'image' (1, H, W, 3)",
-            )
+            got = [(value.name, value.type, value.shape) for value in inputs]
+            uint8 = "one uint8 input 'pixels' (B, S, S, 3) or 'image' (1, H, W, 3)"
+            expected = f"one float32 input 'images' (B, 3, S, S), or {uint8}"
+            raise BackendError("model inputs", got=got, expected=expected)
         self.input = inputs[0].name
         shape = inputs[0].shape
         size = shape[2] if self.takes == TENSOR else shape[1]
@@ -84,14 +67,6 @@ class OrtRunner:
 
     def __repr__(self) -> str:
         return f"OrtRunner({self.provider}, {self.threads} threads, outputs {list(self.outputs)})"
-
-    def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
-        """``output`` (B, K) float32 of normalized images (B, 3, S, S), or of what it ``takes``.
-
-        Raises:
-            BackendError: no such output, or the engine refuses the batch.
-        """
-        return self.run_all(images, (output,))[output]
 
     def blank(self, size: int) -> np.ndarray:
         """The smallest batch of black images that the model takes, of edge ``size``."""
@@ -117,9 +92,8 @@ class OrtRunner:
             ]
         except Exception as error:  # ORT's exceptions share no base class of their own
             raise BackendError("onnxruntime refused the batch", got=_first_line(error)) from error
-        joined = (
-            part[0] if len(part) == 1 else np.concatenate(part) for part in zip(*parts, strict=True)
-        )
+        columns = zip(*parts, strict=True)
+        joined = [part[0] if len(part) == 1 else np.concatenate(part) for part in columns]
         return dict(zip(outputs, joined, strict=True))
 
 
@@ -138,8 +112,7 @@ def load(
     other. The CPU runs the nodes that another provider leaves: ``OrtRunner.nodes`` counts them.
 
     Args:
-        provider: a row of ``ort_providers.PROVIDERS``: "cpu", "cuda", "openvino", ..., or
-            onnxruntime's spelling.
+        provider: "cpu", "cuda", ... (``ort_providers.PROVIDERS``), or onnxruntime's spelling.
         provider_options: added to the row's own, e.g. ``{"device_type": "GPU"}``.
         spinning: let idle threads wait actively during a call.
         options: onnxruntime's ``SessionOptions`` to start from.
@@ -154,9 +127,8 @@ def load(
     row = provider_row(provider)
     present = ort.get_available_providers()
     if row.name not in present:
-        what = f"provider {row.name} is absent"
         got = f"{', '.join(present)} present"
-        raise BackendError(what, got=got, remedy=row.remedy)
+        raise BackendError(f"provider {row.name} is absent", got=got, remedy=row.remedy)
     count = usable_cores() if threads is None else threads
     if not 1 <= count <= 1024:
         raise BackendError("threads", got=count, expected="1..1024")
@@ -181,24 +153,18 @@ def load(
     session.disable_fallback()
     if session.get_providers()[0] != row.name:
         what = f"onnxruntime fell back from {row.name}"
-        got = session.get_providers()
-        raise BackendError(what, got=got, expected=row.name)
-    versions = {"onnxruntime": ort.__version__}
-    return OrtRunner(session, row.name, count, versions, _assigned(session, row), row.unit)
+        raise BackendError(what, got=session.get_providers(), expected=row.name)
+    return OrtRunner(session, row, count, ort.__version__)
 
 
 def _assigned(session: Any, row: Provider) -> dict[str, int] | None:
-    """Provider -> number of its nodes; None for the CPU alone, or if not reported.
-
-    Raises:
-        BackendError: the provider has none, so the CPU would do all the work in its name.
-    """
+    """Provider -> number of its nodes; None for the CPU alone, or if not reported."""
     if row.name == CPU or not hasattr(session, "get_provider_graph_assignment_info"):
         return None
     counts: Counter[str] = Counter()
     for part in session.get_provider_graph_assignment_info():
         counts[part.ep_name] += len(part.get_nodes())
-    if not counts[row.name]:
+    if not counts[row.name]:  # the CPU would do all the work in its name
         what = f"{row.name} runs no node of this model"
         remedy = "choose another provider or model"
         raise BackendError(what, got=dict(counts), remedy=remedy)
@@ -213,12 +179,9 @@ def executed(
 ) -> list[Executed]:
     """The nodes in onnxruntime's profile of one inference; nodes compiled together show as one.
 
-    Args:
-        model: an ONNX file.
-        size: S, if the graph leaves it open.
+    ``size`` is S, if the graph leaves it open.
 
-    Raises:
-        BackendError, BundleError: as ``load``.
+    Raises: BackendError, BundleError: as ``load``.
     """
     ort = import_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
@@ -237,31 +200,20 @@ def executed(
         for event in events
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
     }
-    return [
-        Executed(name, facts["op_name"], facts.get("provider", ""))
-        for name, facts in kernels.items()
-    ]
+    rows = kernels.items()
+    return [Executed(name, row["op_name"], row.get("provider", "")) for name, row in rows]
 
 
-def quantized_kernels(
-    model: str | Path, size: int | None = None, provider: str = CPU
-) -> dict[str, int]:
-    """Kernel name -> how many nodes ran with it; ``model`` and ``size`` as for ``executed``.
+def quantized_kernels(model: str | Path, size: int | None = None) -> dict[str, int]:
+    """Kernel name -> how many nodes ran with it on the CPU; arguments and errors as ``executed``.
 
     QDQ nodes in a file are a wish; ``QLinearConv`` here is a fact. ``Backend.is_quantized`` judges.
-
-    Raises:
-        BackendError, BundleError: as ``load``.
     """
-    return dict(sorted(Counter(node.kernel for node in executed(model, size, provider)).items()))
+    return dict(sorted(Counter(node.kernel for node in executed(model, size)).items()))
 
 
 def import_onnxruntime() -> Any:
-    """The module, of a version that is new enough.
-
-    Raises:
-        BackendError: absent or too old, with the remedy.
-    """
+    """The module; a BackendError if it is absent or too old."""
     try:
         import onnxruntime as ort
     except ImportError as error:

@@ -19,23 +19,14 @@ CPU = "CPUExecutionProvider"
 
 @dataclass(frozen=True)
 class Provider:
-    """An execution provider.
+    """An execution provider."""
 
-    Attributes:
-        name: as onnxruntime spells it.
-        remedy: how to get a build that has it.
-        defaults: options for a number of threads.
-        takes_threads: whether its own thread pool computes, so onnxruntime's keeps one thread.
-        after: providers for the nodes it leaves, where present; the CPU takes the rest.
-        unit: whose clock and power its work shows in.
-    """
-
-    name: str
-    remedy: str
-    defaults: Callable[[int], dict[str, str]] = lambda threads: {}
-    takes_threads: bool = False
-    after: tuple[str, ...] = ()
-    unit: str = ON_CPU
+    name: str  # as onnxruntime spells it
+    remedy: str  # how to get a build that has it
+    defaults: Callable[[int], dict[str, str]] = lambda threads: {}  # options
+    takes_threads: bool = False  # its own thread pool computes: onnxruntime's keeps one thread
+    after: tuple[str, ...] = ()  # for the nodes it leaves, where present; the CPU takes the rest
+    unit: str = ON_CPU  # whose clock and power its work shows in
 
 
 PROVIDERS: dict[str, Provider] = {
@@ -81,8 +72,7 @@ PROVIDERS: dict[str, Provider] = {
 def provider(name: str) -> Provider:
     """The row of ``name``: a key of the table, or onnxruntime's spelling of any provider.
 
-    Raises:
-        BackendError: neither.
+    Raises: BackendError: neither.
     """
     by_name = {row.name: row for row in PROVIDERS.values()} | PROVIDERS
     if name in by_name:

@@ -29,9 +29,12 @@ class Runner(Protocol):
     input_size: int | None  # S, None where the graph leaves it open
 
     def run(self, images: np.ndarray, output: str = "logits") -> np.ndarray:
-        """``output`` (B, K) float32 of normalized images (B, 3, S, S) float32."""
-        ...
+        """``output`` (B, K) float32 of normalized images (B, 3, S, S), or of what it ``takes``.
+
+        Raises: BackendError: no such output, another shape, or the engine refuses the batch.
+        """
+        return self.run_all(images, (output,))[output]
 
     def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """Several outputs of one pass."""
+        """Several outputs of one pass, each (B, K) float32; errors as ``run``."""
         ...

@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from runtime.backends.runner import PIXELS, TENSOR
+from runtime.backends.runner import PIXELS, TENSOR, Runner
 from runtime.errors import BackendError
 from runtime.tensorrt.engine import Prepared, prepare
 from runtime.tensorrt.execute import Execution
 from runtime.tensorrt.settings import EngineSettings
 
 INPUTS = {"images": TENSOR, "pixels": PIXELS, "pixel_values": TENSOR}
-OUTPUT = "logits"
 
 
-class TrtRunner:
+class TrtRunner(Runner):
     """A model as a TensorRT engine. Safe to share between threads: calls wait for each other.
 
     Attributes:
@@ -57,7 +56,7 @@ class TrtRunner:
         if not self.takes or len(image.shape) != 3:
             expected = "'images' (B, 3, S, S) float, or 'pixels' (B, S, S, 3) uint8"
             raise BackendError("engine input", got=f"{image.name} {image.shape}", expected=expected)
-        self.input_size: int | None = image.shape[1]
+        self.input_size = image.shape[1]
 
     def __repr__(self) -> str:
         return f"TrtRunner({self.versions['gpu']}, outputs {list(self.outputs)})"
@@ -66,14 +65,6 @@ class TrtRunner:
     def states(self) -> tuple[str, ...]:
         """Sentences: where the engine came from, what its layers are, which CUDA graphs exist."""
         return (*self._states, *self._execution.states)
-
-    def run(self, images: np.ndarray, output: str = OUTPUT) -> np.ndarray:
-        """``output`` (B, K) float32 of normalized images (B, 3, S, S), or of what it ``takes``.
-
-        Raises:
-            BackendError: no such output, another shape, or TensorRT or CUDA fails.
-        """
-        return self.run_all(images, (output,))[output]
 
     def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """Several outputs of one pass, each (B, K) float32; errors as ``run``."""
@@ -91,8 +82,7 @@ class TrtRunner:
     def device_ms(self, images: np.ndarray, calls: int = 1) -> list[float]:
         """Milliseconds on the GPU alone (CUDA events, no copies) of each of ``calls`` passes.
 
-        Raises:
-            BackendError: as ``run``, or no image.
+        Raises: BackendError: as ``run``, or no image.
         """
         parts = self._parts(images)
         if not parts:
@@ -131,7 +121,6 @@ def load(
     """The engine of ``model`` for this GPU, from the cache or built now (minutes, once).
 
     Args:
-        model: an ONNX file; an engine is refused.
         threads: ignored, the host needs one; every backend accepts it.
         cache: folder of engines; default ``runtime.tensorrt.cache.default_folder()``.
         cuda_graph: launch each inference as one graph, where the engine allows it.
@@ -141,12 +130,10 @@ def load(
         BackendError: TensorRT, CUDA or the GPU is absent, an unknown option, or a failed build.
         BundleError: the file is no ONNX model or reaches outside itself.
     """
-    known = {field.name for field in fields(EngineSettings)}
-    unknown = sorted(set(options) - known)
+    known = sorted(field.name for field in fields(EngineSettings))
+    unknown = ", ".join(sorted(set(options) - set(known)))
     if unknown:
-        what = "unknown option of backend 'tensorrt'"
-        expected = sorted(known)
-        got = ", ".join(unknown)
-        raise BackendError(what, got=got, expected=", ".join(["cache", "cuda_graph", *expected]))
+        expected = ", ".join(["cache", "cuda_graph", *known])
+        raise BackendError("unknown option of backend 'tensorrt'", got=unknown, expected=expected)
     prepared = prepare(Path(model), EngineSettings(**options), Path(cache) if cache else None)
     return TrtRunner(prepared, cuda_graph)

@@ -23,40 +23,33 @@ def add_parser(commands: Any) -> None:
     """Adds the command to a parser's commands."""
     about = "load, first, warm and end-to-end latency of every model, beside its teacher"
     parser = commands.add_parser("bench", help=about)
-    option = parser.add_argument
-    option("bundle", type=Path, nargs="?", help="bundle folder")
-    teacher = "bundle folder or .onnx file to interleave and compare with"
-    option("--teacher", type=Path, help=teacher)
-    models = "models of the bundle (default: every plain precision)"
-    option("--models", nargs="+", help=models)
-    option("--backend", default="onnxruntime", help=", ".join(BACKENDS))
-    provider = f"where onnxruntime computes: {', '.join(PROVIDERS)} (default: cpu)"
-    option("--provider", help=provider)
-    again = "may be repeated"
-    option("--provider-option", action="append", default=[], metavar="KEY=VALUE", help=again)
-    option("--batch", type=int, nargs="+", default=[1], help="images per call (default: 1)")
-    threads = "compute threads (default: the usable physical cores)"
-    option("--threads", type=int, nargs="+", help=threads)
-    option("--affinity", help="processors to stay on, e.g. 0,1 or 4-7")
-    seconds = "per series (default: 5, or 600 for each model with mlperf)"
-    option("--seconds", type=float, help=seconds)
-    option("--mode", default="quick", help=f"{' or '.join(MODES)} (default: quick)")
-    sustained = "then the default model without a pause"
-    option("--sustained", type=float, metavar="SECONDS", help=sustained)
-    option("--images", type=Path, metavar="DIR_OR_FILE", help="for the end-to-end rows")
-    option("--out", type=Path, help="write bench.json")
-    option("--json", action="store_true", help="print JSON")
-    merge = "print these files as one table"
-    option("--merge", type=Path, nargs="+", metavar="BENCH_JSON", help=merge)
     parser.set_defaults(command=run)
+
+    def option(name: str, about: str, **how: Any) -> None:
+        parser.add_argument(name, help=about, **how)
+
+    option("bundle", "bundle folder", type=Path, nargs="?")
+    option("--teacher", "bundle folder or .onnx file to interleave and compare with", type=Path)
+    option("--models", "models of the bundle (default: every plain precision)", nargs="+")
+    option("--backend", ", ".join(BACKENDS), default="onnxruntime")
+    option("--provider", f"where onnxruntime computes: {', '.join(PROVIDERS)} (default: cpu)")
+    pairs = {"action": "append", "default": [], "metavar": "KEY=VALUE"}
+    option("--provider-option", "may be repeated", **pairs)
+    option("--batch", "images per call (default: 1)", type=int, nargs="+", default=[1])
+    cores = "compute threads (default: the usable physical cores)"
+    option("--threads", cores, type=int, nargs="+")
+    option("--affinity", "processors to stay on, e.g. 0,1 or 4-7")
+    option("--seconds", "per series (default: 5, or 600 for each model with mlperf)", type=float)
+    option("--mode", f"{' or '.join(MODES)} (default: quick)", default="quick")
+    option("--sustained", "then the default model without a pause", type=float, metavar="SECONDS")
+    option("--images", "for the end-to-end rows", type=Path, metavar="DIR_OR_FILE")
+    option("--out", "write bench.json", type=Path)
+    option("--json", "print JSON", action="store_true")
+    option("--merge", "print these files as one table", type=Path, nargs="+", metavar="BENCH_JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures, or merges.
-
-    Raises:
-        EdgeError: as ``runtime.bench.run.bench`` and ``runtime.bench.file.read``.
-    """
+    """Measures, or merges; errors as ``runtime.bench.run.bench`` and ``bench.file.read``."""
     if args.merge:
         contents = [bench_file.read(file) for file in args.merge]
         reports = [bench_file.parse(BenchReport, content) for content in contents]

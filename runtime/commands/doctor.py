@@ -13,8 +13,7 @@ from runtime.commands.findings import Finding, device_findings, works
 from runtime.host import telemetry
 from runtime.host.support import MATRIX, table
 
-# columns
-LABEL = 15
+LABEL = 15  # columns
 STATE = 9
 WIDTH = 79
 DEVICE_GROUPS = (("machine", "This machine"), ("run", "Run a bundle"), ("measure", "Measure"))
@@ -42,12 +41,7 @@ def run(args: argparse.Namespace, check: Callable[[], list[Finding]] = device_fi
 def lines(
     findings: Sequence[Finding], groups: Sequence[tuple[str, str]], matrix: bool = True
 ) -> list[str]:
-    """The findings as text, at most 79 columns wide (commands may be longer).
-
-    Args:
-        groups: (group, heading) in the order to show.
-        matrix: add the support matrix.
-    """
+    """The findings of ``groups`` (group, heading), 79 columns wide (commands may be longer)."""
     out: list[str] = []
     for group, heading in groups:
         out += [heading, *(line for f in findings if f.group == group for line in _wrapped(f)), ""]
@@ -60,13 +54,7 @@ def lines(
 def _wrapped(finding: Finding) -> list[str]:
     margin = " " * (2 + STATE + LABEL)
     head = f"  {finding.state:{STATE}}{finding.name:{LABEL}}"
-    text = textwrap.TextWrapper(
-        WIDTH,
-        initial_indent=head,
-        subsequent_indent=margin,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    text = textwrap.TextWrapper(WIDTH, head, margin, break_long_words=False, break_on_hyphens=False)
     out = text.wrap(finding.detail) or [head]
     text.initial_indent = f"{margin}-> "
     text.subsequent_indent = f"{margin}   "
@@ -75,9 +63,8 @@ def _wrapped(finding: Finding) -> list[str]:
 
 def verdict(what: str, possible: bool) -> str:
     """The last line."""
-    if possible:
-        return f"This machine {what}."
-    return f"This machine cannot yet: {what}. See 'missing' above."
+    cannot = f"This machine cannot yet: {what}. See 'missing' above."
+    return f"This machine {what}." if possible else cannot
 
 
 def to_json(findings: Sequence[Finding]) -> dict[str, object]:
@@ -90,5 +77,5 @@ def to_json(findings: Sequence[Finding]) -> dict[str, object]:
         "can": {group: works(findings, group) for group in kinds if group in groups},
         "host": telemetry.host().to_json(),
         "findings": [asdict(finding) for finding in findings],
-        "support": [row.to_json() for row in MATRIX],
+        "support": [asdict(row) for row in MATRIX],
     }

@@ -6,10 +6,9 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from runtime import golden
 from runtime.backends import BACKENDS
@@ -53,9 +52,7 @@ def build_engines(
 ) -> list[EngineRow]:
     """Builds (or finds) the engine of each of ``models``; default: the backend's files.
 
-    Raises:
-        BundleError: a damaged bundle, or no such model.
-        BackendError: as ``runtime.backends.tensorrt.load``.
+    Raises: BundleError: a damaged bundle, no such model; BackendError: as the backend's ``load``.
     """
     bundle = open_bundle(path)
     options = (settings or EngineSettings()).to_json()
@@ -74,8 +71,7 @@ def command_lines(
 ) -> list[str]:
     """trtexec and polygraphy lines for the same engines, for TensorRT 10 and 11. Needs no GPU.
 
-    Raises:
-        BundleError: a damaged bundle, or no such model.
+    Raises: BundleError: a damaged bundle, or no such model.
     """
     bundle = open_bundle(path)
     settings = settings or EngineSettings()
@@ -93,14 +89,13 @@ def command_lines(
 def models_to_build(bundle: Bundle, models: Sequence[str]) -> list[str]:
     """``models``, by default the backend's files that the bundle has.
 
-    Raises:
-        BundleError: one that the bundle does not have, or none for TensorRT.
+    Raises: BundleError: one that the bundle does not have, or none for TensorRT.
     """
-    present = {**bundle.models, **bundle.targets}
+    present = {**bundle.models, **bundle.target_files}
     names = list(models) or [name for name in BACKENDS["tensorrt"].files if name in present]
     if not names:
-        what = "no model for TensorRT in the bundle"
-        raise BundleError(what, got=", ".join(present), expected=DEFAULT)
+        got = ", ".join(present)
+        raise BundleError("no model for TensorRT in the bundle", got=got, expected=DEFAULT)
     for name in names:
         bundle.model(name)
     return names
@@ -110,23 +105,24 @@ def add_parser(commands: Any) -> None:
     """Adds the command to a parser's commands."""
     about = "build and cache TensorRT engines of a bundle on this machine"
     parser = commands.add_parser("engine", help=about)
-    option = parser.add_argument
-    option("bundle", type=Path, help="bundle folder")
-    models = f"models of the bundle (default: {DEFAULT})"
-    option("--models", nargs="+", default=[], help=models)
-    opt_batch = "the batch that tactics are chosen for (default: 1)"
-    option("--opt-batch", type=int, default=1, help=opt_batch)
-    option("--max-batch", type=int, default=8, help="largest batch of one call (default: 8)")
-    level = "builder optimization level, 0..5 (default: 3)"
-    option("--level", type=int, default=3, help=level)
-    option("--workspace", type=int, metavar="MIB", help="bound of the scratch memory")
-    option("--tf32", action="store_true", help="let float32 layers multiply in TF32")
-    cache = "folder of engines (default: $CLIP2EDGE_CACHE or ~/.cache/clip2edge)"
-    option("--cache", type=Path, help=cache)
-    lines = "print trtexec and polygraphy lines; needs no GPU"
-    option("--print-commands", action="store_true", help=lines)
-    option("--json", action="store_true", help="print JSON, with every layer")
     parser.set_defaults(command=run)
+
+    def option(name: str, about: str, **how: Any) -> None:
+        parser.add_argument(name, help=about, **how)
+
+    option("bundle", "bundle folder", type=Path)
+    option("--models", f"models of the bundle (default: {DEFAULT})", nargs="+", default=[])
+    option("--opt-batch", "the batch that tactics are chosen for (default: 1)", type=int, default=1)
+    option("--max-batch", "largest batch of one call (default: 8)", type=int, default=8)
+    option("--level", "builder optimization level, 0..5 (default: 3)", type=int, default=3)
+    option("--workspace", "bound of the scratch memory", type=int, metavar="MIB")
+    option("--tf32", "let float32 layers multiply in TF32", action="store_true")
+    option(
+        "--cache", "folder of engines (default: $CLIP2EDGE_CACHE or ~/.cache/clip2edge)", type=Path
+    )
+    lines = "print trtexec and polygraphy lines; needs no GPU"
+    option("--print-commands", lines, action="store_true")
+    option("--json", "print JSON, with every layer", action="store_true")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -150,17 +146,16 @@ def run(args: argparse.Namespace) -> int:
 def text_of(rows: Sequence[EngineRow]) -> Iterator[str]:
     """The rows for a terminal."""
     for row in rows:
-        yield f"{row.state:11} {row.model:10} {row.file}"
         layers = f"every layer: {row.file.with_suffix('.json')}"
+        yield f"{row.state:11} {row.model:10} {row.file}"
         yield from (f"{'':11} {line}" for line in (row.why, *row.states, layers))
 
 
 def _compare(bundle: Bundle, name: str, runner: TrtRunner) -> tuple[str, str]:
     """State and reason: the engine's logits against the golden ones of the same file."""
     listed = [file for file in (TARGETS_GOLDEN, GOLDEN) if file in bundle.manifest["files"]]
-    arrays: dict[str, np.ndarray] = {}
-    for file in listed:
-        arrays |= golden.read(bundle.path / file)
+    tables = [golden.read(bundle.path / file).items() for file in listed]
+    arrays = dict(chain.from_iterable(tables))
     want = arrays.get(f"logits.{name}")
     if want is None or GOLDEN not in listed:
         return UNVERIFIED, f"the bundle has no golden logits of {name}"
@@ -171,20 +166,14 @@ def _compare(bundle: Bundle, name: str, runner: TrtRunner) -> tuple[str, str]:
 def rows_for_export(bundle: Path) -> dict[str, dict[str, str]]:
     """The rows that ``compress export --to tensorrt`` shows; writes nothing into the bundle.
 
-    Raises:
-        BackendError: an engine computes something else than its file.
+    Raises: BackendError: an engine computes something else than its file.
     """
-    rows = build_engines(bundle)
-    wrong = next((row for row in rows if row.state == DIFFERS), None)
-    if wrong:
-        what = f"the engine of {wrong.model} computes something else"
-        remedy = "use another model of the bundle: python -m runtime engine --models fp32"
-        raise BackendError(what, got=wrong.why, remedy=remedy)
-    return {
-        f"{row.model} engine": {
-            "state": row.state,
-            "file": str(row.file),
-            "why": "; ".join((row.why, *row.states)),
-        }
-        for row in rows
-    }
+    shown = {}
+    for row in build_engines(bundle):
+        if row.state == DIFFERS:
+            what = f"the engine of {row.model} computes something else"
+            remedy = "use another model of the bundle: python -m runtime engine --models fp32"
+            raise BackendError(what, got=row.why, remedy=remedy)
+        why = "; ".join((row.why, *row.states))
+        shown[f"{row.model} engine"] = {"state": row.state, "file": str(row.file), "why": why}
+    return shown

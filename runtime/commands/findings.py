@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -36,29 +37,21 @@ INSTALL_ORT = "pip install 'clip2edge[ort]'"
 
 @dataclass(frozen=True)
 class Finding:
-    """One checked thing.
+    """One checked thing."""
 
-    Attributes:
-        group: "machine", "run", "measure", "build" or "apps".
-        name: of the thing.
-        state: "ok", "partly" (works with a loss), "missing" or "note".
-        detail: the evidence, with its version.
-        remedy: a command or a sentence, for a gap.
-        needed: whether the group does not work without it.
-    """
-
-    group: str
+    group: str  # "machine", "run", "measure", "build" or "apps"
     name: str
-    state: str
-    detail: str
-    remedy: str | None = None
-    needed: bool = False
+    state: str  # "ok", "partly" (works with a loss), "missing" or "note"
+    detail: str  # the evidence, with its version
+    remedy: str | None = None  # a command or a sentence, for a gap
+    needed: bool = False  # the group does not work without it
 
 
 def device_findings(root: Path = ROOT) -> list[Finding]:
     """The machine, what runs on it, and what can be measured on it."""
     host = telemetry.host(root)
-    nvidia = has_nvidia(host, root)
+    driver = root / "proc/driver/nvidia/version"
+    nvidia = bool(host.jetson_linux or host.gpu) or driver.exists()
     platform = platform_of(host.jetson_linux, host.arch, nvidia)
     return [*_machine(host), *_run(host, platform, nvidia, root), *_measure(host, root)]
 
@@ -68,18 +61,11 @@ def works(findings: Iterable[Finding], group: str) -> bool:
     return not any(f.group == group and f.needed and f.state == MISSING for f in findings)
 
 
-def has_nvidia(host: telemetry.Host, root: Path = ROOT) -> bool:
-    """Whether the machine has an NVIDIA GPU with its driver."""
-    return bool(host.jetson_linux or host.gpu) or (root / "proc/driver/nvidia/version").exists()
-
-
 def version_of(*packages: str) -> tuple[str, str] | None:
     """The first installed one of ``packages``, with its version; imports nothing."""
     for package in packages:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             return package, metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return None
 
 
@@ -118,14 +104,12 @@ def _machine(host: telemetry.Host) -> Iterator[Finding]:
     cores = f"{host.cores_usable} usable of {host.cores_logical} processors"
     yield fact("processor", NOTE, f"{host.cpu or 'unknown'}, {host.arch}, {cores}")
     if host.gpu:
-        yield fact(
-            "GPU", NOTE, host.gpu + (f", driver {host.gpu_driver}" if host.gpu_driver else "")
-        )
+        driver = f", driver {host.gpu_driver}" if host.gpu_driver else ""
+        yield fact("GPU", NOTE, f"{host.gpu}{driver}")
     if host.cpu_quota and host.cores_logical and host.cpu_quota < host.cores_usable:
         detail = f"this container may use {host.cpu_quota:g} processors"
         yield fact("quota", PARTLY, detail, "docker run --cpus with as many as the device has")
-    memory = host.memory_available_bytes
-    yield _free("memory", memory, MIN_MEMORY_BYTES, "close other programs")
+    yield _free("memory", host.memory_available_bytes, MIN_MEMORY_BYTES, "close other programs")
     disk = shutil.disk_usage(tempfile.gettempdir()).free
     yield _free("disk (temp)", disk, MIN_FREE_BYTES, "free some space, or set TMPDIR")
 
@@ -133,10 +117,9 @@ def _machine(host: telemetry.Host) -> Iterator[Finding]:
 def _free(name: str, value: float | None, floor: float, remedy: str) -> Finding:
     if value is None:
         return Finding("machine", name, NOTE, "not reported by the system")
-    amount = f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"
+    amount = f"{value / 1e9:.1f} GB free" if value >= 1e9 else f"{value / 1e6:.0f} MB free"
     enough = value >= floor
-    state = OK if enough else PARTLY
-    return Finding("machine", name, state, f"{amount} free", None if enough else remedy)
+    return Finding("machine", name, OK if enough else PARTLY, amount, None if enough else remedy)
 
 
 def _run(host: telemetry.Host, platform: Platform, nvidia: bool, root: Path) -> Iterator[Finding]:
@@ -172,9 +155,8 @@ def _onnxruntime() -> Finding:
         ort = import_onnxruntime()
     except BackendError as error:
         return fact(MISSING, str(error.got or error), error.remedy or INSTALL_ORT)
-    names = ", ".join(
-        name.removesuffix("ExecutionProvider") for name in ort.get_available_providers()
-    )
+    present = ort.get_available_providers()
+    names = ", ".join(name.removesuffix("ExecutionProvider") for name in present)
     build = listed.removeprefix("onnxruntime ") or ort.__version__
     return fact(OK, f"{build}; providers {names}")
 
@@ -195,8 +177,8 @@ def _tensorrt(nvidia: bool, root: Path) -> Finding:
         return fact(NOTE, "not installed, and no NVIDIA GPU to run it")
     version = version or "of unknown version"
     if version.partition(".")[0] not in map(str, GENERATIONS):
-        remedy = "upgrade to JetPack 6.2 or later"
-        return fact(MISSING, f"{version}; 10.x or 11.x is needed", remedy)
+        detail = f"{version}; 10.x or 11.x is needed"
+        return fact(MISSING, detail, "upgrade to JetPack 6.2 or later")
     if not nvidia:
         return fact(MISSING, f"{version}, but no NVIDIA GPU to run it", "use onnxruntime here")
     try:
@@ -208,9 +190,7 @@ def _tensorrt(nvidia: bool, root: Path) -> Finding:
 
 def _stated_version(origin: str | None) -> str | None:
     """The version in a module's own file, for one that no package brought."""
-    if origin is None or not Path(origin).exists():
-        return None
-    text = Path(origin).read_text()
+    text = Path(origin).read_text() if origin and Path(origin).exists() else ""
     match = re.search(r"""^__version__ = ["']([\w.]+)""", text, re.MULTILINE)
     return match[1] if match else None
 
@@ -228,9 +208,9 @@ _INT8 = (
 
 def int8_words(isa: Sequence[str], arch: str) -> str:
     """What to expect of int8 on this processor."""
-    for names, words in _INT8:
-        if names & set(isa):
-            return f"{words}; compress bench measures it"
+    words = next((words for names, words in _INT8 if names & set(isa)), None)
+    if words:
+        return f"{words}; compress bench measures it"
     absent = "dotprod" if arch in ("aarch64", "arm64", "armv7l") else "VNNI"
     gain = "int8 makes the file smaller, and gains little time or none"
     return f"no int8 dot products ({absent}) are shown: {gain}"
@@ -243,8 +223,7 @@ def _measure(host: telemetry.Host, root: Path) -> Iterator[Finding]:
         limit = f" of {host.clock_max_mhz:.0f}" if host.clock_max_mhz else ""
         yield fact("clock", OK, f"{host.clock_mhz:.0f} MHz now{limit}")
     else:
-        detail = "cannot be read: throttling shows only as drift of the latency"
-        yield fact("clock", PARTLY, detail)
+        yield fact("clock", PARTLY, "cannot be read: throttling shows only as drift of the latency")
     is_jetson = host.jetson_linux is not None
     if host.power_mode or is_jetson:
         remedy = "sudo nvpmodel -m 0 sets the largest; sudo nvpmodel -q shows it"
@@ -252,8 +231,8 @@ def _measure(host: telemetry.Host, root: Path) -> Iterator[Finding]:
     if is_jetson and host.clocks_locked:
         yield fact("clocks", OK, "locked")
     elif is_jetson:
-        detail = "not locked: latency varies with the governor"
-        yield fact("clocks", PARTLY, detail, "sudo jetson_clocks")
+        varies = "not locked: latency varies with the governor"
+        yield fact("clocks", PARTLY, varies, "sudo jetson_clocks")
     elif host.governor and host.governor != "performance":
         remedy = "sudo cpupower frequency-set -g performance"
         yield fact("governor", PARTLY, f"{host.governor}: clocks change while measuring", remedy)
@@ -261,20 +240,12 @@ def _measure(host: telemetry.Host, root: Path) -> Iterator[Finding]:
         yield fact("governor", OK, host.governor)
     heat = host.temperature_c
     yield fact("temperature", OK if heat else PARTLY, f"{heat:.0f} °C" if heat else "no sensor")
-    yield from _energy(host, root)
-
-
-def _energy(host: telemetry.Host, root: Path) -> Iterator[Finding]:
     units = (sensors.CPU, sensors.GPU) if host.gpu else (sensors.CPU,)
-    meters = {unit: sensors.sensor(unit, root) for unit in units}
-    if any(meters.values()):
-        for unit, meter in meters.items():
-            if meter is not None:
-                yield Finding("measure", f"energy, {unit.upper()}", OK, meter.source)
-        return
-    blocked = sensors.obstacles(root)
-    detail = "no power sensor that can be read: energy is left out of reports"
-    remedy = None
-    if blocked:
+    meters = {unit: meter for unit in units if (meter := sensors.sensor(unit, root))}
+    yield from (fact(f"energy, {unit.upper()}", OK, meter.source) for unit, meter in meters.items())
+    if not meters and (blocked := sensors.obstacles(root)):
         detail, _, remedy = blocked[0].partition(": ")
-    yield Finding("measure", "energy", PARTLY, detail, remedy)
+        yield fact("energy", PARTLY, detail, remedy)
+    elif not meters:
+        unreadable = "no power sensor that can be read: energy is left out of reports"
+        yield fact("energy", PARTLY, unreadable)

@@ -12,12 +12,8 @@ from typing import Any
 
 # nvmlClocksEventReasons, bits that slow a kernel down (NVML API, "Clocks Event Reasons"). Idle and
 # set clocks do not; the software power cap (0x4) is a large card's steady state.
-REASONS = {
-    0x8: "hardware slowdown",
-    0x20: "thermal slowdown",
-    0x40: "hardware thermal slowdown",
-    0x80: "power brake",
-}
+REASONS = {0x8: "hardware slowdown", 0x20: "thermal slowdown"}
+REASONS |= {0x40: "hardware thermal slowdown", 0x80: "power brake"}
 
 
 @dataclass(frozen=True)

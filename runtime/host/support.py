@@ -8,44 +8,26 @@ the NVIDIA rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-
-INT8 = "model.int8.onnx"
-BUILT_HERE = ("model.int8.trt.onnx", "model.fp16.onnx")  # engines are built from these
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Platform:
-    """One row.
-
-    Attributes:
-        name: e.g. "JetPack 6.1, 6.2".
-        devices: where it runs.
-        linux: first and last release of Jetson Linux (L4T), (major, minor); empty elsewhere.
-        python, cuda, tensorrt: shipped versions; "-" for none.
-        files: of a bundle, the best first.
-        how: how to run them.
-    """
+    """One row."""
 
     name: str
-    devices: str
-    linux: tuple[tuple[int, int], ...]
-    python: str
+    devices: str  # where it runs
+    linux: tuple[tuple[int, int], ...]  # first and last Jetson Linux (L4T); empty elsewhere
+    python: str  # shipped versions; "-" for none
     cuda: str
     tensorrt: str
-    files: tuple[str, ...]
-    how: str
-
-    def to_json(self) -> dict[str, object]:
-        """A JSON object."""
-        return asdict(self)
+    files: tuple[str, ...]  # of a bundle, the best first
+    how: str  # to run them
 
 
 # How to run the files.
-ORT_3_8 = (
-    "onnxruntime on the CPU, with a Python of 3.10 or newer beside the system's; its TensorRT 8 is "
-    "too old"
-)
+ORT_3_8 = "onnxruntime on the CPU, with a Python of 3.10 or newer beside the system's"
+ORT_3_8 += "; its TensorRT 8 is too old"
 ORT_UPGRADE = "onnxruntime on the CPU; upgrade to JetPack 6.2 for TensorRT 10"
 TRT = "backend tensorrt: engines are built on the device"
 TRT_7_2 = f"{TRT}; TensorRT 11.4.1 from JetPack 7.2.2 on"
@@ -53,47 +35,32 @@ TRT_OR_ORT = f"{TRT}; or onnxruntime-gpu (1.27 or newer with TensorRT 11)"
 ORT = "onnxruntime; the bundle's default is the faster one on the machine that built it"
 WEB = "onnxruntime-web, onnxruntime-mobile"
 
-BOTH = (INT8, "model.fp32.onnx")
+INT8 = ("model.int8.onnx",)
+BOTH = (*INT8, "model.fp32.onnx")
+ENGINES = ("model.int8.trt.onnx", "model.fp16.onnx")  # engines are built from these
+L4T_35 = ((35, 1), (35, 99))
+L4T_36_0 = ((36, 2), (36, 3))
+L4T_36 = ((36, 4), (36, 99))
+L4T_38 = ((38, 1), (38, 99))
+L4T_39 = ((39, 1), (39, 99))
 ANY = "3.10+"
 MATRIX: tuple[Platform, ...] = (
-    Platform(
-        "JetPack 5", "Xavier, Orin", ((35, 1), (35, 99)), "3.8", "11.4", "8.5", (INT8,), ORT_3_8
-    ),
-    Platform(
-        "JetPack 6.0", "Orin", ((36, 2), (36, 3)), "3.10", "12.2", "8.6", (INT8,), ORT_UPGRADE
-    ),
-    Platform(
-        "JetPack 6.1, 6.2", "Orin", ((36, 4), (36, 99)), "3.10", "12.6", "10.3", BUILT_HERE, TRT
-    ),
-    Platform(
-        "JetPack 7.0, 7.1", "Thor", ((38, 1), (38, 99)), "3.12", "13.0", "10.13", BUILT_HERE, TRT
-    ),
-    Platform(
-        "JetPack 7.2",
-        "Thor, Orin",
-        ((39, 1), (39, 99)),
-        "3.12",
-        "13.2",
-        "10.16",
-        BUILT_HERE,
-        TRT_7_2,
-    ),
-    Platform(
-        "x86-64 + NVIDIA", "RTX, L4, ...", (), ANY, "12, 13", "10, 11", BUILT_HERE, TRT_OR_ORT
-    ),
+    Platform("JetPack 5", "Xavier, Orin", L4T_35, "3.8", "11.4", "8.5", INT8, ORT_3_8),
+    Platform("JetPack 6.0", "Orin", L4T_36_0, "3.10", "12.2", "8.6", INT8, ORT_UPGRADE),
+    Platform("JetPack 6.1, 6.2", "Orin", L4T_36, "3.10", "12.6", "10.3", ENGINES, TRT),
+    Platform("JetPack 7.0, 7.1", "Thor", L4T_38, "3.12", "13.0", "10.13", ENGINES, TRT),
+    Platform("JetPack 7.2", "Thor, Orin", L4T_39, "3.12", "13.2", "10.16", ENGINES, TRT_7_2),
+    Platform("x86-64 + NVIDIA", "RTX, L4, ...", (), ANY, "12, 13", "10, 11", ENGINES, TRT_OR_ORT),
     Platform("x86-64", "PC, server", (), ANY, "-", "-", BOTH, ORT),
-    Platform("64-bit ARM", "Raspberry Pi 4, 5", (), ANY, "-", "-", (INT8,), "onnxruntime"),
-    Platform("browser, phone", "any", (), "-", "-", "-", (INT8,), WEB),
+    Platform("64-bit ARM", "Raspberry Pi 4, 5", (), ANY, "-", "-", INT8, "onnxruntime"),
+    Platform("browser, phone", "any", (), "-", "-", "-", INT8, WEB),
 )
 
 
 def platform_of(jetson_linux: str | None, arch: str, nvidia: bool) -> Platform:
-    """The row of a machine.
+    """The row of a machine; a release of Jetson Linux without a row takes the row before.
 
-    Args:
-        jetson_linux: e.g. "R36.4.3"; None elsewhere. A release without a row takes the row before.
-        arch: as ``platform.machine()``.
-        nvidia: whether it has an NVIDIA GPU.
+    ``arch`` is ``platform.machine()``'s; ``nvidia`` says whether it has an NVIDIA GPU.
     """
     by_name = {row.name: row for row in MATRIX}
     release = release_of(jetson_linux)
