@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from compress.engine.config import ImageSettings, LabelSettings
-from compress.engine.seeds import numpy_rng
+from compress.engine.seeds import derive, numpy_rng
 from runtime.preprocess import INTERPOLATIONS
 
 MAX_MAGNITUDE = 30  # torchvision's num_magnitude_bins - 1
@@ -80,6 +81,25 @@ def render_view(image: np.ndarray, recipe: ViewRecipe, seed: int) -> np.ndarray:
         view = operation(view, level, 1.0 if sign < 0.5 else -1.0)
     pixels = np.asarray(view, np.uint8)
     return _grainy(pixels, recipe.noise, seed) if recipe.noise else pixels
+
+
+def submit_views(
+    threads: ThreadPoolExecutor,
+    recipe: ViewRecipe,
+    images: np.ndarray,
+    span: range,
+    views: int,
+    run_seed: int,
+    pool: str,
+) -> list[Future[np.ndarray]]:
+    """Starts rendering the images of a range: row ``i * views + v`` is view v of its image i."""
+    return [
+        threads.submit(
+            render_view, np.asarray(images[i]), recipe, derive(run_seed, "view", pool, i, v)
+        )
+        for i in span
+        for v in range(views)
+    ]
 
 
 def _rotated(image: np.ndarray, limit: float, seed: int) -> Image.Image:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from compress.engine.store import write_json
 
@@ -28,12 +29,7 @@ SEED = 'derive(run seed, "view", pool, image, view)'
 
 @dataclass(frozen=True)
 class PoolTargets:
-    """The teacher's answers to every view of a pool.
-
-    Attributes:
-        features: float16 (n, V, D), unit rows.
-        logits: float32 (n, V, K).
-    """
+    """The teacher's answers to every view of a pool: unit features (n, V, D), logits (n, V, K)."""
 
     features: NDArray[np.float16]
     logits: NDArray[np.float32]
@@ -47,8 +43,6 @@ class LabelArtifact:
 
     @cached_property
     def _arrays(self) -> Mapping[str, NDArray[Any]]:
-        from safetensors.numpy import load_file
-
         return load_file(self.folder / TARGETS)
 
     def targets(self, kind: PoolKind) -> PoolTargets | None:
@@ -64,8 +58,7 @@ class LabelArtifact:
 
     def views(self, kind: PoolKind) -> int:
         """Views per image of a pool."""
-        pools = json.loads((self.folder / VIEWS).read_text())["pools"]
-        return int(pools[kind]["views"])
+        return int(json.loads((self.folder / VIEWS).read_text())["pools"][kind]["views"])
 
     def write(
         self,
@@ -74,17 +67,9 @@ class LabelArtifact:
         recipe: Mapping[str, Any],
         pools: Mapping[PoolKind, Mapping[str, Any]],
     ) -> None:
-        """Writes targets and views.
-
-        Args:
-            targets: the teacher's answers, per labeled pool.
-            recipe: of the views, JSON-able.
-            pools: ``images``, ``views`` and ``asked`` per pool.
-        """
-        from safetensors.numpy import save_file
-
-        arrays: dict[str, NDArray[Any]] = {}
+        """Writes targets and views; ``pools`` holds ``images``, ``views`` and ``asked`` of each."""
+        arrays: dict[str, NDArray[Any]] = {"keep": keep}
         for kind, answers in targets.items():
             arrays |= {f"{kind}_features": answers.features, f"{kind}_logits": answers.logits}
-        save_file({**arrays, "keep": keep}, self.folder / TARGETS)
+        save_file(arrays, self.folder / TARGETS)
         write_json(self.folder / VIEWS, {"recipe": recipe, "pools": pools, "seed": SEED})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,37 +15,29 @@ from compress.label.artifact import PoolKind
 
 @dataclass(frozen=True)
 class ImagePool:
-    """Images of one kind.
-
-    Attributes:
-        kind: "real" or "synthetic".
-        images: ``(N, C, C, 3)`` uint8, memory-mapped.
-        classes: ``(N,)`` class of each image.
-        views: V, views per image.
-    """
+    """Memory-mapped images ``(N, C, C, 3)`` of one kind, their classes ``(N,)``, views of each."""
 
     kind: PoolKind
     images: NDArray[np.uint8]
     classes: NDArray[np.int64]
     views: int
 
-    def shards(self, batch: int) -> Iterator[tuple[int, int]]:
+    def shards(self, batch: int) -> list[range]:
         """Ranges of images whose views make about one batch."""
+        count = len(self.images)
         step = max(1, batch // self.views)
-        for start in range(0, len(self.images), step):
-            yield start, min(start + step, len(self.images))
+        return [range(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def read_pools(ctx: StageContext) -> tuple[ImagePool, ImagePool]:
     """The real shots and the synthetic images of a run, with their numbers of views."""
+    settings = ctx.settings.label
     shots = DataArtifact(ctx.inputs["data"].path).shots
     synthetic = GenerateArtifact(ctx.inputs["generate"].path)
-    views = ctx.settings.label.views
-    count = len(synthetic.images)
-    real_views = ctx.settings.label.real_views or balanced_views(len(shots), count, views)
+    balanced = balanced_views(len(shots), len(synthetic.images), settings.views)
     return (
-        ImagePool("real", shots.pixels, shots.labels, real_views),
-        ImagePool("synthetic", synthetic.images, synthetic.classes, views),
+        ImagePool("real", shots.pixels, shots.labels, settings.real_views or balanced),
+        ImagePool("synthetic", synthetic.images, synthetic.classes, settings.views),
     )
 
 

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
 from compress.data.artifact import DataArtifact
-from compress.data.augment import ViewRecipe, render_view
+from compress.data.augment import ViewRecipe, submit_views
 from compress.data.geometry import fit_geometry
 from compress.engine.errors import TrainingError
-from compress.engine.seeds import derive
 from compress.engine.stage import StageContext
 from compress.evaluate.diversity import domain_gap, within_class_diversity
 from compress.label.artifact import LabelArtifact, PoolKind, PoolTargets
@@ -86,41 +86,37 @@ def label_pool(
     teacher: Callable[[], Teacher],
     heads: Heads,
 ) -> PoolTargets:
-    """The teacher's features and logits ``scale * cos`` of all views of a pool, shard by shard.
-
-    Raises:
-        TrainingError: the teacher's features are not finite.
-    """
-    from safetensors.numpy import load_file, save_file
-
-    ranges = list(pool.shards(ctx.settings.label.batch))
-    files = [ctx.partial / f"label_{pool.kind}_{start:07d}.safetensors" for start, _ in ranges]
-    todo = [(path, span) for path, span in zip(files, ranges, strict=True) if not path.exists()]
+    """The teacher's features and logits ``scale * cos`` of all views of a pool, shard by shard."""
+    spans = pool.shards(ctx.settings.label.batch)
+    files = [ctx.partial / f"label_{pool.kind}_{span.start:07d}.safetensors" for span in spans]
+    todo = [(path, span) for path, span in zip(files, spans, strict=True) if not path.exists()]
     total = len(pool.images) * pool.views
-    done = total - sum(stop - start for _, (start, stop) in todo) * pool.views
+    done = total - sum(len(span) for _, span in todo) * pool.views
     with (
         ThreadPoolExecutor(ctx.host.workers) as threads,
         ctx.progress.task(f"label {pool.kind}", total=total, unit="view", done=done) as task,
     ):
-        ahead = _submit(threads, ctx, pool, recipe, todo[0][1]) if todo else []
-        for position, (path, (start, stop)) in enumerate(todo):
+
+        def start(position: int) -> list[Future[NDArray[np.uint8]]]:
+            span = todo[position][1] if position < len(todo) else range(0)
+            images = pool.images
+            return submit_views(threads, recipe, images, span, pool.views, ctx.seed, pool.kind)
+
+        ahead = start(0)
+        for position, (path, span) in enumerate(todo):
             clock = time.perf_counter()
             views = np.stack([job.result() for job in ahead])
             waited = time.perf_counter() - clock
-            if position + 1 < len(todo):
-                ahead = _submit(threads, ctx, pool, recipe, todo[position + 1][1])
+            ahead = start(position + 1)
             features = teacher().encode_images(fit_geometry(views, teacher().spec))
             if not np.isfinite(features).all():
-                span = f"{pool.kind} images {start}..{stop - 1}"
-                raise TrainingError("the teacher's features are not finite", got=span)
-            shape = (stop - start, pool.views, -1)
+                got = f"{pool.kind} images {span.start}..{span.stop - 1}"
+                raise TrainingError("the teacher's features are not finite", got=got)
             logits = np.float32(heads.logit_scale) * (features @ heads.probe.T)
-            shard = {
-                "features": features.reshape(shape).astype(np.float16),
-                "logits": logits.reshape(shape),
-            }
+            shard = {"features": features.astype(np.float16), "logits": logits}
+            shape = (len(span), pool.views, -1)
             with atomic(path) as temporary:
-                save_file(shard, temporary)
+                save_file({name: rows.reshape(shape) for name, rows in shard.items()}, temporary)
             task.advance(len(views), wait_s=waited)
     shards = [load_file(path) for path in files]
     classes, width = heads.probe.shape
@@ -130,26 +126,6 @@ def label_pool(
         np.concatenate([no_features, *(shard["features"] for shard in shards)]),
         np.concatenate([no_logits, *(shard["logits"] for shard in shards)]),
     )
-
-
-def _submit(
-    threads: ThreadPoolExecutor,
-    ctx: StageContext,
-    pool: ImagePool,
-    recipe: ViewRecipe,
-    span: tuple[int, int],
-) -> list[Future[NDArray[np.uint8]]]:
-    """Starts rendering a range of images: row ``i * V + v`` is view v of the range's image i."""
-    return [
-        threads.submit(
-            render_view,
-            np.asarray(pool.images[i]),
-            recipe,
-            derive(ctx.seed, "view", pool.kind, i, v),
-        )
-        for i in range(*span)
-        for v in range(pool.views)
-    ]
 
 
 def vote(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -184,13 +160,10 @@ def _diversity(
     targets: Mapping[PoolKind, PoolTargets], pools: Mapping[PoolKind, ImagePool]
 ) -> dict[str, float | None]:
     """Diversity of each pool and the gap between them, from every image's first view."""
-    first = {kind: answers.features[:, 0] for kind, answers in targets.items()}
-    out: dict[str, float | None] = {f"diversity_{kind}": None for kind in ("synthetic", "real")}
-    for kind, rows in first.items():
-        out[f"diversity_{kind}"] = within_class_diversity(rows, pools[kind].classes)
-    out["domain_gap"] = None
-    if len(first) == 2:
-        out["domain_gap"] = domain_gap(
-            first["synthetic"], pools["synthetic"].classes, first["real"], pools["real"].classes
-        )
-    return out
+    first = {kind: (row.features[:, 0], pools[kind].classes) for kind, row in targets.items()}
+    diversity = {kind: within_class_diversity(*rows) for kind, rows in first.items()}
+    return {
+        "diversity_synthetic": diversity.get("synthetic"),
+        "diversity_real": diversity.get("real"),
+        "domain_gap": domain_gap(*first["synthetic"], *first["real"]) if len(first) == 2 else None,
+    }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 HEADS = "heads.safetensors"
 
@@ -37,8 +38,6 @@ class TeacherArtifact:
 
     def heads(self) -> Heads:
         """The heads of a finished stage."""
-        from safetensors.numpy import load_file
-
         arrays = load_file(self.folder / HEADS)
         return Heads(arrays["zero_shot"], arrays["probe"], float(arrays["logit_scale"]))
 
@@ -48,8 +47,6 @@ class TeacherArtifact:
 
     def write_heads(self, heads: Heads) -> None:
         """Writes the heads."""
-        from safetensors.numpy import save_file
-
         arrays = {
             "zero_shot": np.ascontiguousarray(heads.zero_shot, np.float32),
             "probe": np.ascontiguousarray(heads.probe, np.float32),

@@ -18,7 +18,6 @@ import runtime
 from compress.engine.hub import fingerprint_tensors
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from compress.teacher.image_tower import ImageTower
@@ -29,13 +28,11 @@ class Teacher:
     """A frozen CLIP: images and texts to unit vectors of one space.
 
     Attributes:
-        name: as in the settings.
         model: the open_clip model, in eval mode and frozen.
         tokenize: texts -> ``(N, L)`` token ids.
         spec: the geometry and normalization of its images.
         precision: "fp32", or "bf16" for mixed precision; outputs are float32 either way.
-        license: of the weights, as far as known.
-        revision: of the weights, as far as known.
+        license: of the weights, as ``revision`` is.
     """
 
     name: str
@@ -78,11 +75,7 @@ class Teacher:
         return ImageTower(self.model).eval()
 
     def encode_images(self, images: NDArray[np.uint8], batch: int = 256) -> NDArray[np.float32]:
-        """Unit features ``(N, D)`` of uint8 images ``(N, S, S, 3)`` in the teacher's geometry.
-
-        Raises:
-            ValueError: the images have another size.
-        """
+        """Unit features ``(N, D)`` of uint8 images ``(N, S, S, 3)`` in the teacher's geometry."""
         import torch
 
         edge = self.spec.size
@@ -92,7 +85,10 @@ class Teacher:
         for start in range(0, len(images), batch):
             rows = np.asarray(images[start : start + batch])
             pixels = torch.from_numpy(runtime.normalize(rows, self.spec)).to(self.device)
-            out[start : start + batch] = self._unit(self.model.encode_image, pixels)
+            with torch.inference_mode():
+                out[start : start + batch] = (
+                    self._unit(self.model.encode_image, pixels).cpu().numpy()
+                )
         return out
 
     def embed_pixels(self, images: Tensor, *, mixed: bool = False) -> Tensor:
@@ -107,20 +103,20 @@ class Teacher:
         if images.shape[-1] != self.spec.size:
             edges = (self.spec.size, self.spec.size)
             images = torch.nn.functional.interpolate(images, edges, mode="bilinear", antialias=True)
-        mean, std = (
-            images.new_tensor(values)[:, None, None] for values in (self.spec.mean, self.spec.std)
-        )
+        mean = images.new_tensor(self.spec.mean)[:, None, None]
+        std = images.new_tensor(self.spec.std)[:, None, None]
         pixels = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-        with self._mixed(mixed or self.precision == "bf16"):
-            embeddings = self.model.encode_image(pixels)
-        return torch.nn.functional.normalize(embeddings.float(), dim=-1)
+        return self._unit(self.model.encode_image, pixels, mixed)
 
     def encode_texts(self, texts: Sequence[str], batch: int = 256) -> NDArray[np.float32]:
         """Unit features ``(N, D)`` of texts."""
+        import torch
+
         parts = []
         for start in range(0, len(texts), batch):
             tokens = self.tokenize(list(texts[start : start + batch])).to(self.device)
-            parts.append(self._unit(self.model.encode_text, tokens))
+            with torch.inference_mode():
+                parts.append(self._unit(self.model.encode_text, tokens).cpu().numpy())
         return np.concatenate(parts)
 
     def class_head(self, prompts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
@@ -135,15 +131,12 @@ class Teacher:
         """SHA-256 over every tensor of the model."""
         return fingerprint_tensors(dict(self.model.state_dict()))
 
-    def _unit(self, encode: Callable[[Tensor], Tensor], batch: Tensor) -> NDArray[np.float32]:
+    def _unit(
+        self, encode: Callable[[Tensor], Tensor], batch: Tensor, mixed: bool = False
+    ) -> Tensor:
         import torch
 
-        with torch.inference_mode(), self._mixed(self.precision == "bf16"):
+        enabled = mixed or self.precision == "bf16"
+        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=enabled):
             embeddings = encode(batch)
-        unit = torch.nn.functional.normalize(embeddings.float(), dim=-1)
-        return unit.cpu().numpy()
-
-    def _mixed(self, enabled: bool) -> torch.autocast:
-        import torch
-
-        return torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=enabled)
+        return torch.nn.functional.normalize(embeddings.float(), dim=-1)

@@ -43,8 +43,7 @@ def load_teacher(
     """The teacher of the settings, see ``compress/teacher/sources.py`` for its names.
 
     Raises:
-        ConfigError: no such model, tag, folder or file, or weights that do not fit the
-            architecture.
+        ConfigError: no such model, tag, folder or file, or weights that do not fit the model.
         DownloadError: the weights are neither in the local cache nor reachable.
         MissingExtraError: open_clip is not installed.
     """
@@ -61,11 +60,7 @@ def fingerprint(settings: Settings) -> dict[str, str]:
 
 
 def missing(settings: Settings, online: bool) -> str | None:
-    """What a person must place by hand before the teacher can be loaded; None if nothing.
-
-    Raises:
-        ConfigError: no such model or tag.
-    """
+    """What a person must place by hand before the teacher can be loaded; None if nothing."""
     source = locate(settings.teacher.name)
     repository_of = SOURCES[type(source)].repository
     if repository_of is None:
@@ -74,11 +69,10 @@ def missing(settings: Settings, online: bool) -> str | None:
     if online or cached(repository):
         return None
     files = f"{CONFIG_FILE}, open_clip_model.safetensors"
-    published_as = f"; published as {repository}" if repository else ""
-    return (
-        f"teacher {settings.teacher.name}: put its files into a folder ({files}{published_as}) "
-        "and say --teacher PATH"
-    )
+    if repository:
+        files += f"; published as {repository}"
+    place = f"put its files into a folder ({files}) and say --teacher PATH"
+    return f"teacher {settings.teacher.name}: {place}"
 
 
 def require_open_clip() -> None:
@@ -86,9 +80,8 @@ def require_open_clip() -> None:
     try:
         import open_clip  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError(
-            "a teacher needs open_clip", remedy="pip install 'clip2edge[build]'"
-        ) from error
+        remedy = "pip install 'clip2edge[build]'"
+        raise MissingExtraError("a teacher needs open_clip", remedy=remedy) from error
 
 
 def require_architecture(model: str) -> None:
@@ -99,11 +92,7 @@ def require_architecture(model: str) -> None:
 
 
 def published(source: Tag) -> dict[str, Any]:
-    """open_clip's record of published weights.
-
-    Raises:
-        ConfigError: no such model or tag (with the nearest one).
-    """
+    """open_clip's record of published weights; ConfigError, with the nearest name, without one."""
     from open_clip import list_models, list_pretrained_tags_by_model
     from open_clip.pretrained import get_pretrained_cfg
 
@@ -140,13 +129,9 @@ def wrap(
     """A teacher with the preprocessing that open_clip attached to the model."""
     config: dict[str, Any] = model.visual.preprocess_cfg
     size = config["size"] if isinstance(config["size"], int) else config["size"][0]
-    spec = runtime.PreprocessSpec(
-        size=size,
-        resize=size,
-        interpolation="bicubic" if config["interpolation"] == "random" else config["interpolation"],
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-    )
+    how = "bicubic" if config["interpolation"] == "random" else config["interpolation"]
+    mean = tuple(config["mean"])
+    spec = runtime.PreprocessSpec(size, size, how, mean, std=tuple(config["std"]))
     return Teacher(
         settings.name, model, tokenize, spec, device, settings.precision, license, revision
     )
@@ -164,7 +149,6 @@ def _load_embedded(
 
 
 def _load_tag(source: Tag, settings: TeacherSettings, device: str, offline: bool) -> Teacher:
-    from open_clip import get_tokenizer
     from open_clip.pretrained import download_pretrained
 
     record = published(source)
@@ -172,43 +156,35 @@ def _load_tag(source: Tag, settings: TeacherSettings, device: str, offline: bool
     with hub(offline):
         try:
             weights = Path(download_pretrained(record))
-            tokenize = get_tokenizer(source.model)
-            model = _create(source.model, settings.name, pretrained=str(weights), **arguments)
+            loaded = _create(source.model, settings.name, pretrained=str(weights), **arguments)
         except ConfigError:
             raise
         except Exception as error:  # every library below has its own exceptions for "no network"
             where = record.get("hf_hub", "").strip("/") or record.get("url", "its publisher")
-            place = (
-                f"get it from {where} and say --teacher {source.model}/PATH/TO/FILE.safetensors "
-                f"(or a folder with {CONFIG_FILE})"
-            )
+            option = f"--teacher {source.model}/PATH/TO/FILE.safetensors"
+            place = f"get it from {where} and say {option} (or a folder with {CONFIG_FILE})"
             raise not_available(f"teacher {settings.name}", error, place=place) from error
     licenses = (text for prefix, text in LICENSES.items() if source.tag.startswith(prefix))
     revision = snapshot_revision(weights) or record.get("url", "unknown")
-    return wrap(model, tokenize, settings, device, next(licenses, "unknown"), revision)
+    return wrap(*loaded, settings, device, next(licenses, "unknown"), revision)
 
 
 def _load_hub(
     source: HubRepository, settings: TeacherSettings, device: str, offline: bool
 ) -> Teacher:
-    from open_clip import get_tokenizer
-
     name = f"hf-hub:{source.name}"
     with hub(offline):
         try:
-            model = _create(name, settings.name)
-            tokenize = get_tokenizer(name)
+            loaded = _create(name, settings.name)
         except ConfigError:
             raise
         except Exception as error:
             place = "say --teacher FOLDER with its files"
             raise not_available(f"teacher {name}", error, place=place) from error
-    return wrap(model, tokenize, settings, device, revision=name)
+    return wrap(*loaded, settings, device, revision=name)
 
 
 def _load_folder(source: Folder, settings: TeacherSettings, device: str, offline: bool) -> Teacher:
-    from open_clip import get_tokenizer
-
     import compress.petals.nets  # noqa: F401 (folders may name its towers, which it registers with timm)
 
     weights = sorted(source.path.glob("*.safetensors"))
@@ -220,43 +196,35 @@ def _load_folder(source: Folder, settings: TeacherSettings, device: str, offline
             expected=f"{CONFIG_FILE} and open_clip_model.safetensors",
             remedy="a pickle must be named: --teacher MODEL/PATH/TO/FILE.pt",
         )
-    name = f"local-dir:{source.path}"
     with hub(offline=True):
-        model = _create(name, settings.name)
-        tokenize = get_tokenizer(name)
-    return wrap(model, tokenize, settings, device, revision=f"local {weights[0].name}")
+        loaded = _create(f"local-dir:{source.path}", settings.name)
+    return wrap(*loaded, settings, device, revision=f"local {weights[0].name}")
 
 
 def _load_checkpoint(
     source: Checkpoint, settings: TeacherSettings, device: str, offline: bool
 ) -> Teacher:
-    from open_clip import get_tokenizer
-
     require_architecture(source.model)
     with hub(offline=True):
-        model = _create(source.model, settings.name, pretrained=str(source.path))
-        tokenize = get_tokenizer(source.model)
-    return wrap(model, tokenize, settings, device, revision=f"local {source.path.name}")
+        loaded = _create(source.model, settings.name, pretrained=str(source.path))
+    return wrap(*loaded, settings, device, revision=f"local {source.path.name}")
 
 
-def _create(model: str, teacher: str, **arguments: Any) -> nn.Module:
-    """An open_clip model with its weights; never with random ones where they do not fit."""
-    from open_clip import create_model
+def _create(name: str, teacher: str, **arguments: Any) -> tuple[nn.Module, Any]:
+    """An open_clip model with its weights, never random ones where they do not fit; tokenizer."""
+    from open_clip import create_model, get_tokenizer
 
     try:
-        created: nn.Module = create_model(
-            model, require_pretrained=True, weights_only=True, **arguments
-        )
-        return created
+        model = create_model(name, require_pretrained=True, weights_only=True, **arguments)
     except Exception as error:  # pickle, safetensors, torch and open_clip: each raises its own
-        if model.startswith("hf-hub:"):
+        if name.startswith("hf-hub:"):
             raise
         raise ConfigError(
             "the teacher's weights cannot be used",
             got=f"{teacher}: {first_line(error)}",
-            expected="tensors of that architecture, as safetensors or a pickle that loads "
-            "with weights_only=True",
+            expected="tensors of that model, as safetensors or a pickle for weights_only=True",
         ) from error
+    return model, get_tokenizer(name)
 
 
 def first_line(error: Exception) -> str:
@@ -266,17 +234,11 @@ def first_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class SourceKind:
-    """How a kind of source is loaded, and where it lies before.
+    """How a kind of source is loaded, and where it lies before."""
 
-    Attributes:
-        load: (source, settings, device, offline) -> Teacher.
-        local: its file or folder on this machine.
-        repository: its repository on the hub; "" if it is published elsewhere.
-    """
-
-    load: Callable[[Any, TeacherSettings, str, bool], Teacher]
-    local: Callable[[Any], Path] | None = None
-    repository: Callable[[Any], str] | None = None
+    load: Callable[[Any, TeacherSettings, str, bool], Teacher]  # the bool: offline
+    local: Callable[[Any], Path] | None = None  # its file or folder on this machine
+    repository: Callable[[Any], str] | None = None  # on the hub; "" if it is published elsewhere
 
 
 SOURCES: dict[type, SourceKind] = {

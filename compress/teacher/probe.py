@@ -24,11 +24,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from compress.data.augment import ViewRecipe, render_view
+from compress.data.augment import ViewRecipe, submit_views
 from compress.data.geometry import fit_geometry
 from compress.engine.errors import TrainingError
 from compress.engine.progress import SILENT, Progress
-from compress.engine.seeds import derive
 from compress.engine.stage import StageContext
 from compress.teacher.clip import Teacher
 
@@ -51,16 +50,8 @@ def probe_features(
         ctx.progress.task("probe views", total=len(shots) * views, unit="view") as task,
     ):
         for start in range(0, len(shots), per_block):
-            jobs = [
-                threads.submit(
-                    render_view,
-                    np.asarray(shots[i]),
-                    recipe,
-                    derive(ctx.seed, "view", "probe", i, v),
-                )
-                for i in range(start, min(start + per_block, len(shots)))
-                for v in range(views)
-            ]
+            span = range(start, min(start + per_block, len(shots)))
+            jobs = submit_views(threads, recipe, shots, span, views, ctx.seed, "probe")
             block = np.stack([job.result() for job in jobs])
             parts.append(teacher.encode_images(fit_geometry(block, teacher.spec)))
             task.advance(len(block))
@@ -81,17 +72,13 @@ def fit_probe(
     """The probe's head ``(K, D)``, unit rows; full-batch AdamW with a cosine schedule.
 
     Args:
-        features: ``(n, D)`` unit rows of the shots' views.
-        labels: ``(n,)``.
+        features: ``(n, D)`` unit rows of the shots' views, of classes ``labels`` ``(n,)``.
         text_head: ``(K, D)`` unit rows, the start and the anchor.
         scale: multiplies the cosines.
         lr: per step and coordinate for D = 128. Adam's steps do not shrink with the vector, so at
             width D the rate is ``lr * sqrt(128 / D)``: a step turns a row by the same angle for
             every teacher.
         anchor: multiplies the pull toward the text head; 0 switches it off.
-
-    Raises:
-        TrainingError: the loss is not finite.
     """
     f = torch.from_numpy(features)
     y = torch.from_numpy(labels)
@@ -103,10 +90,8 @@ def fit_probe(
     with progress.task("linear probe", total=steps, unit="step") as task:
         for step in range(steps):
             head = normalize(rows, dim=-1)
-            loss = (
-                cross_entropy(scale * f @ head.T, y)
-                + (pull * (head - text).square().sum(dim=1)).mean()
-            )
+            anchored = (pull * (head - text).square().sum(dim=1)).mean()
+            loss = cross_entropy(scale * f @ head.T, y) + anchored
             if not torch.isfinite(loss):
                 got = f"{loss.item()} at step {step}"
                 raise TrainingError("the probe's loss is not finite", got=got)
@@ -120,12 +105,7 @@ def fit_probe(
 
 
 def anchor_weights(logits: Tensor, labels: Tensor) -> Tensor:
-    """``(K,)``: mean zero-shot probability of each class on its own samples; 1 without samples.
-
-    Args:
-        logits: zero-shot, ``(n, K)``.
-        labels: ``(n,)``.
-    """
+    """``(K,)``: mean zero-shot probability of each class on its own samples; 1 without samples."""
     own = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
     count = torch.bincount(labels, minlength=logits.shape[1])
     total = torch.zeros(logits.shape[1]).index_add_(0, labels, own)

@@ -11,7 +11,7 @@ A template is text with ``{}`` in the place of the class, as CLIP's own template
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from string import Formatter
 
 from compress.data.split import ClassInfo
@@ -29,47 +29,48 @@ _VOWEL_SOUND = re.compile(
 )
 
 
-def prompts_for(classes: Iterable[ClassInfo], templates: Sequence[str]) -> list[list[str]]:
+def prompts_for(classes: Sequence[ClassInfo], templates: Sequence[str]) -> list[list[str]]:
     """The prompts of every class, in the order of the templates and without repetitions.
 
     Raises:
-        ConfigError: no templates, a template without ``{}`` or with an unknown field, or only
-            templates that need a category for a class that has none.
+        ConfigError: as ``check_templates``, or every template needs a category and a class has
+            none.
     """
     check_templates(templates)
-    return [_prompts(entry, templates) for entry in classes]
+    filled = [[fill(template, entry) for template in templates] for entry in classes]
+    prompts = [[text for text in dict.fromkeys(row) if text is not None] for row in filled]
+    for entry, row in zip(classes, prompts, strict=True):
+        if not row:
+            what = f"every prompt template asks for a category, and class {entry.name!r} has none"
+            remedy = "say what kind of thing the classes are, e.g. --set data.category=flower"
+            raise ConfigError(what, got=list(templates), remedy=remedy)
+    return prompts
 
 
 def check_templates(templates: Sequence[str]) -> None:
     """Raises ConfigError for a template that cannot be filled."""
     if not templates:
-        raise ConfigError(
-            "there are no prompt templates", expected="at least one, e.g. 'a photo of a {}.'"
-        )
+        expected = "at least one, e.g. 'a photo of a {}.'"
+        raise ConfigError("there are no prompt templates", expected=expected)
     for template in templates:
         try:
             parts = list(Formatter().parse(template))
         except ValueError as error:
-            raise ConfigError(
-                "a prompt template has a brace too many", got=f"{template!r} ({error})"
-            ) from error
+            got = f"{template!r} ({error})"
+            raise ConfigError("a prompt template has a brace too many", got=got) from error
         got = repr(template)
         unknown = [field for _, field, _, _ in parts if field is not None and field not in FIELDS]
         if unknown:
+            what = f"a prompt template has an unknown field {{{unknown[0]}}}"
             hint = nearest(unknown[0], ["category"])
-            raise ConfigError(
-                f"a prompt template has an unknown field {{{unknown[0]}}}",
-                got=got,
-                remedy=f"the class goes to {{}}, its kind to {{category}}; {hint}",
-            )
+            remedy = f"the class goes to {{}}, its kind to {{category}}; {hint}"
+            raise ConfigError(what, got=got, remedy=remedy)
         if any(spec or conversion for _, _, spec, conversion in parts):
-            raise ConfigError(
-                "a prompt template has a format after a field", got=got, expected="plain {}"
-            )
+            what = "a prompt template has a format after a field"
+            raise ConfigError(what, got=got, expected="plain {}")
         if "" not in [field for _, field, _, _ in Formatter().parse(_OPTIONAL.sub("", template))]:
-            raise ConfigError(
-                "a prompt template has no place for the class", got=got, expected="{} in it"
-            )
+            what = "a prompt template has no place for the class"
+            raise ConfigError(what, got=got, expected="{} in it")
 
 
 def fill(template: str, entry: ClassInfo) -> str | None:
@@ -86,15 +87,3 @@ def fill(template: str, entry: ClassInfo) -> str | None:
         return text.replace("{", "{{").replace("}", "}}")  # a class name may hold braces
 
     return _ARTICLE.sub(with_article, text).format(entry.prompt, category=entry.category)
-
-
-def _prompts(entry: ClassInfo, templates: Sequence[str]) -> list[str]:
-    filled = dict.fromkeys(fill(template, entry) for template in templates)
-    prompts = [prompt for prompt in filled if prompt is not None]
-    if not prompts:
-        raise ConfigError(
-            f"every prompt template asks for a category, and class {entry.name!r} has none",
-            got=list(templates),
-            remedy="say what kind of thing the classes are, e.g. --set data.category=flower",
-        )
-    return prompts

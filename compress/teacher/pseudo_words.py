@@ -21,19 +21,7 @@ if TYPE_CHECKING:
 
 SLOT = "{style}"
 # ordinary words to hold the place; the first that is a single token and not in the prompt is used
-FILLERS = (
-    "photo",
-    "picture",
-    "drawing",
-    "painting",
-    "red",
-    "flower",
-    "night",
-    "fog",
-    "style",
-    "thing",
-    "dog",
-)
+FILLERS = "photo picture drawing painting red flower night fog style thing dog"
 
 
 @dataclass(frozen=True)
@@ -51,28 +39,21 @@ class Slots:
         return Slots(self.tokens[index], self.positions[index])
 
 
-def token_embedding(teacher: Teacher) -> nn.Module:
-    """The module that maps token ids to vectors; its ``weight`` is the table ``(V, d)``.
-
-    Raises:
-        ConfigError: a text tower of an unknown layout.
-    """
+def token_embedding(teacher: Teacher) -> nn.Embedding:
+    """The module that maps token ids to vectors; its ``weight`` is the table ``(V, d)``."""
     text: Any = getattr(teacher.model, "text", teacher.model)
-    module: nn.Module | None = getattr(text, "token_embedding", None)
+    module: nn.Embedding | None = getattr(text, "token_embedding", None)
     if module is None and hasattr(text, "transformer"):
         module = text.transformer.get_input_embeddings()
     if module is None:
-        raise ConfigError(
-            "this teacher's text tower has no token embedding", got=type(text).__name__
-        )
+        what = "this teacher's text tower has no token embedding"
+        raise ConfigError(what, got=type(text).__name__)
     return module
 
 
 def token_table(teacher: Teacher) -> Tensor:
     """The table of token embeddings ``(V, d)``, float32."""
-    table: Any = token_embedding(teacher).weight
-    rows: Tensor = table.detach().float()
-    return rows
+    return token_embedding(teacher).weight.detach().float()
 
 
 def word_vectors(teacher: Teacher, words: Sequence[str]) -> Tensor:
@@ -84,16 +65,12 @@ def word_vectors(teacher: Teacher, words: Sequence[str]) -> Tensor:
     import torch
 
     table = token_table(teacher)
-    (empty,) = _tokenized(teacher, [""])
+    empty, *rows = teacher.tokenize(["", *words]).tolist()
     out = []
-    for word, row in zip(words, _tokenized(teacher, words), strict=True):
+    for word, row in zip(words, rows, strict=True):
         start, count = inserted(row, empty)
         if not count:
-            raise ConfigError(
-                "the teacher does not know this style word",
-                got=repr(word),
-                expected="a word it knows",
-            )
+            raise ConfigError("the teacher does not know this style word", got=repr(word))
         out.append(table[torch.tensor(row[start : start + count], device=table.device)].mean(0))
     return torch.stack(out)
 
@@ -102,16 +79,14 @@ def slots(teacher: Teacher, prompts: Sequence[str]) -> Slots:
     """Tokenizes prompts with one ``{style}`` each.
 
     Raises:
-        ConfigError: a prompt without (or with two) ``{style}``, or one whose place is lost: it is
-            too long, or the tokenizer has none of the ordinary words that could hold it.
+        ConfigError: not one ``{style}``, or its place is lost: the prompt is too long, or the
+            tokenizer has none of the ordinary words that could hold it.
     """
     import torch
 
-    placed = [_place(teacher, prompt) for prompt in prompts]
-    tokens, positions = ([row[part] for row in placed] for part in (0, 1))
-    return Slots(
-        torch.tensor(tokens, device=teacher.device), torch.tensor(positions, device=teacher.device)
-    )
+    tokens, positions = zip(*(_place(teacher, prompt) for prompt in prompts), strict=True)
+    device = teacher.device
+    return Slots(torch.tensor(tokens, device=device), torch.tensor(positions, device=device))
 
 
 def encode(teacher: Teacher, prompts: Slots, vectors: Tensor) -> Tensor:
@@ -148,24 +123,15 @@ def inserted(longer: Sequence[int], shorter: Sequence[int]) -> tuple[int, int]:
 def _place(teacher: Teacher, prompt: str) -> tuple[list[int], int]:
     """The tokens of a prompt and the position of its ``{style}``."""
     if prompt.count(SLOT) != 1:
-        raise ConfigError(
-            "a prompt of a pseudo-word needs its place", got=repr(prompt), expected=f"one {SLOT}"
-        )
-    (without,) = _tokenized(teacher, [" ".join(prompt.replace(SLOT, "").split())])
-    for filler in FILLERS:
-        if filler in prompt.lower():
-            continue
-        (row,) = _tokenized(teacher, [prompt.replace(SLOT, filler)])
-        start, count = inserted(row, without)
-        if count == 1:
-            return row, start
-    raise ConfigError(
-        "no place for a pseudo-word in this prompt",
-        got=repr(prompt),
-        expected="a prompt short enough for the teacher, of words that its tokenizer knows",
-    )
-
-
-def _tokenized(teacher: Teacher, texts: Sequence[str]) -> list[list[int]]:
-    rows: list[list[int]] = teacher.tokenize(list(texts)).tolist()
-    return rows
+        what = "a prompt of a pseudo-word needs its place"
+        raise ConfigError(what, got=repr(prompt), expected=f"one {SLOT}")
+    (without,) = teacher.tokenize([" ".join(prompt.replace(SLOT, "").split())]).tolist()
+    for filler in FILLERS.split():
+        if filler not in prompt.lower():
+            (row,) = teacher.tokenize([prompt.replace(SLOT, filler)]).tolist()
+            start, count = inserted(row, without)
+            if count == 1:
+                return row, start
+    expected = "a prompt short enough for the teacher, of words that its tokenizer knows"
+    what = "no place for a pseudo-word in this prompt"
+    raise ConfigError(what, got=repr(prompt), expected=expected)

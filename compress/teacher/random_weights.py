@@ -29,11 +29,7 @@ def random_teacher(settings: TeacherSettings, seed: int = 0) -> Teacher:
     """The architecture of ``settings.name`` with random weights; downloads nothing.
 
     The name is a model (``ViT-L-14``), a model and tag for its details, or a folder with a config.
-    The same name and seed give the same weights.
-
-    Raises:
-        ConfigError: no such architecture, or a name of weights instead of an architecture.
-        MissingExtraError: open_clip is not installed.
+    The same name and seed give the same weights. Raises as ``load_teacher``.
     """
     require_open_clip()
     from open_clip import create_model, get_tokenizer

@@ -72,16 +72,14 @@ def locate(name: str) -> TeacherSource:
     if path.is_dir():
         return Folder(path)
     if path.is_file():
+        expected = f"MODEL/FILE, e.g. ViT-L-14/{path}"
         raise ConfigError(
-            "a teacher checkpoint needs its architecture",
-            got=name,
-            expected=f"MODEL/FILE, e.g. ViT-L-14/{path}",
+            "a teacher checkpoint needs its architecture", got=name, expected=expected
         )
     model, _, rest = name.partition("/")
     if not model or model in (".", "..", "~"):
-        raise ConfigError(
-            "the teacher's folder does not exist", got=name, expected=f"a folder with {CONFIG_FILE}"
-        )
+        expected = f"a folder with {CONFIG_FILE}"
+        raise ConfigError("the teacher's folder does not exist", got=name, expected=expected)
     if rest and Path(rest).expanduser().is_file():
         return Checkpoint(model, Path(rest).expanduser())
     return Tag(model, rest)
