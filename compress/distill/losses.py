@@ -6,8 +6,6 @@ the same for any K, D or B.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,7 +32,4 @@ def mse_norm_loss(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 #: ``distill.feature_loss`` -> distance of ``(B, D)`` from ``(B, D)``
-FEATURE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cosine": cosine_loss,
-    "mse_norm": mse_norm_loss,
-}
+FEATURE_LOSSES = {"cosine": cosine_loss, "mse_norm": mse_norm_loss}

@@ -90,11 +90,7 @@ def _moved(weights: Weights, gradients: Gradients, alpha: float) -> Weights:
     return {name: value if step is None else value - alpha * step for name, value, step in steps}
 
 
-MODES: dict[str, Callable[[Loss, Loss, Weights, float], tuple[Gradients, float]]] = {
-    "exact": exact,
-    "first_order": first_order,
-    "reptile": reptile,
-}
+MODES = {"exact": exact, "first_order": first_order, "reptile": reptile}
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,32 +23,23 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from compress.distill import terms
 from compress.distill.batches import Batch
 from compress.distill.gendd import ContractionTerm, GenddTerm
 from compress.distill.students import Outputs
-from compress.distill.terms import (
-    ConditionTerm,
-    FeatureTerm,
-    LabelTerm,
-    ObjectiveInputs,
-    PooledTerm,
-    ProbeTerm,
-    Term,
-    TrustedLabelTerm,
-    ZeroShotTerm,
-)
+from compress.distill.terms import ObjectiveInputs, Term
 from compress.engine.config import DistillSettings
 from compress.engine.errors import DataError, lookup
 
 TERMS: dict[str, Callable[[ObjectiveInputs], Term]] = {
-    "labels": LabelTerm,
-    "ce": TrustedLabelTerm,
-    "kl": ProbeTerm,
-    "zero_shot_kl": ZeroShotTerm,
-    "feature": FeatureTerm,
-    "condition": ConditionTerm,
-    "contraction": partial(PooledTerm, inner=ContractionTerm),
-    "gendd": partial(PooledTerm, inner=GenddTerm),
+    "labels": terms.LabelTerm,
+    "ce": terms.TrustedLabelTerm,
+    "kl": terms.ProbeTerm,
+    "zero_shot_kl": terms.ZeroShotTerm,
+    "feature": terms.FeatureTerm,
+    "condition": terms.ConditionTerm,
+    "contraction": partial(terms.PooledTerm, inner=ContractionTerm),
+    "gendd": partial(terms.PooledTerm, inner=GenddTerm),
 }
 
 
@@ -87,9 +78,9 @@ def objective_spec(settings: DistillSettings) -> ObjectiveSpec:
 
 
 class Objective(nn.Module):
-    """A weighted sum of terms: ``(outputs, batch) -> (loss, numbers to log)``.
+    """A weighted sum of terms, ``(outputs, batch) -> (loss, numbers to log)``.
 
-    Raises: DataError: the cached batches lack what a term needs.
+    DataError if the cached batches lack what a term needs.
     """
 
     def __init__(self, inputs: ObjectiveInputs) -> None:

@@ -12,30 +12,6 @@ from compress.papers.cells import MEASURES, domain_names
 from compress.papers.reproduce import Results, TablePlan
 from compress.papers.statistics import claim_line, mean_and_deviation, paired_gain
 
-TEMPLATE = """# {title}
-
-{where}. `{command}`
-
-{made} {world}.
-Top-1 in % {measured_on}, mean ± standard deviation over {seeds} seeds, measured with the exported
-ONNX file in the runtime; the same number of updates in every row.
-{extra}
-
-{tables}
-
-## {order}, checked
-
-{checks}
-
-"holds": the 95 % interval of the paired difference over seeds lies above zero. "not shown": it \
-contains zero. "FAILS": the mean
-difference has the other sign.
-
-{inferred}{printed}
-Made in {minutes:.0f} minutes on {machine}, {stamp}. Work that was already in the work folder was \
-not done again.
-"""
-
 
 def page(plan: TablePlan, results: Results, work: Path, minutes: float) -> str:
     """The page of a finished table."""
@@ -45,25 +21,33 @@ def page(plan: TablePlan, results: Results, work: Path, minutes: float) -> str:
     if paper.measured_on == "domains":
         for dataset in plan.datasets:
             text += f"\n\nBy domain:\n\n{domain_table(plan, results, work, dataset)}"
-    stamps = (f"{k} {v}" for k, v in versions().items() if k in ("torch", "onnxruntime", "python"))
-    return TEMPLATE.format(
-        title=f"System {paper.system}: {paper.title}" if paper.published else paper.title,
-        where=paper.where,
-        command=plan.command,
-        made="A replica with inferred settings, made" if paper.published else "Made",
-        world=_world(plan),
-        measured_on=MEASURES[paper.measured_on].words,
-        seeds=plan.seeds,
-        extra="Rows with * are not in the paper." if paper.extra else "",
-        tables=text,
-        order="The paper's order" if paper.published else "What was expected",
-        checks="\n".join(checks(plan, results)),
-        inferred=_inferred(plan),
-        printed=_printed(plan),
-        minutes=minutes,
-        machine=platform.machine(),
-        stamp=", ".join(stamps),
-    )
+    shown = ("torch", "onnxruntime", "python")
+    stamp = ", ".join(f"{name} {v}" for name, v in versions().items() if name in shown)
+    verdicts = "\n".join(checks(plan, results))
+    return f"""# {f"System {paper.system}: " if paper.published else ""}{paper.title}
+
+{paper.where}. `{plan.command}`
+
+{"A replica with inferred settings, made" if paper.published else "Made"} {_world(plan)}.
+Top-1 in % {MEASURES[paper.measured_on].words}, mean ± standard deviation over {plan.seeds} seeds, \
+measured with the exported
+ONNX file in the runtime; the same number of updates in every row.
+{"Rows with * are not in the paper." if paper.extra else ""}
+
+{text}
+
+## {"The paper's order" if paper.published else "What was expected"}, checked
+
+{verdicts}
+
+"holds": the 95 % interval of the paired difference over seeds lies above zero. "not shown": it \
+contains zero. "FAILS": the mean
+difference has the other sign.
+
+{_inferred(plan)}{_printed(plan)}
+Made in {minutes:.0f} minutes on {platform.machine()}, {stamp}. Work that was already in the work \
+folder was not done again.
+"""
 
 
 def table(plan: TablePlan, results: Results, dataset: str) -> str:

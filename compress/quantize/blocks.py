@@ -62,15 +62,10 @@ def operators_of(graph: GraphModule) -> list[Operator]:
     return operators
 
 
-def covers(entry: str, path: str) -> bool:
-    """Whether module ``entry`` is, or holds, that at ``path``; "trunk" is its own forward only."""
-    name = entry.removeprefix(f"{TRUNK}.")
-    return path == name or path.startswith(f"{name}.")
-
-
 def is_covered(entries: Iterable[str], path: str) -> bool:
-    """Whether one of ``entries`` covers ``path``."""
-    return any(covers(entry, path) for entry in entries)
+    """Whether a module of ``entries`` is, or holds, that at ``path``; "trunk" holds none."""
+    names = (entry.removeprefix(f"{TRUNK}.") for entry in entries)
+    return any(path == name or path.startswith(f"{name}.") for name in names)
 
 
 def check_entries(entries: Sequence[str], paths: Sequence[str]) -> None:
@@ -83,7 +78,7 @@ def check_entries(entries: Sequence[str], paths: Sequence[str]) -> None:
         raise ConfigError(what, got=", ".join(entries), remedy="ship fp32 instead")
     known = {".".join(path.split(".")[:depth]) for path in paths for depth in range(1, 9)}
     for entry in entries:
-        if not any(covers(entry, path) for path in paths):
+        if not any(is_covered([entry], path) for path in paths):
             raise ConfigError(
                 "quantize.float_blocks names nothing that would run in int8",
                 got=repr(entry),
@@ -96,9 +91,7 @@ def blocks_of(operators: Sequence[Operator], limit: int = BLOCKS) -> list[Block]
 
     First by the modules of the first level; then the largest block is cut into its children while
     it holds more than ``MAX_SHARE`` of the operators. Too many children are joined into runs of
-    neighbors. Blocks without weights (pooling) join the next one.
-
-    Raises: ConfigError: a limit below 2.
+    neighbors. Blocks without weights (pooling) join the next one. ConfigError for a limit below 2.
     """
     if limit < 2:
         raise ConfigError("too few blocks", got=limit, expected="at least 2", remedy="--blocks 8")
@@ -172,15 +165,13 @@ def _runs(parent: str, blocks: Sequence[Block], count: int) -> list[Block]:
             runs.append([])
         runs[-1].append(block)
         held += len(block.operators)
-    return [_joined(_span(parent, [block.name for block in run]), run) for run in runs]
+    return [_joined(_span(parent, run[0].name, run[-1].name), run) for run in runs]
 
 
-def _span(parent: str, names: Sequence[str]) -> str:
+def _span(parent: str, first: str, last: str) -> str:
     """``blocks.2``, ``blocks.4`` -> ``blocks.2-4``; without a common parent ``layer1+layer3``."""
-    if len(names) == 1:
-        return names[0]
-    last = names[-1].removeprefix(f"{parent}.")
-    return f"{names[0]}-{last}" if parent else f"{names[0]}+{last}"
+    span = f"{first}-{last.removeprefix(f'{parent}.')}" if parent else f"{first}+{last}"
+    return first if first == last else span
 
 
 def _joined(name: str, blocks: Sequence[Block]) -> Block:

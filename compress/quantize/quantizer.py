@@ -98,11 +98,6 @@ RULES: dict[Any, Rule] = {
 }
 
 
-def kind_of(target: Any) -> str | None:
-    """The kind of an operator that may run in int8: convolution, linear, addition or pool."""
-    return RULES[target].kind if target in RULES else None
-
-
 class EdgeQuantizer(Quantizer):
     """Annotates a captured graph by ``RULES``, except nodes of ``quantize.float_blocks``."""
 

@@ -26,7 +26,7 @@ from torchao.quantization.pt2e import FakeQuantize
 from compress.engine.errors import ExportError
 from compress.quantize.blocks import Operator, is_covered, path_of
 from compress.quantize.graph import PreparedStudent
-from compress.quantize.quantizer import kind_of
+from compress.quantize.quantizer import RULES
 from export.onnx.graph import QUANTIZERS, GraphView, attribute, remove_unused
 
 # ONNX operator -> the kind of a captured one (compress/quantize/quantizer.py)
@@ -152,7 +152,8 @@ def additions_left_float(
     captured = [
         node
         for node in prepared.graph.graph.nodes
-        if kind_of(node.target) == "addition"
+        if node.target in RULES
+        and RULES[node.target].kind == "addition"
         and all(isinstance(side, Node) and side.op != "get_attr" for side in node.args[:2])
     ]
     view = GraphView(model)

@@ -15,7 +15,6 @@ from compress.quantize.blocks import (
     Operator,
     blocks_of,
     check_entries,
-    covers,
     is_covered,
     operators_of,
 )
@@ -101,7 +100,7 @@ def test_a_block_whose_own_forward_adds_is_not_cut() -> None:
     ],
 )
 def test_a_name_covers_a_module_and_what_is_in_it(entry: str, path: str, inside: bool) -> None:
-    assert covers(entry, path) is inside
+    assert is_covered([entry], path) is inside
 
 
 def test_a_name_that_leaves_nothing_in_float_is_refused_with_the_nearest() -> None:
