@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,6 @@ class Job:
 
     Attributes:
         index: its row in the array of images.
-        class_id: its class.
         number: j, counting the images of that class.
         seed: ``derive(run seed, "generate", class_id, j)``; everything random follows from it.
     """
@@ -27,10 +27,10 @@ class Job:
     number: int
     seed: int
 
-    def record(self, method: str, generator_id: str) -> SyntheticRecord:
-        """The record of its image, without what the image is made from."""
+    def record(self, method: str, generator_id: str, **origin: Any) -> SyntheticRecord:
+        """The record of its image; ``origin`` are the fields for what the image is made from."""
         path = f"{IMAGES}#{self.index}"
-        return SyntheticRecord(path, self.class_id, method, self.seed, generator_id)
+        return SyntheticRecord(path, self.class_id, method, self.seed, generator_id, **origin)
 
     @property
     def condition_ref(self) -> str:
@@ -40,16 +40,10 @@ class Job:
 
 @dataclass(frozen=True)
 class GeneratedBatch:
-    """Images of a batch of jobs, in their order.
-
-    Attributes:
-        images: ``(B, S, S, 3)``.
-        conditions: ``(B, E)``; width 0 from strategies that decode no embedding.
-        records: one per image.
-    """
+    """Images ``(B, S, S, 3)`` of a batch of jobs, in their order."""
 
     images: NDArray[np.uint8]
-    conditions: NDArray[np.float32]
+    conditions: NDArray[np.float32]  # (B, E); width 0 from strategies that decode no embedding
     records: list[SyntheticRecord]
 
 

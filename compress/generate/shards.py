@@ -16,8 +16,9 @@ import numpy as np
 from compress.data.geometry import fit_geometry
 from compress.engine.stage import StageContext
 from compress.generate.artifact import Shard, shard_path, write_shard
+from compress.generate.generators.generator import Generator
+from compress.generate.inversion.decoder import Decoder
 from compress.generate.jobs import GeneratedBatch, Job, job_at
-from compress.generate.protocols import Decoder, Generator
 from compress.generate.strategies.strategy import Strategy
 from runtime import Geometry
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.generate.artifact import shot_embeds_files, shot_embeds_path
-from compress.generate.protocols import Generator
+from compress.generate.generators.generator import Generator
 from runtime.files.atomic import atomic
 
 

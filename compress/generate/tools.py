@@ -13,8 +13,9 @@ from compress.engine.stage import StageContext
 from compress.engine.store import write_json
 from compress.generate.artifact import GENERATOR
 from compress.generate.generators import table as generators
+from compress.generate.generators.generator import Generator
 from compress.generate.inversion import decoders
-from compress.generate.protocols import Decoder, Generator
+from compress.generate.inversion.decoder import Decoder
 from compress.generate.strategies.table import strategy_row
 
 

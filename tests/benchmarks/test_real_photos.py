@@ -20,6 +20,7 @@ from compress.distill.objectives import OBJECTIVES
 from compress.engine.config import GenerateSettings, HostSettings, TeacherSettings, merge
 from compress.engine.errors import DataError
 from compress.engine.seeds import numpy_rng
+from compress.generate.generators.generator import Sampling
 from compress.generate.generators.table import load_generator
 from compress.generate.strategies.table import STRATEGIES
 from compress.petals.nets import new_teacher
@@ -87,7 +88,7 @@ def test_the_world_is_a_teacher_and_a_generator_by_its_paths(
         np.abs(teacher.encode_texts(texts) - own).max() < 1e-4
         and np.abs(own[0] - own[1]).max() > 1e-3
     )
-    drawn = generator.draw(texts, [1, 2], 1, 2.0)
+    drawn = generator.draw(texts, [1, 2], Sampling(1, 2.0))
     assert drawn.shape == (2, 32, 32, 3) and generator.license == "unknown"
 
 

@@ -12,8 +12,8 @@ from tiny_sources import Echo, write_data
 from compress.engine.config import DataSettings, GenerateSettings, ImageSettings, Settings
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
-from compress.generate.generators.table import GeneratorKind, GeneratorWeights
-from compress.generate.protocols import IMAGE, TEXT, Input
+from compress.generate.generators.generator import IMAGE, TEXT, GeneratorWeights, Input
+from compress.generate.generators.table import GeneratorKind
 
 
 class Interrupted(Exception):

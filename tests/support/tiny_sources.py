@@ -12,8 +12,8 @@ import torch
 from compress.data.split import ClassInfo
 from compress.engine.seeds import derive
 from compress.engine.store import Artifact
+from compress.generate.generators.generator import Generator, Sampling
 from compress.generate.jobs import Job
-from compress.generate.protocols import draw_embedded
 from compress.generate.sources import Sources
 
 EDGE, CLASSES = 8, 3  # of the data stage: pixels, classes
@@ -100,7 +100,7 @@ def jobs(classes: int = 3, numbers: int = 6, seed: int = 5) -> list[Job]:
     return [Job(i, c, j, derive(seed, "generate", c, j)) for i, (j, c) in enumerate(pairs)]
 
 
-class Echo:
+class Echo(Generator):
     """A generator whose image shows its embedding: cheap, and exact enough to see leaks."""
 
     name, image_size, embed_dim, license = "echo", 4, 6, "none"
@@ -124,21 +124,9 @@ class Echo:
         self.prior_seeds.append(list(seeds))
         return np.stack([np.random.default_rng(seed).random(6, np.float32) for seed in seeds])
 
-    def decode(
-        self,
-        embeds: np.ndarray,
-        seeds: list[int],
-        steps: int,
-        guidance_scale: float,
-        noise_level: int = 0,
-    ) -> np.ndarray:
-        self.noise_levels.append(noise_level)
+    def decode(self, embeds: np.ndarray, seeds: list[int], sampling: Sampling) -> np.ndarray:
+        self.noise_levels.append(sampling.noise_level)
         noise = np.stack([np.random.default_rng(seed).random((4, 4, 3)) for seed in seeds])
         return np.clip(embeds.mean(1)[:, None, None, None] * 0.5 + noise * 100, 0, 255).astype(
             np.uint8
         )
-
-    def draw(
-        self, texts: list[str], seeds: list[int], steps: int, guidance_scale: float
-    ) -> np.ndarray:
-        return draw_embedded(self, texts, seeds, steps, guidance_scale)

@@ -14,9 +14,13 @@ from compress.data.geometry import fit_geometry
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng
-from compress.generate.generators.pipelines import checked_embeds
-from compress.generate.generators.weights import GeneratorWeights
-from compress.generate.protocols import IMAGE, TEXT, draw_embedded
+from compress.generate.generators.generator import (
+    IMAGE,
+    TEXT,
+    Generator,
+    GeneratorWeights,
+    Sampling,
+)
 from compress.petals.generator import PetalsGenerator
 from compress.petals.weights import WEIGHTS
 from runtime import Geometry
@@ -26,7 +30,7 @@ NOISE_STEPS = 1000
 COSINE_OFFSET = 0.008
 
 
-class Petals:
+class Petals(Generator):
     """The embedded generator; it works on unit vectors and normalizes a mix in `decode`."""
 
     takes = TEXT | IMAGE
@@ -73,26 +77,11 @@ class Petals:
         return self.generator.embed_texts(list(texts), seeds).numpy()
 
     def decode(
-        self,
-        embeds: NDArray[np.float32],
-        seeds: Sequence[int],
-        steps: int,
-        guidance_scale: float,
-        noise_level: int = 0,
+        self, embeds: NDArray[np.float32], seeds: Sequence[int], sampling: Sampling
     ) -> NDArray[np.uint8]:
-        """``(N, E)`` -> ``(N, 32, 32, 3)``; ``noise_level`` 0..999 as in `noised`.
-
-        Raises:
-            ConfigError: embeddings of another width.
-        """
-        noisy = noised(checked_embeds(embeds, self.embed_dim, self.name), seeds, noise_level)
-        return self.generator.decode(torch.from_numpy(noisy), seeds, steps, guidance_scale)
-
-    def draw(
-        self, texts: Sequence[str], seeds: Sequence[int], steps: int, guidance_scale: float
-    ) -> NDArray[np.uint8]:
-        """Texts -> ``(N, 32, 32, 3)``, through its prior."""
-        return draw_embedded(self, texts, seeds, steps, guidance_scale)
+        """``(N, E)`` -> ``(N, 32, 32, 3)``, with noise as in `noised`."""
+        noisy = torch.from_numpy(noised(self.checked(embeds), seeds, sampling.noise_level))
+        return self.generator.decode(noisy, seeds, sampling.steps, sampling.guidance_scale)
 
 
 def noised(embeds: NDArray[np.float32], seeds: Sequence[int], level: int) -> NDArray[np.float32]:
@@ -104,19 +93,14 @@ def noised(embeds: NDArray[np.float32], seeds: Sequence[int], level: int) -> NDA
     """
     if not level:
         return embeds
-    kept = _kept_signal(level)
+
+    def signal(time: float) -> float:
+        return math.cos((time + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2) ** 2
+
+    kept = signal((level + 1) / NOISE_STEPS) / signal(0)  # the cumulative product of alphas
     width = embeds.shape[1]
     noise = np.stack(
         [numpy_rng(seed, "noise_level").standard_normal(width, np.float32) for seed in seeds]
     )
     noisy = math.sqrt(kept) * embeds + math.sqrt((1 - kept) / width) * noise
     return noisy.astype(np.float32)
-
-
-def _kept_signal(level: int) -> float:
-    """The cumulative product of alphas after step ``level`` of the cosine schedule, in (0, 1)."""
-
-    def signal(time: float) -> float:
-        return math.cos((time + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2) ** 2
-
-    return signal((level + 1) / NOISE_STEPS) / signal(0)

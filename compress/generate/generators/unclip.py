@@ -23,32 +23,28 @@ from numpy.typing import NDArray
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
-from compress.generate.generators.pipelines import (
-    PipelineGenerator,
-    checked_embeds,
-    encode_images,
-    run_pipeline,
-)
-from compress.generate.protocols import IMAGE
+from compress.generate.generators.generator import IMAGE, Sampling
+from compress.generate.generators.pipelines import PipelineGenerator, encode_images
 
 PROMPT = ""  # the library's default: the embedding alone says what is in the image
 
 
 class UnClip(PipelineGenerator):
-    """A ``StableUnCLIPImg2ImgPipeline``.
+    """A ``StableUnCLIPImg2ImgPipeline``; nothing in it leads from a text to an image embedding.
 
     Raises:
-        ConfigError: a height that its autoencoder cannot make, or parts that do not belong
-            together.
+        ConfigError: a height that its autoencoder cannot make, or parts of different widths.
     """
 
     takes = IMAGE
 
-    def __init__(self, pipeline: Any, settings: GenerateSettings, license: str = "unknown") -> None:
-        super().__init__(pipeline, settings, license)
-        self.embed_dim = int(pipeline.image_encoder.config.projection_dim)
-        label = pipeline.unet.config.projection_class_embeddings_input_dim
-        mean = pipeline.image_normalizer.mean.shape[1]
+    def __init__(
+        self, pipelines: Sequence[Any], settings: GenerateSettings, license: str = "unknown"
+    ) -> None:
+        super().__init__(pipelines, settings, license)
+        self.embed_dim = int(self.pipeline.image_encoder.config.projection_dim)
+        label = self.pipeline.unet.config.projection_class_embeddings_input_dim
+        mean = self.pipeline.image_normalizer.mean.shape[1]
         if label != 2 * self.embed_dim or mean != self.embed_dim:
             raise ConfigError(
                 f"the parts of generator {self.name} do not belong together",
@@ -61,38 +57,13 @@ class UnClip(PipelineGenerator):
         return encode_images(self.pipeline.feature_extractor, self.pipeline.image_encoder, images)
 
     def decode(
-        self,
-        embeds: NDArray[np.float32],
-        seeds: Sequence[int],
-        steps: int,
-        guidance_scale: float,
-        noise_level: int = 0,
+        self, embeds: NDArray[np.float32], seeds: Sequence[int], sampling: Sampling
     ) -> NDArray[np.uint8]:
-        """``(N, E)`` -> ``(N, S, S, 3)`` uint8; ``noise_level`` 0..999 as in the file's head.
-
-        Raises:
-            ConfigError: embeddings of another width.
-        """
-        import torch
-
-        unet = self.pipeline.unet
-        checked = torch.from_numpy(checked_embeds(embeds, self.embed_dim, self.name))
-        return run_pipeline(
-            self.pipeline,
-            self.image_size,
+        """``(N, E)`` -> ``(N, S, S, 3)`` uint8, with noise as in the file's head."""
+        return self.sample(
             seeds,
-            steps,
-            guidance_scale,
-            prompt=[PROMPT] * len(checked),
-            image_embeds=checked.to(unet.device, unet.dtype),
-            noise_level=noise_level,
+            sampling,
+            prompt=[PROMPT] * len(embeds),
+            image_embeds=self.conditions(embeds),
+            noise_level=sampling.noise_level,
         )
-
-    def _refuse(self, *inputs: object, **named: object) -> Any:
-        raise ConfigError(
-            f"generator {self.name} takes image embeddings only",
-            remedy="use strategy img2img, or a generator that takes text: kandinsky-2.2",
-        )
-
-    # Nothing in it leads from a text to an image embedding.
-    embed_texts = draw = _refuse

@@ -18,8 +18,7 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
 from compress.engine.hub import cached, fingerprint_path
 from compress.engine.stage import resolve
-from compress.generate.inversion.decoder_weights import BY_HAND, DecoderWeights
-from compress.generate.protocols import Decoder
+from compress.generate.inversion.decoder import BY_HAND, Decoder, DecoderWeights
 from compress.petals.weights import WEIGHTS
 
 CONFIG_FILE = "config.json"

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from compress.engine.config import GenerateSettings
 from compress.engine.seeds import torch_rng
-from compress.generate.inversion.decoder_weights import DecoderWeights
+from compress.generate.inversion.decoder import DecoderWeights
 
 COARSEST = 4  # pixels
 START = 0.3  # standard deviation of the first logits

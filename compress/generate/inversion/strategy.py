@@ -14,7 +14,6 @@ works entry by entry: but for rounding, no image depends on the size of its batc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -24,11 +23,11 @@ from torch.nn import functional
 from compress.engine.arithmetic import bf16_pays
 from compress.engine.seeds import derive
 from compress.generate.inversion.cutouts import cutouts
+from compress.generate.inversion.decoder import Decoder
 from compress.generate.inversion.image_target import PromptTargets
 from compress.generate.inversion.prompt_targets import load_targets
 from compress.generate.inversion.spherical import spherical
 from compress.generate.jobs import GeneratedBatch, Job
-from compress.generate.protocols import Decoder
 from compress.generate.strategies.strategy import Strategy
 from compress.teacher.clip import Teacher
 
@@ -58,8 +57,9 @@ class Inversion(Strategy):
         images, losses = self.optimize(tool, [job.seed for job in jobs], features, labels)
         pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         records = [
-            replace(
-                job.record("inversion", tool.name),
+            job.record(
+                "inversion",
+                tool.name,
                 prompt=target.prompt,
                 style_id=target.style_id,
                 source_ids=target.source_ids,

@@ -18,7 +18,7 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, MissingExtraError
 from compress.engine.hub import fingerprint_tensors, hub, not_available
 from compress.engine.seeds import torch_rng
-from compress.generate.inversion.decoder_weights import BY_HAND, DecoderWeights
+from compress.generate.inversion.decoder import BY_HAND, DecoderWeights
 
 ROWS = 4096  # latent positions compared with the codebook at once: 268 MB for 16,384 codes
 

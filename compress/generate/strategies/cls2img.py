@@ -6,27 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import derive, numpy_rng
+from compress.generate.generators.generator import Generator
 from compress.generate.jobs import GeneratedBatch, Job
-from compress.generate.protocols import Generator
 from compress.generate.sources import Sources
 from compress.generate.strategies.strategy import Strategy
 from compress.teacher.prompts import prompts_for
 
 
 class ClassToImage(Strategy):
-    """The strategy; the conditions of its images have width 0.
-
-    Raises:
-        ConfigError: a template that cannot be filled, or a noise level, which only image embeddings
-            can have.
-    """
+    """The strategy; refuses a noise level, which only image embeddings can have."""
 
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
         if settings.noise_level:
@@ -47,9 +41,9 @@ class ClassToImage(Strategy):
         """Draws one batch of jobs."""
         prompts = [self.prompt(job) for job in jobs]
         seeds = [derive(job.seed, "draw") for job in jobs]
-        images = tool.draw(prompts, seeds, self.settings.steps, self.settings.guidance_scale)
+        images = tool.draw(prompts, seeds, self.sampling)
         records = [
-            replace(job.record("cls2img", tool.name), prompt=prompt)
+            job.record("cls2img", tool.name, prompt=prompt)
             for job, prompt in zip(jobs, prompts, strict=True)
         ]
         return GeneratedBatch(images, np.empty((len(jobs), 0), np.float32), records)

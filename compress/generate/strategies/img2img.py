@@ -9,23 +9,18 @@ most. The stored condition is the shot's raw embedding before any noise: what co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import derive
+from compress.generate.generators.generator import Generator
 from compress.generate.jobs import GeneratedBatch, Job
-from compress.generate.protocols import Generator
 from compress.generate.sources import Sources
 from compress.generate.strategies.strategy import Strategy
 
 
 class ImageToImage(Strategy):
-    """The strategy.
-
-    Raises:
-        ConfigError: a class without shots.
-    """
+    """The strategy; refuses a class without shots."""
 
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
         super().__init__(settings, sources)
@@ -40,19 +35,17 @@ class ImageToImage(Strategy):
 
     def generate(self, jobs: Sequence[Job], tool: Generator) -> GeneratedBatch:
         """Decodes one batch of jobs."""
-        settings = self.settings
         rows = [self.source_row(job) for job in jobs]
-        conditions = self.sources.shot_embeds.of(tool, settings.batch)[rows]
+        conditions = self.sources.shot_embeds.of(tool, self.settings.batch)[rows]
         seeds = [derive(job.seed, "decode") for job in jobs]
-        images = tool.decode(
-            conditions, seeds, settings.steps, settings.guidance_scale, settings.noise_level
-        )
+        images = tool.decode(conditions, seeds, self.sampling)
         records = [
-            replace(
-                job.record("img2img", tool.name),
+            job.record(
+                "img2img",
+                tool.name,
                 source_ids=(self.sources.keys[row],),
                 weights=(1.0,),
-                noise_level=settings.noise_level,
+                noise_level=self.sampling.noise_level,
                 cond_embedding_ref=job.condition_ref,
             )
             for job, row in zip(jobs, rows, strict=True)

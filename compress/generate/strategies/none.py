@@ -10,12 +10,11 @@ from compress.generate.strategies.strategy import Strategy
 
 
 class NoSynthesis(Strategy):
-    """The strategy."""
+    """The strategy; it has no tool, so `generate` is never called."""
 
     def per_class(self) -> int:
         """Zero."""
         return 0
 
     def generate(self, jobs: Sequence[Job], tool: Any) -> GeneratedBatch:
-        """Never called: it has no tool."""
         raise NotImplementedError

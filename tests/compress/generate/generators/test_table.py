@@ -10,19 +10,13 @@ from tiny_sources import write_index
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.stage import resolve
-from compress.generate.generators.table import (
-    GENERATORS,
-    KINDS,
-    GeneratorWeights,
-    check_fits,
-    locate,
-)
-from compress.generate.protocols import IMAGE
+from compress.generate.generators.generator import IMAGE, GeneratorWeights
+from compress.generate.generators.table import GENERATORS, KINDS, check_fits, locate
 
 
 def test_every_name_leads_to_a_kind_and_every_kind_is_reached() -> None:
     assert {weights.kind for weights in GENERATORS.values()} == set(KINDS)
-    pipelines = {kind.pipeline for kind in KINDS.values()}
+    pipelines = {kind.pipelines for kind in KINDS.values()}
     assert len(pipelines) == len(KINDS), "model_index.json tells every kind from the others"
 
 

@@ -15,6 +15,7 @@ from tiny_pipelines import WIDTH, save_unclip
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
+from compress.generate.generators.generator import Sampling
 from compress.generate.generators.table import load_generator
 from compress.generate.generators.unclip import UnClip
 
@@ -50,7 +51,7 @@ def labels_seen(
         seen.append(kwargs["class_labels"].clone())
 
     hook = made.pipeline.unet.register_forward_pre_hook(look, with_kwargs=True)
-    made.decode(embeds, seeds, 1, scale, noise_level)
+    made.decode(embeds, seeds, Sampling(1, scale, noise_level))
     hook.remove()
     return seen[0]
 
@@ -91,15 +92,17 @@ def test_noise_is_that_of_the_library_and_grows_with_its_level(folder: Path) -> 
 def test_each_image_follows_its_seed_and_its_embedding(folder: Path) -> None:
     made = loaded(folder)
     embeds = made.embed_images(pictures(2))
-    first = made.decode(embeds, [1, 2], 2, 10.0, 50)
+    first = made.decode(embeds, [1, 2], Sampling(2, 10.0, 50))
     assert first.shape == (2, 16, 16, 3)
-    alone = made.decode(embeds[1:], [2], 2, 10.0, 50)
+    alone = made.decode(embeds[1:], [2], Sampling(2, 10.0, 50))
     assert np.abs(alone[0].astype(int) - first[1]).max() <= 1, (
         "not of its batch (to one rounding step)"
     )
-    assert not np.array_equal(made.decode(embeds[::-1].copy(), [1, 2], 2, 10.0, 50), first)
-    assert not np.array_equal(made.decode(embeds, [1, 3], 2, 10.0, 50)[1], first[1])
-    assert not np.array_equal(made.decode(embeds, [1, 2], 2, 10.0, 900), first)
+    assert not np.array_equal(
+        made.decode(embeds[::-1].copy(), [1, 2], Sampling(2, 10.0, 50)), first
+    )
+    assert not np.array_equal(made.decode(embeds, [1, 3], Sampling(2, 10.0, 50))[1], first[1])
+    assert not np.array_equal(made.decode(embeds, [1, 2], Sampling(2, 10.0, 900)), first)
 
 
 def test_images_are_those_of_the_pipeline_given_the_image_itself(folder: Path) -> None:
@@ -108,7 +111,7 @@ def test_images_are_those_of_the_pipeline_given_the_image_itself(folder: Path) -
 
     made = loaded(folder)
     shots = pictures(1)
-    ours = made.decode(made.embed_images(shots), [5], 2, 10.0)
+    ours = made.decode(made.embed_images(shots), [5], Sampling(2, 10.0))
     theirs = made.pipeline(
         Image.fromarray(shots[0]),
         generator=torch.Generator().manual_seed(5),
@@ -122,7 +125,7 @@ def test_images_are_those_of_the_pipeline_given_the_image_itself(folder: Path) -
 @pytest.mark.parametrize("width", [1, WIDTH // 2, 2 * WIDTH])
 def test_an_embedding_of_another_encoder_raises(folder: Path, width: int) -> None:
     with pytest.raises(ConfigError, match=rf"got shape \(1, {width}\) · expected \(N, {WIDTH}\)"):
-        loaded(folder).decode(np.ones((1, width), np.float32), [1], 1, 10.0)
+        loaded(folder).decode(np.ones((1, width), np.float32), [1], Sampling(1, 10.0))
 
 
 def test_parts_of_different_widths_are_refused(tmp_path: Path) -> None:
@@ -133,7 +136,10 @@ def test_parts_of_different_widths_are_refused(tmp_path: Path) -> None:
 
 def test_a_text_alone_is_refused(folder: Path) -> None:
     made = loaded(folder)
-    for call in (lambda: made.embed_texts(["rose"], [1]), lambda: made.draw(["rose"], [1], 1, 1.0)):
+    for call in (
+        lambda: made.embed_texts(["rose"], [1]),
+        lambda: made.draw(["rose"], [1], Sampling(1, 1.0)),
+    ):
         with pytest.raises(ConfigError, match="takes image embeddings only"):
             call()
 
@@ -146,13 +152,14 @@ def test_the_scheduler_can_be_replaced(folder: Path) -> None:
     )
     embeds = made.embed_images(pictures(1))
     assert not np.array_equal(
-        made.decode(embeds, [1], 2, 10.0), loaded(folder).decode(embeds, [1], 2, 10.0)
+        made.decode(embeds, [1], Sampling(2, 10.0)),
+        loaded(folder).decode(embeds, [1], Sampling(2, 10.0)),
     )
 
 
 def test_half_precision_gives_nearly_the_same_images(folder: Path) -> None:
     made, exact = loaded(folder, dtype="bf16"), loaded(folder)
     embeds = made.embed_images(pictures(2))
-    images = made.decode(embeds, [1, 2], 2, 10.0, 50)
-    difference = np.abs(images.astype(int) - exact.decode(embeds, [1, 2], 2, 10.0, 50))
+    images = made.decode(embeds, [1, 2], Sampling(2, 10.0, 50))
+    difference = np.abs(images.astype(int) - exact.decode(embeds, [1, 2], Sampling(2, 10.0, 50)))
     assert 0 < difference.mean() < 12

@@ -13,9 +13,9 @@ import torch
 from compress.engine.config import GenerateSettings, InversionSettings
 from compress.engine.errors import ConfigError, DownloadError
 from compress.generate.inversion import decoders
+from compress.generate.inversion.decoder import Decoder, DecoderWeights
 from compress.generate.inversion.decoders import (
     DECODERS,
-    DecoderWeights,
     fingerprint,
     load_decoder,
     locate,
@@ -23,7 +23,6 @@ from compress.generate.inversion.decoders import (
 )
 from compress.generate.inversion.pixel_decoder import BOUND
 from compress.generate.inversion.vq_decoder import ClampWithGradient, VqDecoder
-from compress.generate.protocols import Decoder
 
 
 def settings(decoder: str | Path, size: int = 16) -> GenerateSettings:

@@ -17,10 +17,10 @@ from compress.engine.config import (
     TeacherSettings,
 )
 from compress.engine.seeds import derive
+from compress.generate.inversion.decoder import Decoder
 from compress.generate.inversion.decoders import load_decoder
 from compress.generate.inversion.strategy import Inversion
 from compress.generate.jobs import Job
-from compress.generate.protocols import Decoder
 from compress.generate.sources import Sources
 from compress.petals.world import SPECIES
 from compress.teacher.clip import Teacher
