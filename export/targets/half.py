@@ -12,7 +12,7 @@ half precision would break it:
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,20 +44,13 @@ KINDS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 
 @dataclass(frozen=True)
 class HalfReport:
-    """Which nodes compute in half precision, as in the manifest.
-
-    Attributes:
-        nodes_half, nodes_float32: how many nodes that compute on floats are of which type.
-        float32_because: node name -> why it stays in float32.
-        near_overflow: tensor -> its magnitude, largest first.
-        subnormal_share: tensor -> its share of subnormal values, largest first.
-    """
+    """Which nodes that compute on floats do so in half precision, as in the manifest."""
 
     nodes_half: int
     nodes_float32: int
-    float32_because: dict[str, str]
-    near_overflow: dict[str, float]
-    subnormal_share: dict[str, float]
+    float32_because: dict[str, str]  # node name -> why it stays in float32
+    near_overflow: dict[str, float]  # tensor -> its magnitude, largest first
+    subnormal_share: dict[str, float]  # tensor -> its share of subnormal values, largest first
 
 
 def in_half(
@@ -65,14 +58,14 @@ def in_half(
 ) -> tuple[ModelProto, HalfReport]:
     """A copy of a float32 model that computes in half precision between float32 in- and outputs.
 
+    Its quantizers do not change.
+
     Args:
-        model: float32; its quantizers do not change.
         ranges: the scan of ``model``.
         kind: "fp16" or "bf16"; bfloat16 has float32's range, so only an operator keeps its nodes in
             float32.
 
-    Raises:
-        ExportError: no node can be computed in half precision.
+    Raises: ExportError: no node can be computed in half precision.
     """
     twin = copy.deepcopy(model)
     _constants_to_initializers(twin)
@@ -84,11 +77,8 @@ def in_half(
         for node in twin.graph.node
         if node.op_type not in SHAPE_ONLY and floats.intersection((*node.input, *node.output))
     ]
-    reasons: dict[str, str] = {}
-    for node in computing:
-        why = _obstacle(node, view, ranges, types, floats, kind)
-        if why is not None:
-            reasons[label(node)] = why
+    obstacles = {label(node): _obstacle(node, view, ranges, types, kind) for node in computing}
+    reasons = {name: why for name, why in obstacles.items() if why is not None}
     # In topological order: a division by what a small constant guards stays in float32 too.
     for node in computing:
         makers = (view.producer[name] for name in node.input if name in view.producer)
@@ -97,43 +87,29 @@ def in_half(
             reasons.setdefault(label(node), GUARDED)
     halves = {id(node) for node in computing if label(node) not in reasons}
     if not halves:
-        raise ExportError(
-            f"no node can be computed in {kind}",
-            got="; ".join(f"{name}: {why}" for name, why in list(reasons.items())[:3]),
-            expected="activations within float16's range",
-            remedy="ship fp32 or bf16",
-        )
+        got = "; ".join(f"{name}: {why}" for name, why in list(reasons.items())[:3])
+        raise ExportError(f"no node can be computed in {kind}", got=got, remedy="ship fp32 or bf16")
     _insert_casts(twin, halves, floats, KINDS[kind])
     scanned = ranges.values() if kind == "fp16" else ()
-    near = sorted((r for r in scanned if r.near_overflow), key=lambda r: -r.max_abs)
-    subnormal = sorted(
-        (r for r in scanned if r.subnormal_share > 0), key=lambda r: -r.subnormal_share
-    )
-    report = HalfReport(
-        len(halves),
-        len(reasons),
-        dict(sorted(reasons.items())),
-        {r.name: r.max_abs for r in near},
-        {r.name: round(r.subnormal_share, 6) for r in subnormal[:SHOWN]},
-    )
-    return twin, report
+    by_size = sorted((r for r in scanned if r.near_overflow), key=lambda r: -r.max_abs)
+    by_share = sorted((r for r in scanned if r.subnormal_share), key=lambda r: -r.subnormal_share)
+    near = {r.name: r.max_abs for r in by_size}
+    subnormal = {r.name: round(r.subnormal_share, 6) for r in by_share[:SHOWN]}
+    because = dict(sorted(reasons.items()))
+    return twin, HalfReport(len(halves), len(reasons), because, near, subnormal)
 
 
 def _obstacle(
-    node: NodeProto,
-    view: GraphView,
-    ranges: Mapping[str, TensorRange],
-    types: Types,
-    floats: Collection[str],
-    kind: str,
+    node: NodeProto, view: GraphView, ranges: Mapping[str, TensorRange], types: Types, kind: str
 ) -> str | None:
     """Why ``node`` must stay in float32, or None."""
     if node.op_type in FLOAT32_OPS or node.domain not in STANDARD:
         return f"{node.op_type} needs float32"
     if kind != "fp16":
         return None
-    constants = (name for name in node.input if name in floats and name in view.initializers)
-    if any(_loses_meaning(view.constant(name)) for name in constants):
+    constants = [name for name in node.input if name in view.initializers]
+    floats = [name for name in constants if types[name].elem_type == TensorProto.FLOAT]
+    if any(_loses_meaning(view.constant(name)) for name in floats):
         return TINY
     for name in (*node.input, *node.output):
         if name in ranges and ranges[name].near_overflow:
@@ -156,9 +132,8 @@ def _loses_meaning(values: NDArray[np.generic] | None) -> bool:
     """
     exact = np.asarray(values, np.float64)
     size = np.abs(exact[exact != 0])
-    if not size.size:
-        return False
-    return bool(size.max() > MAX_HALF or (exact.size == 1 and size.min() < 2.0**-14))
+    is_tiny = exact.size == 1 and size.min(initial=1) < 2.0**-14
+    return bool(size.max(initial=0) > MAX_HALF or is_tiny)
 
 
 def _constants_to_initializers(model: ModelProto) -> None:
@@ -172,15 +147,10 @@ def _constants_to_initializers(model: ModelProto) -> None:
 
 
 def _insert_casts(model: ModelProto, halves: set[int], floats: set[str], half: int) -> None:
-    """Gives nodes half inputs and outputs, with a Cast wherever the two types meet, in place.
+    """Gives nodes (``halves``: their ``id``) half inputs and outputs, and casts where types meet.
 
     A tensor keeps its name in the type in which it is computed; its cast twin is ``name_half`` or
     ``name_float``.
-
-    Args:
-        halves: ``id`` of the nodes.
-        floats: names of the float32 tensors.
-        half: the data type.
     """
     graph = model.graph
     in_half = {
@@ -190,6 +160,7 @@ def _insert_casts(model: ModelProto, halves: set[int], floats: set[str], half: i
     renamed = {value.name: f"{value.name}_half" for value in graph.output if value.name in in_half}
     weights = {tensor.name: tensor for tensor in graph.initializer if tensor.name in floats}
     twins: set[str] = set()  # cast twins that exist
+    half_type = helper.tensor_dtype_to_np_dtype(half)
     half_weights: dict[str, TensorProto] = {}
     kept_weights: set[str] = set()
     nodes: list[NodeProto] = []
@@ -209,7 +180,9 @@ def _insert_casts(model: ModelProto, halves: set[int], floats: set[str], half: i
         for place, name in enumerate(node.input):
             if name in weights and is_half:
                 twin = f"{name}_half"
-                half_weights.setdefault(twin, _half_tensor(weights[name], twin, half))
+                if twin not in half_weights:
+                    values = numpy_helper.to_array(weights[name]).astype(half_type)
+                    half_weights[twin] = numpy_helper.from_array(values, twin)
                 node.input[place] = twin
             elif name in weights:
                 kept_weights.add(name)
@@ -224,9 +197,9 @@ def _insert_casts(model: ModelProto, halves: set[int], floats: set[str], half: i
             if is_half and name in renamed:
                 node.output[place] = renamed[name]
                 cast(renamed[name], name, TensorProto.FLOAT)
-    rest = [t for t in graph.initializer if t.name not in weights or t.name in kept_weights]
     _replace_nodes(model, nodes)
-    kept = copy.deepcopy(rest)
+    gone = weights.keys() - kept_weights
+    kept = copy.deepcopy([tensor for tensor in graph.initializer if tensor.name not in gone])
     del graph.initializer[:]
     graph.initializer.extend([*kept, *half_weights.values()])
 
@@ -238,11 +211,6 @@ def _replace_nodes(model: ModelProto, nodes: list[NodeProto]) -> None:
     model.graph.node.extend(copies)
 
 
-def _half_tensor(tensor: TensorProto, name: str, half: int) -> TensorProto:
-    values: NDArray[np.float32] = numpy_helper.to_array(tensor)
-    return numpy_helper.from_array(values.astype(helper.tensor_dtype_to_np_dtype(half)), name)
-
-
 def emulated(model: ModelProto) -> ModelProto:
     """A float32 twin of a half precision model: rounds every half tensor, sums in float32.
 
@@ -251,21 +219,16 @@ def emulated(model: ModelProto) -> ModelProto:
     overflows there.
     """
     twin = copy.deepcopy(model)
-    halves = {
-        name: type_.elem_type
-        for name, type_ in infer(twin).items()
-        if type_.elem_type in KINDS.values()
-    }
+    kinds = {name: type_.elem_type for name, type_ in infer(twin).items()}
+    halves = {name: kind for name, kind in kinds.items() if kind in KINDS.values()}
     nodes: list[NodeProto] = []
     for node in twin.graph.node:
         rounded = [name for name in node.output if name in halves]
-        casts = node.op_type == "Cast" and bool(rounded)
-        for place, name in enumerate(node.output):
-            if name in rounded:
-                node.output[place] = f"{name}_rounded" if casts else f"{name}_exact"
+        suffix = "rounded" if node.op_type == "Cast" else "exact"
+        node.output[:] = [f"{name}_{suffix}" if name in halves else name for name in node.output]
         nodes.append(node)
         for name in rounded:
-            if not casts:
+            if suffix == "exact":
                 nodes.append(_cast(f"{name}_exact", f"{name}_rounded", halves[name]))
             nodes.append(_cast(f"{name}_rounded", name, TensorProto.FLOAT, "float"))
     _replace_nodes(twin, nodes)

@@ -37,33 +37,19 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TargetParity:
-    """A target against the model it comes from; differences are in units of logits.
+    """A target against the model it comes from; differences are in units of logits."""
 
-    Attributes:
-        against: key of the source model.
-        engine: what ran the target.
-        images, images_from: how many, and where they come from.
-        max_abs_diff, mean_abs_diff: over all images and classes.
-        logit_range: largest minus smallest logit of the source.
-        noise_floor: largest change of the source's logits when every input moves by 1e-6.
-        tolerance: limit of ``max_abs_diff``; None where preprocessing differs, and agreement
-            decides.
-        agreement: share of images with the same first class.
-        pixel_max, pixel_mean: difference of the preprocessed pixels, in 1/255; None where
-            preprocessing is the reference.
-    """
-
-    against: str
-    engine: str
+    against: str  # key of the source model
+    engine: str  # what ran the target
     images: int
     images_from: str
-    max_abs_diff: float
+    max_abs_diff: float  # over all images and classes
     mean_abs_diff: float
-    logit_range: float
-    noise_floor: float
-    tolerance: float | None
-    agreement: float
-    pixel_max: float | None = None
+    logit_range: float  # largest minus smallest logit of the source
+    noise_floor: float  # largest change of the source's logits when every input moves by 1e-6
+    tolerance: float | None  # of max_abs_diff; None: preprocessing differs, agreement decides
+    agreement: float  # share of images with the same first class
+    pixel_max: float | None = None  # in 1/255; None: preprocessing is the reference
     pixel_mean: float | None = None
 
 
@@ -94,8 +80,7 @@ def against_source(
 ) -> TargetParity:
     """Compares a target that takes cropped pixels or tensors with its source, on every picture.
 
-    Raises:
-        ParityError: it computes something else.
+    Raises: ParityError: it computes something else.
     """
     tensor = source.pictures.normalized(source.spec)
     expected, floor = source.logits_and_floor(tensor)
@@ -140,7 +125,10 @@ def whole_images(
     images = source.pictures.many_sizes(source.spec)
     arrays = [np.asarray(image)[None] for image in images]
     logits = np.concatenate([runner.run(array) for array in arrays])
-    cropped = _crops_of(model, arrays)
+    front = cpu_session(cropped_pixels(model).SerializeToString())
+    # uint8 (n, S, S, 3): whole numbers in 0..255 already
+    parts = [front.run(None, {IMAGE: array})[0].transpose(0, 2, 3, 1) for array in arrays]
+    cropped = np.concatenate(parts).astype(np.uint8)
     reference = crops(images, source.spec)
     inside, floor = source.logits_and_floor(runtime.normalize(cropped, source.spec))
     where = f"of other sizes than the model's, from {source.pictures.source}"
@@ -150,20 +138,13 @@ def whole_images(
     expected, floor = source.logits_and_floor(runtime.normalize(reference, source.spec))
     parity = _judged(key, source.key, engine, where, logits, expected, floor, None, *pixels)
     if difference.mean() > MAX_MEAN_PIXEL:
+        got = f"pixels {difference.mean():.2f} of 255 off on average"
         raise ParityError(
             f"{key} does not preprocess as the reference does",
-            got=f"pixels {difference.mean():.2f} of 255 off on average",
-            expected=f"at most {MAX_MEAN_PIXEL:g}",
+            got=f"{got}, at most {MAX_MEAN_PIXEL:g} allowed",
             remedy="ship the u8in target, which takes cropped pixels",
         )
     return parity
-
-
-def _crops_of(model: ModelProto, arrays: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """The crops of whole images by the preprocessing in the graph, uint8 (n, S, S, 3)."""
-    front = cpu_session(cropped_pixels(model).SerializeToString())
-    parts = [front.run(None, {IMAGE: array})[0].transpose(0, 2, 3, 1) for array in arrays]
-    return np.concatenate(parts).astype(np.uint8)  # whole numbers in 0..255 already
 
 
 def _judged(
@@ -175,51 +156,32 @@ def _judged(
     expected: Logits,
     floor: float,
     share: float | None,
-    pixel_max: float | None = None,
-    pixel_mean: float | None = None,
+    *pixel_difference: float,
 ) -> TargetParity:
     difference = np.abs(logits - expected)
     spread = float(np.ptp(expected))
+    largest = float(difference.max())
     tolerance = None if share is None else share * spread + FLOORS * floor
     same = logits.argmax(1) == expected.argmax(1)
-    parity = TargetParity(
-        against,
-        engine,
-        images=len(logits),
-        images_from=where,
-        max_abs_diff=float(difference.max()),
-        mean_abs_diff=float(difference.mean()),
-        logit_range=spread,
-        noise_floor=floor,
-        tolerance=tolerance,
-        agreement=float(same.mean()),
-        pixel_max=pixel_max,
-        pixel_mean=pixel_mean,
-    )
-    finite = bool(np.isfinite(logits).all())
+    agreement = float(same.mean())
+    is_finite = bool(np.isfinite(logits).all())
     allowed = allowed_disagreements(len(same))
-    close = tolerance is None or parity.max_abs_diff <= tolerance
-    if not finite or not close or int((~same).sum()) > allowed:
-        seen = (
-            f"a logit difference of {parity.max_abs_diff:.4g}, the same class on "
-            f"{parity.agreement:.1%} of {parity.images} images"
-        )
+    is_close = tolerance is None or largest <= tolerance
+    if not is_finite or not is_close or int((~same).sum()) > allowed:
+        seen = f"a logit difference of {largest:.4g}, the same class on {agreement:.1%} of "
         limit = f"the same class on all but {allowed}"
         if tolerance is not None:
             limit = f"at most {tolerance:.4g} (noise floor {floor:.4g}), and {limit}"
         raise ParityError(
-            f"{key} disagrees with {against}",
-            got=seen if finite else "logits that are not finite",
+            f"{key} disagrees with {against}; nothing was written",
+            got=f"{seen}{len(same)} images" if is_finite else "logits that are not finite",
             expected=limit,
-            remedy="do not ship this target; nothing was written",
         )
-    return parity
+    mean = float(difference.mean())
+    measured = (len(logits), where, largest, mean, spread, floor, tolerance, agreement)
+    return TargetParity(against, engine, *measured, *pixel_difference)
 
 
 def load(file: Path) -> Runner:
-    """The file in onnxruntime, one thread.
-
-    Raises:
-        BackendError: onnxruntime cannot run it.
-    """
+    """The file in onnxruntime, one thread; raises BackendError if that cannot run it."""
     return load_model("onnxruntime", file, threads=1)

@@ -29,19 +29,12 @@ RESIZED = 36  # images that copies of other sizes are made of
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images for parity.
+    """Images for parity."""
 
-    Attributes:
-        whole: upright RGB images of any size.
-        pixels: the same in the bundle's geometry, uint8 (n, S, S, 3).
-        source: where they come from, in words.
-        skipped: unreadable files.
-    """
-
-    whole: list[Image.Image]
-    pixels: NDArray[np.uint8]
-    source: str
-    skipped: tuple[str, ...] = ()
+    whole: list[Image.Image]  # upright RGB, of any size
+    pixels: NDArray[np.uint8]  # the same in the bundle's geometry, (n, S, S, 3)
+    source: str  # where they come from, in words
+    skipped: tuple[str, ...] = ()  # unreadable files
 
     def normalized(self, spec: PreprocessSpec) -> NDArray[np.float32]:
         """float32 (n, 3, S, S)."""
@@ -66,8 +59,7 @@ def crops(images: Iterable[ImageLike], spec: Geometry) -> NDArray[np.uint8]:
 def gather(bundle: Bundle, folder: Path | None = None) -> Pictures:
     """Golden images, up to 64 test images where the bundle lies in a run, and those in ``folder``.
 
-    Raises:
-        ExportError: no image at all, or a folder without readable images.
+    Raises: ExportError: no image at all, or a folder without readable images.
     """
     whole: list[Image.Image] = []
     sources: list[str] = []
@@ -86,11 +78,8 @@ def gather(bundle: Bundle, folder: Path | None = None) -> Pictures:
         whole += readable
         sources.append(f"{len(readable)} of --images")
     if not whole:
-        raise ExportError(
-            "there is no image to verify a target on",
-            got=f"no {GOLDEN} in {bundle.path}",
-            remedy="say --images DIR",
-        )
+        what = f"there is no image to verify a target on, and no {GOLDEN} in {bundle.path}"
+        raise ExportError(what, remedy="say --images DIR")
     pixels = crops(whole, bundle.preprocess)
     return Pictures(whole, pixels, " + ".join(sources), tuple(skipped))
 
@@ -102,32 +91,31 @@ def _test_images(bundle: Bundle) -> list[Image.Image]:
         images = data.images(TEST).pixels
     except (OSError, ValueError):  # the bundle lies in no run
         return []
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
         return []
-    chosen = np.linspace(0, len(images) - 1, min(MAX_IMAGES, len(images))).astype(int)
-    return [Image.fromarray(np.asarray(images[index])) for index in chosen]
+    return [Image.fromarray(np.asarray(images[index])) for index in _spread(len(images))]
+
+
+def _spread(count: int) -> NDArray[np.int64]:
+    """Up to ``MAX_IMAGES`` of ``count`` indices, spread evenly."""
+    return np.linspace(0, count - 1, min(MAX_IMAGES, count)).astype(np.int64)
 
 
 def from_folder(folder: Path) -> tuple[list[Image.Image], list[str]]:
     """Up to 64 images spread over a folder and those below it, and the names of unreadable files.
 
-    Raises:
-        ExportError: no readable image.
+    Raises: ExportError: no readable image.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if len(files) > MAX_IMAGES:
-        files = [files[index] for index in np.linspace(0, len(files) - 1, MAX_IMAGES).astype(int)]
     readable = []
     skipped = []
-    for file in files:
+    for file in (files[index] for index in _spread(len(files))):
         try:
             readable.append(decode(file))
         except ImageError:
             skipped.append(file.name)
     if not readable:
-        raise ExportError(
-            "--images holds no readable image",
-            got=f"{folder} with {len(skipped)} unreadable files",
-            expected=f"a folder of {', '.join(sorted(SUFFIXES))}",
-        )
+        got = f"{folder} with {len(skipped)} unreadable files"
+        expected = f"a folder of {', '.join(sorted(SUFFIXES))}"
+        raise ExportError("--images holds no readable image", got=got, expected=expected)
     return readable, skipped

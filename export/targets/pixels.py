@@ -11,13 +11,11 @@ to one in ten), which is measured (export/targets/parity.py).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from compress.engine.errors import ExportError
 from export.onnx.graph import remove_unused
@@ -26,7 +24,11 @@ from runtime.preprocess import PreprocessSpec
 # input names, by which the runtime knows what a model takes
 PIXELS = "pixels"
 IMAGE = "image"
-MODES = {"bicubic": "cubic", "bilinear": "linear"}
+# attributes of Resize; Pillow's bicubic: a = -0.5, weights of pixels outside the image are left out
+MODES: dict[str, dict[str, Any]] = {
+    "bicubic": {"mode": "cubic", "cubic_coeff_a": -0.5, "exclude_outside": 1},
+    "bilinear": {"mode": "linear"},
+}
 PREFIX = "preprocess"
 CROPPED = f"{PREFIX}/cropped"
 
@@ -35,42 +37,29 @@ def takes_pixels(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
     """A copy with input ``pixels`` uint8 (B, S, S, 3): cropped images, normalized in the graph."""
     dim = model.graph.input[0].type.tensor_type.shape.dim[0]
     batch = int(dim.dim_value) if dim.HasField("dim_value") else str(dim.dim_param)
-    channels_first = f"{PREFIX}/nchw"
+    transposed = f"{PREFIX}/nchw"
     pixels = f"{PREFIX}/float"
+    make = helper.make_node
     nodes = [
-        helper.make_node(
-            "Transpose", [PIXELS], [channels_first], f"{PREFIX}/transpose", perm=[0, 3, 1, 2]
-        ),
-        helper.make_node(
-            "Cast", [channels_first], [pixels], f"{PREFIX}/cast", to=TensorProto.FLOAT
-        ),
+        make("Transpose", [PIXELS], [transposed], f"{PREFIX}/transpose", perm=[0, 3, 1, 2]),
+        make("Cast", [transposed], [pixels], f"{PREFIX}/cast", to=TensorProto.FLOAT),
         *_normalize(pixels, _float_input(model)),
     ]
-    entry = helper.make_tensor_value_info(
-        PIXELS, TensorProto.UINT8, [batch, spec.size, spec.size, 3]
-    )
+    shape = [batch, spec.size, spec.size, 3]
+    entry = helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, shape)
     return _in_front(model, nodes, _constants(spec), entry)
 
 
 def takes_image(model: ModelProto, spec: PreprocessSpec) -> ModelProto:
-    """A copy with input ``image`` uint8 (1, H, W, 3): one upright RGB image of any size; its batch
-    is 1.
+    """A copy with input ``image`` uint8 (1, H, W, 3): one upright RGB image of any size.
 
-    Raises:
-        ExportError: an interpolation that ONNX's Resize does not have.
+    Raises: ExportError: an interpolation that ONNX's Resize does not have.
     """
     if spec.interpolation not in MODES:
         expected = " or ".join(MODES)
         raise ExportError("interpolation in the graph", got=spec.interpolation, expected=expected)
-    mode = MODES[spec.interpolation]
-    # Pillow's bicubic: a = -0.5, and weights of pixels outside the image are left out
-    cubic = {"cubic_coeff_a": -0.5, "exclude_outside": 1} if mode == "cubic" else {}
-    how: dict[str, Any] = {
-        "mode": mode,
-        "antialias": 1,
-        "coordinate_transformation_mode": "half_pixel",
-        **cubic,
-    }
+    how: dict[str, Any] = {"antialias": 1, "coordinate_transformation_mode": "half_pixel"}
+    how |= MODES[spec.interpolation]
 
     def node(op: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
         names = [f"{PREFIX}/{name}" if name and name != IMAGE else name for name in inputs]
@@ -133,46 +122,38 @@ def cropped_pixels(model: ModelProto) -> ModelProto:
     """The geometry of a ``takes_image`` model: ``image`` -> ``CROPPED`` float32 (1, 3, S, S)."""
     twin = copy.deepcopy(model)
     del twin.graph.output[:]
-    twin.graph.output.append(
-        helper.make_tensor_value_info(CROPPED, TensorProto.FLOAT, [1, 3, None, None])
-    )
+    shape = [1, 3, None, None]
+    twin.graph.output.append(helper.make_tensor_value_info(CROPPED, TensorProto.FLOAT, shape))
     remove_unused(twin)
     return twin
 
 
 def _normalize(source: str, target: str) -> list[NodeProto]:
     centered = f"{PREFIX}/centred"
-    mean = f"{PREFIX}/mean"
-    std = f"{PREFIX}/std"
     return [
-        helper.make_node("Sub", [source, mean], [centered], centered),
-        helper.make_node("Div", [centered, std], [target], f"{PREFIX}/normalised"),
+        helper.make_node("Sub", [source, f"{PREFIX}/mean"], [centered], centered),
+        helper.make_node("Div", [centered, f"{PREFIX}/std"], [target], f"{PREFIX}/normalised"),
     ]
 
 
 def _constants(spec: PreprocessSpec) -> list[TensorProto]:
     """Mean and standard deviation of pixels in 0..255, float32 (1, 3, 1, 1)."""
+    values = ((255 * np.array(v)).astype(np.float32) for v in (spec.mean, spec.std))
+    tensors = zip(values, ("mean", "std"), strict=True)
     return [
-        numpy_helper.from_array(
-            (255 * np.array(values)).astype(np.float32).reshape(1, 3, 1, 1), f"{PREFIX}/{name}"
-        )
-        for name, values in (("mean", spec.mean), ("std", spec.std))
+        numpy_helper.from_array(v.reshape(1, 3, 1, 1), f"{PREFIX}/{name}") for v, name in tensors
     ]
 
 
 def _float_input(model: ModelProto) -> str:
     (entry,) = model.graph.input
     if entry.type.tensor_type.elem_type != TensorProto.FLOAT:
-        expected = "a float32 input"
-        raise ExportError("the model takes pixels already", got=entry.name, expected=expected)
+        raise ExportError("the model takes pixels already, not float32", got=entry.name)
     return str(entry.name)
 
 
 def _in_front(
-    model: ModelProto,
-    nodes: Sequence[NodeProto],
-    constants: Sequence[TensorProto],
-    entry: onnx.ValueInfoProto,
+    model: ModelProto, nodes: list[NodeProto], constants: list[TensorProto], entry: ValueInfoProto
 ) -> ModelProto:
     """A copy whose float input ``nodes`` compute from ``entry``."""
     twin = copy.deepcopy(model)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, helper
 
 from compress.engine.errors import ExportError
 from export.onnx.parity import cpu_session
@@ -31,16 +29,11 @@ TENSORS_AT_ONCE = 256  # of one session; a ViT-L/14 has thousands of about a meg
 
 @dataclass(frozen=True)
 class TensorRange:
-    """One tensor over all scanned images.
-
-    Attributes:
-        max_abs: its largest magnitude; infinite where it is not finite.
-        subnormal_share: share of its non-zero values that float16 holds with fewer bits, or not at
-            all.
-    """
+    """One tensor over all scanned images."""
 
     name: str
-    max_abs: float
+    max_abs: float  # its largest magnitude
+    # share of its non-zero values that float16 holds with fewer bits, or not at all
     subnormal_share: float
 
     @property
@@ -53,11 +46,9 @@ def scan(model: ModelProto, batches: Iterable[NDArray[np.float32]]) -> dict[str,
     """Tensor name -> its range, for every float32 tensor that a node computes.
 
     Args:
-        model: a float32 model with one input ``images``.
         batches: normalized images ``(b, 3, S, S)``; each is one pass.
 
-    Raises:
-        ExportError: there is no image, or the float32 model itself is not finite on one.
+    Raises: ExportError: there is no image, or the float32 model itself is not finite on one.
     """
     types = infer(model)
     outputs = [name for node in model.graph.node for name in node.output if name]
@@ -69,7 +60,11 @@ def scan(model: ModelProto, batches: Iterable[NDArray[np.float32]]) -> dict[str,
     peaks, small, nonzero = (dict.fromkeys(names, 0.0) for _ in range(3))
     for start in range(0, len(names), TENSORS_AT_ONCE):
         part = names[start : start + TENSORS_AT_ONCE]
-        session = _session_with(model, part)
+        probe = copy.deepcopy(model)
+        del probe.graph.output[:]
+        infos = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in part)
+        probe.graph.output.extend(infos)
+        session = cpu_session(probe.SerializeToString(), fused=False)  # fusions remove tensors
         for batch in chunks:
             tensors = session.run(part, {INPUT: batch})
             for name, values in zip(part, tensors, strict=True):
@@ -84,13 +79,3 @@ def scan(model: ModelProto, batches: Iterable[NDArray[np.float32]]) -> dict[str,
     return {
         name: TensorRange(name, peaks[name], small[name] / max(nonzero[name], 1)) for name in names
     }
-
-
-def _session_with(model: ModelProto, names: list[str]) -> Any:
-    """A session that outputs every tensor in ``names``; without fusions, which remove some."""
-    probe = copy.deepcopy(model)
-    del probe.graph.output[:]
-    probe.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
-    )
-    return cpu_session(probe.SerializeToString(), fused=False)

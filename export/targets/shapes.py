@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,7 @@ def infer(model: ModelProto) -> Types:
 
     Large weights take part as inputs without values, so that a 2 GB model needs little memory.
 
-    Raises:
-        ExportError: the graph's types or shapes contradict each other.
+    Raises: ExportError: the graph's types or shapes contradict each other.
     """
     light = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     light.graph.name = model.graph.name or "graph"
@@ -45,11 +44,8 @@ def infer(model: ModelProto) -> Types:
             light, check_type=True, strict_mode=True, data_prop=True
         ).graph
     except Exception as error:  # InferenceError, and ValueError for what protobuf refuses
-        raise ExportError(
-            "the graph's shapes contradict each other",
-            got=str(error).splitlines()[0][:300],
-            expected="what onnx.shape_inference accepts in strict mode",
-        ) from error
+        got = str(error).splitlines()[0][:300]
+        raise ExportError("the graph's shapes contradict each other", got=got) from error
     values = (*inferred.value_info, *inferred.input, *inferred.output)
     types = {value.name: value.type.tensor_type for value in values}
     for tensor in model.graph.initializer:
@@ -62,11 +58,9 @@ def static_shape(kind: onnx.TypeProto.Tensor | None, unknown: int = 0) -> tuple[
     """The shape if all of it is known; a positive ``unknown`` stands for open dimensions."""
     if kind is None or not kind.HasField("shape"):
         return None
-    dims = [
-        dim.dim_value if dim.HasField("dim_value") else unknown or None for dim in kind.shape.dim
-    ]
-    known = tuple(dim for dim in dims if dim is not None)
-    return known if len(known) == len(dims) else None
+    dims = [dim.dim_value if dim.HasField("dim_value") else unknown for dim in kind.shape.dim]
+    is_open = any(not dim.HasField("dim_value") for dim in kind.shape.dim)
+    return None if is_open and not unknown else tuple(dims)
 
 
 def with_batch(model: ModelProto, batch: int) -> ModelProto:
@@ -82,12 +76,8 @@ def with_batch(model: ModelProto, batch: int) -> ModelProto:
     types = infer(twin)
     view = GraphView(twin)
     known: dict[str, NDArray[np.generic]] = {}
-
-    def value_of(name: str) -> NDArray[np.generic] | None:
-        return known[name] if name in known else view.constant(name)
-
     for node in list(twin.graph.node):
-        result = _constant_result(node, types, value_of, twin)
+        result = _constant_result(node, types, known, view)
         if result is not None:
             known[node.output[0]] = result
             twin.graph.node.remove(node)
@@ -98,38 +88,33 @@ def with_batch(model: ModelProto, batch: int) -> ModelProto:
 
 
 def _constant_result(
-    node: NodeProto,
-    types: Types,
-    value_of: Callable[[str], NDArray[np.generic] | None],
-    model: ModelProto,
+    node: NodeProto, types: Types, known: Mapping[str, NDArray[np.generic]], view: GraphView
 ) -> NDArray[np.generic] | None:
-    """The result of a node if it is constant and small; ``value_of`` gives constants by name.
-
-    Quantizers stay: a folded one would turn stored int8 weights into float.
-    """
+    # Quantizers stay: a folded one would turn stored int8 weights into float.
     if len(node.output) != 1 or node.op_type in QUANTIZERS or node.domain not in STANDARD:
         return None
     if node.op_type == "Shape":
         shape = static_shape(types.get(node.input[0]))
-        first = attribute(node, "start")
-        last = attribute(node, "end")
-        return None if shape is None else np.array(shape[first:last], np.int64)
+        part = slice(attribute(node, "start"), attribute(node, "end"))
+        return None if shape is None else np.array(shape[part], np.int64)
     kind = types.get(node.output[0])
     shape = static_shape(kind)
-    inputs = {name: value_of(name) for name in node.input if name}
     if kind is None or shape is None or np.prod(shape) > FOLDABLE:
         return None
-    if any(array is None for array in inputs.values()):
+    names = [name for name in node.input if name]
+    found = {name: known[name] if name in known else view.constant(name) for name in names}
+    inputs = {name: array for name, array in found.items() if array is not None}
+    if len(inputs) < len(found):
         return None
     if node.op_type == "Constant":
-        return value_of(node.output[0])
+        return view.constant(node.output[0])
     values = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
         for name, a in inputs.items()
-        if a is not None
     ]
     output = helper.make_tensor_value_info(node.output[0], kind.elem_type, shape)
     graph = helper.make_graph([node], "one", values, [output])
+    model = view.model
     single = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     results: Any = ReferenceEvaluator(single).run(None, inputs)
     return np.asarray(results[0], helper.tensor_dtype_to_np_dtype(kind.elem_type))
@@ -138,23 +123,17 @@ def _constant_result(
 def require_whole(model: ModelProto, name: str) -> ModelProto:
     """Returns ``model`` if it holds all of its weights.
 
-    Raises:
-        ExportError: external data, or a graph inside a node (If, Loop), which no target rewrites.
+    Raises: ExportError: external data, or a graph in a node (If, Loop), which no target rewrites.
     """
     graph = model.graph
     outside = [tensor.name for tensor in graph.initializer if uses_external_data(tensor)]
     sparse = (entry.values for entry in graph.sparse_initializer)
     outside += [values.name for values in sparse if uses_external_data(values)]
-    kinds = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
-    nested = [
-        f"{node.op_type} {node.name}"
-        for node in graph.node
-        if any(entry.type in kinds for entry in node.attribute)
-    ]
+    kinds = {AttributeProto.GRAPH, AttributeProto.GRAPHS}
+    nested = [node for node in graph.node if kinds & {entry.type for entry in node.attribute}]
     if outside or nested:
-        raise ExportError(
-            f"{name} cannot be exported further",
-            got=f"external data in {outside[0]}" if outside else f"a graph inside {nested[0]}",
-            expected="one self-contained file without control flow",
-        )
+        inside = [f"a graph inside {node.op_type} {node.name}" for node in nested]
+        got = f"external data in {outside[0]}" if outside else inside[0]
+        expected = "one self-contained file without control flow"
+        raise ExportError(f"{name} cannot be exported further", got=got, expected=expected)
     return model

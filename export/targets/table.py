@@ -35,20 +35,13 @@ ANTIALIAS_OPSET = 18  # the first whose Resize can antialias
 
 @dataclass(frozen=True)
 class Base:
-    """A precision.
+    """A precision."""
 
-    Attributes:
-        source: key of its model in the bundle.
-        share: tolerance as a share of the logits' range, beyond the noise floor (golden.py has the
-            same for devices).
-        half: a key of ``half.KINDS`` where the precision is computed here.
-        opset: the oldest that has its operators in that precision.
-    """
-
-    source: str
+    source: str  # key of its model in the bundle
+    # tolerance as a share of the logits' range, beyond the noise floor; as golden.py's for devices
     share: float
-    half: str | None = None
-    opset: int = 0
+    half: str | None = None  # a key of half.KINDS where the precision is computed here
+    opset: int = 0  # the oldest that has its operators in that precision
 
 
 BASES = {
@@ -62,33 +55,25 @@ BASES = {
 
 @dataclass(frozen=True)
 class Modifier:
-    """One change of a base's graph.
+    """One change of a base's graph."""
 
-    Attributes:
-        apply: (model, spec, number in the name) -> model.
-        numbered: the name ends in a number, e.g. ``opset18``.
-        excludes: modifiers that cannot be combined with it.
-        opset: the oldest that has its operators.
-        note: what a user must know, for the manifest's "why".
-    """
-
-    apply: Callable[[ModelProto, PreprocessSpec, int], ModelProto]
-    numbered: bool = False
-    excludes: frozenset[str] = frozenset()
-    note: str = ""
-    opset: int = 0
+    apply: Callable[[ModelProto, PreprocessSpec, int], ModelProto]  # number: in the name, or 0
+    numbered: bool = False  # the name ends in a number, e.g. opset18
+    excludes: str = ""  # a modifier that cannot be combined with it
+    note: str = ""  # what a user must know, for the manifest's "why"
+    opset: int = 0  # the oldest that has its operators
 
 
 MODIFIERS = {  # in the order in which they are applied
     "opset": Modifier(lambda model, spec, n: versions.with_opset(model, n), numbered=True),
     "u8in": Modifier(
         lambda model, spec, n: pixels.takes_pixels(model, spec),
-        excludes=frozenset({"image"}),
+        excludes="image",
         note="takes uint8 (B, S, S, 3), cropped as preprocess.json says",
     ),
     "image": Modifier(
         lambda model, spec, n: pixels.takes_image(model, spec),
-        excludes=frozenset({"u8in"}),
+        excludes="u8in",
         opset=ANTIALIAS_OPSET,
         note="takes one upright RGB image, uint8 (1, H, W, 3); TensorRT's parser has no "
         "antialiased Resize",
@@ -127,21 +112,14 @@ class Target:
     modifiers: tuple[tuple[str, int], ...]
 
     @property
-    def _names(self) -> list[str]:
-        return [name for name, _ in self.modifiers]
-
-    @property
     def key(self) -> str:
         """Its name in the manifest and in ``precision=``."""
-        written = (
-            f"{name}{number if MODIFIERS[name].numbered else ''}" for name, number in self.modifiers
-        )
-        return ".".join([self.base, *written])
+        return ".".join([self.base, *(f"{name}{number or ''}" for name, number in self.modifiers)])
 
     @property
     def is_ort(self) -> bool:
         """Whether the file is in ORT format."""
-        return "ort" in self._names
+        return "ort" in dict(self.modifiers)
 
     @property
     def file(self) -> str:
@@ -153,57 +131,42 @@ class Target:
     @property
     def takes_image(self) -> bool:
         """Whether the resize is in the graph."""
-        return "image" in self._names
+        return "image" in dict(self.modifiers)
 
     @property
     def notes(self) -> list[str]:
         """The notes of its modifiers."""
-        return [MODIFIERS[name].note for name in self._names if MODIFIERS[name].note]
+        return [note for name, _ in self.modifiers if (note := MODIFIERS[name].note)]
 
 
 def parse(name: str, opset: int | None = None, ir: int | None = None) -> Target:
     """The target of a name, e.g. ``int8.u8in``; ``opset`` and ``ir`` are further modifiers.
 
-    Raises:
-        ExportError: an unknown base or modifier, one twice, two that exclude each other, or a file
-            that the bundle has already.
+    Raises: ExportError: an unknown base or modifier, one twice, two that exclude each other, or a
+        file that the bundle has already.
     """
     base = max((b for b in BASES if name == b or name.startswith(f"{b}.")), key=len, default=None)
     if base is None:
         remedy = nearest(name, [*EXAMPLES, *ENGINES])
         raise ExportError("unknown export target", got=repr(name), remedy=remedy)
     numbers: dict[str, int] = {}
-    asked = {"opset": opset, "ir": ir}
-    extra = [f"{key}{number}" for key, number in asked.items() if number]
+    extra = [f"{key}{number}" for key, number in (("opset", opset), ("ir", ir)) if number]
     for part in [*name[len(base) :].split(".")[1:], *extra]:
         match = re.fullmatch(r"([a-z]+)(\d+)", part)
         modifier, number = (match[1], match[2]) if match and part not in MODIFIERS else (part, "")
         if modifier not in MODIFIERS or MODIFIERS[modifier].numbered != bool(number):
-            raise ExportError(
-                f"unknown modifier of target {name!r}",
-                got=repr(part),
-                remedy=nearest(part, shown_modifiers()),
-            )
-        if modifier in numbers or MODIFIERS[modifier].excludes & set(numbers):
-            raise ExportError(
-                f"target {name!r}",
-                got=f"{part} with {', '.join(numbers)}",
-                expected="modifiers that go together",
-            )
+            written = [key + ("N" if row.numbered else "") for key, row in MODIFIERS.items()]
+            what = f"unknown modifier of target {name!r}"
+            raise ExportError(what, got=repr(part), remedy=nearest(part, written))
+        if modifier in numbers or MODIFIERS[modifier].excludes in numbers:
+            got = f"{part} with {', '.join(numbers)}, which do not go together"
+            raise ExportError(f"target {name!r}", got=got)
         numbers[modifier] = int(number or 0)
     if BASES[base].half is None and not numbers:
-        raise ExportError(
-            f"{base} is in the bundle already",
-            got=repr(name),
-            expected=f"a modifier of it, e.g. {base}.batch1",
-            remedy=f"one of: {', '.join(EXAMPLES)}",
-        )
+        expected = f"a modifier of it, e.g. {base}.batch1"
+        remedy = f"one of: {', '.join(EXAMPLES)}"
+        raise ExportError(f"{base} is in the bundle already", expected=expected, remedy=remedy)
     return Target(base, tuple((key, numbers[key]) for key in MODIFIERS if key in numbers))
-
-
-def shown_modifiers() -> list[str]:
-    """The modifiers as they are written."""
-    return [name + ("N" if row.numbered else "") for name, row in MODIFIERS.items()]
 
 
 def make(
@@ -211,8 +174,7 @@ def make(
 ) -> tuple[ModelProto, half.HalfReport | None]:
     """The target's graph from its source model, and the report of half precision where it has one.
 
-    Raises:
-        ExportError: a modifier that the graph does not allow.
+    Raises: ExportError: a modifier that the graph does not allow.
     """
     model = source
     report = None

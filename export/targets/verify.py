@@ -30,63 +30,42 @@ class TargetVerdict:
 def verify(
     target: Target, model: ModelProto, file: Path, source: SourceModel, scratch: Path
 ) -> TargetVerdict:
-    """The verdict on a written target.
+    """The verdict on a written target, whose graph is ``model``.
 
     Args:
-        model: the graph in ``file``.
         scratch: an existing folder.
 
-    Raises:
-        ParityError: the target computes something else than its source.
+    Raises: ParityError: the target computes something else than its source.
     """
     base = BASES[target.base]
     key = target.key
     rounding = ""
     rounded = None
     if base.half and not target.takes_image:
-        rounded = _with_rounding(target, model, source, scratch)
+        # with every half tensor rounded: float32 kernels would hide an overflow
+        name = target.file.replace(".ort", ".onnx")
+        runner = parity.load(save(half.emulated(model), scratch / "rounded" / name))
+        version = runner.versions["onnxruntime"]
+        engine = f"onnxruntime {version} in float32, every {base.half} tensor rounded"
+        rounded = parity.against_source(key, runner, source, base.share, engine)
         rounding = f", and with every {base.half} tensor rounded (parity is of that run)"
     try:
         runner = parity.load(file)
     except BackendError as error:
         refusal = str(error.got or error.what)
-        return _without_onnxruntime(target, model, source, refusal, rounding, rounded)
-    engine = f"onnxruntime {runner.versions['onnxruntime']} {runner.provider}"
-    if target.takes_image:
-        ran = parity.whole_images(key, runner, model, source, base.share, engine)
     else:
-        ran = parity.against_source(key, runner, source, base.share, engine)
-    why = f"{_likeness(ran)} {_where(ran)}{rounding}"
-    return TargetVerdict(VERIFIED, why, rounded or ran)
-
-
-def _with_rounding(
-    target: Target, model: ModelProto, source: SourceModel, scratch: Path
-) -> TargetParity:
-    """Parity with every half tensor rounded: float32 kernels would hide an overflow."""
-    base = BASES[target.base]
-    name = target.file.replace(".ort", ".onnx")
-    runner = parity.load(save(half.emulated(model), scratch / "rounded" / name))
-    version = runner.versions["onnxruntime"]
-    engine = f"onnxruntime {version} in float32, every {base.half} tensor rounded"
-    return parity.against_source(target.key, runner, source, base.share, engine)
-
-
-def _without_onnxruntime(
-    target: Target,
-    model: ModelProto,
-    source: SourceModel,
-    refusal: str,
-    rounding: str,
-    rounded: TargetParity | None,
-) -> TargetVerdict:
+        engine = f"onnxruntime {runner.versions['onnxruntime']} {runner.provider}"
+        if target.takes_image:
+            ran = parity.whole_images(key, runner, model, source, base.share, engine)
+        else:
+            ran = parity.against_source(key, runner, source, base.share, engine)
+        return TargetVerdict(VERIFIED, f"{_likeness(ran)} {_where(ran)}{rounding}", rounded or ran)
     also = f"; the same as {source.key} in float32{rounding}" if rounded else ""
     if target.is_ort or target.takes_image:
         why = f"unverified here: {refusal}; no other engine reads it{also}"
         return TargetVerdict(UNVERIFIED, why, rounded)
-    share = BASES[target.base].share
     try:
-        ran = parity.with_reference_evaluator(target.key, model, source, share)
+        ran = parity.with_reference_evaluator(key, model, source, base.share)
     except ExportError:  # it ran, and computes something else
         raise
     except Exception as error:  # the evaluator raises anything for an operator that it lacks

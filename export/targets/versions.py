@@ -16,8 +16,7 @@ MIN_IR = 8  # of opset 18
 def with_opset(model: ModelProto, opset: int) -> ModelProto:
     """A copy in another opset, by ONNX's version converter, with the lowest IR version it allows.
 
-    Raises:
-        ExportError: an opset outside 18..22, or an operator that the converter cannot convert.
+    Raises: ExportError: an opset outside 18..22, or an operator that cannot be converted.
     """
     if not MIN_OPSET <= opset <= MAX_OPSET:
         expected = f"{MIN_OPSET}..{MAX_OPSET}"
@@ -29,12 +28,10 @@ def with_opset(model: ModelProto, opset: int) -> ModelProto:
     try:
         converted = version_converter.convert_version(model, opset)
     except Exception as error:  # the converter raises RuntimeError for all it cannot do
-        raise ExportError(
-            f"the graph cannot be written in opset {opset}",
-            got=str(error).strip().splitlines()[0][:300],
-            expected="operators that ONNX's version converter knows",
-            remedy=f"build again with --set export.opset={opset}",
-        ) from error
+        got = str(error).strip().splitlines()[0][:300]
+        remedy = f"build again with --set export.opset={opset}"
+        what = f"ONNX's version converter cannot write the graph in opset {opset}"
+        raise ExportError(what, got=got, remedy=remedy) from error
     twin = copy.deepcopy(model)
     twin.graph.CopyFrom(converted.graph)
     twin.graph.name = model.graph.name
@@ -47,17 +44,13 @@ def with_opset(model: ModelProto, opset: int) -> ModelProto:
 def with_ir(model: ModelProto, ir: int) -> ModelProto:
     """A copy that states another IR version.
 
-    Raises:
-        ExportError: an IR version above 10, or below what the model's opset needs.
+    Raises: ExportError: an IR version above 10, or below what the model's opset needs.
     """
     low = lowest_ir(model)
     if not low <= ir <= MAX_IR:
-        raise ExportError(
-            "IR version cannot be written",
-            got=ir,
-            expected=f"{low}..{MAX_IR} for opset {opset_of(model)}",
-            remedy="choose an older opset for an older IR version",
-        )
+        expected = f"{low}..{MAX_IR} for opset {opset_of(model)}"
+        remedy = "choose an older opset for an older IR version"
+        raise ExportError("IR version cannot be written", got=ir, expected=expected, remedy=remedy)
     twin = copy.deepcopy(model)
     twin.ir_version = ir
     return twin

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,8 +61,7 @@ def export_targets(
         opset, ir: further modifiers of every target.
         images: a folder of images to verify on, besides the bundle's own.
 
-    Returns:
-        key -> row of ``manifest["targets"]``: file, state, why, parity.
+    Returns: key -> row of ``manifest["targets"]``: file, state, why, parity.
 
     Raises:
         ExportError: an unknown target, a modifier that the graph does not allow, or ``out`` exists.
@@ -73,15 +72,12 @@ def export_targets(
     parsed = [table.parse(name, opset, ir) for name in names if name not in ENGINES]
     targets = {target.key: target for target in parsed}
     if not names:
-        remedy = f"one of: {', '.join(EXAMPLES)}"
-        raise ExportError("no target", expected="at least one --to", remedy=remedy)
+        raise ExportError("no target", remedy=f"--to one of: {', '.join(EXAMPLES)}")
     goal = opened.path if out is None else Path(out)
     if out is not None:
         require_new(goal, "choose another --out")
     with scratch_beside(goal) as scratch:
-        written = _write_all(
-            opened, list(targets.values()), scratch, Path(images) if images else None
-        )
+        written = _write_all(opened, targets.values(), scratch, Path(images) if images else None)
         if out is None:
             _install(opened.path, written)
         else:
@@ -97,7 +93,7 @@ def export_targets(
 
 
 def _write_all(
-    opened: Bundle, targets: Sequence[Target], scratch: Path, folder: Path | None
+    opened: Bundle, targets: Collection[Target], scratch: Path, folder: Path | None
 ) -> list[WrittenTarget]:
     if not targets:
         return []
@@ -107,11 +103,8 @@ def _write_all(
     for target in targets:
         key = BASES[target.base].source
         if key not in opened.models:
-            raise ExportError(
-                f"target {target.key} needs {key}",
-                got=f"a bundle of {', '.join(opened.models)}",
-                expected=f"a bundle with {key}",
-            )
+            got = f"a bundle of {', '.join(opened.models)}"
+            raise ExportError(f"target {target.key} needs {key} in the bundle", got=got)
         if key not in sources:
             runner = parity.load(opened.model(key))
             sources[key] = SourceModel(key, runner, pictures, opened.preprocess)
@@ -122,7 +115,6 @@ def _write_all(
 def _write_target(
     source_file: Path, target: Target, source: SourceModel, scratch: Path
 ) -> WrittenTarget:
-    """One target in ``scratch``: written, checked by ONNX, verified."""
     loaded = onnx.load(str(source_file), load_external_data=False)
     original = require_whole(loaded, source.key)
 
@@ -131,7 +123,11 @@ def _write_target(
         return scan(model, (tensor[start : start + 1] for start in range(len(tensor))))
 
     model, report = table.make(target, original, source.spec, ranges)
-    _describe(model, target.key)
+    # The metadata state the target's name; labels and preprocessing stay as they were.
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    del model.metadata_props[:], model.graph.value_info[:]
+    for key, value in sorted({**metadata, META_PRECISION: target.key}.items()):
+        model.metadata_props.add(key=key, value=value)
     infer(model)  # raises for a graph that contradicts itself
     file = scratch / target.file
     files = [file]
@@ -154,14 +150,6 @@ def _write_target(
     return WrittenTarget(target, row, tuple(files))
 
 
-def _describe(model: ModelProto, key: str) -> None:
-    """States the target's name in the metadata; labels and preprocessing stay as they were."""
-    kept = {entry.key: entry.value for entry in model.metadata_props}
-    del model.metadata_props[:], model.graph.value_info[:]
-    for name, value in sorted({**kept, META_PRECISION: key}.items()):
-        model.metadata_props.add(key=name, value=value)
-
-
 def _install(folder: Path, written: Sequence[WrittenTarget]) -> None:
     """Moves files into the bundle; the manifest lists a file only when it is complete."""
     opened = open_bundle(folder, verify=False)
@@ -169,7 +157,9 @@ def _install(folder: Path, written: Sequence[WrittenTarget]) -> None:
     files = dict(opened.manifest["files"])
     schema = max(int(opened.manifest["schema"]), SCHEMA)
     manifest = {**opened.manifest, "schema": schema, "targets": targets, "files": files}
-    twins = _twins(opened, written)
+    # Hugging Face's loaders read some targets, if the bundle serves them.
+    served = TWINS.keys() - opened.models.keys() if opened.twins else set()
+    twins = {one.target.key: one.target.file for one in written if one.target.key in served}
     stale = [TARGETS_GOLDEN, *(TWINS[key] for key in twins)]
     for one in written:
         targets.pop(one.target.key, None)
@@ -187,12 +177,6 @@ def _install(folder: Path, written: Sequence[WrittenTarget]) -> None:
         files[TARGETS_GOLDEN] = file_entry(folder / TARGETS_GOLDEN)
     write_json(folder / MANIFEST, manifest)
     open_bundle(folder)
-
-
-def _twins(opened: Bundle, written: Sequence[WrittenTarget]) -> dict[str, str]:
-    """Target key -> file, of those that Hugging Face's loaders read, if the bundle serves them."""
-    files = {one.target.key: one.target.file for one in written} if opened.twins else {}
-    return {key: file for key, file in files.items() if key in TWINS and key not in opened.models}
 
 
 def _write_golden(

@@ -246,7 +246,8 @@ def test_a_target_that_computes_something_else_is_refused_and_nothing_is_written
 def test_preprocessing_that_is_not_the_reference_is_refused(bundle, monkeypatch) -> None:
     from export.targets import pixels
 
-    monkeypatch.setattr(pixels, "MODES", {"bicubic": "linear", "bilinear": "cubic"})
+    swapped = {"bicubic": pixels.MODES["bilinear"], "bilinear": pixels.MODES["bicubic"]}
+    monkeypatch.setattr(pixels, "MODES", swapped)
     with pytest.raises(ParityError, match="does not preprocess as the reference does"):
         export_targets(bundle, ["fp32.image"])
 
