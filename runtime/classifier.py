@@ -114,9 +114,7 @@ class Classifier:
         One image (a path, bytes, a PIL image, an array of up to three dimensions) gives a list;
         several images (a sequence, or an array (B, H, W, 3)) give a list each.
 
-        Raises:
-            ImageError: an image that cannot be decoded; the message names it.
-            BackendError: ``top_k`` below 1, or a failure of the engine.
+        Raises: ImageError: an undecodable image; BackendError: ``top_k`` below 1, engine failure.
         """
         if top_k < 1:
             raise BackendError("top_k", got=top_k, expected="1 or more")
@@ -127,12 +125,11 @@ class Classifier:
         """The ``top_k`` likeliest labels of each row of logits (B, K), ties in index order."""
         probabilities = softmax(logits)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        shares = np.take_along_axis(probabilities, order, axis=1)
+        rows = zip(order.tolist(), shares.tolist(), strict=True)
         return [
-            [
-                Prediction(self.labels[index], index, share)
-                for index, share in zip(row.tolist(), shares[row].tolist(), strict=True)
-            ]
-            for row, shares in zip(order, probabilities, strict=True)
+            [Prediction(self.labels[i], i, share) for i, share in zip(*row, strict=True)]
+            for row in rows
         ]
 
     def logits(self, images: OneOrMany, output: str = "logits") -> np.ndarray:

@@ -118,8 +118,7 @@ def load(
         options: onnxruntime's ``SessionOptions`` to start from.
 
     Raises:
-        BackendError: onnxruntime or the provider is absent, it runs no node of the model, or the
-            model cannot be loaded.
+        BackendError: onnxruntime or the provider is absent, runs no node, or refuses the model.
         BundleError: the file is no ONNX or ORT format model, or reaches outside itself.
     """
     ort = import_onnxruntime()
@@ -195,13 +194,9 @@ def executed(
             raise BackendError("input size of the model is open", expected="the size argument")
         runner.run(runner.blank(edge), runner.outputs[0])
         events = json.loads(Path(runner._session.end_profiling()).read_text())
-    kernels = {
-        event["name"]: event["args"]
-        for event in events
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
-    }
-    rows = kernels.items()
-    return [Executed(name, row["op_name"], row.get("provider", "")) for name, row in rows]
+    nodes = [event for event in events if event.get("cat") == "Node"]
+    ran = {node["name"]: node["args"] for node in nodes if node["name"].endswith("_kernel_time")}
+    return [Executed(name, row["op_name"], row.get("provider", "")) for name, row in ran.items()]
 
 
 def quantized_kernels(model: str | Path, size: int | None = None) -> dict[str, int]:

@@ -60,7 +60,7 @@ def build_engines(
     for name in models_to_build(bundle, models):
         runner = load(bundle.model(name), cache=cache, **options)
         state, why = _compare(bundle, name, runner)
-        facts = runner.engine_file, runner.kernels, runner.states, runner.layers.to_json()
+        facts = (runner.engine_file, runner.kernels, runner.states, runner.layers.to_json())
         rows.append(EngineRow(name, state, why, *facts))
         runner.close()
     return rows
@@ -75,14 +75,14 @@ def command_lines(
     """
     bundle = open_bundle(path)
     settings = settings or EngineSettings()
-    lines = []
+    lines: list[str] = []
     for name in models_to_build(bundle, models):
         model = bundle.model(name)
         inputs = graph_inputs(model)
         for major in sorted(GENERATIONS):
-            lines.append(f"# {name}, TensorRT {major}")
-            lines.append(trtexec(model, inputs, settings, major, f"{name}.engine"))
-            lines.append(polygraphy(model, inputs, settings, major))
+            command = trtexec(model, inputs, settings, major, f"{name}.engine")
+            other = polygraphy(model, inputs, settings, major)
+            lines += [f"# {name}, TensorRT {major}", command, other]
     return lines
 
 

@@ -71,11 +71,9 @@ def version_of(*packages: str) -> tuple[str, str] | None:
 
 def at_least(version: str, floor: str) -> bool:
     """Whether a version is ``floor`` or newer, by its leading numbers."""
-
-    def numbers(text: str) -> list[int]:
-        return [int(part) for part in re.findall(r"\d+", re.split(r"[+a-z-]", text, maxsplit=1)[0])]
-
-    return numbers(version) >= numbers(floor)
+    leading = (re.split(r"[+a-z-]", text, maxsplit=1)[0] for text in (version, floor))
+    have, least = ([int(part) for part in re.findall(r"\d+", text)] for text in leading)
+    return have >= least
 
 
 def package_finding(

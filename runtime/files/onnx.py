@@ -48,7 +48,6 @@ EXTERNAL = 1
 class OnnxFacts:
     """What a model file says about itself."""
 
-    ir_version: int = 0
     opsets: dict[str, int] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     ops: Counter[str] = field(default_factory=Counter)
@@ -122,8 +121,6 @@ class _Walk:
                     _LEAVES[below](self, value)
                 else:
                     self.message(value, below, depth + 1)
-            elif name == "Model" and number == 1 and isinstance(value, int):
-                self.facts.ir_version = value
             elif name == "Node" and number == OP_TYPE:
                 self.facts.ops[_name(value)] += 1
             elif name == "Node" and number == DOMAIN:

@@ -43,10 +43,7 @@ def parse_json(text: bytes | str, name: object) -> Any:
 
 
 def _check(value: Any) -> None:
-    """Every string can be written as UTF-8, and nothing is deeper than ``MAX_DEPTH``.
-
-    Level by level: recursion could overflow the stack.
-    """
+    """Refuses strings that are no UTF-8 and too deep nesting, level by level: no recursion."""
     level = [value]
     depth = 0
     while level:

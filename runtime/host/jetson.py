@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.host.sysfs import ROOT, as_number, matches, number, text
+from runtime.host.sysfs import ROOT, matches, number, text
 
 INTERVAL_MS = 100  # of tegrastats; its default is a second
 FIRST_LINE_S = 2.0
@@ -30,18 +30,6 @@ class IntegratedGpu:
     clock_mhz: float | None
     clock_min_mhz: float | None
     clock_max_mhz: float | None
-    load: float | None  # 0..1
-
-
-@dataclass(frozen=True)
-class TegraStats:
-    """One line of ``tegrastats``."""
-
-    watts: dict[str, float]  # rail -> power now, not the average behind the slash
-    temperatures_c: dict[str, float]
-    gpu_load: float | None  # 0..1
-    gpu_clock_mhz: float | None
-    ram_bytes: int | None
 
 
 def release(root: Path = ROOT) -> str | None:
@@ -63,13 +51,13 @@ def power_mode(root: Path = ROOT) -> str | None:
 
 
 def integrated_gpu(root: Path = ROOT) -> IntegratedGpu | None:
-    """The GPU's clock and load; None on a machine without one."""
+    """The GPU and its clock; None on a machine without one."""
     for folder in matches(root, "sys/class/devfreq/*"):
         node = (text(folder / "device/of_node/name") or "").rstrip("\x00")
         name = node or folder.name.rpartition(".")[2]
         if name in GPU_NODES:
             now, low, high = (number(folder / f"{kind}_freq", HZ) for kind in ("cur", "min", "max"))
-            return IntegratedGpu(name, now, low, high, number(folder / "device/load", 1e-3))
+            return IntegratedGpu(name, now, low, high)
     return None
 
 
@@ -85,22 +73,12 @@ def clocks_locked(root: Path = ROOT) -> bool | None:
     return all(low == high for low, high in known) if known else None
 
 
-def tegrastats(line: str) -> TegraStats:
-    """Parses a line of any Jetson Linux: ``VDD_IN 4654mW/4640mW`` or ``POM_5V_IN 2012/2012``."""
+def tegrastats(line: str) -> dict[str, float]:
+    """Rail -> watts now, of a line with ``VDD_IN 4654mW/4640mW`` (mean last), ``VIN 2012/2012``."""
     line = line[:4096]  # a line is below 1000 characters; the patterns need up to n² steps
     rail = r"\b([A-Z][A-Z0-9_]{2,}) (\d+(?:\.\d+)?)(mW|W)?/\d+(?:\.\d+)?(?:mW|W)?(?=\s|$)"
-    rails = re.findall(rail, line)
-    heats = re.findall(r"\b([A-Za-z][\w-]*)@(-?\d+(?:\.\d+)?)C\b", line)
-    gpu = re.search(r"GR3D_FREQ (\d+)%(?:@\[?(\d+))?", line)
-    ram = re.search(r"\bRAM (\d+)/\d+MB", line)
-    return TegraStats(
-        watts={name: float(value) * (1.0 if unit == "W" else 1e-3) for name, value, unit in rails},
-        # -256 is a sensor that is off.
-        temperatures_c={name: float(value) for name, value in heats if float(value) > -40},
-        gpu_load=int(gpu[1]) / 100 if gpu else None,
-        gpu_clock_mhz=as_number(gpu[2]) if gpu else None,
-        ram_bytes=int(ram[1]) << 20 if ram else None,
-    )
+    rows = re.findall(rail, line)
+    return {name: float(value) * (1.0 if unit == "W" else 1e-3) for name, value, unit in rows}
 
 
 class TegrastatsStream:
@@ -113,14 +91,14 @@ class TegrastatsStream:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self._newest: TegraStats | None = None
+        self._newest: dict[str, float] | None = None
         self._begun = threading.Event()
         lines = self._process.stdout
         self._thread = threading.Thread(target=self._read, args=(lines,), daemon=True)
         self._thread.start()
 
-    def newest(self) -> TegraStats | None:
-        """The last line; None if none came within ``FIRST_LINE_S``, or the program ended."""
+    def newest(self) -> dict[str, float] | None:
+        """The last line's rails; None if none came in ``FIRST_LINE_S``, or the program ended."""
         self._begun.wait(FIRST_LINE_S)
         return self._newest
 

@@ -38,11 +38,6 @@ class NvmlGpu:
         kind = self._library.NVML_CLOCK_SM
         return _asked(lambda: float(self._library.nvmlDeviceGetClockInfo(self._handle, kind)))
 
-    def temperature_c(self) -> float | None:
-        """Of the GPU's die."""
-        kind = self._library.NVML_TEMPERATURE_GPU
-        return _asked(lambda: float(self._library.nvmlDeviceGetTemperature(self._handle, kind)))
-
     def slowed_by(self) -> tuple[str, ...]:
         """Names of what holds the clock down."""
         # "Throttle" is the older name, up to NVML 12.1.

@@ -35,20 +35,13 @@ NOT_CONNECTED = frozenset({"NC", "", "sum of shunt voltages"})  # labels that ar
 
 @dataclass(frozen=True)
 class Sensor:
-    """A meter of the power of a part of this machine.
+    """A meter of the power of a part of this machine."""
 
-    Attributes:
-        source: its name, e.g. "INA3221 VDD_IN".
-        covers: "cpu", "gpu" or both: whose work is inside the figure.
-        watts: power now; None if it cannot be read.
-        joules: a counter that rises until ``wraps_at_j``, better than watts.
-    """
-
-    source: str
-    covers: frozenset[str]
-    watts: Callable[[], float | None]
-    joules: Callable[[], float | None] | None = None
-    wraps_at_j: float | None = None
+    source: str  # its name, e.g. "INA3221 VDD_IN"
+    covers: frozenset[str]  # "cpu", "gpu" or both: whose work is inside the figure
+    watts: Callable[[], float | None]  # power now; None if it cannot be read
+    joules: Callable[[], float | None] | None = None  # a counter that rises, better than watts,
+    wraps_at_j: float | None = None  # until here
 
 
 def sensor(unit: str = CPU, root: Path = ROOT) -> Sensor | None:
@@ -81,8 +74,8 @@ def rails(root: Path = ROOT) -> dict[str, Callable[[], float | None]]:
             channel = label.name.removeprefix("in").removesuffix("_label")
             volts = label.with_name(f"in{channel}_input")
             amperes = label.with_name(f"curr{channel}_input")
-            is_rail = _is_ina3221(label.parent) and amperes.exists()
-            if is_rail and name not in NOT_CONNECTED:
+            chip = f"{text(label.with_name('name'))} {label.parent}"
+            if "ina3221" in chip and amperes.exists() and name not in NOT_CONNECTED:
                 out.setdefault(name, _product(volts, amperes, MILLI))
     for label in matches(root, "sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*"):
         power = label.with_name(f"in_power{label.name.removeprefix('rail_name_')}_input")
@@ -104,13 +97,13 @@ def tegrastats(root: Path = ROOT) -> Sensor | None:
     """The same rails from ``tegrastats`` of this machine, which runs until this process ends."""
     lines = _tegrastats() if root == ROOT else None
     first = lines.newest() if lines else None
-    if lines is None or first is None or not first.watts:
+    if lines is None or not first:
         return None
-    names = _module_rails(first.watts)
+    names = _module_rails(first)
 
     def watts() -> float | None:
-        line = lines.newest()
-        return None if line is None else _sum([partial(line.watts.get, name) for name in names])
+        newest = lines.newest() or {}
+        return _sum([partial(newest.get, name) for name in names])
 
     return Sensor(f"tegrastats {' + '.join(names)}", BOTH, watts)
 
@@ -190,10 +183,6 @@ def _tegrastats() -> jetson.TegrastatsStream | None:
 def _packages(root: Path) -> list[Path]:
     zones = [z for z in matches(root, "sys/class/powercap/*-rapl:[0-9]*") if z.name.count(":") == 1]
     return [zone for zone in zones if (text(zone / "name") or "").startswith("package")]
-
-
-def _is_ina3221(folder: Path) -> bool:
-    return "ina3221" in (text(folder / "name") or "") or "ina3221" in str(folder)
 
 
 def _product(volts: Path, amperes: Path, unit: float) -> Callable[[], float | None]:

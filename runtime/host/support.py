@@ -7,7 +7,6 @@ the NVIDIA rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -79,11 +78,11 @@ def release_of(jetson_linux: str | None) -> tuple[int, int] | None:
     return (int(parts[0]), int(parts[1])) if is_release else None
 
 
-def table(rows: Sequence[Platform] = MATRIX) -> list[str]:
+def table() -> list[str]:
     """The matrix as text, below 80 columns."""
     head = ("platform", "Python", "CUDA", "TensorRT", "files, the best first")
-    models = [", ".join(file[6:-5] for file in row.files) for row in rows]
-    body = [(r.name, r.python, r.cuda, r.tensorrt, m) for r, m in zip(rows, models, strict=True)]
+    models = [", ".join(file[6:-5] for file in row.files) for row in MATRIX]
+    body = [(r.name, r.python, r.cuda, r.tensorrt, m) for r, m in zip(MATRIX, models, strict=True)]
     widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
     aligned = ([t.ljust(w) for t, w in zip(row, widths, strict=True)] for row in (head, *body))
     return ["  ".join(row).rstrip() for row in aligned]

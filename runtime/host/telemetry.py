@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,9 +122,11 @@ def reading(root: Path = ROOT) -> Reading:
     elapsed = sum(times[:8]) if len(times) >= 8 else None
     own = (text(root / "proc/self/stat") or "").rpartition(")")[2].split()
     events = matches(root, f"{CPUS}/cpu[0-9]*/thermal_throttle/core_throttle_count")
+    flags = 0
     groups = root / "sys/fs/cgroup"
     quota = (text(groups / "cpu.stat") or text(groups / "cpu/cpu.stat") or "").splitlines()
-    flags = _pi_flags(root)
+    with suppress(ValueError):
+        flags = int(text(root / PI_THROTTLED) or "0", 16)
     card = _card(root)
     now = tuple(name for bit, name in PI_FLAGS.items() if flags >> bit & 1)
     return Reading(
@@ -222,13 +225,6 @@ def _cpu_quota(root: Path) -> float | None:
     allowed = as_number(quota)
     of = as_number(period)
     return allowed / of if allowed and of and allowed > 0 and of > 0 else None
-
-
-def _pi_flags(root: Path) -> int:
-    try:
-        return int(text(root / PI_THROTTLED) or "0", 16)
-    except ValueError:
-        return 0
 
 
 def _sizes(file: Path) -> dict[str, int]:

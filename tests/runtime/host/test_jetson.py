@@ -33,8 +33,6 @@ def test_facts_of_an_orin_nano(tmp_path: Path) -> None:
     assert found.power_mode == "MAXN_SUPER (pmode:0002)" and found.jetson_linux == "R36.4.3"
     assert found.device == "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
     assert (found.gpu, found.gpu_clock_mhz, found.gpu_clock_max_mhz) == ("gpu", 612.0, 1020.0)
-    gpu = integrated_gpu(tmp_path)
-    assert gpu is not None and gpu.load == pytest.approx(0.62)
     assert reading(tmp_path).gpu_clock_mhz == 612.0 and found.temperature_c == pytest.approx(47.875)
 
 
@@ -63,29 +61,20 @@ def test_a_mode_without_its_table_keeps_its_number(tmp_path: Path) -> None:
 
 
 def test_tegrastats_of_an_orin_nano() -> None:
-    found = tegrastats(ORIN_NANO_LINE)
-    assert found.watts == {"VDD_IN": 4.541, "VDD_CPU_GPU_CV": 0.521, "VDD_SOC": 1.446}, (
-        "now, not the average"
-    )
-    assert found.temperatures_c["tj"] == 50.0 and found.temperatures_c["soc2"] == 46.718
-    assert (found.gpu_load, found.gpu_clock_mhz, found.ram_bytes) == (0.62, 612.0, 1483 << 20)
+    expected = {"VDD_IN": 4.541, "VDD_CPU_GPU_CV": 0.521, "VDD_SOC": 1.446}
+    assert tegrastats(ORIN_NANO_LINE) == expected, "now, not the average"
 
 
 def test_tegrastats_of_other_releases() -> None:
-    bracketed = tegrastats(ORIN_NX_LINE)
-    assert bracketed.gpu_clock_mhz == 305.0 and "CV0" not in bracketed.temperatures_c, (
-        "-256 is a sensor that is off"
-    )
-    old = tegrastats(NANO_LINE)
-    assert old.watts == {"POM_5V_IN": 4.532, "POM_5V_GPU": 1.2} and old.gpu_load == 0.99
+    assert tegrastats(NANO_LINE) == {"POM_5V_IN": 4.532, "POM_5V_GPU": 1.2}
+    assert tegrastats(ORIN_NX_LINE) == {"VDD_IN": 4.319}, "CV0@-256C is no rail"
 
 
 @pytest.mark.parametrize(
     "line", ["", "garbage", "VDD_IN", "RAM x/yMB", "VDD_IN 1mW", "@" * 100_000, "A " * 50_000]
 )
 def test_a_line_of_something_else_is_empty(line: str) -> None:
-    found = tegrastats(line)
-    assert found.watts == {} and found.gpu_load is None and found.ram_bytes is None
+    assert tegrastats(line) == {}
 
 
 MACHINES = (ORIN_NANO, AGX_ORIN, JETSON_NANO, LAPTOP, SERVER, RASPBERRY_PI)
@@ -119,4 +108,4 @@ def test_whatever_a_kernel_file_holds_nothing_raises(tmp_path: Path, data: st.Da
 
 @given(st.text(max_size=300))
 def test_whatever_tegrastats_prints_is_read(line: str) -> None:
-    assert all(value >= 0 for value in tegrastats(line).watts.values())
+    assert all(value >= 0 for value in tegrastats(line).values())

@@ -20,7 +20,6 @@ def stand_in(**changes: object) -> SimpleNamespace:
 
     functions = {
         "NVML_CLOCK_SM": 1,
-        "NVML_TEMPERATURE_GPU": 0,
         "nvmlInit": lambda: None,
         "nvmlDeviceGetHandleByIndex": lambda index: f"handle {index}",
         "nvmlDeviceGetName": lambda handle: b"NVIDIA Test Card",
@@ -28,7 +27,6 @@ def stand_in(**changes: object) -> SimpleNamespace:
         "nvmlDeviceGetPowerUsage": lambda handle: 71_500,
         "nvmlDeviceGetTotalEnergyConsumption": lambda handle: 123_000,
         "nvmlDeviceGetClockInfo": lambda handle, kind: 1980 if kind == 1 else 0,
-        "nvmlDeviceGetTemperature": lambda handle, kind: 64,
         "nvmlDeviceGetCurrentClocksEventReasons": lambda handle: 0x1 | 0x4 | 0x20,
     }
     return SimpleNamespace(
@@ -51,12 +49,7 @@ def test_a_card_tells_its_power_clock_and_slowdowns(
     monkeypatch.setitem(__import__("sys").modules, "pynvml", stand_in())
     card = nvml.first_gpu()
     assert card is not None and (card.name, card.driver) == ("NVIDIA Test Card", "580.65")
-    assert (card.watts(), card.joules(), card.clock_mhz(), card.temperature_c()) == (
-        71.5,
-        123.0,
-        1980.0,
-        64.0,
-    )
+    assert (card.watts(), card.joules(), card.clock_mhz()) == (71.5, 123.0, 1980.0)
     assert card.slowed_by() == ("thermal slowdown",), (
         "idle and the power cap are a card's normal states"
     )
