@@ -13,7 +13,6 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 COUNTS = (3, 4, 5, 6, 8)
-COUNT_WORDS = ("three", "four", "five", "six", "eight")
 SHAPES = ("round", "pointed", "notched", "strap")
 COLORS = {
     "red": (0.83, 0.10, 0.12),
@@ -31,18 +30,16 @@ CENTER_COLORS = {
     "green": (0.45, 0.68, 0.20),
     "black": (0.07, 0.06, 0.08),
 }
-CENTER_SIZES = ("small", "large")
-LAYERINGS = ("single", "double")
 PATTERNS = ("plain", "tipped", "veined")
 
 # attribute -> the words of its values; the order is the column order of every attribute array
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "count": COUNT_WORDS,
+    "count": ("three", "four", "five", "six", "eight"),
     "shape": SHAPES,
     "colour": tuple(COLORS),
     "centre_colour": tuple(CENTER_COLORS),
-    "centre_size": CENTER_SIZES,
-    "layering": LAYERINGS,
+    "centre_size": ("small", "large"),
+    "layering": ("single", "double"),
     "pattern": PATTERNS,
 }
 NAMES = tuple(ATTRIBUTES)
@@ -79,11 +76,8 @@ def noun_phrase(row: Sequence[int], kept: Collection[int] = range(len(NAMES))) -
     def spoken(*columns: int) -> str:
         return " ".join(words[index] for index in columns if index in words)
 
-    phrase = f"{spoken(LAYERING, COLOR)} flower".lstrip()
+    flower = f"{spoken(LAYERING, COLOR)} flower".lstrip()
     petals = spoken(COUNT, SHAPE, PATTERN)
-    if petals:
-        phrase += f" with {petals} petals"
     center = spoken(CENTER_SIZE, CENTER_COLOR)
-    if center:
-        phrase += f" {'and' if petals else 'with'} a {center} centre"
-    return phrase
+    parts = [f"{petals} petals"] * bool(petals) + [f"a {center} centre"] * bool(center)
+    return f"{flower} with {' and '.join(parts)}" if parts else flower

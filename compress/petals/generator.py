@@ -46,11 +46,8 @@ class PetalsGenerator:
         self.precision = fastest if precision == "auto" else precision
         for part in ("unet", "prior", "scheduler"):
             if not (self.folder / part).is_dir():
-                raise DataError(
-                    "a part of the embedded generator is missing",
-                    got=str(self.folder / part),
-                    remedy="reinstall the package",
-                )
+                what = f"the {part} of the embedded generator is missing"
+                raise DataError(what, got=str(self.folder), remedy="reinstall the package")
         teacher, self._tokenize = load_teacher(self.folder)
         self._teacher = teacher.to(self.device, memory_format=torch.channels_last)
         unet = UNet2DConditionModel.from_pretrained(self.folder / "unet", torch_dtype=torch.float32)
@@ -58,8 +55,7 @@ class PetalsGenerator:
         self._unet = unet.eval().requires_grad_(False)
         prior = PetalPrior.from_pretrained(self.folder / "prior", torch_dtype=torch.float32)
         self._prior = prior.to(self.device).eval().requires_grad_(False)
-        scheduler = DDIMScheduler.from_pretrained(self.folder / "scheduler")
-        self._scheduler_config = dict(scheduler.config)
+        self._scheduler = dict(DDIMScheduler.from_pretrained(self.folder / "scheduler").config)
 
     def fingerprint(self) -> str:
         """Hex digest over the files of the generator and what else decides its pixels."""
@@ -74,11 +70,9 @@ class PetalsGenerator:
     def embed_images(self, images: np.ndarray) -> Tensor:
         """Unit image embeddings (N, D) of uint8 images (N, 32, 32, 3)."""
         if images.shape[1:] != (INPUT_SIZE, INPUT_SIZE, 3) or images.dtype != np.uint8:
-            raise DataError(
-                "the embedded generator takes small images",
-                got=f"{images.dtype} {images.shape}",
-                expected=f"uint8 (N, {INPUT_SIZE}, {INPUT_SIZE}, 3)",
-            )
+            got = f"{images.dtype} {images.shape}"
+            expected = f"uint8 (N, {INPUT_SIZE}, {INPUT_SIZE}, 3)"
+            raise DataError("the generator takes small images", got=got, expected=expected)
 
         def embed(batch: Tensor) -> Tensor:
             return functional.normalize(self._teacher.encode_image(batch), dim=-1)
@@ -117,14 +111,14 @@ class PetalsGenerator:
         def sample(condition: Tensor, x: Tensor) -> Tensor:
             return self._sample(condition * EMBED_SCALE, x, steps, guidance_scale)
 
-        conditions = functional.normalize(embeds.float(), dim=-1)
-        images = self._by_chunks(sample, conditions, noise, progress=progress)
+        unit = functional.normalize(embeds.float(), dim=-1)
+        images = self._by_chunks(sample, unit, noise, progress=progress)
         levels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return levels.permute(0, 2, 3, 1).contiguous().numpy()
 
     def _sample(self, condition: Tensor, x: Tensor, steps: int, guidance_scale: float) -> Tensor:
         """DDIM from noise x (B, 12, 16, 16) to images (B, 3, 32, 32) in about [-1, 1]."""
-        scheduler = DDIMScheduler.from_config(self._scheduler_config)
+        scheduler = DDIMScheduler.from_config(self._scheduler)
         scheduler.set_timesteps(steps)
         guided = guidance_scale != 1
         if guided:
@@ -166,6 +160,5 @@ class PetalsGenerator:
 
 def _noises(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     """Standard normal noise (N, *shape), each row from its own seed, always drawn on the CPU."""
-    generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-    rows = [torch.randn(shape, generator=generator) for generator in generators]
+    rows = [torch.randn(shape, generator=torch.Generator().manual_seed(int(s))) for s in seeds]
     return torch.stack(rows) if rows else torch.empty(0, *shape)

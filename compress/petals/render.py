@@ -42,15 +42,9 @@ _UNIFORMS: dict[str, tuple[int, ...]] = {
     "coarse_rgb": (4, 4, 3),
     "fine_luma": (16, 16, 1),
     "place": (2,),
-    "scale": (),
-    "rotation": (),
-    "tilt": (),
-    "tilt_direction": (),
-    "width": (),
-    "wobble": (),
+    **dict.fromkeys(("scale", "rotation", "tilt", "tilt_direction", "width", "wobble"), ()),
     "petal_tint": (3,),
-    "neighbor": (),
-    "neighbor_kind": (),
+    **dict.fromkeys(("neighbor", "neighbor_kind"), ()),
     "neighbor_pose": (6,),
     "behind": (),
     "behind_leaf": (6,),
@@ -59,10 +53,11 @@ _UNIFORMS: dict[str, tuple[int, ...]] = {
     "light": (2, 2, 1),
     "exposure": (),
     "white_balance": (3,),
-    "blur": (),
-    "noise": (),
+    **dict.fromkeys(("blur", "noise"), ()),
 }
 _TOTAL = sum(int(np.prod(shape)) for shape in _UNIFORMS.values())
+# leaf -> how far from the flower's center, its shortest and longest half, all in flower radii
+_LEAVES = {"behind": (0.5, 0.95, 0.95), "occluder": (0.75, 0.3, 0.55)}
 
 
 @dataclass(frozen=True)
@@ -107,10 +102,9 @@ def render(
     neighbors: np.ndarray | None = None,
     nuisance: Nuisance = FULL_NUISANCE,
 ) -> np.ndarray:
-    """Pictures uint8 (N, 32, 32, 3) of flowers, image i from ``seeds[i]`` alone.
+    """Pictures uint8 (N, 32, 32, 3) of flowers (N, 7), image i from ``seeds[i]`` alone.
 
     Args:
-        attributes: rows (N, 7).
         styles: indices into ``STYLES``, (N,) or one for all.
         neighbors: flower numbers that a clutter flower may have; all by default.
     """
@@ -140,7 +134,7 @@ def _render_chunk(
     _add_neighbors(image, draws, kinds, nuisance.clutter)
     center = draws.span("place", -0.2, 0.2) * pose
     radius = 0.86 * (1 + draws.span("scale", -0.22, 0.12) * pose)
-    _add_leaves(image, draws, "behind", 0.5, center, radius, reach=0.5, size=(0.95, 0.95))
+    _add_leaves(image, draws, "behind", 0.5, center, radius)
     u, v = flower_frame(
         center,
         radius,
@@ -154,16 +148,7 @@ def _render_chunk(
     rgb, alpha = flower(u * wobble, v * wobble, attributes, width)
     rgb = np.clip(rgb * (1 + draws.span("petal_tint", -0.1, 0.1)[:, None] * light), 0, 1)
     image += (rgb - image) * alpha[..., None]
-    _add_leaves(
-        image,
-        draws,
-        "occluder",
-        0.3 * nuisance.clutter,
-        center,
-        radius,
-        reach=0.75,
-        size=(0.3, 0.55),
-    )
+    _add_leaves(image, draws, "occluder", 0.3 * nuisance.clutter, center, radius)
     image = image.reshape(count, WIDE, WIDE, 3)
     image *= _upsample(1 + draws.span("light", -0.35, 0.35) * light)
     image *= (1 + draws.span("exposure", -0.25, 0.2) * light)[:, None, None, None]
@@ -211,25 +196,18 @@ def _add_neighbors(image: np.ndarray, draws: _Draws, kinds: np.ndarray, clutter:
 
 
 def _add_leaves(
-    image: np.ndarray,
-    draws: _Draws,
-    name: str,
-    share: float,
-    center: np.ndarray,
-    radius: np.ndarray,
-    *,
-    reach: float,
-    size: tuple[float, float],
+    image: np.ndarray, draws: _Draws, name: str, rate: float, center: np.ndarray, radius: np.ndarray
 ) -> None:
-    """A leaf at about ``reach`` flower radii from the center, in a ``share`` of the images."""
-    rows = np.flatnonzero(draws.span(name) < share)
+    """A leaf at about ``reach`` flower radii from the center, at a ``rate`` of the images."""
+    rows = np.flatnonzero(draws.span(name) < rate)
     if not len(rows):
         return
+    reach, shortest, longest = _LEAVES[name]
     angle, distance, scale, rotation, direction, tone = draws.span(f"{name}_leaf")[rows].T
     offset = (reach * (0.75 + 0.5 * distance) * radius[rows])[:, None]
-    direction_of_leaf = np.stack((np.cos(2 * np.pi * angle), np.sin(2 * np.pi * angle)), 1)
-    place = center[rows] + offset * direction_of_leaf
-    long = radius[rows] * (size[0] + (size[1] - size[0]) * scale)
+    toward = np.stack((np.cos(2 * np.pi * angle), np.sin(2 * np.pi * angle)), 1)
+    place = center[rows] + offset * toward
+    long = radius[rows] * (shortest + (longest - shortest) * scale)
     tilt = np.full(len(rows), 2.6, np.float32)
     u, v = flower_frame(place, long, 2 * np.pi * rotation, tilt, 2 * np.pi * direction)
     mask = np.clip((1 - np.sqrt(u * u + v * v)) * 9 + 0.5, 0, 1)[..., None]

@@ -42,13 +42,12 @@ class Tokenizer:
 
         texts = [texts] if isinstance(texts, str) else list(texts)
         out = torch.zeros(len(texts), self.context_length, dtype=torch.long)
-        start = len(self.ids) - 2
         end = len(self.ids) - 1
         for row, text in zip(out, texts, strict=True):
             words = [self._encode(word) for word in words_of(text)]
             known = [pieces for pieces in words if all(piece in self._dense for piece in pieces)]
             ids = [self._dense[piece] for pieces in known for piece in pieces]
-            tokens = [start, *ids[: self.context_length - 2], end]
+            tokens = [end - 1, *ids[: self.context_length - 2], end]
             row[: len(tokens)] = torch.tensor(tokens)
         return out
 
@@ -74,9 +73,6 @@ def load_teacher(folder: Path = WEIGHTS) -> tuple[open_clip.CLIP, Tokenizer]:
 
     A folder without vocabulary.json holds CLIP's whole vocabulary, as any loader of open_clip's
     format expects it.
-
-    Raises:
-        DataError: a file is missing.
     """
     from compress.petals.nets import new_teacher
 
@@ -117,9 +113,5 @@ def read_json(path: Path) -> Any:
 
 def _must_exist(path: Path) -> None:
     if not path.is_file():
-        raise DataError(
-            "a file of the embedded world is missing",
-            got=str(path),
-            expected="the weights that ship with the package",
-            remedy="reinstall the package",
-        )
+        what = "a file of the embedded world is missing"
+        raise DataError(what, got=str(path), remedy="reinstall the package")

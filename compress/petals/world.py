@@ -47,51 +47,22 @@ class Species:
         return at.noun_phrase(self.attributes)
 
 
-# (count, shape, color, center color, center size, layering, pattern), attributes in the name
+# One genus a line. A species is its seven attribute values in the order of ``at.ATTRIBUTES``, a
+# stroke, and the columns that its name holds.
+_GENERA = {
+    "red flowers with round petals": "4001010/0125 4002011/1236 2000000/2356 3001100/0256",
+    "pink flowers with pointed petals": "1111101/2345 2110011/1234 0111011/0235 0110001/1246",
+    "yellow flowers with notched petals": "2230100/1234 3231110/0256 3232102/0246 3233111/0124",
+    "blue flowers with strap petals": "0353100/0123 0351000/0246 4353110/0126 1352100/2456",
+    "purple flowers with round petals": "4063002/2456 3063000/0126 3062010/0246 2060102/2345",
+    "white flowers with pointed petals": "1141001/0236 3141101/0234 0142101/0245 1141100/0234",
+    "orange flowers with strap petals": "2320111/1246 4321002/0123 4321111/1245 4323101/0125",
+    "maroon flowers with notched petals": "4273002/2346 0273012/1246 4270012/0125 1271011/2456",
+}
 SPECIES: tuple[Species, ...] = tuple(
-    Species(attributes, named)
-    for attributes, named in (
-        # red flowers with round petals
-        ((4, 0, 0, 1, 0, 1, 0), (0, 1, 2, 5)),
-        ((4, 0, 0, 2, 0, 1, 1), (1, 2, 3, 6)),
-        ((2, 0, 0, 0, 0, 0, 0), (2, 3, 5, 6)),
-        ((3, 0, 0, 1, 1, 0, 0), (0, 2, 5, 6)),
-        # pink flowers with pointed petals
-        ((1, 1, 1, 1, 1, 0, 1), (2, 3, 4, 5)),
-        ((2, 1, 1, 0, 0, 1, 1), (1, 2, 3, 4)),
-        ((0, 1, 1, 1, 0, 1, 1), (0, 2, 3, 5)),
-        ((0, 1, 1, 0, 0, 0, 1), (1, 2, 4, 6)),
-        # yellow flowers with notched petals
-        ((2, 2, 3, 0, 1, 0, 0), (1, 2, 3, 4)),
-        ((3, 2, 3, 1, 1, 1, 0), (0, 2, 5, 6)),
-        ((3, 2, 3, 2, 1, 0, 2), (0, 2, 4, 6)),
-        ((3, 2, 3, 3, 1, 1, 1), (0, 1, 2, 4)),
-        # blue flowers with strap petals
-        ((0, 3, 5, 3, 1, 0, 0), (0, 1, 2, 3)),
-        ((0, 3, 5, 1, 0, 0, 0), (0, 2, 4, 6)),
-        ((4, 3, 5, 3, 1, 1, 0), (0, 1, 2, 6)),
-        ((1, 3, 5, 2, 1, 0, 0), (2, 4, 5, 6)),
-        # purple flowers with round petals
-        ((4, 0, 6, 3, 0, 0, 2), (2, 4, 5, 6)),
-        ((3, 0, 6, 3, 0, 0, 0), (0, 1, 2, 6)),
-        ((3, 0, 6, 2, 0, 1, 0), (0, 2, 4, 6)),
-        ((2, 0, 6, 0, 1, 0, 2), (2, 3, 4, 5)),
-        # white flowers with pointed petals
-        ((1, 1, 4, 1, 0, 0, 1), (0, 2, 3, 6)),
-        ((3, 1, 4, 1, 1, 0, 1), (0, 2, 3, 4)),
-        ((0, 1, 4, 2, 1, 0, 1), (0, 2, 4, 5)),
-        ((1, 1, 4, 1, 1, 0, 0), (0, 2, 3, 4)),
-        # orange flowers with strap petals
-        ((2, 3, 2, 0, 1, 1, 1), (1, 2, 4, 6)),
-        ((4, 3, 2, 1, 0, 0, 2), (0, 1, 2, 3)),
-        ((4, 3, 2, 1, 1, 1, 1), (1, 2, 4, 5)),
-        ((4, 3, 2, 3, 1, 0, 1), (0, 1, 2, 5)),
-        # maroon flowers with notched petals
-        ((4, 2, 7, 3, 0, 0, 2), (2, 3, 4, 6)),
-        ((0, 2, 7, 3, 0, 1, 2), (1, 2, 4, 6)),
-        ((4, 2, 7, 0, 0, 1, 2), (0, 1, 2, 5)),
-        ((1, 2, 7, 1, 0, 1, 1), (2, 4, 5, 6)),
-    )
+    Species(*(tuple(int(digit) for digit in digits) for digits in row.split("/")))
+    for genus in _GENERA.values()
+    for row in genus.split()
 )
 GENUS_SIZE = 4
 _BANNED = frozenset(at.code(np.array([species.attributes for species in SPECIES])).tolist())
@@ -130,13 +101,7 @@ def render_species(
 
 @dataclass(frozen=True)
 class TrainingFlowers:
-    """Flowers that are no species.
-
-    Attributes:
-        images: uint8 (N, 32, 32, 3).
-        attributes: rows (N, 7).
-        styles: (N,).
-    """
+    """Flowers that are no species: images uint8 (N, 32, 32, 3), attributes (N, 7), styles (N,)."""
 
     images: np.ndarray
     attributes: np.ndarray
