@@ -63,9 +63,7 @@ class Batch:
 class Batches:
     """Draws batches from the real shots and the synthetic images of a run.
 
-    Args:
-        preprocess: the student's geometry and normalization.
-        phase: separates the draws of different stages ("distill", "quantize").
+    The name of the phase, "distill" or "quantize", separates the draws of different stages.
     """
 
     def __init__(self, ctx: StageContext, preprocess: runtime.PreprocessSpec, phase: str) -> None:

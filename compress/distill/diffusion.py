@@ -81,16 +81,11 @@ class NoiseSchedule(nn.Module):
         return len(self.timesteps)
 
     def respaced(self, steps: int) -> NoiseSchedule:
-        """A schedule of ``steps`` evenly spread indices, first and last included.
-
-        Raises: ConfigError: fewer than two steps, or more than this schedule has.
-        """
+        """``steps`` evenly spread indices, first and last included; ConfigError if too many."""
         if not 2 <= steps <= len(self):
-            raise ConfigError(
-                "the sampler cannot take so many steps",
-                got=f"sampling_steps={steps}",
-                expected=f"2..{len(self)}, or more distill.gendd.diffusion_steps",
-            )
+            expected = f"2..{len(self)}, or more distill.gendd.diffusion_steps"
+            got = f"sampling_steps={steps}"
+            raise ConfigError("the sampler cannot take so many steps", got=got, expected=expected)
         kept = torch.linspace(0, len(self) - 1, steps, dtype=torch.float64).round().long()
         respaced = NoiseSchedule(self.alpha_bar[kept], self.timesteps.cpu()[kept])
         return respaced.to(self.signal.device)

@@ -22,11 +22,8 @@ def initialize(
 ) -> Student:
     """A new student with the weights that ``distill.init`` names.
 
-    Args:
-        text_head: ``(K, D)`` class texts in the teacher's space; first weights of a cosine head.
-        small: a published small CLIP, whose tower and texts win.
-
-    Raises: ConfigError: no such weights for this architecture; they are never replaced silently.
+    A cosine head starts as ``text_head (K, D)``, the class texts in the teacher's space; tower and
+    texts of a published small CLIP win. ConfigError if there are no such weights for this student.
     """
     if small is not None:
         return _from_clip(spec, small.weights, small.text_head)
@@ -43,11 +40,8 @@ def _timm(settings: DistillSettings, spec: StudentSpec) -> Student:
     student = build(spec)
     loaded = student.trunk.load_state_dict(_file_weights(settings, spec), strict=False)
     if loaded.missing_keys:
-        raise ConfigError(
-            f"these are not the weights of {spec.arch}",
-            got=f"{settings.init_path} without {', '.join(loaded.missing_keys[:4])}",
-            expected=f"a safetensors file of timm's {spec.arch}",
-        )
+        got = f"{settings.init_path} without {', '.join(loaded.missing_keys[:4])}"
+        raise ConfigError(f"these are not the weights of timm's {spec.arch}", got=got)
     return student
 
 
@@ -107,22 +101,17 @@ def shipped(init: str, arch: str) -> bool:
 
 def _check_shipped(init: str, arch: str) -> None:
     if not shipped(init, arch):
-        raise ConfigError(
-            f"there is no {init!r} trunk for this student",
-            got=repr(arch),
-            expected=EMBEDDED,
-            remedy="--set distill.init_path=FILE.safetensors, or --set distill.init=timm",
-        )
+        what = f"there is no {init!r} trunk for this student"
+        remedy = "--set distill.init_path=FILE.safetensors, or --set distill.init=timm"
+        raise ConfigError(what, got=repr(arch), expected=EMBEDDED, remedy=remedy)
 
 
 def _file_weights(settings: DistillSettings, spec: StudentSpec) -> dict[str, Tensor]:
     path = settings.init_path
     if path is None or path.suffix != ".safetensors" or not path.is_file():
-        raise ConfigError(
-            f"no first weights for {spec.arch}",
-            got=f"distill.init_path={path}",
-            expected="a .safetensors file, or --set distill.init=random",
-        )
+        expected = "a .safetensors file, or --set distill.init=random"
+        got = f"distill.init_path={path}"
+        raise ConfigError(f"no first weights for {spec.arch}", got=got, expected=expected)
     return load_file(path)
 
 

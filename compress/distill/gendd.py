@@ -55,11 +55,6 @@ CENTERS: dict[str, Callable[[ObjectiveInputs], Tensor]] = {
 }
 
 
-def centers(inputs: ObjectiveInputs) -> Tensor:
-    """The class centers ``(K, D)`` that ``distill.center`` names; ConfigError if unknown."""
-    return lookup(CENTERS, inputs.settings.center, "unknown center")(inputs)
-
-
 def contract(features: Tensor, targets: Tensor, smooth: float) -> Tensor:
     """``(1 - s) features + s targets`` of ``(B, D)`` each; scales class variance by (1 - s)^2."""
     return (1 - smooth) * features + smooth * targets
@@ -109,7 +104,8 @@ class ContractedTarget(nn.Module):
         super().__init__()
         self.smooth = inputs.settings.smooth
         self.standardize = Standardizer(inputs.feature_mean, inputs.feature_std)
-        self.register_buffer("centers", centers(inputs).detach().clone().float())
+        center = lookup(CENTERS, inputs.settings.center, "unknown center")
+        self.register_buffer("centers", center(inputs).detach().clone().float())
 
     def forward(self, batch: FeatureBatch) -> Tensor:
         assert batch.teacher_features is not None  # Objective has checked ``needs``
@@ -227,10 +223,7 @@ def draw_features(
 
     Every step's estimate is limited to ``sample_clip`` deviations, see :func:`ancestral_sample`;
     the centers lie within (texts of the embedded world: up to 7 deviations from the images' mean).
-
-    Args:
-        samples: None = the settings'.
-        temperature, generator: see :func:`ancestral_sample`.
+    ``samples`` None = the settings'.
     """
     options = term.options
     samples = options.samples if samples is None else samples

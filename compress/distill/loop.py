@@ -84,10 +84,8 @@ def fit(
             last finished step, so it must be a function of the step's number.
         log_points: rows of the returned history, at most.
 
-    Returns:
-        ``{"step", "loss", "lr", ...}`` per logged interval, means over the interval.
-
-    Raises: TrainingError: the loss is not finite; the batch is saved and named.
+    Returns ``{"step", "loss", "lr", ...}`` per logged interval, means over the interval.
+    Raises TrainingError if the loss is not finite; the batch is saved and named.
     """
     optimizer = torch.optim.AdamW(_groups(model, plan))
     state = _State(model, optimizer, plan.ema)
@@ -112,9 +110,8 @@ def fit(
             if after_step:
                 after_step(step)
             loss = float(result.loss.detach())
-            for key, value in {"loss": loss, **result.values}.items():
+            for key, value in {"loss": loss, **result.values, "open": 1.0}.items():
                 sums[key] = sums.get(key, 0.0) + value
-            sums["open"] = sums.get("open", 0.0) + 1
             if (step + 1) % every == 0 or step + 1 == plan.steps:
                 count = sums.pop("open")
                 means = {key: value / count for key, value in sums.items()}
@@ -214,11 +211,10 @@ class _State:
 
 
 def _not_finite(result: StepResult, step: int, folder: Path | None) -> TrainingError:
-    saved = "nowhere (no work folder)"
-    if folder is not None:
+    saved = folder / BAD_BATCH if folder else "nowhere (no work folder)"
+    if isinstance(saved, Path):
         tensors = {key: value.detach().contiguous() for key, value in result.batch.items()}
-        save_file(tensors, folder / BAD_BATCH, {"step": str(step)})
-        saved = str(folder / BAD_BATCH)
+        save_file(tensors, saved, {"step": str(step)})
     return TrainingError(
         f"the loss is not finite at step {step}",
         got=f"{float(result.loss.detach())}; {result.values}",

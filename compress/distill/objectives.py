@@ -78,10 +78,7 @@ def objective_spec(settings: DistillSettings) -> ObjectiveSpec:
 
 
 class Objective(nn.Module):
-    """A weighted sum of terms, ``(outputs, batch) -> (loss, numbers to log)``.
-
-    DataError if the cached batches lack what a term needs.
-    """
+    """A weighted sum of terms; DataError if the cached batches lack what a term needs."""
 
     def __init__(self, inputs: ObjectiveInputs) -> None:
         super().__init__()
@@ -105,7 +102,7 @@ class Objective(nn.Module):
     def forward(
         self, out: Outputs, batch: Batch, step: int | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a batch; before step ``feature_steps`` it is the feature term alone."""
+        """Loss and numbers to log; before step ``feature_steps`` the feature term alone."""
         feature_phase = step is not None and step < self.feature_steps
         total = torch.zeros((), device=out.logits.device)
         values = {}

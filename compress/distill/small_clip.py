@@ -32,27 +32,19 @@ class SmallClip:
 
 
 def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -> SmallClip:
-    """The small CLIP in a folder, for a student of this timm architecture.
-
-    Raises: ConfigError: no open_clip folder, no linear projection, or another timm tower.
-    """
+    """The small CLIP in an open_clip folder; ConfigError if its tower is not this timm network."""
     small = load_teacher(TeacherSettings(name=str(folder)), offline=True)
     visual = small.model.visual
     projection = getattr(getattr(visual, "head", None), "proj", None)
     if not hasattr(visual, "trunk") or not isinstance(projection, torch.nn.Linear):
-        raise ConfigError(
-            "this small CLIP cannot start a student",
-            got=f"image tower {type(visual).__name__} in {folder}",
-            expected="a timm network with a linear projection",
-        )
+        got = f"image tower {type(visual).__name__} in {folder}"
+        expected = "a timm network with a linear projection"
+        raise ConfigError("this small CLIP cannot start a student", got=got, expected=expected)
     config = getattr(visual.trunk, "pretrained_cfg", {})
     tower = str(config.get("architecture", "")) or type(visual.trunk).__name__
     if tower != arch:
-        raise ConfigError(
-            f"the small CLIP's image tower is another network than student {arch}",
-            got=tower,
-            remedy=f"--student {tower}",
-        )
+        what = f"the small CLIP's image tower is another network than student {arch}"
+        raise ConfigError(what, got=tower, remedy=f"--student {tower}")
     weights = {f"trunk.{name}": value for name, value in visual.trunk.state_dict().items()}
     weights["proj.weight"] = projection.weight.detach()
     weights["logit_scale"] = small.model.logit_scale.detach()

@@ -80,11 +80,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     batches = Batches(ctx, spec.preprocess(image), "distill")
     try:
         if not batches.parts:
-            raise DataError(
-                "there is nothing to learn from",
-                got="no labeled images and no synthetic ones",
-                remedy="give --shots 1 or more, or --set generate.per_class=100",
-            )
+            remedy = "give --shots 1 or more, or --set generate.per_class=100"
+            raise DataError("there are no images to learn from", remedy=remedy)
         objective = Objective(objective_inputs(settings, student, heads, batches))
         model = StudentWithObjective(student, objective)
         model.to(memory_format=torch.channels_last)
@@ -198,11 +195,9 @@ def _first_meta_step(settings: DistillSettings, steps: int, batches: Batches) ->
     if settings.meta.mode == "none":
         return steps
     if len(batches.styles) < 2:
-        raise ConfigError(
-            "a meta step needs images of at least two styles",
-            got=f"styles {batches.styles.tolist()}",
-            remedy="--set generate.prompts.kind=words, or meta.mode=none",
-        )
+        what = "a meta step needs images of at least two styles"
+        remedy = "--set generate.prompts.kind=words, or --set distill.meta.mode=none"
+        raise ConfigError(what, got=f"styles {batches.styles.tolist()}", remedy=remedy)
     return max(settings.feature_steps, round(settings.meta.warmup * steps))
 
 

@@ -131,10 +131,7 @@ def check_architecture(arch: str) -> None:
 
 
 def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
-    """A student with random (or timm's pretrained) trunk weights.
-
-    Raises: DownloadError: pretrained weights are neither cached nor reachable.
-    """
+    """A student with random (or timm's pretrained) trunk; DownloadError if it is unreachable."""
     check_architecture(spec.arch)
     try:
         trunk = _trunk(spec.arch, spec.activation, pretrained)
@@ -170,11 +167,9 @@ def _trunk(arch: str, activation: str | None, pretrained: bool) -> Any:
     except TypeError:
         trunk = None
     if trunk is None or not any(isinstance(module, layer) for module in trunk.modules()):
-        raise ConfigError(
-            f"the activation of {arch} cannot be replaced",
-            got=got,
-            expected="an architecture that takes timm's act_layer, e.g. efficientnet_b0",
-        )
+        what = f"the activation of {arch} cannot be replaced"
+        expected = "an architecture that takes timm's act_layer, e.g. efficientnet_b0"
+        raise ConfigError(what, got=got, expected=expected)
     return trunk
 
 

@@ -59,11 +59,8 @@ def table(plan: TablePlan, results: Results, dataset: str) -> str:
     rows = []
     for row in plan.rows:
         settings = plan.settings(row, dataset, plan.shots[0], 0, Path())
-        cells = [
-            f"{row} *" if row in plan.paper.extra else row,
-            settings.generate.strategy,
-            settings.distill.objective,
-        ]
+        name = f"{row} *" if row in plan.paper.extra else row
+        cells = [name, settings.generate.strategy, settings.distill.objective]
         for shots in plan.shots:
             seeds = results[dataset, shots]
             cells.append(mean_and_deviation([100 * float(cell[row].mean()) for cell in seeds]))

@@ -110,9 +110,9 @@ def run(
     host: HostSettings | None = None,
     say: Callable[[str], object] = print,
 ) -> Results:
-    """Makes every cell; seeds are the outer loop, so an unfinished table compares rows fairly.
+    """Makes every cell, seed by seed, so that an unfinished table compares rows fairly.
 
-    Raises: DownloadError: before any work, if a row needs what is neither here nor reachable.
+    DownloadError, before any work, if a row needs what is neither on this disk nor reachable.
     """
     for dataset, row in itertools.product(plan.datasets, plan.rows):
         preflight(STAGES, plan.settings(row, dataset, plan.shots[0], 0, work))

@@ -79,11 +79,9 @@ def check_entries(entries: Sequence[str], paths: Sequence[str]) -> None:
     known = {".".join(path.split(".")[:depth]) for path in paths for depth in range(1, 9)}
     for entry in entries:
         if not any(is_covered([entry], path) for path in paths):
-            raise ConfigError(
-                "quantize.float_blocks names nothing that would run in int8",
-                got=repr(entry),
-                remedy=nearest(entry.removeprefix(f"{TRUNK}."), sorted(known)),
-            )
+            what = "quantize.float_blocks names nothing that would run in int8"
+            remedy = nearest(entry.removeprefix(f"{TRUNK}."), known)
+            raise ConfigError(what, got=repr(entry), remedy=remedy)
 
 
 def blocks_of(operators: Sequence[Operator], limit: int = BLOCKS) -> list[Block]:

@@ -60,12 +60,8 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
     torchao's pass is private, but its training-mode rewrite hard-codes eps 1e-5 (wrong for timm's
     ``tf_*`` nets) and ``torch.fx``'s fusion does not see timm's ``BatchNormAct2d``.
 
-    Args:
-        model: ``(B, 3, S, S) -> (B, K)``, not changed; a ``reparameterize`` method (RepVGG,
-            MobileOne, FastViT) runs first.
-        example: ``(B, 3, S, S)`` float32; only its shape matters.
-
-    Raises: ExportError: torch.export cannot capture the model.
+    A copy is captured, after its ``reparameterize`` methods (RepVGG, MobileOne, FastViT) have run;
+    of ``example (B, 3, S, S)`` only the shape matters. ExportError if torch.export refuses.
     """
     from torchao.quantization.pt2e.utils import _fuse_conv_bn_
 
@@ -103,10 +99,8 @@ def prepare(
 ) -> PreparedStudent:
     """The student with fake quantizers: observers and rounding on, not yet calibrated.
 
-    Args:
-        float_blocks: modules whose operators stay float ("layer4", "blocks.5.0", "head").
-
-    Raises: ExportError: see :func:`capture`. ConfigError: see ``blocks.check_entries``.
+    Operators of the modules in ``float_blocks`` ("layer4", "blocks.5.0", "head") stay float.
+    ConfigError if one holds none, or together they hold all.
     """
     from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
@@ -130,10 +124,7 @@ def convert(prepared: PreparedStudent) -> GraphModule:
 
 
 def load_prepared(student: nn.Module, artifact: QuantizeArtifact) -> PreparedStudent:
-    """The prepared graph of a finished quantize stage; its float student is captured again.
-
-    Raises: ExportError: the stored state does not fit this student.
-    """
+    """The prepared graph of a finished quantize stage; ExportError if of another student."""
     example = torch.zeros((2, 3, artifact.input_size, artifact.input_size))
     prepared = prepare(student, example, artifact.float_blocks)
     try:

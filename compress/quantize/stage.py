@@ -9,6 +9,7 @@ images take no part. Both losses are in the facts, so a training that did not he
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         prepared = prepare(student, images, settings.float_blocks)
         prepared.to(memory_format=torch.channels_last)
         calibrate(prepared, images)
-        calibrated = _copy_state(prepared)
+        calibrated = copy.deepcopy(prepared.state_dict())
         history = _train(ctx, prepared, batches, loss)
         probe = [batches.at(settings.steps + index) for index in range(PROBE_BATCHES)]
     finally:
@@ -53,7 +54,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     losses = {"fp32": mean_loss(student, probe, loss)}
     if history:
         losses["qat"] = mean_loss(prepared, probe, loss)
-        trained = _copy_state(prepared)
+        trained = copy.deepcopy(prepared.state_dict())
     prepared.load_state_dict(calibrated)
     set_observers(prepared, observe=False, quantize=True)
     losses["calibrated"] = mean_loss(prepared, probe, loss)
@@ -79,10 +80,6 @@ def run(ctx: StageContext) -> dict[str, Any]:
     }
     QuantizeArtifact(ctx.folder).write(prepared.state_dict(), facts, calibrated_on, history)
     return facts
-
-
-def _copy_state(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
 def quantize_loss(ctx: StageContext, student: Student, batches: Batches) -> Loss:

@@ -14,10 +14,10 @@ from torch import Tensor
 from compress.distill.diffusion import Denoiser, NoiseSchedule, ancestral_sample
 from compress.distill.gendd import (
     CENTERS,
+    ContractedTarget,
     ContractionTerm,
     GenddTerm,
     Standardizer,
-    centers,
     class_centers,
     contract,
     draw_features,
@@ -116,13 +116,13 @@ def test_soft_labels_give_the_mean_center_and_one_hot_ones_the_row() -> None:
 
 
 def test_the_three_centers_are_three_tables_and_an_unknown_one_is_an_error() -> None:
-    found = [centers(inputs(center=name)) for name in CENTERS]
+    found = [ContractedTarget(inputs(center=name)).centers for name in CENTERS]
     assert all(table.shape == (K, D) for table in found)
     assert not torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])
     settings = DistillSettings().model_copy(update={"center": "txt"})
     wrong = replace(inputs(), settings=settings)
     with pytest.raises(ConfigError, match="did you mean 'text'"):
-        centers(wrong)
+        ContractedTarget(wrong)
 
 
 def test_without_contraction_no_label_is_needed() -> None:
