@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from compress.bench.artifact import Predictions, part_path
 from compress.bench.variants import SHIPPING, ModelVariant, student
@@ -22,6 +20,7 @@ from compress.evaluate.comparison import paired
 from compress.evaluate.metrics import evaluate
 from export.artifact import ExportArtifact
 from runtime import Classifier, PreprocessSpec, normalize
+from runtime.bench.photos import encoded
 from runtime.files.atomic import atomic
 from runtime.host import telemetry
 
@@ -48,11 +47,7 @@ Logits = NDArray[np.float32]
 def measure_accuracy(
     ctx: StageContext, variants: list[ModelVariant], spec: PreprocessSpec
 ) -> tuple[dict[str, Any], Predictions]:
-    """accuracy.json, and the logits over the test split that it was computed from.
-
-    Args:
-        spec: the student's, whose geometry the test sets are stored in.
-    """
+    """accuracy.json, and the logits over the test split; ``spec`` is the student's."""
     sets = TestSets(ctx)
     everywhere = logits_of(ctx, variants, spec, sets)
     labels, logits = sets.labels(TEST), everywhere[TEST]
@@ -95,13 +90,11 @@ def _logits(
     name: str,
 ) -> dict[str, Logits]:
     """Logits over a test set of all outputs of one file: one pass, in parts that survive a kill."""
-    count, outputs = len(sets.images(name)), [variant.output for variant in variants]
-    parts = {
-        start: part_path(ctx.partial, name, variants[0].name, start)
-        for start in range(0, count, CHUNK)
-    }
+    count, first = len(sets.images(name)), variants[0].name
+    outputs = [variant.output for variant in variants]
+    parts = {at: part_path(ctx.partial, name, first, at) for at in range(0, count, CHUNK)}
     done = sum(min(CHUNK, count - start) for start, part in parts.items() if part.exists())
-    what = f"{name} {variants[0].name}".replace("_", " ")
+    what = f"{name} {first}".replace("_", " ")
     with ctx.progress.task(what, total=count, unit="image", done=done) as task:
         for start, part in parts.items():
             if part.exists():
@@ -122,17 +115,17 @@ def _logits(
 def changed(data: DataArtifact, logits: Mapping[str, Logits]) -> dict[str, object]:
     """What changes in the pairs of ``CHANGES``, by class and, for ``FLIPS``, by image; JSON-able.
 
-    Args:
-        logits: variant -> (N, K) over the test split.
+    ``logits``: variant -> (N, K) over the test split.
     """
     tests, names = data.images(TEST), [entry.name for entry in data.classes]
-    pairs = {name: PAIRS[name] for name in CHANGES if set(PAIRS[name]) <= set(logits)}
-    return {
-        name: changes(
-            (a, logits[a]), (b, logits[b]), tests.labels, names, tests.keys if name in FLIPS else ()
-        ).plain()
-        for name, (a, b) in pairs.items()
-    }
+    out: dict[str, object] = {}
+    for name in CHANGES:
+        a, b = PAIRS[name]
+        if a in logits and b in logits:
+            keys = tests.keys if name in FLIPS else ()
+            found = changes((a, logits[a]), (b, logits[b]), tests.labels, names, keys)
+            out[name] = found.plain()
+    return out
 
 
 def by_domain(
@@ -146,54 +139,42 @@ def by_domain(
         metrics: of the run's own test split.
         logits: test set -> variant -> (N, K).
 
-    Returns:
-        ``domains`` {domain: {variant: n, top1, ci95}}; ``domain_mean`` with ``own``, the
+    Returns: ``domains`` {domain: {variant: n, top1, ci95}}; ``domain_mean`` with ``own``, the
         ``domains`` it covers, ``top1`` {variant: mean over all} and ``top1_others`` {variant: mean
         without the own one}, every domain with the same weight. Empty and None without further
         domains.
     """
     if not sets.domains or sets.own is None:
         return {"domains": {}, "domain_mean": None}
-    tested: dict[str, Mapping[str, Mapping[str, Any]]] = {
-        sets.own: {name: row for name, row in metrics.items() if name in ELSEWHERE}
-    }
+    tested = {sets.own: {name: row for name, row in metrics.items() if name in ELSEWHERE}}
     for test_set, domain in sets.domains.items():
         labels = sets.labels(test_set)
-        tested[domain] = {
-            name: evaluate(values, labels) for name, values in logits[test_set].items()
-        }
+        tested[domain] = {name: evaluate(row, labels) for name, row in logits[test_set].items()}
     domains = {
         domain: {name: {key: row[key] for key in DOMAIN_METRICS} for name, row in rows.items()}
         for domain, rows in tested.items()
     }
 
     def mean(over: list[str]) -> dict[str, float]:
-        return {
-            name: float(np.mean([domains[domain][name]["top1"] for domain in over]))
-            for name in domains[over[0]]
-        }
+        rows = [domains[domain] for domain in over]
+        return {name: float(np.mean([row[name]["top1"] for row in rows])) for name in rows[0]}
 
-    means = {
-        "own": sets.own,
-        "domains": list(domains),
-        "top1": mean(list(domains)),
-        "top1_others": mean([domain for domain in domains if domain != sets.own]),
-    }
-    return {"domains": domains, "domain_mean": means}
+    others = [domain for domain in domains if domain != sets.own]
+    means = {"top1": mean(list(domains)), "top1_others": mean(others)}
+    return {"domains": domains, "domain_mean": {"own": sets.own, "domains": list(domains), **means}}
 
 
 def check_predict(ctx: StageContext, expected: Logits) -> dict[str, object]:
     """Sends a few test images as PNG files through the shipped path, decoding included.
 
-    Args:
-        expected: logits (N, K) of the fp32 student over the test split.
+    ``expected``: logits (N, K) of the fp32 student over the test split.
 
     Raises: ParityError: other pixels, or logits that differ by more than float kernels may.
     """
     classifier, sets = student(ExportArtifact(ctx.inputs["export"].path), 1), TestSets(ctx)
     originals, stored = sets.originals(TEST), sets.images(TEST).pixels
     rows = np.unique(np.linspace(0, len(stored) - 1, min(CHECKED_IMAGES, len(stored))).astype(int))
-    files = [_png(originals.image(int(row))) for row in rows]
+    files = [encoded(originals.image(int(row)), "PNG") for row in rows]
     pixels = np.abs(classifier.pixels(files).astype(int) - stored[rows])
     difference = float(np.abs(classifier.logits(files) - expected[rows]).max())
     allowed = 1e-3 * float(expected.max() - expected.min())
@@ -202,13 +183,6 @@ def check_predict(ctx: StageContext, expected: Logits) -> dict[str, object]:
             "predict() does not see what the test set holds",
             got=f"pixels that differ by up to {pixels.max()}/255, logits by up to {difference:.3g}",
             expected=f"equal pixels, logits within {allowed:.3g}",
-            remedy="bundle and data stage no longer share their preprocessing: compress "
-            "clean, then build again",
+            remedy="they no longer share their preprocessing: compress clean, then build again",
         )
     return {"images": len(rows), "pixels_equal": True, "max_abs_logit_difference": difference}
-
-
-def _png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()

@@ -28,15 +28,10 @@ ACCURACY, LATENCY, PREDICTIONS = "accuracy.json", "latency.json", "predictions.n
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers to the test split.
+    """Answers to the test split."""
 
-    Attributes:
-        labels: int64 (N,).
-        logits: model variant -> float32 (N, K).
-    """
-
-    labels: NDArray[np.int64]
-    logits: Mapping[str, NDArray[np.float32]]
+    labels: NDArray[np.int64]  # (N,)
+    logits: Mapping[str, NDArray[np.float32]]  # model variant -> (N, K)
 
 
 @dataclass(frozen=True)

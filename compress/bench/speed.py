@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from runtime.bench import latency
 from runtime.bench.breakdown import Breakdown, break_down
 from runtime.bench.cold import Cold, measure_cold
 from runtime.bench.latency import END_TO_END, LatencyRow, Ratio, Samples
+from runtime.bench.photos import encoded
 from runtime.bench.run import NO_SENSOR
 from runtime.host import sensors, telemetry
 from runtime.host.energy import Energy, idle_watts, measure_energy
@@ -48,10 +48,7 @@ def measure_speed(ctx: StageContext, variants: list[ModelVariant], spec: Preproc
     """Timed variants interleaved, one image, each number of threads; then end to end.
 
     The first number of threads gets ``bench.seconds``; each further one gets half, as do the
-    end-to-end series (as a whole, step by step, and bare).
-
-    Args:
-        spec: the student's.
+    end-to-end series (as a whole, step by step, and bare). ``spec`` is the student's.
     """
     settings, export = ctx.settings.bench, ExportArtifact(ctx.inputs["export"].path)
     timed = [one for one in variants if one.output == LOGITS and one.name not in NOT_TIMED]
@@ -74,9 +71,8 @@ def measure_speed(ctx: StageContext, variants: list[ModelVariant], spec: Preproc
                 speedups = _speedups(series, ctx.seed)
                 costs, states = energy(calls, settings.seconds / 4)
             for name, samples in series.items():
-                start = cold.get(name) if first else None
-                facts = {"energy": costs.get(name), **(_start_facts(start) if start else {})}
-                rows.append(_row(loaded[name], name, samples, **facts))
+                start = cold[name].row_fields if first and name in cold else {}
+                rows.append(_row(loaded[name], name, samples, energy=costs.get(name), **start))
             task.advance()
         students = {one.name: one.load(export, threads[0]) for one in timed if one.name in SHIPPING}
         photo, about = _photo(ctx, spec)
@@ -107,12 +103,10 @@ def energy(
         return {}, sensors.obstacles() or [NO_SENSOR]
     idle = idle_watts(sensor)
     costs = {name: measure_energy(call, seconds, sensor, idle=idle) for name, call in calls.items()}
-    silent = [
-        f"{sensor.source} gave no reading: energy of {name} was not measured"
-        for name, cost in costs.items()
-        if not cost
-    ]
-    return {name: cost for name, cost in costs.items() if cost}, silent
+    silent = [name for name, cost in costs.items() if not cost]
+    why = f"{sensor.source} gave no reading"
+    states = [f"{why}: energy of {name} was not measured" for name in silent]
+    return {name: cost for name, cost in costs.items() if cost}, states
 
 
 def _speedups(series: Mapping[str, Samples], seed: int) -> dict[str, Ratio]:
@@ -139,16 +133,7 @@ def _row(item: Classifier, name: str, samples: Samples, **facts: Any) -> Latency
     )
 
 
-def _start_facts(cold: Cold) -> dict[str, float | None]:
-    return {
-        "load_ms": cold.load_ms,
-        "first_ms": cold.first_ms,
-        "peak_rss_bytes": cold.peak_rss_bytes,
-    }
-
-
 def _cold(variant: ModelVariant, export: ExportArtifact, threads: int) -> Cold:
-    """Load and first image in a process of its own."""
     if variant.is_teacher:
         return measure_cold(variant.file, "auto", threads)
     return measure_cold(export.bundle, variant.precision, threads)
@@ -163,10 +148,7 @@ def _noise(size: int) -> NDArray[np.uint8]:
 def _photo(ctx: StageContext, spec: PreprocessSpec) -> tuple[bytes, str]:
     """What end-to-end rows decode: the first test image as JPEG, or a gray one."""
     sets = TestSets(ctx)
+    image = Image.fromarray(np.full((spec.resize, spec.resize, 3), 128, np.uint8))
     if len(sets.images(TEST)):
         image = sets.originals(TEST).image(0)
-    else:
-        image = Image.fromarray(np.full((spec.resize, spec.resize, 3), 128, np.uint8))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=90)
-    return stream.getvalue(), f"JPEG, {image.width} × {image.height}"
+    return encoded(image), f"JPEG, {image.width} × {image.height}"

@@ -14,8 +14,8 @@ from compress.evaluate.gates import decide
 from export.artifact import ExportArtifact
 
 NO_TENSORRT = (
-    "TensorRT did not run here: onnxruntime ran model.int8.trt.onnx for its "
-    "accuracy, and it was not timed"
+    "TensorRT did not run here: onnxruntime ran model.int8.trt.onnx for its accuracy, "
+    "and it was not timed"
 )
 NO_TEST_IMAGES = "no test images: accuracy was not measured"
 
@@ -43,13 +43,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
     ctx.progress.note(ship.reason)
     states = [] if metrics else [NO_TEST_IMAGES]
     states += [NO_TENSORRT] if any(one.name in NOT_TIMED for one in variants) else []
+    models = {one.name: one.file for one in variants if one.output == LOGITS}
     return {
         "ship": ship.plain(),
         "gates": [gate.plain() for gate in gates],
         "top1": {name: row["top1"] for name, row in metrics.items()},
-        "size_bytes": {
-            one.name: one.file.stat().st_size for one in variants if one.output == LOGITS
-        },
+        "size_bytes": {name: file.stat().st_size for name, file in models.items()},
         "predict_check": check,
         "states": states + speed.states,
     }

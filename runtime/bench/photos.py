@@ -38,36 +38,37 @@ def photos(bundle: Bundle, images: str | Path | None = None) -> tuple[list[bytes
     if not files:
         endings = f"files that end in {', '.join(sorted(SUFFIXES))}"
         raise ImageError(f"no image in {path}", expected=endings)
-    encoded = []
+    out = []
     for file in files[:MAX_PHOTOS]:
         try:
-            encoded.append(file.read_bytes())
-            decode(encoded[-1])
+            out.append(file.read_bytes())
+            decode(out[-1])
         except OSError as error:
             raise ImageError(f"cannot open {file}", got=error.strerror or error) from error
         except ImageError as error:
             raise ImageError(f"{file} cannot be decoded", got=error) from error
-    first = _describe(encoded[0])
-    return encoded, first if len(encoded) == 1 else f"{len(encoded)} images, the first {first}"
+    first = _describe(out[0])
+    return out, first if len(out) == 1 else f"{len(out)} images, the first {first}"
 
 
 def _own_photo(bundle: Bundle) -> tuple[list[bytes], str]:
     if GOLDEN not in bundle.manifest["files"]:
         rng = np.random.Generator(np.random.Philox(0))
         noise = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
-        photo = _jpeg(Image.fromarray(noise).resize(NOISE_SIZE))
+        photo = encoded(Image.fromarray(noise).resize(NOISE_SIZE))
         return [photo], f"{_describe(photo)}, made up"
     first = golden.read(bundle.path / GOLDEN)["img_0"].tobytes()
     with Image.open(io.BytesIO(first)) as image:
         if image.format == "JPEG":
             return [first], f"{_describe(first)}, golden image"
-    photo = _jpeg(decode(first))
+    photo = encoded(decode(first))
     return [photo], f"{_describe(photo)}, made of a golden image"
 
 
-def _jpeg(image: Image.Image) -> bytes:
+def encoded(image: Image.Image, kind: str = "JPEG") -> bytes:
+    """An image as the content of a file."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=90)
+    image.save(buffer, kind, quality=90)
     return buffer.getvalue()
 
 
