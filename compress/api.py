@@ -40,17 +40,13 @@ class Run(runner.BaseRun):
 def settings_for(
     dataset: str | None = None, *, budget: Iterable[str] = (), **options: Unpack[BuildOptions]
 ) -> Settings:
-    """The settings of a whole run.
+    """The settings of a whole run, by default of the embedded dataset ``petals``.
 
     Args:
-        dataset: a name of ``compress list datasets``. Default: ``petals``, the embedded world.
+        dataset: a name of ``compress list datasets``.
         budget: limits to search and judge by, e.g. ``["p50<=5ms@orin-nano, size<=6MB"]``, or YAML
-            files of them.
+            files of them. A BudgetError says which cannot be read.
         options: see :class:`compress.engine.options.BuildOptions`.
-
-    Raises:
-        ConfigError: an unknown name or a wrong value, with the nearest valid one.
-        BudgetError: a limit that cannot be read.
     """
     limits = read_budget([budget] if isinstance(budget, str) else budget)
     settings = resolution.settings_for(dataset, limits=limits, **options)
@@ -100,7 +96,6 @@ def build(
         work_dir: where everything is kept. Default: ``$CLIP2EDGE_WORK``, else ``./work``.
         name: of the run. Default: dataset, shots and seed.
         until: the last stage to run.
-        host: workers, device and memory, which change no result.
         command: what the run records as its command line.
         benches: ``bench.json`` files of this run's bundle from other devices, to judge the budget.
 
@@ -117,17 +112,10 @@ def build(
     limits = settings.budget.limits
     measured = [Path(bench) for bench in benches]
     if measured and not limits:
-        raise ConfigError(
-            "there is no budget to judge by these measurements",
-            got=", ".join(map(str, measured)),
-            remedy=f"compress report {name} --bench FILE adds them to the report",
-        )
+        remedy = f"compress report {name} --bench FILE adds them to the report"
+        raise ConfigError("there is no budget to judge by these measurements", remedy=remedy)
     if limits and until is not None:
-        raise ConfigError(
-            "a budget is judged at the end",
-            got=f"--until {until}",
-            expected="a whole build, or no budget",
-        )
+        raise ConfigError("a budget is judged at the end of a whole build", got=f"--until {until}")
     if limits and settings.budget.search:
         from compress.search.search import search_for_run
 

@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option, Typer, echo
 
-from compress.cli.options import (
-    Device,
-    Quiet,
-    SettingsOptions,
-    WorkDir,
-    Workers,
-    host_settings,
-    with_settings_options,
-)
+from compress.cli import options as shared
+from compress.cli.options import Device, Quiet, SettingsOptions, WorkDir, Workers
 from compress.cli.runs import print_summary
 
 if TYPE_CHECKING:
@@ -28,7 +21,7 @@ commands = Typer()
 
 
 @commands.command()
-@with_settings_options
+@shared.with_settings_options
 def build(
     options: SettingsOptions,
     work_dir: WorkDir = None,
@@ -36,10 +29,7 @@ def build(
     until: Annotated[str | None, Option(help="Stop after this stage")] = None,
     budget: Annotated[
         list[str] | None,
-        Option(
-            help='Limits: "p50<=5ms@orin-nano, size<=6MB, drop<=2pt", or a YAML file; exit code 1 '
-            "if one is not kept"
-        ),
+        Option(help='"p50<=5ms@orin-nano, drop<=2pt", or YAML; exit code 1 if not kept'),
     ] = None,
     bench: Annotated[
         list[Path] | None, Option(help="bench.json of another device, to judge the budget by")
@@ -72,7 +62,7 @@ def build(
         name=name,
         until=until,
         command=shlex.join(["compress", *sys.argv[1:]]),
-        host=host_settings(device, workers),
+        host=shared.host_settings(device, workers),
         progress=SILENT if quiet else RichProgress(),
         benches=bench or (),
     )
@@ -85,8 +75,7 @@ def build(
 
     report = run.report
     print_summary(report)
-    echo(f"bundle  {run.bundle}")
-    echo(f"report  {ReportArtifact(run.folder).html}")
+    echo(f"bundle  {run.bundle}\nreport  {ReportArtifact(run.folder).html}")
     for line in lines(report["budgets"]):
         echo(line)
     if not kept(report["budgets"]):
@@ -94,7 +83,7 @@ def build(
 
 
 @commands.command()
-@with_settings_options
+@shared.with_settings_options
 def explain(
     stage: Annotated[str, Argument(help="A stage, e.g. distill")],
     options: SettingsOptions,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from typer import Argument, Exit, Option, Typer, echo
 
-from compress.cli.options import class_names
+from compress.cli.options import Offline, class_names
 from compress.engine.errors import MissingExtraError
 
 commands = Typer()
@@ -25,9 +25,7 @@ def classify(arguments: Annotated[list[str], Argument(help="BUNDLE IMAGE...")]) 
 
 
 @commands.command(context_settings=PASSED_ON)
-def bench(
-    arguments: Annotated[list[str], Argument(help="BUNDLE [--teacher PATH] [--out FILE]")],
-) -> None:
+def bench(arguments: Annotated[list[str], Argument(help="BUNDLE [--teacher PATH]")]) -> None:
     """Measure a bundle on this machine, beside its teacher (python -m runtime bench)."""
     _runtime("bench", arguments)
 
@@ -42,31 +40,19 @@ def verify(arguments: Annotated[list[str], Argument(help="BUNDLE")]) -> None:
 def export(
     bundle: Annotated[Path, Argument(help="A bundle's folder; with --teacher, the new folder")],
     to: Annotated[
-        list[str] | None,
-        Option(help="A target: fp16, fp32.batch1, int8.u8in, tensorrt, ...; may be repeated"),
+        list[str] | None, Option(help="A target, e.g. fp16, int8.u8in, tensorrt; may be repeated")
     ] = None,
-    out: Annotated[
-        Path | None, Option(help="A new bundle. Default: the targets are added in place")
-    ] = None,
+    out: Annotated[Path | None, Option(help="A new bundle. Default: added in place")] = None,
     opset: Annotated[int | None, Option(help="Write the targets in this opset (18..22)")] = None,
     ir: Annotated[int | None, Option(help="State this IR version (8..10)")] = None,
-    images: Annotated[
-        Path | None, Option(help="A folder of images to verify on, besides the bundle's")
-    ] = None,
+    images: Annotated[Path | None, Option(help="Further images to verify on: a folder")] = None,
     print_commands: Annotated[
-        bool,
-        Option(
-            "--print-commands",
-            help="With --to tensorrt: trtexec and polygraphy lines; needs no GPU",
-        ),
+        bool, Option("--print-commands", help="With --to tensorrt: trtexec lines; needs no GPU")
     ] = False,
     teacher: Annotated[
-        str | None,
-        Option(help="Write a teacher's bundle: MODEL/TAG, a folder, petals, or a run's folder"),
+        str | None, Option(help="Write a teacher's bundle: MODEL/TAG, petals, a folder or a run")
     ] = None,
-    classes: Annotated[
-        str | None, Option(help="The teacher's classes: names, comma separated")
-    ] = None,
+    classes: Annotated[str | None, Option(help="The teacher's classes, comma separated")] = None,
     classes_file: Annotated[
         Path | None, Option(help="The teacher's classes: a file, one name a line")
     ] = None,
@@ -76,15 +62,9 @@ def export(
     ] = None,
     precision: Annotated[str, Option(help="Of the teacher: fp32 or fp16")] = "fp32",
     random_weights: Annotated[
-        bool,
-        Option(
-            "--random-weights",
-            help="The teacher's architecture alone, for timing; marked everywhere",
-        ),
+        bool, Option("--random-weights", help="The teacher's architecture alone, for timing")
     ] = False,
-    offline: Annotated[
-        bool, Option("--offline", help="Look for the teacher's weights on this machine only")
-    ] = False,
+    offline: Offline = False,
 ) -> None:
     """Add files to a bundle, each verified on real images; with --teacher, a teacher's bundle."""
     if teacher is not None:
@@ -106,7 +86,7 @@ def export(
             echo(f"{key:11} {size}  weights: {manifest['weights']}  {bundle}")
         return
     if to == ["tensorrt"] and out is None:
-        # on a device, without the packages that other targets need
+        # a device lacks the packages that other targets need
         _runtime("engine", [str(bundle), *(["--print-commands"] if print_commands else [])])
     from export.targets.write import export_targets
 
@@ -120,12 +100,9 @@ def app(
     bundle: Annotated[Path, Argument(help="Folder of a bundle")],
     out: Annotated[Path, Argument(help="New folder for the app")],
     target: Annotated[str, Option(help="python, web, cpp, triton or jetson")],
-    precision: Annotated[
-        str, Option(help="Model of the bundle that the app runs; auto: the bundle's default")
-    ] = "auto",
+    precision: Annotated[str, Option(help="Model to run; auto: the bundle's default")] = "auto",
     ort: Annotated[
-        Path | None,
-        Option(help="web: folder of the npm package onnxruntime-web, copied into the app"),
+        Path | None, Option(help="web: folder of the npm package onnxruntime-web, copied in")
     ] = None,
 ) -> None:
     """Write an app for the student: script, web page, C++, Triton repository, Jetson container."""

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -52,31 +52,23 @@ build_finding = partial(Finding, "build")
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that an app's project needs.
+    """A program that an app's project needs."""
 
-    Attributes:
-        names: its possible names; the first on the path counts.
-        version: arguments that print its version in milliseconds; (): it is not run.
-        serves: what needs it.
-        remedy: how to get it.
-    """
-
-    names: tuple[str, ...]
-    version: tuple[str, ...]
+    names: tuple[str, ...]  # the first on the path counts
+    prints_version: bool  # in milliseconds; if not, it is not run
     serves: str
     remedy: str
 
 
-VERSION = ("--version",)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 TRITON = "the Triton repository and the Jetson container"
 TOOLS = {
-    "node": Tool(("node",), VERSION, "transformers.js", "sudo apt install nodejs npm"),
-    "npm": Tool(("npm",), (), "onnxruntime-web for the web page", "sudo apt install nodejs npm"),
-    "cmake": Tool(("cmake",), VERSION, "the C++ project", "sudo apt install cmake"),
-    "C++": Tool(("c++", "g++", "clang++"), VERSION, "the C++ project", "sudo apt install g++"),
-    "browser": Tool(BROWSERS, (), "the web page", "sudo apt install chromium"),
-    "docker": Tool(("docker", "podman"), (), TRITON, "docs.docker.com/engine/install"),
+    "node": Tool(("node",), True, "transformers.js", "sudo apt install nodejs npm"),
+    "npm": Tool(("npm",), False, "onnxruntime-web for the web page", "sudo apt install nodejs npm"),
+    "cmake": Tool(("cmake",), True, "the C++ project", "sudo apt install cmake"),
+    "C++": Tool(("c++", "g++", "clang++"), True, "the C++ project", "sudo apt install g++"),
+    "browser": Tool(BROWSERS, False, "the web page", "sudo apt install chromium"),
+    "docker": Tool(("docker", "podman"), False, TRITON, "docs.docker.com/engine/install"),
 }
 
 
@@ -102,11 +94,7 @@ def findings(hub: Callable[[], bool] | None = None) -> list[Finding]:
 
 
 def requirements(extra: str = "build") -> list[tuple[str, str]]:
-    """(package, oldest version) of an extra, from this package's own metadata.
-
-    Raises:
-        metadata.PackageNotFoundError: it is not installed.
-    """
+    """(package, oldest version) of an extra, from this package's own metadata."""
     matches = map(REQUIREMENT.match, metadata.requires(DISTRIBUTION) or [])
     return [
         (match[1], match[2] or "0")
@@ -123,10 +111,7 @@ def _packages() -> Iterator[Finding]:
         detail = "not installed: its requirements are unknown"
         yield build_finding("clip2edge", MISSING, detail, "pip install -e '.[build]'", needed=True)
         return
-    checked = [
-        package_finding("build", package, floor, INSTALL, needed=True)
-        for package, floor in required
-    ]
+    checked = [package_finding("build", *row, INSTALL, needed=True) for row in required]
     fine = ", ".join(f"{f.name} {f.detail}" for f in checked if f.state == OK)
     if fine:
         yield build_finding("packages", OK, fine)
@@ -145,21 +130,18 @@ def _torch() -> Iterator[Finding]:
     if gpu is None and Path("/proc/driver/nvidia/version").exists():
         gpu = "NVIDIA driver present"
     if gpu is None:
-        detail = "none: students train on the CPU; large generators need hours there"
-        yield build_finding("GPU", NOTE, detail)
+        yield build_finding("GPU", NOTE, "none: large generators need hours on a CPU")
     elif cuda:
         yield build_finding("GPU", OK, f"{gpu}, torch for CUDA {cuda[1]}: --device cuda")
     else:
-        detail = f"{gpu}, but this torch was built without CUDA"
         remedy = "pip install torch from the index of your CUDA version (pytorch.org)"
-        yield build_finding("GPU", PARTLY, detail, remedy)
+        yield build_finding("GPU", PARTLY, f"{gpu}, but this torch is built without CUDA", remedy)
 
 
 def _places() -> Iterator[Finding]:
     """The embedded world, the work folder, its disk, and memory."""
     if (WEIGHTS / "train_log.jsonl").exists():
-        detail = "embedded: compress build --dataset petals works offline"
-        yield build_finding("petals world", OK, detail)
+        yield build_finding("petals world", OK, "compress build --dataset petals works offline")
     else:
         remedy = "pip install --force-reinstall clip2edge"
         yield build_finding("petals world", MISSING, f"nothing in {WEIGHTS}", remedy)
@@ -172,11 +154,9 @@ def _places() -> Iterator[Finding]:
         yield build_finding("work folder", MISSING, f"{work}: not writable", remedy, needed=True)
     place = next((folder for folder in (work, *work.parents) if folder.exists()), Path("/"))
     free = shutil.disk_usage(place).free
-    if free >= MIN_WORK_BYTES:
-        yield build_finding("disk (work)", OK, f"{free / 1e9:.1f} GB free")
-    else:
-        remedy = "compress clean, or --work-dir on a larger disk"
-        yield build_finding("disk (work)", PARTLY, f"{free / 1e9:.1f} GB free", remedy)
+    enough = free >= MIN_WORK_BYTES
+    more = None if enough else "compress clean, or --work-dir on a larger disk"
+    yield build_finding("disk (work)", OK if enough else PARTLY, f"{free / 1e9:.1f} GB free", more)
     memory = telemetry.host().memory_available_bytes
     if memory is not None and memory < MIN_BUILD_MEMORY:
         detail = f"{memory / 1e9:.1f} GB free: enough for petals, not for ViT-L/14"
@@ -195,19 +175,15 @@ def _tool(name: str) -> Finding:
     path = next((path for path in map(shutil.which, tool.names) if path), None)
     if path is None:
         return Finding("apps", name, MISSING, f"not found; {tool.serves} needs it", tool.remedy)
-    version = _version(path, tool.version) if tool.version else None
+    version = _version(path) if tool.prints_version else None
     return Finding("apps", name, OK, f"{version or path} ({tool.serves})")
 
 
-def _version(path: str, arguments: Sequence[str]) -> str | None:
-    """The first number with a dot that a program prints; None if it prints none in time."""
+def _version(path: str) -> str | None:
+    """The first number with a dot that ``--version`` prints; None if it prints none in time."""
     try:
         done = subprocess.run(
-            [path, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=TOOL_SECONDS,
-            stdin=subprocess.DEVNULL,
+            [path, "--version"], capture_output=True, input="", text=True, timeout=TOOL_SECONDS
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -216,14 +192,11 @@ def _version(path: str, arguments: Sequence[str]) -> str | None:
 
 
 class Answer:
-    """The answer of a question asked in the background.
-
-    Resolving a name can take longer than any time-out, and a daemon thread does not keep the
-    interpreter alive.
-    """
+    """The answer of a question asked in the background: resolving a name heeds no time-out."""
 
     def __init__(self, ask: Callable[[], bool]) -> None:
         self._answers: list[bool] = []
+        # a daemon does not keep the interpreter alive
         self._thread = threading.Thread(target=lambda: self._answers.append(ask()), daemon=True)
         self._thread.start()
 
@@ -243,13 +216,9 @@ def ask_hub() -> bool:
 def hub_finding(answer: Answer) -> Finding:
     """Whether pretrained weights can be downloaded."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        detail = "HF_HUB_OFFLINE is set: only what lies in the local cache is used"
-        return build_finding("model hub", NOTE, detail)
+        return build_finding("model hub", NOTE, "HF_HUB_OFFLINE is set: the local cache is used")
     if answer.wait(HUB_SECONDS):
         return build_finding("model hub", OK, "answers")
-    return build_finding(
-        "model hub",
-        PARTLY,
-        f"no answer within {HUB_SECONDS:g} s: pretrained teachers and generators cannot be fetched",
-        "place them by hand: --teacher PATH --generator PATH; petals needs none",
-    )
+    detail = f"no answer within {HUB_SECONDS:g} s: no pretrained teachers and generators"
+    remedy = "place them by hand: --teacher PATH --generator PATH; petals needs none"
+    return build_finding("model hub", PARTLY, detail, remedy)

@@ -24,9 +24,7 @@ def estimate(
         Path | None, Option(help="A bench.json of that device and of this bundle")
     ] = None,
     calibration: Annotated[list[Path] | None, Option(help="A file that --save wrote")] = None,
-    save: Annotated[
-        Path | None, Option(help="Where the calibration is kept for later estimates")
-    ] = None,
+    save: Annotated[Path | None, Option(help="Where to keep the calibration")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Estimate a model on a device that is not here: a roofline from its graph, always marked."""
@@ -37,8 +35,7 @@ def estimate(
     profile = devices.device(device)
     models = models_of(model)
     if save is not None and calibrate is None:
-        expected = "--calibrate bench.json with it"
-        raise ConfigError("there is no calibration to save", got="--save", expected=expected)
+        raise ConfigError("--save without a calibration", expected="--calibrate bench.json with it")
     known = [calibrations.load_calibration(path) for path in calibration or ()]
     if calibrate is not None:
         fitted = calibrations.calibrate(calibrate, models.values(), device)
@@ -47,9 +44,9 @@ def estimate(
             fitted.save(save)
     rows = estimates(models, profile, known)
     if not rows:
-        got = ", ".join(models)
+        names = ", ".join(models)
         expected = ", ".join(profile.precisions)
-        raise BudgetError("no file of this model runs there", got=got, expected=expected)
+        raise BudgetError("no file of this model runs there", got=names, expected=expected)
     if precision is not None:
         require_known(precision, rows, f"no {precision} estimate on {device}", BudgetError)
     if as_json:

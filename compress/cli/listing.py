@@ -24,11 +24,7 @@ KINDS = {
 
 
 def names(kind: str) -> list[str]:
-    """The names of a kind.
-
-    Raises:
-        ConfigError: no such kind; names the nearest.
-    """
+    """The names of a kind; ConfigError for an unknown kind."""
     table = resolve(lookup(KINDS, kind, "nothing of this kind to list"))
     return list(table() if callable(table) else table)
 
@@ -48,7 +44,6 @@ def methods() -> Iterator[str]:
     rows = list(combinations())
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     for *cells, objective in rows:
-        paper, preset, row, strategy = (
-            f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)
-        )
+        padded = (f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
+        paper, preset, row, strategy = padded
         yield f"{paper}  --preset {preset}  {row}  {strategy}  x  {objective}"

@@ -43,23 +43,17 @@ class SettingsOptions:
     ] = None
     data: Data = None
     classes: Annotated[
-        str | None,
-        Option(help='Class names alone, comma separated: "water lily,tacos"; no images needed'),
+        str | None, Option(help='Class names in place of images: "water lily,tacos"')
     ] = None
     classes_file: Annotated[Path | None, Option(help="Class names, one a line")] = None
     shots: Annotated[
         str | None,
-        Option(
-            metavar="K|all",
-            help='Labeled images per class, or "all". Default: 4 (0 for class names)',
-        ),
+        Option(metavar="K|all", help="Labeled images per class. Default: 4, 0 for names"),
     ] = None
     teacher: Teacher = None
     generator: Generator = None
     student: Annotated[str | None, Option(help="A timm model name, or petal_cnn")] = None
-    preset: Annotated[
-        str | None, Option(help="A recipe (compress list presets). Default: edge")
-    ] = None
+    preset: Annotated[str | None, Option(help="One of list presets. Default: edge")] = None
     set_: Set = None
     seed: Annotated[int | None, Option(help="The run's seed. Default: 0")] = None
     offline: Offline = False
@@ -92,7 +86,7 @@ class SettingsOptions:
 def with_settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the fields of `SettingsOptions` in place of its parameter ``options``.
 
-    Typer reads options from the signature of a command, so this gives it a longer one.
+    Typer reads options from the signature of a command.
     """
     fields = inspect.signature(SettingsOptions, eval_str=True).parameters
     parameters = list(inspect.signature(command, eval_str=True).parameters.values())
@@ -109,11 +103,7 @@ def with_settings_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def parse_shots(text: str) -> int | Literal["all"]:
-    """The value of ``--shots``.
-
-    Raises:
-        ConfigError: neither a number nor "all".
-    """
+    """The value of ``--shots``; ConfigError if it is neither a number nor "all"."""
     if text == "all":
         return "all"
     if not text.isdigit():
@@ -123,29 +113,22 @@ def parse_shots(text: str) -> int | Literal["all"]:
 
 
 def class_names(classes: str | None, classes_file: Path | None) -> list[str] | None:
-    """The names in ``--classes`` or ``--classes-file``; None without either.
-
-    Raises:
-        ConfigError: both are given, or there is no such file.
-    """
+    """The names in ``--classes`` or ``--classes-file``; None without either."""
     if classes is not None and classes_file is not None:
-        got = "--classes and --classes-file"
-        raise ConfigError("class names are given twice", got=got, expected="one of them")
-    if classes_file is not None and not classes_file.is_file():
-        expected = "a text file, one name a line"
-        raise ConfigError("no such file of class names", got=classes_file, expected=expected)
-    if classes is None and classes_file is None:
+        raise ConfigError("class names are given twice", got="--classes and --classes-file")
+    if classes_file is not None:
+        if not classes_file.is_file():
+            raise ConfigError("no such file of class names", got=classes_file)
+        names = classes_file.read_text().splitlines()
+    elif classes is not None:
+        names = classes.split(",")
+    else:
         return None
-    names = classes_file.read_text().splitlines() if classes_file else (classes or "").split(",")
     return [name.strip() for name in names if name.strip()]
 
 
 def host_settings(device: str, workers: int) -> HostSettings:
-    """How to run.
-
-    Raises:
-        ConfigError: torch cannot use the device.
-    """
+    """How to run; ConfigError if torch cannot use the device."""
     from compress.engine.config import HostSettings
 
     if device != "cpu":
@@ -155,6 +138,5 @@ def host_settings(device: str, workers: int) -> HostSettings:
             torch.zeros(1, device=device)
         except (RuntimeError, AssertionError) as error:
             got = f"--device {device}: {str(error).splitlines()[0]}"
-            what = "this device cannot be used"
-            raise ConfigError(what, got=got, remedy="--device cpu") from error
+            raise ConfigError("no such device here", got=got, remedy="--device cpu") from error
     return HostSettings(device=device, workers=workers)

@@ -8,18 +8,8 @@ from typing import Annotated
 
 from typer import Argument, Option, Typer, echo
 
-from compress.cli.options import (
-    Data,
-    Device,
-    Generator,
-    Offline,
-    Set,
-    Teacher,
-    WorkDir,
-    Workers,
-    host_settings,
-    parse_shots,
-)
+from compress.cli import options as shared
+from compress.cli.options import Data, Device, Generator, Offline, Set, Teacher, WorkDir, Workers
 
 commands = Typer()
 
@@ -31,9 +21,7 @@ def reproduce(
         str, Option(help="mini: the embedded world; full: the paper's data and models")
     ] = "mini",
     row: Annotated[list[str] | None, Option(help="Only this row; may be repeated")] = None,
-    shots: Annotated[
-        list[str] | None, Option(help="Only this number of shots; may be repeated")
-    ] = None,
+    shots: Annotated[list[str] | None, Option(help="Only so many shots; may be repeated")] = None,
     seeds: Annotated[int | None, Option(help="Only so many seeds")] = None,
     data: Data = None,
     teacher: Teacher = None,
@@ -43,7 +31,7 @@ def reproduce(
     device: Device = "cpu",
     workers: Workers = 2,
     out: Annotated[
-        Path | None, Option(help="Where the page goes. Default: WORK/papers/PAPER-SCALE.md")
+        Path | None, Option(help="The page's file. Default: WORK/papers/PAPER-SCALE.md")
     ] = None,
     work_dir: WorkDir = None,
     dry_run: Annotated[bool, Option("--dry-run", help="List the builds and stop")] = False,
@@ -57,7 +45,7 @@ def reproduce(
         paper,
         scale,
         rows=row or (),
-        shots=[parse_shots(text) for text in shots or ()],
+        shots=[shared.parse_shots(text) for text in shots or ()],
         seeds=seeds,
         data=data,
         teacher=teacher,
@@ -73,10 +61,9 @@ def reproduce(
         return
     work = api.work_folder(work_dir)
     start = time.perf_counter()
-    results = tables.run(plan, work, host_settings(device, workers), say=echo)
+    results = tables.run(plan, work, shared.host_settings(device, workers), say=echo)
     text = page(plan, results, work, (time.perf_counter() - start) / 60)
     file = out or work / "papers" / f"{paper}-{scale}.md"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
-    echo(text)
-    echo(f"written to {file}")
+    echo(f"{text}\nwritten to {file}")

@@ -54,9 +54,8 @@ def list_(
     """List the names that options accept."""
     from compress.cli.listing import names
 
-    for line in names(what):
-        if match in line:
-            echo(line)
+    for line in filter(lambda name: match in name, names(what)):
+        echo(line)
 
 
 @commands.command()
@@ -65,15 +64,10 @@ def report(
     bench: Annotated[
         list[Path] | None, Option(help="bench.json of another device; may be repeated")
     ] = None,
-    out: Annotated[
-        Path | None, Option(help="Where the report goes. Default: the run's folder")
-    ] = None,
+    out: Annotated[Path | None, Option(help="A folder. Default: the run's own")] = None,
     work_dir: WorkDir = None,
 ) -> None:
-    """Render a finished run's report again, with measurements of other devices.
-
-    They come from compress bench BUNDLE --out bench.json.
-    """
+    """Render a run's report again, with other devices' compress bench BUNDLE --out bench.json."""
     from compress import api
     from compress.engine.runs import RunFolder
     from compress.report.artifact import ReportArtifact
@@ -97,10 +91,7 @@ def sensitivity(
     seconds: Annotated[float, Option(help="Of each of the three timings")] = 20.0,
     threads: Annotated[int, Option(help="Threads of the engine while timing")] = 1,
     write: Annotated[
-        bool,
-        Option(
-            "--write", help="Add model.mixed.onnx to the run's bundle if it beats int8 and fp32"
-        ),
+        bool, Option("--write", help="Add model.mixed.onnx to the bundle if it beats int8 and fp32")
     ] = False,
     quiet: Quiet = False,
     work_dir: WorkDir = None,

@@ -47,15 +47,11 @@ class BuildOptions(TypedDict, total=False):
 def settings_for(
     dataset: str | None = None, *, limits: Sequence[str] = (), **options: Unpack[BuildOptions]
 ) -> Settings:
-    """The settings of a whole run.
+    """The settings of a whole run, or a ConfigError with the nearest valid name.
 
     Args:
         dataset: a name of ``compress list datasets``. Default: ``petals``, the embedded world.
         limits: of a budget, e.g. ``["p50<=5ms@orin-nano"]`` (``compress.budgets.grammar``).
-        options: see :class:`BuildOptions`.
-
-    Raises:
-        ConfigError: an unknown name or a wrong value, with the nearest valid one.
     """
     flags = _flags(dataset, limits, options)
     file = options.get("config_file")

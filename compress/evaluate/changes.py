@@ -93,19 +93,13 @@ def changes(
     names: Sequence[str],
     keys: Sequence[str] = (),
 ) -> Changes:
-    """Compares two models class by class.
+    """Compares two models, each a name and logits (N, K), class by class; labels are (N,).
 
-    Args:
-        first, second: name and logits (N, K). labels: (N,). names: the K classes.
-        keys: the N images' names; without them no image is listed.
-
-    Raises:
-        ValueError: shapes that do not fit.
+    Without ``keys``, the N images' names, no image is listed. Raises ValueError for other shapes.
     """
-    (first_name, a) = first
-    (second_name, b) = second
-    fits = a.shape == b.shape == (*labels.shape, len(names)) and len(keys) in (0, len(a))
-    if not fits:
+    first_name, a = first
+    second_name, b = second
+    if not a.shape == b.shape == (*labels.shape, len(names)) or len(keys) not in (0, len(a)):
         raise ValueError(
             "two models need logits (N, K), N labels, K names and N keys or none, got "
             f"{a.shape}, {b.shape}, {labels.shape}, {len(names)} names and {len(keys)} keys"
@@ -118,28 +112,20 @@ def changes(
     gained = right_a & ~right_b
     tested = [k for k in range(len(names)) if (labels == k).any()]
     classes = [_class(names[k], right_a[labels == k], right_b[labels == k]) for k in tested]
-    corrected = holm([row.p for row in classes])
-    changed = [
-        replace(row, p_holm=p)
-        for row, p in zip(classes, corrected, strict=True)
-        if row.lost or row.gained
-    ]
+    corrected = zip(classes, holm([row.p for row in classes]), strict=True)
+    changed = [replace(row, p_holm=p) for row, p in corrected if row.lost or row.gained]
     changed.sort(key=lambda row: (row.difference, row.gained - row.lost, row.name))
     sure_a = softmax(a).max(axis=1)
     sure_b = softmax(b).max(axis=1)
 
-    def answer(classes: Ints, sure: NDArray[np.float64], i: int) -> tuple[str, float]:
-        return names[classes[i]], round(float(sure[i]), 4)
+    def flip(i: int) -> Flip:
+        before = (names[class_b[i]], round(float(sure_b[i]), 4))
+        after = (names[class_a[i]], round(float(sure_a[i]), 4))
+        return Flip(keys[i], names[labels[i]], *before, *after)
 
     def listed(mask: NDArray[np.bool_], surest: NDArray[np.float64]) -> tuple[Flip, ...]:
         rows = np.flatnonzero(mask) if len(keys) else np.empty(0, np.int64)
-        rows = rows[np.argsort(-surest[rows], kind="stable")][:LISTED]
-        return tuple(
-            Flip(
-                keys[i], names[labels[i]], *answer(class_b, sure_b, i), *answer(class_a, sure_a, i)
-            )
-            for i in rows.tolist()
-        )
+        return tuple(map(flip, rows[np.argsort(-surest[rows], kind="stable")][:LISTED].tolist()))
 
     return Changes(
         first=first_name,
@@ -159,13 +145,11 @@ def changes(
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values, in the given order: ``max over j <= i of min(1, (m - j + 1) p_(j))``."""
-    m = len(p_values)
-    out = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (m - rank) * p_values[i]))
-        out[i] = largest
-    return out
+    order = np.argsort(p_values, kind="stable")
+    scaled = np.asarray(p_values, np.float64)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.maximum.accumulate(np.minimum(scaled, 1.0))
+    return [float(p) for p in adjusted]
 
 
 def needed(classes: int, level: float = LEVEL) -> int:
@@ -177,8 +161,6 @@ def _class(name: str, right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) ->
     n = len(right_a)
     lost = int((right_b & ~right_a).sum())
     gained = int((right_a & ~right_b).sum())
-    first = right_a.mean()
-    second = right_b.mean()
+    accuracies = (float(right_a.mean()), float(right_b.mean()))
     p = mcnemar_exact(gained, lost)
-    difference = (gained - lost) / n
-    return ClassChange(name, n, float(first), float(second), difference, lost, gained, p, p_holm=p)
+    return ClassChange(name, n, *accuracies, (gained - lost) / n, lost, gained, p, p_holm=p)

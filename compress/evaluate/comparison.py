@@ -70,26 +70,18 @@ def bootstrap_difference(
 def paired(a: Floats, b: Floats, labels: Ints, *, seed: int = 0) -> PairedComparison:
     """Compares the logits (N, K) of two models on the images with ``labels`` (N,).
 
-    Raises:
-        ValueError: as in ``evaluate``, or logits of different shapes.
+    Raises ValueError as ``check`` does, or for logits of different shapes.
     """
     check(a, labels)
     check(b, labels)
     if a.shape != b.shape:
         raise ValueError(f"paired logits need the same shape (N, K), got {a.shape} and {b.shape}")
+    n = len(labels)
     class_a = a.argmax(axis=1)
     class_b = b.argmax(axis=1)
-    n = len(labels)
-    right_a = class_a == labels
-    right_b = class_b == labels
-    only_a = int((right_a & ~right_b).sum())
-    only_b = int((right_b & ~right_a).sum())
-    return PairedComparison(
-        n=n,
-        agreement=float((class_a == class_b).mean()),
-        only_a=only_a,
-        only_b=only_b,
-        mcnemar_p=mcnemar_exact(only_a, only_b),
-        difference=(only_a - only_b) / n,
-        ci95=bootstrap_difference(only_a, only_b, n, seed=seed),
-    )
+    agreement = float((class_a == class_b).mean())
+    only_a = int(((class_a == labels) & (class_b != labels)).sum())
+    only_b = int(((class_b == labels) & (class_a != labels)).sum())
+    p = mcnemar_exact(only_a, only_b)
+    ci95 = bootstrap_difference(only_a, only_b, n, seed=seed)
+    return PairedComparison(n, agreement, only_a, only_b, p, (only_a - only_b) / n, ci95)

@@ -12,12 +12,7 @@ def within_class_diversity(features: Floats, labels: Ints) -> float | None:
     """Mean over classes of the mean pairwise ``1 - cos``: 0 = all the same, about 1 = unrelated.
 
     For n unit rows f the mean over pairs is exactly ``1 - (|Σ f|² - n) / (n (n - 1))``.
-
-    Args:
-        features: (N, D), of any length other than zero. labels: (N,).
-
-    Returns:
-        None if no class has two images.
+    Features are (N, D), labels (N,); None if no class has two images.
     """
     values = []
     for k in np.unique(labels):
@@ -34,22 +29,14 @@ def domain_gap(
 ) -> float | None:
     """Mean over classes of ``1 - cos`` between the mean directions of synthetic and real images.
 
-    Args:
-        synthetic, real: features (N, D). Classes with only one kind are left out.
-
-    Returns:
-        None if no class has both.
+    Features are (N, D). Classes with only one kind are left out; None if no class has both.
     """
-    gaps = [
-        1.0
-        - float(_direction(synthetic[synthetic_labels == k]) @ _direction(real[real_labels == k]))
-        for k in np.intersect1d(synthetic_labels, real_labels)
-    ]
+    gaps = []
+    for k in np.intersect1d(synthetic_labels, real_labels):
+        each = (synthetic[synthetic_labels == k], real[real_labels == k])
+        one, other = (_unit(_unit(features).mean(axis=0)) for features in each)
+        gaps.append(1.0 - float(one @ other))
     return float(np.mean(gaps)) if gaps else None
-
-
-def _direction(features: Floats) -> NDArray[np.float64]:
-    return _unit(_unit(features).mean(axis=0))
 
 
 def _unit(rows: Floats) -> NDArray[np.float64]:

@@ -60,13 +60,11 @@ def decide(
         kernels: {"ran": kernel -> count, "is_quantized"} of the int8 file.
         precision: "fp32" or "int8" leaves no choice; the gates are judged all the same.
     """
-    fp32 = metrics.get("student_fp32")
-    int8 = metrics.get("student_int8")
-    lost = None
-    if fp32 is not None and int8 is not None:
-        lost = 100 * (fp32["correct"] - int8["correct"]) / fp32["n"]
-    accurate = None if lost is None else lost <= MAX_DROP_POINTS + 1e-9
-    ratio = fast = None
+    lost = accurate = ratio = fast = None
+    if metrics.keys() >= {"student_fp32", "student_int8"}:
+        fp32 = metrics["student_fp32"]
+        lost = 100 * (fp32["correct"] - metrics["student_int8"]["correct"]) / fp32["n"]
+        accurate = lost <= MAX_DROP_POINTS + 1e-9
     if speedup is not None:
         ratio = float(speedup["p50"])
         fast = bool(speedup["ci95"][1] >= MIN_SPEEDUP * (1 - RUN_TO_RUN))

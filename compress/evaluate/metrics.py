@@ -52,9 +52,6 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     """95 % Wilson score interval of a fraction: inside [0, 1], and at its level near 0 and 1.
 
     Wilson, JASA 22, 1927; recommended by Brown, Cai & DasGupta, Stat. Sci. 16, 2001.
-
-    Raises:
-        ValueError: n < 1, or successes outside 0..n.
     """
     from scipy.stats import binomtest
 
@@ -109,24 +106,16 @@ def reliability(logits: Floats, labels: Ints, bins: int = ECE_BINS) -> list[Reli
 
 def ece(table: list[ReliabilityBin]) -> float:
     """Expected calibration error ``Σ_m n_m/N |accuracy_m - confidence_m|`` (Guo et al., eq. 3)."""
-    gaps = (
-        row.count * abs(row.accuracy - row.confidence)
-        for row in table
-        if row.accuracy is not None and row.confidence is not None
-    )
+    # the None of empty bins counts nothing
+    gaps = (row.count * abs((row.accuracy or 0) - (row.confidence or 0)) for row in table)
     return sum(gaps) / sum(row.count for row in table)
 
 
 def evaluate(logits: Floats, labels: Ints) -> dict[str, Any]:
-    """All metrics of a model, JSON-able.
+    """All metrics of a model, JSON-able; ValueError as ``check`` raises it.
 
-    Returns:
-        n, correct, top1, ci95 [low, high] (Wilson), macro_f1, ece, nll, per_class (K values or
-        None), confusion (K rows of K counts, row = true class) and reliability (a list of bins).
-
-    Raises:
-        ValueError: shapes that do not fit, no images, labels outside 0..K-1, or logits that are not
-            finite.
+    n, correct, top1, ci95 [low, high] (Wilson), macro_f1, ece, nll, per_class (K values or None),
+    confusion (K rows of K counts, row = true class) and reliability (a list of bins).
     """
     check(logits, labels)
     predicted = logits.argmax(axis=1)
@@ -151,16 +140,12 @@ def evaluate(logits: Floats, labels: Ints) -> dict[str, Any]:
 def check(logits: Floats, labels: Ints) -> None:
     """Raises ValueError for shapes or values that no metric is defined on."""
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ValueError(
-            f"logits must be (N, K) and labels (N,), got {logits.shape} and {labels.shape}"
-        )
+        raise ValueError(f"logits must be (N, K), labels (N,); got {logits.shape}, {labels.shape}")
     if not len(labels):
         raise ValueError("there are no images to evaluate")
-    low = labels.min()
-    high = labels.max()
     last = logits.shape[1] - 1
-    if low < 0 or high > last:
-        raise ValueError(f"labels must be 0..{last}, got {low}..{high}")
+    if labels.min() < 0 or labels.max() > last:
+        raise ValueError(f"labels must be 0..{last}, got {labels.min()}..{labels.max()}")
     bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
     if len(bad):
         raise ValueError(f"logits must be finite, image {bad[0]} has {logits[bad[0]]}")
