@@ -49,7 +49,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures, or merges; errors as ``runtime.bench.run.bench`` and ``bench.file.read``."""
+    """Measures, or merges files that were measured; any failure is an EdgeError."""
     if args.merge:
         contents = [bench_file.read(file) for file in args.merge]
         reports = [bench_file.parse(BenchReport, content) for content in contents]
