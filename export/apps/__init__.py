@@ -19,19 +19,12 @@ from export.bundle.folder import require_empty, scratch_beside
 
 @dataclass(frozen=True)
 class AppTarget:
-    """One kind of app.
+    """One kind of app."""
 
-    Attributes:
-        fill: writes the app into an empty folder.
-        says: what it is, in a few words.
-        start: what to type in the folder.
-        vendors: folders of other projects that it can take in, by option name.
-    """
-
-    fill: Callable[[AppSource, Path, Vendored], None]
-    says: str
-    start: str
-    vendors: frozenset[str] = frozenset()
+    fill: Callable[[AppSource, Path, Vendored], None]  # writes the app into an empty folder
+    says: str  # what it is, in a few words
+    start: str  # what to type in the folder
+    vendors: frozenset[str] = frozenset()  # options: folders of other projects that it takes in
 
 
 TARGETS: dict[str, AppTarget] = {
@@ -68,8 +61,7 @@ def write_app(
     """Writes the app ``target`` of ``bundle`` into the new or empty folder ``out`` and returns it.
 
     Args:
-        bundle: folder of a bundle; every file is verified first.
-        target: a row of ``TARGETS``.
+        bundle: every file is verified first.
         out: appears when the app is complete.
         precision: model of the bundle that the app runs; "auto" is the bundle's default.
         ort: a local folder of the npm package onnxruntime-web, for targets that can take it in.

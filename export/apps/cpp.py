@@ -14,11 +14,7 @@ literal = partial(quoted, special=b'"\\?')
 
 
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
-    """Writes the project.
-
-    Raises:
-        ExportError: the bundle has no golden vectors of the model.
-    """
+    """Writes the project; raises ExportError if the bundle has no golden vectors of the model."""
     golden = write_golden(source, folder / "golden")
     shutil.copyfile(source.model, folder / MODEL)
     values = {

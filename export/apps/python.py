@@ -19,16 +19,11 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
 def fill_python(target: str, source: AppSource, folder: Path, **values: object) -> None:
     """Copies bundle/ and runtime/ into ``folder`` and fills the templates of ``target``."""
     copy_bundle(source.bundle, folder / "bundle")
-    copy_runtime(folder / "runtime")
+    root = Path(runtime.__file__).parent  # imports nothing else of clip2edge
+    for file in sorted(root.rglob("*.py")):
+        copy = folder / "runtime" / file.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
     title = markdown_text(source.title)
     common = {"title": title, "labels": len(source.labels), "precision": source.precision}
     render(target, folder, {**common, **values})
-
-
-def copy_runtime(folder: Path) -> None:
-    """Copies the package ``runtime``, which imports nothing else of clip2edge."""
-    root = Path(runtime.__file__).parent
-    for file in sorted(root.rglob("*.py")):
-        target = folder / file.relative_to(root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)

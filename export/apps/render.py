@@ -11,11 +11,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(target: str, folder: Path, values: Mapping[str, object]) -> None:
-    """Writes every file of ``templates/<target>/`` into ``folder``, with its subfolders.
-
-    Raises:
-        jinja2.UndefinedError: a template needs a value that ``values`` lacks.
-    """
+    """Writes every file of ``templates/<target>/`` into ``folder``, with its subfolders."""
     root = TEMPLATES / target
     # The results are Markdown, C++ and configuration, not HTML: each target escapes what goes in.
     environment = Environment(

@@ -33,40 +33,24 @@ PLAIN_SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg"}
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """One golden image.
+    """One golden image."""
 
-    Attributes:
-        image: encoded as PNG or JPEG.
-        suffix: of its file.
-        pixels: its crop, uint8 (S, S, 3).
-        logits: the model's, float32 (K,).
-    """
-
-    image: bytes
-    suffix: str
-    pixels: np.ndarray
-    logits: np.ndarray
+    image: bytes  # encoded as PNG or JPEG
+    suffix: str  # of its file
+    pixels: np.ndarray  # its crop, uint8 (S, S, 3)
+    logits: np.ndarray  # the model's, float32 (K,)
 
 
 @dataclass(frozen=True)
 class AppSource:
-    """A bundle as an app needs it.
-
-    Attributes:
-        bundle: the verified bundle.
-        precision: key of the model in the manifest.
-        model: its file.
-        title: first heading of the model card, "classifier" where there is none.
-        input_name: name of the float32 input (B, 3, S, S).
-        fixed_batch: B where the graph fixes it, else None.
-    """
+    """A verified bundle as an app needs it."""
 
     bundle: Bundle
-    precision: str
-    model: Path
-    title: str
-    input_name: str
-    fixed_batch: int | None
+    precision: str  # key of the model in the manifest
+    model: Path  # its file
+    title: str  # first heading of the model card, "classifier" where there is none
+    input_name: str  # of the float32 input (B, 3, S, S)
+    fixed_batch: int | None  # B where the graph fixes it
 
     @property
     def labels(self) -> list[str]:
@@ -94,26 +78,21 @@ class AppSource:
     def golden(self) -> list[GoldenCase]:
         """Golden images with their crops, each crop proved by the bundle's own hash.
 
-        Raises:
-            ExportError: the bundle has none for this model, or this machine does not reproduce the
-                golden pixels.
+        Raises: ExportError: none for this model, or this machine gets other pixels.
         """
         files = self.bundle.manifest["files"]
         if GOLDEN not in files:
-            what = f"{self.bundle.path} has no {GOLDEN}"
-            raise ExportError(what, expected="golden vectors", remedy="rebuild it")
+            raise ExportError(f"{self.bundle.path} has no {GOLDEN}", remedy="rebuild it")
         arrays: dict[str, np.ndarray] = {}
         for name in (TARGETS_GOLDEN, GOLDEN):
             if name in files:
                 arrays |= golden_vectors.read(self.bundle.path / name)
         logits = arrays.get(f"logits.{self.precision}")
         if logits is None:
-            known = sorted(name for name in arrays if name.startswith("logits."))
-            raise ExportError(
-                f"the golden vectors have no logits of {self.precision}",
-                got=", ".join(known) or "none",
-                remedy="compress export makes them with the model; or choose another --precision",
-            )
+            got = ", ".join(sorted(name for name in arrays if name.startswith("logits.")))
+            remedy = "compress export makes them with the model; or choose another --precision"
+            what = f"the golden vectors have no logits of {self.precision}"
+            raise ExportError(what, got=got or "none", remedy=remedy)
         return [_case(index, arrays, logits[index], self.spec) for index in range(len(logits))]
 
 
@@ -122,8 +101,7 @@ def read_source(bundle: str | Path, precision: str = "auto") -> AppSource:
 
     Raises:
         BundleError: a damaged bundle, or no such model.
-        ExportError: a model whose input is not float32 (B, 3, S, S), or names that are no plain
-            words.
+        ExportError: a model whose input is not float32 (B, 3, S, S), or names of other characters.
     """
     opened = open_bundle(bundle)
     key = opened.default if precision == "auto" else precision
@@ -132,7 +110,12 @@ def read_source(bundle: str | Path, precision: str = "auto") -> AppSource:
     for what, text in (("name of the model", key), ("input of the model", name)):
         if not PLAIN_NAME.fullmatch(text):
             raise ExportError(what, got=repr(text), expected="letters, digits, '.', '_' and '-'")
-    return AppSource(opened, key, model, _title(opened), name, batch)
+    lines: list[str] = []
+    if CARD in opened.manifest["files"]:
+        lines = (opened.path / CARD).read_text(encoding="utf-8", errors="replace").splitlines()
+    headings = (line[2:].strip() for line in lines if line.startswith("# "))
+    title = next(filter(None, headings), "classifier")
+    return AppSource(opened, key, model, title, name, batch)
 
 
 def write_golden(source: AppSource, folder: Path) -> list[str]:
@@ -158,10 +141,8 @@ def _case(
     image = decode(encoded)
     pixels = geometry(image, spec)
     if golden_vectors.hash_of(pixels) != str(arrays["cropped"][index]):
-        raise ExportError(
-            f"golden image {index} has other pixels on this machine",
-            remedy="compress verify BUNDLE names the step; make the app where the bundle verifies",
-        )
+        remedy = "compress verify BUNDLE names the step; make the app where the bundle verifies"
+        raise ExportError(f"golden image {index} has other pixels on this machine", remedy=remedy)
     for magic, suffix in PLAIN_SUFFIXES.items():
         if encoded.startswith(magic):
             return GoldenCase(encoded, suffix, pixels, logits)
@@ -174,8 +155,7 @@ def _input(model: Path, size: int) -> tuple[str, int | None]:
     """Name and fixed batch of a model's only input."""
     remedy = "choose another --precision"
     if model.suffix != ".onnx":
-        what = "model of an app"
-        raise ExportError(what, got=model.name, expected="an .onnx file", remedy=remedy)
+        raise ExportError("an app needs an .onnx file", got=model.name, remedy=remedy)
     graph = onnx.load(model, load_external_data=False).graph
     outputs = [value.name for value in graph.output]
     if OUTPUT not in outputs:
@@ -188,18 +168,8 @@ def _input(model: Path, size: int) -> tuple[str, int | None]:
     images = ([3, size, size], [3, None, None])
     if types != [FLOAT] or len(shapes[0]) != 4 or shapes[0][1:] not in images:
         names = (onnx.TensorProto.DataType.Name(kind) for kind in types)
-        raise ExportError(
-            f"{model.name} has another input than apps feed",
-            got=list(zip(names, shapes, strict=True)),
-            expected=f"one float32 (B, 3, {size}, {size})",
-            remedy=remedy,
-        )
+        what = f"{model.name} has another input than apps feed"
+        got = list(zip(names, shapes, strict=True))
+        expected = f"one float32 (B, 3, {size}, {size})"
+        raise ExportError(what, got=got, expected=expected, remedy=remedy)
     return inputs[0].name, shapes[0][0]
-
-
-def _title(bundle: Bundle) -> str:
-    lines: list[str] = []
-    if CARD in bundle.manifest["files"]:
-        lines = (bundle.path / CARD).read_text(encoding="utf-8", errors="replace").splitlines()
-    headings = (line[2:].strip() for line in lines if line.startswith("# "))
-    return next(filter(None, headings), "classifier")

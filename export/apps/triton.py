@@ -23,10 +23,14 @@ text_literal = partial(quoted, special=b"\"\\'")
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     """Writes model_repository/ (complete) and tensorrt/ (lacks its plan, which belongs to one GPU).
 
-    Raises:
-        BundleError: no model for TensorRT.
+    Raises: BundleError: no model for TensorRT.
     """
-    plan = _for_tensorrt(source)
+    models = source.bundle.models
+    precision = next((name for name in FOR_TENSORRT if name in models), None)
+    if precision is None:
+        expected = " or ".join(FOR_TENSORRT)
+        raise BundleError("no model for TensorRT", got=", ".join(models), expected=expected)
+    plan = read_source(source.bundle.path, precision)
     values = {
         "title": markdown_text(source.title),
         "labels": len(source.labels),
@@ -50,12 +54,3 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
         (model / "1").mkdir()
     shutil.copyfile(source.model, repository / NAME / "1" / MODEL)
     shutil.copyfile(plan.model, tensorrt / MODEL)
-
-
-def _for_tensorrt(source: AppSource) -> AppSource:
-    models = source.bundle.models
-    precision = next((name for name in FOR_TENSORRT if name in models), None)
-    if precision is None:
-        expected = " or ".join(FOR_TENSORRT)
-        raise BundleError("no model for TensorRT", got=", ".join(models), expected=expected)
-    return read_source(source.bundle.path, precision)

@@ -19,9 +19,7 @@ ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-th
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     """Writes the page; complete with ``vendored["ort"]``, a folder of the npm package.
 
-    Raises:
-        ExportError: that folder is not the package, or lacks a file; or the bundle has no golden
-            vectors.
+    Raises: ExportError: that folder is not the whole package; or no golden vectors.
     """
     version = _copy_engine(vendored["ort"], folder / "ort") if "ort" in vendored else None
     golden = write_golden(source, folder / "golden")

@@ -30,6 +30,7 @@ MIN_OPSET = 18
 MAX_OPSET = 22
 # onnxruntime 1.18+ and TensorRT 10's parser read IR 10; exporters write newer ones without need.
 MAX_IR = 10
+NORMS = frozenset({"ReduceL2", "Sqrt", "Pow"})
 # Protobuf's limit for one file: a larger model needs external data, which a bundle does not have.
 MAX_BYTES = 2**31 - 1
 
@@ -45,22 +46,18 @@ def to_onnx(
         opset: 18..22.
         outputs: names, in the order in which the model returns its tensors.
 
-    Raises:
-        ExportError: an opset outside 18..22, a model that does not export, or one above 2 GB.
+    Raises: ExportError: an opset outside 18..22, a model that does not export, or one above 2 GB.
     """
     if not MIN_OPSET <= opset <= MAX_OPSET:
-        raise ExportError(
-            "opset cannot be exported",
-            got=opset,
-            expected=f"{MIN_OPSET}..{MAX_OPSET}",
-            remedy="--set export.opset=20",
-        )
+        expected = f"{MIN_OPSET}..{MAX_OPSET}"
+        remedy = "--set export.opset=20"
+        raise ExportError("opset cannot be exported", got=opset, expected=expected, remedy=remedy)
     weights = sum(value.nbytes for value in (*model.parameters(), *model.buffers()))
     if weights > MAX_BYTES:
         raise ExportError(
-            "the model does not fit one ONNX file",
+            "the model does not fit one ONNX file (a bundle has no external data)",
             got=f"{weights / 2**30:.1f} GiB of weights",
-            expected="less than 2 GiB (a bundle has no external data)",
+            expected="less than 2 GiB",
             remedy="choose a smaller model (ViT-L-14 fits)",
         )
     buffer = io.BytesIO()
@@ -79,12 +76,9 @@ def to_onnx(
             )
             program.save(buffer, external_data=False)  # type: ignore[union-attr, arg-type]
     except Exception as error:
-        raise ExportError(
-            f"{type(model).__name__} cannot be exported to ONNX",
-            got=brief(error),
-            expected=f"operators of opset {opset}",
-            remedy="choose another student or opset",
-        ) from error
+        what = f"{type(model).__name__} cannot be exported to ONNX in opset {opset}"
+        remedy = "choose another student or opset"
+        raise ExportError(what, got=brief(error), remedy=remedy) from error
     exported = onnx.load_from_string(buffer.getvalue())
     _drop_expand(exported)
     return normalize_bytes(name_after_modules(exported))
@@ -96,10 +90,7 @@ def brief(error: Exception) -> str:
 
 
 def _drop_expand(model: ModelProto) -> None:
-    """Removes Expand and its shape arithmetic from ``x / norm(x).expand_as(x)``, in place.
-
-    Div broadcasts by itself.
-    """
+    """Removes Expand from ``x / norm(x).expand_as(x)``, in place: Div broadcasts by itself."""
     view = GraphView(model)
     for node in model.graph.node:
         norm = view.produced_by(node.input[1], "Expand") if node.op_type == "Div" else None
@@ -108,8 +99,7 @@ def _drop_expand(model: ModelProto) -> None:
         root = view.producer.get(norm.input[0])
         while root is not None and root.op_type in ("Clip", "Max"):
             root = view.producer.get(root.input[0])
-        norms = root is not None and root.op_type in ("ReduceL2", "Sqrt", "Pow")
-        if norms and root is not None and root.input[0] == node.input[0]:
+        if root is not None and root.op_type in NORMS and root.input[0] == node.input[0]:
             node.input[1] = norm.input[0]
     remove_unused(model)
 
@@ -118,10 +108,8 @@ def normalize_bytes(model: ModelProto) -> ModelProto:
     """Removes the exporter's debugging data, bounds the IR version, names the batch; in place."""
     graph = model.graph
     model.ir_version = min(model.ir_version, MAX_IR)
-    model.producer_name = "clip2edge"
-    model.producer_version = ""
-    model.doc_string = model.domain = graph.doc_string = ""
-    graph.name = "clip2edge"
+    model.producer_name = graph.name = "clip2edge"
+    model.producer_version = model.doc_string = model.domain = graph.doc_string = ""
     for listed in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         del listed.metadata_props[:]
     del graph.value_info[:], graph.quantization_annotation[:]
@@ -139,24 +127,17 @@ def normalize_bytes(model: ModelProto) -> ModelProto:
 def save(model: ModelProto, path: Path) -> Path:
     """Checks the model and writes it with a fixed serialization order.
 
-    Raises:
-        ExportError: ONNX's checker refuses the model, or it holds external data.
+    Raises: ExportError: ONNX's checker refuses the model, or it holds external data.
     """
     external = [tensor.name for tensor in model.graph.initializer if uses_external_data(tensor)]
     if external:
-        raise ExportError(
-            f"{path.name} would need a second file",
-            got=f"external data in {external[0]}",
-            expected="one self-contained file",
-        )
+        got = f"external data in {external[0]}"
+        raise ExportError(f"{path.name} would need a second file", got=got)
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # the checker's own error, or ValueError for protobuf's limit
-        raise ExportError(
-            f"{path.name} is not a valid ONNX model",
-            got=str(error).splitlines()[0],
-            expected="what onnx.checker accepts",
-        ) from error
+        got = str(error).splitlines()[0]
+        raise ExportError(f"{path.name} is not a valid ONNX model", got=got) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
     return path

@@ -52,8 +52,7 @@ def leave_float(
         operators: every int8 operator of the graph it was converted from, in order.
         weights: float weights by the names in ``operators``.
 
-    Raises:
-        ExportError: the file does not hold these operators, or has other weights.
+    Raises: ExportError: the file does not hold these operators, or has other weights.
     """
     twin = copy.deepcopy(model)
     del twin.metadata_props[:]  # they call it the int8 file
@@ -78,11 +77,7 @@ def leave_float(
 
 
 def match(view: GraphView, operators: Sequence[Operator]) -> list[tuple[Operator, NodeProto]]:
-    """Each operator and its node.
-
-    Raises:
-        ExportError: the model holds another number of them.
-    """
+    """Each operator and its node; raises ExportError if the model holds another number of them."""
     readers: dict[str, list[NodeProto]] = defaultdict(list)
     for node in view.model.graph.node:
         if node.op_type in KINDS and any(_quantizer(view, name) for name in node.input):
@@ -90,15 +85,11 @@ def match(view: GraphView, operators: Sequence[Operator]) -> list[tuple[Operator
     expected = Counter(operator.kind for operator in operators)
     got = Counter({kind: len(nodes) for kind, nodes in readers.items()})
     if got != expected:
-        listed = [
-            ", ".join(f"{counts[kind]} of kind {kind}" for kind in sorted({*got, *expected}))
-            for counts in (got, expected)
-        ]
+        kinds = sorted({*got, *expected})
         raise ExportError(
-            "the int8 file is not the one of this student",
-            got=listed[0],
-            expected=listed[1],
-            remedy="build the run again",
+            "the int8 file is not the one of this student: build the run again",
+            got=", ".join(f"{got[kind]} of kind {kind}" for kind in kinds),
+            expected=", ".join(f"{expected[kind]} of kind {kind}" for kind in kinds),
         )
     remaining = {kind: iter(nodes) for kind, nodes in readers.items()}
     return [(operator, next(remaining[operator.kind])) for operator in operators]
@@ -112,10 +103,7 @@ def float_weights(prepared: PreparedStudent, operators: Sequence[Operator]) -> W
 
 
 def left_float(prepared: PreparedStudent, names: Collection[str]) -> PreparedStudent:
-    """A copy of a prepared student without the fake quantizers before the operators ``names``.
-
-    It is the reference of ``leave_float``'s file.
-    """
+    """The reference of ``leave_float``: no fake quantizers before the operators ``names``."""
     twin = copy.deepcopy(prepared)
     graph = twin.graph.graph
 
@@ -196,10 +184,8 @@ def _restore(
     stored = view.produced_by(holder.input[at], "DequantizeLinear")
     values = None if stored is None else view.constant(stored.input[0])
     if stored is None or values is None or values.dtype != np.int8:
-        raise ExportError(
-            f"{node.op_type} {node.name} has no stored int8 weights",
-            expected="the int8 file of a bundle",
-        )
+        expected = "the int8 file of a bundle"
+        raise ExportError(f"{node.op_type} {node.name} has no int8 weights", expected=expected)
     scale = view.constant(stored.input[1])
     assert scale is not None
     shape = [1] * values.ndim
@@ -208,12 +194,9 @@ def _restore(
     plain = weight.T if weight.shape != values.shape and weight.T.shape == values.shape else weight
     fits = plain.shape == values.shape
     if not fits or np.abs(values.astype(np.float32) * steps - plain).mean() > steps.mean():
-        raise ExportError(
-            f"the weights of {operator.path} are not those of the int8 file",
-            got=f"shape {values.shape} in the file",
-            expected=f"shape {weight.shape}, rounded",
-            remedy="build the run again",
-        )
+        what = f"the weights of {operator.path} are not those of the int8 file: build the run again"
+        expected = f"shape {weight.shape}, rounded"
+        raise ExportError(what, got=f"shape {values.shape} in the file", expected=expected)
     name = f"{operator.weight}.float"  # the int8 values may have the plain name
     if name not in view.initializers:
         tensor = numpy_helper.from_array(np.ascontiguousarray(plain, np.float32), name)

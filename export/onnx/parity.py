@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from compress.engine.errors import ParityError
 from export.onnx.graph import OUTPUT
@@ -40,44 +39,25 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Parity:
-    """One file against the torch model it comes from; differences are in units of logits.
-
-    Attributes:
-        file: the file's name.
-        images: how many images were compared.
-        max_abs_diff, mean_abs_diff: over all images and classes.
-        worst_image: index of the image with the largest difference.
-        noise_floor: largest change of the file's own logits when every input moves by ``NUDGE``, or
-            by ``kernel_diff``.
-        batch_diff: largest difference between batch 1 and a full batch, on a few images.
-        logit_range: largest minus smallest logit of the torch model.
-        tolerance: limit of ``max_abs_diff`` and ``batch_diff``.
-        agreement: share of images with the same first class, with the kernels that ship.
-        as_expected: agreement reached ``EXPECTED_AGREEMENT`` (at least all images but one, when
-            there are few).
-        kernel_diff: largest difference between the engine's fused kernels and the same file without
-            fusions; int8 only.
-    """
+    """One file against the torch model it comes from; differences are in units of logits."""
 
     file: str
     images: int
-    max_abs_diff: float
+    max_abs_diff: float  # over all images and classes
     mean_abs_diff: float
-    worst_image: int
+    worst_image: int  # index of the image with the largest difference
+    # largest change of the file's own logits when every input moves by NUDGE, or kernel_diff
     noise_floor: float
-    batch_diff: float
-    logit_range: float
-    tolerance: float
-    agreement: float
-    as_expected: bool
-    kernel_diff: float | None = None
+    batch_diff: float  # largest difference between batch 1 and a full batch, on a few images
+    logit_range: float  # largest minus smallest logit of the torch model
+    tolerance: float  # limit of max_abs_diff and batch_diff
+    agreement: float  # share of images with the same first class, with the kernels that ship
+    as_expected: bool  # no more than allowed_disagreements have another class
+    kernel_diff: float | None = None  # int8: fused kernels against the file without fusions
 
 
 def cpu_session(model: str | bytes, *, fused: bool = True) -> Any:
-    """An onnxruntime session of a file or model on one CPU thread.
-
-    Without ``fused`` every operator runs as it is written.
-    """
+    """A session on one CPU thread; without ``fused`` every operator runs as it is written."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -102,7 +82,9 @@ def onnx_logits(
     return run
 
 
-def torch_logits(model: nn.Module, images: Logits, batch: int = 64) -> Logits:
+def torch_logits(
+    model: Callable[[torch.Tensor], torch.Tensor], images: Logits, batch: int = 64
+) -> Logits:
     """``(n, K)`` logits of a torch model on ``images (n, 3, S, S)``."""
     parts = torch.from_numpy(images).split(batch)
     with torch.no_grad():
@@ -153,22 +135,15 @@ def compare(
 
 
 def require(parity: Parity) -> Parity:
-    """Returns ``parity`` if the file computes what was trained.
-
-    Raises:
-        ParityError: names the file, the worst image, the difference and the tolerance.
-    """
-    for what, value in (
-        ("its torch model", parity.max_abs_diff),
-        ("itself at batch 1", parity.batch_diff),
-    ):
+    """Returns ``parity`` if the file computes what was trained; raises ParityError otherwise."""
+    differences = {"its torch model": parity.max_abs_diff, "itself at batch 1": parity.batch_diff}
+    for other, value in differences.items():
         if not value <= parity.tolerance:
+            same = f"the same class on {parity.agreement:.1%} of {parity.images}"
             raise ParityError(
-                f"{parity.file} disagrees with {what} on image {parity.worst_image}",
-                got=f"a logit difference of {value:.4g}, the same class on "
-                f"{parity.agreement:.1%} of {parity.images}",
+                f"{parity.file} disagrees with {other} on image {parity.worst_image}",
+                got=f"a logit difference of {value:.4g}, {same}",
                 expected=f"at most {parity.tolerance:.4g} (noise floor {parity.noise_floor:.4g})",
-                remedy="do not ship this file; report the student's architecture, and ship "
-                "another one",
+                remedy="report the student's architecture, and ship another one",
             )
     return parity

@@ -41,8 +41,7 @@ def quantize_static(model: Path, images: NDArray[np.float32], target: Path) -> P
     Args:
         images: calibration images ``(n, 3, S, S)``, normalized.
 
-    Raises:
-        ExportError: onnxruntime cannot quantize the model.
+    Raises: ExportError: onnxruntime cannot quantize the model.
     """
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -65,11 +64,8 @@ def quantize_static(model: Path, images: NDArray[np.float32], target: Path) -> P
             )
             quantized = onnx.load(raw)
         except Exception as error:
-            raise ExportError(
-                "onnxruntime's static quantization failed",
-                got=f"{type(error).__name__}: {error}",
-                expected="a QDQ model",
-            ) from error
+            got = f"{type(error).__name__}: {error}"
+            raise ExportError("onnxruntime's static quantization failed", got=got) from error
     normalize_bytes(quantized)
     quantized.metadata_props.extend(onnx.load(model, load_external_data=False).metadata_props)
     return save(quantized, target)

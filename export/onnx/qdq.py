@@ -32,8 +32,7 @@ from export.onnx.graph import QUANTIZERS, GraphView, attribute, remove_unused
 def to_uint8(model: ModelProto) -> ModelProto:
     """A copy of an int8 zero-point-0 QDQ model with uint8 activations; weights stay int8.
 
-    Raises:
-        ExportError: an activation is not symmetric int8, so the rewrite would not be exact.
+    Raises: ExportError: an activation is not symmetric int8, so the rewrite would not be exact.
     """
     twin = copy.deepcopy(model)
     view = GraphView(twin)
@@ -48,11 +47,9 @@ def to_uint8(model: ModelProto) -> ModelProto:
         scale = view.constant(node.input[1])
         symmetric = zero is not None and zero.dtype == np.int8 and zero.size == 1 and not zero.any()
         if not symmetric or scale is None or scale.size != 1:
-            raise ExportError(
-                f"activation {node.input[0]} cannot be rewritten to uint8",
-                got="no zero point" if zero is None else f"{zero.dtype} zero point {zero.tolist()}",
-                expected="per-tensor int8 with zero point 0",
-            )
+            what = f"activation {node.input[0]} cannot be rewritten to uint8"
+            got = "no zero point" if zero is None else f"{zero.dtype} zero point {zero.tolist()}"
+            raise ExportError(what, got=got, expected="per-tensor int8 with zero point 0")
         if view.non_negative(node.input[0]):
             point = constant("zero_point_0", np.array(0, np.uint8))
             fine = np.float32(float(scale.reshape(-1)[0]) * 127 / 255)
@@ -62,10 +59,8 @@ def to_uint8(model: ModelProto) -> ModelProto:
             step = node.input[1]
         for user in (node, *view.consumers.get(node.output[0], [])):
             if user.op_type not in QUANTIZERS:
-                raise ExportError(
-                    f"{user.op_type} {user.name} reads int8 values directly",
-                    expected="a DequantizeLinear after every QuantizeLinear",
-                )
+                what = f"{user.op_type} {user.name} reads int8 values directly"
+                raise ExportError(what, expected="a DequantizeLinear after every QuantizeLinear")
             user.input[1] = step
             user.input[2] = point
     twin.graph.initializer.extend(new.values())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, TensorProto
 
 from export.onnx.convert import MAX_IR
 from export.onnx.graph import QUANTIZERS, STANDARD, GraphView, attribute, op_types
@@ -33,8 +33,8 @@ def tensorrt_ready(model: ModelProto, left_float: Collection[str] = ()) -> list[
         left_float: names of additions that are in float on purpose (``quantize.float_blocks``).
     """
     view = GraphView(model)
-    found = [violation for rule in RULES for violation in rule(view)]
-    return [*found, *_additions(view, left_float)]
+    violations = [violation for rule in RULES for violation in rule(view)]
+    return [*violations, *_additions(view, left_float)]
 
 
 def _versions(view: GraphView) -> Iterator[str]:
@@ -87,17 +87,11 @@ def _weights(view: GraphView) -> Iterator[str]:
         if zero is None or zero.any() or zero.dtype != _INT8:
             yield f"{name} has weights with a zero point other than int8 0"
         axis = attribute(weight, "axis", 1)
-        outputs = _output_axis(node)
+        is_transposed = node.op_type == "Gemm" and attribute(node, "transB", 0)
+        outputs = 0 if node.op_type == "Conv" or is_transposed else 1  # the axis of the outputs
         per_channel = scale is not None and scale.ndim == 1 and scale.size == values.shape[outputs]
         if not per_channel or axis != outputs:
             yield f"{name} has weights that are not quantized per output channel"
-
-
-def _output_axis(node: NodeProto) -> int:
-    """The axis of the weight that counts outputs: 0 for Conv and for a transposed Gemm."""
-    if node.op_type == "Gemm":
-        return 0 if attribute(node, "transB", 0) else 1
-    return 1 if node.op_type == "ConvTranspose" else 0
 
 
 def _biases(view: GraphView) -> Iterator[str]:
@@ -118,14 +112,11 @@ def _additions(view: GraphView, left_float: Collection[str]) -> Iterator[str]:
     for node in view.model.graph.node:
         if node.op_type != "Add" or node.name in left_float:
             continue
-        if any(view.constant(name) is not None for name in node.input):
-            continue  # a bias
+        is_bias = any(view.constant(name) is not None for name in node.input)
         in_float = [n for n in node.input if view.produced_by(n, "DequantizeLinear") is None]
-        if in_float:
-            yield (
-                f"{name_of(node)} has {len(in_float)} input(s) that are not dequantized: "
-                "the residual runs in float"
-            )
+        if in_float and not is_bias:
+            why = f"{len(in_float)} input(s) that are not dequantized: the residual runs in float"
+            yield f"{name_of(node)} has {why}"
 
 
 def _shapes(view: GraphView) -> Iterator[str]:
@@ -135,11 +126,5 @@ def _shapes(view: GraphView) -> Iterator[str]:
                 yield f"input {value.name} is dynamic in axis {axis}: only the batch may be"
 
 
-RULES: tuple[Callable[[GraphView], Iterator[str]], ...] = (
-    _versions,
-    _activations,
-    _weights,
-    _biases,
-    _shapes,
-    *operators.RULES,
-)
+_OWN = (_versions, _activations, _weights, _biases, _shapes)
+RULES: tuple[Callable[[GraphView], Iterator[str]], ...] = (*_OWN, *operators.RULES)

@@ -35,6 +35,12 @@ from runtime.bench import latency
 from runtime.errors import BackendError, EdgeError
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+USE_ENGINE = "use the engine of {} (compress export BUNDLE --to tensorrt)"
+NEEDS = "torch-tensorrt 2.5 or newer, its own torch, and an NVIDIA GPU"
+INSTALL = (
+    "pip install 'clip2edge[torch-trt]' in an environment of its own: it pins torch; on Jetson "
+    "take NVIDIA's wheels"
+)
 
 
 class TorchTensorRTRunner:
@@ -60,11 +66,7 @@ class TorchTensorRTRunner:
         return self.run_all(images, (output,))[output]
 
     def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """As ``run``; there is one output.
-
-        Raises:
-            BackendError: another output or shape.
-        """
+        """As ``run``; there is one output. Another output or shape raises BackendError."""
         if list(outputs) != [OUTPUT]:
             raise BackendError("no such output", got=", ".join(outputs), expected=OUTPUT)
         size = self.input_size
@@ -101,41 +103,26 @@ def compile_student(
         MissingExtraError: torch-tensorrt or a CUDA device is absent.
     """
     if precision not in DTYPES:
-        raise ExportError(
-            "torch-tensorrt column",
-            got=precision,
-            expected=", ".join(DTYPES),
-            remedy="int8: use the engine of model.int8.trt.onnx (compress export BUNDLE --to "
-            "tensorrt)",
-        )
+        expected = ", ".join(DTYPES)
+        remedy = f"int8: {USE_ENGINE.format('model.int8.trt.onnx')}"
+        raise ExportError("torch-tensorrt column", got=precision, expected=expected, remedy=remedy)
     library = _import(device)
     dtype = DTYPES[precision]
     program = exported(module, size, dtype, max_batch, device)
-    shapes = {
-        f"{name}_shape": (batch, 3, size, size)
-        for name, batch in (("min", 1), ("opt", 1), ("max", max_batch))
-    }
-    known = inspect.signature(library.dynamo.compile).parameters
-    # since 2.13 always typed so
-    typed = {"use_explicit_typing": True} if "use_explicit_typing" in known else {}
+    batches = {"min_shape": 1, "opt_shape": 1, "max_shape": max_batch}
+    shapes = {name: (batch, 3, size, size) for name, batch in batches.items()}
+    options: dict[str, Any] = {"require_full_compilation": True, "min_block_size": 1}
+    if "use_explicit_typing" in inspect.signature(library.dynamo.compile).parameters:
+        options["use_explicit_typing"] = True  # since 2.13 always typed so
     try:
-        compiled = library.dynamo.compile(
-            program,
-            [library.Input(**shapes, dtype=dtype)],
-            require_full_compilation=True,
-            min_block_size=1,
-            **typed,
-        )
+        inputs = [library.Input(**shapes, dtype=dtype)]
+        compiled = library.dynamo.compile(program, inputs, **options)
     except Exception as error:  # torch-tensorrt's errors share no base class of their own
-        raise ExportError(
-            f"torch-tensorrt cannot compile {type(module).__name__}",
-            got=brief(error),
-            remedy="use the engine of the bundle's ONNX file (compress export BUNDLE --to "
-            "tensorrt)",
-        ) from error
-    return TorchTensorRTRunner(
-        compiled, size, max_batch, precision, device, str(library.__version__)
-    )
+        what = f"torch-tensorrt cannot compile {type(module).__name__}"
+        remedy = USE_ENGINE.format("the bundle's ONNX file")
+        raise ExportError(what, got=brief(error), remedy=remedy) from error
+    version = str(library.__version__)
+    return TorchTensorRTRunner(compiled, size, max_batch, precision, device, version)
 
 
 def exported(
@@ -161,22 +148,17 @@ def bench(
 
     folder = run / "distill"
     if not folder.exists():
-        expected = "a folder with a student in distill/"
-        raise ExportError("not a finished run", got=run, expected=expected)
+        raise ExportError("not a finished run: it has no student in distill/", got=run)
     student = DistillArtifact(folder).student()
     size = student.spec.input_size
     runners = {
         name: compile_student(student, size, precision=name, max_batch=batch, device=device)
         for name in precisions
     }
-    images = (
-        np.random.Generator(np.random.Philox(0))
-        .normal(0, 1, (batch, 3, size, size))
-        .astype(np.float32)
-    )
-    series = latency.measure(
-        {name: partial(runner.run, images) for name, runner in runners.items()}, seconds
-    )
+    random = np.random.Generator(np.random.Philox(0))
+    images = random.normal(0, 1, (batch, 3, size, size)).astype(np.float32)
+    calls = {name: partial(runner.run, images) for name, runner in runners.items()}
+    series = latency.measure(calls, seconds)
     return [
         latency.row(
             series[name],
@@ -212,24 +194,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _import(device: str) -> Any:
-    expected = "torch-tensorrt 2.5 or newer, its own torch, and an NVIDIA GPU"
-    remedy = (
-        "pip install 'clip2edge[torch-trt]' in an environment of its own: it pins "
-        "torch; on Jetson take NVIDIA's wheels"
-    )
+    missing = partial(MissingExtraError, "torch-tensorrt is not usable here", expected=NEEDS)
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise MissingExtraError(
-            "torch-tensorrt needs a GPU", got="no CUDA device", expected=expected, remedy=remedy
-        )
+        raise missing(got="no CUDA device", remedy=INSTALL)
     try:
         return import_module("torch_tensorrt")
     except Exception as error:  # also OSError of missing libraries
-        raise MissingExtraError(
-            "torch-tensorrt is not usable here",
-            got=f"{type(error).__name__}: {error}",
-            expected=expected,
-            remedy=remedy,
-        ) from error
+        raise missing(got=f"{type(error).__name__}: {error}", remedy=INSTALL) from error
 
 
 if __name__ == "__main__":
