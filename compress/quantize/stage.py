@@ -9,7 +9,6 @@ images take no part. Both losses are in the facts, so a training that did not he
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,7 +43,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         prepared = prepare(student, images, settings.float_blocks)
         prepared.to(memory_format=torch.channels_last)
         calibrate(prepared, images)
-        calibrated = copy.deepcopy(prepared.state_dict())
+        calibrated = _copy_state(prepared)
         history = _train(ctx, prepared, batches, loss)
         probe = [batches.at(settings.steps + index) for index in range(PROBE_BATCHES)]
     finally:
@@ -54,7 +53,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     losses = {"fp32": mean_loss(student, probe, loss)}
     if history:
         losses["qat"] = mean_loss(prepared, probe, loss)
-        trained = copy.deepcopy(prepared.state_dict())
+        trained = _copy_state(prepared)
     prepared.load_state_dict(calibrated)
     set_observers(prepared, observe=False, quantize=True)
     losses["calibrated"] = mean_loss(prepared, probe, loss)
@@ -80,6 +79,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
     }
     QuantizeArtifact(ctx.folder).write(prepared.state_dict(), facts, calibrated_on, history)
     return facts
+
+
+def _copy_state(model: nn.Module) -> dict[str, Tensor]:
+    # no OrderedDict: without its metadata observers load with torch's eps, as in `load_prepared`
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
 def quantize_loss(ctx: StageContext, student: Student, batches: Batches) -> Loss:
