@@ -20,28 +20,18 @@ DEFAULT_PRESET = "edge"
 class BuildOptions(TypedDict, total=False):
     """The named options of a build; each may be absent."""
 
-    data: str | Path | None
-    """A folder of images, in place of a named dataset."""
-    classes: Iterable[str] | None
-    """Class names, in place of images; ``shots`` must be 0."""
-    shots: int | Literal["all"] | None
-    """Labeled images per class. Default: 4, or 0 for class names."""
-    teacher: str | None
-    """An open_clip ``model/tag``, a local folder, or ``petals``."""
-    generator: str | None
-    """``kandinsky-2.2``, a local folder, or ``petals``."""
-    student: str | None
-    """A timm model name, or ``petal_cnn``."""
-    preset: str | None
-    """A name of ``compress list presets``. Default: ``edge``."""
-    seed: int | None
-    """The run's seed. Default: 0."""
-    offline: bool
-    """Never use the network."""
+    data: str | Path | None  # a folder of images, in place of a named dataset
+    classes: Iterable[str] | None  # class names, in place of images; ``shots`` must be 0
+    shots: int | Literal["all"] | None  # labeled images per class. Default: 4, 0 for class names
+    teacher: str | None  # an open_clip ``model/tag``, a local folder, or ``petals``
+    generator: str | None  # ``kandinsky-2.2``, a local folder, or ``petals``
+    student: str | None  # a timm model name, or ``petal_cnn``
+    preset: str | None  # a name of ``compress list presets``. Default: ``edge``
+    seed: int | None  # default: 0
+    offline: bool  # never use the network
+    # nested settings that win over everything, e.g. {"distill": {"steps": 20}}
     overrides: Mapping[str, Any] | None
-    """Nested settings that win over everything, e.g. ``{"distill": {"steps": 20}}``."""
-    config_file: str | Path | None
-    """A ``config.yaml`` of an earlier run, in place of a world and a preset."""
+    config_file: str | Path | None  # config.yaml of a run, in place of a world and a preset
 
 
 def settings_for(
@@ -80,9 +70,7 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
     }
     given = {key: value for key, value in sources.items() if value is not None}
     if len(given) > 1:
-        got = ", ".join(given)
-        expected = "one of dataset, data, classes"
-        raise ConfigError("more than one source of images", got=got, expected=expected)
+        raise ConfigError("more than one source of images", got=", ".join(given))
     data: Layer = {"dataset": None, **given} if given else {}
     shots = options.get("shots")
     if shots is not None or classes is not None:
@@ -112,10 +100,11 @@ def _world(flags: Mapping[str, Any]) -> tuple[str, list[str]]:
     """
     data = flags["data"]
     teacher = flags.get("teacher", {}).get("name")
-    if teacher is not None:
-        return ("embedded" if teacher == "petals" else "hub"), []
-    if "path" not in data and "classes" not in data and data.get("dataset", "petals") == "petals":
+    dataset = None if data.keys() & {"path", "classes"} else data.get("dataset", "petals")
+    if (dataset if teacher is None else teacher) == "petals":
         return "embedded", []
+    if teacher is not None:
+        return "hub", []
     offline = data.get("offline", False)
     if "path" in data and (offline or not hub_answers()):
         why = "--offline was given" if offline else "the model hub cannot be reached"

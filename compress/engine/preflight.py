@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from compress.engine.config import Settings
 from compress.engine.errors import DownloadError
 from compress.engine.hub import OFFLINE_COMMAND, hub_answers
-from compress.engine.stage import Stage
+from compress.engine.stage import Stage, resolve
 
 
 def preflight(stages: Sequence[Stage], settings: Settings) -> None:
@@ -22,8 +22,8 @@ def preflight(stages: Sequence[Stage], settings: Settings) -> None:
         DownloadError: lists all that is missing and where to put each by hand.
     """
     online = not settings.data.offline and hub_answers()
-    missing = [text for stage in stages if (text := stage.lacks(settings, online))]
-    if missing:
+    lacks = (resolve(stage.missing)(settings, online) for stage in stages if stage.missing)
+    if missing := list(filter(None, lacks)):
         raise DownloadError(
             "this build needs what is neither on this disk nor reachable",
             got="".join(f"\n  - {text}" for text in missing) + "\n",

@@ -13,7 +13,7 @@ from typing import TypeVar
 from compress.engine.config import HostSettings, Settings
 from compress.engine.progress import SILENT, Progress
 from compress.engine.runs import RunFolder, RunRecord, now
-from compress.engine.stage import Stage, StageContext, identity, key_of
+from compress.engine.stage import Stage, StageContext, identity, key_of, resolve
 from compress.engine.store import Artifact, Facts, Store
 from compress.engine.versions import versions
 
@@ -56,7 +56,7 @@ def make(
 
     def fill(folder: Path) -> Facts:
         how = (host or HostSettings(), progress)
-        return stage.function()(StageContext(settings, inputs, folder, settings.seed, *how))
+        return resolve(stage.run)(StageContext(settings, inputs, folder, settings.seed, *how))
 
     return store.get(stage.name, key) or store.make(stage.name, key, made_from, fill)
 

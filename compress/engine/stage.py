@@ -18,7 +18,7 @@ from typing import Any
 
 from compress.engine.config import HostSettings, Settings
 from compress.engine.progress import SILENT, Progress
-from compress.engine.store import PARTIAL, Artifact, Facts, Identity, canonical, sha256_text
+from compress.engine.store import PARTIAL, Artifact, Identity, canonical, sha256_text
 
 
 @dataclass(frozen=True)
@@ -69,18 +69,6 @@ class Stage:
     version: int = 1
     machine_bound: bool = False
 
-    def function(self) -> Callable[[StageContext], Facts]:
-        """The stage function."""
-        return resolve(self.run)
-
-    def external_fingerprint(self, settings: Settings) -> dict[str, str]:
-        """The identity of its inputs outside the store."""
-        return dict(resolve(self.external)(settings)) if self.external else {}
-
-    def lacks(self, settings: Settings, online: bool) -> str | None:
-        """What the user has to place by hand before it can run, or None."""
-        return resolve(self.missing)(settings, online) if self.missing else None
-
 
 def resolve(reference: str) -> Callable[..., Any]:
     """Imports ``"module:function"``."""
@@ -97,7 +85,7 @@ def identity(stage: Stage, settings: Settings, inputs: Mapping[str, Artifact]) -
         "version": stage.version,
         "settings": {path: reduce(getitem, path.split("."), plain) for path in stage.sections},
         "inputs": {name: inputs[name].content for name in stage.needs},
-        "external": stage.external_fingerprint(settings),
+        "external": dict(resolve(stage.external)(settings)) if stage.external else {},
     }
     if stage.machine_bound:
         machine = [platform.node(), platform.machine(), os.cpu_count()]

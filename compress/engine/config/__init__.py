@@ -20,11 +20,8 @@ from compress.engine.config.layers import (
 )
 from compress.engine.config.settings import (
     CLIP_TEMPLATES,
-    BenchSettings,
-    BudgetSettings,
     DataSettings,
     DistillSettings,
-    ExportSettings,
     GenddSettings,
     GenerateSettings,
     HostSettings,
@@ -34,7 +31,6 @@ from compress.engine.config.settings import (
     MetaSettings,
     ProbingSettings,
     PromptSettings,
-    QuantizeSettings,
     Section,
     Settings,
     TeacherSettings,
