@@ -41,7 +41,7 @@ def _timm(settings: DistillSettings, spec: StudentSpec) -> Student:
     loaded = student.trunk.load_state_dict(_file_weights(settings, spec), strict=False)
     if loaded.missing_keys:
         got = f"{settings.init_path} without {', '.join(loaded.missing_keys[:4])}"
-        raise ConfigError(f"these are not the weights of timm's {spec.arch}", got=got)
+        raise ConfigError(f"these are not the weights of {spec.arch}", got=got)
     return student
 
 
