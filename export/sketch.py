@@ -37,8 +37,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     labels = [asdict(entry) for entry in DataArtifact(ctx.inputs["data"].path).classes]
     settings = ctx.settings
     opset = ctx.settings.export.opset
-    width = embed_dim(settings.teacher)
-    spec = spec_for(settings.distill, settings.image, len(labels), width)
+    spec = spec_for(settings.distill, settings.image, len(labels), embed_dim(settings.teacher))
     manual_seed(0, "sketch")
     student = build(spec).eval()
     size = spec.input_size
@@ -68,11 +67,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 def embed_dim(settings: TeacherSettings) -> int:
     """Width D of the teacher's space as published; 512 for a teacher that publishes none."""
+    from compress.petals.nets import EMBED_DIM
     from compress.teacher.sources import EMBEDDED
 
     if settings.name == EMBEDDED:
-        from compress.petals.nets import EMBED_DIM
-
         return EMBED_DIM
     import open_clip
 

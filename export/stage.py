@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,6 @@ TEACHER_PARITY_IMAGES = 8  # a ViT-L/14 takes a second each
 UNPUBLISHED = ("bench", "budget", "notes")  # settings that do not change what is built
 
 
-@dataclass(frozen=True)
-class StudentFiles:
-    """The student's ONNX files and how they compare with the torch models."""
-
-    paths: dict[str, Path]
-    parity: list[Parity]
-
-
 def run(ctx: StageContext) -> dict[str, Any]:
     """Writes bundle/, teacher/, ptq/ and parity.json.
 
@@ -68,36 +60,30 @@ def run(ctx: StageContext) -> dict[str, Any]:
     pixels, source = _parity_pixels(ctx)
     with ctx.progress.task("export", 4, "file group") as task:
         scratch = ctx.partial / "models"
-        files = export_student(ctx, student, spec, runtime.normalize(pixels, spec), scratch)
+        images = runtime.normalize(pixels, spec)
+        files, parity = export_student(ctx, student, spec, images, scratch)
         task.advance()
-        _baseline(ctx, spec, files.paths["fp32"])
+        _baseline(ctx, spec, files["fp32"])
         task.advance()
         teacher_parity = _export_teacher(ctx, classes, pixels)
         task.advance()
         provenance = provenance_of(ctx)
-        write_bundle(
-            out.bundle,
-            models=files.paths,
-            preprocess=spec,
-            labels=[asdict(entry) for entry in classes],
-            provenance=provenance,
-            golden=list(pixels[:GOLDEN_IMAGES]),
-            card=model_card(provenance, [entry.name for entry in classes], files.parity),
-            default="int8",
-        )
+        labels = [asdict(entry) for entry in classes]
+        card = model_card(provenance, [entry.name for entry in classes], parity)
+        golden = list(pixels[:GOLDEN_IMAGES])
+        write_bundle(out.bundle, files, spec, labels, provenance, golden, card, default="int8")
         task.advance()
-    rows = [*files.parity, teacher_parity]
+    rows = [*parity, teacher_parity]
     out.write_parity({"images_from": source, "files": [asdict(row) for row in rows]})
-    for row in files.parity:
+    for row in parity:
         if not row.as_expected:
-            ctx.progress.note(
-                f"{row.file} agrees with its torch model on {row.agreement:.1%} of the images only"
-            )
+            share = f"{row.agreement:.1%} of the images only"
+            ctx.progress.note(f"{row.file} agrees with its torch model on {share}")
     return {
-        "parity": {row.file: asdict(row) for row in files.parity},
+        "parity": {row.file: asdict(row) for row in parity},
         "teacher_parity": asdict(teacher_parity),
         "parity_images_from": source,
-        "size_bytes": {name: path.stat().st_size for name, path in files.paths.items()},
+        "size_bytes": {name: path.stat().st_size for name, path in files.items()},
         "ptq_size_bytes": out.baseline.stat().st_size,
         "opset": ctx.settings.export.opset,
         "tensorrt_ready": True,  # otherwise export_student raises
@@ -113,16 +99,13 @@ def prepared_student(ctx: StageContext, student: Student) -> PreparedStudent:
 
 def export_student(
     ctx: StageContext, student: Student, spec: runtime.PreprocessSpec, images: Logits, folder: Path
-) -> StudentFiles:
+) -> tuple[dict[str, Path], list[Parity]]:
     """Exports fp32 and both int8 files, and compares each on ``images (n, 3, S, S)``."""
     prepared = prepared_student(ctx, student)
     opset = ctx.settings.export.opset
     int8 = to_onnx(convert(prepared), spec.size, opset=min(opset, TENSORRT_OPSET))
-    models = {
-        "fp32": to_onnx(student, spec.size, opset=opset),
-        "int8": to_uint8(int8),
-        "int8.trt": int8,
-    }
+    fp32 = to_onnx(student, spec.size, opset=opset)
+    models = {"fp32": fp32, "int8": to_uint8(int8), "int8.trt": int8}
     additions = additions_left_float(prepared, int8, ctx.settings.quantize.float_blocks)
     violations = tensorrt_ready(int8, additions)
     if violations:
@@ -138,16 +121,14 @@ def export_student(
     parity = []
     for name, path in paths.items():
         precision = name.partition(".")[0]
-        row = compare(path, references[precision], images, precision=precision)
-        parity.append(require(row))
-    return StudentFiles(paths, parity)
+        parity.append(require(compare(path, references[precision], images, precision=precision)))
+    return paths, parity
 
 
 def _parity_pixels(ctx: StageContext) -> tuple[NDArray[np.uint8], str]:
-    """Up to ``export.parity_images`` images ``(n, S, S, 3)``, spread over the test set.
+    """Up to ``export.parity_images`` images ``(n, S, S, 3)`` of the test set, else synthetic ones.
 
-    Synthetic ones where there is no test image. Parity compares two computations of one model, so
-    test images here take part in no choice.
+    Parity compares two computations of one model, so test images here take part in no choice.
     """
     image = ctx.settings.image
     for name, images in (
@@ -160,9 +141,7 @@ def _parity_pixels(ctx: StageContext) -> tuple[NDArray[np.uint8], str]:
             # synthetic images are stored at the cache's edge
             whole = runtime.Geometry(image.size, image.size, image.interpolation)
             return fit_geometry(chosen, whole), name
-    raise ExportError(
-        "there is no image to measure parity on", expected="test images or synthetic ones"
-    )
+    raise ExportError("there is no image to measure parity on, neither of test nor synthetic")
 
 
 def _baseline(ctx: StageContext, spec: runtime.PreprocessSpec, fp32: Path) -> None:
@@ -173,9 +152,8 @@ def _baseline(ctx: StageContext, spec: runtime.PreprocessSpec, fp32: Path) -> No
     finally:
         batches.close()
     if views != QuantizeArtifact(ctx.inputs["quantize"].path).calibration:
-        raise ExportError(
-            "the calibration set is not the recorded one", remedy="compress clean, then build again"
-        )
+        what = "the calibration set is not the recorded one"
+        raise ExportError(what, remedy="compress clean, then build again")
     quantize_static(fp32, images.contiguous().numpy(), ExportArtifact(ctx.folder).baseline)
 
 

@@ -65,7 +65,7 @@ def load_calibration(path: Path) -> Calibration:
 
 
 def calibrate(bench_path: Path, models: Iterable[Path], name: str | None = None) -> Calibration:
-    """Fits the factors of a device.
+    """Fits the factors of a device to its bench.json.
 
     Args:
         models: ONNX files, those of the measured bundle among them.

@@ -50,8 +50,6 @@ def calibrated(
     costs: Costs, device: DeviceProfile, precision: str, calibrations: Iterable[Calibration] = ()
 ) -> Estimate:
     """The estimate of a model, corrected by the first calibration of the device if there is one."""
-    for calibration in calibrations:
-        if calibration.device == device.name:
-            factor, source = calibration.factor(precision)
-            return estimate(costs, device, precision, factor=factor, calibration=source)
-    return estimate(costs, device, precision)
+    known = next((one for one in calibrations if one.device == device.name), None)
+    factor, source = known.factor(precision) if known else (1.0, None)
+    return estimate(costs, device, precision, factor=factor, calibration=source)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +111,9 @@ def parse_budget(*texts: str) -> tuple[Limit, ...]:
     ]
     if not limits and texts:
         raise BudgetError("the budget is empty", got=repr(", ".join(texts)), remedy=EXAMPLE)
-    seen: dict[tuple[str, str | None], Limit] = {}
-    for limit in limits:
-        first = seen.setdefault((limit.metric, limit.device), limit)
-        if first is not limit:
-            both = f"{first.text} and {limit.text}"
+    for first, second in combinations(limits, 2):
+        if (first.metric, first.device) == (second.metric, second.device):
+            both = f"{first.text} and {second.text}"
             raise BudgetError("a limit is given twice", got=both, expected="one of them")
     return tuple(limits)
 
@@ -122,10 +121,8 @@ def parse_budget(*texts: str) -> tuple[Limit, ...]:
 def read_budget(texts: Iterable[str]) -> tuple[str, ...]:
     """The values of ``--budget``, expressions or YAML files of them, as one text per limit.
 
-    A file holds a list of expressions, or a mapping such as ``p50@orin-nano: "<=5ms"``.
-
-    Raises:
-        BudgetError: a file that cannot be read, or what :func:`parse_budget` refuses.
+    A file holds a list of expressions, or a mapping such as ``p50@orin-nano: "<=5ms"``. Raises
+    BudgetError for a file that cannot be read, and for what :func:`parse_budget` refuses.
     """
     expressions: list[str] = []
     for text in texts:

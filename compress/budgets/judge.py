@@ -8,7 +8,7 @@ measurement.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -111,12 +111,12 @@ class RunEvidence:
         if estimate is None:
             return LimitValue(None, "estimate", f"no {precision} file runs on {name}")
         value = estimate.value(metric)
-        if value is None:
-            why = NO_TAIL if metric in ("p90", "p99") else "a roofline does not know it"
-            return LimitValue(None, "estimate", why)
         basis = "calibrated roofline" if estimate.calibration else NOT_CALIBRATED
         upper = "an upper bound: the mode's whole power" if metric == "energy" else ""
-        return LimitValue(value, "estimate", _joined(basis, upper))
+        why = _joined(basis, upper)
+        if value is None:
+            why = NO_TAIL if metric in ("p90", "p99") else "a roofline does not know it"
+        return LimitValue(value, "estimate", why)
 
 
 def _from_bench(
@@ -128,8 +128,7 @@ def _from_bench(
         rows.sort(key=lambda row: row["backend"] != engine)
         measured = _from_rows(rows, metric, (bench.get("cold") or {}).get(key))
         if measured.value is not None:
-            why = _joined(f"bench of {bench['started']}", measured.why)
-            return LimitValue(measured.value, "measured", why)
+            return replace(measured, why=_joined(f"bench of {bench['started']}", measured.why))
     return None
 
 
@@ -140,12 +139,11 @@ def _from_rows(
     row = next((r for r in rows if r["includes"] == COMPUTE and r["batch"] == 1), None)
     if row is None:
         return LimitValue(None, "measured", "this file was not timed")
-    start: Mapping[str, Any] = cold or {}
     key = "peak_rss_bytes" if metric == "memory" else f"{metric}_ms"
     value = row.get(key)
     missing = f"{row['n']} samples are too few for {metric}"
     if metric in ("memory", "load", "first"):
-        value = start.get(key) or value
+        value = (cold or {}).get(key) or value
         missing = f"{'peak memory' if metric == 'memory' else metric} was not measured"
     elif metric == "energy":
         value = (row.get("energy") or {}).get("mj_per_inference")
@@ -176,6 +174,21 @@ def judge(limits: Sequence[Limit], evidence: RunEvidence) -> list[JudgedLimit]:
     return [_row(limit, evidence.value(limit, precision), precision) for limit in limits]
 
 
+def _row(limit: Limit, known: LimitValue, precision: str) -> JudgedLimit:
+    return {
+        "what": limit.text.partition("@")[0],
+        "metric": limit.metric,
+        "device": limit.device,
+        "limit": limit.value,
+        "value": known.value,
+        "unit": limit.unit,
+        "basis": known.basis,
+        "pass": None if known.value is None else limit.holds(known.value),
+        "why": _joined(f"{precision} file", known.why),
+        "precision": precision,
+    }
+
+
 def judged_precision(limits: Sequence[Limit], evidence: RunEvidence) -> str:
     """The precision whose file the limits are judged with.
 
@@ -195,21 +208,6 @@ def judged_precision(limits: Sequence[Limit], evidence: RunEvidence) -> str:
     offered = [set(evidence.estimates[name]) for name in devices]
     common = [name for name in reversed(PRECISIONS) if all(name in found for found in offered)]
     return min(common, key=broken, default=shipped)
-
-
-def _row(limit: Limit, known: LimitValue, precision: str) -> JudgedLimit:
-    return {
-        "what": limit.text.partition("@")[0],
-        "metric": limit.metric,
-        "device": limit.device,
-        "limit": limit.value,
-        "value": known.value,
-        "unit": limit.unit,
-        "basis": known.basis,
-        "pass": None if known.value is None else limit.holds(known.value),
-        "why": _joined(f"{precision} file", known.why),
-        "precision": precision,
-    }
 
 
 def rejudged(report: Mapping[str, Any], bundle: Path) -> dict[str, Any]:

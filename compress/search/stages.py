@@ -12,25 +12,13 @@ from compress.engine.stage import Stage
 from compress.engine.store import Artifact, Store
 from compress.stages import STAGES
 
-SKETCH = Stage(
-    "sketch",
-    ("data",),
-    (
-        *(f"distill.{name}" for name in ("student", "init", "head", "activation")),
-        "image",
-        "teacher.name",
-        "export.opset",
-    ),
-    "export.sketch:run",
-)
+UNTRAINED = tuple(f"distill.{name}" for name in ("student", "init", "head", "activation"))
+SKETCHED = (*UNTRAINED, "image", "teacher.name", "export.opset")
+SKETCH = Stage("sketch", ("data",), SKETCHED, "export.sketch:run")
+TIMED = ("bench.threads", "budget.seconds", "image.size")
+BENCH = "compress.search.sketch_bench:run"
 #: its inputs are the sketches of all candidates, by the candidates' names
-SKETCH_BENCH = Stage(
-    "sketch-bench",
-    (),
-    ("bench.threads", "budget.seconds", "image.size"),
-    "compress.search.sketch_bench:run",
-    machine_bound=True,
-)
+SKETCH_BENCH = Stage("sketch-bench", (), TIMED, BENCH, machine_bound=True)
 BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}
 TRAINING = ("data", "teacher", "generate", "label", "distill")
 

@@ -49,22 +49,14 @@ def candidates_of(built: BaseRun, report: Row) -> Sequence[Row]:
 
 
 def _finished(row: Row, report: Row, result: Row) -> Row:
-    precision = row["precision"]
-    top1 = report["accuracy"].get(f"student_{precision}", row)["top1"]
-    measured = _measured(report, precision) or row["measured"]
+    """The chosen row with time and size of the finished file on this machine."""
+    own = f"student_{row['precision']}"
+    measured = row["measured"]
+    of_file = {"model": "student", "precision": row["precision"], "includes": COMPUTE, "batch": 1}
+    timed = next((one for one in report["latency"] if of_file.items() <= one.items()), None)
+    if timed is not None:
+        about = {"basis": "measured", "device": HOST, "untrained": False}
+        times = {key: timed[key] for key in ("threads", "n", *LATENCIES, "verdict")}
+        measured = {**about, **times, "size_bytes": report["size_bytes"].get(own)}
+    top1 = report["accuracy"].get(own, row)["top1"]
     return {**row, "measured": measured, "top1": top1, "why": result["why"]}
-
-
-def _measured(report: Row, precision: str) -> Row | None:
-    """Time and size of the finished file on this machine."""
-    timed = ("student", precision, COMPUTE, 1)
-    for row in report["latency"]:
-        if (row["model"], row["precision"], row["includes"], row["batch"]) == timed:
-            return {
-                "basis": "measured",
-                "device": HOST,
-                "untrained": False,
-                **{key: row[key] for key in ("threads", "n", *LATENCIES, "verdict")},
-                "size_bytes": report["size_bytes"].get(f"student_{precision}"),
-            }
-    return None

@@ -14,12 +14,7 @@ SHOWN_CLASSES = 40
 
 # Licenses as compress.teacher.loading records them -> the hub's identifiers
 # (huggingface.co/docs/hub/repositories-licenses).
-HUB_LICENSES = {
-    "MIT": "mit",
-    "Apache-2.0": "apache-2.0",
-    "apple-amlr": "apple-amlr",
-    "unknown": "unknown",
-}
+HUB_LICENSES = {name: name.lower() for name in ("MIT", "Apache-2.0", "apple-amlr", "unknown")}
 
 
 def model_card(
@@ -30,9 +25,8 @@ def model_card(
     stages = provenance["stages"]
     data, teacher, student = (stages[name]["facts"] for name in ("data", "teacher", "distill"))
     dataset = data.get("name") or settings["data"]["dataset"] or "own images"
-    shown = ", ".join(classes[:SHOWN_CLASSES]) + (
-        f", and {len(classes) - SHOWN_CLASSES} more" if len(classes) > SHOWN_CLASSES else ""
-    )
+    more = len(classes) - SHOWN_CLASSES
+    shown = ", ".join(classes[:SHOWN_CLASSES]) + (f", and {more} more" if more > 0 else "")
     license = teacher.get("license", "unknown")
     rows = "\n".join(
         f"| `{row.file}` | {row.agreement:.1%} | {row.max_abs_diff:.3g} of {row.logit_range:.3g} "
@@ -133,12 +127,8 @@ def hub_name(teacher: str) -> str | None:
 
 
 def _shots(shots: int | str) -> str:
-    """How many labeled images of a class were used, in words."""
-    return (
-        "every labelled image"
-        if shots == "all"
-        else f"{shots} labelled image{'' if shots == 1 else 's'} per class"
-    )
+    count = f"{shots} labelled image{'' if shots == 1 else 's'} per class"
+    return "every labelled image" if shots == "all" else count
 
 
 def teacher_card(
@@ -147,19 +137,13 @@ def teacher_card(
     """Markdown for a teacher's bundle; random weights are stated first."""
     about = provenance["teacher"]
     license = about["license"]
-    random = about["weights"] == "random"
-    warning = (
-        "\n**The weights are random.** This bundle is for latency, memory and size alone: "
-        "its answers mean nothing.\n"
-        if random
-        else ""
-    )
-    head = (
-        "the linear probe of a run"
-        if provenance["head"] == "probe"
-        else f"its texts, from {len(provenance['templates'])} template(s): "
-        f"`{provenance['templates'][0]}` ..."
-    )
+    purpose = "This bundle is for latency, memory and size alone: its answers mean nothing."
+    random = f"\n**The weights are random.** {purpose}\n"
+    warning = random if about["weights"] == "random" else ""
+    head = "the linear probe of a run"
+    if provenance["head"] != "probe":
+        templates = provenance["templates"]
+        head = f"its texts, from {len(templates)} template(s): `{templates[0]}` ..."
     shown = ", ".join(classes[:SHOWN_CLASSES]) + (", ..." if len(classes) > SHOWN_CLASSES else "")
     return f"""{front_matter(license, about["name"], "zero-shot-image-classification", ["clip", "teacher"])}
 # {about["name"]} as a classifier of {len(classes)} classes

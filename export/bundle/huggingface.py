@@ -15,6 +15,7 @@ CLIP's resizes the shorter side, crops the center and standardizes, as ours does
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,6 @@ from runtime.preprocess import PreprocessSpec
 CONFIG = "config.json"
 PROCESSOR = "processor_config.json"
 PREPROCESSOR = "preprocessor_config.json"
-MODEL_TYPE = "resnet"
-ARCHITECTURE = "ResNetForImageClassification"
-PROCESSOR_TYPE = "CLIPImageProcessor"
 RESAMPLE = {"bicubic": 3, "bilinear": 2}  # PIL.Image.Resampling
 LANCZOS = 1
 
@@ -39,8 +37,8 @@ LANCZOS = 1
 def config(names: Sequence[str], spec: PreprocessSpec) -> dict[str, Any]:
     """config.json of a classifier of ``names``."""
     return {
-        "architectures": [ARCHITECTURE],
-        "model_type": MODEL_TYPE,
+        "architectures": ["ResNetForImageClassification"],
+        "model_type": "resnet",
         "num_channels": 3,
         "image_size": spec.size,
         "num_labels": len(names),
@@ -62,7 +60,7 @@ def image_processor(spec: PreprocessSpec, resample: int | None = None) -> dict[s
     the caller (transformers.js: ignored), and transparency is dropped (there: put on white).
     """
     return {
-        "image_processor_type": PROCESSOR_TYPE,
+        "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": True,
         "do_resize": True,
         "size": {"shortest_edge": spec.resize},
@@ -99,10 +97,7 @@ def documents(names: Sequence[str], spec: PreprocessSpec) -> dict[str, dict[str,
 def write_twins(folder: Path, models: Mapping[str, Path]) -> dict[str, Path]:
     """Writes renamed copies of the ``models`` (key -> file) that ``TWINS`` names; key -> copy.
 
-    Raises:
-        ExportError: a model without the input "images", or one that already uses the name
-            "pixel_values".
-        BundleError: a file that reaches outside itself.
+    Raises what ``rename_input`` raises.
     """
     written = {key: folder / name for key, name in TWINS.items() if key in models}
     for key, target in written.items():
@@ -144,7 +139,6 @@ def _rename(graph: GraphProto, old: str, new: str) -> None:
 
 
 def _names(graph: GraphProto) -> set[str]:
-    """Every value that ``graph`` and its branches name."""
     values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
     names = {value.name for value in values}
     for node in graph.node:
@@ -154,8 +148,5 @@ def _names(graph: GraphProto) -> set[str]:
 
 def _branches(node: NodeProto) -> list[GraphProto]:
     """The graphs inside a node (If, Loop)."""
-    return [
-        graph
-        for attribute in node.attribute
-        for graph in ([attribute.g] if attribute.HasField("g") else attribute.graphs)
-    ]
+    branches = ([a.g] if a.HasField("g") else a.graphs for a in node.attribute)
+    return list(chain.from_iterable(branches))

@@ -52,9 +52,7 @@ def write_bundle(
         models: a key of ``MODELS`` -> ONNX file; each copy carries labels and preprocessing in its
             metadata.
         labels: a row per class in index order: name, and where known prompt and synonyms.
-        provenance: sources, revisions, licenses, seeds, the recipe.
         golden: a few encoded images (or uint8 (H, W, 3)) for golden.npz.
-        card: the model card, Markdown.
         default: the model that ``precision="auto"`` means.
         hugging_face: add the files of optimum and transformers.js; doubles the size of the models.
 
@@ -84,10 +82,8 @@ def write_bundle(
         for name, document in huggingface.documents(names, preprocess).items():
             write_json(folder / name, document)
         huggingface.write_twins(folder, {name: folder / MODELS[name] for name in models})
-    runners = {
-        name: load_model("onnxruntime", folder / MODELS[name], threads=1).run
-        for name in sorted(models)
-    }
+    files = {name: folder / MODELS[name] for name in sorted(models)}
+    runners = {key: load_model("onnxruntime", file, threads=1).run for key, file in files.items()}
     golden_vectors.write(folder / GOLDEN, golden_vectors.make(list(golden), preprocess, runners))
     return seal(folder, {name: MODELS[name] for name in models}, default)
 
@@ -103,24 +99,15 @@ def seal(
 
     Args:
         models: model key -> file name in ``folder``.
-        default: a key of ``models``.
         targets: export target -> "file", "state" ("verified" or "unverified"), "why", "parity".
         default_reason: why that default, in words.
 
     Raises:
         BundleError: a folder that the runtime refuses; it keeps the manifest it had.
     """
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    manifest: Manifest = {
-        "schema": SCHEMA,
-        "default": default,
-        "models": dict(models),
-        "files": {
-            file.relative_to(folder).as_posix(): file_entry(file)
-            for file in files
-            if file != folder / MANIFEST
-        },
-    }
+    files = [file for file in folder.rglob("*") if file.is_file() and file != folder / MANIFEST]
+    entries = {file.relative_to(folder).as_posix(): file_entry(file) for file in sorted(files)}
+    manifest = {"schema": SCHEMA, "default": default, "models": dict(models), "files": entries}
     if targets is not None:
         manifest["targets"] = {key: dict(row) for key, row in targets.items()}
     if default_reason is not None:
@@ -136,24 +123,18 @@ def file_entry(file: Path) -> dict[str, int | str]:
     return {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
 
 
-def update_default(bundle: Path, default: str, reason: str | None = None) -> Manifest:
+def update_default(bundle: Path, default: str) -> Manifest:
     """Makes ``default`` the model of ``precision="auto"``; only the manifest changes, atomically.
-
-    Args:
-        reason: why, in words; kept in the manifest as "default_reason".
 
     Raises:
         ExportError: the bundle holds no such model.
         BundleError: the bundle is damaged.
     """
-    manifest = dict(open_bundle(bundle).manifest)
-    models = manifest["models"]
-    if default not in models:
-        raise ExportError("default model", got=repr(default), expected=" or ".join(models))
-    manifest["default"] = default
+    manifest = {**open_bundle(bundle).manifest, "default": default}
+    if default not in manifest["models"]:
+        expected = " or ".join(manifest["models"])
+        raise ExportError("default model", got=repr(default), expected=expected)
     manifest.pop("default_reason", None)
-    if reason is not None:
-        manifest["default_reason"] = reason
     write_json(bundle / MANIFEST, manifest)
     return manifest
 
@@ -172,8 +153,7 @@ def model_metadata(
 def copy_with_metadata(source: Path, target: Path, metadata: Mapping[str, str]) -> None:
     """Copies an ONNX file and adds ``metadata`` to its metadata_props, without parsing its weights.
 
-    In protobuf's wire format, entries of a repeated field that are appended to a message belong to
-    it.
+    Entries of a repeated protobuf field that are appended to a message belong to it.
 
     Raises:
         ExportError: the file already has another value under one of the keys.

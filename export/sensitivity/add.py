@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 from compress.engine.errors import ExportError
 from compress.engine.runs import RunFolder
@@ -62,27 +61,16 @@ def add_mixed(
     described = check(bundle.models["int8"]).metadata
     carried = {key: described[key] for key in (META_LABELS, META_PREPROCESS)}
     copy_with_metadata(source, folder / FILE, {**carried, META_PRECISION: MIXED})
-    _add_golden(folder, variants)
+    if (folder / GOLDEN).exists():
+        arrays = golden.read(folder / GOLDEN)
+        encoded = [arrays[f"img_{index}"].tobytes() for index in range(len(arrays["decoded"]))]
+        runner = load_model("onnxruntime", folder / FILE, threads=1)
+        logits = golden.make(encoded, variants.spec, {MIXED: runner.run})
+        golden.write(folder / GOLDEN, {**arrays, **logits})
     what = f"int8 but for {', '.join(variants.ordered(names))}, which stay in float"
+    reason = f"{what}: faster than all in int8 and all in float where compress sensitivity ran"
     numbers = {**asdict(parity), "file": FILE}
     row = {"file": FILE, "state": VERIFIED, "why": what, "parity": numbers}
-    seal(
-        folder,
-        {**bundle.manifest["models"], MIXED: FILE},
-        MIXED,
-        {**bundle.targets, MIXED: row},
-        default_reason=f"{what}: faster than all in int8 and all in float where compress "
-        "sensitivity ran",
-    )
+    models = {**bundle.manifest["models"], MIXED: FILE}
+    seal(folder, models, MIXED, {**bundle.targets, MIXED: row}, default_reason=reason)
     return Addition(True, what, FILE, (folder / FILE).stat().st_size, numbers)
-
-
-def _add_golden(folder: Path, variants: Variants) -> None:
-    """Writes the variant's golden logits beside those of the other models."""
-    if not (folder / GOLDEN).exists():
-        return
-    arrays = golden.read(folder / GOLDEN)
-    encoded = [arrays[f"img_{index}"].tobytes() for index in range(len(arrays["decoded"]))]
-    runner = load_model("onnxruntime", folder / FILE, threads=1)
-    logits = golden.make(encoded, variants.spec, {MIXED: runner.run})
-    golden.write(folder / GOLDEN, {**arrays, **logits})

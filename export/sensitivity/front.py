@@ -16,14 +16,9 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Variant:
-    """One model between int8 and fp32, measured.
+    """One model between int8 and fp32, measured; ``drop_points`` is fp32's top-1 minus its own.
 
-    Attributes:
-        float_blocks: names of the blocks in float, in the order of the network; all of them: fp32.
-        top1: share of the held-out views with the right class.
-        drop_points: fp32's top-1 minus this one's, in points.
-        p50_ms: None where it was not measured.
-        size_bytes: of the file.
+    ``float_blocks`` names the blocks in float, in the order of the network; all of them: fp32.
     """
 
     float_blocks: tuple[str, ...]
@@ -34,7 +29,6 @@ class Variant:
 
     @property
     def passes(self) -> bool:
-        """Whether its accuracy may ship."""
         return self.drop_points <= MAX_DROP_POINTS + ROUNDING
 
     @property
@@ -52,26 +46,23 @@ def pareto(variants: Sequence[Variant]) -> list[int]:
     One beats another if it is better in accuracy, time or size, and worse in none.
     """
     places = [(variant.drop_points, variant.time_ms, variant.size_bytes) for variant in variants]
-    unbeaten = [
-        i
-        for i, mine in enumerate(places)
-        if not any(
-            all(a <= b for a, b in zip(other, mine, strict=True)) and (other != mine or j < i)
+
+    def is_beaten(i: int) -> bool:
+        return any(
+            all(a <= b for a, b in zip(other, places[i], strict=True))
+            and (other != places[i] or j < i)
             for j, other in enumerate(places)
-            if j != i
         )
-    ]
+
+    unbeaten = [i for i in range(len(places)) if not is_beaten(i)]
     return sorted(unbeaten, key=lambda i: (places[i][1], places[i][0]))
 
 
 def choose(variants: Sequence[Variant], slower: Slower) -> int:
     """Index of the fastest variant whose accuracy may ship; a mixed one has to win.
 
-    Among those that are not slower beyond doubt, int8 comes first, then fp32, then the variant with
-    the fewest float blocks and the smallest file.
-
-    Args:
-        variants: fp32 is the one with the most float blocks.
+    Among those that are not slower beyond doubt, int8 comes first, then fp32 (the variant with the
+    most float blocks), then the one with the fewest float blocks and the smallest file.
 
     Raises:
         ValueError: no variant with a measured time passes (fp32 loses nothing, so it always does).
@@ -82,9 +73,9 @@ def choose(variants: Sequence[Variant], slower: Slower) -> int:
     fp32_blocks = max(len(variant.float_blocks) for variant in variants)
 
     def place(i: int) -> tuple[bool, int, int, float]:
-        mine = variants[i]
         blocks = len(variants[i].float_blocks)
-        return 0 < blocks < fp32_blocks, blocks, mine.size_bytes, mine.time_ms
+        is_mixed = 0 < blocks < fp32_blocks
+        return is_mixed, blocks, variants[i].size_bytes, variants[i].time_ms
 
     fastest = min(able, key=lambda i: (variants[i].time_ms, len(variants[i].float_blocks)))
     return min((i for i in able if not slower(i, fastest)), key=place)
@@ -96,31 +87,21 @@ def nested(order: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def sentence(blocks: Sequence[str], chosen: Variant, int8: Variant, fp32: Variant) -> str:
-    """The choice in one sentence, with its reason.
-
-    Args:
-        blocks: names of all blocks.
-    """
+    """The choice in one sentence, with its reason; ``blocks`` names all blocks."""
     if chosen.float_blocks == fp32.float_blocks:
-        why = (
-            f"int8 takes {_ms(int8)}, fp32 {_ms(fp32)}, and no mix of the two is faster beyond the "
-            "noise"
-        )
-        if not int8.passes:
-            why = (
-                f"int8 costs {int8.drop_points:.2f} points here, and no mix of the two that may "
-                "ship beats fp32"
-            )
+        lost = f"{int8.drop_points:.2f} points"
+        why = f"int8 costs {lost} here, and no mix of the two that may ship beats fp32"
+        if int8.passes:
+            times = f"int8 takes {_ms(int8)}, fp32 {_ms(fp32)}"
+            why = f"{times}, and no mix of the two is faster beyond the noise"
         return f"Do not quantize: {why}."
     against = f"{_ms(chosen)} against {_ms(fp32)} of fp32"
     if chosen.time_ms >= fp32.time_ms:  # a tie, which int8 wins by its size
         share = 100 * chosen.size_bytes / fp32.size_bytes
         against = f"as fast as fp32 within the noise, {share:.0f} % of its size"
     if not chosen.float_blocks:
-        return (
-            f"Quantize everything: {against}, {_cost(chosen)}, and no block is worth keeping in "
-            "float."
-        )
+        why = f"{against}, {_cost(chosen)}, and no block is worth keeping in float"
+        return f"Quantize everything: {why}."
     in_int8 = [name for name in blocks if name not in chosen.float_blocks]
     what = f"Quantize only {_listed(in_int8)}"
     if len(chosen.float_blocks) <= len(in_int8):

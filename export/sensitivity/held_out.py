@@ -24,13 +24,7 @@ from compress.label.pools import read_pools
 
 @dataclass(frozen=True)
 class HeldOutViews:
-    """Views and the classes of their images.
-
-    Attributes:
-        pixels: ``(n, S, S, 3)`` uint8.
-        labels: ``(n,)``.
-        counts: pool -> number of its views.
-    """
+    """Views ``(n, S, S, 3)``, the classes of their images, and pool -> number of its views."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -38,10 +32,7 @@ class HeldOutViews:
 
 
 def held_out_views(ctx: StageContext, count: int) -> HeldOutViews:
-    """``count`` views, the same for the same run.
-
-    Args:
-        ctx: needs data, generate and label among its inputs.
+    """``count`` views, the same for the same run (its data, generate and label stages).
 
     Raises:
         DataError: the run has neither shots nor synthetic images, or the count is not positive.
@@ -52,10 +43,8 @@ def held_out_views(ctx: StageContext, count: int) -> HeldOutViews:
     rows_of = [(real, np.arange(len(real.images))), (synthetic, kept)]
     pools = [(pool, rows) for pool, rows in rows_of if len(rows)]
     if not pools or count < len(pools):
-        raise DataError(
-            "no images to judge quantization on",
-            got=f"{count} views of {len(pools)} kinds of images",
-        )
+        got = f"{count} views of {len(pools)} kinds of images"
+        raise DataError("no images to judge quantization on", got=got)
     pixels = []
     labels = []
     counts = {}

@@ -27,6 +27,7 @@ import numpy as np
 from compress.engine.runs import require_stages
 from compress.engine.stage import StageContext
 from compress.engine.store import write_json
+from compress.evaluate.metrics import top1
 from export.sensitivity.front import Variant, choose, nested, pareto, sentence
 from export.sensitivity.held_out import held_out_views
 from export.sensitivity.result import (
@@ -52,22 +53,21 @@ Times = Mapping[FloatBlocks, latency.Samples]
 def run(
     ctx: StageContext, options: SensitivityOptions, *, write: bool = False
 ) -> SensitivityResult:
-    """Writes sensitivity.json into the run's folder and returns its content.
+    """Writes sensitivity.json into the folder of a finished run and returns its content.
 
     Args:
-        ctx: a finished run (compress.engine.runs.open_run).
         write: add the choice to the run's bundle if it beats int8 and fp32 beyond the noise.
 
     Raises:
-        ConfigError: the run is not finished. ExportError: its int8 file is not the one of its
-            student.
+        ConfigError: the run is not finished.
+        ExportError: its int8 file is not the one of its student.
         ParityError: with ``write``, a variant that does not compute what its torch model does.
     """
     require_stages(ctx, *NEEDED)
     views = held_out_views(ctx, options.images)
     with tempfile.TemporaryDirectory() as scratch:
         variants = Variants(ctx, views, Path(scratch), options.blocks)
-        basic = [INT8, variants.fp32, *variants.singles]
+        basic = [INT8, variants.fp32, *(frozenset({block.name}) for block in variants.blocks)]
         costs = block_costs(ctx, variants)
         times = _timed(ctx, variants, basic, options, "time per block")
         blocks = [
@@ -102,17 +102,11 @@ def block_costs(ctx: StageContext, variants: Variants) -> list[BlockCost]:
             alone = variants.file(variants.fp32 - {block.name})
             without = variants.file(frozenset({block.name}))
             drop, interval = variants.drop(variants.unrounded, alone, ctx.seed)
-            cost = BlockCost(
-                block=block.name,
-                paths=block.paths,
-                nodes=len(block.operators),
-                drop_points=drop,
-                drop_ci95=interval,
-                kl=variants.divergence(variants.unrounded, alone),
-                regained_points=variants.drop(without, int8, ctx.seed)[0],
-                size_saved_bytes=without.stat().st_size - int8.stat().st_size,
-            )
-            costs.append(cost)
+            kl = variants.divergence(variants.unrounded, alone)
+            regained, _ = variants.drop(without, int8, ctx.seed)
+            saved = without.stat().st_size - int8.stat().st_size
+            about = (block.name, block.paths, len(block.operators))
+            costs.append(BlockCost(*about, drop, interval, kl, regained, size_saved_bytes=saved))
             task.advance()
     return costs
 
@@ -122,9 +116,8 @@ def with_gain(
 ) -> BlockSensitivity:
     """The cost with what int8 saves: ms with that block in float, minus all in int8."""
     saved = (without.percentile_ms(50.0) or 0) - (int8.percentile_ms(50.0) or 0)
-    return BlockSensitivity(
-        **asdict(cost), saved_ms=float(saved), saved_ci95_ms=difference_ms(without, int8, seed)
-    )
+    interval = difference_ms(without, int8, seed)
+    return BlockSensitivity(**asdict(cost), saved_ms=float(saved), saved_ci95_ms=interval)
 
 
 def greedy(blocks: Sequence[BlockSensitivity]) -> list[FloatBlocks]:
@@ -139,12 +132,8 @@ def greedy(blocks: Sequence[BlockSensitivity]) -> list[FloatBlocks]:
             return 0, row.saved_ms
         return 1, -max(row.kl, MIN_COST) / row.saved_ms
 
-    orders = [
-        sorted(blocks, key=worth),
-        sorted(blocks, key=lambda row: row.saved_ms),
-        sorted(blocks, key=lambda row: -row.kl),
-    ]
-    chains = [nested([row.block for row in order]) for order in orders]
+    orders = (worth, lambda row: row.saved_ms, lambda row: -row.kl)
+    chains = [nested([row.block for row in sorted(blocks, key=order)]) for order in orders]
     steps = (frozenset(names) for step in zip(*chains, strict=True) for names in step)
     return list(dict.fromkeys(names for names in steps if len(names) > 1))[:MAX_CANDIDATES]
 
@@ -153,10 +142,8 @@ def difference_ms(slow: latency.Samples, fast: latency.Samples, seed: int) -> tu
     """95 % interval of p50(slow) - p50(fast) in ms, bootstrapped over whole rounds."""
     rounds = min(len(slow.ns), len(fast.ns))
     draws = np.random.Generator(np.random.Philox(seed)).integers(0, rounds, (RESAMPLES, rounds))
-    medians = [
-        np.array([np.median(samples.ns[draw]) for draw in draws]) for samples in (slow, fast)
-    ]
-    low, high = np.percentile(medians[0] - medians[1], [2.5, 97.5]) / 1e6
+    gaps = [np.median(slow.ns[draw]) - np.median(fast.ns[draw]) for draw in draws]
+    low, high = np.percentile(gaps, [2.5, 97.5]) / 1e6
     return float(low), float(high)
 
 
@@ -170,7 +157,8 @@ def measured(variants: Variants, names: FloatBlocks, times: Times, seed: int) ->
     file = variants.file(names)
     drop, _ = variants.drop(variants.file(variants.fp32), file, seed)
     p50 = times[names].percentile_ms(50.0)
-    return Variant(variants.ordered(names), variants.top1(file), drop, p50, file.stat().st_size)
+    right = top1(variants.logits(file), variants.views.labels)
+    return Variant(variants.ordered(names), right, drop, p50, file.stat().st_size)
 
 
 def finalists(
@@ -210,36 +198,31 @@ def _result(
     times: Times,
 ) -> SensitivityResult:
     """The result; its front is of the finalists, so one timing decides what one table shows."""
+    int8, fp32, *_ = closing
     best = closing[chosen]
     names = final[chosen]
-    int8 = closing[0]
-    fp32 = closing[1]
     already = list(ctx.settings.quantize.float_blocks)
     unbeaten = tuple(closing[i] for i in pareto(closing))
     # int8 and fp32 as landmarks, and the choice, which may be a tie that one of them wins
     front = {variant.float_blocks: variant for variant in (*unbeaten, int8, fp32, best)}
     stamps = {
-        "+".join(variants.ordered(names)) or "int8": latency.verdict(samples)
-        for names, samples in times.items()
+        "+".join(variants.ordered(key)) or "int8": latency.verdict(samples)
+        for key, samples in times.items()
     }
     verdict = sentence([block.name for block in variants.blocks], best, int8, fp32)
     if already:
         verdict += f" {', '.join(already)} stayed in float already (quantize.float_blocks)."
     disturbed = sorted({stamp.stamp for stamp in stamps.values()} - {"VALID"})
     if disturbed:
-        verdict += (
-            f" The machine was disturbed during the timing ({', '.join(disturbed)}): "
-            "repeat it before you rely on it."
-        )
+        stamped = f"The machine was disturbed during the timing ({', '.join(disturbed)})"
+        verdict += f" {stamped}: repeat it before you rely on it."
     setting = json.dumps(already + variants.paths(names))
+    kept = [replace(r, kept="fp32" if r.block in best.float_blocks else "int8") for r in blocks]
     return SensitivityResult(
         options,
         telemetry.host().to_json(),
         variants.views.counts,
-        tuple(
-            replace(row, kept="fp32" if row.block in best.float_blocks else "int8")
-            for row in blocks
-        ),
+        tuple(kept),
         tuple(sorted(front.values(), key=lambda variant: (variant.time_ms, variant.drop_points))),
         unbeaten,
         best,

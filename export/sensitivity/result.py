@@ -18,14 +18,7 @@ KIND = "clip2edge-sensitivity"
 
 @dataclass(frozen=True)
 class SensitivityOptions:
-    """How closely to look.
-
-    Attributes:
-        blocks: most blocks.
-        images: held-out views.
-        seconds: of each of the three timings.
-        threads: of the engine while timing.
-    """
+    """How closely to look: most blocks, held-out views, and each of the three timings."""
 
     blocks: int = BLOCKS
     images: int = 512
@@ -37,18 +30,12 @@ class SensitivityOptions:
 class BlockCost:
     """What int8 costs in a block; nothing here is a time.
 
-    Attributes:
-        block: its name.
-        paths: its entries of ``quantize.float_blocks``.
-        nodes: its operators.
-        drop_points, drop_ci95: points of top-1 lost when this block alone is int8.
-        kl: divergence from float when this block alone is int8, in nats.
-        regained_points: points of top-1 that int8 regains when this block alone is float.
-        size_saved_bytes: of the file.
+    ``drop_points`` of top-1 are lost, and ``kl`` nats diverge, when this block alone is int8;
+    ``regained_points`` are won when this block alone is float.
     """
 
     block: str
-    paths: tuple[str, ...]
+    paths: tuple[str, ...]  # its entries of quantize.float_blocks
     nodes: int
     drop_points: float
     drop_ci95: tuple[float, float]
@@ -59,12 +46,7 @@ class BlockCost:
 
 @dataclass(frozen=True)
 class BlockSensitivity(BlockCost):
-    """Cost and gain of int8 in a block.
-
-    Attributes:
-        saved_ms, saved_ci95_ms: time that int8 saves there; negative where it is slower.
-        kept: "int8" or "fp32", as in the chosen variant.
-    """
+    """Cost and gain of int8 in a block: time saved is negative where int8 is slower."""
 
     saved_ms: float
     saved_ci95_ms: tuple[float, float]
@@ -86,39 +68,26 @@ class Addition:
 class SensitivityResult:
     """The analysis of one run on one machine.
 
-    Attributes:
-        host: the machine.
-        held_out: pool -> number of its views.
-        front: variants for one table, fastest first: the unbeaten ones, int8, fp32 and the choice.
-        unbeaten: those that no other variant beats.
-        chosen: the variant to ship here.
-        candidates: every timed variant.
-        speedups: "chosen_vs_int8", "chosen_vs_fp32", "int8_vs_fp32".
-        stamps: variant -> whether its timing may be quoted.
-        verdict: the choice in words.
-        repeat: the option that builds the choice; None for int8 and fp32.
-        float_already: blocks that the run left in float by its settings.
-        written: the addition to the bundle, where it was asked for.
+    ``front`` is what one table shows: the unbeaten variants, int8, fp32 and the choice.
     """
 
     options: SensitivityOptions
     host: Mapping[str, Any]
-    held_out: Mapping[str, int]
+    held_out: Mapping[str, int]  # pool -> number of its views
     blocks: tuple[BlockSensitivity, ...]
-    front: tuple[Variant, ...]
+    front: tuple[Variant, ...]  # fastest first
     unbeaten: tuple[Variant, ...]
     chosen: Variant
-    candidates: tuple[Variant, ...]
-    speedups: Mapping[str, Ratio]
-    stamps: Mapping[str, Verdict]
+    candidates: tuple[Variant, ...]  # every timed variant
+    speedups: Mapping[str, Ratio]  # chosen_vs_int8, chosen_vs_fp32, int8_vs_fp32
+    stamps: Mapping[str, Verdict]  # variant -> whether its timing may be quoted
     verdict: str
-    repeat: str | None = None
-    float_already: tuple[str, ...] = ()
-    written: Addition | None = None
+    repeat: str | None = None  # the option that builds the choice; None for int8 and fp32
+    float_already: tuple[str, ...] = ()  # blocks that the run left in float by its settings
+    written: Addition | None = None  # where it was asked for
 
     @property
     def views(self) -> int:
-        """Held-out views that accuracy was counted on."""
         return sum(self.held_out.values())
 
     def to_json(self) -> dict[str, Any]:
@@ -145,9 +114,8 @@ class SensitivityResult:
 
     def lines(self) -> list[str]:
         """For a terminal: a row per block and per variant, the sentence, how to repeat it."""
-        out = [
-            f"{'block':20} {'operators':>9} {'int8 costs':>13} {'KL':>9} {'int8 saves':>12}   kept"
-        ]
+        heads = f"{'operators':>9} {'int8 costs':>13} {'KL':>9} {'int8 saves':>12}   kept"
+        out = [f"{'block':20} {heads}"]
         for row in self.blocks:
             low, high = row.saved_ci95_ms
             out.append(

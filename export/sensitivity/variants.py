@@ -14,7 +14,7 @@ from compress.distill.artifact import DistillArtifact
 from compress.engine.errors import ExportError
 from compress.engine.stage import StageContext
 from compress.evaluate.comparison import paired
-from compress.evaluate.metrics import softmax, top1
+from compress.evaluate.metrics import softmax
 from compress.quantize.blocks import BLOCKS, Block, blocks_of, operators_of
 from compress.quantize.graph import PreparedStudent
 from export.artifact import ExportArtifact
@@ -40,13 +40,8 @@ class Variants:
     """Variants by their float blocks; each file is written once and run on the views once.
 
     All blocks in float means the bundle's fp32 file; ``unrounded`` is the student of the quantize
-    stage without any quantizer, whose weights may have moved in training.
-
-    Args:
-        ctx: a finished run.
-        views: what accuracy is counted on.
-        scratch: an existing folder for the files.
-        limit: most blocks.
+    stage without any quantizer, whose weights may have moved in training. ``scratch`` gets the
+    files, and there are at most ``limit`` blocks.
     """
 
     def __init__(
@@ -64,7 +59,6 @@ class Variants:
             raise ExportError(
                 "nothing can be mixed",
                 got=f"{len(self.blocks)} blocks in int8",
-                expected="at least 2",
                 remedy="choose a student with more int8 operators, or fewer quantize.float_blocks",
             )
         self._weights = float_weights(self.prepared, self._operators)
@@ -78,11 +72,6 @@ class Variants:
     def fp32(self) -> FloatBlocks:
         """Every block in float."""
         return frozenset(block.name for block in self.blocks)
-
-    @property
-    def singles(self) -> list[FloatBlocks]:
-        """One block in float, for each block."""
-        return [frozenset({block.name}) for block in self.blocks]
 
     def ordered(self, names: Collection[str]) -> tuple[str, ...]:
         """Block names in the order of the network."""
@@ -112,17 +101,11 @@ class Variants:
         """Logits ``(n, K)`` of a file on the held-out views."""
         if file not in self._logits:
             runner = load_model("onnxruntime", file, threads=telemetry.usable_cores())
-            pixels = self.views.pixels
-            parts = [
-                runner.run(normalize(pixels[at : at + BATCH], self.spec))
-                for at in range(0, len(pixels), BATCH)
-            ]
+            starts = range(0, len(self.views.pixels), BATCH)
+            batches = (self.views.pixels[at : at + BATCH] for at in starts)
+            parts = [runner.run(normalize(pixels, self.spec)) for pixels in batches]
             self._logits[file] = np.concatenate(parts)
         return self._logits[file]
-
-    def top1(self, file: Path) -> float:
-        """Share of the held-out views with the right class."""
-        return top1(self.logits(file), self.views.labels)
 
     def drop(self, before: Path, after: Path, seed: int) -> tuple[float, tuple[float, float]]:
         """Points of top-1 that ``after`` loses against ``before``, and the paired 95 % interval."""
@@ -138,25 +121,22 @@ class Variants:
         p = softmax(self.logits(before))
         q = softmax(self.logits(after))
         tiny = np.finfo(np.float64).tiny
-        return float(
-            np.mean(np.sum(p * (np.log(np.maximum(p, tiny)) - np.log(np.maximum(q, tiny))), axis=1))
-        )
+        surprise = np.log(np.maximum(p, tiny)) - np.log(np.maximum(q, tiny))
+        return float(np.mean(np.sum(p * surprise, axis=1)))
 
     def time(
         self, variants: Sequence[FloatBlocks], seconds: float, threads: int
     ) -> dict[FloatBlocks, latency.Samples]:
         """The time of one image, interleaved in this process."""
-        pixels = np.random.Generator(np.random.Philox(0)).integers(
-            0, 256, (1, self.spec.size, self.spec.size, 3), dtype=np.uint8
-        )
+        shape = (1, self.spec.size, self.spec.size, 3)
+        pixels = np.random.Generator(np.random.Philox(0)).integers(0, 256, shape, dtype=np.uint8)
         image = normalize(pixels, self.spec)
         names = {str(place): variant for place, variant in enumerate(dict.fromkeys(variants))}
         calls = {
             name: partial(load_model("onnxruntime", self.file(variant), threads=threads).run, image)
             for name, variant in names.items()
         }
-        measured = latency.measure(calls, seconds)
-        return {names[name]: samples for name, samples in measured.items()}
+        return {names[name]: row for name, row in latency.measure(calls, seconds).items()}
 
     def _operators_in(self, names: Collection[str]) -> set[str]:
         blocks = (block for block in self.blocks if block.name in names)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 import runtime
 from compress.engine.config import TeacherSettings
@@ -63,9 +63,8 @@ def export_teacher(
     Args:
         name: an open_clip ``model/tag``, a folder, ``petals``, or the folder of a run, whose probe
             is then its head.
-        classes: class names; or
-        student: a bundle whose classes, prompts, templates and golden images are taken. A run needs
-            neither.
+        classes: class names; a run needs none, nor does a
+        student: a bundle whose classes, prompts, templates and golden images are taken.
         precision: "fp32", or "fp16": half the size, cast in the file (export/targets/half.py).
         random_weights: initialize the architecture at random: for time, memory and size only.
         images: a folder of images for the golden vectors and for parity.
@@ -73,8 +72,7 @@ def export_teacher(
     Raises:
         ConfigError: no class names, an unknown teacher or precision.
         DownloadError: weights that are neither here nor reachable.
-        ExportError, ParityError: a tower that does not export, or whose file computes something
-            else.
+        ExportError, ParityError: a tower that does not export, or computes something else.
     """
     if precision not in PRECISIONS:
         expected = " or ".join(PRECISIONS)
@@ -82,24 +80,23 @@ def export_teacher(
     goal = Path(out)
     student = Path(student) if student else None
     require_new(goal, "choose another name")
-    run = _run_folder(name)
+    folder = RunFolder(Path(name).expanduser())
+    has_heads = folder.exists and TeacherArtifact(folder.path / "teacher").has_heads()
+    run = folder if has_heads else None
     if run is not None and random_weights:
-        raise ConfigError(
-            "a run's teacher has weights",
-            got="--random-weights",
-            expected="an architecture, e.g. ViT-L-14",
-        )
+        expected = "an architecture, e.g. ViT-L-14"
+        raise ConfigError("a run's teacher has weights", got="--random-weights", expected=expected)
     chosen = teacher_classes(classes, student, run)
     settings = TeacherSettings(name=name, templates=chosen.templates)
     if run is not None:
         settings = TeacherSettings(**run.layer()["teacher"])
+        if student is None and (run.bundle / MANIFEST).is_file():
+            student = run.bundle
     if random_weights:
         teacher = random_teacher(settings, seed)
     else:
         teacher = load_teacher(settings, offline=offline)
     classifier = _classifier(teacher, chosen, run)
-    if student is None and run is not None and (run.bundle / MANIFEST).is_file():
-        student = run.bundle
     pictures, pictured = _pictures(Path(images) if images else None, student)
     weights = RANDOM if random_weights else "pretrained"
     with scratch_beside(goal) as scratch:
@@ -118,27 +115,13 @@ def export_teacher(
         }
         names = [info.name for info in chosen.infos]
         whole = scratch / "whole"
-        manifest = write_bundle(
-            whole,
-            {precision: file},
-            teacher.spec,
-            chosen.rows,
-            provenance,
-            pictures,
-            teacher_card(provenance, names, parity, precision),
-            precision,
-            hugging_face=False,
-        )
+        card = teacher_card(provenance, names, parity, precision)
+        content = (teacher.spec, chosen.rows, provenance, pictures, card, precision)
+        manifest = write_bundle(whole, {precision: file}, *content, hugging_face=False)
         manifest |= {"kind": "teacher", "weights": weights, "parity": rows}
         write_json(whole / MANIFEST, manifest)
         os.replace(whole, goal)
     return manifest
-
-
-def _run_folder(name: str) -> RunFolder | None:
-    """The run that ``name`` is the folder of, or None."""
-    run = RunFolder(Path(name).expanduser())
-    return run if run.exists and TeacherArtifact(run.path / "teacher").has_heads() else None
 
 
 def _classifier(
@@ -150,12 +133,8 @@ def _classifier(
     heads = TeacherArtifact(run.path / "teacher").heads()
     expected = (len(chosen.infos), teacher.embed_dim)
     if heads.probe.shape != expected:
-        raise ExportError(
-            "the run's probe does not fit its teacher",
-            got=heads.probe.shape,
-            expected=expected,
-            remedy="build the run again",
-        )
+        what = "the run's probe does not fit its teacher: build the run again"
+        raise ExportError(what, got=heads.probe.shape, expected=expected)
     return TeacherClassifier.of(teacher.image_tower, heads)
 
 
@@ -174,16 +153,6 @@ def _pictures(folder: Path | None, bundle: Path | None) -> tuple[Pictures, str]:
     return list(render_species(range(GOLDEN_IMAGES), "test", [0] * GOLDEN_IMAGES)), PETALS
 
 
-class _FirstOutput(nn.Module):
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, images: Tensor) -> Tensor:
-        outputs: Tensor | tuple[Tensor, ...] = self.module(images)
-        return outputs if isinstance(outputs, Tensor) else outputs[0]
-
-
 def _export(
     teacher: Teacher,
     classifier: TeacherClassifier | ZeroShotClassifier,
@@ -196,7 +165,12 @@ def _export(
     model = teacher_to_onnx(classifier, spec.size, opset=opset)
     path = save(model, scratch / "plain" / MODELS["fp32"])
     images = runtime.normalize(crops(pictures, spec), spec)
-    reference = torch_logits(_FirstOutput(classifier), images, 1)
+
+    def logits(batch: Tensor) -> Tensor:
+        outputs: Tensor | tuple[Tensor, ...] = classifier(batch)
+        return outputs if isinstance(outputs, Tensor) else outputs[0]
+
+    reference = torch_logits(logits, images, 1)
     return path, require(compare(path, reference, images, precision="fp32"))
 
 
@@ -205,10 +179,9 @@ def _half(
 ) -> tuple[Path, dict[str, Any]]:
     """The float16 file and its row as an export target, by way of a bundle of the float32 file."""
     folder = scratch / "fp32-bundle"
+    spec = teacher.spec
     models = {"fp32": fp32}
-    write_bundle(
-        folder, models, teacher.spec, chosen.rows, {}, pictures, "", "fp32", hugging_face=False
-    )
+    write_bundle(folder, models, spec, chosen.rows, {}, pictures, "", "fp32", hugging_face=False)
     row = export_targets(folder, ["fp16"])["fp16"]
     return folder / row["file"], row
 
@@ -216,14 +189,7 @@ def _half(
 def _about(teacher: Teacher, weights: str) -> dict[str, Any]:
     """The teacher's part of provenance.json, without folders of this machine."""
     local = teacher.name.startswith(("/", "~", "."))
-    return {
-        "name": Path(teacher.name).name if local else teacher.name,
-        "weights": weights,
-        "license": teacher.license,
-        "revision": teacher.revision,
-        "fingerprint": teacher.fingerprint(),
-        "params": teacher.params,
-        "image_params": teacher.image_params,
-        "embed_dim": teacher.embed_dim,
-        "logit_scale": teacher.logit_scale,
-    }
+    name = Path(teacher.name).name if local else teacher.name
+    keys = ("license", "revision", "params", "image_params", "embed_dim", "logit_scale")
+    facts = {key: getattr(teacher, key) for key in keys}
+    return {"name": name, "weights": weights, "fingerprint": teacher.fingerprint(), **facts}

@@ -19,13 +19,7 @@ from runtime.bundle import LABELS, open_bundle
 
 @dataclass(frozen=True)
 class TeacherClasses:
-    """The classes that a teacher tells apart.
-
-    Attributes:
-        infos: in the order of their numbers.
-        templates: of the prompts.
-        source: where the names come from, in words.
-    """
+    """The classes of a teacher, the templates of their prompts, and where the names come from."""
 
     infos: tuple[ClassInfo, ...]
     templates: tuple[str, ...]
@@ -48,12 +42,10 @@ def teacher_classes(
     sources = {"class names": names, "a bundle": student, "a run": run}
     given = [what for what, value in sources.items() if value is not None]
     if len(given) != 1 and not (run is not None and len(given) == 2):
-        raise ConfigError(
-            "a teacher's classes",
-            got=" and ".join(given) or "none",
-            expected='one of --classes "rose,iris", --classes-file FILE, --classes-from BUNDLE, '
-            "or the folder of a run",
-        )
+        options = '--classes "rose,iris", --classes-file FILE, --classes-from BUNDLE'
+        expected = f"one of {options}, or the folder of a run"
+        got = " and ".join(given) or "none"
+        raise ConfigError("a teacher's classes", got=got, expected=expected)
     if run is not None:
         if names is not None:
             what = "a run's teacher has its classes"
@@ -68,7 +60,10 @@ def teacher_classes(
             ClassInfo(label.name, label.prompt or label.name, category)
             for label, category in zip(labels, categories, strict=True)
         )
-        return TeacherClasses(infos, _templates_of(student), "a student's bundle")
+        file = student / PROVENANCE
+        settings = json.loads(file.read_text()).get("settings", {}) if file.is_file() else {}
+        own = settings.get("teacher", {}).get("templates") or TeacherSettings().templates
+        return TeacherClasses(infos, tuple(own), "a student's bundle")
     names = names or ()
     distinct = list(dict.fromkeys(names))
     if not distinct or len(distinct) != len(names):
@@ -76,10 +71,3 @@ def teacher_classes(
         raise ConfigError("class names", got=got, expected="distinct names")
     infos = tuple(ClassInfo(name, name) for name in distinct)
     return TeacherClasses(infos, TeacherSettings().templates, "names given")
-
-
-def _templates_of(student: Path) -> tuple[str, ...]:
-    """The templates of the student's own teacher; the default ones if its provenance has none."""
-    file = student / PROVENANCE
-    settings = json.loads(file.read_text()).get("settings", {}) if file.is_file() else {}
-    return tuple(settings.get("teacher", {}).get("templates") or TeacherSettings().templates)

@@ -16,11 +16,7 @@ OUTPUTS = ("logits", "zero_shot_logits")
 class TeacherClassifier(nn.Module):
     """``images (B, 3, S, S) -> (logits, zero_shot_logits)``, ``logit_scale * cosine``, each (B, K).
 
-    Args:
-        tower: ``(B, 3, S, S) -> (B, D)``, not normalized.
-        probe: ``(K, D)`` unit rows of the linear probe.
-        zero_shot: ``(K, D)`` unit rows of the class texts.
-        logit_scale: the scale of the cosines (after exp).
+    ``tower`` gives (B, D), not normalized; ``probe`` and ``zero_shot`` are unit rows (K, D).
     """
 
     probe: Tensor
@@ -37,9 +33,8 @@ class TeacherClassifier(nn.Module):
     @classmethod
     def of(cls, tower: nn.Module, heads: Heads) -> TeacherClassifier:
         """The classifier of a run's heads."""
-        probe = torch.tensor(heads.probe)
-        zero_shot = torch.tensor(heads.zero_shot)
-        return cls(tower, probe, zero_shot, heads.logit_scale)
+        rows = (torch.tensor(heads.probe), torch.tensor(heads.zero_shot))
+        return cls(tower, *rows, heads.logit_scale)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = F.normalize(self.tower(images), dim=-1)

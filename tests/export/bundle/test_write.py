@@ -83,10 +83,10 @@ def test_default_changes_only_the_manifest(tmp_path: Path) -> None:
         for file in folder.rglob("*")
         if file.is_file()
     }
-    manifest = update_default(folder, "fp32", "int8 is 0.9x as fast here")
-    assert manifest["default_reason"] == "int8 is 0.9x as fast here"
+    manifest = update_default(folder, "fp32")
     changed = [name for name, data in before.items() if (folder / name).read_bytes() != data]
     assert changed == ["manifest.json"] and Classifier.load(folder, threads=1).precision == "fp32"
+    write_json(folder / "manifest.json", {**manifest, "default_reason": "int8 is 0.9x as fast"})
     assert "default_reason" not in update_default(folder, "int8")
     assert (folder / "manifest.json").read_bytes() == before["manifest.json"]
     with pytest.raises(ExportError, match="fp32 or int8"):
