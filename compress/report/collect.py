@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from compress.bench.artifact import BenchArtifact
 from compress.data.artifact import DataArtifact
 from compress.engine.config import Settings
@@ -26,23 +24,30 @@ Facts = Mapping[str, Any]  # what a stage reports about itself
 
 
 def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, object]:
-    """The content of report.json.
-
-    Args:
-        stages: every stage before the report, by name.
+    """The content of report.json, from every stage before the report, by name.
 
     Raises: Clip2EdgeError: a part that does not keep the contract of report.json.
     """
     facts = {name: artifact.facts for name, artifact in stages.items()}
-    files, bench = BenchArtifact(stages["bench"].path), facts["bench"]
+    data, bench = DataArtifact(stages["data"].path), facts["bench"]
+    files = BenchArtifact(stages["bench"].path)
     accuracy, latency = files.accuracy(), files.latency()
     metrics, speedups = accuracy["forms"], latency["speedups"]
     shipped = f"student_{bench['ship']['precision']}"
     unknown = {"p50": None, "ci95": None}
+    parity = facts["export"].get("parity") or {}
+    provenance = ExportArtifact(stages["export"].path).bundle / PROVENANCE
+    known = json.loads(provenance.read_text()) if provenance.exists() else {}
     content = {
         "schema": SCHEMA,
         "headline": "",
-        "dataset": _dataset(settings, DataArtifact(stages["data"].path), facts["data"]),
+        "dataset": {
+            **_picked(facts["data"], "name", "shots", "train_images", "test_images", "domain"),
+            "classes": len(data.classes),
+            "image_size": settings.image.size,
+            "class_names": [entry.name for entry in data.classes],
+            "skipped": list(data.skipped),
+        },
         "teacher": {
             "name": facts["teacher"].get("name"),
             **_picked(facts["teacher"], *TEACHER_FACTS),
@@ -76,10 +81,7 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, obj
             "qat_vs_ptq": accuracy["paired"].get("int8_vs_ptq"),
         },
         "parity": {
-            "files": {
-                **(facts["export"].get("parity") or {}),
-                "teacher": facts["export"].get("teacher_parity"),
-            },
+            "files": {**parity, "teacher": facts["export"].get("teacher_parity")},
             "images_from": facts["export"].get("parity_images_from"),
             "predict": bench["predict_check"],
         },
@@ -89,7 +91,7 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, obj
         "cold": latency["cold"],
         "timings_s": {name: round(artifact.seconds, 3) for name, artifact in stages.items()},
         "environment": {**latency["environment"], "versions": versions()},
-        "provenance": _provenance(stages),
+        "provenance": {**known, "content": {name: one.content for name, one in stages.items()}},
         "states": _states(settings, facts),
         "repeat": repeat.command(settings),
     }
@@ -98,16 +100,6 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, obj
 
 def _picked(values: Facts, *names: str) -> dict[str, object]:
     return {name: values.get(name) for name in names}
-
-
-def _dataset(settings: Settings, data: DataArtifact, facts: Facts) -> dict[str, object]:
-    return {
-        **_picked(facts, "name", "shots", "train_images", "test_images", "domain"),
-        "classes": len(data.classes),
-        "image_size": settings.image.size,
-        "class_names": [entry.name for entry in data.classes],
-        "skipped": list(data.skipped),
-    }
 
 
 def _synthetic(settings: Settings, generated: Facts, labeled: Facts) -> dict[str, object]:
@@ -137,9 +129,7 @@ def _recipe(settings: Settings, facts: Mapping[str, Facts]) -> dict[str, object]
 def _domains(accuracy: Facts) -> dict[str, object] | None:
     """Accuracy per domain; None if only one was tested."""
     means = accuracy.get("domain_mean")
-    if not means:
-        return None
-    return {
+    return means and {
         "own": means["own"],
         "order": means["domains"],
         "tests": accuracy["domains"],
@@ -156,24 +146,16 @@ def _per_class(metrics: Mapping[str, Facts]) -> dict[str, object]:
     return {"support": support, **{name: row["per_class"] for name, row in metrics.items()}}
 
 
-def _sparse(matrix: list[list[int]]) -> list[list[int]]:
-    """The cells of a confusion matrix that are not zero: ``[true, predicted, count]``."""
-    table = np.asarray(matrix)
-    return [[int(true), int(seen), int(table[true, seen])] for true, seen in np.argwhere(table)]
-
-
-def _provenance(stages: Mapping[str, Artifact]) -> dict[str, object]:
-    """The bundle's provenance, and the content hash of every stage."""
-    file = ExportArtifact(stages["export"].path).bundle / PROVENANCE
-    known = json.loads(file.read_text()) if file.exists() else {}
-    return {**known, "content": {name: artifact.content for name, artifact in stages.items()}}
+def _sparse(matrix: list[list[int]]) -> list[tuple[int, int, int]]:
+    """The cells of a confusion matrix that are not zero: (true, predicted, count)."""
+    return [(i, j, n) for i, row in enumerate(matrix) for j, n in enumerate(row) if n]
 
 
 def _states(settings: Settings, facts: Mapping[str, Facts]) -> list[str]:
     """What was skipped, replaced or could not be checked, in the stages' own words."""
     out = list(settings.notes)
-    for stage in facts.values():
-        for field in ("notes", "states"):
-            lines = stage.get(field) or []
-            out += [lines] if isinstance(lines, str) else map(str, lines)
+    for lines in (
+        stage.get(name) or [] for stage in facts.values() for name in ("notes", "states")
+    ):
+        out += [lines] if isinstance(lines, str) else map(str, lines)
     return list(dict.fromkeys(out))

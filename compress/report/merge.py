@@ -11,12 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from compress.engine.errors import BenchFileError
 from compress.engine.store import sha256_file
-from compress.report.model.device import ReportDevice
-from compress.report.model.report import refusal
+from compress.report.model.report import ReportDevice, refusal
 from compress.report.sections.devices import device_name
 from runtime.bench import file as bench_file
 from runtime.bundle import MANIFEST
-from runtime.errors import EdgeError
+from runtime.errors import EdgeError, ExplainedError
 
 WINDOWS = 240  # of a sustained run that are kept
 DIGITS = 5  # significant ones of a kept quantile: finer than any clock here repeats
@@ -27,19 +26,13 @@ DEVICE = TypeAdapter(ReportDevice)
 def merge(report: Mapping[str, Any], files: Iterable[Path], bundle: Path) -> dict[str, object]:
     """The report with the devices of ``files``; a run that is already there is replaced.
 
-    Args:
-        bundle: the run's bundle, whose manifest every file has to name.
-
-    Raises: BenchFileError: an unreadable file, or one that measured another bundle.
+    Raises: BenchFileError: an unreadable file, or one that did not measure the run's ``bundle``.
     """
     manifest, files = bundle / MANIFEST, list(files)
     if files and not manifest.is_file():
-        raise BenchFileError(
-            "there is no bundle to compare the measurements with",
-            got=str(bundle),
-            expected="the run's bundle folder",
-            remedy="run this where the run was built, or copy its bundle folder beside report.json",
-        )
+        what = "there is no bundle to compare the measurements with"
+        remedy = "run this where the run was built, or copy its bundle folder beside report.json"
+        raise BenchFileError(what, got=str(bundle), remedy=remedy)
     known = {_run_of(DEVICE.validate_python(plain)): plain for plain in report.get("devices", [])}
     for file in files:
         plain = read(file)
@@ -54,19 +47,16 @@ def read(file: Path) -> dict[str, object]:
 
     Raises: BenchFileError: not what ``compress bench --out`` writes.
     """
+    why: ExplainedError
     try:
         plain = bench_file.read(file)
         DEVICE.validate_python(plain)
+        return plain
     except EdgeError as error:
-        raise BenchFileError(
-            error.what, got=error.got, expected=error.expected, remedy=error.remedy
-        ) from error
+        why = error
     except ValidationError as error:
         why = refusal(f"{file} is not a bench.json that a report can show", error)
-        raise BenchFileError(
-            why.what, got=why.got, expected=why.expected, remedy=why.remedy
-        ) from error
-    return plain
+    raise BenchFileError(why.what, got=why.got, expected=why.expected, remedy=why.remedy) from why
 
 
 def check(device: ReportDevice, manifest: Path, file: Path) -> None:
@@ -80,18 +70,14 @@ def check(device: ReportDevice, manifest: Path, file: Path) -> None:
             f"{file} measured another bundle",
             got=f"{device.bundle.name}, manifest sha256 {measured[:16]}…",
             expected=f"{own[:16]}… ({manifest})",
-            remedy="copy this run's bundle folder to the device as it is, and run compress "
-            "bench there again",
+            remedy="copy this run's bundle folder to the device, and run compress bench there",
         )
     shipped = {entry["sha256"] for entry in json.loads(manifest.read_text())["files"].values()}
     for row in device.rows:
         if row.model != "teacher" and row.file_sha256 and row.file_sha256 not in shipped:
-            raise BenchFileError(
-                f"{file} timed a file that is not in this bundle",
-                got=f"{row.precision}, sha256 {row.file_sha256[:16]}…",
-                expected="one of the files that the manifest lists",
-                remedy="compress verify the bundle on the device",
-            )
+            what = f"{file} timed a file that is not in this bundle"
+            got = f"{row.precision}, sha256 {row.file_sha256[:16]}…"
+            raise BenchFileError(what, got=got, remedy="compress verify the bundle on the device")
 
 
 def shortened(device: Mapping[str, Any]) -> dict[str, object]:
@@ -104,9 +90,8 @@ def shortened(device: Mapping[str, Any]) -> dict[str, object]:
             kept["quantiles_ms"] = [float(f"{value:.{DIGITS}g}") for value in curve]
         rows.append(kept)
     windows = device.get("sustained")
-    if windows:
-        windows = windows[:: -(-len(windows) // WINDOWS)]
-    return {**device, "rows": rows, "sustained": windows}
+    thinned = windows and windows[:: -(-len(windows) // WINDOWS)]
+    return {**device, "rows": rows, "sustained": thinned}
 
 
 def _run_of(device: ReportDevice) -> tuple[str, str]:

@@ -43,21 +43,10 @@ FILTERS = (
     *("milliseconds", "millijoules", "size", "cell", "spaced", "variant"),
 )
 LONG_NAME = 18  # characters that fit beside a bar or a strip of pictures
-SECTIONS = {
-    "budget": budget,
-    "changes": changes,
-    "classes": classes,
-    "devices": devices,
-    "domains": domains,
-    "headline": headline,
-    "images": images,
-    "int8": int8,
-    "origin": origin,
-    "sensitivity": sensitivity,
-    "speed": speed,
-    "summary": summary,
-    "training": training,
-}
+SECTIONS = (
+    *(budget, changes, classes, devices, domains, headline, images, int8, origin),
+    *(sensitivity, speed, summary, training),
+)
 
 
 @dataclass(frozen=True)
@@ -87,8 +76,25 @@ def render_markdown(report: Report) -> str:
 def _context(report: Report, material: Material) -> dict[str, object]:
     """The names that the templates use: the report, the sections as modules, and pictures."""
     class_names, threads = report.dataset.class_names, [row.threads for row in report.latency]
+    has_tests = bool(report.accuracy)
+    contents: dict[str, tuple[str, object]] = {  # anchor -> name, is it shown
+        "results": ("Results", True),
+        "budget": ("Budget", report.budgets or report.candidates),
+        "devices": ("Devices", report.devices),
+        "latency": ("Speed", True),
+        "int8": ("int8", True),
+        "domains": ("Domains", report.domains),
+        "classes": ("Classes", has_tests),
+        "calibration": ("Confidence", has_tests),
+        "images": ("Images", material.sheets),
+        "probing": ("Probing", report.synthetic.probing),
+        "mistakes": ("Mistakes", has_tests),
+        "training": ("Training", True),
+        "open": ("Not proven", True),
+        "origin": ("Repeat", True),
+    }
     return {
-        **SECTIONS,
+        **{module.__name__.rpartition(".")[2]: module for module in SECTIONS},
         "report": report,
         "style": (TEMPLATES / "style.css").read_text(),
         "shipped": wording.variant(report.shipped),
@@ -105,29 +111,8 @@ def _context(report: Report, material: Material) -> dict[str, object]:
             ("Right in fp32, wrong in int8", material.right_to_wrong),
             ("Wrong in fp32, right in int8", material.wrong_to_right),
         ],
-        "contents": _contents(report, material),
+        "contents": [(anchor, name) for anchor, (name, shown) in contents.items() if shown],
     }
-
-
-def _contents(report: Report, material: Material) -> list[tuple[str, str]]:
-    has_tests = bool(report.accuracy)
-    listed = [
-        ("results", "Results", True),
-        ("budget", "Budget", bool(report.budgets or report.candidates)),
-        ("devices", "Devices", bool(report.devices)),
-        ("latency", "Speed", True),
-        ("int8", "int8", True),
-        ("domains", "Domains", bool(report.domains)),
-        ("classes", "Classes", has_tests),
-        ("calibration", "Confidence", has_tests),
-        ("images", "Images", bool(material.sheets)),
-        ("probing", "Probing", bool(report.synthetic.probing)),
-        ("mistakes", "Mistakes", has_tests),
-        ("training", "Training", True),
-        ("open", "Not proven", True),
-        ("origin", "Repeat", True),
-    ]
-    return [(anchor, name) for anchor, name, shown in listed if shown]
 
 
 def _environment(autoescape: bool) -> jinja2.Environment:
@@ -139,8 +124,6 @@ def _environment(autoescape: bool) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    for name in FILTERS:
-        env.filters[name] = getattr(wording, name)
-    env.filters["variant_of"] = variant_of
-    env.filters["gate_value"] = int8.gate_value
+    env.filters |= {name: getattr(wording, name) for name in FILTERS}
+    env.filters |= {"variant_of": variant_of, "gate_value": int8.gate_value}
     return env

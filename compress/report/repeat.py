@@ -65,10 +65,8 @@ def _shortest(settings: Settings) -> Repetition:
     candidates = []
     for name in (None, *config.preset_names()):
         options = {"shots": data.shots, "seed": settings.seed, "preset": name, **source}
-        resolved = resolution.settings_for(**options)
-        candidates.append(
-            Repetition(name, options, dict(_changes(settings.plain(), resolved.plain())))
-        )
+        resolved = resolution.settings_for(**options).plain()
+        candidates.append(Repetition(name, options, dict(_changes(settings.plain(), resolved))))
     return min(candidates, key=lambda one: (len(one.changed), one.preset is not None, one.command))
 
 

@@ -25,8 +25,8 @@ from compress.report.stage import material
 # stages that the page takes pictures and curves from
 PICTURED = ("data", "generate", "distill", "quantize", "bench")
 WITHOUT_PICTURES = (
-    "the stages of this run are not at hand: this rendering has no pictures "
-    "of images and no training curves"
+    "the stages of this run are not at hand: this rendering has no pictures of images and no "
+    "training curves"
 )
 
 
@@ -47,15 +47,13 @@ def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -
     if benches:
         plain = rejudged(plain, run / "bundle")
     report = shown = parse(plain)
-    stages = {name: Artifact(name, run / name, {}, "") for name in PICTURED}
+    pictures, stages = Material(), {name: Artifact(name, run / name, {}, "") for name in PICTURED}
     if all(stage.path.is_dir() for stage in stages.values()):
         pictures = material(report, stages)
     else:
-        pictures = Material()
         shown = report.model_copy(update={"states": [*report.states, WITHOUT_PICTURES]})
-    folder = out or run
-    folder.mkdir(parents=True, exist_ok=True)
-    files = ReportArtifact(folder)
+    files = ReportArtifact(out or run)
+    files.folder.mkdir(parents=True, exist_ok=True)
     files.write_json(plain)
     files.write_pages(render_markdown(shown), render_html(shown, pictures))
     return report
@@ -71,24 +69,20 @@ def load(run: Path) -> dict[str, object]:
     try:
         plain = ReportArtifact(run).read()
     except FileNotFoundError as error:
-        raise ConfigError(
-            "this is not the folder of a finished run",
-            got=str(run),
-            expected="a folder with report.json and bundle/",
-            remedy="compress show lists the runs; compress build finishes one",
-        ) from error
+        what, expected = "this is not the folder of a finished run", "report.json and bundle/"
+        remedy = "compress show lists the runs; compress build finishes one"
+        raise ConfigError(what, got=str(run), expected=expected, remedy=remedy) from error
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            "report.json cannot be read", got=f"{run}: {error}", remedy="build the run again"
-        ) from error
+        what, got = "report.json cannot be read", f"{run}: {error}"
+        raise ConfigError(what, got=got, remedy="build the run again") from error
     parse(plain)
     return plain
 
 
 def completed(plain: Mapping[str, Any], run: Path) -> dict[str, object]:
     """The report with fields that its version did not write, from the run's predictions."""
-    out = {"candidates": [], "devices": [], "changes": {}, **plain}
-    out = {"sensitivity": None, "breakdown": None, **out}
+    out: dict[str, object] = {"candidates": [], "devices": [], "changes": {}}
+    out |= {"sensitivity": None, "breakdown": None, **plain}
     bench = BenchArtifact(run / "bench")
     if not out["changes"] and plain["accuracy"] and bench.has_predictions:
         out["changes"] = changed(DataArtifact(run / "data"), bench.predictions().logits)
@@ -103,8 +97,7 @@ def add_sensitivity(run: Path, result: Mapping[str, Any]) -> bool:
     files = ReportArtifact(run)
     if not files.exists:
         return False
-    left_out = ("candidates", "schema", "kind")
-    kept = {key: value for key, value in result.items() if key not in left_out}
+    kept = {k: v for k, v in result.items() if k not in ("candidates", "schema", "kind")}
     files.write_json({**load(run), "sensitivity": kept})
     rerender(run)
     return True

@@ -48,34 +48,22 @@ def material(report: Report, stages: Mapping[str, Artifact]) -> Material:
     folders = {name: stage.path for name, stage in stages.items()}
     data, synthetic = DataArtifact(folders["data"]), GenerateArtifact(folders["generate"])
     names, shots, tests = report.dataset.class_names, data.shots, data.images(TEST)
-    sheets = []
-    if len(shots) or len(synthetic.images):
-        sheets = contact_sheets(
-            names, shots.pixels, shots.labels, synthetic.images, synthetic.classes
-        )
     mistakes = []
     if report.shipped in report.accuracy:
         predictions = BenchArtifact(folders["bench"]).predictions()
         teacher = predictions.logits.get("teacher")
-        mistakes = worst_mistakes(
-            names,
-            tests.pixels,
-            tests.keys,
-            predictions.labels,
-            softmax(predictions.logits[report.shipped]),
-            None if teacher is None else teacher.argmax(axis=1),
-        )
-    histories = {
-        "distill": DistillArtifact(folders["distill"]).history(),
-        "quantize": QuantizeArtifact(folders["quantize"]).history(),
-    }
+        answers = None if teacher is None else teacher.argmax(axis=1)
+        student = softmax(predictions.logits[report.shipped])
+        mistakes = worst_mistakes(names, tests, student, answers)
     flips = report.changes.get("int8_vs_fp32")
-    lost, gained = (flips.right_to_wrong, flips.wrong_to_right) if flips else ((), ())
     return Material(
-        sheets,
-        mistakes,
-        tests.pixels.shape[1],
-        histories,
-        turned(lost, tests.pixels, tests.keys),
-        turned(gained, tests.pixels, tests.keys),
+        sheets=contact_sheets(names, shots, synthetic.images, synthetic.classes),
+        mistakes=mistakes,
+        image_size=tests.pixels.shape[1],
+        histories={
+            "distill": DistillArtifact(folders["distill"]).history(),
+            "quantize": QuantizeArtifact(folders["quantize"]).history(),
+        },
+        right_to_wrong=turned(flips.right_to_wrong, tests) if flips else (),
+        wrong_to_right=turned(flips.wrong_to_right, tests) if flips else (),
     )

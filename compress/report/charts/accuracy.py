@@ -10,20 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compress.evaluate.metrics import ReliabilityBin
+from compress.report.charts import svg
 from compress.report.charts.labels import Box, free
-from compress.report.charts.svg import (
-    Frame,
-    circle,
-    in_percent,
-    line,
-    log_ticks,
-    picture,
-    rect,
-    tag,
-    text,
-    ticks,
-    title,
-)
+from compress.report.charts.svg import Frame
 from compress.report.wording import milliseconds, percent, size, variant
 
 
@@ -53,17 +42,17 @@ def accuracy_latency(points: Sequence[Point], width: int = 960, height: int = 40
     margin = max(0.3 * (highs - lows), 0.01)
     bottom, top = max(lows - margin, 0.0), min(highs + margin, 1.0)
     y = frame.y(bottom, top)
-    y_ticks = ticks(bottom, top, 5)
-    x_ticks = log_ticks(low_x, max(speeds) * spread**0.16) or [_one_digit(min(speeds))]
+    y_ticks = svg.ticks(bottom, top, 5)
+    x_ticks = svg.log_ticks(low_x, max(speeds) * spread**0.16) or [_one_digit(min(speeds))]
     parts = [
-        frame.grid_y(y, y_ticks, in_percent(y_ticks)),
+        frame.grid_y(y, y_ticks, svg.in_percent(y_ticks)),
         frame.grid_x(x, x_ticks),
         frame.below("latency p50, ms (log): one image, compute only", height - 6),
         frame.corner("top-1, %", 12),
     ]
     by_name = {p.name: (x(p.p50_ms), y(p.top1)) for p in points}
     if "teacher" in by_name and "student_int8" in by_name:
-        parts.append(line(by_name["teacher"], by_name["student_int8"], "journey"))
+        parts.append(svg.line(by_name["teacher"], by_name["student_int8"], "journey"))
     largest = max(p.bytes for p in points)
     radii = {p: 5 + 17 * math.sqrt(p.bytes / largest) for p in points}
     taken: list[Box] = []
@@ -75,20 +64,20 @@ def accuracy_latency(points: Sequence[Point], width: int = 960, height: int = 40
     for p in sorted(points, key=lambda p: (p.name != "student_ptq", -p.bytes)):
         at, low, high = x(p.p50_ms), y(p.ci95[0]), y(p.ci95[1])
         bar = f"M{at:.1f} {low:.1f}V{high:.1f}M{at - 4:.1f} {low:.1f}h8M{at - 4:.1f} {high:.1f}h8"
-        disc = circle((at, y(p.top1)), radii[p], f"disc {p.name}")
-        tip = title(f"{variant(p.name)}: {p.words(', ')}")
-        parts.append(tag("g", tip, tag("path", d=bar, class_=f"error {p.name}"), disc))
+        disc = svg.circle((at, y(p.top1)), radii[p], f"disc {p.name}")
+        tip = svg.title(f"{variant(p.name)}: {p.words(', ')}")
+        parts.append(svg.tag("g", tip, svg.tag("path", d=bar, class_=f"error {p.name}"), disc))
     for p in sorted(points, key=lambda p: -p.top1):
         box = free(x(p.p50_ms), y(p.top1), radii[p], 6.4 * len(p.words()), taken, frame)
         taken.append(box)
         parts += [
-            text(variant(p.name), box[0], box[1] + 13, "name", "start"),
-            text(p.words(), box[0], box[1] + 29, "tick", "start"),
+            svg.text(variant(p.name), box[0], box[1] + 13, "name", "start"),
+            svg.text(p.words(), box[0], box[1] + 29, "tick", "start"),
         ]
     spoken = "; ".join(
         f"{variant(p.name)} {percent(p.top1)} at {milliseconds(p.p50_ms)}" for p in points
     )
-    return picture(width, height, f"Accuracy against latency: {spoken}", *parts)
+    return svg.picture(width, height, f"Accuracy against latency: {spoken}", *parts)
 
 
 def _one_digit(value: float) -> float:
@@ -103,32 +92,32 @@ def reliability(table: Sequence[ReliabilityBin], name: str, ece: float) -> str:
     x, y = frame.x(0, 1), frame.y(0, 1)
     share = below.y(0, max(row.count for row in table) or 1)
     marks = [0.0, 0.25, 0.5, 0.75, 1.0]
-    parts = [frame.grid_y(y, marks, in_percent(marks))]
+    parts = [frame.grid_y(y, marks, svg.in_percent(marks))]
     for row in table:
         left, wide, top = x(row.low) + 1, x(row.high) - x(row.low) - 2, share(row.count)
-        parts.append(rect(left, top, wide, below.bottom - top, "mass"))
+        parts.append(svg.rect(left, top, wide, below.bottom - top, "mass"))
         if row.accuracy is None or row.confidence is None:
             continue
-        tip = title(
+        tip = svg.title(
             f"confidence {percent(row.low, 0)} to {percent(row.high, 0)}: {row.count} images, "
             f"accuracy {percent(row.accuracy)}, mean confidence {percent(row.confidence)}"
         )
         at = y(row.accuracy)
         upper, lower = sorted((at, y(row.confidence)))
-        bar = rect(left, at, wide, frame.bottom - at, f"fill {name}")
-        gap = rect(left, upper, wide, max(lower - upper, 0.5), "gap")
-        parts.append(tag("g", tip, bar, gap, opacity=0.45 if row.count < 5 else None))
+        bar = svg.rect(left, at, wide, frame.bottom - at, f"fill {name}")
+        gap = svg.rect(left, upper, wide, max(lower - upper, 0.5), "gap")
+        parts.append(svg.tag("g", tip, bar, gap, opacity=0.45 if row.count < 5 else None))
     parts += [
-        line((x(0), y(0)), (x(1), y(1)), "ideal"),
+        svg.line((x(0), y(0)), (x(1), y(1)), "ideal"),
         frame.corner("accuracy, %"),
-        below.grid_x(x, marks, in_percent(marks)),
+        below.grid_x(x, marks, svg.in_percent(marks)),
         below.below("confidence, %", height - 4),
     ]
     label = (
         f"Reliability of {variant(name)}: expected calibration error {percent(ece)} over "
         f"{sum(row.count for row in table)} images"
     )
-    return picture(width, height, label, *parts)
+    return svg.picture(width, height, label, *parts)
 
 
 def named(names: Sequence[str]) -> bool:
@@ -153,21 +142,21 @@ def confusion(cells: Sequence[Sequence[int]], names: Sequence[str], shown: str) 
     step = (edge - margin) / k
     inset = step * 0.04 if k <= 50 else 0.0
     inner = step - 2 * inset
-    parts = [rect(margin, margin, edge - margin, edge - margin, "board")]
+    parts = [svg.rect(margin, margin, edge - margin, edge - margin, "board")]
     for true, predicted, count in cells:
         share, wrong = count / rows[true], true != predicted
         opacity = 0.25 + 0.75 * share if wrong else 0.1 + 0.9 * share
         left, top = margin + predicted * step + inset, margin + true * step + inset
-        tip = title(f"{names[true]} → {names[predicted]}: {count} of {rows[true]}")
+        tip = svg.title(f"{names[true]} → {names[predicted]}: {count} of {rows[true]}")
         class_ = "wrong" if wrong else "right"
-        parts.append(rect(left, top, inner, inner, class_, tip, fill_opacity=round(opacity, 2)))
+        parts.append(svg.rect(left, top, inner, inner, class_, tip, fill_opacity=round(opacity, 2)))
     parts += _names(names, margin, step) if named(names) else _numbers(k, margin, step)
     correct = sum(count for true, predicted, count in cells if true == predicted)
     label = (
         f"Confusion matrix of {variant(shown)}: {correct} of {sum(rows)} images "
         f"on the diagonal, {k} classes"
     )
-    return picture(edge, edge, label, *parts, class_="square")
+    return svg.picture(edge, edge, label, *parts, class_="square")
 
 
 def _names(names: Sequence[str], margin: float, step: float) -> list[str]:
@@ -177,8 +166,8 @@ def _names(names: Sequence[str], margin: float, step: float) -> list[str]:
     for i, name in enumerate(names):
         at = margin + (i + 0.5) * step + font * 0.35
         turn = f"rotate(-90 {at:.1f} {edge:.1f})"
-        parts.append(text(name, edge, at, anchor="end", style=style))
-        parts.append(text(name, at, edge, anchor="start", transform=turn, style=style))
+        parts.append(svg.text(name, edge, at, anchor="end", style=style))
+        parts.append(svg.text(name, at, edge, anchor="start", transform=turn, style=style))
     return parts
 
 
@@ -188,6 +177,6 @@ def _numbers(k: int, margin: float, step: float) -> list[str]:
     parts = []
     for number in [1, *range(every, k + 1, every)]:
         at = margin + (number - 0.5) * step
-        parts.append(text(number, margin - 5, at + 4, anchor="end"))
-        parts.append(text(number, at, margin - 7))
+        parts.append(svg.text(number, margin - 5, at + 4, anchor="end"))
+        parts.append(svg.text(number, at, margin - 7))
     return parts

@@ -9,21 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from compress.report.charts import svg
 from compress.report.charts.labels import Box, covered, free
-from compress.report.charts.svg import (
-    Frame,
-    Scale,
-    circle,
-    in_percent,
-    line,
-    log_ticks,
-    picture,
-    polyline,
-    rect,
-    text,
-    ticks,
-    title,
-)
+from compress.report.charts.svg import Frame, Scale
 from compress.report.wording import percent
 
 RAIL = 34.0  # height of the strip for candidates without accuracy
@@ -88,18 +76,20 @@ def pareto(
         margin = max(0.15 * (max(levels) - min(levels)), 0.01)
         bottom, top = max(min(levels) - margin, 0.0), min(max(levels) + margin, 1.0)
     y = frame.y(bottom, top)
-    marks = ticks(bottom, top, 5)
+    marks = svg.ticks(bottom, top, 5)
     parts = [
         *_outside(limits, x, y, frame, whole.bottom),
-        frame.grid_y(y, marks, in_percent(marks)),
-        whole.grid_x(x, log_ticks(low, high) or [min(costs)]),
+        frame.grid_y(y, marks, svg.in_percent(marks)),
+        whole.grid_x(x, svg.log_ticks(low, high) or [min(costs)]),
         frame.below(axis, height - 6),
         frame.corner("top-1, %"),
         *_lines(limits, x, y, frame, whole.bottom, shown),
     ]
     if rail:
-        parts.append(text("not tested", frame.left + 6, frame.bottom + RAIL - 8, "axis", "start"))
-        parts.append(line((frame.left, frame.bottom), (frame.right, frame.bottom), "ideal"))
+        parts.append(
+            svg.text("not tested", frame.left + 6, frame.bottom + RAIL - 8, "axis", "start")
+        )
+        parts.append(svg.line((frame.left, frame.bottom), (frame.right, frame.bottom), "ideal"))
     taken: list[Box] = []
     if limits.top1 is not None:  # its line and words are taken
         at = y(limits.top1)
@@ -113,13 +103,13 @@ def pareto(
         radius = 8.0 if p.chosen else 5.5
         taken.append(_box(x(p.cost), middle, radius))
         class_ = f"{'hollow' if p.estimate else 'disc'} {p.status}"
-        parts.append(circle((x(p.cost), middle), radius, class_, title(p.words(shown))))
+        parts.append(svg.circle((x(p.cost), middle), radius, class_, svg.title(p.words(shown))))
     scored.sort(key=lambda pair: (not pair[0].chosen, -pair[1]))
     for p, top1 in scored[:5]:
         spot = (x(p.cost), y(top1), 7.0, 7.0 * len(p.label))
         parts += _label(p.label, p.chosen, spot, taken, frame)
     spoken = "; ".join(p.words(shown) for p in points)
-    return picture(width, height, f"Candidates, top-1 against {axis}: {spoken}", *parts)
+    return svg.picture(width, height, f"Candidates, top-1 against {axis}: {spoken}", *parts)
 
 
 def _box(x: float, y: float, radius: float) -> Box:
@@ -138,7 +128,7 @@ def _label(
     if not chosen and covered(box, taken):
         return []
     taken.append(box)
-    return [text(words, box[0], box[1] + 12, "name small" if chosen else "tick", "start")]
+    return [svg.text(words, box[0], box[1] + 12, "name small" if chosen else "tick", "start")]
 
 
 def _outside(limits: Limits, x: Scale, y: Scale, frame: Frame, bottom: float) -> list[str]:
@@ -146,10 +136,10 @@ def _outside(limits: Limits, x: Scale, y: Scale, frame: Frame, bottom: float) ->
     out, right = [], frame.right
     if limits.cost:
         right = min(max(x(limits.cost), frame.left), frame.right)
-        out.append(rect(right, frame.top, frame.right - right, bottom - frame.top, "outside"))
+        out.append(svg.rect(right, frame.top, frame.right - right, bottom - frame.top, "outside"))
     if limits.top1 is not None:
         top = min(max(y(limits.top1), frame.top), frame.bottom)
-        out.append(rect(frame.left, top, right - frame.left, frame.bottom - top, "outside"))
+        out.append(svg.rect(frame.left, top, right - frame.left, frame.bottom - top, "outside"))
     return out
 
 
@@ -159,17 +149,21 @@ def _lines(
     out = []
     if limits.cost:
         at = x(limits.cost)
-        out.append(line((at, frame.top), (at, bottom), "limit"))
-        out.append(text(f"limit {shown(limits.cost)}", at - 6, frame.top + 26, "limited", "end"))
+        out.append(svg.line((at, frame.top), (at, bottom), "limit"))
+        out.append(
+            svg.text(f"limit {shown(limits.cost)}", at - 6, frame.top + 26, "limited", "end")
+        )
     if limits.top1 is not None:
         at = y(limits.top1)
-        out.append(line((frame.left, at), (frame.right, at), "limit"))
-        out.append(text(f"at least {percent(limits.top1)}", frame.right, at + 14, "limited", "end"))
+        out.append(svg.line((frame.left, at), (frame.right, at), "limit"))
+        out.append(
+            svg.text(f"at least {percent(limits.top1)}", frame.right, at + 14, "limited", "end")
+        )
     if limits.teacher is not None:
         at = y(limits.teacher)
         words = f"teacher {percent(limits.teacher)}"
-        out.append(line((frame.left, at), (frame.right, at), "reference"))
-        out.append(text(words, frame.left + 6, at + 14, "tick", "start"))
+        out.append(svg.line((frame.left, at), (frame.right, at), "reference"))
+        out.append(svg.text(words, frame.left + 6, at + 14, "tick", "start"))
     return out
 
 
@@ -195,17 +189,17 @@ def front(points: Sequence[MixedPoint], axis: str, width: int = 480) -> str:
     y = frame.y(bottom, top)
     order = sorted(points, key=lambda p: p.cost)
     parts = [
-        frame.grid_y(y, ticks(bottom, top, 5), lambda v: f"{100 * v:.1f}"),
-        frame.grid_x(x, ticks(min(costs), max(costs), 4)),
+        frame.grid_y(y, svg.ticks(bottom, top, 5), lambda v: f"{100 * v:.1f}"),
+        frame.grid_x(x, svg.ticks(min(costs), max(costs), 4)),
         frame.below(axis, height - 6),
         frame.corner("top-1, %"),
-        polyline([(x(p.cost), y(p.top1)) for p in order], "journey bare"),
+        svg.polyline([(x(p.cost), y(p.top1)) for p in order], "journey bare"),
     ]
     taken = [_box(x(p.cost), y(p.top1), 6) for p in points]
     for p in order:
         radius, class_ = (8.0, "disc chosen") if p.chosen else (5.0, "disc trained")
-        tip = title(f"{p.label}: {percent(p.top1)}")
-        parts.append(circle((x(p.cost), y(p.top1)), radius, class_, tip))
+        tip = svg.title(f"{p.label}: {percent(p.top1)}")
+        parts.append(svg.circle((x(p.cost), y(p.top1)), radius, class_, tip))
     for p in sorted(order, key=lambda p: not p.chosen)[:6]:
         spot = (x(p.cost), y(p.top1), 8.0, 6.6 * len(p.label))
         parts += _label(p.label, p.chosen, spot, taken, frame)
@@ -213,4 +207,4 @@ def front(points: Sequence[MixedPoint], axis: str, width: int = 480) -> str:
         f"{p.label} {percent(p.top1)} at {p.cost:g}{' (chosen)' if p.chosen else ''}" for p in order
     )
     label = f"Mixed models of int8 and float, top-1 against {axis}: {spoken}"
-    return picture(width, height, label, *parts)
+    return svg.picture(width, height, label, *parts)

@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compress.report.charts.svg import (
-    Frame,
-    Scale,
-    circle,
-    line,
-    log_ticks,
-    picture,
-    polyline,
-    rect,
-    text,
-    ticks,
-    title,
-)
+from compress.report.charts import svg
+from compress.report.charts.svg import Frame, Scale
 from compress.report.wording import milliseconds, significant
 
 LETTER, BOLD = 6.5, 7.6  # units of width per character of a tick and of a name
@@ -57,13 +46,13 @@ def devices(groups: Mapping[str, Sequence[Mark]], width: int = 960) -> str:
     frame = Frame(left, 6, width - (ROOM if wide else ROOM_NARROW), height - 40)
     x = frame.x(low, high, log=True)
     parts = [
-        frame.grid_x(x, log_ticks(low, high) or [min(reach)]),
+        frame.grid_x(x, svg.log_ticks(low, high) or [min(reach)]),
         frame.below("latency p50 (dot) to p99 (line), ms (log)", height - 4),
     ]
     top = 6.0
     for name, group in groups.items():
         words = _cut(name, width - 24, BOLD)
-        parts.append(text(words, 0 if wide else left, top + 17, "name", "start"))
+        parts.append(svg.text(words, 0 if wide else left, top + 17, "name", "start"))
         for i, mark in enumerate(group):
             at = top + head + step * i + (step / 2 if wide else step - 12)
             parts += _mark(mark, x, at, left, wide)
@@ -72,28 +61,28 @@ def devices(groups: Mapping[str, Sequence[Mark]], width: int = 960) -> str:
         f"{name}: {', '.join(f'{mark.label} {mark.words}' for mark in group)}"
         for name, group in groups.items()
     )
-    return picture(width, height, f"Devices compared: {spoken}", *parts)
+    return svg.picture(width, height, f"Devices compared: {spoken}", *parts)
 
 
 def _mark(mark: Mark, x: Scale, at: float, left: float, wide: bool) -> list[str]:
     spot, value = x(mark.p50_ms), milliseconds(mark.p50_ms)
-    parts = [text(mark.label, left, at - 14, "tick", "start")]
+    parts = [svg.text(mark.label, left, at - 14, "tick", "start")]
     if wide:
-        parts = [text(_cut(mark.label, left - 14, LETTER), left - 14, at + 4, "tick", "end")]
+        parts = [svg.text(_cut(mark.label, left - 14, LETTER), left - 14, at + 4, "tick", "end")]
     end = spot
     if mark.p99_ms and mark.p99_ms > mark.p50_ms:
         end = x(mark.p99_ms)
-        parts.append(line((spot, at), (end, at), f"span {mark.color}"))
-        parts.append(line((end, at - 4), (end, at + 4), f"span {mark.color}"))
+        parts.append(svg.line((spot, at), (end, at), f"span {mark.color}"))
+        parts.append(svg.line((end, at - 4), (end, at + 4), f"span {mark.color}"))
     class_ = f"{'hollow' if mark.estimate else 'disc'} {mark.color}"
-    parts.append(circle((spot, at), 6.0, class_, title(f"{mark.label}: {mark.words}")))
-    parts.append(text(value, end + 12, at + 4, "figure", "start"))
+    parts.append(svg.circle((spot, at), 6.0, class_, svg.title(f"{mark.label}: {mark.words}")))
+    parts.append(svg.text(value, end + 12, at + 4, "figure", "start"))
     note = "estimate" if mark.estimate else mark.stamp
     if note:
         after = (left + 8 + LETTER * len(mark.label), at - 14)
         if wide:
             after = (end + 20 + BOLD * len(value), at + 4)
-        parts.append(text(note, *after, "warned" if mark.stamp else "tick", "start"))
+        parts.append(svg.text(note, *after, "warned" if mark.stamp else "tick", "start"))
     return parts
 
 
@@ -114,15 +103,15 @@ def energy(bars: Sequence[Bar], width: int = 480) -> str:
     for i, bar in enumerate(bars):
         top, length = i * row + 4, (width - 100) * bar.value / most
         value = f"{significant(bar.value)} mJ"
-        tip = title(f"{bar.device}, {bar.label}: {value}")
+        tip = svg.title(f"{bar.device}, {bar.label}: {value}")
         label = _cut(f"{bar.device} · {bar.label}", width, LETTER)
         parts += [
-            text(label, 0, top + 12, "tick", "start"),
-            rect(0, top + 18, max(length, 1.5), 14, f"fill {bar.color}", tip, rx=2),
-            text(value, length + 8, top + 30, "figure", "start"),
+            svg.text(label, 0, top + 12, "tick", "start"),
+            svg.rect(0, top + 18, max(length, 1.5), 14, f"fill {bar.color}", tip, rx=2),
+            svg.text(value, length + 8, top + 30, "figure", "start"),
         ]
     spoken = "; ".join(f"{bar.device}, {bar.label} {significant(bar.value)} mJ" for bar in bars)
-    return picture(width, row * len(bars) + 10, f"Energy per inference: {spoken}", *parts)
+    return svg.picture(width, row * len(bars) + 10, f"Energy per inference: {spoken}", *parts)
 
 
 @dataclass(frozen=True)
@@ -145,21 +134,21 @@ def sustained(courses: Sequence[Course], width: int = 480) -> str:
     minutes = max(t for points in lines for t, _ in points) or 1.0
     x, y = frame.x(0, minutes), frame.y(low, high)
     parts = [
-        frame.grid_y(y, ticks(low, high, 4), lambda v: f"{100 * v:.0f}"),
-        frame.grid_x(x, ticks(0, minutes, 4)),
+        frame.grid_y(y, svg.ticks(low, high, 4), lambda v: f"{100 * v:.0f}"),
+        frame.grid_x(x, svg.ticks(0, minutes, 4)),
         frame.below("minutes", height - 4),
         frame.corner("p50, % of the start"),
     ]
     for i, (course, points) in enumerate(zip(courses, lines, strict=True)):
         drawn, last = [(x(t), y(ratio)) for t, ratio in points], points[-1][1]
-        parts.append(polyline(drawn, f"line course{i % 4}", title(course.device)))
+        parts.append(svg.polyline(drawn, f"line course{i % 4}", svg.title(course.device)))
         words = _cut(f"{100 * last:.0f} %, {course.device}", 0.6 * width, LETTER)
-        parts.append(text(words, frame.right, y(last) - 7, "tick", "end"))
+        parts.append(svg.text(words, frame.right, y(last) - 7, "tick", "end"))
     spoken = "; ".join(
         f"{course.device} ends at {100 * points[-1][1]:.0f} % of its first p50"
         for course, points in zip(courses, lines, strict=True)
     )
-    return picture(width, height, f"Latency under sustained load: {spoken}", *parts)
+    return svg.picture(width, height, f"Latency under sustained load: {spoken}", *parts)
 
 
 def _cut(words: str, wide: float, letter: float) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from compress.data.artifact import ImageSet
 from compress.evaluate.changes import Flip
 
 EXACT_EDGE = 64
@@ -70,106 +71,73 @@ class Turned:
     flip: Flip
 
 
-def strip(images: Pixels, alt: str) -> Picture | None:
-    """Images (n, S, S, 3) side by side in one data URI; None if n = 0."""
-    if not len(images):
-        return None
+def strip(images: Pixels, alt: str) -> Picture:
+    """Images (n, S, S, 3), n >= 1, side by side in one data URI."""
     exact = images.shape[1] <= EXACT_EDGE
     edge = images.shape[1] if exact else THUMB_EDGE
     gap = max(edge // 16, 1)
-    sheet = Image.new(
-        "RGBA" if exact else "RGB",
-        (len(images) * (edge + gap) - gap, edge),
-        (0, 0, 0, 0) if exact else (128, 128, 128),
-    )
+    mode, ground = ("RGBA", (0, 0, 0, 0)) if exact else ("RGB", (128, 128, 128))
+    sheet = Image.new(mode, (len(images) * (edge + gap) - gap, edge), ground)
     for i, pixels in enumerate(images):
         tile = Image.fromarray(pixels)
-        sheet.paste(
-            tile if exact else tile.resize((edge, edge), Image.Resampling.LANCZOS),
-            (i * (edge + gap), 0),
-        )
+        if not exact:
+            tile = tile.resize((edge, edge), Image.Resampling.LANCZOS)
+        sheet.paste(tile, (i * (edge + gap), 0))
     shown = SHOWN_EDGE / edge
-    stream = io.BytesIO()
-    if exact:
-        sheet.save(stream, "PNG", optimize=True)
-    else:
-        sheet.save(stream, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    kind = "png" if exact else "jpeg"
+    stream, kind = io.BytesIO(), "png" if exact else "jpeg"
+    sheet.save(stream, kind, optimize=True, quality=JPEG_QUALITY)  # PNG has no quality
     uri = f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
     return Picture(uri, round(sheet.width * shown), round(sheet.height * shown), len(images), alt)
 
 
 def contact_sheets(
-    names: Sequence[str],
-    real: Pixels,
-    real_labels: Labels,
-    synthetic: Pixels,
-    synthetic_labels: Labels,
+    names: Sequence[str], real: ImageSet, synthetic: Pixels, synthetic_labels: Labels
 ) -> list[Sheet]:
-    """Real shots beside synthetic images for up to 12 classes, spread evenly over the list of
-    classes.
-
-    Args:
-        names: the K class names.
-        real, synthetic: uint8 (n, C, C, 3), may be memory-mapped; their labels (n,).
-    """
+    """Real shots beside synthetic images (n, S, S, 3) for up to 12 evenly spread classes."""
+    if not len(real) and not len(synthetic):
+        return []
     spread = np.linspace(0, len(names) - 1, min(SHEET_CLASSES, len(names)))
-    shown = sorted({round(i) for i in spread})
     sheets = []
-    for k in shown:
-        shots = real[np.flatnonzero(real_labels == k)[:SHEET_REAL]]
+    for k in sorted({round(i) for i in spread}):
+        shots = real.pixels[np.flatnonzero(real.labels == k)[:SHEET_REAL]]
         generated = synthetic[np.flatnonzero(synthetic_labels == k)[:SHEET_SYNTHETIC]]
-        sheets.append(
-            Sheet(
-                names[k],
-                strip(shots, f"{len(shots)} real training images of {names[k]}"),
-                strip(generated, f"{len(generated)} synthetic images of {names[k]}"),
-            )
-        )
+        shots_alt = f"{len(shots)} real training images of {names[k]}"
+        generated_alt = f"{len(generated)} synthetic images of {names[k]}"
+        left = strip(shots, shots_alt) if len(shots) else None
+        right = strip(generated, generated_alt) if len(generated) else None
+        sheets.append(Sheet(names[k], left, right))
     return sheets
 
 
 def worst_mistakes(
     names: Sequence[str],
-    images: Pixels,
-    keys: Sequence[str],
-    labels: Labels,
+    tests: ImageSet,
     probabilities: NDArray[np.floating[Any]],
     teacher: Labels | None,
 ) -> list[Mistake]:
     """The test images that are wrong with the highest confidence.
 
     Args:
-        images: uint8 (N, S, S, 3).
         probabilities: (N, K) of the shipped student.
         teacher: its predicted classes (N,).
     """
-    predicted = probabilities.argmax(axis=1)
-    confidence = probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != tests.labels)
     mistakes = []
     for i in wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]:
-        true, answer = names[labels[i]], names[predicted[i]]
-        picture = strip(images[i : i + 1], f"test image of {true}, taken for {answer}")
-        assert picture is not None
-        reference = None if teacher is None else names[teacher[i]]
-        mistakes.append(Mistake(picture, keys[i], true, answer, float(confidence[i]), reference))
+        true, answer = names[tests.labels[i]], names[predicted[i]]
+        picture = strip(tests.pixels[i : i + 1], f"test image of {true}, taken for {answer}")
+        says = None if teacher is None else names[teacher[i]]
+        mistakes.append(Mistake(picture, tests.keys[i], true, answer, float(confidence[i]), says))
     return mistakes
 
 
-def turned(flips: Sequence[Flip], images: Pixels, keys: Sequence[str]) -> list[Turned]:
-    """The first of the flips, with their images.
-
-    Args:
-        images: uint8 (N, S, S, 3).
-        keys: their N names.
-    """
-    rows = {key: i for i, key in enumerate(keys)}
+def turned(flips: Sequence[Flip], tests: ImageSet) -> list[Turned]:
+    """The first of the flips whose images are among the tests."""
+    rows = {key: i for i, key in enumerate(tests.keys)}
     shown = []
     for flip in [flip for flip in flips if flip.key in rows][:TURNED]:
         at = rows[flip.key]
         words = f"test image of {flip.true}: fp32 says {flip.before}, int8 {flip.after}"
-        picture = strip(images[at : at + 1], words)
-        assert picture is not None
-        shown.append(Turned(picture, flip))
+        shown.append(Turned(strip(tests.pixels[at : at + 1], words), flip))
     return shown

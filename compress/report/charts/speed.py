@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compress.report.charts.svg import (
-    Frame,
-    circle,
-    line,
-    log_ticks,
-    picture,
-    polyline,
-    rect,
-    tag,
-    text,
-    ticks,
-    title,
-)
+from compress.report.charts import svg
+from compress.report.charts.svg import Frame
 from compress.report.wording import milliseconds, percent, variant
 from runtime.bench.latency import FLOORS
 
@@ -71,21 +60,21 @@ def ecdf(curves: Sequence[Curve], width: int = 960, height: int = 330) -> str:
     x, y = frame.x(low * 0.94, high * 1.06, log=True), frame.y(0, 1)
     parts = [
         frame.grid_y(y, [0.0, 0.25, 0.5, 0.75, 0.9, 1.0], lambda v: f"{100 * v:.0f}"),
-        frame.grid_x(x, log_ticks(low * 0.94, high * 1.06) or [low]),
+        frame.grid_x(x, svg.log_ticks(low * 0.94, high * 1.06) or [low]),
         frame.below("latency, ms (log): one image, compute only", height - 6),
         frame.corner("share of calls, %", 12),
     ]
     for curve in curves:
         points = [(x(value), y(i / 100)) for i, value in enumerate(curve.quantiles_ms)]
         cut = curve.supported
-        drawn = [polyline(points[: cut + 1], f"ecdf {curve.name}")]
+        drawn = [svg.polyline(points[: cut + 1], f"ecdf {curve.name}")]
         if cut < 100:
-            drawn.append(polyline(points[cut:], f"ecdf faint {curve.name}"))
-        drawn += [circle(points[i], 3.5, f"disc {curve.name}") for i in MARKED if i <= cut]
-        tip = title(f"{variant(curve.name)}: {_percentiles(curve)} of {curve.n:,} calls")
-        parts.append(tag("g", tip, *drawn))
+            drawn.append(svg.polyline(points[cut:], f"ecdf faint {curve.name}"))
+        drawn += [svg.circle(points[i], 3.5, f"disc {curve.name}") for i in MARKED if i <= cut]
+        tip = svg.title(f"{variant(curve.name)}: {_percentiles(curve)} of {curve.n:,} calls")
+        parts.append(svg.tag("g", tip, *drawn))
     spoken = "; ".join(f"{variant(curve.name)} {_percentiles(curve)}" for curve in curves)
-    return picture(width, height, f"Share of calls by latency: {spoken}", *parts)
+    return svg.picture(width, height, f"Share of calls by latency: {spoken}", *parts)
 
 
 def breakdown(bars: Mapping[str, Mapping[str, float]], width: int = 960) -> str:
@@ -100,30 +89,32 @@ def breakdown(bars: Mapping[str, Mapping[str, float]], width: int = 960) -> str:
     totals = {name: sum(parts.values()) for name, parts in bars.items()}
     most = max(totals.values()) or 1.0
     x = frame.x(0, most)
-    shapes = [frame.grid_x(x, ticks(0, most, 5 if width > 500 else 3))]
+    shapes = [frame.grid_x(x, svg.ticks(0, most, 5 if width > 500 else 3))]
     for i, (name, parts) in enumerate(bars.items()):
         top, at, total = i * row + 8, 0.0, totals[name]
-        shapes.append(text(variant(name), left, top + 10, "name", "start"))
+        shapes.append(svg.text(variant(name), left, top + 10, "name", "start"))
         for part, words in PARTS.items():
             spent = milliseconds(parts[part])
             wide = x(at + parts[part]) - x(at)
             share = percent(parts[part] / (total or 1.0), 0)
-            tip = title(f"{variant(name)}, {words}: {spent}, {share}")
-            shapes.append(rect(x(at), top + 18, max(wide - 1, 0.5), 24, f"part {part} {name}", tip))
+            tip = svg.title(f"{variant(name)}, {words}: {spent}, {share}")
+            shapes.append(
+                svg.rect(x(at), top + 18, max(wide - 1, 0.5), 24, f"part {part} {name}", tip)
+            )
             fitting = [
                 label for label in (f"{words} {spent}", words) if 6.6 * len(label) < wide - 8
             ]
             if fitting:
-                shapes.append(text(fitting[0], x(at) + wide / 2, top + 34, f"inside {part}"))
+                shapes.append(svg.text(fitting[0], x(at) + wide / 2, top + 34, f"inside {part}"))
             at += parts[part]
-        shapes.append(text(milliseconds(total), x(at) + 8, top + 34, "tick", "start"))
-    shapes.append(text("ms", width - 40, height - 16, "axis", "start"))
+        shapes.append(svg.text(milliseconds(total), x(at) + 8, top + 34, "tick", "start"))
+    shapes.append(svg.text("ms", width - 40, height - 16, "axis", "start"))
     spoken = "; ".join(
         f"{variant(name)}: "
         f"{', '.join(f'{words} {milliseconds(parts[part])}' for part, words in PARTS.items())}"
         for name, parts in bars.items()
     )
-    return picture(width, height, f"Where the time of one image goes: {spoken}", *shapes)
+    return svg.picture(width, height, f"Where the time of one image goes: {spoken}", *shapes)
 
 
 #: marker -> (words, path around the origin)
@@ -144,32 +135,32 @@ def starts(rows: Sequence[Start], width: int = 960) -> str:
     height = step * len(rows) + 66
     frame = Frame(left, 34, width - 18, height - 40)
     x = frame.x(low, high, log=True)
-    shapes = [frame.grid_x(x, log_ticks(low, high)), frame.below("ms (log)", height - 4)]
+    shapes = [frame.grid_x(x, svg.log_ticks(low, high)), frame.below("ms (log)", height - 4)]
     shown = [marker for marker in MARKERS if any(marker in row.values() for row in rows)]
     gap = (frame.right - frame.left) / max(len(shown), 1)
     for i, marker in enumerate(shown):
         words, path = MARKERS[marker]
         at = frame.left + i * gap + 8
-        shapes.append(tag("path", d=path, transform=f"translate({at:.1f} 13)", class_="marker"))
-        shapes.append(text(words, at + 12, 17, "tick", "start"))
+        shapes.append(svg.tag("path", d=path, transform=f"translate({at:.1f} 13)", class_="marker"))
+        shapes.append(svg.text(words, at + 12, 17, "tick", "start"))
     for i, row in enumerate(rows):
         values, at = row.values(), frame.top + i * step + (step + name_row) / 2
         place, anchor = ((left, at - 16), "start") if narrow else ((left - 14, at + 4), "end")
-        shapes.append(text(variant(row.name), *place, "name", anchor))
+        shapes.append(svg.text(variant(row.name), *place, "name", anchor))
         spots = {marker: x(value) for marker, value in values.items()}
         ends = min(spots.values()), max(spots.values())
-        shapes.append(line((ends[0], at), (ends[1], at), f"span {row.name}"))
+        shapes.append(svg.line((ends[0], at), (ends[1], at), f"span {row.name}"))
         for marker, value in values.items():
             words, path = MARKERS[marker]
-            tip = title(f"{variant(row.name)}, {words}: {milliseconds(value)}")
+            tip = svg.title(f"{variant(row.name)}, {words}: {milliseconds(value)}")
             where = f"translate({spots[marker]:.1f} {at:.1f})"
-            shapes.append(tag("path", tip, d=path, transform=where, class_=f"disc {row.name}"))
+            shapes.append(svg.tag("path", tip, d=path, transform=where, class_=f"disc {row.name}"))
     spoken = "; ".join(
         f"{variant(row.name)}: "
         f"{', '.join(f'{MARKERS[m][0]} {milliseconds(v)}' for m, v in row.values().items())}"
         for row in rows
     )
-    return picture(width, height, f"Cold against warm: {spoken}", *shapes)
+    return svg.picture(width, height, f"Cold against warm: {spoken}", *shapes)
 
 
 def _percentiles(curve: Curve) -> str:

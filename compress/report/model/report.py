@@ -12,32 +12,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 from pydantic.json_schema import GenerateJsonSchema
 
 from compress.engine.errors import Clip2EdgeError
 from compress.evaluate.changes import Changes
 from compress.evaluate.comparison import PairedComparison
 from compress.evaluate.metrics import ReliabilityBin
-from compress.report.model.build import (
-    Accuracy,
-    ReportDataset,
-    ReportDomains,
-    ReportEnvironment,
-    ReportParity,
-    ReportProvenance,
-    ReportQuantization,
-    ReportRecipe,
-    ReportStudent,
-    ReportSynthetic,
-    ReportTeacher,
-    Verdicts,
-)
-from compress.report.model.device import ReportDevice, ReportSpeedup
-from compress.report.model.part import Count, Fraction, Part
+from compress.report.model import build
+from compress.report.model.part import OPEN, Count, Fraction, Interval, Milliseconds, Part
 from compress.report.model.search import BudgetRow, CandidateRow, ReportSensitivity
 from runtime.bench.breakdown import Breakdown
 from runtime.bench.cold import Cold
 from runtime.bench.latency import COMPUTE, LatencyRow, Ratio
+from runtime.bench.report import BenchReport
 
 SCHEMA = 1
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
@@ -55,6 +43,22 @@ class PerClass(Part):
         return self.__pydantic_extra__.get(variant, [])
 
 
+class ReportSpeedup(Part):
+    """Ratio of p50 latencies, teacher over shipped student; null if one was not measured."""
+
+    p50: Milliseconds | None
+    ci95: Interval | None
+
+
+@dataclass(config=OPEN, frozen=True, kw_only=True)
+class ReportDevice(BenchReport):
+    """What ``compress bench`` measured on one device (bench.json, shortened)."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    kind: Literal["clip2edge-bench"]
+    rows: Annotated[list[LatencyRow], Field(min_length=1)]
+
+
 class Report(Part):
     """The whole of report.json. Keys of its mappings are model variants ("student_int8")."""
 
@@ -62,15 +66,15 @@ class Report(Part):
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
     headline: str
-    dataset: ReportDataset
-    teacher: ReportTeacher
-    student: ReportStudent
-    synthetic: ReportSynthetic
-    accuracy: dict[str, Accuracy]
+    dataset: build.ReportDataset
+    teacher: build.ReportTeacher
+    student: build.ReportStudent
+    synthetic: build.ReportSynthetic
+    accuracy: dict[str, build.Accuracy]
     paired: dict[str, PairedComparison]
     changes: dict[str, Changes] = {}
-    domains: ReportDomains | None = None
-    recipe: ReportRecipe | None = None
+    domains: build.ReportDomains | None = None
+    recipe: build.ReportRecipe | None = None
     latency: list[LatencyRow]
     breakdown: dict[str, Breakdown] | None = None
     speedup_vs_teacher: ReportSpeedup
@@ -80,16 +84,16 @@ class Report(Part):
     candidates: list[CandidateRow] = []
     devices: list[ReportDevice] = []
     sensitivity: ReportSensitivity | None = None
-    verdicts: Verdicts
-    quantization: ReportQuantization = ReportQuantization()
-    parity: ReportParity = ReportParity()
+    verdicts: build.Verdicts
+    quantization: build.ReportQuantization = build.ReportQuantization()
+    parity: build.ReportParity = build.ReportParity()
     calibration: dict[str, list[ReliabilityBin]] = {}
     per_class: PerClass = PerClass()
     confusion: dict[str, list[tuple[Count, Count, Count]]] = {}
     cold: dict[str, Cold] = {}
     timings_s: dict[str, Annotated[float, Field(ge=0)]]
-    environment: ReportEnvironment
-    provenance: ReportProvenance
+    environment: build.ReportEnvironment
+    provenance: build.ReportProvenance
     states: list[str]
     repeat: str
 
@@ -98,16 +102,10 @@ class Report(Part):
         """The model variant that is the bundle's default."""
         return self.student.shipped
 
-    def compute_row(
-        self, variant: str, *, batch: int = 1, threads: int | None = None
-    ) -> LatencyRow | None:
-        """The compute row of a variant, by default on the fewest threads."""
-        rows = [
-            row
-            for row in self.latency
-            if (variant_of(row), row.batch, row.includes) == (variant, batch, COMPUTE)
-            and threads in (None, row.threads)
-        ]
+    def compute_row(self, variant: str) -> LatencyRow | None:
+        """The compute row of a variant for one image, on the fewest threads."""
+        kind = (variant, 1, COMPUTE)
+        rows = [row for row in self.latency if (variant_of(row), row.batch, row.includes) == kind]
         return min(rows, key=lambda row: row.threads, default=None)
 
     def p50_ms(self, variant: str) -> float | None:
@@ -140,20 +138,16 @@ def parse(report: Mapping[str, object]) -> Report:
 def refusal(what: str, error: ValidationError) -> Clip2EdgeError:
     """The error that names the first path that is wrong."""
     first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
-    return Clip2EdgeError(
-        f"{what} at {path}",
-        got=repr(first["input"])[:80],
-        expected=first["msg"].removeprefix("Value error, "),
-        remedy=f"see {SCHEMA_FILE.name} (schema {SCHEMA})",
-    )
+    what += f" at {'.'.join(map(str, first['loc']))}"
+    got, expected = repr(first["input"])[:80], first["msg"].removeprefix("Value error, ")
+    remedy = f"see {SCHEMA_FILE.name} (schema {SCHEMA})"
+    return Clip2EdgeError(what, got=got, expected=expected, remedy=remedy)
 
 
 class Untitled(GenerateJsonSchema):
     """A schema whose fields have no titles that only repeat their names."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
-        """Never."""
         return False
 
 

@@ -31,7 +31,14 @@ OUTCOMES: Mapping[tuple[bool | None, str], tuple[str, str]] = {
     (False, "estimate"): ("missed guess", "would fail"),
 }
 OPEN = ("open", "not known")
-STATUS_ORDER = ("chosen", "trained", "pruned")
+#: class -> stamp of all limits, the decisive one first
+STAMPS: Mapping[str, str] = {
+    "missed": "over budget",
+    "missed guess": "over budget by estimate",
+    "open": "budget open",
+    "kept guess": "in budget by estimate",
+    "kept": "in budget",
+}
 
 
 @dataclass(frozen=True)
@@ -54,26 +61,15 @@ SIZE = Panel("size", None, "file, MB (log)", 1e-6, lambda mb: size(1e6 * mb))
 
 
 def panels(report: Report) -> list[Panel]:
-    """Latency on every device of a limit or a candidate, then size.
-
-    Devices are never mixed in one picture.
-    """
+    """Latency on every device of a limit or a candidate, never mixed in a picture; then size."""
     rows = report.candidates
     devices = [row.device or HOST for row in report.budgets if row.metric == "p50"]
     devices += [HOST] if any(row.measured and row.measured.p50_ms for row in rows) else []
     devices += [row.estimate.device for row in rows if row.estimate and row.estimate.device]
-    return [
-        Panel(
-            "p50",
-            name,
-            "p50 on this machine, ms (log)"
-            if name == HOST
-            else f"estimated p50 on {name}, ms (log)",
-            1.0,
-            milliseconds,
-        )
-        for name in dict.fromkeys(devices)
-    ] + [SIZE]
+    axes = {name: f"estimated p50 on {name}, ms (log)" for name in devices}
+    axes |= {HOST: "p50 on this machine, ms (log)"} if HOST in axes else {}
+    times = [Panel("p50", name, axis, 1.0, milliseconds) for name, axis in axes.items()]
+    return [*times, SIZE]
 
 
 def what(row: BudgetRow) -> str:
@@ -82,15 +78,11 @@ def what(row: BudgetRow) -> str:
     return metric.what if metric else row.what
 
 
-def is_upper(row: BudgetRow) -> bool:
-    """Whether less is better."""
-    metric = METRICS.get(row.metric or "")
-    return metric is None or metric.is_upper
-
-
 def limit(row: BudgetRow) -> str:
     """The limit in words: "at most 0.200 ms"."""
-    return f"{'at most' if is_upper(row) else 'at least'} {shown(row.limit, row.unit)}"
+    metric = METRICS.get(row.metric or "")
+    is_upper = metric is None or metric.is_upper
+    return f"{'at most' if is_upper else 'at least'} {shown(row.limit, row.unit)}"
 
 
 def place(row: BudgetRow) -> str:
@@ -114,16 +106,7 @@ def outcome(row: BudgetRow) -> tuple[str, str]:
 def budget_stamp(report: Report) -> tuple[str, str]:
     """The stamp of all limits: a missed one decides, then an unknown one, then an estimate."""
     styles = {outcome(row)[0] for row in report.budgets}
-    for style, word in (
-        ("missed", "over budget"),
-        ("missed guess", "over budget by estimate"),
-        ("open", "budget open"),
-        ("kept guess", "in budget by estimate"),
-        ("kept", "in budget"),
-    ):
-        if style in styles:
-            return style, word
-    return "open", "no budget"
+    return next((stamp for stamp in STAMPS.items() if stamp[0] in styles), ("open", "no budget"))
 
 
 def budget_sentence(report: Report) -> str:
@@ -135,20 +118,15 @@ def budget_sentence(report: Report) -> str:
     guessed = sum(row.basis == "estimate" for row in kept)
     by = f", {guessed} of them by estimate only" if guessed else ""
     text = f"{len(kept)} of {len(rows)} {'limit is' if len(rows) == 1 else 'limits are'} kept{by}."
-    missed = [_missed(row) for row in rows if row.passed is False]
-    unknown = [f"{what(row)}{_where(row)}" for row in rows if row.passed is None]
+    missed, unknown = [], []
+    for row in rows:
+        name = f"{what(row)} on {place(row)}" if row.device else what(row)
+        value, limit = shown(row.value, row.unit), shown(row.limit, row.unit)
+        kind = " (estimate)" if row.basis == "estimate" else ""
+        missed += [f"{name}, {value}{kind} against {limit}"] if row.passed is False else []
+        unknown += [name] if row.passed is None else []
     text += f" Missed: {'; '.join(missed)}." if missed else ""
     return text + (f" Not known: {'; '.join(unknown)}." if unknown else "")
-
-
-def _missed(row: BudgetRow) -> str:
-    kind = " (estimate)" if row.basis == "estimate" else ""
-    value, limit = shown(row.value, row.unit), shown(row.limit, row.unit)
-    return f"{what(row)}{_where(row)}, {value}{kind} against {limit}"
-
-
-def _where(row: BudgetRow) -> str:
-    return f" on {place(row)}" if row.device else ""
 
 
 def cost(row: CandidateRow, panel: Panel) -> tuple[float, bool] | None:
@@ -189,11 +167,8 @@ def pareto_plots(report: Report) -> list[str]:
 def limits(report: Report, panel: Panel) -> Limits:
     """The lines of a picture: the tightest limit of its axis, and the least top-1 allowed."""
     rows, teacher = report.budgets, report.teacher.top1
-    most = [
-        row.limit
-        for row in rows
-        if row.metric == panel.metric and (panel is SIZE or (row.device or HOST) == panel.device)
-    ]
+    own = [row for row in rows if row.metric == panel.metric]
+    most = [row.limit for row in own if panel is SIZE or (row.device or HOST) == panel.device]
     least = [row.limit / 100 for row in rows if row.metric == "top1"]
     if teacher is not None:
         least += [teacher - row.limit / 100 for row in rows if row.metric == "drop"]
@@ -202,9 +177,8 @@ def limits(report: Report, panel: Panel) -> Limits:
 
 def candidates(report: Report) -> list[CandidateRow]:
     """The candidates, the chosen one first."""
-    return sorted(
-        report.candidates, key=lambda row: (STATUS_ORDER.index(row.status), -(row.top1 or 0.0))
-    )
+    order = ("chosen", "trained", "pruned")
+    return sorted(report.candidates, key=lambda row: (order.index(row.status), -(row.top1 or 0.0)))
 
 
 def cost_words(row: CandidateRow, panel: Panel) -> tuple[str, bool]:
@@ -220,8 +194,8 @@ def search_sentence(report: Report) -> str:
         return ""
     dropped = sum(row.status == "pruned" for row in rows)
     chosen = next((candidate_name(row) for row in rows if row.status == "chosen"), None)
+    end = f"Chosen: {chosen}" if chosen else "None was chosen"
     return (
         f"{len(rows)} candidates (student, resolution, precision) were considered; {dropped} were "
-        f"dropped, {len(rows) - dropped} trained. "
-        f"{f'Chosen: {chosen}' if chosen else 'None was chosen'}."
+        f"dropped, {len(rows) - dropped} trained. {end}."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.evaluate.changes import LEVEL, Changes, ClassChange
+from compress.evaluate.changes import LEVEL, ClassChange
 from compress.report.model.report import Report
 
 LOSERS = 8  # classes listed per pair
@@ -17,44 +17,36 @@ def losers(report: Report, pair: str) -> list[ClassChange]:
 
 def change_sentence(report: Report) -> str:
     """Whether any class demonstrably lost by quantization."""
-    changes = report.changes.get(INT8_VS_FP32)
-    return f"Between fp32 and int8, {_moves(changes)} {_proof(changes)}" if changes else ""
+    return _moved(report, INT8_VS_FP32, "Between fp32 and int8")
 
 
 def teacher_sentence(report: Report) -> str:
     """The same between the teacher and the int8 student."""
-    changes = report.changes.get(INT8_VS_TEACHER)
+    return _moved(report, INT8_VS_TEACHER, "From the teacher to the int8 student")
+
+
+def _moved(report: Report, pair: str, between: str) -> str:
+    """How many classes changed; which of them by more than chance, or what proof would need."""
+    changes = report.changes.get(pair)
     if not changes:
         return ""
-    return f"From the teacher to the int8 student, {_moves(changes)} {_proof(changes)}"
-
-
-def _moves(changes: Changes) -> str:
     down = sum(row.difference < 0 for row in changes.classes)
     up = sum(row.difference > 0 for row in changes.classes)
-    return f"{down} of {changes.tested} classes lost and {up} gained."
-
-
-def _proof(changes: Changes) -> str:
-    """The classes whose change is more than chance, or what proof would need."""
+    text = f"{between}, {down} of {changes.tested} classes lost and {up} gained."
     proven = [row for row in changes.classes if row.p_holm <= LEVEL]
-    lost = [row.name for row in proven if row.difference < 0]
-    gained = [row.name for row in proven if row.difference > 0]
-    if not lost and not gained:
-        few = ""
-        if changes.smallest < changes.needed:
-            few = f", and some classes have only {changes.smallest}"
-        return (
-            "No single class changed significantly (exact McNemar per class, corrected after "
-            f"Holm); with {changes.tested} classes, {changes.needed} images of one class would "
-            f"have to turn the same way{few}."
-        )
-    parts = [
-        f"{', '.join(names)} {verb}"
-        for names, verb in ((lost, "lost"), (gained, "gained"))
-        if names
-    ]
-    return f"Significantly (exact McNemar per class, corrected after Holm): {'; '.join(parts)}."
+    names = {
+        "lost": ", ".join(row.name for row in proven if row.difference < 0),
+        "gained": ", ".join(row.name for row in proven if row.difference > 0),
+    }
+    proof = "; ".join(f"{listed} {verb}" for verb, listed in names.items() if listed)
+    if proof:
+        return f"{text} Significantly (exact McNemar per class, corrected after Holm): {proof}."
+    few = f", and some classes have only {changes.smallest}"
+    return (
+        f"{text} No single class changed significantly (exact McNemar per class, corrected after "
+        f"Holm); with {changes.tested} classes, {changes.needed} images of one class would have to "
+        f"turn the same way{few if changes.smallest < changes.needed else ''}."
+    )
 
 
 def flip_sentence(report: Report) -> str:
@@ -62,13 +54,8 @@ def flip_sentence(report: Report) -> str:
     changes = report.changes.get(INT8_VS_FP32)
     if not changes:
         return ""
-    if not changes.lost and not changes.gained:
-        return (
-            f"No test image turned from right to wrong or back; {changes.moved} are wrong in "
-            "both, with another answer."
-        )
-    return (
-        f"Of {changes.n:,} test images int8 turned {changes.lost} from right to wrong and "
-        f"{changes.gained} from wrong to right; {changes.moved} are wrong in both, with another "
-        "answer."
-    )
+    text = "No test image turned from right to wrong or back"
+    if changes.lost or changes.gained:
+        text = f"Of {changes.n:,} test images int8 turned {changes.lost} from right to wrong and "
+        text += f"{changes.gained} from wrong to right"
+    return f"{text}; {changes.moved} are wrong in both, with another answer."

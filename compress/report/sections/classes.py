@@ -14,13 +14,10 @@ CONFUSED = 10  # wrong answers listed
 
 @dataclass(frozen=True)
 class ClassRow:
-    """Accuracy of the shipped student and of its teacher on a class.
-
-    ``number`` is that of the confusion matrix, None if the matrix has names.
-    """
+    """Accuracy of the shipped student and of its teacher on a class."""
 
     name: str
-    number: int | None
+    number: int | None  # in the confusion matrix; None if the matrix has names
     value: float
     teacher: float | None
     support: int
@@ -43,12 +40,11 @@ def class_rows(report: Report) -> list[ClassRow]:
     if not shipped:
         return []
     teacher = table.of("teacher") or [None] * len(names)
-    numbered = not plots.named(names)
+    numbers = [None] * len(names) if plots.named(names) else range(1, len(names) + 1)
+    columns = zip(names, numbers, shipped, teacher, table.support, strict=True)
     rows = [
-        ClassRow(name, i if numbered else None, value, reference, support)
-        for i, (name, value, reference, support) in enumerate(
-            zip(names, shipped, teacher, table.support, strict=True), 1
-        )
+        ClassRow(name, number, value, reference, images)
+        for name, number, value, reference, images in columns
         if value is not None
     ]
     return sorted(rows, key=lambda row: (row.value, row.name))
@@ -59,8 +55,8 @@ def class_sentence(report: Report) -> str:
     rows = class_rows(report)
     if not rows:
         return ""
-    text = f"The weakest class is {rows[0].name} ({percent(rows[0].value, 0)} of "
-    text += f"{rows[0].support} images)."
+    share = f"{percent(rows[0].value, 0)} of {rows[0].support} images"
+    text = f"The weakest class is {rows[0].name} ({share})."
     gaps = [(row.value - row.teacher, row) for row in rows if row.teacher is not None]
     if gaps:
         gap, worst = min(gaps, key=lambda pair: pair[0])
@@ -109,15 +105,12 @@ def calibration_sentence(report: Report) -> str:
 
 def confusion_plot(report: Report) -> str:
     """The confusion matrix of the shipped student."""
-    names, shipped = report.dataset.class_names, report.shipped
-    return plots.confusion(report.confusion[shipped], names, shipped)
+    shipped = report.shipped
+    return plots.confusion(report.confusion[shipped], report.dataset.class_names, shipped)
 
 
 def reliability_plots(report: Report) -> list[tuple[str, str, float]]:
     """Model variant, drawing and ECE."""
-    return [
-        (name, plots.reliability(report.calibration[name], name, ece), ece)
-        for name in ROWS
-        if name in report.calibration
-        for ece in (report.accuracy[name].ece,)
-    ]
+    eces = {name: report.accuracy[name].ece for name in ROWS if name in report.calibration}
+    tables = report.calibration
+    return [(name, plots.reliability(tables[name], name, ece), ece) for name, ece in eces.items()]

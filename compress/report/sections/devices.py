@@ -44,25 +44,17 @@ class Machine:
 
     def compute_rows(self) -> list[LatencyRow]:
         """One row per model variant, backend and provider: one image on the fewest threads."""
-        best: dict[tuple[str, str, str], LatencyRow] = {}
+        best: dict[tuple[str, ...], LatencyRow] = {}
         for row in self.rows:
-            key = (variant_of(row), row.backend, row.provider)
-            if row.includes != COMPUTE or row.batch != 1:
-                continue
-            if key not in best or row.threads < best[key].threads:
-                best[key] = row
+            if row.includes == COMPUTE and row.batch == 1:
+                best[_kind(row)] = min(best.get(_kind(row), row), row, key=lambda row: row.threads)
         order = list(VARIANTS)
         return sorted(best.values(), key=lambda row: order.index(color(variant_of(row))))
 
     def end_to_end_ms(self, row: LatencyRow) -> float | None:
         """The end-to-end p50 of the same model and engine, on the nearest number of threads."""
-        alike = [
-            other
-            for other in self.rows
-            if other.includes != COMPUTE
-            and (variant_of(other), other.backend, other.provider)
-            == (variant_of(row), row.backend, row.provider)
-        ]
+        wholes = [other for other in self.rows if other.includes != COMPUTE]
+        alike = [other for other in wholes if _kind(other) == _kind(row)]
         whole = min(alike, key=lambda other: abs(other.threads - row.threads), default=None)
         return whole.p50_ms if whole else None
 
@@ -74,15 +66,13 @@ class Machine:
     def speedup(self, fast: str, slow: str) -> Ratio | None:
         """The ratio of two model variants that were measured in one run."""
         short = f"{fast.removeprefix('student_')}_vs_{slow.removeprefix('student_')}"
-        for key, ratio in self.speedups.items():
-            if key.replace(".", "_") in (f"{fast}_vs_{slow}", short):
-                return ratio
-        return None
+        names, ratios = (f"{fast}_vs_{slow}", short), self.speedups.items()
+        return next((ratio for key, ratio in ratios if key.replace(".", "_") in names), None)
 
 
 @dataclass(frozen=True)
 class DeviceVerdict:
-    """Which file a device should run, and the figures behind it."""
+    """Which file a device should run, and the figures behind it, formatted."""
 
     device: str
     ships: str
@@ -98,33 +88,17 @@ class DeviceVerdict:
 def machines(report: Report) -> list[Machine]:
     """The machine of the build, then every merged device."""
     kernels = {"int8": report.quantization.kernels.ran}
-    here = Machine(
-        device_name(report.environment),
-        report.environment,
-        report.latency,
-        report.speedups,
-        kernels,
-        "where it was built",
-    )
-    names = [here.name, *(device_name(device.host) for device in report.devices)]
-    others = []
+    host, rows, speedups = report.environment, report.latency, report.speedups
+    out = [Machine(device_name(host), host, rows, speedups, kernels, "where it was built")]
+    names = [out[0].name, *(device_name(device.host) for device in report.devices)]
     for device in report.devices:
-        name, when = device_name(device.host), _minute(device.started)
+        name, when = device_name(device.host), device.started[:16].replace("T", " ")
         if names.count(name) > 1:
             name += f" · {device.rows[0].backend}, {when}"
-        others.append(
-            Machine(
-                name,
-                device.host,
-                device.rows,
-                device.speedups,
-                device.kernels,
-                f"mode {device.mode}, {when}",
-                device.states,
-                device.sustained,
-            )
-        )
-    return [here, *others]
+        measured = (device.host, device.rows, device.speedups, device.kernels)
+        occasion = f"mode {device.mode}, {when}"
+        out.append(Machine(name, *measured, occasion, device.states, device.sustained))
+    return out
 
 
 def device_count(report: Report) -> str:
@@ -143,8 +117,8 @@ def device_name(host: Host) -> str:
     return f"{name}, {host.power_mode}" if host.power_mode else name
 
 
-def _minute(iso_time: str) -> str:
-    return iso_time[:16].replace("T", " ")
+def _kind(row: LatencyRow) -> tuple[str, ...]:
+    return variant_of(row), row.backend, row.provider
 
 
 def color(name: str) -> str:
@@ -188,22 +162,18 @@ def marks(report: Report) -> dict[str, list[Mark]]:
     for machine in machines(report):
         rows = [row for row in machine.compute_rows() if row.p50_ms]
         several = len({engine(row) for row in rows}) > 1
-        if rows:
-            groups[machine.name] = [
-                Mark(
-                    f"{variant(variant_of(row))}{f' · {engine(row)}' if several else ''}",
-                    color(variant_of(row)),
-                    row.p50_ms or 0.0,
-                    row.p99_ms,
-                    None if row.verdict == "VALID" else row.verdict,
-                )
-                for row in rows
-            ]
-    for row in report.budgets:
-        if row.basis == "estimate" and row.unit == "ms" and row.value and row.device:
-            name = student_variant(row.precision) if row.precision else report.shipped
-            mark = Mark(variant(name), color(report.shipped), row.value, estimate=True)
-            groups.setdefault(f"{row.device} (estimate)", []).append(mark)
+        drawn = []
+        for row in rows:
+            name = variant_of(row)
+            label = f"{variant(name)} · {engine(row)}" if several else variant(name)
+            stamp = None if row.verdict == "VALID" else row.verdict
+            drawn.append(Mark(label, color(name), row.p50_ms or 0.0, row.p99_ms, stamp))
+        groups |= {machine.name: drawn} if drawn else {}
+    for limit in report.budgets:
+        if limit.basis == "estimate" and limit.unit == "ms" and limit.value and limit.device:
+            name = student_variant(limit.precision) if limit.precision else report.shipped
+            mark = Mark(variant(name), color(report.shipped), limit.value, estimate=True)
+            groups.setdefault(f"{limit.device} (estimate)", []).append(mark)
     return groups
 
 
@@ -224,11 +194,8 @@ def device_sentence(report: Report) -> str:
         return ""
     best = []
     for machine in machines(report):
-        timed = [
-            (row.p50_ms, machine.name, variant(variant_of(row)))
-            for row in machine.compute_rows()
-            if row.p50_ms and variant_of(row) != "teacher"
-        ]
+        rows = [row for row in machine.compute_rows() if variant_of(row) != "teacher"]
+        timed = [(row.p50_ms, machine.name, variant(variant_of(row))) for row in rows if row.p50_ms]
         best += [min(timed)] if timed else []
     ends = min(best), max(best)
     least, most = (f"{milliseconds(p50)} on {name}" for p50, name, _ in ends)
@@ -254,14 +221,12 @@ def _verdict(
     report: Report, machine: Machine, backend: Backend, int8: LatencyRow, rival: LatencyRow
 ) -> DeviceVerdict:
     speedup, accuracy = machine.speedup(variant_of(int8), variant_of(rival)), report.accuracy
-    interval = speedup.ci95 if speedup else None
-    ratio = speedup.p50 if speedup else None
+    ratio, interval = (speedup.p50, speedup.ci95) if speedup else (None, None)
     if ratio is None and int8.p50_ms and rival.p50_ms:
         ratio = rival.p50_ms / int8.p50_ms  # of two medians: no interval
     ran = machine.kernels.get(int8.precision) or {}
-    gained = None
-    if variant_of(int8) in accuracy and "student_fp32" in accuracy:
-        gained = accuracy[variant_of(int8)].top1 - accuracy["student_fp32"].top1
+    before, after = accuracy.get("student_fp32"), accuracy.get(variant_of(int8))
+    gained = after.top1 - before.top1 if after and before else None
     kept = gained is None or 100 * gained >= -MAX_DROP_POINTS - 1e-9
     highest = interval[1] if interval else ratio or 0.0
     pays = kept and backend.is_quantized(ran) and highest >= backend.min_speedup
@@ -280,24 +245,15 @@ def _verdict(
     )
 
 
-def energy_bars(report: Report) -> list[Bar]:
-    """Measured energy per device and model variant."""
-    return [
-        Bar(
-            machine.name,
-            variant(variant_of(row)),
-            color(variant_of(row)),
-            row.energy.mj_per_inference,
-        )
-        for machine in machines(report)
-        for row in machine.compute_rows()
-        if row.energy
-    ]
-
-
 def energy_plot(report: Report) -> str:
-    """Energy as bars; empty without a reading."""
-    bars = energy_bars(report)
+    """Measured energy per device and model variant as bars; empty without a reading."""
+    bars = []
+    for machine in machines(report):
+        for row in machine.compute_rows():
+            if cost := row.energy:
+                name = variant_of(row)
+                bar = Bar(machine.name, variant(name), color(name), cost.mj_per_inference)
+                bars.append(bar)
     return plots.energy(bars) if bars else ""
 
 
@@ -308,18 +264,13 @@ def energy_sources(report: Report) -> str:
 
 
 def sustained_plot(report: Report) -> str:
-    """Latency over minutes; empty without a sustained run."""
-    courses = sustained(report)
-    return plots.sustained(courses) if courses else ""
-
-
-def sustained(report: Report) -> list[Course]:
-    """The devices that ran without a pause, with at least two windows each."""
-    return [
+    """Latency over minutes of devices with two windows or more; empty without a sustained run."""
+    courses = [
         Course(machine.name, [(window.t_s, window.p50_ms) for window in machine.sustained])
         for machine in machines(report)
         if machine.sustained and len(machine.sustained) > 1
     ]
+    return plots.sustained(courses) if courses else ""
 
 
 def device_states(report: Report) -> list[str]:

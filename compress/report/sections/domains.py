@@ -30,17 +30,16 @@ def domain_sentence(report: Report) -> str:
     tests, others, own = domains.tests, domains.order[1:], spaced(domains.own)
     here, there = tests[domains.own][shipped].top1, domains.mean_top1_others[shipped]
     weakest = min(others, key=lambda name: tests[name][shipped].top1)
-    source = f"All shots come from {own}."
-    if not report.dataset.shots:
-        source = "No real image was trained on."
-    fall = f"{percent(there)} on average ({points(there - here)})"
-    elsewhere = f"on the other {len(others)} domains {fall}, least on {spaced(weakest)} "
-    elsewhere += f"({percent(tests[weakest][shipped].top1)})."
-    if len(others) == 1:
-        elsewhere = f"on {spaced(weakest)} {percent(there)} ({points(there - here)})."
+    trained_on = f"All shots come from {own}."
+    source = trained_on if report.dataset.shots else "No real image was trained on."
+    fall, least = points(there - here), percent(tests[weakest][shipped].top1)
+    elsewhere = f"on {spaced(weakest)} {percent(there)} ({fall})."
+    if len(others) > 1:
+        elsewhere = f"on the other {len(others)} domains {percent(there)} on average ({fall}), "
+        elsewhere += f"least on {spaced(weakest)} ({least})."
     text = f"{source} On {own}, {variant(shipped)} names {percent(here)} right, {elsewhere}"
     if teacher := tests[domains.own].get("teacher"):
         change = points(domains.mean_top1_others["teacher"] - teacher.top1)
-        text += f" Its teacher changes by {change} from {own} to the "
-        text += "others." if len(others) > 1 else "other."
+        rest = "others" if len(others) > 1 else "other"
+        text += f" Its teacher changes by {change} from {own} to the {rest}."
     return text

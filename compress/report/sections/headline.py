@@ -31,16 +31,13 @@ def headline(report: Report) -> str:
     """The one sentence a person should remember."""
     shipped, sizes, accuracy = report.shipped, report.size_bytes, report.accuracy
     own, p50, speedup = accuracy.get(shipped), report.p50_ms(shipped), report.speedup_vs_teacher.p50
-    text = f"{report.student.name} ({variant(shipped).removeprefix('student ')}) "
+    did = "is ready; without test images its accuracy is not known"
     if own:
-        text += f"names {percent(own.top1)} of {report.dataset.test_images:,} test images right"
-    else:
-        text += "is ready; without test images its accuracy is not known"
-    text += f", in {size(sizes.get(shipped))}"
-    if p50:
-        text += f" and {milliseconds(p50)}"
-    if speedup:
-        text += f": {times(speedup)} as fast as its teacher"
+        did = f"names {percent(own.top1)} of {report.dataset.test_images:,} test images right"
+    precision = variant(shipped).removeprefix("student ")
+    text = f"{report.student.name} ({precision}) {did}, in {size(sizes.get(shipped))}"
+    text += f" and {milliseconds(p50)}" if p50 else ""
+    text += f": {times(speedup)} as fast as its teacher" if speedup else ""
     if sizes.get("teacher") and sizes.get(shipped):
         smaller = times(sizes["teacher"] / sizes[shipped])
         text += f"{' and' if speedup else ':'} {smaller} smaller"
@@ -51,10 +48,8 @@ def headline(report: Report) -> str:
 
 def _gap(difference: float) -> str:
     value = round(100 * abs(difference), 1)
-    if value == 0:
-        return "with the same accuracy"
-    unit = "point" if value == 1 else "points"
-    return f"{value:g} {unit} {'below' if difference < 0 else 'above'} its accuracy"
+    unit, way = "point" if value == 1 else "points", "below" if difference < 0 else "above"
+    return f"{value:g} {unit} {way} its accuracy" if value else "with the same accuracy"
 
 
 def tiles(report: Report) -> list[Tile]:
@@ -68,18 +63,12 @@ def tiles(report: Report) -> list[Tile]:
     span = "not measured"
     if speedup.ci95:
         span = "95 % CI " + " to ".join(significant(value, 2) for value in speedup.ci95)
+    beside = f"teacher {percent(teacher.top1)}{gap}" if teacher else "no test images"
+    p50, teacher_p50 = report.p50_ms(shipped), milliseconds(report.p50_ms("teacher"))
     return [
-        Tile(
-            "top-1 accuracy",
-            percent(own.top1) if own else "not known",
-            f"teacher {percent(teacher.top1)}{gap}" if teacher else "no test images",
-        ),
+        Tile("top-1 accuracy", percent(own.top1) if own else "not known", beside),
         Tile("file", size(sizes.get(shipped)), f"teacher {size(sizes.get('teacher'))}"),
-        Tile(
-            "latency, p50",
-            milliseconds(row.p50_ms if row else None),
-            f"teacher {milliseconds(report.p50_ms('teacher'))}{stamp}",
-        ),
+        Tile("latency, p50", milliseconds(p50), f"teacher {teacher_p50}{stamp}"),
         Tile("speed-up over the teacher", times(speedup.p50), span),
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from compress.report.model.build import Probe
 from compress.report.model.report import Report
-from compress.report.wording import distance, percent
+from compress.report.wording import distance, percent, plural
 
 
 def images_sentence(report: Report, shown: int) -> str:
@@ -16,13 +16,12 @@ def images_sentence(report: Report, shown: int) -> str:
     if data.shots == "all":
         real = f"All {data.train_images:,} real training images"
     elif data.shots:
-        real = f"{data.shots} real {'image' if data.shots == 1 else 'images'} a class"
-    if not synthetic.images:
-        text = f"{real}, and no synthetic ones."
-    else:
-        by = f" by {synthetic.generator}" if synthetic.generator else ""
-        text = f"{real}, and {synthetic.images:,} synthetic images{by} "
-        text += f"(strategy {synthetic.strategy})."
+        real = f"{plural(data.shots, 'real image')} a class"
+    text = f"{real}, and no synthetic ones."
+    if synthetic.images:
+        how = f"by {synthetic.generator} " if synthetic.generator else ""
+        how += f"(strategy {synthetic.strategy})"
+        text = f"{real}, and {synthetic.images:,} synthetic images {how}."
         if synthetic.teacher_agreement is not None:
             share = percent(synthetic.teacher_agreement, 0)
             text += f" The teacher assigns {share} of them to their intended class."
@@ -37,20 +36,14 @@ def diversity_sentence(report: Report) -> str:
     """The teacher's view of the training images: their variety, and the gap to real ones."""
     synthetic = report.synthetic
     values = {"synthetic": synthetic.diversity, "real": synthetic.diversity_real}
-    means = [
-        f"{distance(value)} between two {kind} images"
-        for kind, value in values.items()
-        if value is not None
-    ]
-    if not means:
+    known = {kind: distance(value) for kind, value in values.items() if value is not None}
+    if not known:
         return ""
-    text = (
-        "In the teacher's eyes (1 − cosine of features), the mean difference within a class is "
-        f"{' and '.join(means)}"
-    )
+    means = " and ".join(f"{mean} between two {kind} images" for kind, mean in known.items())
+    text = "In the teacher's eyes (1 − cosine of features), the mean difference within a class "
+    text += f"is {means}"
     if synthetic.domain_gap is not None:
-        gap = distance(synthetic.domain_gap)
-        text += f"; between the class means of both it is {gap}"
+        text += f"; between the class means of both it is {distance(synthetic.domain_gap)}"
     return f"{text}."
 
 

@@ -16,13 +16,13 @@ GATE_WORDS = {
 
 def kernel_sentence(report: Report) -> str:
     """The count of integer kernels in ONNX Runtime's profile of the int8 file."""
-    kernels = report.quantization.kernels
-    names = BACKENDS["onnxruntime"].integer_kernels
-    integer = sum(count for name, count in kernels.ran.items() if name in names)
+    kernels, known = report.quantization.kernels, BACKENDS["onnxruntime"].integer_kernels
+    integer = sum(count for name, count in kernels.ran.items() if name in known)
+    counts = f"{integer} of {sum(kernels.ran.values())}"
+    runs = "runs" if kernels.is_quantized else "does not really run"
     return (
-        f"In the profile of one inference of the int8 file, {integer} of "
-        f"{sum(kernels.ran.values())} executed nodes are integer kernels: it "
-        f"{'runs' if kernels.is_quantized else 'does not really run'} in int8 on this machine."
+        f"In the profile of one inference of the int8 file, {counts} executed nodes are integer "
+        f"kernels: it {runs} in int8 on this machine."
     )
 
 
@@ -38,31 +38,26 @@ def ptq_sentence(report: Report) -> str:
         return ""
     low, high = found.ci95
     verdict = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
+    text = f"The int8 file is {verdict} ONNX Runtime's own static quantization of the same student:"
+    text += f" {points(found.difference)} (95 % CI {signed_interval(found.ci95)})."
     kept = " Training did not lower its loss, so the calibrated weights were kept."
-    return (
-        f"The int8 file is {verdict} ONNX Runtime's own static quantization of the same student: "
-        f"{points(found.difference)} (95 % CI {signed_interval(found.ci95)})."
-        f"{kept if report.quantization.kept == 'calibrated' else ''}"
-    )
+    return text + (kept if report.quantization.kept == "calibrated" else "")
 
 
 def parity_rows(report: Report) -> list[tuple[str, str]]:
     """Every exported file beside its torch model, then predict() beside the test set."""
-    rows = [
-        (
-            name,
-            f"largest logit difference {significant(file.max_abs_diff, 2)} of "
-            f"{significant(file.tolerance, 2)} allowed; same class on {percent(file.agreement)} "
-            f"of {file.images} images",
-        )
+    rows = {
+        name: f"largest logit difference {significant(file.max_abs_diff, 2)} of "
+        f"{significant(file.tolerance, 2)} allowed; same class on {percent(file.agreement)} "
+        f"of {file.images} images"
         for name, file in report.parity.files.items()
         if file
-    ]
+    }
     if predict := report.parity.predict:
         within = significant(predict.max_abs_logit_difference, 2)
         words = f"equal pixels on {predict.images} encoded test images, logits within {within}"
-        rows.append(("Classifier.predict", words))
-    return rows
+        rows["Classifier.predict"] = words
+    return list(rows.items())
 
 
 def gate_value(value: float | None, unit: str) -> str:

@@ -16,21 +16,21 @@ def environment_rows(report: Report) -> list[tuple[str, str]]:
     """The machine, without facts that it does not report."""
     host = report.environment
     cores = f"{host.cores_usable} usable, {host.cores_logical} logical"
-    rows = [
-        ("device", host.device),
-        ("CPU", host.cpu),
-        ("architecture", host.arch),
-        ("cores", cores if host.cores_logical else None),
-        ("instructions", ", ".join(host.isa)),
-        ("clock", f"{host.clock_mhz:,.0f} MHz" if host.clock_mhz else None),
-        ("power mode", host.power_mode),
-        ("governor", host.governor),
-        ("memory", size(host.memory_bytes) if host.memory_bytes else None),
-        ("kernel", host.kernel),
-        ("Python", host.python),
-        ("onnxruntime", host.versions.get("onnxruntime")),
-    ]
-    return [(name, value) for name, value in rows if value]
+    rows = {
+        "device": host.device,
+        "CPU": host.cpu,
+        "architecture": host.arch,
+        "cores": cores if host.cores_logical else None,
+        "instructions": ", ".join(host.isa),
+        "clock": f"{host.clock_mhz:,.0f} MHz" if host.clock_mhz else None,
+        "power mode": host.power_mode,
+        "governor": host.governor,
+        "memory": size(host.memory_bytes) if host.memory_bytes else None,
+        "kernel": host.kernel,
+        "Python": host.python,
+        "onnxruntime": host.versions.get("onnxruntime"),
+    }
+    return [(name, value) for name, value in rows.items() if value]
 
 
 def provenance_rows(report: Report) -> list[tuple[str, str]]:
@@ -38,32 +38,22 @@ def provenance_rows(report: Report) -> list[tuple[str, str]]:
     stages = report.provenance.stages
     facts = {name: stages[name].facts if name in stages else {} for name in ("data", "generate")}
     teacher, student, seed = report.teacher, report.student, report.provenance.seed
-    rows = [
-        ("dataset", [report.dataset.name, _tagged("license", facts["data"].get("license"))]),
-        (
-            "teacher",
-            [
-                teacher.name,
-                f"{count(teacher.params)} parameters" if teacher.params else "",
-                _tagged("revision", teacher.revision),
-                _tagged("license", teacher.license),
-            ],
-        ),
-        (
-            "generator",
-            [
-                str(facts["generate"].get("generator") or ""),
-                _tagged("license", facts["generate"].get("generator_license")),
-            ],
-        ),
-        (
-            "student",
-            [student.name, f"{count(student.params)} parameters", f"started from {student.init}"],
-        ),
-        ("seed", ["" if seed is None else str(seed)]),
-    ]
-    joined = [(name, ", ".join(filter(None, parts))) for name, parts in rows]
-    return [(name, value) for name, value in joined if value]
+    generator = facts["generate"]
+    params = f"{count(teacher.params)} parameters" if teacher.params else ""
+    revision, license_ = _tagged("revision", teacher.revision), _tagged("license", teacher.license)
+    started = f"started from {student.init}"
+    rows = {
+        "dataset": [report.dataset.name, _tagged("license", facts["data"].get("license"))],
+        "teacher": [teacher.name, params, revision, license_],
+        "generator": [
+            str(generator.get("generator") or ""),
+            _tagged("license", generator.get("generator_license")),
+        ],
+        "student": [student.name, f"{count(student.params)} parameters", started],
+        "seed": ["" if seed is None else str(seed)],
+    }
+    joined = {name: ", ".join(filter(None, parts)) for name, parts in rows.items()}
+    return [(name, value) for name, value in joined.items() if value]
 
 
 def _tagged(name: str, value: object) -> str:

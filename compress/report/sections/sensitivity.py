@@ -17,16 +17,11 @@ def mixed_plot(report: Report) -> str:
     found = report.sensitivity
     if not found or len(found.front) < 2:
         return ""
-    timed = all(point.p50_ms for point in found.front)
-    drawn = [
-        MixedPoint(
-            mixed_name(point, len(found.blocks)),
-            (timed and point.p50_ms) or point.size_bytes / 1e6,
-            point.top1,
-            i == found.chosen,
-        )
-        for i, point in enumerate(found.front)
-    ]
+    timed, drawn = all(point.p50_ms for point in found.front), []
+    for i, point in enumerate(found.front):
+        cost = (timed and point.p50_ms) or point.size_bytes / 1e6
+        name = mixed_name(point, len(found.blocks))
+        drawn.append(MixedPoint(name, cost, point.top1, i == found.chosen))
     return plots.front(drawn, "latency p50, ms" if timed else "file, MB")
 
 

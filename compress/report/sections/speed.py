@@ -16,18 +16,12 @@ TAIL = 1.5  # p99 over p50 that is worth a word
 
 def curves(report: Report) -> list[Curve]:
     """The compute series of one image at the fewest threads, in the order of tables."""
-    rows = [
-        row
-        for row in report.latency
-        if row.includes == COMPUTE and row.batch == 1 and row.quantiles_ms
-    ]
+    rows = [row for row in report.latency if row.includes == COMPUTE and row.batch == 1]
+    rows = [row for row in rows if row.quantiles_ms]
     least = min((row.threads for row in rows), default=1)
     chosen = {variant_of(row): row for row in rows if row.threads == least}
-    return [
-        Curve(name, chosen[name].quantiles_ms or [], chosen[name].n)
-        for name in VARIANTS
-        if name in chosen
-    ]
+    ordered = {name: chosen[name] for name in VARIANTS if name in chosen}
+    return [Curve(name, row.quantiles_ms or [], row.n) for name, row in ordered.items()]
 
 
 def ecdf_plots(report: Report) -> list[tuple[str, str]]:
@@ -42,13 +36,10 @@ def spread_sentence(report: Report) -> str:
     if row is None or not row.p50_ms or not row.p99_ms:
         return ""
     ratio = row.p99_ms / row.p50_ms
-    weight = "one call in a hundred takes longer than"
-    if ratio < TAIL:
-        weight = "99 of 100 calls stay below"
-    return (
-        f"Of {row.n:,} calls of {variant(report.shipped)}, {weight} {milliseconds(row.p99_ms)}, "
-        f"{times(ratio)} its median."
-    )
+    steady = "99 of 100 calls stay below"
+    weight = steady if ratio < TAIL else "one call in a hundred takes longer than"
+    tail = f"{milliseconds(row.p99_ms)}, {times(ratio)} its median"
+    return f"Of {row.n:,} calls of {variant(report.shipped)}, {weight} {tail}."
 
 
 def breakdowns(report: Report) -> dict[str, Breakdown]:
@@ -73,14 +64,12 @@ def breakdown_sentence(report: Report) -> str:
     if not total:
         return ""
     largest = max(parts, key=lambda name: parts[name])
-    text = (
-        f"From encoded image to answer, the network takes {percent(parts['compute'] / total, 0)} "
-        f"of the time of {variant(report.shipped)}"
-    )
-    if largest == "compute":
-        return f"{text}."
-    share = percent(parts[largest] / total, 0)
-    return f"{text}; {PARTS[largest]} takes most ({share}): a faster network gains little."
+    shares = {name: percent(spent / total, 0) for name, spent in parts.items()}
+    text = f"From encoded image to answer, the network takes {shares['compute']} of the time of "
+    text += variant(report.shipped)
+    if largest != "compute":
+        text += f"; {PARTS[largest]} takes most ({shares[largest]}): a faster network gains little"
+    return f"{text}."
 
 
 def colds(report: Report) -> dict[str, Cold]:
@@ -102,8 +91,8 @@ def start_sentence(report: Report) -> str:
     cold, warm = report.cold.get(report.shipped), report.p50_ms(report.shipped)
     if not cold or not cold.process_ms:
         return ""
-    text = f"A new process answers with {variant(report.shipped)} after "
-    text += milliseconds(cold.process_ms)
+    after = milliseconds(cold.process_ms)
+    text = f"A new process answers with {variant(report.shipped)} after {after}"
     if cold.peak_rss_bytes:
         text += f" and holds {size(cold.peak_rss_bytes)} at most"
     if cold.first_ms:
@@ -118,14 +107,11 @@ def stamp_sentence(report: Report) -> str:
     if not stamped:
         return "Every series is stamped VALID."
     why = f" ({stamped[0].reason})" if stamped[0].reason else ""
-    return (
-        f"{len(stamped)} of {len(report.latency)} series are not stamped VALID{why}: "
-        "read those with care."
-    )
+    many = f"{len(stamped)} of {len(report.latency)} series"
+    return f"{many} are not stamped VALID{why}: read those with care."
 
 
 def inside(row: LatencyRow) -> str:
     """Words for the content of a call; the section's introduction lists the steps."""
-    if row.includes == COMPUTE:
-        return COMPUTE
-    return f"end to end ({row.image})" if row.image else "end to end"
+    whole = f"end to end ({row.image})" if row.image else "end to end"
+    return COMPUTE if row.includes == COMPUTE else whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from report_parts import report_with
 
+from compress.data.artifact import ImageSet
 from compress.evaluate.changes import changes
 from compress.report.charts.pictures import TURNED, turned
 from compress.report.model.report import Report
@@ -66,8 +67,8 @@ def test_turned_images_are_found_by_their_key_and_bounded() -> None:
     labels = [0] * (TURNED + 5)
     flips = report([1] * len(labels), labels, labels).changes["int8_vs_fp32"].right_to_wrong
     images = np.zeros((len(labels), 8, 8, 3), np.uint8)
-    keys = [f"{i:03d}.png" for i in range(len(labels))][::-1]
-    found = turned(flips, images, keys)
+    keys = tuple(f"{i:03d}.png" for i in range(len(labels)))[::-1]
+    found = turned(flips, ImageSet(images, np.array(labels), keys))
     flip = found[0].flip
     assert len(found) == TURNED and (flip.true, flip.before, flip.after) == (
         "rose",
@@ -75,4 +76,5 @@ def test_turned_images_are_found_by_their_key_and_bounded() -> None:
         "tulip",
     )
     assert "int8 tulip" in found[0].picture.alt
-    assert turned(flips, images[:1], ["other.png"]) == [], "an image that is not there is not shown"
+    other = ImageSet(images[:1], np.array([0]), ("other.png",))
+    assert turned(flips, other) == [], "an image that is not there is not shown"
