@@ -42,11 +42,8 @@ class SyntheticRecord:
 
     Attributes:
         path: ``synthetic.npy#<row>``.
-        class_id: the class it was generated for.
         method: the strategy.
-        seed: of its job.
         generator_id: name of the generator or decoder.
-        prompt: its text, if it has one.
         style_id: its style in the prompts' list of styles, if they have one.
         source_ids: keys of the shots it was made from.
         weights: of the text (if any) and of the shots in the mixed embedding.
@@ -69,7 +66,7 @@ class SyntheticRecord:
     loss: tuple[float, float] | None = None
 
     def line(self) -> str:
-        """The record as one line of JSON."""
+        """As one line of JSON."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
@@ -82,17 +79,11 @@ class SyntheticRecord:
 
 @dataclass(frozen=True)
 class Shard:
-    """A run of consecutive rows.
+    """A run of consecutive rows."""
 
-    Attributes:
-        images: uint8 (n, C, C, 3).
-        conditions: float16 (n, E).
-        records: one line of JSON per image.
-    """
-
-    images: NDArray[np.uint8]
-    conditions: NDArray[np.float16]
-    records: tuple[str, ...]
+    images: NDArray[np.uint8]  # (n, C, C, 3)
+    conditions: NDArray[np.float16]  # (n, E)
+    records: tuple[str, ...]  # one line of JSON per image
 
 
 def shard_path(partial: Path, first_row: int) -> Path:

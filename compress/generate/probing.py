@@ -59,12 +59,7 @@ class Measures(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ProbingResult:
-    """The best candidate.
-
-    Attributes:
-        settings: to generate the images with.
-        facts: one row per candidate and the best one's number; None if nothing was probed.
-    """
+    """The best candidate, and what the report says of all; None if nothing was probed."""
 
     settings: GenerateSettings
     facts: Mapping[str, object] | None
@@ -74,8 +69,7 @@ def candidates(settings: GenerateSettings) -> list[GenerateSettings]:
     """The settings to compare, in order: ``probing.candidates``, or these settings alone.
 
     Raises:
-        ConfigError: an override that names no setting of generate, or one that cannot be probed, or
-            a wrong value.
+        ConfigError: an override that names no setting of generate or cannot be probed; a value.
     """
     if not (generates_images(settings) and settings.probing.candidates):
         return [settings]
@@ -109,9 +103,14 @@ def probe(settings: GenerateSettings, sources: Sources, draw: Draw, cache: Path)
     measured: list[Measures] = json.loads(cache.read_text()) if cache.exists() else []
     if len(measured) <= len(offered):
         teacher = TeacherMeasures(sources)
-        measured = measured or [{"diversity": teacher.shots_diversity()}]
+        measured = measured or [{"diversity": within_class_diversity(teacher.real, teacher.labels)}]
         for candidate in offered[len(measured) - 1 :]:
-            measured.append(_measure(teacher, draw, candidate, weights.per_class))
+            try:
+                images = draw(candidate, weights.per_class)
+            except ConfigError as error:  # img2img without shots, for one
+                measured.append({"refused": str(error)})
+            else:
+                measured.append(teacher.measure(images))
             write_json(cache, measured)
     shots_diversity = measured[0]["diversity"]
     rows = scored(measured[1:], shots_diversity, weights)
@@ -145,13 +144,12 @@ def scored(
     reference = shots_diversity or max((row.get("diversity") or 0.0 for row in rows), default=0.0)
     out: list[Measures] = []
     for row in rows:
-        if "refused" in row:
-            out.append(row)
-            continue
-        ratio = min(1.0, (row["diversity"] or 0.0) / reference) if reference > 0 else 0.0
-        gain = row["agreement"] + weights.diversity_weight * ratio
-        score = gain - weights.gap_weight * (row["gap"] or 0.0)
-        out.append({**row, "diversity_ratio": ratio, "score": score})
+        if "refused" not in row:
+            ratio = min(1.0, (row["diversity"] or 0.0) / reference) if reference > 0 else 0.0
+            gain = row["agreement"] + weights.diversity_weight * ratio
+            score = gain - weights.gap_weight * (row["gap"] or 0.0)
+            row = {**row, "diversity_ratio": ratio, "score": score}
+        out.append(row)
     return out
 
 
@@ -165,10 +163,6 @@ class TeacherMeasures:
         self.head = self.teacher.class_head(prompts_for(sources.classes, sources.templates))
         self.real = self._features(sources.shots)
         self.labels = sources.labels
-
-    def shots_diversity(self) -> float | None:
-        """The diversity of the shots; None without two shots of a class."""
-        return within_class_diversity(self.real, self.labels)
 
     def measure(self, images: NDArray[np.uint8]) -> Measures:
         """Agreement, diversity and domain gap of images in rows ``j * K + c``."""
@@ -187,14 +181,3 @@ class TeacherMeasures:
             chunk = fit_geometry(np.asarray(images[start : start + CHUNK]), self.teacher.spec)
             out[start : start + CHUNK] = self.teacher.encode_images(chunk)
         return out
-
-
-def _measure(
-    teacher: TeacherMeasures, draw: Draw, candidate: GenerateSettings, per_class: int
-) -> Measures:
-    """A candidate's measures, or why it has no images (img2img without shots, for one)."""
-    try:
-        images = draw(candidate, per_class)
-    except ConfigError as error:
-        return {"refused": str(error)}
-    return teacher.measure(images)

@@ -7,8 +7,7 @@ padded with images that are thrown away, because a batch of another size may rou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,8 @@ from compress.engine.stage import StageContext
 from compress.generate.artifact import Shard, shard_path, write_shard
 from compress.generate.generators.generator import Generator
 from compress.generate.inversion.decoder import Decoder
-from compress.generate.jobs import GeneratedBatch, Job, job_at
+from compress.generate.jobs import GeneratedBatch, job_at
 from compress.generate.strategies.strategy import Strategy
-from runtime import Geometry
 
 SHARD_IMAGES = 64  # at least; a shard is a whole number of batches
 
@@ -28,52 +26,43 @@ SHARD_IMAGES = 64  # at least; a shard is a whole number of batches
 def batches(
     strategy: Strategy,
     tool: Callable[[], Generator | Decoder],
-    job: Callable[[int], Job],
     rows: range,
-    batch: int,
+    purpose: str = "generate",
 ) -> Iterator[GeneratedBatch]:
-    """Generates ``rows`` in batches of exactly ``batch``; the last may go beyond the rows."""
+    """Generates ``rows`` in batches of exactly the size set; the last may go beyond the rows."""
+    sources = strategy.sources
+    batch = strategy.settings.batch
     for start in range(rows.start, rows.stop, batch):
-        yield strategy.generate([job(index) for index in range(start, start + batch)], tool())
+        numbers = range(start, start + batch)
+        jobs = [job_at(row, len(sources.classes), sources.seed, purpose) for row in numbers]
+        yield strategy.generate(jobs, tool())
 
 
 def generate_shards(
-    ctx: StageContext,
-    strategy: Strategy,
-    tool: Callable[[], Generator | Decoder],
-    *,
-    count: int,
-    classes: int,
-    edge: int,
-    batch: int,
+    ctx: StageContext, strategy: Strategy, tool: Callable[[], Generator | Decoder]
 ) -> list[Path]:
     """Generates the shards that ``partial/`` lacks and returns all of them in order.
 
     Args:
         tool: loads the generator or decoder; called only if a shard is missing.
-        count: images of all classes.
-        edge: of the data stage's images, in pixels; synthetic ones are resized to it.
     """
+    batch = strategy.settings.batch
+    count = strategy.per_class() * len(strategy.sources.classes)
     size = -(-SHARD_IMAGES // batch) * batch
     shards = [range(start, min(start + size, count)) for start in range(0, count, size)]
     paths = {shard_path(ctx.partial, rows.start): rows for rows in shards}
     done = sum(len(rows) for path, rows in paths.items() if path.exists())
-    jobs = partial(job_at, classes=classes, seed=ctx.seed)
     with ctx.progress.task("generate", total=count, unit="image", done=done) as task:
         for path, rows in paths.items():
             if path.exists():
                 continue
             parts: list[GeneratedBatch] = []
-            for part in batches(strategy, tool, jobs, rows, batch):
+            for part in batches(strategy, tool, rows):
                 task.advance(min(batch, len(rows) - batch * len(parts)))
                 parts.append(part)
-            write_shard(path, _joined(parts, len(rows), edge))
+            images = np.concatenate([part.images for part in parts])[: len(rows)]
+            conditions = np.concatenate([part.conditions for part in parts])[: len(rows)]
+            lines = [record.line() for part in parts for record in part.records][: len(rows)]
+            images = fit_geometry(images, strategy.sources.geometry)
+            write_shard(path, Shard(images, conditions.astype(np.float16), tuple(lines)))
     return list(paths)
-
-
-def _joined(parts: Sequence[GeneratedBatch], count: int, edge: int) -> Shard:
-    images = np.concatenate([part.images for part in parts])[:count]
-    conditions = np.concatenate([part.conditions for part in parts])[:count]
-    lines = [record.line() for part in parts for record in part.records][:count]
-    images = fit_geometry(images, Geometry(edge, edge, "bicubic"))
-    return Shard(images, conditions.astype(np.float16), tuple(lines))

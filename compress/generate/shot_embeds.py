@@ -30,11 +30,9 @@ class ShotEmbeds:
         cached = self.cached(generator.name)
         if cached is not None:
             return cached
-        embeds = np.empty((0, generator.embed_dim), np.float32)
-        if len(self.shots):
-            starts = range(0, len(self.shots), batch)
-            parts = [generator.embed_images(self.shots[start : start + batch]) for start in starts]
-            embeds = np.concatenate(parts)
+        starts = range(0, len(self.shots), batch)
+        parts = [generator.embed_images(self.shots[start : start + batch]) for start in starts]
+        embeds = np.concatenate([np.empty((0, generator.embed_dim), np.float32), *parts])
         if self.folder is not None:
             with (
                 atomic(shot_embeds_path(self.folder, generator.name)) as path,

@@ -13,16 +13,12 @@ from numpy.typing import NDArray
 
 from compress.data.artifact import DataArtifact
 from compress.data.split import ClassInfo
-from compress.engine.errors import ConfigError
 from compress.engine.stage import StageContext
 from compress.generate.shot_embeds import ShotEmbeds
+from runtime import Geometry
 
 if TYPE_CHECKING:
     from compress.teacher.clip import Teacher
-
-
-def _no_teacher() -> Teacher:
-    raise ConfigError("this strategy was given no teacher")
 
 
 @dataclass
@@ -30,11 +26,9 @@ class Sources:
     """Classes, shots and teacher of a run.
 
     Attributes:
-        classes: in the order of their numbers.
         shots: ``(n, C, C, 3)`` uint8.
         labels: ``(n,)``.
         keys: the name of each shot, as written to the records.
-        seed: the run's seed.
         teacher: loads the run's teacher on the first call.
         templates: prompt templates of the run's teacher.
         cache: folder for the generator's embeddings of the shots; None: in memory only.
@@ -45,9 +39,14 @@ class Sources:
     labels: NDArray[np.int64]
     keys: Sequence[str]
     seed: int
-    teacher: Callable[[], Teacher] = _no_teacher
+    teacher: Callable[[], Teacher]
     templates: Sequence[str] = ()
     cache: Path | None = None
+
+    @property
+    def geometry(self) -> Geometry:
+        """How synthetic images are resized: to the edge of the data stage's images."""
+        return Geometry(self.shots.shape[1], self.shots.shape[1], "bicubic")
 
     @cached_property
     def members(self) -> list[NDArray[np.int64]]:

@@ -16,7 +16,6 @@ from compress.engine.config import GenerateSettings, Settings
 from compress.engine.stage import StageContext
 from compress.engine.store import canonical, sha256_text
 from compress.generate.artifact import PROBING, GenerateArtifact
-from compress.generate.jobs import job_at
 from compress.generate.missing import check
 from compress.generate.probing import candidates, probe
 from compress.generate.shards import batches, generate_shards
@@ -24,7 +23,6 @@ from compress.generate.sheets import contact_sheet
 from compress.generate.sources import Sources, read_sources
 from compress.generate.strategies.table import load_strategy, strategy_row
 from compress.generate.tools import TOOLS, ToolCache, ToolFacts
-from runtime import Geometry
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -33,28 +31,25 @@ def run(ctx: StageContext) -> dict[str, Any]:
     sources = read_sources(ctx)
     tools = ToolCache(ctx)
     artifact = GenerateArtifact(ctx.folder)
+    names = [entry.name for entry in sources.classes]
     draw = partial(_sample, ctx, sources, tools)
     probing = probe(ctx.settings.generate, sources, draw, ctx.partial / PROBING)
     settings = probing.settings
-    strategy = load_strategy(probing.settings, sources)
-    count = strategy.per_class() * len(sources.classes)
-    edge = sources.shots.shape[1]
-    shards = generate_shards(
-        ctx,
-        strategy,
-        lambda: tools.get(settings),
-        count=count,
-        classes=len(sources.classes),
-        edge=edge,
-        batch=settings.batch,
-    )
-    embed_dim = artifact.join_shards(shards, edge)
-    tool = tools.facts() if count else ToolFacts()
+    strategy = load_strategy(settings, sources)
+    shards = generate_shards(ctx, strategy, lambda: tools.get(settings))
+    embed_dim = artifact.join_shards(shards, sources.geometry.size)
+    tool = tools.facts() if shards else ToolFacts()
     needs = strategy_row(settings.strategy).needs
     embeds = sources.shot_embeds.cached(tool.name) if tool.name and "image" in needs else None
     artifact.write_source_conditions(embeds)
+    sheets = (
+        contact_sheet(list(sources.shots[rows]), list(artifact.images[class_id :: len(names)]))
+        for class_id, rows in enumerate(sources.members)
+    )
+    losses = [record.loss for record in artifact.records if record.loss]
+    ends = zip(("first", "last"), np.mean(losses, axis=0).tolist(), strict=True) if losses else None
     return {
-        "images": count,
+        "images": len(artifact.records),
         "per_class": strategy.per_class(),
         "strategy": settings.strategy,
         "generator": tool.name,
@@ -67,9 +62,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "noise_level": settings.noise_level,
         "scheduler": settings.scheduler,
         "encoder_images": sources.shot_embeds.encoder_images(),
-        "loss": _mean_loss(artifact),
+        "loss": dict(ends) if ends else None,  # mean over the optimized images
         "probing": probing.facts,
-        "sheets": _write_sheets(artifact, sources),
+        "sheets": artifact.write_sheets(names, sheets),
         **strategy.facts(),
     }
 
@@ -80,15 +75,13 @@ def fingerprint(settings: Settings) -> dict[str, str]:
     Local weights by content, published ones by name; the teacher's too, where it takes part.
     """
     values: dict[str, list[str]] = {}
-    asks_teacher = bool(settings.generate.probing.candidates)
-    for candidate in candidates(settings.generate):
-        row = strategy_row(candidate.strategy)
-        asks_teacher = asks_teacher or row.asks_teacher
+    rows = [(each, strategy_row(each.strategy)) for each in candidates(settings.generate)]
+    for candidate, row in rows:
         tool = TOOLS[row.tool].fingerprint(candidate) if row.tool else {}
         for name, value in tool.items():
             values.setdefault(name, []).append(value)
-    identity = {name: " ".join(dict.fromkeys(found)) for name, found in values.items()}
-    if not asks_teacher:
+    identity = {name: " ".join(dict.fromkeys(each)) for name, each in values.items()}
+    if not (settings.generate.probing.candidates or any(row.asks_teacher for _, row in rows)):
         return identity
     from compress.teacher.loading import fingerprint as of_teacher
 
@@ -101,41 +94,14 @@ def fingerprint(settings: Settings) -> dict[str, str]:
 
 
 def _sample(
-    ctx: StageContext,
-    sources: Sources,
-    tools: ToolCache,
-    settings: GenerateSettings,
-    per_class: int,
+    ctx: StageContext, sources: Sources, tools: ToolCache, settings: GenerateSettings, number: int
 ) -> NDArray[np.uint8]:
     """Images to probe settings with, at the edge of the shots, from seeds of their own."""
     strategy = load_strategy(settings, sources)
-    classes = len(sources.classes)
-    count = per_class * classes
-    edge = sources.shots.shape[1]
-    jobs = partial(job_at, classes=classes, seed=ctx.seed, purpose="probing")
+    count = number * len(sources.classes)
     images: list[NDArray[np.uint8]] = []
     with ctx.progress.task("probe", total=count, unit="image") as task:
-        for part in batches(
-            strategy, lambda: tools.get(settings), jobs, range(count), settings.batch
-        ):
+        for part in batches(strategy, lambda: tools.get(settings), range(count), "probing"):
             task.advance(min(settings.batch, count - len(images)))
-            images += list(fit_geometry(part.images, Geometry(edge, edge, "bicubic")))
+            images += list(fit_geometry(part.images, sources.geometry))
     return np.stack(images[:count])
-
-
-def _mean_loss(artifact: GenerateArtifact) -> dict[str, float] | None:
-    """Mean loss of optimized images at their first and last step; None without any."""
-    losses = [record.loss for record in artifact.records if record.loss is not None]
-    if not losses:
-        return None
-    first, last = np.mean(losses, axis=0).tolist()
-    return {"first": first, "last": last}
-
-
-def _write_sheets(artifact: GenerateArtifact, sources: Sources) -> list[str]:
-    count = len(sources.classes)
-    sheets = (
-        contact_sheet(list(sources.shots[rows]), list(artifact.images[class_id::count]))
-        for class_id, rows in enumerate(sources.members)
-    )
-    return artifact.write_sheets([entry.name for entry in sources.classes], sheets)

@@ -21,19 +21,12 @@ from compress.generate.strategies.table import strategy_row
 
 @dataclass(frozen=True)
 class ToolKind:
-    """One kind of tool.
+    """One kind of tool: how it is loaded, and what is known before."""
 
-    Attributes:
-        load: loads the one that settings name, on a device, offline or not.
-        fingerprint: identifies it before it is loaded.
-        missing: what has to be placed by hand before it can be loaded, or None.
-        settings: those that decide what is loaded; all others are given to each call.
-    """
-
-    load: Callable[[GenerateSettings, str, bool], Generator | Decoder]
+    load: Callable[[GenerateSettings, str, bool], Generator | Decoder]  # on a device, offline
     fingerprint: Callable[[GenerateSettings], dict[str, str]]
-    missing: Callable[[GenerateSettings, bool], str | None]
-    settings: frozenset[str]
+    missing: Callable[[GenerateSettings, bool], str | None]  # what has to be placed by hand
+    settings: set[str]  # those that decide what is loaded; all others are given to each call
 
 
 TOOLS = {
@@ -41,13 +34,10 @@ TOOLS = {
         generators.load_generator,
         generators.fingerprint,
         generators.missing,
-        frozenset({"generator", "dtype", "height", "scheduler", "prior_steps", "text_via_prior"}),
+        {"generator", "dtype", "height", "scheduler", "prior_steps", "text_via_prior"},
     ),
     "decoder": ToolKind(
-        decoders.load_decoder,
-        decoders.fingerprint,
-        decoders.missing,
-        frozenset({"inversion", "dtype"}),
+        decoders.load_decoder, decoders.fingerprint, decoders.missing, {"inversion", "dtype"}
     ),
 }
 
@@ -78,14 +68,14 @@ class ToolCache:
         """The tool of these settings and their strategy.
 
         Raises:
-            ConfigError: a strategy without a tool, or a generator that does not take what the
-                strategy gives it; whatever its loader refuses.
+            ConfigError: no tool, one that does not take what the strategy gives it, or any refusal
+                of its loader.
         """
         row = strategy_row(settings.strategy)
         if row.tool is None:
             raise ConfigError(f"strategy {settings.strategy} generates no images")
         kind = TOOLS[row.tool]
-        key = row.tool, settings.model_dump_json(include=set(kind.settings))
+        key = row.tool, settings.model_dump_json(include=kind.settings)
         if self._key != key:
             self._key = self._tool = None  # frees the old one first
             tool = kind.load(settings, self._ctx.host.device, self._ctx.settings.data.offline)

@@ -15,6 +15,7 @@ from compress.engine.store import Artifact
 from compress.generate.generators.generator import Generator, Sampling
 from compress.generate.jobs import Job
 from compress.generate.sources import Sources
+from compress.teacher.clip import Teacher
 
 EDGE, CLASSES = 8, 3  # of the data stage: pixels, classes
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16}
@@ -89,9 +90,12 @@ def sources(shots: int, classes: int = 3, seed: int = 5, cache: Path | None = No
     )
     labels = np.repeat(np.arange(classes), shots)
     entries = [ClassInfo(f"c{i}", f"name {i}") for i in range(classes)]
-    return Sources(
-        entries, pixels, labels, [f"train/{i}" for i in range(shots * classes)], seed, cache=cache
-    )
+    keys = [f"train/{i}" for i in range(shots * classes)]
+
+    def teacher() -> Teacher:
+        raise AssertionError("these sources have no teacher")
+
+    return Sources(entries, pixels, labels, keys, seed, teacher, cache=cache)
 
 
 def jobs(classes: int = 3, numbers: int = 6, seed: int = 5) -> list[Job]:

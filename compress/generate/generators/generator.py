@@ -16,6 +16,7 @@ from compress.engine.seeds import derive
 Input = Literal["text", "image"]
 TEXT: frozenset[Input] = frozenset({"text"})
 IMAGE: frozenset[Input] = frozenset({"image"})
+BOTH = TEXT | IMAGE
 
 
 @dataclass(frozen=True)

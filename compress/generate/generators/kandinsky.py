@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
-from compress.generate.generators.generator import IMAGE, TEXT, Sampling
+from compress.generate.generators.generator import BOTH, Sampling
 from compress.generate.generators.pipelines import (
     PipelineGenerator,
     encode_images,
@@ -30,7 +30,7 @@ PRIOR_GUIDANCE = 4.0  # the library's default, as in its interpolate()
 class Kandinsky(PipelineGenerator):
     """A ``KandinskyV22PriorPipeline`` and a ``KandinskyV22Pipeline``."""
 
-    takes = TEXT | IMAGE
+    takes = BOTH
     sides = ("prior", "decoder")
     # Its decoder passes a generator to step() and never calls scale_model_input().
     schedulers = ("DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler")

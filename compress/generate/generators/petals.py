@@ -14,13 +14,7 @@ from compress.data.geometry import fit_geometry
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng
-from compress.generate.generators.generator import (
-    IMAGE,
-    TEXT,
-    Generator,
-    GeneratorWeights,
-    Sampling,
-)
+from compress.generate.generators.generator import BOTH, Generator, GeneratorWeights, Sampling
 from compress.petals.generator import PetalsGenerator
 from compress.petals.weights import WEIGHTS
 from runtime import Geometry
@@ -33,7 +27,7 @@ COSINE_OFFSET = 0.008
 class Petals(Generator):
     """The embedded generator; it works on unit vectors and normalizes a mix in `decode`."""
 
-    takes = TEXT | IMAGE
+    takes = BOTH
 
     def __init__(
         self, generator: PetalsGenerator, name: str = "petals", license: str = "unknown"
@@ -51,14 +45,12 @@ class Petals(Generator):
         """The embedded generator, or another one of its kind from a folder.
 
         Raises:
-            ConfigError: raw text embeddings are asked for; its decoder takes image embeddings only.
+            ConfigError: raw text embeddings are asked for.
             DataError: its weights are missing.
         """
         if not settings.text_via_prior:
-            raise ConfigError(
-                "generator petals decodes image embeddings only",
-                got="generate.text_via_prior=false",
-            )
+            got = "generate.text_via_prior=false"
+            raise ConfigError("generator petals decodes image embeddings only", got=got)
         folder = Path(weights.parts[0]) if weights.parts else WEIGHTS
         return cls(PetalsGenerator(folder, device=device), settings.generator, weights.license)
 

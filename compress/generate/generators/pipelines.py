@@ -55,11 +55,9 @@ class PipelineGenerator(Generator):
         trained, factor = self.edges()
         self.image_size = settings.height or trained
         if self.image_size % factor:
-            raise ConfigError(
-                "generate.height does not fit the generator",
-                got=self.image_size,
-                expected=f"a multiple of {factor}",
-            )
+            expected = f"a multiple of {factor}"
+            what = "generate.height does not fit the generator"
+            raise ConfigError(what, got=self.image_size, expected=expected)
 
     @classmethod
     def load(
@@ -70,7 +68,6 @@ class PipelineGenerator(Generator):
         Raises:
             ConfigError: a scheduler or a height that does not fit.
             DownloadError: neither on disk nor reachable.
-            MissingExtraError: diffusers is not installed.
         """
         import torch
 
@@ -139,11 +136,7 @@ class PipelineGenerator(Generator):
 
 
 def set_scheduler(pipeline: Any, name: str, allowed: Sequence[str]) -> None:
-    """Replaces the scheduler by another with the trained noise schedule.
-
-    Raises:
-        ConfigError: a name that is not allowed.
-    """
+    """Replaces the scheduler by an allowed one with the trained noise schedule."""
     import diffusers
 
     if name not in allowed:

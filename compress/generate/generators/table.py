@@ -24,6 +24,7 @@ from compress.engine.errors import ConfigError, nearest
 from compress.engine.hub import cached, fingerprint_path, hub, not_available
 from compress.engine.stage import resolve
 from compress.generate.generators.generator import (
+    BOTH,
     IMAGE,
     TEXT,
     Generator,
@@ -57,13 +58,13 @@ class GeneratorKind:
 KINDS = {
     "petals": GeneratorKind(
         "compress.generate.generators.petals:Petals",
-        TEXT | IMAGE,
+        BOTH,
         noises=True,
         folders=("teacher", "prior", "unet", "scheduler"),
     ),
     "kandinsky": GeneratorKind(
         "compress.generate.generators.kandinsky:Kandinsky",
-        TEXT | IMAGE,
+        BOTH,
         folders=("prior", "decoder"),
         pipelines=("KandinskyV22PriorPipeline", "KandinskyV22Pipeline"),
     ),
@@ -106,7 +107,6 @@ def load_generator(
     Raises:
         ConfigError: no such generator or folder, or a folder of another kind.
         DownloadError: the weights are neither in the local cache nor reachable.
-        MissingExtraError: diffusers is not installed.
     """
     weights = locate(settings.generator)
     name = weights.kind or _kind_of(fetch_index(weights.parts[-1], offline), weights.parts[-1])
@@ -117,11 +117,7 @@ def load_generator(
 
 
 def fetch_index(repository: str, offline: bool) -> Path:
-    """The model_index.json of a pipeline on the hub, downloaded or from the local cache.
-
-    Raises:
-        DownloadError: neither in the cache nor reachable, or no such repository.
-    """
+    """The model_index.json of a pipeline on the hub; raises DownloadError."""
     from huggingface_hub import hf_hub_download
 
     with hub(offline) as online:
@@ -136,8 +132,7 @@ def locate(name: str) -> GeneratorWeights:
     """What a generator's name stands for; loads nothing and uses no network.
 
     Raises:
-        ConfigError: neither a known name, nor a folder of a known kind, nor a hub id, nor
-            PRIOR+DECODER.
+        ConfigError: none of what the head of this file lists.
     """
     if name in GENERATORS:
         return GENERATORS[name]
@@ -172,22 +167,14 @@ def fingerprint(settings: GenerateSettings) -> dict[str, str]:
 
 
 def missing(settings: GenerateSettings, online: bool) -> str | None:
-    """What has to be placed by hand before the generator can be loaded, or None.
-
-    Raises:
-        ConfigError: no such generator.
-    """
+    """What has to be placed by hand before the generator can be loaded, or None."""
     weights = locate(settings.generator)
     here = all(Path(part).expanduser().is_dir() or cached(part) for part in weights.parts)
     return None if online or here else f"generator {settings.generator}: {weights.by_hand}"
 
 
 def check_fits(settings: GenerateSettings, needs: frozenset[Input]) -> None:
-    """Refuses a generator of a known kind that cannot do what a strategy needs.
-
-    Raises:
-        ConfigError: says what it takes, what is needed, and which generators fit.
-    """
+    """Refuses a generator of a known kind that cannot do what a strategy needs."""
     name = locate(settings.generator).kind
     if name is None:
         return
@@ -204,11 +191,7 @@ def check_fits(settings: GenerateSettings, needs: frozenset[Input]) -> None:
 def check_takes(
     settings: GenerateSettings, needs: frozenset[Input], takes: frozenset[Input]
 ) -> None:
-    """Refuses a generator that does not take what a strategy gives it.
-
-    Raises:
-        ConfigError: as `check_fits`.
-    """
+    """Refuses a generator that does not take what a strategy gives it; names those that do."""
     if not needs <= takes:
         raise ConfigError(
             f"generator {settings.generator} takes {words(takes)} only, strategy "
@@ -228,8 +211,7 @@ def _locate_folder(folder: Path) -> GeneratorWeights:
         raise ConfigError(
             "the generator's folder lacks a pipeline",
             got=f"no {INDEX} in {', '.join(lost)}",
-            expected=f"{INDEX} as diffusers' save_pretrained writes it, here or in the "
-            "subfolders prior/ and decoder/",
+            expected=f"{INDEX} as diffusers saves it, here or in prior/ and decoder/",
         )
     kind = _kind_of(pair[-1] / INDEX, str(pair[-1]))
     return GeneratorWeights(kind, tuple(str(part) for part in pair))

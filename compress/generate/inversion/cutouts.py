@@ -72,11 +72,7 @@ def pool(images: Tensor, size: int) -> Tensor:
 
 
 def warp(images: Tensor, homographies: Tensor) -> Tensor:
-    """Images ``(N, C, S, S)``, bilinear, zero outside.
-
-    Args:
-        homographies: ``(N, 3, 3)``, from output to input coordinates in [-1, 1].
-    """
+    """Images ``(N, C, S, S)`` by ``(N, 3, 3)`` from output to input coordinates in [-1, 1]."""
     size = images.shape[-1]
     axis = (torch.arange(size, device=images.device, dtype=torch.float32) * 2 + 1) / size - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -84,16 +80,11 @@ def warp(images: Tensor, homographies: Tensor) -> Tensor:
     moved = points @ homographies.transpose(1, 2)
     depth = moved[..., 2:].clamp(min=1e-3)  # points behind the camera land far outside
     grid = (moved[..., :2] / depth).clamp(-4, 4).view(-1, size, size, 2)
-    return functional.grid_sample(
-        images, grid, mode="bilinear", padding_mode="zeros", align_corners=False
-    )
+    return functional.grid_sample(images, grid, align_corners=False)  # bilinear, 0 outside
 
 
 def recolor(images: Tensor, colors: Tensor, contrasts: Tensor) -> Tensor:
-    """``colors`` ``(N, 3, 3)`` on every pixel, then contrast ``(N,)`` around the mean gray.
-
-    Clamped to [0, 1].
-    """
+    """``colors`` ``(N, 3, 3)``, then contrast ``(N,)`` around the mean gray, clamped to [0, 1]."""
     flat = torch.bmm(colors, images.flatten(2))
     luma = flat.new_tensor(_LUMA)
     gray = torch.einsum("ncp,c->n", flat, luma)[:, None, None] / flat.shape[-1]
@@ -131,14 +122,12 @@ class CutoutParameters:
 
 def homography(sources: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
     """Matrices ``(N, 3, 3)`` that map four points ``(N, 4, 2)`` each to their targets."""
-    x = sources[..., 0]
-    y = sources[..., 1]
-    zero = np.zeros_like(x)
-    one = np.ones_like(x)
-    rows = []
-    for axis, head in ((0, [x, y, one, zero, zero, zero]), (1, [zero, zero, zero, x, y, one])):
-        target = targets[..., axis]
-        rows.append(np.stack([*head, -x * target, -y * target], -1))
+    ones = np.ones((len(sources), 4, 1))
+    head = np.concatenate([sources, ones, np.zeros((len(sources), 4, 3))], -1)
+    rows = [
+        np.concatenate([np.roll(head, 3 * axis, -1), -sources * targets[..., axis, None]], -1)
+        for axis in (0, 1)
+    ]
     right = np.concatenate([targets[..., 0], targets[..., 1]], 1)
     solved = np.linalg.solve(np.concatenate(rows, 1), right[..., None])[..., 0]
     return np.concatenate([solved, np.ones((len(solved), 1))], 1).reshape(-1, 3, 3)
@@ -165,10 +154,7 @@ def _chroma(saturation: NDArray[np.float64], hue: NDArray[np.float64]) -> NDArra
     cos = saturation * np.cos(angle)
     sin = saturation * np.sin(angle)
     turn = np.tile(np.eye(3), (len(hue), 1, 1))
-    turn[:, 1, 1] = cos
-    turn[:, 1, 2] = -sin
-    turn[:, 2, 1] = sin
-    turn[:, 2, 2] = cos
+    turn[:, 1:, 1:] = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], 1)
     out: NDArray[np.float64] = np.linalg.inv(_YIQ) @ turn @ _YIQ
     return out
 

@@ -22,9 +22,6 @@ from compress.generate.inversion.decoder import BY_HAND, Decoder, DecoderWeights
 from compress.petals.weights import WEIGHTS
 
 CONFIG_FILE = "config.json"
-MODEL_CLASS = "VQModel"
-
-
 VQ = "compress.generate.inversion.vq_decoder:load"
 PIXELS = "compress.generate.inversion.pixel_decoder:load"
 # generate.inversion.decoder -> decoder. To add one: a file with a load function and a row.
@@ -55,12 +52,12 @@ def locate(name: str) -> DecoderWeights:
         )
     config = folder / CONFIG_FILE
     kind = json.loads(config.read_text()).get("_class_name") if config.is_file() else None
-    if kind != MODEL_CLASS or not any(folder.glob("*.safetensors")):
+    if kind != "VQModel" or not any(folder.glob("*.safetensors")):
         files = sorted(path.name for path in folder.iterdir())[:8]
         raise ConfigError(
             "the decoder's folder is not a diffusers VQModel with safetensors",
             got=f"{folder}: {kind or f'no {CONFIG_FILE}'}, files {files}",
-            expected=f"{CONFIG_FILE} of a {MODEL_CLASS} and diffusion_pytorch_model.safetensors",
+            expected=f"{CONFIG_FILE} of a VQModel and diffusion_pytorch_model.safetensors",
         )
     return DecoderWeights(VQ, folder=folder)
 
@@ -71,7 +68,6 @@ def load_decoder(settings: GenerateSettings, device: str = "cpu", offline: bool 
     Raises:
         ConfigError: no such decoder or folder, or an image size that it cannot render.
         DownloadError: the weights are neither in the local cache nor reachable.
-        MissingExtraError: diffusers is not installed.
     """
     weights = locate(settings.inversion.decoder)
     decoder: Decoder = resolve(weights.load)(weights, settings, device, offline)
@@ -86,11 +82,7 @@ def fingerprint(settings: GenerateSettings) -> dict[str, str]:
 
 
 def missing(settings: GenerateSettings, online: bool) -> str | None:
-    """What has to be placed by hand before the decoder can be loaded, or None.
-
-    Raises:
-        ConfigError: no such decoder.
-    """
+    """What has to be placed by hand before the decoder can be loaded, or None."""
     name = settings.inversion.decoder
     repository = locate(name).repository
     if online or not repository or cached(repository):

@@ -16,15 +16,15 @@ arXiv 2407.15155) and Wei et al. (CVLM, OpenReview 1aF2D2CPHi):
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compress.engine.config import PromptSettings
 from compress.engine.errors import lookup
 from compress.engine.stage import resolve
-from compress.generate.inversion.image_target import PromptTargets
 from compress.generate.sources import Sources
 
 if TYPE_CHECKING:
+    from compress.generate.inversion.word_targets import PromptTargets
     from compress.teacher.clip import Teacher
 
 
@@ -56,20 +56,11 @@ PROMPT_TARGETS = {
 
 
 def prompt_kind(name: str) -> PromptKind:
-    """The row of a kind of prompt.
-
-    Raises:
-        ConfigError: no such kind (with the nearest name).
-    """
+    """The row of a kind of prompt. Raises ConfigError: no such kind, with the nearest name."""
     return lookup(PROMPT_TARGETS, name, "unknown prompt target")
 
 
 def load_targets(settings: PromptSettings, sources: Sources, teacher: Teacher) -> PromptTargets:
-    """The targets that ``settings.kind`` names.
-
-    Raises:
-        ConfigError: no such kind (with the nearest name).
-    """
-    build: Any = resolve(prompt_kind(settings.kind).targets)
-    targets: PromptTargets = build(settings, sources, teacher)
+    """The targets that ``settings.kind`` names."""
+    targets: PromptTargets = resolve(prompt_kind(settings.kind).targets)(settings, sources, teacher)
     return targets

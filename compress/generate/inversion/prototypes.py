@@ -11,13 +11,12 @@ from torch.nn import functional
 
 from compress.data.geometry import fit_geometry
 from compress.engine.errors import ConfigError
-from compress.generate.inversion.image_target import ImageTarget
-from compress.generate.inversion.word_targets import FixedPrompt
+from compress.generate.inversion.word_targets import ImageTarget, PromptTargets
 from compress.generate.jobs import Job
 
 
-class Prototypes(FixedPrompt):
-    """One prototype per class, in place of its prompt."""
+class Prototypes(PromptTargets):
+    """One prototype per class, in place of a prompt."""
 
     def target(self, job: Job) -> ImageTarget:
         """The prototype of the class."""
@@ -36,7 +35,6 @@ class Prototypes(FixedPrompt):
             )
         pixels = fit_geometry(np.asarray(self.sources.shots), self.teacher.spec)
         features = torch.from_numpy(self.teacher.encode_images(pixels))
-        means = torch.stack(
-            [features[torch.from_numpy(rows)].mean(0) for rows in self.sources.members]
-        )
+        members = map(torch.from_numpy, self.sources.members)
+        means = torch.stack([features[rows].mean(0) for rows in members])
         return functional.normalize(means, dim=-1).to(self.teacher.device)

@@ -63,11 +63,7 @@ class StylePrompts:
 def infonce(
     prompts: StylePrompts, vectors: Tensor, settings: PromptSettings, category_weight: float
 ) -> Tensor:
-    """``vectors`` ``(M, d)`` after ``settings.steps`` steps of Adam on ``L_ins + gamma * L_cat``.
-
-    Args:
-        category_weight: gamma.
-    """
+    """``vectors`` ``(M, d)`` after steps of Adam on ``L_ins + category_weight * L_cat``."""
     learned = vectors.clone().requires_grad_()
     optimizer = torch.optim.Adam([learned], settings.lr)
     rng = numpy_rng(prompts.seed, "pseudo_styles", "pairs")

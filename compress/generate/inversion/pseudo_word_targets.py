@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -13,9 +13,8 @@ from torch.nn import functional
 from compress.data.split import ClassInfo
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng, torch_rng
-from compress.generate.inversion.image_target import ImageTarget
 from compress.generate.inversion.pseudo_styles import LEARNERS, StylePrompts, infonce, statistics
-from compress.generate.inversion.word_targets import WordPrompt, style_rng, styled
+from compress.generate.inversion.word_targets import ImageTarget, WordPrompt, style_rng, styled
 from compress.generate.jobs import Job
 from compress.teacher.pseudo_words import SLOT, encode, slots, token_table, word_vectors
 
@@ -59,13 +58,11 @@ class MixPrompt(PseudoWordPrompt):
         rng = style_rng(job)
         count = self.settings.mixed
         if count > len(self.words):
-            raise ConfigError(
-                "more styles to mix than there are", got=f"{count} of {len(self.words)} words"
-            )
+            got = f"{count} of {len(self.words)} words"
+            raise ConfigError("more styles to mix than there are", got=got)
         styles = rng.choice(len(self.words), count, replace=False)
         weights = rng.dirichlet(np.full(count, self.settings.mix_alpha))
-        mixed = MIX_LEVELS[self.settings.mix_level]
-        feature = mixed(self, job.class_id, styles.tolist(), weights.tolist())
+        feature = self.mixed(job.class_id, styles.tolist(), weights.tolist())
         texts = [self.styled(job.class_id, self.words[style]) for style in styles]
         parts = [f"{weight:.3f} {text}" for weight, text in zip(weights, texts, strict=True)]
         return ImageTarget(feature, " + ".join(parts), int(styles[weights.argmax()]))
@@ -75,23 +72,14 @@ class MixPrompt(PseudoWordPrompt):
         """``(N, d)`` token embeddings of the words."""
         return word_vectors(self.teacher, self.words)
 
-    def features(self, class_id: int, styles: Sequence[int], weights: Sequence[float]) -> Tensor:
-        """Mixes the text features of the class in each style."""
+    def mixed(self, class_id: int, styles: Sequence[int], weights: Sequence[float]) -> Tensor:
+        """The class in each style, mixed as text features or, before the tower, as tokens."""
+        if self.settings.mix_level == "token":
+            shares = torch.tensor(weights, dtype=torch.float32, device=self.vectors.device)
+            return self.in_style(class_id, shares @ self.vectors[list(styles)])
         texts = [self.styled(class_id, self.words[style]) for style in styles]
-        mixed = sum(w * self.feature(text) for w, text in zip(weights, texts, strict=True))
-        return functional.normalize(torch.as_tensor(mixed), dim=-1)
-
-    def tokens(self, class_id: int, styles: Sequence[int], weights: Sequence[float]) -> Tensor:
-        """Mixes the styles' token embeddings before the text tower."""
-        shares = torch.tensor(weights, dtype=torch.float32, device=self.vectors.device)
-        return self.in_style(class_id, shares @ self.vectors[list(styles)])
-
-
-# mix_level -> what is mixed.
-MIX_LEVELS: dict[str, Callable[[MixPrompt, int, Sequence[int], Sequence[float]], Tensor]] = {
-    "feature": MixPrompt.features,
-    "token": MixPrompt.tokens,
-}
+        total = sum(w * self.feature(text) for w, text in zip(weights, texts, strict=True))
+        return functional.normalize(torch.as_tensor(total), dim=-1)
 
 
 class RandomPrompt(PseudoWordPrompt):
@@ -180,5 +168,4 @@ class LearnedPrompt(ContrastivePrompt):
 
     @cached_property
     def vectors(self) -> Tensor:
-        """``(N, d)`` after learning."""
         return infonce(self.prompts, self.start, self.settings, 0.0)

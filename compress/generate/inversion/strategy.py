@@ -24,12 +24,13 @@ from compress.engine.arithmetic import bf16_pays
 from compress.engine.seeds import derive
 from compress.generate.inversion.cutouts import cutouts
 from compress.generate.inversion.decoder import Decoder
-from compress.generate.inversion.image_target import PromptTargets
 from compress.generate.inversion.prompt_targets import load_targets
-from compress.generate.inversion.spherical import spherical
+from compress.generate.inversion.word_targets import PromptTargets
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.strategies.strategy import Strategy
 from compress.teacher.clip import Teacher
+
+LARGEST = 1 - 1e-6  # of half the chord: the slope of arcsin diverges at 1, for antipodal vectors
 
 
 class Inversion(Strategy):
@@ -37,7 +38,6 @@ class Inversion(Strategy):
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The run's teacher."""
         return self.sources.teacher()
 
     @cached_property
@@ -100,14 +100,9 @@ class Inversion(Strategy):
         """The loss ``(B,)`` of each image: means over its cut-outs."""
         settings = self.settings.inversion
         teacher = self.teacher
-        cuts = cutouts(
-            images,
-            seeds,
-            step,
-            count=settings.cutouts,
-            size=teacher.spec.size,
-            augment=settings.augment,
-        )
+        count = settings.cutouts
+        size = teacher.spec.size
+        cuts = cutouts(images, seeds, step, count=count, size=size, augment=settings.augment)
         mixed = bf16_pays(torch.device(teacher.device))
         features = teacher.embed_pixels(cuts.flatten(0, 1), mixed=mixed).view(*cuts.shape[:2], -1)
         losses = spherical(features, targets[:, None]).mean(1)
@@ -119,3 +114,13 @@ class Inversion(Strategy):
             )
             losses = losses + settings.class_weight * entropies.view(cuts.shape[:2]).mean(1)
         return losses
+
+
+def spherical(a: Tensor, b: Tensor) -> Tensor:
+    """``2 * arcsin(|u(a) - u(b)| / 2)^2`` over the last axis: half the squared angle, in rad^2.
+
+    As in VQGAN-CLIP's code (class ``Prompt``). The poster of CVLM prints it without ``/ 2``, which
+    is not a number wherever the cosine is below 0.5: for every pair of image and text.
+    """
+    chord = (functional.normalize(a, dim=-1) - functional.normalize(b, dim=-1)).norm(dim=-1)
+    return 2 * torch.arcsin((chord / 2).clamp(max=LARGEST)).square()

@@ -110,28 +110,19 @@ class VqDecoder:
     @torch.no_grad()
     def clip_(self, latents: Tensor) -> None:
         """To the codebook's least and largest value, channel by channel."""
-        low, high = (
-            bound[:, None, None] for bound in (self.codebook.amin(0), self.codebook.amax(0))
-        )
-        latents.copy_(latents.maximum(low).minimum(high))
+        bounds = self.codebook[..., None, None]
+        latents.copy_(latents.maximum(bounds.amin(0)).minimum(bounds.amax(0)))
 
 
 def load(
     weights: DecoderWeights, settings: GenerateSettings, device: str, offline: bool
 ) -> VqDecoder:
-    """A VQModel from a folder or from the hub; safetensors only.
-
-    Raises:
-        ConfigError: files that are no VQModel, or a size that does not fit.
-        DownloadError: neither on disk nor reachable.
-        MissingExtraError: diffusers is not installed.
-    """
+    """A VQModel from a folder or from the hub; safetensors only. Raises as `load_decoder`."""
     try:
         from diffusers import VQModel
     except ImportError as error:
-        raise MissingExtraError(
-            "a decoder needs diffusers", remedy="pip install 'clip2edge[build]'"
-        ) from error
+        remedy = "pip install 'clip2edge[build]'"
+        raise MissingExtraError("a decoder needs diffusers", remedy=remedy) from error
     name = settings.inversion.decoder
     options: dict[str, Any] = {"torch_dtype": torch.float32, "use_safetensors": True}
     if weights.folder:

@@ -6,6 +6,8 @@ at a time, so that no bit of a target depends on which others are encoded with i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +18,6 @@ from compress.data.split import ClassInfo
 from compress.engine.config import PromptSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng
-from compress.generate.inversion.image_target import ImageTarget
 from compress.generate.jobs import Job
 from compress.generate.sources import Sources
 from compress.teacher.clip import Teacher
@@ -26,8 +27,25 @@ from compress.teacher.pseudo_words import SLOT
 _MARK = "\0"
 
 
-class FixedPrompt:
-    """The prompt of the class; also the base of the other kinds."""
+@dataclass(frozen=True)
+class ImageTarget:
+    """What one image is optimized toward.
+
+    Attributes:
+        feature: ``(D,)``, unit.
+        prompt: as recorded; ``{style 3}`` stands for learned style 3.
+        style_id: its style, if the kind has styles; of a mixture the heaviest.
+        source_ids: the shots it was made from.
+    """
+
+    feature: Tensor
+    prompt: str | None
+    style_id: int | None = None
+    source_ids: tuple[str, ...] = ()
+
+
+class PromptTargets(ABC):
+    """The targets of a run, and the features of texts that they are made of."""
 
     def __init__(self, settings: PromptSettings, sources: Sources, teacher: Teacher) -> None:
         self.settings = settings
@@ -35,17 +53,17 @@ class FixedPrompt:
         self.teacher = teacher
         self._features: dict[str, Tensor] = {}
 
+    @abstractmethod
     def target(self, job: Job) -> ImageTarget:
-        """``u(E_txt(template of the class))``."""
-        return self._of(filled(self.settings.template, self.sources.classes[job.class_id]))
+        """The target of an image, from its class and its seed alone."""
 
     @cached_property
     def class_head(self) -> Tensor:
-        """Of the plain class names."""
+        """Unit features ``(K, D)`` of all classes without a style, for the class term."""
         return torch.stack([self.feature(entry.prompt) for entry in self.sources.classes])
 
     def facts(self) -> dict[str, object]:
-        """Nothing."""
+        """What the report says about this kind alone."""
         return {}
 
     def feature(self, text: str) -> Tensor:
@@ -59,17 +77,24 @@ class FixedPrompt:
         """The prompt of a class in a style."""
         return styled(self.settings.style_template, word, self.sources.classes[class_id])
 
-    def _of(self, text: str, style_id: int | None = None) -> ImageTarget:
-        return ImageTarget(self.feature(text), text, style_id)
+
+class FixedPrompt(PromptTargets):
+    """The prompt of the class."""
+
+    def target(self, job: Job) -> ImageTarget:
+        """``u(E_txt(template of the class))``."""
+        text = filled(self.settings.template, self.sources.classes[job.class_id])
+        return ImageTarget(self.feature(text), text)
 
 
-class WordPrompt(FixedPrompt):
+class WordPrompt(PromptTargets):
     """Real styles, one drawn per image."""
 
     def target(self, job: Job) -> ImageTarget:
         """``u(E_txt("{class} in the style of {word}"))``."""
         style = int(style_rng(job).integers(len(self.words)))
-        return self._of(self.styled(job.class_id, self.words[style]), style)
+        text = self.styled(job.class_id, self.words[style])
+        return ImageTarget(self.feature(text), text, style)
 
     @cached_property
     def words(self) -> tuple[str, ...]:

@@ -39,7 +39,10 @@ class ClassToImage(Strategy):
 
     def generate(self, jobs: Sequence[Job], tool: Generator) -> GeneratedBatch:
         """Draws one batch of jobs."""
-        prompts = [self.prompt(job) for job in jobs]
+        prompts = []  # one of the class's, drawn for each image
+        for job in jobs:
+            offered = self.prompts[job.class_id]
+            prompts.append(offered[int(numpy_rng(job.seed, "template").integers(len(offered)))])
         seeds = [derive(job.seed, "draw") for job in jobs]
         images = tool.draw(prompts, seeds, self.sampling)
         records = [
@@ -47,8 +50,3 @@ class ClassToImage(Strategy):
             for job, prompt in zip(jobs, prompts, strict=True)
         ]
         return GeneratedBatch(images, np.empty((len(jobs), 0), np.float32), records)
-
-    def prompt(self, job: Job) -> str:
-        """One of the class's prompts, drawn for this image."""
-        prompts = self.prompts[job.class_id]
-        return prompts[int(numpy_rng(job.seed, "template").integers(len(prompts)))]

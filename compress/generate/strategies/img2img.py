@@ -35,7 +35,8 @@ class ImageToImage(Strategy):
 
     def generate(self, jobs: Sequence[Job], tool: Generator) -> GeneratedBatch:
         """Decodes one batch of jobs."""
-        rows = [self.source_row(job) for job in jobs]
+        members = [self.sources.members[job.class_id] for job in jobs]
+        rows = [int(own[job.number % len(own)]) for job, own in zip(jobs, members, strict=True)]
         conditions = self.sources.shot_embeds.of(tool, self.settings.batch)[rows]
         seeds = [derive(job.seed, "decode") for job in jobs]
         images = tool.decode(conditions, seeds, self.sampling)
@@ -51,8 +52,3 @@ class ImageToImage(Strategy):
             for job, row in zip(jobs, rows, strict=True)
         ]
         return GeneratedBatch(images, conditions, records)
-
-    def source_row(self, job: Job) -> int:
-        """The row of the shot an image is made from."""
-        members = self.sources.members[job.class_id]
-        return int(members[job.number % len(members)])

@@ -64,7 +64,9 @@ class Sidclip(Strategy):
         """Embeds, mixes and decodes one batch of jobs."""
         sources = self.sources
         captions = [sources.classes[job.class_id].prompt for job in jobs]
-        texts = tool.embed_texts(captions, [self._prior_seed(job) for job in jobs])
+        of_class = [derive(sources.seed, "generate", job.class_id) for job in jobs]
+        owners = [job.seed for job in jobs] if self.settings.prior_per_image else of_class
+        texts = tool.embed_texts(captions, [derive(seed, "prior") for seed in owners])
         shots = sources.shot_embeds.of(tool, self.settings.batch)
         conditions = []
         records = []
@@ -95,8 +97,3 @@ class Sidclip(Strategy):
         rng = numpy_rng(*PAIR_SEEDS[self.settings.pair_mode](self.sources.seed, job))
         drawn = rng.choice(len(members), size=count, replace=False)
         return [int(row) for row in members[np.sort(drawn)]]
-
-    def _prior_seed(self, job: Job) -> int:
-        if self.settings.prior_per_image:
-            return derive(job.seed, "prior")
-        return derive(derive(self.sources.seed, "generate", job.class_id), "prior")

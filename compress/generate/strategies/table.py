@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import lookup
 from compress.engine.stage import resolve
-from compress.generate.generators.generator import IMAGE, TEXT, Input
+from compress.generate.generators.generator import BOTH, IMAGE, TEXT, Input
 from compress.generate.inversion.prompt_targets import prompt_kind
 from compress.generate.sources import Sources
 from compress.generate.strategies.strategy import Strategy
@@ -35,7 +35,7 @@ class StrategyRow:
 
 # generate.strategy -> strategy. To add one: a file with the class and a row here.
 STRATEGIES = {
-    "sidclip": StrategyRow("compress.generate.strategies.sidclip:Sidclip", needs=TEXT | IMAGE),
+    "sidclip": StrategyRow("compress.generate.strategies.sidclip:Sidclip", needs=BOTH),
     "cls2img": StrategyRow("compress.generate.strategies.cls2img:ClassToImage", needs=TEXT),
     "img2img": StrategyRow("compress.generate.strategies.img2img:ImageToImage", needs=IMAGE),
     "inversion": StrategyRow(
@@ -49,11 +49,7 @@ STRATEGIES = {
 
 
 def strategy_row(name: str) -> StrategyRow:
-    """The row of a strategy.
-
-    Raises:
-        ConfigError: no such strategy (with the nearest name).
-    """
+    """The row of a strategy. Raises ConfigError: no such strategy, with the nearest name."""
     return lookup(STRATEGIES, name, "unknown strategy")
 
 
@@ -63,8 +59,7 @@ def load_strategy(settings: GenerateSettings, sources: Sources) -> Strategy:
     Raises:
         ConfigError: no such strategy, or settings or sources that it refuses.
     """
-    build: Any = resolve(strategy_row(settings.strategy).strategy)
-    strategy: Strategy = build(settings, sources)
+    strategy: Strategy = resolve(strategy_row(settings.strategy).strategy)(settings, sources)
     return strategy
 
 

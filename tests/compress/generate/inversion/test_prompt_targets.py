@@ -128,7 +128,7 @@ def test_a_mixture_has_weights_of_a_mixture_and_lies_between_its_parents() -> No
 @pytest.mark.parametrize("level", ["feature", "token"])
 def test_all_the_weight_on_one_style_is_that_style(level: str) -> None:
     mix = kind("mix", mix_level=level)
-    made = (mix.features if level == "feature" else mix.tokens)(0, [1, 2], [1.0, 0.0])
+    made = mix.mixed(0, [1, 2], [1.0, 0.0])
     expected = teacher().encode_texts([f"a sketch of a {SPECIES[0].name}"])[0]
     np.testing.assert_allclose(made, expected, atol=1e-5)
     both = (mix.features if level == "feature" else mix.tokens)(0, [1, 2], [0.5, 0.5])
