@@ -36,15 +36,22 @@ RESULT = "out.ort"
 
 
 def save_ort(source: Path, target: Path) -> Path:
-    """Writes the ORT format of an ONNX file; raises ExportError for a refused model."""
+    """Writes the ORT format of an ONNX file.
+
+    Raises:
+        ExportError: onnxruntime refuses the model.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / SOURCE).symlink_to(source.resolve())
         child = {"PYTHONHASHSEED": "0", "PATH": os.environ.get("PATH", ""), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-I", str(Path(__file__).resolve())]
         done = subprocess.run(command, cwd=scratch, env=child, capture_output=True, text=True)
         if done.returncode:
-            got = (done.stderr.strip().splitlines() or ["no message"])[-1][:300]
-            raise ExportError(f"{source.name} cannot be written in ORT format", got=got)
+            raise ExportError(
+                f"{source.name} cannot be written in ORT format",
+                got=(done.stderr.strip().splitlines() or ["no message"])[-1][:300],
+                expected="a model that onnxruntime runs",
+            )
         target.write_bytes((Path(scratch) / RESULT).read_bytes())
     return target
 
