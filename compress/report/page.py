@@ -40,7 +40,7 @@ PAIRS = {  # report.json "paired" -> words
 }
 FILTERS = (
     *("percent", "points", "interval", "signed_interval", "p_value", "distance", "times"),
-    *("milliseconds", "millijoules", "size", "cell", "spaced", "variant"),
+    *("milliseconds", "millijoules", "seconds", "size", "cell", "spaced", "variant"),
 )
 LONG_NAME = 18  # characters that fit beside a bar or a strip of pictures
 SECTIONS = (

@@ -17,21 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from runtime.bench import latency, mlperf
+from runtime.bench import entries, latency, mlperf
 from runtime.bench.affinity import pinned
 from runtime.bench.breakdown import break_down
 from runtime.bench.cold import Cold, measure_cold
-from runtime.bench.entries import (
-    TEACHER,
-    Entry,
-    KernelProfile,
-    Loaded,
-    bundle_facts,
-    entries,
-    kernel_profile,
-    load,
-    teacher_facts,
-)
+from runtime.bench.entries import TEACHER, Entry, KernelProfile, Loaded
 from runtime.bench.latency import COMPUTE, END_TO_END
 from runtime.bench.photos import photos
 from runtime.bench.report import BenchReport, entry_of
@@ -112,7 +102,7 @@ def bench(
     run.check(counts, sustained)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     bundle = open_bundle(path)
-    listed = entries(bundle, models, teacher, backend)
+    listed = entries.entries(bundle, models, teacher, backend)
     encoded, about = photos(bundle, images)
     with pinned(affinity):
         note(f"loading {', '.join(entry.key for entry in listed)}")
@@ -120,8 +110,9 @@ def bench(
         run.compute(first, "", note)
         note(f"end to end, {about}")
         length = min(run.mode.seconds, MODES["quick"].seconds if run.mode.each else LONGEST_S)
-        classifiers = {key: item.classifier for key, item in first.items()}
-        broken, whole = break_down(classifiers, encoded, length)
+        broken, whole = break_down(
+            {key: item.classifier for key, item in first.items()}, encoded, length
+        )
         run.rows += [run.row(first[key], whole[key], 1, END_TO_END, image=about) for key in whole]
         run.compare(whole, "@end_to_end")
         note("cold processes")
@@ -131,7 +122,7 @@ def bench(
         if sustained is not None:
             note(f"{heated} for {sustained:.0f} s without a pause")
             windows = run.sustain(first[heated], sustained)
-        del first
+        del first  # frees the models before they are loaded for other numbers of threads
         for count in counts[1:]:
             run.compute(run.load(listed, count), f"@threads{count}", note)
     return BenchReport(
@@ -140,8 +131,8 @@ def bench(
         started=started,
         host=telemetry.host(),
         affinity=None if affinity is None else tuple(affinity),
-        bundle=bundle_facts(bundle),
-        teacher=None if teacher is None else teacher_facts(teacher),
+        bundle=entries.bundle_facts(bundle),
+        teacher=None if teacher is None else entries.teacher_facts(teacher),
         rows=[_with_cold(row, cold) for row in run.rows],
         slowest=run.slowest,
         speedups=run.speedups,
@@ -184,8 +175,8 @@ class _Run:
         out, failures = {}, []
         for entry in listed:
             try:
-                item = load(entry, self.batches, threads, self.backend, self.options)
-                found = self.profiles.get(entry.key) or kernel_profile(item, self.options)
+                item = entries.load(entry, self.batches, threads, self.backend, self.options)
+                found = self.profiles.get(entry.key) or entries.kernel_profile(item, self.options)
             except BackendError as error:
                 if entry.requested:
                     raise
@@ -226,6 +217,11 @@ class _Run:
             further = f"@batch{images}{suffix.replace('@', ',')}"
             self.compare(series, suffix if images == self.batches[0] else further)
 
+    def sustain(self, item: Loaded, seconds: float) -> list[Window]:
+        """One model without a pause."""
+        call = partial(item.classifier.runner.run, item.batches[self.batches[0]])
+        return sustain(call, seconds, sensors.sensor(item.unit), on_gpu=item.unit == sensors.GPU)
+
     def cold(self, loaded: Mapping[str, Loaded], threads: int | None) -> dict[str, Cold]:
         """First images in new processes; a failed cold start is recorded, the others continue."""
         out = {}
@@ -236,11 +232,6 @@ class _Run:
             except BackendError as error:
                 self.states.append(f"cold start of {key} was not measured: {error}")
         return out
-
-    def sustain(self, item: Loaded, seconds: float) -> list[Window]:
-        """One model without a pause."""
-        call = partial(item.classifier.runner.run, item.batches[self.batches[0]])
-        return sustain(call, seconds, sensors.sensor(item.unit), on_gpu=item.unit == sensors.GPU)
 
     def row(
         self, item: Loaded, samples: latency.Samples, images: int, includes: str, **facts: Any

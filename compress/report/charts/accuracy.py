@@ -1,7 +1,4 @@
-"""Pictures of accuracy and confidence as inline SVG: functions of plain values.
-
-Every drawing carries a sentence for screen readers, and a table of the page has the same figures.
-"""
+"""Pictures of accuracy and confidence as inline SVG, with a sentence for screen readers."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from dataclasses import dataclass
 
 from compress.evaluate.metrics import ReliabilityBin
 from compress.report.charts import svg
-from compress.report.charts.labels import Box, free
+from compress.report.charts.labels import Box, around, free
 from compress.report.charts.svg import Frame
 from compress.report.wording import milliseconds, percent, size, variant
 
@@ -43,7 +40,7 @@ def accuracy_latency(points: Sequence[Point], width: int = 960, height: int = 40
     bottom, top = max(lows - margin, 0.0), min(highs + margin, 1.0)
     y = frame.y(bottom, top)
     y_ticks = svg.ticks(bottom, top, 5)
-    x_ticks = svg.log_ticks(low_x, max(speeds) * spread**0.16) or [_one_digit(min(speeds))]
+    x_ticks = svg.log_ticks(low_x, max(speeds) * spread**0.16) or [float(f"{min(speeds):.0e}")]
     parts = [
         frame.grid_y(y, y_ticks, svg.in_percent(y_ticks)),
         frame.grid_x(x, x_ticks),
@@ -57,9 +54,8 @@ def accuracy_latency(points: Sequence[Point], width: int = 960, height: int = 40
     radii = {p: 5 + 17 * math.sqrt(p.bytes / largest) for p in points}
     taken: list[Box] = []
     for p, radius in radii.items():
-        at, middle = x(p.p50_ms), y(p.top1)
-        upper, lower = min(y(p.ci95[1]), middle - radius), max(y(p.ci95[0]), middle + radius)
-        taken.append((at - radius, upper, at + radius, lower))
+        left, above, right, below = around(x(p.p50_ms), y(p.top1), radius)
+        taken.append((left, min(y(p.ci95[1]), above), right, max(y(p.ci95[0]), below)))
     # what ships is never hidden
     for p in sorted(points, key=lambda p: (p.name != "student_ptq", -p.bytes)):
         at, low, high = x(p.p50_ms), y(p.ci95[0]), y(p.ci95[1])
@@ -78,11 +74,6 @@ def accuracy_latency(points: Sequence[Point], width: int = 960, height: int = 40
         f"{variant(p.name)} {percent(p.top1)} at {milliseconds(p.p50_ms)}" for p in points
     )
     return svg.picture(width, height, f"Accuracy against latency: {spoken}", *parts)
-
-
-def _one_digit(value: float) -> float:
-    power = 10.0 ** math.floor(math.log10(value))
-    return round(value / power) * power
 
 
 def reliability(table: Sequence[ReliabilityBin], name: str, ece: float) -> str:
@@ -113,11 +104,8 @@ def reliability(table: Sequence[ReliabilityBin], name: str, ece: float) -> str:
         below.grid_x(x, marks, svg.in_percent(marks)),
         below.below("confidence, %", height - 4),
     ]
-    label = (
-        f"Reliability of {variant(name)}: expected calibration error {percent(ece)} over "
-        f"{sum(row.count for row in table)} images"
-    )
-    return svg.picture(width, height, label, *parts)
+    spoken = f"expected calibration error {percent(ece)} over {sum(r.count for r in table)} images"
+    return svg.picture(width, height, f"Reliability of {variant(name)}: {spoken}", *parts)
 
 
 def named(names: Sequence[str]) -> bool:
@@ -128,11 +116,8 @@ def named(names: Sequence[str]) -> bool:
 def confusion(cells: Sequence[Sequence[int]], names: Sequence[str], shown: str) -> str:
     """Heat map, row = true class, column = predicted class; color = share of the row.
 
-    Wrong cells have their own hue.
-
-    Args:
-        cells: ``[true, predicted, count]`` of every cell that is not zero.
-        shown: the model variant.
+    ``cells``: (true, predicted, count) of every cell that is not zero; wrong ones have their own
+    hue. ``shown``: the model variant.
     """
     k, edge = len(names), 560.0
     rows = [0] * k
@@ -152,10 +137,8 @@ def confusion(cells: Sequence[Sequence[int]], names: Sequence[str], shown: str) 
         parts.append(svg.rect(left, top, inner, inner, class_, tip, fill_opacity=round(opacity, 2)))
     parts += _names(names, margin, step) if named(names) else _numbers(k, margin, step)
     correct = sum(count for true, predicted, count in cells if true == predicted)
-    label = (
-        f"Confusion matrix of {variant(shown)}: {correct} of {sum(rows)} images "
-        f"on the diagonal, {k} classes"
-    )
+    spoken = f"{correct} of {sum(rows)} images on the diagonal, {k} classes"
+    label = f"Confusion matrix of {variant(shown)}: {spoken}"
     return svg.picture(edge, edge, label, *parts, class_="square")
 
 

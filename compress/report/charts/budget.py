@@ -6,12 +6,12 @@ tested has no accuracy and stands on the rail below the axis.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from compress.report.charts import svg
-from compress.report.charts.labels import Box, covered, free
-from compress.report.charts.svg import Frame, Scale
+from compress.report.charts.labels import Box, around, covered, free
+from compress.report.charts.svg import Frame, Label, Scale
 from compress.report.wording import percent
 
 RAIL = 34.0  # height of the strip for candidates without accuracy
@@ -32,7 +32,7 @@ class CandidatePoint:
         """Whether the search chose it."""
         return self.status == "chosen"
 
-    def words(self, shown: Callable[[float], str]) -> str:
+    def words(self, shown: Label) -> str:
         """Name, status, accuracy and cost."""
         accuracy = percent(self.top1) if self.top1 is not None else "not tested"
         estimate = " (estimate)" if self.estimate else ""
@@ -49,18 +49,9 @@ class Limits:
 
 
 def pareto(
-    points: Sequence[CandidatePoint],
-    limits: Limits,
-    axis: str,
-    shown: Callable[[float], str],
-    width: int = 480,
+    points: Sequence[CandidatePoint], limits: Limits, axis: str, shown: Label, width: int = 480
 ) -> str:
-    """Top-1 against a cost (log): up and to the left is better, shaded is outside of the budget.
-
-    Args:
-        axis: words below the axis.
-        shown: formats a cost.
-    """
+    """Top-1 against a cost (log): up and to the left is better, shaded is outside of the budget."""
     height = 340
     scored = [(p, p.top1) for p in points if p.top1 is not None]
     rail = len(scored) < len(points)
@@ -71,37 +62,28 @@ def pareto(
     x = frame.x(low, high, log=True)
     levels = [top1 for _, top1 in scored]
     levels += [v for v in (limits.top1, limits.teacher) if v is not None]
-    bottom, top = 0.0, 1.0
-    if levels:
-        margin = max(0.15 * (max(levels) - min(levels)), 0.01)
-        bottom, top = max(min(levels) - margin, 0.0), min(max(levels) + margin, 1.0)
+    levels = levels or [0.0, 1.0]
+    margin = max(0.15 * (max(levels) - min(levels)), 0.01)
+    bottom, top = max(min(levels) - margin, 0.0), min(max(levels) + margin, 1.0)
     y = frame.y(bottom, top)
     marks = svg.ticks(bottom, top, 5)
+    taken: list[Box] = []
     parts = [
         *_outside(limits, x, y, frame, whole.bottom),
         frame.grid_y(y, marks, svg.in_percent(marks)),
         whole.grid_x(x, svg.log_ticks(low, high) or [min(costs)]),
         frame.below(axis, height - 6),
         frame.corner("top-1, %"),
-        *_lines(limits, x, y, frame, whole.bottom, shown),
+        *_lines(limits, x, y, frame, whole.bottom, shown, taken),
     ]
     if rail:
-        parts.append(
-            svg.text("not tested", frame.left + 6, frame.bottom + RAIL - 8, "axis", "start")
-        )
+        at = frame.bottom + RAIL - 8
+        parts.append(svg.text("not tested", frame.left + 6, at, "axis", "start"))
         parts.append(svg.line((frame.left, frame.bottom), (frame.right, frame.bottom), "ideal"))
-    taken: list[Box] = []
-    if limits.top1 is not None:  # its line and words are taken
-        at = y(limits.top1)
-        taken.append((frame.left, at - 2, frame.right, at + 2))
-        taken.append((frame.right - 110, at, frame.right, at + 18))
-    if limits.teacher is not None:
-        at = y(limits.teacher)
-        taken.append((frame.left, at, frame.left + 106, at + 18))
     for p in points:
         middle = y(p.top1) if p.top1 is not None else frame.bottom + RAIL / 2
         radius = 8.0 if p.chosen else 5.5
-        taken.append(_box(x(p.cost), middle, radius))
+        taken.append(around(x(p.cost), middle, radius))
         class_ = f"{'hollow' if p.estimate else 'disc'} {p.status}"
         parts.append(svg.circle((x(p.cost), middle), radius, class_, svg.title(p.words(shown))))
     scored.sort(key=lambda pair: (not pair[0].chosen, -pair[1]))
@@ -112,18 +94,11 @@ def pareto(
     return svg.picture(width, height, f"Candidates, top-1 against {axis}: {spoken}", *parts)
 
 
-def _box(x: float, y: float, radius: float) -> Box:
-    return x - radius, y - radius, x + radius, y + radius
+def _label(words: str, chosen: bool, spot: Box, taken: list[Box], frame: Frame) -> list[str]:
+    """The name beside a disc if there is room; its tooltip and the table have it anyway.
 
-
-def _label(
-    words: str,
-    chosen: bool,
-    spot: tuple[float, float, float, float],
-    taken: list[Box],
-    frame: Frame,
-) -> list[str]:
-    """The name beside a disc if there is room; its tooltip and the table have it anyway."""
+    ``spot``: the disc's center and radius, and the width of the words.
+    """
     box = free(*spot, taken, frame, tall=16.0, far=24)
     if not chosen and covered(box, taken):
         return []
@@ -144,26 +119,24 @@ def _outside(limits: Limits, x: Scale, y: Scale, frame: Frame, bottom: float) ->
 
 
 def _lines(
-    limits: Limits, x: Scale, y: Scale, frame: Frame, bottom: float, shown: Callable[[float], str]
+    limits: Limits, x: Scale, y: Scale, frame: Frame, bottom: float, shown: Label, taken: list[Box]
 ) -> list[str]:
-    out = []
+    """The limits and the teacher; their lines and words are taken."""
+    out, left, right = [], frame.left, frame.right
     if limits.cost:
-        at = x(limits.cost)
+        at, words = x(limits.cost), f"limit {shown(limits.cost)}"
         out.append(svg.line((at, frame.top), (at, bottom), "limit"))
-        out.append(
-            svg.text(f"limit {shown(limits.cost)}", at - 6, frame.top + 26, "limited", "end")
-        )
+        out.append(svg.text(words, at - 6, frame.top + 26, "limited", "end"))
     if limits.top1 is not None:
-        at = y(limits.top1)
-        out.append(svg.line((frame.left, at), (frame.right, at), "limit"))
-        out.append(
-            svg.text(f"at least {percent(limits.top1)}", frame.right, at + 14, "limited", "end")
-        )
+        at, words = y(limits.top1), f"at least {percent(limits.top1)}"
+        out.append(svg.line((left, at), (right, at), "limit"))
+        out.append(svg.text(words, right, at + 14, "limited", "end"))
+        taken += [(left, at - 2, right, at + 2), (right - 110, at, right, at + 18)]
     if limits.teacher is not None:
-        at = y(limits.teacher)
-        words = f"teacher {percent(limits.teacher)}"
-        out.append(svg.line((frame.left, at), (frame.right, at), "reference"))
-        out.append(svg.text(words, frame.left + 6, at + 14, "tick", "start"))
+        at, words = y(limits.teacher), f"teacher {percent(limits.teacher)}"
+        out.append(svg.line((left, at), (right, at), "reference"))
+        out.append(svg.text(words, left + 6, at + 14, "tick", "start"))
+        taken.append((left, at, left + 106, at + 18))
     return out
 
 
@@ -195,7 +168,7 @@ def front(points: Sequence[MixedPoint], axis: str, width: int = 480) -> str:
         frame.corner("top-1, %"),
         svg.polyline([(x(p.cost), y(p.top1)) for p in order], "journey bare"),
     ]
-    taken = [_box(x(p.cost), y(p.top1), 6) for p in points]
+    taken = [around(x(p.cost), y(p.top1), 6) for p in points]
     for p in order:
         radius, class_ = (8.0, "disc chosen") if p.chosen else (5.0, "disc trained")
         tip = svg.title(f"{p.label}: {percent(p.top1)}")
@@ -206,5 +179,5 @@ def front(points: Sequence[MixedPoint], axis: str, width: int = 480) -> str:
     spoken = "; ".join(
         f"{p.label} {percent(p.top1)} at {p.cost:g}{' (chosen)' if p.chosen else ''}" for p in order
     )
-    label = f"Mixed models of int8 and float, top-1 against {axis}: {spoken}"
-    return svg.picture(width, height, label, *parts)
+    what = f"Mixed models of int8 and float, top-1 against {axis}"
+    return svg.picture(width, height, f"{what}: {spoken}", *parts)

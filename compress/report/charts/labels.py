@@ -9,6 +9,11 @@ from compress.report.charts.svg import Frame
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
+def around(x: float, y: float, radius: float) -> Box:
+    """The box of a disc."""
+    return x - radius, y - radius, x + radius, y + radius
+
+
 def free(
     x: float,
     y: float,
@@ -21,23 +26,19 @@ def free(
 ) -> Box:
     """The box nearest to a disc that covers no other box, or the one that covers least.
 
-    Args:
-        far: how much higher or lower than its disc a box may stand.
+    It stands at most ``far`` higher or lower than its disc.
     """
-    sides = [x + radius + 8, x - radius - wide - 8]
     shifts = [0.0, *(sign * step for step in range(12, far + 1, 12) for sign in (1, -1))]
     options = [
         (left, y - tall / 2 + shift, left + wide, y + tall / 2 + shift)
         for shift in shifts
-        for left in sides
+        for left in (x + radius + 8, x - radius - wide - 8)
     ]
     inside = [
-        box
-        for box in options
-        if box[0] >= frame.left
-        and box[2] <= frame.right + 12
-        and box[1] >= frame.top
-        and box[3] <= frame.bottom
+        (left, top, right, bottom)
+        for left, top, right, bottom in options
+        if frame.left <= left and right <= frame.right + 12
+        if frame.top <= top and bottom <= frame.bottom
     ]
     return min(inside or options, key=lambda box: covered(box, taken))
 

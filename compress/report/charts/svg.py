@@ -8,32 +8,23 @@ from dataclasses import dataclass
 from html import escape
 
 Scale = Callable[[float], float]
+Label = Callable[[float], str]
 XY = tuple[float, float]
 
 
 def tag(name: str, *children: str, **attributes: object) -> str:
     """One element; ``class_`` becomes class, ``stroke_width`` stroke-width. Children are markup."""
-    pairs = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_short(value))}"'
-        for key, value in attributes.items()
-        if value is not None
-    )
-    inner = "".join(children)
-    return f"<{name}{pairs}>{inner}</{name}>" if inner else f"<{name}{pairs}/>"
+    written = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}
+    pairs = (f' {k}="{escape(_short(v))}"' for k, v in written.items() if v is not None)
+    start, inner = f"<{name}{''.join(pairs)}", "".join(children)
+    return f"{start}>{inner}</{name}>" if inner else f"{start}/>"
 
 
 def text(
-    content: object,
-    x: float,
-    y: float,
-    class_: str = "tick",
-    anchor: str = "middle",
-    **attributes: object,
+    words: object, x: float, y: float, class_: str = "tick", anchor: str = "middle", **more: object
 ) -> str:
-    """A label at (x, y); the content is escaped."""
-    return tag(
-        "text", escape(str(content)), x=x, y=y, class_=class_, text_anchor=anchor, **attributes
-    )
+    """A label at (x, y); the words are escaped."""
+    return tag("text", escape(str(words)), x=x, y=y, class_=class_, text_anchor=anchor, **more)
 
 
 def title(content: object) -> str:
@@ -53,16 +44,10 @@ def polyline(points: Iterable[XY], class_: str, *children: str) -> str:
 
 
 def rect(
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    class_: str,
-    *children: str,
-    **attributes: object,
+    x: float, y: float, width: float, height: float, class_: str, *children: str, **more: object
 ) -> str:
     """A rectangle by its upper left corner."""
-    return tag("rect", *children, x=x, y=y, width=width, height=height, class_=class_, **attributes)
+    return tag("rect", *children, x=x, y=y, width=width, height=height, class_=class_, **more)
 
 
 def circle(center: XY, radius: float, class_: str, *children: str) -> str:
@@ -102,7 +87,7 @@ class Frame:
         """The name of the vertical axis, in the upper left corner."""
         return text(words, self.left + 6, self.top + down, "axis", "start")
 
-    def grid_y(self, scale: Scale, ticks: list[float], label: Callable[[float], str]) -> str:
+    def grid_y(self, scale: Scale, ticks: list[float], label: Label) -> str:
         """Horizontal lines with labels at the left."""
         return "".join(
             line((self.left, scale(v)), (self.right, scale(v)), "grid")
@@ -110,9 +95,7 @@ class Frame:
             for v in ticks
         )
 
-    def grid_x(
-        self, scale: Scale, ticks: list[float], label: Callable[[float], str] = "{:g}".format
-    ) -> str:
+    def grid_x(self, scale: Scale, ticks: list[float], label: Label = "{:g}".format) -> str:
         """Vertical lines with labels below."""
         return "".join(
             line((scale(v), self.top), (scale(v), self.bottom), "grid")
@@ -139,7 +122,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [v for d in decades for m in steps if low <= (v := m * 10.0**d) <= high]
 
 
-def in_percent(marks: Sequence[float]) -> Callable[[float], str]:
+def in_percent(marks: Sequence[float]) -> Label:
     """Labels of fractions in percent, with a decimal if the marks need one."""
     digits = 0 if all(abs(100 * v - round(100 * v)) < 1e-6 for v in marks) else 1
     return lambda value: f"{100 * value:.{digits}f}"

@@ -9,10 +9,7 @@ from compress.report.wording import seconds, significant
 
 
 def curve(history: Sequence[Mapping[str, float]], name: str) -> str:
-    """Training loss against the step, the learning rate as a faint area.
-
-    The loss is on a log scale if it falls by more than 20 times.
-    """
+    """Training loss (log if it falls by more than 20 times) over the steps; rate as faint area."""
     width, height = 480, 250
     frame = Frame(52, 16, width - 14, height - 40)
     steps, losses = [row["step"] for row in history], [row["loss"] for row in history]
@@ -35,10 +32,8 @@ def curve(history: Sequence[Mapping[str, float]], name: str) -> str:
         text(f"loss{' (log)' if log else ''}", frame.right - 4, frame.top + 12, "axis", "end"),
         polyline([(x(s), y(v)) for s, v in zip(steps, losses, strict=True)], f"line {name}"),
     ]
-    label = (
-        f"Loss of {name} over {steps[-1]:,.0f} steps, from {significant(losses[0])} to "
-        f"{significant(losses[-1])}"
-    )
+    fall = f"from {significant(losses[0])} to {significant(losses[-1])}"
+    label = f"Loss of {name} over {steps[-1]:,.0f} steps, {fall}"
     return picture(width, height, label, *parts)
 
 

@@ -45,9 +45,8 @@ class SummaryRow:
 
 def summary_rows(report: Report, names: Iterable[str] = VARIANTS) -> list[SummaryRow]:
     """One row per model variant that the report knows."""
-    return [
-        _row(report, name) for name in names if name in report.size_bytes or name in report.accuracy
-    ]
+    known = {*report.size_bytes, *report.accuracy}
+    return [_row(report, name) for name in names if name in known]
 
 
 def _row(report: Report, name: str) -> SummaryRow:
@@ -88,9 +87,11 @@ def summary_table(report: Report) -> Table:
     from rich.table import Table
 
     data = report.dataset
+    title = (
+        f"{data.name} · {data.classes} classes · {shots(data)} · {data.test_images:,} test images"
+    )
     table = Table(
-        title=f"{data.name} · {data.classes} classes · {shots(data)} · "
-        f"{data.test_images:,} test images",
+        title=title,
         title_justify="left",
         title_style="bold",
         caption=report.verdicts.ship.reason,

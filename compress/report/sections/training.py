@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from compress.report.charts import training as plots
 from compress.report.model.report import Report
 from compress.report.sections.origin import by_stage
-from compress.report.wording import plural, seconds, significant
+from compress.report.wording import plural, significant
 
 History = Sequence[Mapping[str, float]]
 TITLES = {"distill": "Distillation", "quantize": "Quantization-aware training"}
@@ -58,11 +58,6 @@ def curves(histories: Mapping[str, History]) -> list[tuple[str, str, str]]:
 def timings_plot(report: Report) -> str:
     """Time per stage as bars."""
     return plots.timings(by_stage(report.timings_s))
-
-
-def total_time(report: Report) -> str:
-    """The time of all stages."""
-    return seconds(sum(report.timings_s.values()))
 
 
 def _caption(history: History) -> str:
