@@ -16,11 +16,8 @@ def main() -> None:
             from compress.cli.doctor import doctor
 
             raise SystemExit(doctor("--json" in sys.argv[2:])) from None
-        print(
-            f"compress needs {error.name}: pip install 'clip2edge[build]' (on a device: "
-            "python -m runtime)",
-            file=sys.stderr,
-        )
+        mend = "pip install 'clip2edge[build]' (on a device: python -m runtime)"
+        print(f"compress needs {error.name}: {mend}", file=sys.stderr)
         raise SystemExit(2) from error
     command_line()
 

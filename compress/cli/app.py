@@ -18,14 +18,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Turn a CLIP teacher and a handful of images into a tiny quantized classifier, and "
-    "prove what was lost and gained.",
+    help="Turn a CLIP teacher and a few images into a tiny quantized classifier, with the proof.",
 )
 for _module in (build, runs, papers, bundle, estimate):
     app.add_typer(_module.commands)
-
-#: They warn about each other, and a user can do nothing about it.
-CHATTY = ("torch.utils._pytree", "diffusers.quantizers.torchao.torchao_quantizer")
 
 
 def main() -> None:
@@ -33,7 +29,8 @@ def main() -> None:
 
     1: a budget is not kept; 2: any other error raised on purpose; 130: interrupted.
     """
-    for name in CHATTY:
+    # they warn about each other, and a user can do nothing about it
+    for name in ("torch.utils._pytree", "diffusers.quantizers.torchao.torchao_quantizer"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         app()

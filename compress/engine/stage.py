@@ -47,7 +47,6 @@ class Stage:
     Functions are written ``"module:function"`` and imported late, so that planning loads no torch.
 
     Attributes:
-        name: also its folder in the store.
         needs: the stages whose content it reads.
         sections: the settings that can change its result: sections ("distill") or single fields
             ("data.max_pixels").

@@ -53,11 +53,7 @@ def read_layer(path: Path) -> Layer:
 
 
 def parse_set(assignments: Iterable[str]) -> Layer:
-    """The layer of assignments such as ``["distill.steps=20"]``; values are read as YAML.
-
-    Raises:
-        ConfigError: an assignment without ``=``, or to an unknown setting (names the nearest).
-    """
+    """The layer of assignments such as ``["distill.steps=20"]``; values are read as YAML."""
     import yaml
 
     known = list(setting_paths(Settings))
@@ -100,11 +96,7 @@ def merge(*layers: Mapping[str, Any]) -> Layer:
 
 
 def resolve(*layers: Mapping[str, Any]) -> Settings:
-    """The settings that merged layers give.
-
-    Raises:
-        ConfigError: names the path, the value and the nearest valid name.
-    """
+    """The settings of merged layers; ConfigError names the path, the value and the nearest name."""
     try:
         return Settings.model_validate(merge(*layers))
     except ValidationError as error:
