@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from compress.engine.config import GenerateSettings
-from compress.engine.errors import ConfigError, MissingExtraError, nearest
+from compress.engine.errors import ConfigError, MissingExtraError, require_known
 from compress.engine.hub import fingerprint_tensors, hub, not_available
 from compress.generate.generators.generator import Generator, GeneratorWeights, Sampling
 
@@ -139,10 +139,7 @@ def set_scheduler(pipeline: Any, name: str, allowed: Sequence[str]) -> None:
     """Replaces the scheduler by an allowed one with the trained noise schedule."""
     import diffusers
 
-    if name not in allowed:
-        raise ConfigError(
-            "this generator cannot use the scheduler", got=repr(name), remedy=nearest(name, allowed)
-        )
+    require_known(name, allowed, "this generator cannot use the scheduler")
     drop = () if name == LEARNED_VARIANCE else ("variance_type",)
     config = pipeline.scheduler.config.items()
     kept = {key: value for key, value in config if key[0] != "_" and key not in drop}
