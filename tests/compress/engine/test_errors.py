@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from compress.engine.errors import BudgetUnmetError, Clip2EdgeError, ConfigError, nearest
+from compress.engine.errors import (
+    BudgetUnmetError,
+    Clip2EdgeError,
+    ConfigError,
+    DataError,
+    lookup,
+    nearest,
+)
 from runtime.errors import BundleError, EdgeError, ExplainedError
 
 
@@ -28,3 +35,9 @@ def test_a_remedy_names_the_nearest_choice() -> None:
     )
     assert nearest("xyz", ["cars"]) == "one of: cars"
     assert nearest("x", [f"name{i:02}" for i in range(20)]).endswith("name11, ... (20 in all)")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
+    assert lookup({"cars": 1}, "cars", "unknown dataset") == 1
+    with pytest.raises(DataError, match="unknown dataset · got 'car' · did you mean 'cars'"):
+        lookup({"cars": 1}, "car", "unknown dataset", DataError)
