@@ -27,11 +27,13 @@ _HOMES = {
     "errors": ("BackendError", "BundleError", "EdgeError", "ImageError"),
     "preprocess": ("Geometry", "PreprocessSpec", "decode", "geometry", "normalize"),
 }
+_RENAMED = {"normalise": "normalize"}  # old names, still understood
 _MODULES = {"latency": "bench.latency", "telemetry": "host.telemetry"}
 
 
 def __getattr__(name: str) -> Any:
     """Loads a public name or a submodule on first use: ``runtime.errors`` needs no numpy."""
+    name = _RENAMED.get(name, name)
     home = next((home for home, names in _HOMES.items() if name in names), None)
     if home is not None:
         return getattr(import_module(f"runtime.{home}"), name)

@@ -92,3 +92,9 @@ def test_every_command_that_a_message_names_exists() -> None:
     named = set().union(*(commands_named(path.read_text()) for path in SOURCES))
     assert {"build", "bench"} <= named, "the pattern finds commands"
     assert named <= known
+
+
+def test_the_old_name_of_normalize_still_works() -> None:
+    import runtime
+
+    assert runtime.normalise is runtime.normalize
