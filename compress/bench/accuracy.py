@@ -139,10 +139,8 @@ def by_domain(
         metrics: of the run's own test split.
         logits: test set -> variant -> (N, K).
 
-    Returns: ``domains`` {domain: {variant: n, top1, ci95}}; ``domain_mean`` with ``own``, the
-        ``domains`` it covers, ``top1`` {variant: mean over all} and ``top1_others`` {variant: mean
-        without the own one}, every domain with the same weight. Empty and None without further
-        domains.
+    Returns: ``domains`` {domain: {variant: n, top1, ci95}}; ``domain_mean`` with ``top1`` {variant:
+        mean over all} and ``top1_others`` (without the own one). Empty and None for one domain.
     """
     if not sets.domains or sets.own is None:
         return {"domains": {}, "domain_mean": None}

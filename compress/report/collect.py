@@ -140,10 +140,9 @@ def _domains(accuracy: Facts) -> dict[str, object] | None:
 
 def _per_class(metrics: Mapping[str, Facts]) -> dict[str, object]:
     """Accuracy of every class per model variant, and the number of its test images."""
-    if not metrics:
-        return {}
-    support = [sum(row) for row in next(iter(metrics.values()))["confusion"]]
-    return {"support": support, **{name: row["per_class"] for name, row in metrics.items()}}
+    rows = {name: row["per_class"] for name, row in metrics.items()}
+    supports = [[sum(row) for row in one["confusion"]] for one in metrics.values()]
+    return {"support": supports[0], **rows} if supports else {}
 
 
 def _sparse(matrix: list[list[int]]) -> list[tuple[int, int, int]]:

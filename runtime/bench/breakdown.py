@@ -50,7 +50,7 @@ def break_down(
 ) -> tuple[dict[str, Breakdown], dict[str, latency.Samples]]:
     """Times every classifier on encoded images, interleaved: by stages, as a whole, and bare.
 
-    Returns: Name -> its breakdown; name -> the samples of ``predict``.
+    Returns: name -> its breakdown; name -> the samples of ``predict``.
     """
     staged: dict[str, list[list[int]]] = {name: [] for name in classifiers}
     calls: dict[str, Callable[[], object]] = {}

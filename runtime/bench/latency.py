@@ -166,7 +166,6 @@ def measure(
     seconds: float = 5.0,
     *,
     warmup_seconds: float | None = None,
-    min_rounds: int = 11,
     max_rounds: int = 100_000,
     min_samples: int = 0,
     seconds_each: float = 0.0,
@@ -179,7 +178,6 @@ def measure(
         calls: name -> one inference. Equal threads and affinity are the caller's part.
         seconds: for all together, after the warm-up.
         warmup_seconds: bound of each warm-up; default a quarter of ``seconds``, at least 0.5.
-        min_rounds: rounds, however long they take; 11 is the floor of the median.
         max_rounds: rounds at which measuring ends before ``seconds``.
         min_samples: of each model, however long they take.
         seconds_each: least time of each model in its own calls; a turn then lasts as long as the
@@ -200,7 +198,7 @@ def measure(
     }
     series: dict[str, list[np.ndarray]] = {name: [] for name in calls}
     spent = dict.fromkeys(calls, 0)
-    rounds_needed = max([min_rounds, *(-(-min_samples // turn) for turn in turns.values())])
+    rounds_needed = max([FLOORS[50.0], *(-(-min_samples // turn) for turn in turns.values())])
     before = read()
     start = clock_ns()
     rounds = 0
@@ -225,7 +223,7 @@ def warm_up(
 ) -> tuple[int, bool, float]:
     """Calls until two windows in a row have the same median within 5 %, or ``seconds`` have passed.
 
-    Returns: Number of calls, whether the median was stable, the last window's median in ns.
+    Returns: number of calls, whether the median was stable, the last window's median in ns.
     """
     start = clock_ns()
     durations: list[int] = []

@@ -6,19 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from compress.report import wording
 from compress.report.charts.accuracy import Point, accuracy_latency
 from compress.report.model.report import Report
 from compress.report.sections.headline import shots
-from compress.report.wording import (
-    VARIANTS,
-    count,
-    interval,
-    milliseconds,
-    percent,
-    size,
-    times,
-    variant,
-)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +34,7 @@ class SummaryRow:
     mark: str
 
 
-def summary_rows(report: Report, names: Iterable[str] = VARIANTS) -> list[SummaryRow]:
+def summary_rows(report: Report, names: Iterable[str] = wording.VARIANTS) -> list[SummaryRow]:
     """One row per model variant that the report knows."""
     known = {*report.size_bytes, *report.accuracy}
     return [_row(report, name) for name in names if name in known]
@@ -56,15 +47,15 @@ def _row(report: Report, name: str) -> SummaryRow:
         params = report.teacher.image_params or report.teacher.params
     return SummaryRow(
         key=name,
-        model=variant(name),
-        top1=percent(accuracy.top1 if accuracy else None),
-        ci95=interval(accuracy.ci95 if accuracy else None),
-        macro_f1=percent(accuracy.macro_f1 if accuracy else None),
-        ece=percent(accuracy.ece if accuracy else None),
-        size=size(report.size_bytes.get(name)),
-        p50=milliseconds(report.p50_ms(name)),
-        speedup="1×" if name == "teacher" else times(speedup.p50 if speedup else None),
-        params=count(params),
+        model=wording.variant(name),
+        top1=wording.percent(accuracy.top1 if accuracy else None),
+        ci95=wording.interval(accuracy.ci95 if accuracy else None),
+        macro_f1=wording.percent(accuracy.macro_f1 if accuracy else None),
+        ece=wording.percent(accuracy.ece if accuracy else None),
+        size=wording.size(report.size_bytes.get(name)),
+        p50=wording.milliseconds(report.p50_ms(name)),
+        speedup="1×" if name == "teacher" else wording.times(speedup.p50 if speedup else None),
+        params=wording.count(params),
         mark="ships" if name == report.shipped else "",
     )
 
@@ -73,7 +64,7 @@ def accuracy_plots(report: Report) -> list[str]:
     """Top-1 against latency for wide and narrow pages; empty if no variant has both."""
     points = [
         Point(name, p50, accuracy.top1, accuracy.ci95, report.size_bytes[name])
-        for name in VARIANTS
+        for name in wording.VARIANTS
         if (accuracy := report.accuracy.get(name))
         and name in report.size_bytes
         and (p50 := report.p50_ms(name)) is not None
