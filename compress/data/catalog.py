@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -223,11 +222,7 @@ CATALOG: dict[str, NamedDataset] = {
 
 
 def dataset(name: str) -> NamedDataset:
-    """The row of a dataset.
-
-    Raises:
-        ConfigError: no such dataset (names the nearest one).
-    """
+    """The row of a dataset; ConfigError, with the nearest name, without one."""
     if name not in CATALOG:
         remedy = f"{nearest(name, CATALOG)}; your own images: --data DIR"
         raise ConfigError("unknown dataset", got=repr(name), remedy=remedy)
@@ -288,11 +283,8 @@ def open_dataset(settings: DataSettings) -> Source:
 def refuse_style(settings: DataSettings) -> None:
     """Raises ConfigError where ``data.style`` is given for a source without styles."""
     if settings.style is not None:
-        raise ConfigError(
-            f"styles exist only in {', '.join(n for n, row in CATALOG.items() if row.styled)}",
-            got=f"style={settings.style}",
-            remedy="leave data.style out",
-        )
+        styled = ", ".join(name for name, row in CATALOG.items() if row.styled)
+        raise ConfigError(f"styles exist only in {styled}", got=f"style={settings.style}")
 
 
 def refuse_domains(settings: DataSettings, of: str) -> None:
@@ -300,40 +292,29 @@ def refuse_domains(settings: DataSettings, of: str) -> None:
     given = [f"data.{name}" for name in ("domain", "test_domains") if getattr(settings, name)]
     if given:
         several = ", ".join(name for name, row in CATALOG.items() if row.domains)
-        raise ConfigError(
-            f"{of} has a single domain",
-            got=", ".join(given),
-            expected=f"one of the datasets with several: {several}",
-            remedy="leave them out",
-        )
+        remedy = f"leave them out; datasets with several: {several}"
+        raise ConfigError(f"{of} has a single domain", got=", ".join(given), remedy=remedy)
 
 
 def _read(row: NamedDataset, settings: DataSettings) -> Listing:
     """Reads from disk, else downloads; any failure of files or servers is one DownloadError."""
     root = root_of(settings)
     attempts = [False, True] if row.downloadable and not settings.offline else [False]
+    timeout = socket.getdefaulttimeout()
     for download in attempts:
+        socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
         try:
-            with _timeout(DOWNLOAD_TIMEOUT_S):
-                return row.read(settings, root, download)
+            return row.read(settings, root, download)
         except (Clip2EdgeError, ImportError):
             raise
         except Exception as error:  # torchvision has no error of its own for damaged files
             lines = str(error).strip().splitlines() or ["no reason given"]
             reason = f"{type(error).__name__}: {lines[0]}"
+        finally:
+            socket.setdefaulttimeout(timeout)
     raise DownloadError(
         f"{row.title} can be neither read nor downloaded",
         got=reason,
         expected=f"by hand, {row.by_hand(root)}",
         remedy="without a network: compress build --dataset petals, or --data DIR",
     )
-
-
-@contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -74,11 +74,7 @@ def _too_few(name: str, got: str, shots: int, orders: list[np.ndarray]) -> DataE
 
 
 def hold_out(split: Split, names: Sequence[str], fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Train and test indices (seed 0); each side gets at least one image of every class.
-
-    Raises:
-        DataError: a class with a single image cannot be on both sides.
-    """
+    """Train and test indices (seed 0); each side gets at least one image of every class."""
     train = []
     test = []
     for name, order in zip(names, class_orders(split, names, 0, "hold-out"), strict=True):

@@ -14,17 +14,11 @@ from runtime.preprocess import decode
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class.
+    """One class."""
 
-    Attributes:
-        name: as in reports and labels, e.g. "water lily".
-        prompt: fills the place of the class in a prompt template, usually the name.
-        category: what kind of thing it is, e.g. "flower"; None if the classes share none.
-    """
-
-    name: str
-    prompt: str
-    category: str | None = None
+    name: str  # as in reports and labels, e.g. "water lily"
+    prompt: str  # fills the place of the class in a prompt template, usually the name
+    category: str | None = None  # what kind of thing it is, e.g. "flower"
 
 
 @dataclass(frozen=True)
@@ -47,11 +41,7 @@ class Split:
         return len(self.labels)
 
     def image(self, index: int) -> Image.Image:
-        """Image ``index`` as upright RGB.
-
-        Raises:
-            ImageError: it cannot be decoded.
-        """
+        """Image ``index`` as upright RGB; ImageError if it cannot be decoded."""
         return decode(self.load(index), max_pixels=self.max_pixels)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Split:

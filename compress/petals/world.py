@@ -77,11 +77,7 @@ def render_species(
     seed: int = 0,
     nuisance: Nuisance = WILD,
 ) -> np.ndarray:
-    """Pictures uint8 (N, 32, 32, 3): number ``indices[i]`` of species ``species_ids[i]``.
-
-    Raises:
-        DataError: an unknown split or style, a species outside 0..31, or an index beyond the split.
-    """
+    """Pictures uint8 (N, 32, 32, 3): number ``indices[i]`` of species ``species_ids[i]``."""
     require_known(split, SPLITS, "unknown split of petals", DataError)
     require_known(style, at.STYLES, "unknown style of petals", DataError)
     pairs = [(int(s), int(i)) for s, i in zip(species_ids, indices, strict=True)]
