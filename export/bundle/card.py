@@ -1,6 +1,5 @@
 """The bundle's README.md: a model card with Hugging Face front matter, from provenance alone."""
 
-# ruff: noqa: E501 - lines of the card are Markdown paragraphs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -34,13 +33,17 @@ def model_card(
         for row in parity
     )
     tags = ["clip", "knowledge-distillation", "int8", "transformers.js"]
-    return f"""{front_matter(license, settings["teacher"]["name"], "image-classification", tags, metrics=["accuracy"])}
+    name = settings["teacher"]["name"]
+    head = front_matter(license, name, "image-classification", tags, metrics=["accuracy"])
+    shots = _shots(settings["data"]["shots"])
+    size = settings["image"]["size"]
+    return f"""{head}
 # {settings["distill"]["student"]} for {dataset} ({len(classes)} classes)
 
-A small classifier distilled from {settings["teacher"]["name"]} with {_shots(settings["data"]["shots"])} and
+A small classifier distilled from {name} with {shots} and
 {stages["generate"]["facts"].get("per_class", 0)} synthetic images per class, then quantized to int8
 ({stages["quantize"]["facts"]["mode"]}).
-{student.get("params", 0):,} parameters, input {settings["image"]["size"]} x {settings["image"]["size"]}.
+{student.get("params", 0):,} parameters, input {size} x {size}.
 
 Classes: {shown}.
 
@@ -75,17 +78,21 @@ console.log(await classify('photo.jpg'));
 
 ## Which file an app needs
 
-One model file is enough. Each `model.*.onnx` holds its labels and its preprocessing; sizes are in `manifest.json`.
+One model file is enough. Each `model.*.onnx` holds its labels and its preprocessing; sizes are in \
+`manifest.json`.
 
 | app | files |
 |---|---|
 | onnxruntime on a CPU | `model.int8.onnx`, or `model.fp32.onnx`: see "default" in `manifest.json` |
 | TensorRT | `model.int8.trt.onnx` |
 | anything else that reads ONNX | `model.fp32.onnx` |
-| optimum, transformers.js | the `*config.json` and `onnx/model.onnx`, or `onnx/model_quantized.onnx` |
+| optimum, transformers.js | the `*config.json` and `onnx/model.onnx`, or \
+`onnx/model_quantized.onnx` |
 
-The models in `onnx/` are those above with their input called `pixel_values` instead of `images`: leave the folder out where
-Hugging Face's loaders are not used. `compress verify` repeats the golden vectors of every file on a device.
+The models in `onnx/` are those above with their input called `pixel_values` instead of `images`: \
+leave the folder out where
+Hugging Face's loaders are not used. `compress verify` repeats the golden vectors of every file on \
+a device.
 
 ## Parity with the torch model
 
@@ -95,8 +102,10 @@ Hugging Face's loaders are not used. `compress verify` repeats the golden vector
 
 ## Limits
 
-The images it learned from are few or generated: measure it on images of the place where it will run. It always answers
-with one of its classes, also for an image that shows none of them. Sources, seeds and settings: provenance.json.
+The images it learned from are few or generated: measure it on images of the place where it will \
+run. It always answers
+with one of its classes, also for an image that shows none of them. Sources, seeds and settings: \
+provenance.json.
 """
 
 
@@ -115,7 +124,8 @@ def front_matter(
         values["base_model"] = base
     values |= {"pipeline_tag": task, "library_name": "onnx"}
     values |= {"metrics": list(metrics)} if metrics else {}
-    return f"---\n{yaml.safe_dump({**values, 'tags': list(tags)}, sort_keys=False, allow_unicode=True)}---\n"
+    values["tags"] = list(tags)
+    return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n"
 
 
 def hub_name(teacher: str) -> str | None:
@@ -145,14 +155,17 @@ def teacher_card(
         templates = provenance["templates"]
         head = f"its texts, from {len(templates)} template(s): `{templates[0]}` ..."
     shown = ", ".join(classes[:SHOWN_CLASSES]) + (", ..." if len(classes) > SHOWN_CLASSES else "")
-    return f"""{front_matter(license, about["name"], "zero-shot-image-classification", ["clip", "teacher"])}
+    task = "zero-shot-image-classification"
+    return f"""{front_matter(license, about["name"], task, ["clip", "teacher"])}
 # {about["name"]} as a classifier of {len(classes)} classes
 {warning}
 The image tower of a CLIP ({about["image_params"]:,} parameters) and a class head ({head}) in one
-{precision} ONNX file: the teacher that students are compared with, measured by the same commands as they are.
+{precision} ONNX file: the teacher that students are compared with, measured by the same commands \
+as they are.
 
 Classes: {shown}.
 
-The float32 file and its torch model name the same class on {parity.agreement:.1%} of {parity.images} images; logits differ by at
+The float32 file and its torch model name the same class on {parity.agreement:.1%} of \
+{parity.images} images; logits differ by at
 most {parity.max_abs_diff:.3g} of {parity.logit_range:.3g}.
 """
