@@ -44,7 +44,8 @@ COMMON = {"--help", "--version"}
 #: words behind "compress" that are no commands: Python, and a message of the program about itself
 NO_COMMANDS = ("import", "needs")
 #: endings of files, by which a name such as ``bench.json`` is no setting and no module
-SUFFIXES = set("json jsonl yaml py md html npy npz onnx safetensors png txt cpp hpp".split())  # noqa: SIM905
+SUFFIXES = {"json", "jsonl", "yaml", "py", "md", "html", "npy", "npz"}
+SUFFIXES |= {"onnx", "safetensors", "png", "txt", "cpp", "hpp"}
 #: other languages, with names of their own
 CODE = {".js", ".css", ".cpp", ".hpp", ".html", ".svg"}
 PLACEHOLDERS = {"section.field", "benchmarks.NAME", "results/NAME.md"}

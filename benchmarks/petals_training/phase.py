@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,8 +35,8 @@ class Phase:
 
     def place(self, module: Module) -> Module:
         """The module on the phase's device, its convolution weights in channels-last memory."""
-        module.to(self.device)
-        return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        networks: Any = module.to(self.device)
+        return networks.to(memory_format=torch.channels_last)
 
     def channels_last(self, images: Tensor) -> Tensor:
         """The batch in channels-last memory, where CPU convolutions are faster."""

@@ -54,7 +54,8 @@ METRICS: dict[str, Metric] = {
 EXAMPLE = 'e.g. --budget "p50<=5ms@host, size<=6MB, drop<=2pt"'
 _LIMIT = re.compile(
     r"(?P<metric>[A-Za-z_][A-Za-z_0-9]*)\s*(?P<op><=|=<|<|>=|=>|>)\s*"
-    r"(?P<value>[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*(?P<unit>[A-Za-zµ%]*)\s*(?:@\s*(?P<device>\S+))?"
+    r"(?P<value>[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*(?P<unit>[A-Za-zµ%]*)\s*"
+    r"(?:@\s*(?P<device>\S+))?"
 )
 
 

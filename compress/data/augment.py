@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
@@ -164,7 +164,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _enhance(ImageEnhance.Contrast),
     _enhance(ImageEnhance.Sharpness),
     lambda image, level, sign: ImageOps.posterize(image, 8 - round(4 * level)),
-    lambda image, level, sign: ImageOps.solarize(image, 255 * (1 - level)),  # type: ignore[arg-type]
+    lambda image, level, sign: ImageOps.solarize(image, cast(int, 255 * (1 - level))),
     lambda image, level, sign: ImageOps.autocontrast(image),
     lambda image, level, sign: ImageOps.equalize(image),
 )

@@ -196,7 +196,7 @@ class _State:
             return 0, []
         with safe_open(folder / CHECKPOINT, "pt") as file:
             meta = file.metadata()
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         with torch.no_grad():
             for key, value in self.model.state_dict().items():
                 value.copy_(tensors[f"model.{key}"])

@@ -185,7 +185,7 @@ def _load_hub(
 
 
 def _load_folder(source: Folder, settings: TeacherSettings, device: str, offline: bool) -> Teacher:
-    import compress.petals.nets  # noqa: F401 (folders may name its towers, which it registers with timm)
+    import compress.petals.nets  # noqa: F401 (registers its towers: folders may name them)
 
     weights = sorted(source.path.glob("*.safetensors"))
     if not (source.path / CONFIG_FILE).is_file() or not weights:

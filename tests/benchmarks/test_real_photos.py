@@ -98,7 +98,7 @@ def test_its_figures_are_shares_and_its_sheet_is_small(made: tuple[Path, dict[st
         value for name, value in facts.items() if name.startswith(("teacher_zero", "agreement"))
     ]
     assert len(shares) == 4 and all(0 <= share <= 1 for share in shares)
-    assert facts["test_photos"] == 12 and set(facts["seconds"]) == set(world.PHASES)  # type: ignore[arg-type]
+    assert facts["test_photos"] == 12 and set(facts["seconds"]) == set(world.PHASES)
     sheet = folder / "world" / "sheet.png"
     assert Image.open(sheet).size == (12 * 32 + 2 * 8, 3 * 32) and sheet.stat().st_size < 200_000
 

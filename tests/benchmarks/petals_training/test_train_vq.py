@@ -68,7 +68,7 @@ def test_the_phase_learns_and_what_it_saves_loads(tmp_path: Path) -> None:
     flat = np.random.default_rng(0).integers(0, 255, (64, 1, 1, 3), dtype=np.uint8)
     pictures = SimpleNamespace(images=np.tile(flat, (1, 32, 32, 1)))
     phase = Phase("vq", 0, "cpu", tmp_path / "log.jsonl", every=0)
-    model = train_vq(phase, pictures, load_teacher()[0], 64 * 10)  # type: ignore[arg-type]  # the captions are not asked for
+    model = train_vq(phase, pictures, load_teacher()[0], 64 * 10)
     errors = [
         float(line.split('"mse": ')[1].split(",")[0])
         for line in (tmp_path / "log.jsonl").read_text().splitlines()

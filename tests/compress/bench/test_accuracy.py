@@ -168,7 +168,7 @@ def test_a_mean_gives_every_domain_the_same_weight_and_names_the_own_one() -> No
         for name, y in labels.items()
     }
     own = {"n": 9, "top1": 1.0, "ci95": [0.7, 1.0], "ece": 0.1}
-    means_of = accuracy.by_domain(sets, {"student_fp32": own, "student_ptq": own}, always_0)  # type: ignore[arg-type]
+    means_of = accuracy.by_domain(sets, {"student_fp32": own, "student_ptq": own}, always_0)
     assert means_of["domains"]["photo"] == {
         "student_fp32": {"n": 9, "top1": 1.0, "ci95": [0.7, 1.0]}
     }

@@ -97,7 +97,7 @@ def test_the_schedule_warms_up_and_ends_at_zero() -> None:
 def test_head_rate_and_decay_go_to_the_right_parameters() -> None:
     from compress.distill.loop import _groups
 
-    groups = {(g["peak"], g["weight_decay"]): len(g["params"]) for g in _groups(net(), PLAN)}  # type: ignore[arg-type]
+    groups = {(g["peak"], g["weight_decay"]): len(g["params"]) for g in _groups(net(), PLAN)}
     assert groups == {(1e-2, 0.05): 1, (1e-2, 0.0): 3, (1e-3, 0.05): 1, (1e-3, 0.0): 1}
 
 

@@ -120,7 +120,7 @@ def batch() -> Batch:
 
 
 def filled(model: StudentWithObjective, mode: str, alpha: float) -> list[Tensor]:
-    result = MetaStep(model, MetaSettings(mode=mode, inner_lr=alpha), lambda step: 0.1)(0, batch())  # type: ignore[arg-type]
+    result = MetaStep(model, MetaSettings(mode=mode, inner_lr=alpha), lambda step: 0.1)(0, batch())
     assert result.backward is not None
     result.backward()
     return [p.grad.clone() for p in model.parameters() if p.grad is not None]

@@ -21,7 +21,7 @@ def test_condition_prediction_is_feature_distillation_when_the_generator_is_the_
     for loss in losses:
         loss.backward()
     assert torch.equal(pooled[0].grad, pooled[1].grad)  # type: ignore[arg-type]
-    assert torch.equal(feature.projector.weight.grad, condition.projector.weight.grad)  # type: ignore[arg-type]
+    assert torch.equal(feature.projector.weight.grad, condition.projector.weight.grad)
 
 
 def test_condition_prediction_reads_conditions_not_the_teachers_features() -> None:

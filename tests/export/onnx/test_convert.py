@@ -376,7 +376,7 @@ def dynamic_size(model: ModelProto) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_each_rule_finds_what_breaks_it(int8: ModelProto, breaks, says: str) -> None:  # type: ignore[no-untyped-def]
+def test_each_rule_finds_what_breaks_it(int8: ModelProto, breaks, says: str) -> None:
     model = twin_of(int8)
     breaks(model)
     assert [text for text in tensorrt_ready(model) if says in text], tensorrt_ready(model)

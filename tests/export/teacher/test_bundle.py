@@ -208,7 +208,7 @@ def test_random_weights_of_what_is_no_architecture_are_refused(name: str, messag
 def test_what_does_not_fit_a_teachers_bundle_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def make(name: str = str(folder), out: Path = tmp_path / "x", **more):  # type: ignore[no-untyped-def]
+    def make(name: str = str(folder), out: Path = tmp_path / "x", **more):
         return export_teacher(name, out, **more)
 
     with pytest.raises(ConfigError, match="teacher's classes.*got none"):

@@ -55,6 +55,6 @@ def test_a_model_that_takes_pixels_is_fed_with_pixels(bundle: Path) -> None:
             assert images.dtype == np.uint8 and images.shape[1:] == (SIZE, SIZE, 3)
             return np.zeros((len(images), len(LABELS)), np.float32)
 
-    item = Classifier(Pixels(), classifier.label_rows, classifier.spec, "int8.u8in", "x")  # type: ignore[arg-type]
+    item = Classifier(Pixels(), classifier.label_rows, classifier.spec, "int8.u8in", "x")
     found, _ = break_down({"p": item}, [encoded(photo(1), "JPEG")], 0.05)
     assert found["p"].n >= 11

@@ -26,7 +26,7 @@ def test_windows_follow_the_heat() -> None:
     assert 50 <= len(windows) <= 61 and windows[0].p50_ms == pytest.approx(100)
     assert windows[-1].p50_ms == pytest.approx(200) and slowdown(windows) == pytest.approx(1.0)
     clocks = [window.clock_mhz for window in windows]
-    assert clocks == sorted(clocks, reverse=True) and windows[0].watts is None  # type: ignore[type-var]
+    assert clocks == sorted(clocks, reverse=True) and windows[0].watts is None
 
 
 def test_a_window_has_at_least_one_call_and_a_run_at_least_one_window() -> None:
