@@ -89,7 +89,7 @@ def web_answers(app: Path, images: Sequence[Path]) -> Answers:
     names = [f"{index:06d}{image.suffix}" for index, image in enumerate(images)]
     for name, image in zip(names, images, strict=True):
         shutil.copyfile(image, folder / name)
-    (folder / "list.json").write_text(json.dumps(names))
+    (folder / "list.json").write_text(json.dumps(names), encoding="utf-8")
     shutil.copyfile(PAGE, app / PAGE.name)
     result = run_page(app, PAGE.name, timeout_s=120 + len(images))
     differs = [step for step in result.get("steps", []) if step["state"] != "ok"]

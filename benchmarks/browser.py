@@ -89,7 +89,7 @@ def run_page(folder: Path, page: str, flags: Sequence[str] = (), timeout_s: floa
         try:
             return results.get(timeout=timeout_s)
         except queue.Empty:
-            lines = log.read_text(errors="replace").splitlines()
+            lines = log.read_text(errors="replace", encoding="utf-8").splitlines()
             console_lines = [line for line in lines if "CONSOLE" in line]
             seen = "\n".join([*requests[-20:], *console_lines[-20:]])
             raise RuntimeError(f"{page} posted nothing in {timeout_s} s\n{seen}") from None

@@ -55,12 +55,12 @@ def library_versions() -> str:
 
 def write(out: Path, text: str) -> None:
     """Writes a page and prints it."""
-    out.write_text(text)
+    out.write_text(text, encoding="utf-8")
     print(text)
 
 
 def write_record(out: Path, record: Mapping[str, Any], text: str) -> None:
     """Writes a record as JSON and its page beside it, and prints the page."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    out.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     write(out.with_suffix(".md"), text)

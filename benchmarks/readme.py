@@ -28,7 +28,7 @@ def filled(readme: str, root: Path = ROOT) -> str:
 
     def block(match: re.Match[str]) -> str:
         begin, name, table, end = match.groups()
-        text = (root / name).read_text()
+        text = (root / name).read_text(encoding="utf-8")
         return begin + (first_table(text) if table else f"```\n{text.rstrip()}\n```\n") + end
 
     return BLOCK.sub(block, readme)
@@ -36,7 +36,7 @@ def filled(readme: str, root: Path = ROOT) -> str:
 
 def main() -> None:
     path = ROOT / "README.md"
-    path.write_text(filled(path.read_text()))
+    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -210,7 +210,7 @@ def _generator(job: PhotoJob) -> None:
 
 def _evaluate(job: PhotoJob) -> None:
     metrics, sheet = measure(job)
-    (job.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    (job.out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     sheet.save(job.out / "sheet.png", optimize=True)
 
 
@@ -302,7 +302,10 @@ def make_world(
     job = PhotoJob(folder / "world", folder, seed, device, scale.samples, data.resolve(), scale)
     train.train(job, phases=PHASES)
     seconds = {
-        phase: json.loads((folder / f"{phase}.done.json").read_text())["seconds"]
+        phase: json.loads((folder / f"{phase}.done.json").read_text(encoding="utf-8"))["seconds"]
         for phase in PHASES
     }
-    return {**json.loads((job.out / "metrics.json").read_text()), "seconds": seconds}
+    return {
+        **json.loads((job.out / "metrics.json").read_text(encoding="utf-8")),
+        "seconds": seconds,
+    }

@@ -43,7 +43,7 @@ def page(results: Path = RESULTS) -> str:
     for name, subject in PAGES.items():
         file = results / f"{name}.md"
         if file.exists():
-            claims = verdicts(file.read_text())
+            claims = verdicts(file.read_text(encoding="utf-8"))
             counts = Counter(verdict for verdict, _, _ in claims)
             summary.append((subject, counts["holds"], counts["not shown"], counts["FAILS"]))
             for verdict, claim, figures in claims:
@@ -66,7 +66,7 @@ what the papers' own models would do.
 
 
 def main() -> None:
-    (RESULTS / "signs.md").write_text(page())
+    (RESULTS / "signs.md").write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -185,7 +185,11 @@ def train(
     for phase, work in phases.items():
         receipt = job.work / f"{phase}.done.json"
         facts = job.facts(phase)
-        done = json.loads(receipt.read_text()) if receipt.is_file() and phase not in redo else {}
+        done = (
+            json.loads(receipt.read_text(encoding="utf-8"))
+            if receipt.is_file() and phase not in redo
+            else {}
+        )
         if {name: done.get(name) for name in facts} == facts and phase != "evaluate":
             print(f"{phase}: finished before in {done['seconds']} s")
         else:

@@ -66,11 +66,11 @@ class BenchArtifact:
 
     def accuracy(self) -> Any:
         """accuracy.json."""
-        return json.loads((self.folder / ACCURACY).read_text())
+        return json.loads((self.folder / ACCURACY).read_text(encoding="utf-8"))
 
     def latency(self) -> Any:
         """latency.json."""
-        return json.loads((self.folder / LATENCY).read_text())
+        return json.loads((self.folder / LATENCY).read_text(encoding="utf-8"))
 
     def write_accuracy(self, accuracy: Mapping[str, Any], predictions: Predictions) -> None:
         """Writes accuracy.json and the answers it was computed from."""

@@ -49,7 +49,7 @@ class Calibration:
 def load_calibration(path: Path) -> Calibration:
     """Reads a file of ``compress estimate --save``; raises BudgetError if it is none."""
     try:
-        plain = json.loads(path.read_text())
+        plain = json.loads(path.read_text(encoding="utf-8"))
         schema = plain["schema"]
         name = str(plain["device"])
         source = dict(plain["source"])
@@ -111,7 +111,7 @@ def calibrate(bench_path: Path, models: Iterable[Path], name: str | None = None)
 
 def _read_bench(path: Path) -> Mapping[str, Any]:
     try:
-        loaded = json.loads(path.read_text())
+        loaded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BudgetError("the bench cannot be read", got=f"{path}: {error}") from error
     bench: Mapping[str, Any] = loaded if isinstance(loaded, dict) else {}

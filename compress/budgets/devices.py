@@ -155,7 +155,9 @@ def from_plain(name: str, plain: Mapping[str, Any]) -> DeviceProfile:
 def _plain(name: str) -> Mapping[str, Any]:
     import yaml
 
-    loaded: Mapping[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    loaded: Mapping[str, Any] = yaml.safe_load(
+        (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    )
     return loaded
 
 

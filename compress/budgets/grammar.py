@@ -165,7 +165,7 @@ def _file(path: Path) -> list[str]:
     import yaml
 
     try:
-        loaded: Any = yaml.safe_load(path.read_text())
+        loaded: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         got = f"{path}: {str(error).splitlines()[0]}"
         raise BudgetError("the budget file cannot be read", got=got) from error

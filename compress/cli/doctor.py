@@ -124,7 +124,7 @@ def _torch() -> Iterator[Finding]:
     if spec is None or spec.origin is None:
         return
     file = Path(spec.origin).with_name("version.py")
-    text = file.read_text() if file.exists() else ""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
     cuda = re.search(r"^cuda[^=]*=\s*'([\d.]+)'", text, re.MULTILINE)
     gpu = telemetry.host().gpu
     if gpu is None and Path("/proc/driver/nvidia/version").exists():

@@ -119,7 +119,7 @@ def class_names(classes: str | None, classes_file: Path | None) -> list[str] | N
     if classes_file is not None:
         if not classes_file.is_file():
             raise ConfigError("no such file of class names", got=classes_file)
-        names = classes_file.read_text().splitlines()
+        names = classes_file.read_text(encoding="utf-8").splitlines()
     elif classes is not None:
         names = classes.split(",")
     else:

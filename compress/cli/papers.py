@@ -65,5 +65,5 @@ def reproduce(
     text = page(plan, results, work, (time.perf_counter() - start) / 60)
     file = out or work / "papers" / f"{paper}-{scale}.md"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     echo(f"{text}\nwritten to {file}")

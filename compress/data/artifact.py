@@ -50,12 +50,15 @@ class DataArtifact:
     @cached_property
     def classes(self) -> tuple[ClassInfo, ...]:
         """The classes in the order of their numbers."""
-        return tuple(ClassInfo(**row) for row in json.loads((self.folder / CLASSES).read_text()))
+        return tuple(
+            ClassInfo(**row)
+            for row in json.loads((self.folder / CLASSES).read_text(encoding="utf-8"))
+        )
 
     @cached_property
     def skipped(self) -> tuple[Mapping[str, str], ...]:
         """Images that could not be read: ``key`` and ``reason``."""
-        return tuple(json.loads((self.folder / SKIPPED).read_text()))
+        return tuple(json.loads((self.folder / SKIPPED).read_text(encoding="utf-8")))
 
     @cached_property
     def shots(self) -> ImageSet:
@@ -64,7 +67,7 @@ class DataArtifact:
 
     def images(self, name: str) -> ImageSet:
         """An image set: ``shots``, ``test`` or ``test_<domain>``."""
-        rows = json.loads((self.folder / f"{name}.json").read_text())
+        rows = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         return ImageSet(
             np.load(self.folder / f"{name}.npy", mmap_mode="r"),
             np.asarray([row["label"] for row in rows], np.int64),

@@ -40,7 +40,7 @@ class DistillArtifact:
 
     def student(self) -> Student:
         """The trained student, in evaluation mode."""
-        spec = json.loads((self.folder / SPEC).read_text())
+        spec = json.loads((self.folder / SPEC).read_text(encoding="utf-8"))
         spec |= {"mean": tuple(spec["mean"]), "std": tuple(spec["std"])}
         student = build(StudentSpec(**spec))
         student.load_state_dict(load_file(self.folder / WEIGHTS))
@@ -48,14 +48,18 @@ class DistillArtifact:
 
     def history(self) -> list[dict[str, float]]:
         """One row per logged step."""
-        rows: list[dict[str, float]] = json.loads((self.folder / HISTORY).read_text())
+        rows: list[dict[str, float]] = json.loads(
+            (self.folder / HISTORY).read_text(encoding="utf-8")
+        )
         return rows
 
     def write_student(self, student: Student) -> None:
         """Writes weights and specification."""
         state = {key: value.detach().contiguous() for key, value in student.state_dict().items()}
         save_file(state, self.folder / WEIGHTS)
-        (self.folder / SPEC).write_text(json.dumps(asdict(student.spec), indent=1) + "\n")
+        (self.folder / SPEC).write_text(
+            json.dumps(asdict(student.spec), indent=1) + "\n", encoding="utf-8"
+        )
 
     def write_objective(self, state: Mapping[str, Tensor]) -> None:
         """Writes the objective's parameters; no file without any."""

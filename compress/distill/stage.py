@@ -216,4 +216,4 @@ def _bf16(ctx: StageContext, student: nn.Module, batches: Batches) -> bool:
     answer = ctx.partial / PRECISION
     if not answer.exists():
         write_json(answer, autocast_pays(student, batches.at(0).images.to(ctx.host.device)))
-    return bool(json.loads(answer.read_text()))
+    return bool(json.loads(answer.read_text(encoding="utf-8")))

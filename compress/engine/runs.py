@@ -80,14 +80,14 @@ class RunFolder:
 
     def record(self) -> RunRecord:
         """run.json."""
-        record: RunRecord = json.loads((self.path / RECORD).read_text())
+        record: RunRecord = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
         return record
 
     def write_config(self, settings: Settings) -> None:
         """Writes config.yaml."""
         import yaml
 
-        self.config.write_text(yaml.safe_dump(settings.plain(), sort_keys=False))
+        self.config.write_text(yaml.safe_dump(settings.plain(), sort_keys=False), encoding="utf-8")
 
     def write_record(self, record: RunRecord) -> None:
         """Writes run.json."""
@@ -96,7 +96,7 @@ class RunFolder:
     def log(self, event: str, stage: str, key: str, **more: object) -> None:
         """Adds a line to log.jsonl."""
         line = {"time": now(), "event": event, "stage": stage, "key": key, **more}
-        with (self.path / "log.jsonl").open("a") as file:
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def links(self) -> list[Path]:

@@ -50,7 +50,7 @@ def write_json(path: Path, value: object) -> None:
     """Writes indented JSON, atomically."""
     with atomic(path) as temporary:
         text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
-        temporary.write_text(text + "\n")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Store:
         """The finished stage, or None: no readable manifest, or a file of the wrong size."""
         folder = self.folder(stage, key)
         try:
-            manifest = json.loads((folder / MANIFEST).read_text())
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             for name, entry in manifest["files"].items():
                 if (folder / name).stat().st_size != entry["bytes"]:
                     return None
@@ -161,11 +161,11 @@ def lock(path: Path, what: str) -> Iterator[None]:
     except Timeout as error:
         raise StoreError(
             f"{what} is being made by another process in the same work folder",
-            got=f"process {path.read_text().strip() or '?'} holds {path}",
+            got=f"process {path.read_text(encoding='utf-8').strip() or '?'} holds {path}",
             remedy="wait for it, or give this build another folder with --work-dir",
         ) from error
     try:
-        path.write_text(str(os.getpid()))
+        path.write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
         held.release()

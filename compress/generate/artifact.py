@@ -129,7 +129,7 @@ class GenerateArtifact:
     @cached_property
     def records(self) -> tuple[SyntheticRecord, ...]:
         """Provenance of each image, in the order of ``images``."""
-        lines = (self.folder / RECORDS).read_text().splitlines()
+        lines = (self.folder / RECORDS).read_text(encoding="utf-8").splitlines()
         return tuple(SyntheticRecord.from_line(line) for line in lines)
 
     @property
@@ -154,7 +154,7 @@ class GenerateArtifact:
         conditions: list[NDArray[np.float16]] = []
         with (
             RowWriter(self.folder / IMAGES, (edge, edge, 3)) as images,
-            (self.folder / RECORDS).open("w") as records,
+            (self.folder / RECORDS).open("w", encoding="utf-8") as records,
         ):
             for path in shards:
                 with safe_open(path, "numpy") as shard:

@@ -100,7 +100,9 @@ def probe(settings: GenerateSettings, sources: Sources, draw: Draw, cache: Path)
         return ProbingResult(settings, None)
     offered = candidates(settings)
     weights = settings.probing
-    measured: list[Measures] = json.loads(cache.read_text()) if cache.exists() else []
+    measured: list[Measures] = (
+        json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else []
+    )
     if len(measured) <= len(offered):
         teacher = TeacherMeasures(sources)
         measured = measured or [{"diversity": within_class_diversity(teacher.real, teacher.labels)}]

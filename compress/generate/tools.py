@@ -89,4 +89,4 @@ class ToolCache:
 
     def facts(self) -> ToolFacts:
         """Of the tool that was loaded last, by this process or one before it."""
-        return ToolFacts(**json.loads(self._file.read_text()))
+        return ToolFacts(**json.loads(self._file.read_text(encoding="utf-8")))

@@ -58,7 +58,9 @@ class LabelArtifact:
 
     def views(self, kind: PoolKind) -> int:
         """Views per image of a pool."""
-        return int(json.loads((self.folder / VIEWS).read_text())["pools"][kind]["views"])
+        return int(
+            json.loads((self.folder / VIEWS).read_text(encoding="utf-8"))["pools"][kind]["views"]
+        )
 
     def write(
         self,

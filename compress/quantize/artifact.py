@@ -32,7 +32,7 @@ class QuantizeArtifact:
 
     @property
     def _facts(self) -> Any:
-        return json.loads((self.folder / FACTS).read_text())
+        return json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
 
     @property
     def input_size(self) -> int:
@@ -56,7 +56,9 @@ class QuantizeArtifact:
 
     def history(self) -> list[dict[str, float]]:
         """One row per logged step."""
-        rows: list[dict[str, float]] = json.loads((self.folder / HISTORY).read_text())
+        rows: list[dict[str, float]] = json.loads(
+            (self.folder / HISTORY).read_text(encoding="utf-8")
+        )
         return rows
 
     def write(

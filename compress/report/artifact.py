@@ -37,7 +37,7 @@ class ReportArtifact:
 
     def read(self) -> dict[str, Any]:
         """report.json."""
-        report: dict[str, Any] = json.loads((self.folder / JSON).read_text())
+        report: dict[str, Any] = json.loads((self.folder / JSON).read_text(encoding="utf-8"))
         return report
 
     def write_json(self, report: Mapping[str, Any]) -> None:
@@ -46,5 +46,5 @@ class ReportArtifact:
 
     def write_pages(self, markdown: str, html: str) -> None:
         """Writes report.md and report.html."""
-        (self.folder / MARKDOWN).write_text(markdown)
-        (self.folder / HTML).write_text(html)
+        (self.folder / MARKDOWN).write_text(markdown, encoding="utf-8")
+        (self.folder / HTML).write_text(html, encoding="utf-8")

@@ -37,7 +37,7 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, obj
     unknown = {"p50": None, "ci95": None}
     parity = facts["export"].get("parity") or {}
     provenance = ExportArtifact(stages["export"].path).bundle / PROVENANCE
-    known = json.loads(provenance.read_text()) if provenance.exists() else {}
+    known = json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
     content = {
         "schema": SCHEMA,
         "headline": "",

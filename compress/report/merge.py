@@ -72,7 +72,10 @@ def check(device: ReportDevice, manifest: Path, file: Path) -> None:
             expected=f"{own[:16]}… ({manifest})",
             remedy="copy this run's bundle folder to the device, and run compress bench there",
         )
-    shipped = {entry["sha256"] for entry in json.loads(manifest.read_text())["files"].values()}
+    shipped = {
+        entry["sha256"]
+        for entry in json.loads(manifest.read_text(encoding="utf-8"))["files"].values()
+    }
     for row in device.rows:
         if row.model != "teacher" and row.file_sha256 and row.file_sha256 not in shipped:
             what = f"{file} timed a file that is not in this bundle"

@@ -96,7 +96,7 @@ def _context(report: Report, material: Material) -> dict[str, object]:
     return {
         **{module.__name__.rpartition(".")[2]: module for module in SECTIONS},
         "report": report,
-        "style": (TEMPLATES / "style.css").read_text(),
+        "style": (TEMPLATES / "style.css").read_text(encoding="utf-8"),
         "shipped": wording.variant(report.shipped),
         "shots": headline.shots(report.dataset),
         "threads": wording.plural(min(threads, default=1), "thread"),

@@ -30,13 +30,13 @@ class SearchRecord:
     def start(self) -> None:
         """Makes the folder and an empty list of events."""
         self._events.parent.mkdir(parents=True, exist_ok=True)
-        self._events.write_text("")
+        self._events.write_text("", encoding="utf-8")
 
     def event(self, kind: str, candidate: Candidate | None = None, **values: object) -> None:
         """Adds one event."""
         if candidate is not None:
             values |= {"student": candidate.student, "size": candidate.size}
-        with self._events.open("a") as file:
+        with self._events.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"event": kind, **values}, sort_keys=True) + "\n")
 
     def write_result(self, **values: object) -> None:
@@ -47,7 +47,7 @@ class SearchRecord:
         """The result; None where there was no search."""
         if not self._result.is_file():
             return None
-        loaded: Row = json.loads(self._result.read_text())
+        loaded: Row = json.loads(self._result.read_text(encoding="utf-8"))
         return loaded
 
 

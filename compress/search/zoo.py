@@ -18,7 +18,7 @@ SMALLEST = 16
 def _table() -> Mapping[str, Any]:
     import yaml
 
-    loaded: Mapping[str, Any] = yaml.safe_load(FILE.read_text())
+    loaded: Mapping[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     return loaded
 
 

@@ -54,14 +54,20 @@ def teacher_classes(
         return TeacherClasses(DataArtifact(run.path / "data").classes, templates, "its run")
     if student is not None:
         labels = open_bundle(student).labels
-        rows = json.loads((student / LABELS).read_text())  # a row may be a plain name
+        rows = json.loads(
+            (student / LABELS).read_text(encoding="utf-8")
+        )  # a row may be a plain name
         categories = [row.get("category") if isinstance(row, dict) else None for row in rows]
         infos = tuple(
             ClassInfo(label.name, label.prompt or label.name, category)
             for label, category in zip(labels, categories, strict=True)
         )
         file = student / PROVENANCE
-        settings = json.loads(file.read_text()).get("settings", {}) if file.is_file() else {}
+        settings = (
+            json.loads(file.read_text(encoding="utf-8")).get("settings", {})
+            if file.is_file()
+            else {}
+        )
         own = settings.get("teacher", {}).get("templates") or TeacherSettings().templates
         return TeacherClasses(infos, tuple(own), "a student's bundle")
     names = names or ()

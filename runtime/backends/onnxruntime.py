@@ -193,7 +193,7 @@ def executed(
         if edge is None:
             raise BackendError("input size of the model is open", expected="the size argument")
         runner.run(runner.blank(edge), runner.outputs[0])
-        events = json.loads(Path(runner._session.end_profiling()).read_text())
+        events = json.loads(Path(runner._session.end_profiling()).read_text(encoding="utf-8"))
     nodes = [event for event in events if event.get("cat") == "Node"]
     ran = {node["name"]: node["args"] for node in nodes if node["name"].endswith("_kernel_time")}
     return [Executed(name, row["op_name"], row.get("provider", "")) for name, row in ran.items()]

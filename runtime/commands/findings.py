@@ -188,7 +188,7 @@ def _tensorrt(nvidia: bool, root: Path) -> Finding:
 
 def _stated_version(origin: str | None) -> str | None:
     """The version in a module's own file, for one that no package brought."""
-    text = Path(origin).read_text() if origin and Path(origin).exists() else ""
+    text = Path(origin).read_text(encoding="utf-8") if origin and Path(origin).exists() else ""
     match = re.search(r"""^__version__ = ["']([\w.]+)""", text, re.MULTILINE)
     return match[1] if match else None
 

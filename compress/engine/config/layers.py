@@ -42,7 +42,7 @@ def read_layer(path: Path) -> Layer:
     import yaml
 
     try:
-        layer = yaml.safe_load(path.read_text())
+        layer = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         got = str(error).splitlines()[0]
         raise ConfigError(f"{path} cannot be read as YAML", got=got) from error

@@ -219,7 +219,7 @@ def _locate_folder(folder: Path) -> GeneratorWeights:
 
 def _kind_of(index: Path, where: str) -> str:
     kinds = {kind.pipelines[-1]: name for name, kind in KINDS.items() if kind.pipelines}
-    pipeline = json.loads(index.read_text()).get("_class_name")
+    pipeline = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
     if pipeline not in kinds:
         raise ConfigError(
             "no adapter for this generator", got=f"{where}: {pipeline}", expected=" or ".join(kinds)

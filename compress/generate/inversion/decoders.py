@@ -51,7 +51,11 @@ def locate(name: str) -> DecoderWeights:
             remedy=nearest(name, DECODERS),
         )
     config = folder / CONFIG_FILE
-    kind = json.loads(config.read_text()).get("_class_name") if config.is_file() else None
+    kind = (
+        json.loads(config.read_text(encoding="utf-8")).get("_class_name")
+        if config.is_file()
+        else None
+    )
     if kind != "VQModel" or not any(folder.glob("*.safetensors")):
         files = sorted(path.name for path in folder.iterdir())[:8]
         raise ConfigError(
