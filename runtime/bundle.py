@@ -26,8 +26,8 @@ from runtime.files.strict_json import parse_json, read_json
 from runtime.preprocess import PreprocessSpec
 
 __all__ = ["GOLDEN", "INPUT", "LABELS", "MANIFEST", "PREPROCESS", "SCHEMA", "TWINS", "TWIN_INPUT"]
-__all__ += ["Bundle", "Label", "check_file", "labels_from_json", "open_bundle", "parse_json"]
-__all__ += ["read_json", "sha256_of"]
+__all__ += ["Bundle", "Label", "check_file", "label_fault", "labels_from_json", "open_bundle"]
+__all__ += ["parse_json", "read_json", "sha256_of"]
 
 INPUT = "images"  # of our models
 TWIN_INPUT = "pixel_values"  # of their copies for Hugging Face's loaders
@@ -169,6 +169,15 @@ def labels_from_json(rows: object, name: object = LABELS) -> tuple[Label, ...]:
     return labels
 
 
+def label_fault(name: str) -> str | None:
+    """What a class name would have to be, where it is not; the data stage asks before any work."""
+    if not name:
+        return "at least one visible character"
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
+        return "a name without control characters or line breaks"  # labels.txt has a line per name
+    return None
+
+
 def _label(index: int, row: object, name: object) -> Label:
     def wrong(expected: object, got: object = row, what: str = "") -> BundleError:
         return BundleError(f"{name} row {index}{what}", got=repr(got)[:SHOWN], expected=expected)
@@ -184,6 +193,6 @@ def _label(index: int, row: object, name: object) -> Label:
         raise wrong('text in "prompt", a list of text in "synonyms"')
     if fields.get("index", index) != index:
         raise wrong(index, fields["index"], " is out of order")
-    if any(unicodedata.category(char) == "Cc" for char in own):  # labels.txt has a line per name
-        raise wrong("a name without control characters or line breaks", own)
+    if expected := label_fault(own):
+        raise wrong(expected, own)
     return Label(own, prompt, tuple(synonyms))

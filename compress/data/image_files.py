@@ -1,0 +1,111 @@
+"""What counts as an image among the files of a folder, and what else a file turns out to be.
+
+An image's suffix suffices, so that a broken photo is counted and told with its reason. Any other
+file is an image if its first bytes say so: captions, labels and archives beside the images are not.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from PIL import Image
+
+from runtime.preprocess.decode import FORMATS
+
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .ppm .pgm .pbm .pnm .webp .tif .tiff .avif "
+    ".avifs .mpo .jp2 .j2k .j2c .jpx .jpf .tga .qoi .ico .heic .heif .hif .jxl".split()
+)
+HEAD = 64  # bytes that tell a format
+UNSIGNED = ("BMP", "PPM", "ICO", "TGA")  # too few bytes to go by: Pillow has to read the header
+
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG2000",
+    b"\xff\x4f\xff\x51": "JPEG2000",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+}
+_BRANDS = {  # ISO/IEC 23008-12: what follows "ftyp"; videos have others
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys(
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"
+    ),
+}
+_ADVICE = {
+    "HEIC": "it is HEIC, which is not read: convert it to JPEG, e.g. with Python's pillow-heif, "
+    "and set the phone to Most Compatible",
+    "JPEG XL": "it is JPEG XL, which is not read: convert it to JPEG or PNG",
+    "AVIF": "it is AVIF, which this Pillow does not read: pip install --upgrade 'Pillow>=11.3'",
+}
+_TEXTS = {
+    b"version https://git-lfs": "it is a pointer of Git LFS: git lfs pull",
+    b"<!doctype html": "it is a web page: the download failed",
+    b"<html": "it is a web page: the download failed",
+}
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file takes part as an image, be it readable or not."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    head = _head(path)
+    if _format(head) is not None:
+        return True
+    return len(head) >= 8 and _has_header(path)
+
+
+def advice(path: Path) -> str | None:
+    """What a file is that cannot be read as an image, and what to do; None if unknown."""
+    try:
+        if path.stat().st_size == 0:
+            return "it is empty"
+    except OSError:
+        return None
+    head = _head(path)
+    kind = _format(head)
+    if kind == "AVIF" and "AVIF" in Image.OPEN:
+        return None
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    texts = (text for mark, text in _TEXTS.items() if start.startswith(mark))
+    return _ADVICE.get(kind or "") or next(texts, None)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
+
+
+def _format(head: bytes) -> str | None:
+    """The format that the first bytes prove, by Pillow's name where it has one."""
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12])
+    if head[:4] == b"RIFF":
+        return "WEBP" if head[8:12] == b"WEBP" else None
+    if head[:4] == b"qoif" and len(head) >= 14:
+        return "QOI" if head[12] in (3, 4) and head[13] in (0, 1) else None
+    return next((kind for mark, kind in _SIGNATURES.items() if head.startswith(mark)), None)
+
+
+def _has_header(path: Path) -> bool:
+    Image.init()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            Image.open(path, formats=[kind for kind in UNSIGNED if kind in FORMATS]).close()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return True
+    except Exception:  # Pillow's parsers raise anything on what is no image
+        return False
+    return True
