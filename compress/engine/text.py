@@ -1,0 +1,98 @@
+"""What people write: paths with a tilde, and text in the encodings that editors save.
+
+Notepad and Excel save UTF-8 with a byte order mark, UTF-16, or the Windows code page. The first two
+say so themselves. The code page of Western Europe is read, with a warning, where every letter
+beyond ASCII stands among ASCII letters; anything else would be a guess, so it is refused.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import os
+import re
+from pathlib import Path
+
+from compress.engine.errors import Clip2EdgeError, ConfigError
+
+SAVE_AS = "save it as UTF-8 (Notepad: Save as, Encoding; Excel: CSV UTF-8)"
+MAX_BYTES = 64 * 2**20  # far beyond any list of names; not a video given by mistake
+
+_MARKS = (  # the longer one first: UTF-32 starts as UTF-16 does
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_WORD = re.compile(r"[^\W\d_]+")
+_CAPITAL_INSIDE = re.compile("[a-z\u00df-\u00ff][\u00c0-\u00de\u0160\u0178\u017d]")
+_log = logging.getLogger(__name__)
+
+
+def user_path(path: str | Path) -> Path:
+    """A path with its tilde expanded, which no shell does in ``--data=~/photos``."""
+    return Path(os.path.expanduser(path))
+
+
+def read_text(path: Path, error: type[Clip2EdgeError] = ConfigError) -> str:
+    """The text of a file that a person wrote, with ``\\n`` at the end of lines.
+
+    Raises: ``error``: it cannot be opened or decoded; says where and what to do.
+    """
+    try:
+        with user_path(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as cause:  # ValueError: a null character in the name
+        got = (cause.strerror if isinstance(cause, OSError) else None) or cause
+        raise error(f"{path} cannot be read", got=got) from cause
+    if len(data) > MAX_BYTES:
+        raise error(f"{path} is no list or settings", got=f"more than {MAX_BYTES:,} bytes")
+    return decode_text(data, path, error)
+
+
+def decode_text(data: bytes, name: object, error: type[Clip2EdgeError] = ConfigError) -> str:
+    """``read_text`` for bytes in memory; ``name`` is for the message."""
+    encoding = next((kind for mark, kind in _MARKS if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as cause:
+        text = _western(data) if encoding == "utf-8" else None
+        if text is None:
+            raise error(
+                f"{name} is no {encoding.removesuffix('-sig').upper()} text",
+                got=_position(data, cause),
+                remedy=SAVE_AS,
+            ) from cause
+        _log.warning(
+            "note: %s is no UTF-8; it is read as Windows-1252, e.g. %r", name, _sample(text)
+        )
+    if "\0" in text:
+        what = f"{name} holds null characters"
+        got = f"the first in line {text[: text.index(chr(0))].count(chr(10)) + 1}"
+        raise error(what, got=got, expected="text", remedy=SAVE_AS)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _western(data: bytes) -> str | None:
+    """Windows-1252, if its letters beyond ASCII stand among ASCII ones as in Western names."""
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError:
+        return None
+    for word in _WORD.findall(text):
+        beyond = sum(not char.isascii() for char in word)
+        if (beyond > 1 and 2 * beyond > len(word)) or _CAPITAL_INSIDE.search(word):
+            return None
+    return text
+
+
+def _sample(text: str) -> str:
+    return next(line.strip()[:40] for line in text.splitlines() if not line.isascii())
+
+
+def _position(data: bytes, cause: UnicodeDecodeError) -> str:
+    before = data[: cause.start]
+    line = before.count(b"\n") + 1
+    byte = data[cause.start : cause.start + 1].hex() or "end"
+    return f"byte 0x{byte} in line {line} ({cause.reason})"
