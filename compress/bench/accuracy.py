@@ -14,6 +14,7 @@ from compress.bench.variants import SHIPPING, ModelVariant, student
 from compress.data.artifact import TEST, DataArtifact
 from compress.data.testsets import TestSets
 from compress.engine.errors import ParityError
+from compress.engine.partial import kept
 from compress.engine.stage import StageContext
 from compress.evaluate.changes import changes
 from compress.evaluate.comparison import paired
@@ -21,7 +22,6 @@ from compress.evaluate.metrics import evaluate
 from export.artifact import ExportArtifact
 from runtime import Classifier, PreprocessSpec, normalize
 from runtime.bench.photos import encoded
-from runtime.files.atomic import atomic
 from runtime.host import telemetry
 
 # images between two saved parts of the logits: a killed bench of a large teacher resumes there
@@ -106,7 +106,7 @@ def _logits(
                 ran = classifier.runner.run_all(normalize(pixels, classifier.spec), outputs)
                 batches.append(np.stack([ran[output] for output in outputs]))
                 task.advance(len(pixels))
-            with atomic(part) as temporary, temporary.open("wb") as file:
+            with kept(part) as temporary, temporary.open("wb") as file:
                 np.save(file, np.concatenate(batches, axis=1), allow_pickle=False)
     whole = np.concatenate([np.load(part, allow_pickle=False) for part in parts.values()], axis=1)
     return {variant.name: values for variant, values in zip(variants, whole, strict=True)}

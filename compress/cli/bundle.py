@@ -31,8 +31,13 @@ def bench(arguments: Annotated[list[str], Argument(help="BUNDLE [--teacher PATH]
 
 
 @commands.command(context_settings=PASSED_ON)
-def verify(arguments: Annotated[list[str], Argument(help="BUNDLE")]) -> None:
-    """Check a bundle on this machine, step by step (the same as python -m runtime verify)."""
+def verify(arguments: Annotated[list[str], Argument(help="BUNDLE, or --store [WORK_DIR]")]) -> None:
+    """Check a bundle on this machine, step by step (the same as python -m runtime verify).
+
+    With --store: hash every file of every finished stage in a work folder.
+    """
+    if arguments[:1] == ["--store"] and len(arguments) <= 2:
+        _verify_store(*arguments[1:])
     _runtime("verify", arguments)
 
 
@@ -122,6 +127,19 @@ def doctor_(as_json: Annotated[bool, Option("--json", help="Print JSON")] = Fals
     from compress.cli.doctor import doctor
 
     raise Exit(doctor(as_json))
+
+
+def _verify_store(work_dir: str | None = None) -> None:
+    from compress import api
+    from compress.engine.store import Store
+
+    damaged = 0
+    for stage, key, damage in Store.of(api.work_folder(work_dir)).check():
+        damaged += damage is not None
+        echo(f"{'damaged' if damage else 'ok':8} {stage:10} {key}  {damage or ''}".rstrip())
+    if damaged:
+        echo(f"{damaged} damaged: the next build that needs one makes it again", err=True)
+    raise Exit(1 if damaged else 0)
 
 
 def _runtime(command: str, arguments: list[str]) -> None:

@@ -27,9 +27,14 @@ def show(
     work = api.work_folder(work_dir)
     if name is None:
         for run in run_folders(work):
-            record = run.record()
-            state = f"finished {record['end']}" if "end" in record else "unfinished"
-            echo(f"{run.path.name:32} {state:34} {record['command']}")
+            try:
+                record = run.record()
+                state = f"finished {record['end']}" if "end" in record else "unfinished"
+                what = record["command"]
+            except ConfigError as error:
+                state = "run.json is damaged"
+                what = str(error.remedy)
+            echo(f"{run.path.name:32} {state:34} {what}")
         return
     folder = find_run(name, work)
     report = ReportArtifact(folder)
@@ -99,7 +104,7 @@ def sensitivity(
     """Should I quantize? What int8 costs and saves per block, and what to ship here."""
     from compress import api
     from compress.engine.progress import SILENT, RichProgress
-    from compress.engine.runs import find_run, open_run
+    from compress.engine.runs import RunFolder, find_run, open_run
     from compress.report.artifact import ReportArtifact
     from compress.report.rerender import add_sensitivity
     from export.sensitivity import measure
@@ -113,7 +118,7 @@ def sensitivity(
     if add_sensitivity(folder, result.to_json()):
         echo(f"report  {ReportArtifact(folder).html}")
     else:
-        echo(f"written to {folder / measure.FILE}")
+        echo(f"written to {RunFolder(folder).sensitivity}")
 
 
 @commands.command()

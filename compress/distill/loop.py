@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from compress.engine.errors import TrainingError
+from compress.engine.partial import kept
 from compress.engine.progress import SILENT, Progress
 from compress.engine.seeds import manual_seed
-from runtime.files.atomic import atomic
 
 CHECKPOINT = "checkpoint.safetensors"
 BAD_BATCH = "bad_batch.safetensors"
@@ -188,7 +188,7 @@ class _State:
         tensors |= {f"average.{index}": mean for index, mean in enumerate(self.averaged)}
         # clones: safetensors refuses tensors that share memory
         copies = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
-        with atomic(folder / CHECKPOINT) as temporary:
+        with kept(folder / CHECKPOINT) as temporary:
             save_file(copies, temporary, {"step": str(step), "history": json.dumps(history)})
 
     def load(self, folder: Path | None) -> tuple[int, History]:
@@ -214,7 +214,8 @@ def _not_finite(result: StepResult, step: int, folder: Path | None) -> TrainingE
     saved = folder / BAD_BATCH if folder else "nowhere (no work folder)"
     if isinstance(saved, Path):
         tensors = {key: value.detach().contiguous() for key, value in result.batch.items()}
-        save_file(tensors, saved, {"step": str(step)})
+        with kept(saved) as temporary:
+            save_file(tensors, temporary, {"step": str(step)})
     return TrainingError(
         f"the loss is not finite at step {step}",
         got=f"{float(result.loss.detach())}; {result.values}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from compress.engine.progress import SILENT, Progress
 from compress.engine.runs import RunFolder, RunRecord, now
 from compress.engine.stage import Stage, StageContext, identity, key_of, resolve
 from compress.engine.store import Artifact, Facts, Store
+from compress.engine.system_errors import system_errors
 from compress.engine.versions import versions
 
 
@@ -55,10 +55,11 @@ def make(
     key = key_of(made_from)
 
     def fill(folder: Path) -> Facts:
-        how = (host or HostSettings(), progress)
+        how = (host or HostSettings(), progress, made_from["external"])
         return resolve(stage.run)(StageContext(settings, inputs, folder, settings.seed, *how))
 
-    return store.get(stage.name, key) or store.make(stage.name, key, made_from, fill)
+    finished_before = store.get(stage.name, key)
+    return finished_before or store.make(stage.name, key, made_from, fill, progress.note)
 
 
 def run(
@@ -83,13 +84,13 @@ def run(
     """
     folder = RunFolder(built.folder)
     settings = built.settings
-    built.folder.mkdir(parents=True, exist_ok=True)
-    with folder.lock():
+    with system_errors(store.root), folder.lock():
         record: RunRecord = {
             "command": command or " ".join(sys.argv),
             "versions": versions(),
             "host": platform.node(),
             "start": now(),
+            "stages": {name: path.name for name, path in folder.stages().items()},
         }
         folder.write_record(record)
         folder.write_config(settings)
@@ -97,14 +98,16 @@ def run(
             key = key_of(identity(stage, settings, built.stages))
             artifact = store.get(stage.name, key)
             folder.log("keep" if artifact else "make", stage.name, key)
+            record["stages"][stage.name] = key
             if artifact is None:
+                if damage := store.damage(stage.name, key):
+                    folder.log("damaged", stage.name, key, why=damage)
                 artifact = make(stage, settings, built.stages, store, host, progress)
                 built.made.append(stage.name)
                 folder.log("made", stage.name, key, seconds=artifact.seconds)
+                folder.write_record(record)
             built.stages[stage.name] = artifact
-            link = built.folder / stage.name
-            link.unlink(missing_ok=True)
-            link.symlink_to(os.path.relpath(artifact.path, built.folder))
+            folder.link(stage.name, artifact.path)
         publish(built)
         folder.write_record({**record, "end": now(), "made": built.made})
     return built

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,8 @@ from compress.engine.config import HostSettings, Layer, Settings, read_layer, re
 from compress.engine.errors import ConfigError, StoreError, nearest
 from compress.engine.progress import SILENT, Progress
 from compress.engine.stage import StageContext
-from compress.engine.store import Artifact, Store, lock, write_json
+from compress.engine.locks import lock
+from compress.engine.store import MANIFEST, Artifact, Store, write_json
 
 if TYPE_CHECKING:
     from typing import NotRequired
@@ -23,17 +27,46 @@ if TYPE_CHECKING:
 RUNS = "runs"  # in a work folder
 CONFIG = "config.yaml"
 RECORD = "run.json"
+LOG = "log.jsonl"
+SEARCH_LOCK = ".search.lock"
+NAME_BYTES = 200  # longest name of a run
 
 
 class RunRecord(TypedDict):
-    """run.json; the last two are absent until the run ends."""
+    """run.json; ``end`` and ``made`` are absent until the run ends."""
 
     command: str
     versions: dict[str, str]
     host: str
     start: str
+    stages: NotRequired[dict[str, str]]  # stage -> its key in the store; older runs have links only
     end: NotRequired[str]
     made: NotRequired[list[str]]
+
+
+def plain_name(name: str) -> str:
+    """``name`` if a run may have it; ConfigError for what is a path or no file name everywhere."""
+    fits = 0 < len(os.fsencode(name)) <= NAME_BYTES and name.isprintable() and name == name.strip()
+    if not fits or name[0] in ".-~" or set(name) & set('/\\:*?"<>|'):
+        raise ConfigError(
+            "a run cannot have this name",
+            got=repr(name[:NAME_BYTES]),
+            expected=f'a plain name of at most {NAME_BYTES} bytes, without / \\ : * ? " < > |',
+            remedy="--name exp-1; another place for all runs: --work-dir",
+        )
+    return name
+
+
+def as_plain_name(text: str) -> str:
+    """The name of a run that comes closest to a text."""
+    odd = '/\\:*?"<>|'
+    kept = "".join("_" if c in odd or not c.isprintable() else c for c in text).strip()
+    kept = kept.encode("utf-8", "replace").decode()
+    kept = f"_{kept}" if kept[:1] in ("", ".", "-", "~") else kept
+    if len(kept.encode()) > NAME_BYTES:
+        digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+        kept = kept.encode()[: NAME_BYTES - 9].decode("utf-8", "ignore") + f"-{digest}"
+    return kept
 
 
 @dataclass(frozen=True)
@@ -45,6 +78,7 @@ class RunFolder:
     log.jsonl     a line per event of a stage
     bundle/       what ships
     <stage>       a link into the store
+    sensitivity.json  what int8 costs and saves per block, once ``compress sensitivity`` ran
 
     The report's files are in ``compress/report/artifact.py``.
     """
@@ -65,6 +99,17 @@ class RunFolder:
         return self.path / "bundle"
 
     @property
+    def sensitivity(self) -> Path:
+        return self.path / "sensitivity.json"
+
+    @property
+    def store(self) -> Store:
+        """The store of the work folder that it is in."""
+        folder = Path(os.path.abspath(self.path))
+        above = (parent.parent for parent in folder.parents if parent.name == RUNS)
+        return Store.of(next(above, folder.parent.parent))
+
+    @property
     def exists(self) -> bool:
         """Whether a run has started here."""
         return self.config.is_file()
@@ -79,8 +124,15 @@ class RunFolder:
         return read_layer(self.config)
 
     def record(self) -> RunRecord:
-        """run.json."""
-        record: RunRecord = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+        """run.json; ConfigError if it cannot be read."""
+        try:
+            record: RunRecord = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+            if not {"command", "start"} <= record.keys():
+                raise ValueError("it holds no command")
+        except (OSError, ValueError, AttributeError) as error:
+            what = "the record of this run is damaged"
+            got = f"{self.path / RECORD}: {error}"
+            raise ConfigError(what, got=got, remedy=f"write it again: {self.repeat}") from error
         return record
 
     def write_config(self, settings: Settings) -> None:
@@ -96,12 +148,49 @@ class RunFolder:
     def log(self, event: str, stage: str, key: str, **more: object) -> None:
         """Adds a line to log.jsonl."""
         line = {"time": now(), "event": event, "stage": stage, "key": key, **more}
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+        with (self.path / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def links(self) -> list[Path]:
-        """The links to its stages."""
-        return sorted(entry for entry in self.path.iterdir() if entry.is_symlink())
+    def link(self, stage: str, folder: Path) -> None:
+        """Shows a stage in the run's folder, where the file system can; the record counts."""
+        link = self.path / stage
+        if link.is_dir() and not link.is_symlink():  # a copy that followed links has the stage here
+            if not (link / MANIFEST).is_file():
+                return
+            shutil.rmtree(link)
+        with contextlib.suppress(OSError):
+            link.unlink(missing_ok=True)
+            link.symlink_to(os.path.relpath(folder, self.path))
+
+    def stages(self) -> dict[str, Path]:
+        """The folders of its stages, by name: as recorded, or where its links lead."""
+        entries = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        links = (one for one in entries if one.is_symlink() or (one / MANIFEST).is_file())
+        found = {link.name: Path(os.path.realpath(link)) for link in links}
+        keys: Mapping[str, str] = {}
+        with contextlib.suppress(ConfigError):
+            keys = self.record().get("stages", {})
+        store = self.store
+        recorded = {name: store.folder(name, key) for name, key in keys.items()}
+        return found | {name: path for name, path in recorded.items() if path.is_dir()}
+
+    def used(self) -> list[Path]:
+        """The folders in the store that it may need; of a damaged record, all it ever logged."""
+        used = list(self.stages().values())
+        try:
+            if "stages" in self.record():
+                return used
+        except ConfigError:
+            pass
+        store = self.store
+        with contextlib.suppress(OSError):
+            for line in (
+                (self.path / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+            ):
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    event = json.loads(line)
+                    used.append(store.folder(event["stage"], event["key"]))
+        return used
 
     def lock(self) -> AbstractContextManager[None]:
         """Keeps other builds out; raises StoreError if one is inside."""
@@ -139,13 +228,12 @@ def open_run(
     run = RunFolder(folder)
     settings = resolve(run.layer())
     stages: dict[str, Artifact] = {}
-    for link in run.links():
-        target = link.resolve()
-        artifact = Store(target.parents[1]).get(link.name, target.name)
+    for name, target in run.stages().items():
+        artifact = Store(target.parents[1]).get(name, target.name)
         if artifact is None:
-            what = f"stage {link.name} of this run is gone or damaged"
+            what = f"stage {name} of this run is gone or damaged"
             raise ConfigError(what, got=target, remedy=run.repeat)
-        stages[link.name] = artifact
+        stages[name] = artifact
     return StageContext(settings, stages, folder, settings.seed, host or HostSettings(), progress)
 
 
@@ -158,16 +246,22 @@ def require_stages(ctx: StageContext, *names: str) -> None:
 
 
 def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
-    """Removes stage folders that no run links to, and unfinished ones no process holds.
+    """Removes stage folders that no run names, and unfinished ones.
 
-    Gives the number of folders, and their bytes.
+    Gives the number of folders, and their bytes. Raises StoreError while a build is running here.
     """
-    kept = {link.resolve() for link in (work / RUNS).glob("*/*") if link.is_symlink()}
-    removed = freed = 0
-    for folder in sorted(Store.of(work).root.glob("*/*")):
-        if not folder.is_dir() or folder.resolve() in kept:
-            continue
-        with contextlib.ExitStack() as held:
+    store = Store.of(work)
+    with contextlib.ExitStack() as held:
+        runs = all_runs(work)
+        for run in runs:
+            held.enter_context(run.lock())
+            if (searching := run.path / SEARCH_LOCK).exists():
+                held.enter_context(lock(searching, f"search of run {run.path.name!r}"))
+        kept = {path.resolve() for run in runs for path in run.used()}
+        removed = freed = 0
+        for folder in sorted(store.root.glob("*/*")):
+            if not folder.is_dir() or folder.resolve() in kept:
+                continue
             if folder.suffix == ".part":
                 try:
                     what = f"stage {folder.parent.name}"
@@ -178,4 +272,11 @@ def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
             removed += 1
             if not dry_run:
                 shutil.rmtree(folder)
+                store.forget(folder)
     return removed, freed
+
+
+def all_runs(work: Path) -> list[RunFolder]:
+    """Every folder below ``runs`` that a build has written to, nested ones of old versions too."""
+    files = [file for name in (CONFIG, RECORD, LOG) for file in (work / RUNS).rglob(name)]
+    return [RunFolder(folder) for folder in sorted({file.parent for file in files})]

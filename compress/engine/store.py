@@ -2,34 +2,43 @@
 
     store/<stage>/<key>/           finished: stage.json is written last, then one atomic rename
     store/<stage>/.<key>.part/     unfinished: survives a kill, so that long stages resume
+    store/<stage>/.<key>.verified  size, time and inode of every file when it was last hashed
 
 The *key* of a stage is the SHA-256 of its name, version, canonical settings and the *content* of
 its inputs. The *content* of a finished stage is the SHA-256 of its files. So two settings that can
 change a result never share a key, and an input made again with the same bytes invalidates nothing.
+
+A stage counts as finished if every file has the SHA-256 in its stage.json, and that its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from compress.engine.errors import StoreError
-from runtime.files.atomic import atomic
+from compress.engine.locks import lock
+from compress.engine.partial import discard_damaged
+from compress.engine.system_errors import system_errors
+from runtime.files.atomic import atomic, flush, flush_folder
 
 MANIFEST = "stage.json"
 PARTIAL = "partial"  # in an unfinished folder: shards and checkpoints, removed when it is sealed
+SCHEMA = 2  # 1 had no check of stage.json itself
+CHECK = "check"  # in stage.json: SHA-256 of all the rest of it
+FIRST_FIELDS = 9  # of schema 1
 
 Facts = dict[str, Any]  # what a stage reports about itself: JSON values
 Identity = dict[str, Any]  # what the key of a stage is made from: JSON values
+Note = Callable[[str], None]
 
 
 def canonical(value: object) -> str:
@@ -84,18 +93,62 @@ class Store:
         """Where an unfinished stage lies, or would."""
         return self.root / stage / f".{key}.part"
 
-    def get(self, stage: str, key: str) -> Artifact | None:
-        """The finished stage, or None: no readable manifest, or a file of the wrong size."""
-        folder = self.folder(stage, key)
+    def get(self, stage: str, key: str, *, rehash: bool = False) -> Artifact | None:
+        """The finished stage, or None if there is none or it is damaged.
+
+        A file is hashed at its first use, and again when size, time or inode have changed since;
+        with ``rehash`` always.
+        """
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            for name, entry in manifest["files"].items():
-                if (folder / name).stat().st_size != entry["bytes"]:
-                    return None
-            fields = (manifest[name] for name in ("facts", "content", "seconds", "identity"))
-            return Artifact(stage, folder, *fields)
-        except (OSError, ValueError, KeyError, TypeError):
+            artifact, _ = self._read(stage, key, rehash)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
+        return artifact
+
+    def damage(self, stage: str, key: str, *, rehash: bool = False) -> str | None:
+        """Why a stage that is there cannot be used; None if it can, or is not there."""
+        folder = self.folder(stage, key)
+        if not os.path.lexists(folder):
+            return None
+        try:
+            _, damaged = self._read(stage, key, rehash)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return f"{folder / MANIFEST} is damaged"
+        return f"{folder / damaged} is damaged" if damaged else None
+
+    def check(self) -> Iterator[tuple[str, str, str | None]]:
+        """Stage, key and damage of every finished stage, each file hashed."""
+        for folder in sorted(self.root.glob("*/*")):
+            if folder.is_dir() and not folder.name.startswith("."):
+                place = (folder.parent.name, folder.name)
+                yield (*place, self.damage(*place, rehash=True))
+
+    def _read(self, stage: str, key: str, rehash: bool) -> tuple[Artifact | None, str]:
+        """The stage, or None and its first damaged file."""
+        folder = self.folder(stage, key)
+        manifest = _checked_manifest((folder / MANIFEST).read_bytes())
+        seen = {} if rehash else _read_seen(self._seen(stage, key))
+        now: dict[str, list[int]] = {}
+        for name, entry in manifest["files"].items():
+            file = folder / name
+            now[name] = _state(file)
+            if seen.get(name) != now[name] and sha256_file(file) != entry["sha256"]:
+                return None, name
+        if now != seen:
+            self._write_seen(stage, key, now)
+        fields = (manifest[name] for name in ("facts", "content", "seconds", "identity"))
+        return Artifact(stage, folder, *fields), ""
+
+    def forget(self, folder: Path) -> None:
+        """Removes what is noted of a stage whose folder is gone."""
+        self._seen(folder.parent.name, folder.name).unlink(missing_ok=True)
+
+    def _seen(self, stage: str, key: str) -> Path:
+        return self.root / stage / f".{key}.verified"
+
+    def _write_seen(self, stage: str, key: str, states: Mapping[str, list[int]]) -> None:
+        with contextlib.suppress(OSError):  # a store on a read-only disk is hashed at every use
+            self._seen(stage, key).write_text(canonical(states), encoding="utf-8")
 
     def stages(self, stage: str = "*") -> Iterator[Artifact]:
         """Every finished stage, or those of one name."""
@@ -104,86 +157,93 @@ class Store:
                 yield artifact
 
     def make(
-        self, stage: str, key: str, identity: Identity, fill: Callable[[Path], Facts]
+        self,
+        stage: str,
+        key: str,
+        identity: Identity,
+        fill: Callable[[Path], Facts],
+        note: Note = lambda text: None,
     ) -> Artifact:
         """Runs ``fill(folder) -> facts`` and seals the folder, under a lock."""
-        part = self.part(stage, key)
-        part.mkdir(parents=True, exist_ok=True)
-        with lock(part.with_suffix(".lock"), f"stage {stage}"), full_disk(self.root):
-            if done := self.get(stage, key):
-                return done
-            resumed = (part / PARTIAL).exists()
-            for leftover in part.iterdir():  # after a kill, only partial/ can be trusted
-                if leftover.name != PARTIAL:
-                    _remove(leftover)
-            start = time.monotonic()
-            facts = fill(part)
-            seconds = time.monotonic() - start
-            _remove(part / PARTIAL)
-            paths = [path for path in sorted(part.rglob("*")) if path.is_file()]
-            digests = {str(path.relative_to(part)): sha256_file(path) for path in paths}
-            manifest = {
-                "schema": 1,
-                "stage": stage,
-                "key": key,
-                "content": sha256_text(canonical(digests)),
-                "seconds": round(seconds, 3),
-                "resumed": resumed,
-                "facts": facts,
-                "identity": identity,
-                "files": {
-                    name: {"bytes": path.stat().st_size, "sha256": digest}
-                    for path, (name, digest) in zip(paths, digests.items(), strict=True)
-                },
-            }
-            write_json(part / MANIFEST, manifest)
-            final = self.folder(stage, key)
-            _remove(final)  # present but invalid, see get()
-            os.replace(part, final)
+        part, final = self.part(stage, key), self.folder(stage, key)
+        with system_errors(self.root):
+            part.mkdir(parents=True, exist_ok=True)
+            with lock(part.with_suffix(".lock"), f"stage {stage}"):
+                if done := self.get(stage, key):
+                    return done
+                if damage := self.damage(stage, key):
+                    note(f"{damage}: stage {stage} is made again")
+                for name in discard_damaged(part / PARTIAL):
+                    note(f"{stage}: the unfinished {name} is damaged and is made again")
+                resumed = (part / PARTIAL).exists()
+                for leftover in part.iterdir():  # after a kill, only partial/ can be trusted
+                    if leftover.name != PARTIAL:
+                        _remove(leftover)
+                start = time.monotonic()
+                facts = fill(part)
+                seconds = time.monotonic() - start
+                _remove(part / PARTIAL)
+                files = _flushed(part)
+                digests = {name: row["sha256"] for name, row in files.items()}
+                manifest = {
+                    "schema": SCHEMA,
+                    "stage": stage,
+                    "key": key,
+                    "content": sha256_text(canonical(digests)),
+                    "seconds": round(seconds, 3),
+                    "resumed": resumed,
+                    "facts": facts,
+                    "identity": identity,
+                    "files": files,
+                }
+                check = sha256_text(canonical(json.loads(canonical(manifest))))  # as read back
+                write_json(part / MANIFEST, {**manifest, CHECK: check})
+                _remove(final)  # present but damaged
+                os.replace(part, final)
+                flush_folder(final.parent)
+                self._write_seen(stage, key, {name: _state(final / name) for name in files})
         if finished := self.get(stage, key):
             return finished
         what = f"stage {stage} was sealed but cannot be read back"
         raise StoreError(what, got=final, remedy="check the disk")
 
 
-@contextlib.contextmanager
-def lock(path: Path, what: str) -> Iterator[None]:
-    """Holds an advisory lock that the kernel drops when the process dies.
-
-    Raises StoreError, with the other's process id, if another process holds it.
-    """
-    from filelock import FileLock, Timeout
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(path)
-    try:
-        held.acquire(timeout=0)
-    except Timeout as error:
-        raise StoreError(
-            f"{what} is being made by another process in the same work folder",
-            got=f"process {path.read_text(encoding='utf-8').strip() or '?'} holds {path}",
-            remedy="wait for it, or give this build another folder with --work-dir",
-        ) from error
-    try:
-        path.write_text(str(os.getpid()), encoding="utf-8")
-        yield
-    finally:
-        held.release()
+def _checked_manifest(text: bytes) -> dict[str, Any]:
+    """stage.json; ValueError if it is not as it was written."""
+    manifest: dict[str, Any] = json.loads(text)
+    check = manifest.pop(CHECK, None)
+    if check is None and manifest["schema"] == 1 and len(manifest) == FIRST_FIELDS:
+        return manifest
+    if check != sha256_text(canonical(manifest)):
+        raise ValueError("stage.json has another check")
+    return manifest
 
 
-@contextlib.contextmanager
-def full_disk(root: Path) -> Iterator[None]:
-    """Turns "no space left" into an error with a remedy; partial work stays and resumes."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise StoreError(
-            "the disk is full",
-            got=f"{shutil.disk_usage(root).free / 1e6:.0f} MB free at {root}",
-            remedy="free some space (`compress clean`) and repeat the command: finished work stays",
-        ) from error
+def _flushed(folder: Path) -> dict[str, dict[str, Any]]:
+    """Name -> size and SHA-256 of every file below a folder, once all of it is on the disk."""
+    files: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            flush_folder(path)
+        else:
+            flush(path)
+            entry = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+            files[path.relative_to(folder).as_posix()] = entry
+    return files
+
+
+def _state(file: Path) -> list[int]:
+    """What changes when a file is written to: size, times in nanoseconds, inode."""
+    stat = file.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def _read_seen(file: Path) -> dict[str, list[int]]:
+    with contextlib.suppress(OSError, ValueError):
+        seen = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(seen, dict):
+            return seen
+    return {}
 
 
 def _remove(path: Path) -> None:

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from compress.data.rows import RowWriter
+from compress.engine.partial import kept
 from compress.engine.store import sha256_text
-from runtime.files.atomic import atomic
 
 IMAGES = "synthetic.npy"
 RECORDS = "synthetic.jsonl"
@@ -102,7 +102,7 @@ def shot_embeds_files(partial: Path) -> list[Path]:
 
 
 def write_shard(path: Path, shard: Shard) -> None:
-    """Writes a shard atomically: a file that exists is whole."""
+    """Writes a shard: a file that exists is whole."""
     from safetensors.numpy import save_file
 
     # safetensors ignores strides: a transposed array would be read back as another image
@@ -110,7 +110,7 @@ def write_shard(path: Path, shard: Shard) -> None:
         "images": np.ascontiguousarray(shard.images),
         "conditions": np.ascontiguousarray(shard.conditions),
     }
-    with atomic(path) as temporary:
+    with kept(path) as temporary:
         save_file(arrays, temporary, metadata={"records": "\n".join(shard.records)})
 
 

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from compress.data.geometry import fit_geometry
 from compress.engine.config import GenerateSettings, ProbingSettings, resolve
 from compress.engine.errors import ConfigError
-from compress.engine.store import write_json
+from compress.engine.partial import keep_json
 from compress.evaluate.diversity import domain_gap, within_class_diversity
 from compress.generate.sources import Sources
 from compress.generate.strategies.table import generates_images
@@ -113,7 +113,7 @@ def probe(settings: GenerateSettings, sources: Sources, draw: Draw, cache: Path)
                 measured.append({"refused": str(error)})
             else:
                 measured.append(teacher.measure(images))
-            write_json(cache, measured)
+            keep_json(cache, measured)
     shots_diversity = measured[0]["diversity"]
     rows = scored(measured[1:], shots_diversity, weights)
     able = [position for position, row in enumerate(rows) if "refused" not in row]

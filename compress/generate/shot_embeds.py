@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.engine.partial import kept
 from compress.generate.artifact import shot_embeds_files, shot_embeds_path
 from compress.generate.generators.generator import Generator
-from runtime.files.atomic import atomic
 
 
 class ShotEmbeds:
@@ -34,10 +34,8 @@ class ShotEmbeds:
         parts = [generator.embed_images(self.shots[start : start + batch]) for start in starts]
         embeds = np.concatenate([np.empty((0, generator.embed_dim), np.float32), *parts])
         if self.folder is not None:
-            with (
-                atomic(shot_embeds_path(self.folder, generator.name)) as path,
-                path.open("wb") as file,
-            ):
+            target = shot_embeds_path(self.folder, generator.name)
+            with kept(target) as path, path.open("wb") as file:
                 np.save(file, embeds, allow_pickle=False)
         return self._cache.setdefault(generator.name, embeds)
 

@@ -38,9 +38,13 @@ def run(ctx: StageContext) -> dict[str, Any]:
     strategy = load_strategy(settings, sources)
     shards = generate_shards(ctx, strategy, lambda: tools.get(settings))
     embed_dim = artifact.join_shards(shards, sources.geometry.size)
-    tool = tools.facts() if shards else ToolFacts()
+    tool = tools.facts(settings) if shards else ToolFacts()
     needs = strategy_row(settings.strategy).needs
-    embeds = sources.shot_embeds.cached(tool.name) if tool.name and "image" in needs else None
+    embeds = None
+    if tool.name and "image" in needs:
+        embeds = sources.shot_embeds.cached(tool.name)
+        if embeds is None:  # the file was damaged after the last image
+            embeds = sources.shot_embeds.of(tools.get(settings), settings.batch)
     artifact.write_source_conditions(embeds)
     sheets = (
         contact_sheet(list(sources.shots[rows]), list(artifact.images[class_id :: len(names)]))

@@ -9,8 +9,8 @@ from typing import Any
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
+from compress.engine.partial import keep_json
 from compress.engine.stage import StageContext
-from compress.engine.store import write_json
 from compress.generate.artifact import GENERATOR
 from compress.generate.generators import table as generators
 from compress.generate.generators.generator import Generator
@@ -80,13 +80,15 @@ class ToolCache:
             self._key = self._tool = None  # frees the old one first
             tool = kind.load(settings, self._ctx.host.device, self._ctx.settings.data.offline)
             facts = ToolFacts(tool.name, tool.license, tool.fingerprint(), tool.image_size)
-            write_json(self._file, asdict(facts))
+            keep_json(self._file, asdict(facts))
             self._key = key
             self._tool = tool
         if row.needs:
             generators.check_takes(settings, row.needs, self._tool.takes)
         return self._tool
 
-    def facts(self) -> ToolFacts:
+    def facts(self, settings: GenerateSettings) -> ToolFacts:
         """Of the tool that was loaded last, by this process or one before it."""
+        if not self._file.exists():  # it was damaged after the last image
+            self.get(settings)
         return ToolFacts(**json.loads(self._file.read_text(encoding="utf-8")))

@@ -28,6 +28,7 @@ from compress.data.artifact import DataArtifact
 from compress.data.augment import ViewRecipe, submit_views
 from compress.data.geometry import fit_geometry
 from compress.engine.errors import TrainingError
+from compress.engine.partial import kept
 from compress.engine.stage import StageContext
 from compress.evaluate.diversity import domain_gap, within_class_diversity
 from compress.label.artifact import LabelArtifact, PoolKind, PoolTargets
@@ -35,7 +36,6 @@ from compress.label.pools import ImagePool, read_pools
 from compress.teacher.artifact import Heads, TeacherArtifact
 from compress.teacher.clip import Teacher
 from compress.teacher.loading import load_teacher
-from runtime.files.atomic import atomic
 
 UNFILTERED = "label.agreement_filter did nothing: label.pools leaves the synthetic images out"
 
@@ -115,7 +115,7 @@ def label_pool(
             logits = np.float32(heads.logit_scale) * (features @ heads.probe.T)
             shard = {"features": features.astype(np.float16), "logits": logits}
             shape = (len(span), pool.views, -1)
-            with atomic(path) as temporary:
+            with kept(path) as temporary:
                 save_file({name: rows.reshape(shape) for name, rows in shard.items()}, temporary)
             task.advance(len(views), wait_s=waited)
     shards = [load_file(path) for path in files]

@@ -15,6 +15,7 @@ from compress.bench.artifact import BenchArtifact
 from compress.budgets.judge import rejudged
 from compress.data.artifact import DataArtifact
 from compress.engine.errors import ConfigError
+from compress.engine.runs import RunFolder
 from compress.engine.store import Artifact
 from compress.report.artifact import ReportArtifact
 from compress.report.merge import merge
@@ -47,8 +48,9 @@ def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -
     if benches:
         plain = rejudged(plain, run / "bundle")
     report = shown = parse(plain)
-    pictures, stages = Material(), {name: Artifact(name, run / name, {}, "") for name in PICTURED}
-    if all(stage.path.is_dir() for stage in stages.values()):
+    pictures, folders = Material(), RunFolder(run).stages()
+    if all(name in folders and folders[name].is_dir() for name in PICTURED):
+        stages = {name: Artifact(name, folders[name], {}, "") for name in PICTURED}
         pictures = material(report, stages)
     else:
         shown = report.model_copy(update={"states": [*report.states, WITHOUT_PICTURES]})
@@ -83,9 +85,11 @@ def completed(plain: Mapping[str, Any], run: Path) -> dict[str, object]:
     """The report with fields that its version did not write, from the run's predictions."""
     out: dict[str, object] = {"candidates": [], "devices": [], "changes": {}}
     out |= {"sensitivity": None, "breakdown": None, **plain}
-    bench = BenchArtifact(run / "bench")
-    if not out["changes"] and plain["accuracy"] and bench.has_predictions:
-        out["changes"] = changed(DataArtifact(run / "data"), bench.predictions().logits)
+    if not out["changes"] and plain["accuracy"]:
+        folders = RunFolder(run).stages()
+        bench = BenchArtifact(folders.get("bench", run))
+        if "data" in folders and bench.has_predictions:
+            out["changes"] = changed(DataArtifact(folders["data"]), bench.predictions().logits)
     return out
 
 

@@ -25,8 +25,9 @@ from compress.data.artifact import TEST, DataArtifact
 from compress.engine.config import HostSettings, Settings
 from compress.engine.errors import BudgetUnmetError
 from compress.engine.progress import Progress
-from compress.engine.runs import RunFolder
-from compress.engine.store import Store, lock
+from compress.engine.locks import lock
+from compress.engine.runs import SEARCH_LOCK, RunFolder
+from compress.engine.store import Store
 from compress.search.candidates import Candidate, in_words, nearest_miss
 from compress.search.held_out import HeldOutImages, held_out, predict, score
 from compress.search.record import SearchRecord, rows
@@ -60,7 +61,7 @@ def search_for_run(
     """
     folder = RunFolder.of(work, name).path
     stages = StageMaker(Store.of(work), host, progress)
-    with lock(folder / ".search.lock", f"search of run {name!r}"):
+    with lock(folder / SEARCH_LOCK, f"search of run {name!r}"):
         return search(settings, folder, stages).settings
 
 

@@ -40,7 +40,7 @@ from export.sensitivity.variants import INT8, FloatBlocks, Variants
 from runtime.bench import latency
 from runtime.host import telemetry
 
-FILE = "sensitivity.json"
+
 NEEDED = ("data", "generate", "label", "distill", "quantize", "export")
 MAX_CANDIDATES = 24  # timed variants with more than one block in float
 FINALISTS = 4  # of the fastest and of the front, timed once more beside int8 and fp32
@@ -89,7 +89,7 @@ def run(
             from export.sensitivity.add import add_mixed
 
             result = replace(result, written=add_mixed(ctx, variants, final[chosen], result))
-    write_json(ctx.folder / FILE, result.to_json())
+    write_json(RunFolder(ctx.folder).sensitivity, result.to_json())
     return result
 
 

@@ -9,7 +9,7 @@ from tiny_stages import build, changed
 
 from compress.engine.config import Settings, resolve
 from compress.engine.runs import RunFolder, clean, run_folders
-from compress.engine.store import lock
+from compress.engine.locks import lock
 
 
 def test_clean_leaves_alone_what_another_build_is_making(tmp_path: Path) -> None:

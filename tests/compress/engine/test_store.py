@@ -10,7 +10,9 @@ import pytest
 from paths import ROOT
 
 from compress.engine.errors import StoreError
-from compress.engine.store import MANIFEST, PARTIAL, Store, full_disk, lock
+from compress.engine.locks import lock
+from compress.engine.store import MANIFEST, PARTIAL, Store
+from compress.engine.system_errors import system_errors
 
 
 def fill(text: str = "hello"):
@@ -81,7 +83,7 @@ def test_an_interrupted_stage_keeps_only_partial(tmp_path: Path) -> None:
 def test_two_builds_at_once_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-    code += "from pathlib import Path; from compress.engine.store import lock\n"
+    code += "from pathlib import Path; from compress.engine.locks import lock\n"
     code += f"with lock(Path({str(path)!r}), 'run'):\n    print('held', flush=True); input()"
     other = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -106,5 +108,5 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> Non
     with pytest.raises(StoreError, match="disk is full.*compress clean"):
         store.make("data", "k", {}, out_of_space)
     assert (tmp_path / "data" / ".k.part" / PARTIAL / "shard").read_text() == "kept"
-    with pytest.raises(OSError, match="other"), full_disk(tmp_path):
+    with pytest.raises(OSError, match="other"), system_errors(tmp_path):
         raise OSError(errno.EIO, "other")

@@ -300,7 +300,7 @@ def test_the_command_writes_the_app(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_names_the_extra_that_it_needs(bundle: Path, tmp_path: Path) -> None:
-    code = "import sys; sys.modules['jinja2'] = None; from compress.cli.app import main; main()"
+    code = "import sys; sys.modules['jinja2'] = None; from compress.cli import main; main()"
     command = [
         sys.executable,
         "-c",

@@ -1,0 +1,89 @@
+"""How a command starts and ends: signals, terminals, errors and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from types import FrameType
+
+TRACEBACK = "CLIP2EDGE_TRACEBACK"  # set: a bug ends in a traceback
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Stopped(BaseException):
+    """A signal asks for the end; no KeyboardInterrupt, which typer swallows."""
+
+
+def main() -> None:
+    """Runs the command line; whatever ends it is one line on stderr and an exit code.
+
+    1: a budget is not kept; 2: any other error; 128 + number of the signal that stopped it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # a terminal may lack characters
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    for name in SIGNALS:
+        number = getattr(signal, name, None)
+        with contextlib.suppress(ValueError, TypeError):  # not the main thread; no such signal
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup stays in force
+                signal.signal(number, _stop)
+    try:
+        _command_line()
+    except Stopped as stopped:
+        print("stopped: run the same command again to go on where it was", file=sys.stderr)
+        raise SystemExit(128 + int(str(stopped))) from None
+    except BrokenPipeError:  # head or less has left; without this Python complains at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        line, code = _ending(error)
+        print(line, file=sys.stderr)
+        raise SystemExit(code) from None
+
+
+def _command_line() -> None:
+    """The commands; without the packages of ``[build]``, says which of them works here."""
+    try:
+        from compress.cli.app import app
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich", "click"):
+            raise
+        if sys.argv[1:2] == ["doctor"]:
+            from compress.cli.doctor import doctor
+
+            raise SystemExit(doctor("--json" in sys.argv[2:])) from None
+        mend = "pip install 'clip2edge[build]' (on a device: python -m runtime)"
+        print(f"compress needs {error.name}: {mend}", file=sys.stderr)
+        raise SystemExit(2) from error
+    app()
+
+
+def _ending(error: Exception) -> tuple[str, int]:
+    """The last line of a command that fails, and its exit code."""
+    from compress.engine.errors import BudgetUnmetError, ExplainedError
+    from compress.engine.system_errors import explained
+
+    if isinstance(error, BudgetUnmetError):
+        return f"FAIL: {error}", 1
+    known = explained(error) or error
+    if isinstance(known, ExplainedError):
+        return f"{type(known).__name__}: {known}", 2
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = "" if place is None else f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
+    text = " ".join(str(error).split())[:300]
+    return (
+        f"unexpected {type(error).__name__}: {text} · at {where} · this is a bug: please report "
+        f"what {TRACEBACK}=1 and the same command print",
+        2,
+    )
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)  # the second one does not wait
+    raise Stopped(str(number))

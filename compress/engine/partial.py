@@ -1,0 +1,56 @@
+"""Partial work that can be trusted after a kill or a power cut.
+
+A file counts once its SHA-256 stands in ``SHA256SUMS`` beside it and both are on the disk. The line
+is written first: a kill in between leaves the file's former content, which has a line of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.bundle import sha256_of
+from runtime.files.atomic import atomic
+
+SUMS = "SHA256SUMS"  # as ``sha256sum --check`` reads it
+
+
+@contextmanager
+def kept(path: Path) -> Iterator[Path]:
+    """Gives a temporary path to write; afterwards ``path`` is in place and will be trusted."""
+    with atomic(path) as temporary:
+        yield temporary
+        with (path.parent / SUMS).open("a", encoding="utf-8") as sums:
+            # a line that a power cut tore must not swallow this one
+            sums.write(f"\n{sha256_of(temporary)}  {path.name}\n")
+            sums.flush()
+            os.fsync(sums.fileno())
+
+
+def keep_json(path: Path, value: object) -> None:
+    """Writes JSON that will be trusted."""
+    with kept(path) as temporary:
+        temporary.write_text(json.dumps(value, sort_keys=True), encoding="utf-8")
+
+
+def discard_damaged(folder: Path) -> list[str]:
+    """Removes from partial work what has no matching checksum, and gives the damaged files."""
+    sums: set[tuple[str, ...]] = set()
+    with contextlib.suppress(FileNotFoundError):
+        lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+        sums = {tuple(line.split("  ", 1)) for line in lines}
+    known = {line[-1] for line in sums}
+    damaged = []
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != SUMS and (sha256_of(entry), entry.name) not in sums:
+            if entry.name in known:
+                damaged.append(entry.name)
+            entry.unlink()
+    return damaged

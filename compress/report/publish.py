@@ -1,0 +1,45 @@
+"""Puts a build's report into its run folder without losing what later commands added there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from compress.engine.errors import Clip2EdgeError
+from compress.report.artifact import FILES, ReportArtifact
+from compress.report.rerender import load, rerender
+from runtime.files.atomic import atomic
+
+ADDED = {"devices": "measurements of other devices", "sensitivity": "the sensitivity"}
+
+
+def publish_report(stage: Path, run: Path, *, same_model: bool) -> list[str]:
+    """Makes the run's report the one of the stage, with additions if the model is the same.
+
+    Returns what the user should know.
+    """
+    fresh, before = ReportArtifact(stage).read(), _before(run)
+    added = {key: before[key] for key in ADDED if before.get(key)}
+    if added and same_model:
+        merged = {**fresh, **added}
+        if before != merged or not all((run / file).is_file() for file in FILES):
+            ReportArtifact(run).write_json(merged)
+            rerender(run)
+        return []
+    for file in FILES:
+        text = (stage / file).read_bytes()
+        if not (run / file).is_file() or (run / file).read_bytes() != text:
+            with atomic(run / file) as temporary:
+                shutil.copyfile(stage / file, temporary)
+    what = " and ".join(ADDED[key] for key in added)
+    return [f"dropped from the report, because of another model: {what}"] if added else []
+
+
+def _before(run: Path) -> Mapping[str, Any]:
+    """The report that is there, empty if it cannot be used."""
+    try:
+        return load(run)
+    except Clip2EdgeError:
+        return {}

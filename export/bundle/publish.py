@@ -1,0 +1,156 @@
+"""Puts a build's bundle into its run folder without losing what later commands added there.
+
+Additions are the files that the published manifest lists and the build's does not: export targets,
+the mixed model, their golden logits. They belong to a model: they stay while models, labels and
+preprocessing are the same, and are dropped, with a note, when those change. Files that no manifest
+lists are the user's and stay.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.bundle.write import write_json
+from runtime import golden
+from runtime.bundle import GOLDEN, LABELS, MANIFEST, PREPROCESS, check_file, open_bundle
+from runtime.errors import EdgeError
+from runtime.files.atomic import flush, flush_folder
+from runtime.files.manifest import read_manifest
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Whether the model is the one that was there before, and what the user should know."""
+
+    same_model: bool
+    notes: tuple[str, ...] = ()
+
+
+def publish_bundle(fresh: Path, bundle: Path, default: str | None = None) -> Published:
+    """Makes ``bundle`` hold the build's bundle ``fresh`` and the additions that still fit.
+
+    A kill leaves the old bundle or the new one, if need be under a hidden name that the next call
+    takes up. Nothing is written if nothing changes.
+
+    Args:
+        default: the model of ``precision="auto"``, if not the one in ``fresh``.
+
+    Raises: BundleError: ``fresh`` is damaged.
+    """
+    scratch, old = (bundle.with_name(f".{bundle.name}.{name}") for name in ("tmp", "old"))
+    if old.exists() and not bundle.exists():
+        os.replace(old, bundle)
+    for leftover in (scratch, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    base = dict(open_bundle(fresh).manifest)
+    if default is not None:
+        base["default"] = default
+        base.pop("default_reason", None)
+    present, notes = _present(bundle)
+    same = present is not None and _models(base) == _models(present)
+    kept: dict[str, Any] = {}
+    if present is not None:
+        added = {n: row for n, row in present["files"].items() if n not in base["files"]}
+        kept = {n: row for n, row in added.items() if same and _is_sound(bundle, n, row)}
+        if same and _extends_golden(fresh, bundle, present):
+            kept[GOLDEN] = present["files"][GOLDEN]
+        if dropped := sorted(added.keys() - kept.keys()):
+            why = "damaged" if same else "of another model"
+            again = "compress export and compress sensitivity --write add them again"
+            notes.append(f"{bundle.name}: dropped, because {why}: {', '.join(dropped)}; {again}")
+    merged = _merged(base, present or {}, kept)
+    if present != merged or not all(_is_sound(bundle, n, r) for n, r in merged["files"].items()):
+        unlisted = _unlisted(bundle, present or {"files": {}}, merged)
+        _copy(fresh, scratch, (name for name in base["files"] if name not in kept))
+        _copy(bundle, scratch, [*kept, *unlisted])
+        write_json(scratch / MANIFEST, merged)
+        open_bundle(scratch)
+        if bundle.exists():
+            os.replace(bundle, old)
+        os.replace(scratch, bundle)
+        flush_folder(bundle.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    return Published(same, tuple(notes))
+
+
+def _present(bundle: Path) -> tuple[Manifest | None, list[str]]:
+    """The published manifest, None without one; and a note if it cannot be read."""
+    if not bundle.is_dir():
+        return None, []
+    try:
+        return read_manifest(bundle), []
+    except EdgeError as error:
+        return None, [f"{bundle.name} is made again: {error}"]
+
+
+def _models(manifest: Manifest) -> dict[str, str]:
+    """File -> SHA-256 of what additions are made from; without models that were added."""
+    models = {key: name for key, name in manifest["models"].items() if key not in _added(manifest)}
+    names = [*models.values(), LABELS, PREPROCESS]
+    return {name: manifest["files"][name]["sha256"] for name in names}
+
+
+def _added(manifest: Manifest) -> set[str]:
+    """Keys of models that are export targets too: no build makes those."""
+    return set(manifest["models"]) & set(manifest.get("targets", {}))
+
+
+def _is_sound(folder: Path, name: str, row: Mapping[str, Any]) -> bool:
+    try:
+        check_file(folder, name, row)
+    except EdgeError:
+        return False
+    return True
+
+
+def _extends_golden(fresh: Path, bundle: Path, present: Manifest) -> bool:
+    """Whether the published golden vectors are the build's and more."""
+    row = present["files"].get(GOLDEN)
+    if row is None or not (fresh / GOLDEN).exists() or not _is_sound(bundle, GOLDEN, row):
+        return False
+    try:
+        own, published = (golden.read(folder / GOLDEN) for folder in (fresh, bundle))
+    except EdgeError:
+        return False
+    more = published.keys() > own.keys()
+    return more and all(np.array_equal(own[name], published[name]) for name in own)
+
+
+def _merged(base: Manifest, present: Manifest, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The build's manifest with the rows of the files that are kept."""
+    files = {**base["files"], **kept}
+    targets = {k: row for k, row in present.get("targets", {}).items() if row["file"] in kept}
+    models = {key: name for key, name in present.get("models", {}).items() if name in kept}
+    merged = {**base, "files": files, "models": {**base["models"], **models}}
+    if targets:
+        merged["targets"] = targets
+        merged["schema"] = max(base["schema"], present["schema"])
+    if present.get("default") in models:
+        merged |= {k: present[k] for k in ("default", "default_reason") if k in present}
+    return merged
+
+
+def _unlisted(bundle: Path, present: Manifest, merged: Manifest) -> list[str]:
+    """Files of the user's beside those of any manifest."""
+    listed = {*present["files"], *merged["files"], MANIFEST}
+    files = (
+        (path for path in sorted(bundle.rglob("*")) if path.is_file()) if bundle.exists() else ()
+    )
+    names = (path.relative_to(bundle).as_posix() for path in files)
+    return [name for name in names if name not in listed and not Path(name).name.startswith(".")]
+
+
+def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+        flush(target / name)
