@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from runtime.files.manifest import (
     MANIFEST,
     MAX_FILE_BYTES,
     PREPROCESS,
+    REQUIRED,
     SCHEMA,
     SUBFOLDER,
     read_manifest,
 )
+from runtime.files.paths import user_path
 from runtime.files.regular import COPY_AGAIN, open_regular
 from runtime.files.strict_json import parse_json, read_json
 from runtime.preprocess import PreprocessSpec
@@ -55,6 +58,8 @@ class Bundle:
     manifest: Mapping[str, Any]
     labels: tuple[Label, ...]
     preprocess: PreprocessSpec
+    absent: frozenset[str] = frozenset()  # listed files that are not there, see open_bundle
+    stamps: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # file -> as verified
 
     def __repr__(self) -> str:
         models = ", ".join(self.models)
@@ -89,28 +94,60 @@ class Bundle:
     def model(self, precision: str) -> Path:
         """The file of a model or export target; "auto" is the bundle's default.
 
-        Raises: BundleError: no such model in the bundle.
+        Raises: BundleError: no such model in the bundle, or its file is absent.
         """
         name = self.default if precision == "auto" else precision
         files = {**self.target_files, **self.models}
         if name not in files:
             expected = ", ".join(["auto", *files])
             raise BundleError(f"no {name} model in {self.path}", got=name, expected=expected)
+        if self.is_absent(files[name]):
+            there = [key for key, file in files.items() if not self.is_absent(file)]
+            remedy = f"copy it from where the bundle was built, or load {' or '.join(there)}"
+            raise BundleError(f"{files[name]} is missing", remedy=remedy if there else COPY_AGAIN)
         return files[name]
 
+    def is_absent(self, file: Path) -> bool:
+        """Whether a listed file is not there."""
+        return file.relative_to(self.path).as_posix() in self.absent
 
-def open_bundle(path: str | Path, verify: bool = True) -> Bundle:
+    def require_unchanged(self, *names: str) -> None:
+        """Raises a BundleError if one of the files was replaced since it was verified."""
+        for name in names:
+            if _stamp(self.path / name) != self.stamps.get(name):
+                what = f"{self.path / name} was replaced while it was loaded"
+                raise BundleError(what, remedy="load the bundle again")
+
+
+def open_bundle(path: str | Path, verify: bool = True, whole: bool = True) -> Bundle:
     """The bundle in folder ``path``; compares every file's size and (``verify``) SHA-256.
+
+    Without ``whole``, files that this use may do without can be absent: ``Bundle.absent``.
 
     Raises: BundleError: missing, damaged, unsafe or of a future schema; it names the file.
     """
-    folder = Path(path)
+    folder = user_path(path)
+    stamps = {MANIFEST: _stamp(folder / MANIFEST)}
     manifest = read_manifest(folder)
+    absent = set()
     for name, want in manifest["files"].items():
+        if not whole and name not in REQUIRED and not os.path.lexists(folder / name):
+            absent.add(name)
+            continue
+        stamps[name] = _stamp(folder / name)
         check_file(folder, name, want, verify)
     labels = labels_from_json(read_json(folder / LABELS), folder / LABELS)
     spec = PreprocessSpec.from_json(read_json(folder / PREPROCESS))
-    return Bundle(folder, manifest, labels, spec)
+    return Bundle(folder, manifest, labels, spec, frozenset(absent), stamps)
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    """What changes when a file is replaced or written; empty if it is not there."""
+    try:
+        facts = file.stat()
+    except (OSError, ValueError):
+        return ()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def check_file(folder: Path, name: str, want: Mapping[str, Any], verify: bool = True) -> None:

@@ -8,10 +8,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runtime.backends.runner import IMAGE, PIXELS, TENSOR, Runner
+from runtime.backends.runner import IMAGE, PIXELS, TENSOR, Runner, finite, whole_number
 from runtime.errors import BackendError
 
-__all__ = ["BACKENDS", "IMAGE", "PIXELS", "TENSOR", "Backend", "Runner", "backend", "load"]
+__all__ = ["BACKENDS", "IMAGE", "PIXELS", "TENSOR", "Backend", "Runner", "backend", "finite"]
+__all__ += ["load", "whole_number"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ BACKENDS: dict[str, Backend] = {
 
 def backend(name: str) -> Backend:
     """The row of ``name``; an unknown one raises a BackendError."""
-    if name not in BACKENDS:
+    if not isinstance(name, str) or name not in BACKENDS:
         raise BackendError("unknown backend", got=repr(name), expected=", ".join(BACKENDS))
     return BACKENDS[name]
 

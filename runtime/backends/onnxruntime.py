@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime.backends.ort_providers import CPU, Provider
 from runtime.backends.ort_providers import provider as provider_row
-from runtime.backends.runner import IMAGE, PIXELS, TENSOR, Runner
+from runtime.backends.runner import IMAGE, PIXELS, TENSOR, Runner, whole_number
 from runtime.errors import BackendError
 from runtime.files import onnx as onnx_file
 from runtime.files import ort as ort_file
@@ -28,7 +28,10 @@ INPUTS = {  # name -> its type, and what the model takes
 }
 PRECISION_KEY = "clip2edge.precision"
 DISABLED = "optimization.disable_specified_optimizers"
-MIN_VERSION = (1, 17)  # QDQ with opset 20
+MIN_VERSION = (1, 18)  # the first that reads models of IR version 10, which ours are
+NEEDED = f"onnxruntime>={'.'.join(map(str, MIN_VERSION))}"
+MAX_THREADS = 1024
+SHOWN = 600  # characters of onnxruntime's own message
 RECORD_NODES = "session.record_ep_graph_assignment_info"  # onnxruntime 1.24 and later
 
 
@@ -91,7 +94,7 @@ class OrtRunner(Runner):
                 for start in range(0, len(images), step or 1)
             ]
         except Exception as error:  # ORT's exceptions share no base class of their own
-            raise BackendError("onnxruntime refused the batch", got=_first_line(error)) from error
+            raise BackendError("onnxruntime refused the batch", got=_reason(error)) from error
         columns = zip(*parts, strict=True)
         joined = [part[0] if len(part) == 1 else np.concatenate(part) for part in columns]
         return dict(zip(outputs, joined, strict=True))
@@ -128,9 +131,7 @@ def load(
     if row.name not in present:
         got = f"{', '.join(present)} present"
         raise BackendError(f"provider {row.name} is absent", got=got, remedy=row.remedy)
-    count = usable_cores() if threads is None else threads
-    if not 1 <= count <= 1024:
-        raise BackendError("threads", got=count, expected="1..1024")
+    count = usable_cores() if threads is None else whole_number("threads", threads, MAX_THREADS)
     options = options or ort.SessionOptions()
     options.intra_op_num_threads = 1 if row.takes_threads else count
     options.inter_op_num_threads = 1
@@ -148,7 +149,10 @@ def load(
     try:
         session = ort.InferenceSession(str(model), options, providers=providers)
     except Exception as error:
-        raise BackendError(f"onnxruntime cannot load {model}", got=_first_line(error)) from error
+        what = f"onnxruntime {ort.__version__} cannot load {model}"
+        is_newer = any(word in str(error) for word in ("IR version", "opset"))
+        remedy = "pip install --upgrade onnxruntime" if is_newer else None
+        raise BackendError(what, got=_reason(error), remedy=remedy) from error
     session.disable_fallback()
     if session.get_providers()[0] != row.name:
         what = f"onnxruntime fell back from {row.name}"
@@ -214,13 +218,18 @@ def import_onnxruntime() -> Any:
     except ImportError as error:
         remedy = "pip install 'clip2edge[ort]' (or onnxruntime-gpu)"
         raise BackendError("onnxruntime is not installed", got=error, remedy=remedy) from error
-    version = tuple(int(part) for part in ort.__version__.split(".")[:2])
-    if version < MIN_VERSION:
-        expected = f"{'.'.join(map(str, MIN_VERSION))} or newer"
-        raise BackendError("onnxruntime is too old", got=ort.__version__, expected=expected)
+    version = str(getattr(ort, "__version__", ""))
+    numbers = [int(part) for part in version.split(".")[:2] if part.isdigit()]
+    remedy = f"pip install --upgrade '{NEEDED}'"
+    if len(numbers) < 2:  # what an uninstalled package leaves behind
+        raise BackendError("onnxruntime is damaged", got=f"version {version!r}", remedy=remedy)
+    if tuple(numbers) < MIN_VERSION:
+        expected = f"{NEEDED.partition('>=')[2]} or newer, for models of IR version 10"
+        raise BackendError("onnxruntime is too old", got=version, expected=expected, remedy=remedy)
     return ort
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+def _reason(error: Exception) -> str:
+    """onnxruntime's message on one line; of a long one the end, where the reason stands."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= SHOWN else f"... {text[-SHOWN:]}"

@@ -75,8 +75,8 @@ def provider(name: str) -> Provider:
     Raises: BackendError: neither.
     """
     by_name = {row.name: row for row in PROVIDERS.values()} | PROVIDERS
-    if name in by_name:
+    if isinstance(name, str) and name in by_name:
         return by_name[name]
-    if name.endswith("ExecutionProvider"):
+    if isinstance(name, str) and name.endswith("ExecutionProvider"):
         return Provider(name, "choose one of those present")
     raise BackendError("unknown provider", got=repr(name), expected=", ".join(PROVIDERS))

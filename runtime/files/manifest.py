@@ -52,8 +52,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     file = folder / MANIFEST
     if not file.is_file():
+        got = f"no {MANIFEST}" if folder.is_dir() else "a file" if folder.exists() else "no folder"
         remedy = "compress build makes one"
-        raise BundleError(f"{folder} is not a bundle", got=f"no {MANIFEST}", remedy=remedy)
+        raise BundleError(f"{folder} is not a bundle", got=got, remedy=remedy)
     return check_manifest(read_json(file), folder)
 
 

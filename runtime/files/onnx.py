@@ -16,11 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import BundleError
+from runtime.files import onnx_sizes
 from runtime.files.manifest import MAX_FILE_BYTES
 from runtime.files.regular import open_regular
 
 SAFE_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc"})
 UNSAFE_OPS = frozenset({"EPContext", "PyOp", "PythonOp"})  # load another file, or run code
+# End when they choose, call themselves, or answer otherwise each time. No exporter of ours writes
+# them.
+_ENDLESS = """
+    Loop Scan SequenceMap BeamSearch GreedySearch Sampling WhisperBeamSearch Multinomial Bernoulli
+    RandomNormal RandomNormalLike RandomUniform RandomUniformLike
+"""
+UNBOUNDED_OPS = frozenset(_ENDLESS.split())
 MAX_METADATA_BYTES = 16 * 2**20  # of all entries together
 MAX_DEPTH = 16  # of graphs inside attributes (If, Loop)
 MAX_FIELDS = 500_000  # a ViT-L/14 has tens of thousands, and this many take a second
@@ -38,8 +46,12 @@ SCHEMA: dict[str, dict[int, str]] = {
     | {22: "SparseTensor", 23: "SparseTensor"},
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
 }
-OP_TYPE = 4  # fields of Node
+INPUT = 1  # fields of Node
+OUTPUT = 2
+OP_TYPE = 4
 DOMAIN = 7
+ATTRIBUTE_NAME = 1
+TENSOR_NAME = 8
 LOCATION = 14  # field Tensor.data_location, and its value
 EXTERNAL = 1
 
@@ -55,13 +67,16 @@ class OnnxFacts:
     external_tensors: int = 0
     functions: int = 0  # operators that the model defines itself
     metadata_bytes: int = 0
+    oversized: list[str] = field(default_factory=list)  # constants that ask for too much memory
 
 
 def inspect(path: Path) -> OnnxFacts:
     """Facts about the model in ``path``; a BundleError if it is no ONNX file, or damaged."""
     facts = OnnxFacts()
     with _mapped(path) as model:
-        _Walk(facts).message(model, "Model", 0)
+        walk = _Walk(facts)
+        walk.message(model, "Model", 0)
+        facts.oversized += walk.oversized()
         if not facts.ops or not facts.opsets:
             raise ValueError("no graph")
     return facts
@@ -83,9 +98,11 @@ def _mapped(path: Path) -> Iterator[memoryview]:
 
 
 def check(path: Path) -> OnnxFacts:
-    """``inspect``, and refuses a model that reaches outside its file.
+    """``inspect``, and refuses a model that reaches outside its file or need not end.
 
-    Raises: BundleError: external data, an operator that loads files, or an unknown domain.
+    Raises:
+        BundleError: external data, an operator that loads files or repeats others, an unknown
+            domain, or a constant that makes an operator's result too large.
     """
     facts = inspect(path)
     if facts.external_tensors:
@@ -99,6 +116,11 @@ def check(path: Path) -> OnnxFacts:
     if unsafe:
         what = f"{path} asks for code outside the engine"
         raise BundleError(what, got=", ".join(unsafe)[:400], expected="standard operators")
+    endless = [*sorted(UNBOUNDED_OPS & set(facts.ops)), *facts.oversized]
+    if endless:
+        what = f"{path} may take any time or memory"
+        expected = f"no loops, and at most {onnx_sizes.MAX_ELEMENTS:,} values a tensor"
+        raise BundleError(what, got=", ".join(endless)[:400], expected=expected)
     return facts
 
 
@@ -108,23 +130,64 @@ class _Walk:
 
     facts: OnnxFacts
     left: int = MAX_FIELDS
+    # small constants by name, also two of one name; operators whose inputs are sizes
+    constants: dict[str, list[onnx_sizes.Numbers]] = field(default_factory=dict)
+    sized: list[tuple[str, list[str]]] = field(default_factory=list)
 
-    def message(self, view: memoryview, name: str, depth: int) -> None:
+    def message(self, view: memoryview, name: str, depth: int) -> list[onnx_sizes.Numbers]:
+        """Reads a message; gives the small tensors directly in it."""
         if depth > 4 * MAX_DEPTH:
             raise ValueError("nested too deeply")
         inside = SCHEMA.get(name, {})
+        fields = []
+        tensors: list[onnx_sizes.Numbers] = []
         for number, value in self.fields(view):
-            if number in inside and isinstance(value, memoryview):
-                below = inside[number]
-                self.facts.functions += below == "Function"
-                if below in _LEAVES:
-                    _LEAVES[below](self, value)
-                else:
-                    self.message(value, below, depth + 1)
-            elif name == "Node" and number == OP_TYPE:
-                self.facts.ops[_name(value)] += 1
-            elif name == "Node" and number == DOMAIN:
+            below = inside.get(number)
+            if below is None or not isinstance(value, memoryview):
+                if name in _KEPT:
+                    fields.append((number, value))
+                continue
+            self.facts.functions += below == "Function"
+            if below in _LEAVES:
+                tensors += _LEAVES[below](self, value)
+            else:
+                tensors += self.message(value, below, depth + 1)
+        if name == "Node":
+            self.node(fields, tensors)
+        elif name == "Attribute":
+            key = next((value for number, value in fields if number == ATTRIBUTE_NAME), b"")
+            self.note(onnx_sizes.attribute_problem(_name(key), fields))
+        elif name == "SparseTensor":
+            self.note(onnx_sizes.dense_problem(fields))
+        return tensors if name in ("Attribute", "Node") else []
+
+    def node(self, fields: onnx_sizes.Fields, tensors: list[onnx_sizes.Numbers]) -> None:
+        op = ""
+        for number, value in fields:
+            if number == OP_TYPE:
+                op = _name(value)
+                self.facts.ops[op] += 1
+            elif number == DOMAIN:
                 self.facts.domains.add(_name(value))
+        if op == "Constant":
+            for number, value in fields:
+                if number == OUTPUT:
+                    self.constants.setdefault(_name(value), []).extend(tensors)
+        elif op in onnx_sizes.SIZE_INPUTS:
+            self.sized.append((op, [_name(value) for number, value in fields if number == INPUT]))
+
+    def note(self, problem: str | None) -> None:
+        if problem:
+            self.facts.oversized.append(problem)
+
+    def oversized(self) -> Iterator[str]:
+        """Results that constants make too large."""
+        for op, inputs in self.sized:
+            at = onnx_sizes.SIZE_INPUTS[op]
+            names = [inputs[index] if index < len(inputs) else "" for index in at]
+            constants = [self.constants.get(name, []) for name in names]
+            if problem := onnx_sizes.result_problem(op, constants):
+                yield problem
 
     def fields(self, view: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         for numbered in _fields(view):
@@ -133,17 +196,27 @@ class _Walk:
                 raise ValueError(f"more than {MAX_FIELDS:,} fields")
             yield numbered
 
-    def tensor(self, view: memoryview) -> None:
-        for number, value in self.fields(view):
-            if number == LOCATION and isinstance(value, int):
-                self.facts.external_tensors += value & MAX_TAG == EXTERNAL  # engines keep 32 bits
+    def tensor(self, view: memoryview) -> list[onnx_sizes.Numbers]:
+        fields = list(self.fields(view))
+        places = [value for number, value in fields if number == LOCATION]
+        external = sum(value & MAX_TAG == EXTERNAL for value in places if isinstance(value, int))
+        self.facts.external_tensors += external  # engines keep 32 bits
+        if not external:
+            self.note(onnx_sizes.tensor_problem(fields, len(view)))
+        values = onnx_sizes.numbers(fields)
+        if values is None:
+            return []
+        name = next((value for number, value in fields if number == TENSOR_NAME), b"")
+        self.constants.setdefault(_name(name), []).append(values)
+        return [values]
 
-    def opset(self, view: memoryview) -> None:
+    def opset(self, view: memoryview) -> list[onnx_sizes.Numbers]:
         values = dict(self.fields(view))
         version = values.get(2, 0)
         self.facts.opsets[_name(values.get(1, b""))] = version if isinstance(version, int) else 0
+        return []
 
-    def entry(self, view: memoryview) -> None:
+    def entry(self, view: memoryview) -> list[onnx_sizes.Numbers]:
         self.facts.metadata_bytes += len(view)
         if self.facts.metadata_bytes > MAX_METADATA_BYTES:
             raise ValueError(f"metadata of more than {MAX_METADATA_BYTES:,} bytes")
@@ -152,8 +225,10 @@ class _Walk:
         if key in self.facts.metadata:
             raise ValueError(f"metadata names {key[:80]!r} twice")
         self.facts.metadata[key] = _text(values.get(2, b""))
+        return []
 
 
+_KEPT = frozenset({"Node", "Attribute", "SparseTensor"})  # messages whose own fields are read
 _LEAVES = {"Tensor": _Walk.tensor, "Opset": _Walk.opset, "Entry": _Walk.entry}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime.errors import BundleError
 from runtime.files.manifest import MAX_FILE_BYTES
-from runtime.files.onnx import UNSAFE_OPS
+from runtime.files.onnx import UNBOUNDED_OPS, UNSAFE_OPS
 from runtime.files.regular import open_regular
 
 IDENTIFIER = b"ORTM"
@@ -33,7 +33,8 @@ def check(path: Path) -> None:
             if mapped[4:8] != IDENTIFIER:
                 got = bytes(mapped[4:8])
                 raise BundleError(wrong, got=got, expected=IDENTIFIER, remedy=again)
-            names = {op: len(op).to_bytes(4, "little") + op.encode() + b"\0" for op in UNSAFE_OPS}
+            refused = UNSAFE_OPS | UNBOUNDED_OPS
+            names = {op: len(op).to_bytes(4, "little") + op.encode() + b"\0" for op in refused}
             unsafe = next((op for op in sorted(names) if mapped.find(names[op]) >= 0), None)
     except OSError as error:
         raise BundleError(f"cannot read {path}", got=error.strerror or error) from error

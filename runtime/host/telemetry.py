@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -160,11 +161,16 @@ def temperature_c(root: Path = ROOT) -> float | None:
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """Physical cores that this process may run on; logical ones if the kernel gives none."""
+    """Physical cores that this process may run on, no more than its container's processor time.
+
+    Logical ones if the kernel gives none. Half a processor is one thread: two would be stopped
+    twice as often.
+    """
     has_affinity = hasattr(os, "sched_getaffinity")
     allowed = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    physical = _physical_cores(root)
-    return max(1, min(allowed, physical) if physical else allowed)
+    physical = _physical_cores(root) or allowed
+    quota = _cpu_quota(root) or allowed
+    return max(1, min(allowed, physical, int(quota)))
 
 
 def peak_rss_bytes(root: Path = ROOT) -> int | None:
@@ -216,12 +222,33 @@ def _gpu_clock_mhz(root: Path) -> float | None:
 
 
 def _cpu_quota(root: Path) -> float | None:
-    """Quota over period of cgroup v2, or of v1."""
-    quota, _, period = (text(root / "sys/fs/cgroup/cpu.max") or "").partition(" ")
+    """Processors: the smallest quota over period of this process's cgroups and those above them."""
+    quotas = filter(None, map(_quota_of, _cgroups(root)))
+    return min(quotas, default=None)
+
+
+def _cgroups(root: Path) -> Iterator[Path]:
+    """Folders of cgroup v2 and of v1's controller "cpu", each from this process's up to the root.
+
+    Inside a container /proc/self/cgroup may name a folder that only the host has.
+    """
+    top = root / "sys/fs/cgroup"
+    tops = [top, top / "cpu", top / "cpu,cpuacct"]
+    yield from tops
+    for line in (text(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        inside = [part for part in path.split("/") if part not in ("", ".", "..")]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for base in tops if controllers else tops[:1]:
+            yield from (base.joinpath(*inside[:depth]) for depth in range(1, len(inside) + 1))
+
+
+def _quota_of(group: Path) -> float | None:
+    quota, _, period = (text(group / "cpu.max") or "").partition(" ")
     if not period:
-        cpu = root / "sys/fs/cgroup/cpu"
-        quota = text(cpu / "cpu.cfs_quota_us") or ""
-        period = text(cpu / "cpu.cfs_period_us") or ""
+        quota = text(group / "cpu.cfs_quota_us") or ""
+        period = text(group / "cpu.cfs_period_us") or ""
     allowed = as_number(quota)
     of = as_number(period)
     return allowed / of if allowed and of and allowed > 0 and of > 0 else None

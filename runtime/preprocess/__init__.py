@@ -9,9 +9,9 @@ is a table of 256 values per channel, computed in float64. So no compiler's fuse
 two machines differ.
 """
 
-from runtime.preprocess.decode import MAX_PIXELS, ImageLike, decode
+from runtime.preprocess.decode import MAX_PIXELS, ImageLike, decode, is_encoded
 from runtime.preprocess.normalize import PreprocessSpec, normalize
 from runtime.preprocess.resize import INTERPOLATIONS, Geometry, geometry
 
 __all__ = ["INTERPOLATIONS", "MAX_PIXELS", "Geometry", "ImageLike", "PreprocessSpec"]
-__all__ += ["decode", "geometry", "normalize"]
+__all__ += ["decode", "geometry", "is_encoded", "normalize"]

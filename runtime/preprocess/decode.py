@@ -1,18 +1,21 @@
-"""Decoding: any image as a path, bytes, PIL image or array -> upright 8-bit RGB."""
+"""Decoding: any image as a path, bytes, file, PIL image or array -> upright 8-bit RGB."""
 
 from __future__ import annotations
 
 import io
-import struct
-from pathlib import Path
-from typing import Any
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from numbers import Number
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
 
 from runtime.errors import ImageError
+from runtime.preprocess.strict import strict
 
-ImageLike = str | Path | bytes | Image.Image | np.ndarray
+ImageLike = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray
 
 MAX_PIXELS = 64_000_000  # 8000 x 8000; a larger image is refused before its pixels are decoded
 
@@ -30,47 +33,101 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error)  # Pillow's, on broken files
+ORIENTATION = 0x0112
 
 
 def decode(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """An upright RGB image from a path, encoded bytes, a PIL image or an array.
+    """An upright RGB image from a path, encoded bytes, a binary file, a PIL image or an array.
 
-    Applies the EXIF orientation, composites transparency on white, scales 16-bit gray to 8 bits,
-    takes an animation's first frame and ignores color profiles. Arrays are (H, W), (H, W, 1),
-    (H, W, 3) or (H, W, 4), uint8 or uint16.
+    Applies the orientation in EXIF or XMP, composites transparency on white, scales 16-bit gray to
+    8 bits, takes an animation's first frame and ignores color profiles. The result carries no
+    orientation: decoding it again changes nothing. Arrays are (H, W), (H, W, 1), (H, W, 3) or
+    (H, W, 4), uint8 or uint16, in any byte order.
 
-    Raises: ImageError: no image, truncated, above ``max_pixels``, or another array.
+    Raises: ImageError: no image, truncated, above ``max_pixels``, or another type.
     """
     if isinstance(image, np.ndarray):
         return _to_rgb(_from_array(image, max_pixels))
     if isinstance(image, Image.Image):
-        return _upright(image, "image", max_pixels)
-    if isinstance(image, (bytes, bytearray, memoryview)):
-        with io.BytesIO(image) as stream:
-            return _from_stream(stream, "encoded image", max_pixels)
-    if not isinstance(image, (str, Path)):
-        expected = "a path, bytes, a PIL image or a numpy array"
+        with strict():
+            return _upright(image, "image", max_pixels)
+    with _stream(image) as (stream, name):
+        while True:
+            with strict() as held:
+                decoded = _from_stream(stream, name, max_pixels)
+            if all(held):
+                return decoded
+            stream.seek(0)
+
+
+def is_encoded(image: object) -> bool:
+    """Whether ``image`` is a path, bytes or a file, whatever is in it."""
+    is_known = isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview))
+    return is_known or callable(getattr(image, "read", None))
+
+
+@contextmanager
+def _stream(image: Any) -> Iterator[tuple[IO[bytes], str]]:
+    """The bytes of an image as a file at its start, and its name for messages."""
+    if not is_encoded(image):
+        expected = "a path, bytes, a binary file, a PIL image or a numpy array"
         raise ImageError("image of unknown type", got=type(image).__name__, expected=expected)
+    if isinstance(image, (str, os.PathLike)):
+        stream, name = _opened(image)
+    else:
+        stream, name = io.BytesIO(_content(image)), _name(image)
+    with stream:
+        yield stream, name
+
+
+def _opened(image: Any) -> tuple[IO[bytes], str]:
+    name = repr(image)
     try:
-        with open(image, "rb") as stream:
-            return _from_stream(stream, str(image), max_pixels)
-    except OSError as error:  # _from_stream raises ImageError only
-        raise ImageError(f"cannot open {image}", got=error.strerror or error) from error
+        name = os.fsdecode(image)
+        return open(name, "rb"), name
+    except OSError as error:
+        raise ImageError(f"cannot open {name}", got=error.strerror or error) from error
+    except (TypeError, ValueError) as error:  # ValueError: a null byte in the name
+        raise ImageError(f"cannot open {image!r}", got=error) from error
 
 
-def _from_stream(stream: Any, name: str, max_pixels: int) -> Image.Image:
+def _content(image: Any) -> bytes:
+    """Bytes, or the whole of a file, which need not be able to go back."""
+    try:
+        if isinstance(image, (bytes, bytearray, memoryview)):
+            return bytes(image)
+        with suppress(OSError, AttributeError):  # a pipe is read from where it is
+            image.seek(0)
+        data = image.read()
+    except Exception as error:  # closed, unreadable, or somebody's own kind of file
+        raise ImageError(f"{_name(image)} cannot be read", got=_reason(error)) from error
+    if not isinstance(data, bytes):
+        got = type(data).__name__
+        remedy = 'open it with mode "rb"'
+        raise ImageError(f"{_name(image)} is text", got=got, expected="bytes", remedy=remedy)
+    return data
+
+
+def _name(image: Any) -> str:
+    name = getattr(image, "name", None)
+    return name if isinstance(name, str) else "encoded image"
+
+
+def _from_stream(stream: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     try:
         with _open(stream) as image:
-            return _upright(image, name, max_pixels)
+            return _upright(image, name, max_pixels, own=True)
+    except ImageError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        limit = f"at most {max_pixels:,} pixels"
-        raise ImageError(f"{name} is too large", got=error, expected=limit) from error
+        limit = min(max_pixels, Image.MAX_IMAGE_PIXELS or max_pixels)  # another library's, if lower
+        expected = f"at most {limit:,} pixels"
+        raise ImageError(f"{name} is too large", got=error, expected=expected) from error
     except Image.UnidentifiedImageError as error:
         formats = f"one of {', '.join(FORMATS)}"
         raise ImageError(f"{name} is not an image", expected=formats) from error
-    except (*DAMAGE, MemoryError) as error:
-        raise ImageError(f"{name} cannot be decoded", got=error) from error
+    except Exception as error:  # Pillow's readers raise anything on a broken file
+        raise ImageError(f"{name} cannot be decoded", got=_reason(error)) from error
 
 
 def _open(stream: Any) -> Image.Image:
@@ -83,19 +140,35 @@ def _open(stream: Any) -> Image.Image:
         return Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
-def _upright(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+def _upright(image: Image.Image, name: str, max_pixels: int, own: bool = False) -> Image.Image:
     _check_size(image.width, image.height, name, max_pixels)
     try:
         image.load()
         rgb = _to_rgb(image)
-    except DAMAGE as error:
-        raise ImageError(f"{name} cannot be decoded", got=error) from error
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{name} cannot be decoded", got=_reason(error)) from error
+    turn = _turn(image)
+    if turn is not None:
+        rgb = rgb.transpose(turn)
+    elif rgb is image and image.info and not own:
+        rgb = image.copy()
+    rgb.info.clear()  # copied with the pixels; the orientation in it is spent
+    return rgb
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How to turn a loaded image upright; a damaged block is ignored, as in every viewer."""
     try:
-        tag = image.getexif().get(0x0112)  # a damaged EXIF block is ignored, as in every viewer
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
-        return rgb
-    turn = ORIENTATIONS.get(tag) if isinstance(tag, int) else None
-    return rgb if turn is None else rgb.transpose(turn)
+        tag = image.getexif().get(ORIENTATION)
+    except Exception:
+        return None
+    return ORIENTATIONS.get(tag) if isinstance(tag, Number) else None  # type: ignore[call-overload]
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -125,15 +198,21 @@ def _from_16_bit(values: np.ndarray) -> Image.Image:
 
 def _from_array(array: np.ndarray, max_pixels: int) -> Image.Image:
     is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
-    if not is_image or array.dtype not in (np.uint8, np.uint16):
+    if not is_image or array.dtype.kind != "u" or array.dtype.itemsize > 2:
         got = f"{array.dtype} {array.shape}"
         expected = "uint8 or uint16, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)"
         remedy = "channels go last, values 0..255 are not rescaled"
         raise ImageError("array is not an image", got=got, expected=expected, remedy=remedy)
+    if np.any(getattr(array, "mask", False)):  # a numpy.ma.MaskedArray
+        remedy = "fill them first: array.filled(255)"
+        raise ImageError(
+            "array with masked pixels", expected="a value for every pixel", remedy=remedy
+        )
+    array = np.asarray(array)
     _check_size(array.shape[1], array.shape[0], "array", max_pixels)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
-    if array.dtype == np.uint16:
+    if array.dtype.itemsize == 2:
         array = ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(array))
 
