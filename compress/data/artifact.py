@@ -6,6 +6,8 @@ shots.npy   shots.json        uint8 (K * k, C, C, 3) and [{"key", "label"}]: the
 test.npy    test.json         uint8 (N, S, S, 3): the runtime's own geometry, as on the device
 test_<domain>.npy and .json   every further domain of data.test_domains, like test
 skipped.json                  [{"key", "reason"}]
+duplicates.json               [[{"set", "key", "class"}, ...], ...]: images that are equal, in
+                              groups; only if there are any
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ SHOTS = "shots"  # the names of two image sets
 TEST = "test"
 CLASSES = "classes.json"
 SKIPPED = "skipped.json"
+DUPLICATES = "duplicates.json"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,18 @@ class DataArtifact:
         """Images that could not be read: ``key`` and ``reason``."""
         return tuple(json.loads((self.folder / SKIPPED).read_text(encoding="utf-8")))
 
+    @property
+    def skipped_file(self) -> Path:
+        """Where ``skipped`` is written, also when a build stops on them."""
+        return self.folder / SKIPPED
+
+    @cached_property
+    def duplicates(self) -> tuple[tuple[Mapping[str, str], ...], ...]:
+        """Groups of equal images: ``set``, ``key`` and ``class`` of each."""
+        file = self.folder / DUPLICATES
+        groups = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+        return tuple(map(tuple, groups))
+
     @cached_property
     def shots(self) -> ImageSet:
         """The labeled training images, at the cache's edge C."""
@@ -89,4 +104,9 @@ class DataArtifact:
 
     def write_skipped(self, skipped: Sequence[Mapping[str, str]]) -> None:
         """Writes which images could not be read, and why."""
-        write_json(self.folder / SKIPPED, list(skipped))
+        write_json(self.skipped_file, list(skipped))
+
+    def write_duplicates(self, groups: Sequence[Sequence[Mapping[str, str]]]) -> None:
+        """Writes which images are equal, if any."""
+        if groups:
+            write_json(self.folder / DUPLICATES, [list(group) for group in groups])

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.data import names
+from compress.data.class_names import readable_name
 from compress.data.domains import IMAGECLEF, PACS, VISDA, VLCS, DomainFolders
-from compress.data.folders import readable_name
 from compress.data.readers import (
     ClassFolders,
     ImageArrays,
@@ -255,11 +255,7 @@ def open_dataset(settings: DataSettings) -> Source:
     """
     name = settings.dataset
     assert name is not None
-    row = dataset(name)
-    if not row.styled:
-        refuse_style(settings)
-    if not row.domains:
-        refuse_domains(settings, row.title)
+    row = refuse_options(settings)
     try:
         listing = _read(row, settings)
     except ImportError as error:
@@ -278,6 +274,16 @@ def open_dataset(settings: DataSettings) -> Source:
         listing.domain,
         listing.others,
     )
+
+
+def refuse_options(settings: DataSettings) -> NamedDataset:
+    """The row of the named dataset; ConfigError for an unknown one or options it does not have."""
+    row = dataset(str(settings.dataset))
+    if not row.styled:
+        refuse_style(settings)
+    if not row.domains:
+        refuse_domains(settings, row.title)
+    return row
 
 
 def refuse_style(settings: DataSettings) -> None:

@@ -25,9 +25,14 @@ INVISIBLE = dict.fromkeys(
 JOINERS = dict.fromkeys(map(ord, "\u034f\u200c\u200d\ufe0e\ufe0f"))
 
 
+def one_form(text: str) -> str:
+    """A text with its letters composed (NFC), in which equal names are equal."""
+    return unicodedata.normalize("NFC", text)
+
+
 def class_name(text: str) -> str:
     """A name as it is shown: composed letters (NFC), single spaces, no invisible character."""
-    return " ".join(unicodedata.normalize("NFC", text.translate(INVISIBLE)).split())
+    return " ".join(one_form(text.translate(INVISIBLE)).split())
 
 
 def readable_name(folder: str) -> str:
@@ -37,8 +42,7 @@ def readable_name(folder: str) -> str:
 
 def look_alike(name: str) -> str:
     """Equal for names that differ only in case, joiners, spaces or the form of Unicode."""
-    folded = class_name(name).translate(JOINERS).casefold()
-    return unicodedata.normalize("NFC", folded)
+    return one_form(class_name(name).translate(JOINERS).casefold())
 
 
 def printable(text: str) -> str:

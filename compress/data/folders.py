@@ -4,32 +4,45 @@
     DIR/<class>/...                                split per class with a fixed seed, see
                                                    --set data.test_fraction
 
-Image formats are recognized by content, not by suffix; hidden files are ignored. Folder names
-become class names ("water_lily" -> "water lily"). With 0 shots class names and test images suffice.
+Images are recognized by content or suffix (``image_files.py``); what else lies beside them takes no
+part, hidden files are ignored. Folder names become class names ("water_lily" -> "water lily"). With
+0 shots class names and test images suffice.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from compress.data.class_names import first_alike, one_form, readable_name, refuse_names, shown
 from compress.data.shots import hold_out
 from compress.data.split import ClassInfo, Source, Split, nothing
+from compress.data.walk import (
+    fingerprint_files,
+    is_folder,
+    key_of,
+    last_change,
+    takes_part,
+    visible,
+    walk,
+)
 from compress.engine.config import DataSettings
 from compress.engine.errors import DataError, nearest
+from compress.engine.text import user_path
 
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first present is used
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
-NOT_IMAGES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # unhidden files of desktops
+# folders beside the classes that are none, if they hold no image: labelers' and trainers' own
+SIDE_FOLDERS = frozenset(
+    ("annotations", "annotation", "labels", "label", "jsons", "json", "xmls", "xml", "captions")
+    + ("metadata", "meta", "checkpoints", "logs", "runs", "thumbnails", "_thumbnails", "imagesets")
+)
 
-ClassFiles = Mapping[str, tuple[Path, ...]]  # folder name -> its files
+ClassFiles = Mapping[str, tuple[Path, ...]]  # folder name in one form of Unicode -> its images
 
 
 def open_folder(settings: DataSettings) -> Source:
@@ -40,7 +53,8 @@ def open_folder(settings: DataSettings) -> Source:
             without loops of symbolic links.
     """
     assert settings.path is not None
-    root, notes = _descend(_checked(settings.path.expanduser()))
+    root, notes = _descend(_checked(user_path(settings.path)))
+    left_out: list[Path] = []
     inside = {entry.name.casefold(): entry for entry in _class_dirs(root)}
     train_root, test_root = (
         next((inside[name] for name in names if name in inside and _class_dirs(inside[name])), None)
@@ -56,8 +70,8 @@ def open_folder(settings: DataSettings) -> Source:
             remedy="add train/<class>/ folders, or use --shots 0",
         )
     if test_root:
-        train_files = class_files(train_root) if train_root else {}
-        test_files = class_files(test_root)
+        train_files = class_files(train_root, left_out) if train_root else {}
+        test_files = _matched(train_files, class_files(test_root, left_out), test_root)
         if train_root and settings.shots:
             _same_classes(train_files, test_files, test_root)
         names = sorted(train_files if settings.shots else {*test_files, *train_files})
@@ -69,7 +83,7 @@ def open_folder(settings: DataSettings) -> Source:
         if unused:
             notes.append(f"{', '.join(unused)}/ is not used: {test_root.name}/ is the test split")
     else:
-        files = class_files(train_root or root)
+        files = class_files(train_root or root, left_out)
         names = sorted(files)
         both = split_files(root, files, names, settings.max_pixels)
         train, test = (both.subset(rows) for rows in hold_out(both, names, settings.test_fraction))
@@ -79,6 +93,8 @@ def open_folder(settings: DataSettings) -> Source:
     if settings.shots == 0:
         train = nothing()
         notes.append("0 shots: no training image is used, only the class names and the test images")
+    if left_out:
+        notes.append(_left_out_note(left_out, root))
     return Source(
         root.name,
         _class_infos(names, settings.category, root),
@@ -86,18 +102,24 @@ def open_folder(settings: DataSettings) -> Source:
         test,
         lambda: {"folder": fingerprint_files(root)},
         notes=tuple(notes),
+        last_change=lambda: last_change(root),
     )
 
 
-def class_files(base: Path) -> dict[str, tuple[Path, ...]]:
-    """The files of every class folder below ``base``, sorted by path.
+def class_files(base: Path, left_out: list[Path] | None = None) -> dict[str, tuple[Path, ...]]:
+    """The images of every class folder below ``base``, sorted by path.
+
+    Args:
+        left_out: gets whatever else lies there: files that are no images, folders that are no
+            classes, images beside the folders.
 
     Raises:
-        DataError: fewer than two class folders, or an empty one.
+        DataError: fewer than two class folders, one without images, or two of one name.
     """
     folders = _class_dirs(base)
+    beside = [Path(entry.path) for entry in visible(base) if Path(entry.path) not in folders]
     if not folders:
-        loose = len(_visible(base))
+        loose = len([path for path in beside if takes_part(path, base)])
         raise DataError(
             f"{base} has no class folders",
             got=f"{loose} files beside each other" if loose else "an empty folder",
@@ -106,38 +128,29 @@ def class_files(base: Path) -> dict[str, tuple[Path, ...]]:
     if len(folders) == 1:
         what = f"{base} has a single class, there is nothing to tell apart"
         raise DataError(what, got=folders[0].name, expected="at least 2 folders")
-    listed = {folder.name: tuple(walk(folder)) for folder in folders}
-    empty = [name for name, files in listed.items() if not files]
+    listed: dict[str, tuple[Path, ...]] = {}
+    empty = []
+    others = [path for path in beside if path.is_dir() or takes_part(path, base)]
+    for folder in folders:
+        files = list(walk(folder))
+        images = tuple(path for path in files if takes_part(path, base))
+        name = one_form(folder.name)
+        if name in listed:
+            raise _same_name(base, listed[name][0].relative_to(base).parts[0], folder.name)
+        if images:
+            listed[name] = images
+        else:
+            example = f"{len(files)} files, none an image, e.g. {files[0].name}" if files else ""
+            empty.append(f"{folder.name} ({example})" if files else folder.name)
+        taken = set(images)
+        others += [path for path in files if path not in taken]
     if empty:
         got = ", ".join(empty[:8]) + (", ..." if len(empty) > 8 else "")
         remedy = "add images or remove the folder"
         raise DataError(f"{base} has empty classes", got=got, remedy=remedy)
+    if left_out is not None:
+        left_out += others
     return listed
-
-
-def walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
-    """Every visible file below a folder, sorted, through symbolic links.
-
-    Raises:
-        DataError: a link that leads back to a folder above it, or a folder that cannot be read.
-    """
-    try:
-        stat = folder.stat()
-        here = (stat.st_dev, stat.st_ino)
-        if here in above:
-            raise OSError(errno.ELOOP, "it leads back to a folder above it")
-        for entry in _visible(folder):
-            if entry.is_dir():  # raises ELOOP for a link to itself
-                yield from walk(Path(entry.path), above | {here})
-            elif entry.is_file() or entry.is_symlink():  # a broken link is skipped later
-                yield Path(entry.path)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            what = f"{folder} is part of a loop of symbolic links"
-            raise DataError(what, remedy="remove the link") from error
-        got = error.strerror or error
-        remedy = "check its permissions"
-        raise DataError(f"{folder} cannot be read", got=got, remedy=remedy) from error
 
 
 def split_files(base: Path, files: ClassFiles, names: Iterable[str], max_pixels: int) -> Split:
@@ -145,46 +158,19 @@ def split_files(base: Path, files: ClassFiles, names: Iterable[str], max_pixels:
     listed = [(path, label) for label, name in enumerate(names) for path in files.get(name, ())]
     paths = [path for path, _ in listed]
     labels = np.array([label for _, label in listed], np.int64)
-    keys = tuple(printable(path.relative_to(base).as_posix()) for path in paths)
+    keys = tuple(key_of(path, base) for path in paths)
+    if len(set(keys)) < len(keys):  # a name that is no UTF-8 beside one that spells its escape
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise DataError("two images have one name", got=twice, remedy="rename one of them")
     return Split(labels, keys, paths.__getitem__, max_pixels)
 
 
-def readable_name(folder: str) -> str:
-    """A folder name as words: ``"water_lily"`` -> ``"water lily"``."""
-    return " ".join(printable(folder).replace("_", " ").split())
-
-
-def printable(text: str) -> str:
-    """A file name with escapes for whatever is not valid UTF-8, so that JSON can hold it."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def fingerprint_files(base: Path) -> str:
-    """SHA-256 over the relative name and content of every visible file below a folder."""
-    paths = list(walk(base))
-    total = hashlib.sha256()
-    with ThreadPoolExecutor(2) as threads:
-        for start in range(0, len(paths), 4096):  # a task a file: keeps their number small
-            part = paths[start : start + 4096]
-            for path, digest in zip(part, threads.map(_digest, part), strict=True):
-                name = printable(path.relative_to(base).as_posix())
-                total.update(name.encode() + b"\0" + digest)
-    return total.hexdigest()
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError:  # a broken link: skipped later with its reason, another state once it is mended
-        return b"unreadable"
-
-
 def _checked(path: Path) -> Path:
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, it takes names that no file system can hold
         return path
-    if not path.is_file():
-        beside = [entry.name for entry in _class_dirs(path.parent)] if path.parent.is_dir() else []
+    if not os.path.isfile(path):
+        is_there = os.path.isdir(path.parent)
+        beside = [folder.name for folder in _class_dirs(path.parent)] if is_there else []
         what = f"{path} does not exist"
         remedy = f"in {path.parent}: {nearest(path.name, beside) if beside else 'no folders'}"
     elif path.suffix.lower() in ARCHIVES:
@@ -198,24 +184,42 @@ def _checked(path: Path) -> Path:
 
 def _descend(root: Path) -> tuple[Path, list[str]]:
     """Steps into the single folder that an archive was packed around, with a note."""
-    inside = _visible(root)
-    if len(inside) != 1 or not inside[0].is_dir():
+    inside = [Path(entry.path) for entry in visible(root)]
+    folders = [path for path in inside if path.is_dir()]
+    if len(folders) != 1 or any(takes_part(path, root) for path in inside if path.is_file()):
         return root, []
-    only = Path(inside[0].path)
+    only = folders[0]
     if only.name.casefold() in (*TRAIN_NAMES, *TEST_NAMES) or len(_class_dirs(only)) < 2:
         return root, []
     return only, [f"{root.name}/ holds only {only.name}/: the images are read from there"]
 
 
 def _class_dirs(base: Path) -> list[Path]:
-    return [Path(entry.path) for entry in _visible(base) if entry.is_dir()]
+    folders = [Path(entry.path) for entry in visible(base) if is_folder(entry)]
+    return [path for path in folders if not _is_side_folder(path, base)]
 
 
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-    kept = (entry for entry in shown if entry.name.casefold() not in NOT_IMAGES)
-    return sorted(kept, key=lambda entry: entry.name)
+def _is_side_folder(folder: Path, base: Path) -> bool:
+    return folder.name.casefold() in SIDE_FOLDERS and not any(
+        takes_part(path, base) for path in walk(folder)
+    )
+
+
+def _left_out_note(paths: Sequence[Path], root: Path) -> str:
+    folders = [f"{key_of(path, root)}/" for path in paths if path.is_dir()]
+    files = [key_of(path, root) for path in paths if not path.is_dir()]
+    parts = [f"{len(files)} files, e.g. {files[0]}"] if files else []
+    parts += [f"folders {', '.join(folders[:8])}"] if folders else []
+    return f"left out, since they are no images of a class: {'; '.join(parts)}"
+
+
+def _matched(train: ClassFiles, test: ClassFiles, test_root: Path) -> ClassFiles:
+    """The test folders under the names of the train folders that read the same."""
+    pair = first_alike({name: readable_name(name) for name in test})
+    if pair:
+        raise _same_name(test_root, *pair)
+    known = {readable_name(name): name for name in train}
+    return {known.get(readable_name(name), name): files for name, files in test.items()}
 
 
 def _same_classes(train: ClassFiles, test: ClassFiles, test_root: Path) -> None:
@@ -230,11 +234,13 @@ def _same_classes(train: ClassFiles, test: ClassFiles, test_root: Path) -> None:
 
 
 def _class_infos(folders: Sequence[str], category: str | None, root: Path) -> tuple[ClassInfo, ...]:
-    seen: dict[str, str] = {}
-    for folder in folders:
-        name = readable_name(folder)
-        other = seen.setdefault(name.casefold(), folder)
-        if other != folder:
-            what = f"two folders of {root} give the same class name {name!r}"
-            raise DataError(what, got=f"{other}, {folder}", remedy="rename or merge them")
-    return tuple(ClassInfo(name, name, category) for name in map(readable_name, folders))
+    names = {folder: readable_name(folder) for folder in folders}
+    if pair := first_alike(names):
+        raise _same_name(root, *pair)
+    refuse_names(names, root)
+    return tuple(ClassInfo(name, name, category) for name in names.values())
+
+
+def _same_name(base: Path, first: str, second: str) -> DataError:
+    what = f"two folders of {base} give the same class name {readable_name(first)!r}"
+    return DataError(what, got=shown(first, second), remedy="rename or merge them")

@@ -14,8 +14,9 @@ from PIL import Image
 from runtime.preprocess.decode import FORMATS
 
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .gif .bmp .dib .ppm .pgm .pbm .pnm .webp .tif .tiff .avif "
-    ".avifs .mpo .jp2 .j2k .j2c .jpx .jpf .tga .qoi .ico .heic .heif .hif .jxl".split()
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".ppm", ".pgm")
+    + (".pbm", ".pnm", ".webp", ".tif", ".tiff", ".avif", ".avifs", ".mpo", ".jp2", ".j2k", ".j2c")
+    + (".jpx", ".jpf", ".tga", ".qoi", ".ico", ".heic", ".heif", ".hif", ".jxl")
 )
 HEAD = 64  # bytes that tell a format
 UNSIGNED = ("BMP", "PPM", "ICO", "TGA")  # too few bytes to go by: Pillow has to read the header

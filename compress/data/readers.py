@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from compress.data.folders import class_files, readable_name, split_files
+from compress.data.class_names import readable_name
+from compress.data.folders import class_files, split_files
 from compress.data.shots import hold_out
 from compress.data.split import Split
 from compress.engine.config import DataSettings

@@ -37,21 +37,21 @@ def draw_shots(
     shots: int | Literal["all"],
     seed: int,
     read: Callable[[Sequence[int]], list[T | None]],
+    why: Callable[[Sequence[int]], str] = lambda indices: "",
 ) -> Iterator[tuple[int, int, T]]:
     """Draws readable images class by class: (label, index in the split, what ``read`` gave).
 
     Args:
         shots: how many of each class; "all": every image, so that classes may differ in size.
         read: reads the images at indices; the next one in the class's order replaces each None.
+        why: says why ``read`` gave None for some indices, after the numbers in the message.
 
     Raises:
         DataError: too few readable images; counted before anything is read, where possible.
     """
-    orders = class_orders(split, names, seed, "shots")
+    counts = require_shots(split, names, shots)
     least = 1 if shots == "all" else shots
-    for name, order in zip(names, orders, strict=True):
-        if len(order) < least:
-            raise _too_few(name, f"{len(order)} images", least, orders)
+    orders = class_orders(split, names, seed, "shots")
     for label, (name, order) in enumerate(zip(names, orders, strict=True)):
         goal = len(order) if shots == "all" else shots
         taken = position = 0
@@ -63,12 +63,23 @@ def draw_shots(
                     taken += 1
                     yield label, index, value
         if taken < least:
-            raise _too_few(name, f"{taken} readable of {len(order)} images", least, orders)
+            got = f"{taken} readable of {len(order)} images{why(order.tolist())}"
+            raise _too_few(name, got, least, counts)
 
 
-def _too_few(name: str, got: str, shots: int, orders: list[np.ndarray]) -> DataError:
+def require_shots(split: Split, names: Sequence[str], shots: int | Literal["all"]) -> list[int]:
+    """The images of each class; DataError if one has fewer than ``shots``, or none. Reads none."""
+    least = 1 if shots == "all" else shots
+    counts: list[int] = np.bincount(split.labels, minlength=len(names)).tolist()
+    for name, count in zip(names, counts, strict=True):
+        if count < least:
+            raise _too_few(name, f"{count} images", least, counts)
+    return counts
+
+
+def _too_few(name: str, got: str, shots: int, counts: Sequence[int]) -> DataError:
     what = f"class {name!r} has too few images for {shots} shot{'' if shots == 1 else 's'}"
-    most = min(len(order) for order in orders)
+    most = min(counts)
     remedy = f"add images or lower --shots (the smallest class has {most})"
     return DataError(what, got=got, expected=f"at least {shots}", remedy=remedy)
 

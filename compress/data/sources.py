@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from compress.data.catalog import missing_dataset, open_dataset, refuse_domains, refuse_style
+from compress.data.class_names import class_name, look_alike, refuse_names, shown
 from compress.data.folders import open_folder
 from compress.data.split import ClassInfo, Source, nothing
 from compress.engine.config import DataSettings, Settings
@@ -39,14 +40,15 @@ def open_names(settings: DataSettings) -> Source:
     Raises:
         DataError: an empty name, a repeated one (whatever its case), or fewer than two names.
     """
-    names = tuple(" ".join(name.split()) for name in settings.classes or ())
+    names = tuple(class_name(name) for name in settings.classes or ())
     if not all(names):
         remedy = "check the commas of --classes"
         raise DataError("a class name is empty", got=list(names), remedy=remedy)
-    counts = Counter(name.casefold() for name in names)
+    counts = Counter(map(look_alike, names))
     repeated = sorted(name for name, count in counts.items() if count > 1)
     if repeated:
-        raise DataError("a class name is repeated", got=", ".join(repeated))
+        raise DataError("a class name is repeated", got=shown(*repeated))
+    refuse_names(dict(zip(settings.classes or (), names, strict=True)), "the list of classes")
     if len(names) < 2:
         got = f"{len(names)} class"
         raise DataError("there is nothing to tell apart", got=got, expected="at least 2 names")

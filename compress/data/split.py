@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from compress.engine.errors import DataError
 from runtime.preprocess import decode
 
 
@@ -65,6 +66,7 @@ class Source:
         notes: what a person should know about how the source was read.
         domain: where ``train`` and ``test`` come from; None in a dataset of one domain.
         others: further test sets of the settings, by domain; none of their images is in ``train``.
+        last_change: says what changed last, for a source of files that can change at any time.
     """
 
     name: str
@@ -76,8 +78,20 @@ class Source:
     notes: tuple[str, ...] = ()
     domain: str | None = None
     others: Mapping[str, Split] = field(default_factory=dict)
+    last_change: Callable[[], str] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The class names, by class number."""
         return tuple(entry.name for entry in self.classes)
+
+    def refuse_changes(self, fingerprints: Mapping[str, str]) -> None:
+        """Raises DataError if files are no longer those of ``fingerprints``, an ``identity``."""
+        if self.last_change is None or not fingerprints or self.identity() == fingerprints:
+            return
+        raise DataError(
+            "the images changed while they were used",
+            got=f"last {self.last_change()}",
+            expected="the files that the build started with",
+            remedy="repeat the command once nothing writes to the folder",
+        )

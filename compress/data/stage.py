@@ -6,15 +6,18 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from compress.data.artifact import SHOTS, TEST, DataArtifact
-from compress.data.geometry import eval_geometry, shot_geometry
+from compress.data.duplicates import Duplicates, digest_of
+from compress.data.geometry import crop_of_shot, eval_geometry, shot_geometry
+from compress.data.image_files import advice
 from compress.data.shots import WINDOW, draw_shots, stratified_part
 from compress.data.sources import open_source
 from compress.data.split import Source, Split
+from compress.data.unreadable import Unreadable
 from compress.engine.config import Settings
 from compress.engine.errors import DataError
 from runtime.errors import ImageError
@@ -47,21 +50,26 @@ def run(ctx: StageContext) -> dict[str, Any]:
     for name, split in tests.items():
         if data.test_limit is not None and data.test_limit < len(split):
             tests[name] = split.subset(stratified_part(split, source.names, data.test_limit))
-    skipped: list[dict[str, str]] = []
+    artifact = DataArtifact(ctx.folder)
+    unreadable = Unreadable(artifact)
+    duplicates = Duplicates()
+    seen = eval_geometry(image)
     with ThreadPoolExecutor(ctx.host.workers) as threads:
-        read = _ImageReader(source.train, shot_geometry(image), threads, skipped)
-        shots = _write_shots(ctx, source, read)
+        read = _ImageReader(source.train, shot_geometry(image), seen, threads, unreadable)
+        shots = _write_shots(ctx, source, read, duplicates)
         counts = {}
         for name, split in tests.items():
-            read = _ImageReader(split, eval_geometry(image), threads, skipped)
-            keys = _write_test(ctx, source, name, split, read)
+            read = _ImageReader(split, seen, seen, threads, unreadable)
+            keys = _write_test(ctx, source, name, read, duplicates)
             refuse_leaks(shots, keys, name)
             counts[name] = len(keys)
-    artifact = DataArtifact(ctx.folder)
+    source.refuse_changes(ctx.external)
+    skipped = unreadable.rows
     artifact.write_classes(source.classes)
     artifact.write_skipped(skipped)
+    artifact.write_duplicates(duplicates.groups)
     why = f"{len(skipped)} images could not be read and were skipped; skipped.json says why"
-    notes = [*source.notes, *([why] if skipped else [])]
+    notes = [*source.notes, *([why] if skipped else []), *duplicates.notes]
     for note in notes:
         ctx.progress.note(note)
     return {
@@ -77,7 +85,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "cache_size": image.resize,
         "license": source.license,
         "notes": notes,
+        **({"duplicates": duplicates.counts} if duplicates.groups else {}),
     }
+
+
+class _Read(NamedTuple):
+    """An image that could be read."""
+
+    pixels: np.ndarray  # uint8 (edge, edge, 3)
+    digest: bytes  # of what the student sees of it
 
 
 @dataclass(frozen=True)
@@ -86,27 +102,41 @@ class _ImageReader:
 
     split: Split
     spec: Geometry
+    seen: Geometry  # of the test images, in which images are compared
     threads: ThreadPoolExecutor
-    skipped: list[dict[str, str]]
+    unreadable: Unreadable
 
-    def __call__(self, indices: Sequence[int]) -> list[np.ndarray | None]:
-        """Pixels uint8 (edge, edge, 3) of each image."""
+    def __call__(self, indices: Sequence[int]) -> list[_Read | None]:
+        """Each image, or None."""
         results = list(self.threads.map(self._read, indices))
         for index, result in zip(indices, results, strict=True):
             if isinstance(result, str):
-                self.skipped.append({"key": self.split.keys[index], "reason": result})
+                self.unreadable.add(self.split.keys[index], result)
         return [None if isinstance(result, str) else result for result in results]
 
-    def _read(self, index: int) -> np.ndarray | str:
+    def why(self, indices: Sequence[int]) -> str:
+        """Why images at some indices could not be read."""
+        return self.unreadable.why(self.split.keys[index] for index in indices)
+
+    def _read(self, index: int) -> _Read | str:
         try:
-            return geometry(self.split.image(index), self.spec)
+            image = self.split.image(index)
+            pixels = geometry(image, self.spec)
         except ImageError as error:
             where = self.split.load(index)
+            if not isinstance(where, Path):
+                return str(error)
             # the key says it already, and a path differs between machines
-            return str(error).replace(str(where), "file") if isinstance(where, Path) else str(error)
+            reason = str(error).replace(str(where), "file")
+            hint = advice(where)
+            return f"{reason} · {hint}" if hint else reason
+        shown = pixels if self.spec == self.seen else crop_of_shot(pixels, image.size, self.seen)
+        return _Read(pixels, digest_of(shown))
 
 
-def _write_shots(ctx: StageContext, source: Source, read: _ImageReader) -> list[str]:
+def _write_shots(
+    ctx: StageContext, source: Source, read: _ImageReader, duplicates: Duplicates
+) -> list[str]:
     """Writes the shots and returns their keys."""
     artifact = DataArtifact(ctx.folder)
     shots = ctx.settings.data.shots
@@ -118,21 +148,23 @@ def _write_shots(ctx: StageContext, source: Source, read: _ImageReader) -> list[
         ctx.progress.task("read shots", total=total, unit="image") as task,
     ):
         if shots:
-            drawn = draw_shots(source.train, source.names, shots, ctx.settings.seed, read)
-            for label, index, pixels in drawn:
-                file.append(pixels)
+            drawn = draw_shots(source.train, source.names, shots, ctx.settings.seed, read, read.why)
+            for label, index, image in drawn:
+                file.append(image.pixels)
                 keys.append(source.train.keys[index])
                 labels.append(label)
+                duplicates.add(SHOTS, keys[-1], source.names[label], image.digest)
                 task.advance()
     artifact.write_rows(SHOTS, keys, labels)
     return keys
 
 
 def _write_test(
-    ctx: StageContext, source: Source, name: str, test: Split, read: _ImageReader
+    ctx: StageContext, source: Source, name: str, read: _ImageReader, duplicates: Duplicates
 ) -> list[str]:
     """Writes a test set and returns the keys of its images."""
     artifact = DataArtifact(ctx.folder)
+    test = read.split
     what = f"{name.replace('_', ' ', 1)} images"
     kept: list[int] = []
     with (
@@ -141,20 +173,25 @@ def _write_test(
     ):
         for start in range(0, len(test), WINDOW):
             window = range(start, min(start + WINDOW, len(test)))
-            for index, pixels in zip(window, read(window), strict=True):
-                if pixels is not None:
-                    file.append(pixels)
+            for index, image in zip(window, read(window), strict=True):
+                if image is not None:
+                    file.append(image.pixels)
                     kept.append(index)
+                    label = int(test.labels[index])
+                    duplicates.add(name, test.keys[index], source.names[label], image.digest)
             task.advance(len(window))
     if len(kept) < (1 - MOST_UNREADABLE) * len(test):
-        got = f"{len(kept)} readable of {len(test)}"
-        remedy = f"check that the dataset is complete, e.g. {test.keys[0]}"
+        got = f"{len(kept)} readable of {len(test)}{read.why(range(len(test)))}"
+        remedy = "check that the images are complete and of a format that is read"
         raise DataError(f"most of the {what} cannot be read", got=got, remedy=remedy)
     labels = test.labels[kept].tolist()
     lost = sorted(set(test.labels.tolist()) - set(labels))
     if lost:
-        got = ", ".join(source.names[label] for label in lost)
-        raise DataError(f"a class has no readable image among the {what}", got=got)
+        reasons = read.why(np.flatnonzero(np.isin(test.labels, lost)).tolist())
+        got = ", ".join(source.names[label] for label in lost) + reasons
+        remedy = "add readable images to the class, or remove it from train/ too"
+        what = f"a class has no readable image among the {what}"
+        raise DataError(what, got=got, remedy=remedy)
     keys = [test.keys[index] for index in kept]
     artifact.write_rows(name, keys, labels)
     return keys

@@ -28,6 +28,7 @@ class TestSets:
     def __init__(self, ctx: StageContext) -> None:
         facts = ctx.inputs["data"].facts
         self._settings = ctx.settings.data
+        self._fingerprints = ctx.inputs["data"].identity.get("external", {})
         self.own: str | None = facts.get("domain")
         self.domains = {f"{TEST}_{name}": name for name in sorted(facts.get("domains") or {})}
         self.names = (TEST, *self.domains)
@@ -58,4 +59,6 @@ class TestSets:
 
     @cached_property
     def _source(self) -> Source:
-        return open_source(self._settings)
+        source = open_source(self._settings)
+        source.refuse_changes(self._fingerprints)
+        return source
