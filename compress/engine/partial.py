@@ -7,6 +7,7 @@ is written first: a kill in between leaves the file's former content, which has 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.bundle import sha256_of
 from runtime.files.atomic import atomic
 
 SUMS = "SHA256SUMS"  # as ``sha256sum --check`` reads it
@@ -27,7 +27,7 @@ def kept(path: Path) -> Iterator[Path]:
         yield temporary
         with (path.parent / SUMS).open("a", encoding="utf-8") as sums:
             # a line that a power cut tore must not swallow this one
-            sums.write(f"\n{sha256_of(temporary)}  {path.name}\n")
+            sums.write(f"\n{_sha256(temporary)}  {path.name}\n")
             sums.flush()
             os.fsync(sums.fileno())
 
@@ -49,8 +49,16 @@ def discard_damaged(folder: Path) -> list[str]:
     for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
-        elif entry.name != SUMS and (sha256_of(entry), entry.name) not in sums:
+        elif entry.name != SUMS and (_sha256(entry), entry.name) not in sums:
             if entry.name in known:
                 damaged.append(entry.name)
             entry.unlink()
     return damaged
+
+
+def _sha256(path: Path) -> str:
+    """Of a file; empty for what is none, e.g. a broken link."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from pathlib import Path
 
+import pytest
 from tiny_stages import build, changed
 
 from compress.engine.config import Settings, resolve
-from compress.engine.runs import RunFolder, clean, run_folders
+from compress.engine.errors import ConfigError, StoreError
 from compress.engine.locks import lock
+from compress.engine.runs import RunFolder, as_plain_name, clean, open_run, plain_name, run_folders
 
 
 def test_clean_leaves_alone_what_another_build_is_making(tmp_path: Path) -> None:
@@ -45,4 +48,112 @@ def test_a_run_folder_keeps_a_record_and_a_log(tmp_path: Path) -> None:
     assert record["made"] == ["data", "teacher", "distill"] and "end" in record
     events = (folder.path / "log.jsonl").read_text().splitlines()
     assert [line.count('"made"') for line in events] == [0, 1, 0, 1, 0, 1]
-    assert [link.name for link in folder.links()] == ["data", "distill", "teacher"]
+    assert sorted(folder.stages()) == sorted(record["stages"]) == ["data", "distill", "teacher"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "/a",
+        "a\\b",
+        "..\\a",
+        "~a",
+        "-a",
+        ".a",
+        " a",
+        "a ",
+        "a\nb",
+        "a\0",
+        "a:b",
+    ]
+    + ["x" * 201, "ü" * 101, "\u202ea", "a*", "a:b"],
+)
+def test_names_that_are_paths_or_no_file_names_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="--work-dir"):
+        plain_name(name)
+    assert plain_name(as_plain_name(name))
+
+
+@pytest.mark.parametrize("name", ["petals-4shot-s0", "Blüten 2", "a.b", "花", "x" * 200])
+def test_plain_names_stay(name: str) -> None:
+    assert plain_name(name) == as_plain_name(name) == name
+
+
+def test_long_texts_give_different_names() -> None:
+    assert as_plain_name("x" * 300) != as_plain_name("x" * 301)
+
+
+def test_clean_goes_by_the_record_and_not_by_links(tmp_path: Path) -> None:
+    run = build(Settings(), tmp_path, "a")
+    for link in run.folder.iterdir():
+        if link.is_symlink():
+            link.unlink()
+    assert clean(tmp_path)[0] == 0
+
+
+def test_clean_keeps_all_that_a_damaged_record_may_have_named(tmp_path: Path) -> None:
+    run = build(Settings(), tmp_path, "a")
+    for entry in run.folder.iterdir():
+        if entry.is_symlink():
+            entry.unlink()
+    (run.folder / "run.json").write_text("")
+    assert clean(tmp_path)[0] == 0
+    (run.folder / "log.jsonl").write_text("")
+    assert clean(tmp_path)[0] == 3
+
+
+def test_clean_keeps_the_stages_of_nested_runs_of_old_versions(tmp_path: Path) -> None:
+    build(Settings(), tmp_path, "exp/one")
+    assert clean(tmp_path)[0] == 0
+
+
+def test_clean_waits_for_a_running_build(tmp_path: Path) -> None:
+    run = build(Settings(), tmp_path, "a")
+    with RunFolder(run.folder).lock(), pytest.raises(StoreError, match="another process"):
+        clean(tmp_path)
+
+
+def test_a_run_without_links_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "no links here")
+
+    monkeypatch.setattr("os.symlink", refuse)
+    run = build(Settings(), tmp_path, "a")
+    assert sorted(open_run(run.folder).inputs) == ["data", "distill", "teacher"]
+    assert build(Settings(), tmp_path, "a").made == []
+
+
+def test_a_copy_that_followed_links_builds_on(tmp_path: Path) -> None:
+    build(Settings(), tmp_path / "w", "a")
+    shutil.copytree(tmp_path / "w", tmp_path / "c")  # follows links, as cp -rL
+    copy = tmp_path / "c" / "runs" / "a"
+    assert (copy / "data").is_dir() and not (copy / "data").is_symlink()
+    assert build(Settings(), tmp_path / "c", "a").made == []
+    assert (copy / "data").is_symlink() and sorted(open_run(copy).inputs)
+
+
+def test_a_folder_of_the_user_in_the_place_of_a_link_stays(tmp_path: Path) -> None:
+    run = RunFolder.of(tmp_path, "a")
+    (run.path / "data").mkdir(parents=True)
+    (run.path / "data" / "mine.txt").write_text("x")
+    build(Settings(), tmp_path, "a")
+    assert (run.path / "data" / "mine.txt").exists() and "data" in open_run(run.path).inputs
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"a": 1}', "\x00"])
+def test_a_damaged_record_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    run = build(Settings(), tmp_path, "a")
+    (run.folder / "run.json").write_text(text)
+    with pytest.raises(ConfigError, match="record of this run is damaged.*compress build --config"):
+        RunFolder(run.folder).record()
+    assert build(Settings(), tmp_path, "a").made == []
+
+
+def test_an_unfinished_rerun_keeps_the_stages_it_did_not_reach(tmp_path: Path) -> None:
+    build(Settings(), tmp_path, "a")
+    run = build(Settings(), tmp_path, "a", until="data")
+    assert sorted(RunFolder(run.folder).stages()) == ["data", "distill", "teacher"]

@@ -2,17 +2,16 @@ from __future__ import annotations
 
 import errno
 import json
-import subprocess
-import sys
+import os
+import shutil
 from pathlib import Path
 
 import pytest
-from paths import ROOT
 
+from compress.engine import store as store_module
 from compress.engine.errors import StoreError
-from compress.engine.locks import lock
+from compress.engine.partial import kept
 from compress.engine.store import MANIFEST, PARTIAL, Store
-from compress.engine.system_errors import system_errors
 
 
 def fill(text: str = "hello"):
@@ -22,6 +21,13 @@ def fill(text: str = "hello"):
         return {"said": text}
 
     return write
+
+
+def keep(folder: Path) -> None:
+    """Partial work."""
+    (folder / PARTIAL).mkdir(exist_ok=True)
+    with kept(folder / PARTIAL / "shard") as temporary:
+        temporary.write_text("kept")
 
 
 def test_made_once_and_found_again(tmp_path: Path) -> None:
@@ -61,8 +67,7 @@ def test_an_interrupted_stage_keeps_only_partial(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
     def dies(folder: Path) -> dict:
-        (folder / PARTIAL).mkdir()
-        (folder / PARTIAL / "shard").write_text("kept")
+        keep(folder)
         (folder / "half").write_text("lost")
         raise RuntimeError("killed")
 
@@ -77,36 +82,112 @@ def test_an_interrupted_stage_keeps_only_partial(tmp_path: Path) -> None:
 
     made = store.make("data", "k", {}, resumes)
     assert not (made.path / PARTIAL).exists()
-    assert [p.name for p in (tmp_path / "data").iterdir() if not p.name.endswith(".lock")] == ["k"]
-
-
-def test_two_builds_at_once_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.lock"
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-    code += "from pathlib import Path; from compress.engine.locks import lock\n"
-    code += f"with lock(Path({str(path)!r}), 'run'):\n    print('held', flush=True); input()"
-    other = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert other.stdout is not None and other.stdout.readline().strip() == "held"
-    with pytest.raises(StoreError, match=f"process {other.pid}.*--work-dir"), lock(path, "run"):
-        pass
-    other.kill()
-    other.wait()
-    with lock(path, "run"):  # the kernel has dropped it
-        pass
+    assert [p.name for p in (tmp_path / "data").iterdir() if p.is_dir()] == ["k"]
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
     def out_of_space(folder: Path) -> dict:
-        (folder / PARTIAL).mkdir(exist_ok=True)
-        (folder / PARTIAL / "shard").write_text("kept")
+        keep(folder)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(StoreError, match="disk is full.*compress clean"):
         store.make("data", "k", {}, out_of_space)
     assert (tmp_path / "data" / ".k.part" / PARTIAL / "shard").read_text() == "kept"
-    with pytest.raises(OSError, match="other"), system_errors(tmp_path):
-        raise OSError(errno.EIO, "other")
+
+
+def flip(file: Path, at: int = -1) -> None:
+    """Another byte of the same number of bytes."""
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+
+
+def test_other_bytes_of_the_same_size_are_noticed(tmp_path: Path) -> None:
+    store, notes = Store(tmp_path), []
+    made = store.make("data", "k", {}, fill())
+    flip(made.path / "sub" / "file.txt")
+    assert store.get("data", "k") is None
+    assert "file.txt is damaged" in str(store.damage("data", "k"))
+    again = store.make("data", "k", {}, fill(), notes.append)
+    assert again.content == made.content and "made again" in notes[0]
+    assert store.damage("data", "k") is None and store.damage("data", "other") is None
+
+
+def test_a_file_is_hashed_once_and_again_when_its_state_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    made = store.make("data", "k", {}, fill())
+    hashed: list[Path] = []
+    real = store_module.sha256_file
+    monkeypatch.setattr(store_module, "sha256_file", lambda p: (hashed.append(p), real(p))[1])
+    assert store.get("data", "k") and hashed == []
+    file = made.path / "sub" / "file.txt"
+    stat = file.stat()
+    flip(file)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # the inode's time still tells
+    assert store.get("data", "k") is None and hashed == [file]
+    flip(file)
+    assert store.get("data", "k", rehash=True)
+
+
+def test_bytes_that_rot_without_a_trace_are_found_by_a_full_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    made = store.make("data", "k", {}, fill())
+    flip(made.path / "sub" / "file.txt")
+    monkeypatch.setattr(store_module, "_state", lambda file: [0])
+    store._write_seen("data", "k", {"sub/file.txt": [0]})
+    assert store.get("data", "k")  # as a rotten disk shows it
+    assert [damage is None for _, _, damage in store.check()] == [False]
+
+
+@pytest.mark.parametrize("at", range(0, 600, 7))
+def test_any_flipped_byte_of_the_manifest_is_noticed(tmp_path: Path, at: int) -> None:
+    store = Store(tmp_path)
+    made = store.make("data", "k", {"a": 1}, fill())
+    text = (made.path / MANIFEST).read_bytes()
+    flip(made.path / MANIFEST, at % len(text))
+    found = store.get("data", "k")
+    assert found is None or json.loads((made.path / MANIFEST).read_bytes()) == json.loads(text)
+
+
+def test_a_stage_of_the_first_schema_is_still_valid(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made = store.make("data", "k", {}, fill())
+    manifest = json.loads((made.path / MANIFEST).read_text())
+    del manifest["check"]
+    (made.path / MANIFEST).write_text(json.dumps({**manifest, "schema": 1}))
+    assert store.get("data", "k")
+    (made.path / MANIFEST).write_text(json.dumps(manifest))  # schema 2 without a check
+    assert store.get("data", "k") is None
+
+
+def test_a_copied_store_is_hashed_and_used(tmp_path: Path) -> None:
+    made = Store(tmp_path / "a").make("data", "k", {}, fill())
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    found = Store(tmp_path / "b").get("data", "k")
+    assert found is not None and found.content == made.content
+
+
+def test_damaged_partial_work_is_made_again_with_a_note(tmp_path: Path) -> None:
+    store, notes = Store(tmp_path), []
+
+    def dies(folder: Path) -> dict:
+        keep(folder)
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        store.make("data", "k", {}, dies)
+    shard = store.part("data", "k") / PARTIAL / "shard"
+    shard.write_bytes(b"")
+
+    def resumes(folder: Path) -> dict:
+        assert not (folder / PARTIAL / "shard").exists()
+        return fill()(folder)
+
+    store.make("data", "k", {}, resumes, notes.append)
+    assert notes == ["data: the unfinished shard is damaged and is made again"]
