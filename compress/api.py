@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.budgets.calibration import load_calibration
 from compress.budgets.grammar import parse_budget, read_budget
 from compress.engine import options as resolution
 from compress.engine import plan as planning
 from compress.engine import runner
-from compress.engine.config import HostSettings, Settings
-from compress.engine.errors import ConfigError
+from compress.engine.config import HostSettings, Settings, SettingsError
+from compress.engine.disk import require_folder
+from compress.engine.errors import BudgetError, Clip2EdgeError, ConfigError, ExplainedError, joined
 from compress.engine.options import BuildOptions, run_name, with_root
 from compress.engine.plan import Step, up_to
-from compress.engine.preflight import preflight
+from compress.engine.preflight import Check, obstacles, preflight
 from compress.engine.progress import SILENT, Progress
-from compress.engine.runs import RunFolder
+from compress.engine.runs import RunFolder, as_plain_name, plain_name
 from compress.engine.store import Store
-from compress.report.artifact import FILES, ReportArtifact
+from compress.engine.text import user_path
+from compress.report.artifact import ReportArtifact
 from compress.stages import STAGES
 from export.artifact import ExportArtifact
 
@@ -47,16 +51,33 @@ def settings_for(
         budget: limits to search and judge by, e.g. ``["p50<=5ms@orin-nano, size<=6MB"]``, or YAML
             files of them. A BudgetError says which cannot be read.
         options: see :class:`compress.engine.options.BuildOptions`.
+
+    Raises ConfigError that lists all that is wrong, BudgetError for a budget alone.
     """
-    limits = read_budget([budget] if isinstance(budget, str) else budget)
-    settings = resolution.settings_for(dataset, limits=limits, **options)
-    parse_budget(*settings.budget.limits)  # checks limits of a config file and of overrides too
+    problems: list[ExplainedError] = []
+    limits: tuple[str, ...] = ()
+    try:
+        limits = read_budget([budget] if isinstance(budget, str) else budget)
+    except BudgetError as error:
+        problems.append(error)
+    try:
+        settings = resolution.settings_for(dataset, limits=limits, **options)
+        parse_budget(*settings.budget.limits)  # checks limits of a config file and of overrides too
+    except SettingsError as error:
+        problems.append(error)
+        if error.rest is not None:  # the rest is checked too, for one list of all
+            work = work_folder()
+            problems += obstacles(STAGES, with_root(error.rest, work), Store.of(work))
+    except Clip2EdgeError as error:
+        problems.append(error)
+    if problems:
+        raise joined(problems, "these settings cannot be built")
     return settings
 
 
 def work_folder(work_dir: str | Path | None = None) -> Path:
     """``work_dir``, else ``$CLIP2EDGE_WORK``, else ``./work``."""
-    return Path(work_dir or os.environ.get("CLIP2EDGE_WORK") or "work").resolve()
+    return user_path(work_dir or os.environ.get("CLIP2EDGE_WORK") or "work").resolve()
 
 
 def plan(
@@ -105,17 +126,13 @@ def build(
     """
     work = work_folder(work_dir)
     settings = with_root(settings or settings_for(dataset, budget=budget, **options), work)
-    preflight(STAGES, settings)
+    name = run_name(settings) if name is None else name
+    limits = settings.budget.limits
+    measured = [user_path(bench) for bench in benches]
+    further = checks_of_run(settings, work, name, until, measured)
+    preflight(STAGES, settings, Store.of(work), further)
     for note in settings.notes:
         progress.note(f"note: {note}")
-    name = name or run_name(settings)
-    limits = settings.budget.limits
-    measured = [Path(bench) for bench in benches]
-    if measured and not limits:
-        remedy = f"compress report {name} --bench FILE adds them to the report"
-        raise ConfigError("there is no budget to judge by these measurements", remedy=remedy)
-    if limits and until is not None:
-        raise ConfigError("a budget is judged at the end of a whole build", got=f"--until {until}")
     if limits and settings.budget.search:
         from compress.search.search import search_for_run
 
@@ -128,6 +145,37 @@ def build(
 
         judge_run(built, measured)
     return built
+
+
+def checks_of_run(
+    settings: Settings, work: Path, name: str, until: str | None, benches: Sequence[Path]
+) -> Iterator[Check]:
+    """What a run refuses besides its stages: its name, its folders, its budget."""
+    yield partial(up_to, STAGES, until)
+    yield partial(plain_name, name)
+    yield partial(require_folder, Store.of(work).root)
+    yield partial(require_folder, RunFolder.of(work, as_plain_name(name)).path)
+    yield partial(_require_budget, settings.budget.limits, name, until, benches)
+    for path in settings.budget.calibration:
+        yield partial(load_calibration, path)
+    if benches:
+        from compress.report.merge import read
+
+        yield from (partial(read, bench) for bench in benches)
+    if settings.budget.limits and settings.budget.search:
+        from compress.distill.students import check_architecture
+
+        yield from (partial(check_architecture, student) for student in settings.budget.students)
+
+
+def _require_budget(
+    limits: Sequence[str], name: str, until: str | None, benches: Sequence[Path]
+) -> None:
+    if benches and not limits:
+        remedy = f"compress report {shlex.quote(name)} --bench FILE adds them to the report"
+        raise ConfigError("there is no budget to judge by these measurements", remedy=remedy)
+    if limits and until is not None:
+        raise ConfigError("a budget is judged at the end of a whole build", got=f"--until {until}")
 
 
 def run_stages(
@@ -145,26 +193,32 @@ def run_stages(
         up_to(STAGES, until),
         Run(name, RunFolder.of(work, name).path, settings),
         Store.of(work),
-        publish=publish,
+        publish=partial(publish, progress=progress),
         host=host,
         progress=progress,
         command=command,
     )
 
 
-def publish(built: Run) -> None:
-    """Copies the bundle and the report to the top of the run folder."""
+def publish(built: Run, progress: Progress = SILENT) -> None:
+    """Puts the bundle and the report at the top of the run folder, additions kept."""
+    same_model = False
+    notes: list[str] = []
     if "export" in built.stages:
-        fresh = built.folder / ".bundle.tmp"
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(ExportArtifact(built.stages["export"].path).bundle, fresh)
-        if "bench" in built.stages:
-            # the file alone, not the measured reason: the same build must give the same bytes
-            from export.bundle.write import update_default
+        from export.bundle.publish import publish_bundle
 
-            update_default(fresh, built.stages["bench"].facts["ship"]["precision"])
-        shutil.rmtree(built.bundle, ignore_errors=True)
-        os.replace(fresh, built.bundle)
+        # the file alone, not the measured reason: the same build must give the same bytes
+        ship = built.stages["bench"].facts["ship"]["precision"] if "bench" in built.stages else None
+        source = ExportArtifact(built.stages["export"].path).bundle
+        published = publish_bundle(source, built.bundle, ship)
+        same_model = published.same_model
+        notes += published.notes
+        if not same_model:
+            RunFolder(built.folder).sensitivity.unlink(missing_ok=True)
     if "report" in built.stages:
-        for file in FILES:
-            shutil.copyfile(built.stages["report"].path / file, built.folder / file)
+        from compress.report.publish import publish_report
+
+        stage = built.stages["report"].path
+        notes += publish_report(stage, built.folder, same_model=same_model)
+    for note in notes:
+        progress.note(note)

@@ -24,6 +24,7 @@ STAGES: tuple[Stage, ...] = (
         run="compress.data.stage:run",
         external="compress.data.stage:fingerprint",
         missing="compress.data.sources:missing",
+        checks="compress.data.checks:checks",
         version=2,
     ),
     Stage(
@@ -33,6 +34,7 @@ STAGES: tuple[Stage, ...] = (
         run="compress.teacher.stage:run",
         external="compress.teacher.loading:fingerprint",
         missing="compress.teacher.loading:missing",
+        checks="compress.teacher.checks:checks",
     ),
     Stage(
         "generate",
@@ -41,6 +43,7 @@ STAGES: tuple[Stage, ...] = (
         run="compress.generate.stage:run",
         external="compress.generate.stage:fingerprint",
         missing="compress.generate.missing:missing",
+        checks="compress.generate.missing:checks",
         version=3,
     ),
     Stage(
@@ -49,6 +52,7 @@ STAGES: tuple[Stage, ...] = (
         sections=("label", "teacher", "image", "seed"),
         run="compress.label.stage:run",
         external="compress.teacher.loading:fingerprint",
+        checks="compress.label.checks:checks",
         version=2,
     ),
     Stage(
@@ -58,6 +62,7 @@ STAGES: tuple[Stage, ...] = (
         run="compress.distill.stage:run",
         external="compress.distill.first_weights:fingerprint",
         missing="compress.distill.missing:missing",
+        checks="compress.distill.checks:checks",
         version=2,
     ),
     Stage(
@@ -72,6 +77,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("data", "teacher", "generate", "label", "distill", "quantize"),
         sections=(*IMAGES, *TRAINING, "export", "seed"),
         run="export.stage:run",
+        checks="export.checks:checks",
         external="compress.teacher.loading:fingerprint",
         version=4,
     ),

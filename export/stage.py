@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 import runtime
 from compress.data.artifact import TEST, DataArtifact
@@ -21,6 +22,7 @@ from compress.data.split import ClassInfo
 from compress.distill.artifact import DistillArtifact
 from compress.distill.batches import Batches
 from compress.distill.students import Student
+from compress.engine.config import Settings
 from compress.engine.errors import ExportError
 from compress.engine.stage import StageContext
 from compress.generate.artifact import GenerateArtifact
@@ -102,11 +104,25 @@ def export_student(
 ) -> tuple[dict[str, Path], list[Parity]]:
     """Exports fp32 and both int8 files, and compares each on ``images (n, 3, S, S)``."""
     prepared = prepared_student(ctx, student)
-    opset = ctx.settings.export.opset
-    int8 = to_onnx(convert(prepared), spec.size, opset=min(opset, TENSORRT_OPSET))
-    fp32 = to_onnx(student, spec.size, opset=opset)
+    models = student_models(student, prepared, spec.size, ctx.settings)
+    paths = {name: save(model, folder / MODELS[name]) for name, model in models.items()}
+    references = {"fp32": torch_logits(student, images), "int8": torch_logits(prepared, images)}
+    parity = []
+    for name, path in paths.items():
+        precision = name.partition(".")[0]
+        parity.append(require(compare(path, references[precision], images, precision=precision)))
+    return paths, parity
+
+
+def student_models(
+    student: Student, prepared: PreparedStudent, size: int, settings: Settings
+) -> dict[str, ModelProto]:
+    """The fp32 model and both int8 ones; ExportError for what TensorRT would not run in int8."""
+    opset = settings.export.opset
+    int8 = to_onnx(convert(prepared), size, opset=min(opset, TENSORRT_OPSET))
+    fp32 = to_onnx(student, size, opset=opset)
     models = {"fp32": fp32, "int8": to_uint8(int8), "int8.trt": int8}
-    additions = additions_left_float(prepared, int8, ctx.settings.quantize.float_blocks)
+    additions = additions_left_float(prepared, int8, settings.quantize.float_blocks)
     violations = tensorrt_ready(int8, additions)
     if violations:
         more = f"; and {len(violations) - 3} more" if len(violations) > 3 else ""
@@ -116,13 +132,7 @@ def export_student(
             expected="no violation of export/tensorrt/rules.py",
             remedy="choose another student (a plain ReLU CNN such as mobilenetv4_conv_small)",
         )
-    paths = {name: save(model, folder / MODELS[name]) for name, model in models.items()}
-    references = {"fp32": torch_logits(student, images), "int8": torch_logits(prepared, images)}
-    parity = []
-    for name, path in paths.items():
-        precision = name.partition(".")[0]
-        parity.append(require(compare(path, references[precision], images, precision=precision)))
-    return paths, parity
+    return models
 
 
 def _parity_pixels(ctx: StageContext) -> tuple[NDArray[np.uint8], str]:

@@ -8,6 +8,7 @@ and to the host if it names none or several.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from typing import Any
 from compress.budgets import devices
 from compress.budgets.variants import HOST
 from compress.engine.errors import BudgetError, lookup, nearest, require_known
+from compress.engine.text import read_text
+from compress.engine.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,8 @@ def read_budget(texts: Iterable[str]) -> tuple[str, ...]:
     """
     expressions: list[str] = []
     for text in texts:
-        expressions += _file(Path(text)) if Path(text).suffix in (".yaml", ".yml") else [text]
+        is_file = Path(text).suffix.lower() in (".yaml", ".yml")
+        expressions += _file(Path(text)) if is_file else [text]
     return tuple(limit.text for limit in parse_budget(*expressions))
 
 
@@ -158,16 +162,17 @@ def _limit(text: str) -> Limit:
         raise BudgetError(what, got=f"@{device}", expected=f"{name} without @")
     if device is not None:
         require_known(device, devices.names(), "unknown device in the budget", BudgetError)
-    return Limit(name, op, float(match["value"]) * metric.units[unit], device, written)
+    value = float(match["value"]) * metric.units[unit]
+    if math.isinf(value):
+        raise BudgetError("a limit is no finite number", got=repr(text), remedy=EXAMPLE)
+    return Limit(name, op, value, device, written)
 
 
 def _file(path: Path) -> list[str]:
-    import yaml
-
     try:
-        loaded: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        got = f"{path}: {str(error).splitlines()[0]}"
+        loaded: Any = parse_yaml(read_text(path, BudgetError))
+    except ValueError as error:
+        got = f"{path}: {error}"
         raise BudgetError("the budget file cannot be read", got=got) from error
     if isinstance(loaded, dict):
         rows = [(*str(key).partition("@"), value) for key, value in loaded.items()]

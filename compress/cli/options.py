@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
-from compress.engine.errors import ConfigError
+from compress.engine.errors import ConfigError, found, joined
 
 if TYPE_CHECKING:
     from compress.engine.config import HostSettings, Settings
+
+MOST_DIGITS = 9  # of --shots
 
 Data = Annotated[
     Path | None, Option(help="A folder of images: train/ and test/, or one folder that is split")
@@ -66,20 +68,28 @@ class SettingsOptions:
         from compress import api
         from compress.engine.config import parse_set
 
+        parts: dict[str, Any] = {}
+        wrong = found(
+            (
+                lambda: parts.update(classes=class_names(self.classes, self.classes_file)),
+                lambda: parts.update(shots=None if self.shots is None else parse_shots(self.shots)),
+                lambda: parts.update(overrides=parse_set(self.set_ or [])),
+            )
+        )
+        if wrong:
+            raise joined(wrong, "options cannot be read")
         return api.settings_for(
             self.dataset,
             data=self.data,
-            classes=class_names(self.classes, self.classes_file),
-            shots=None if self.shots is None else parse_shots(self.shots),
             teacher=self.teacher,
             generator=self.generator,
             student=self.student,
             preset=self.preset,
             seed=self.seed,
             offline=self.offline,
-            overrides=parse_set(self.set_ or []),
             config_file=self.config_file,
             budget=budget,
+            **parts,
         )
 
 
@@ -106,7 +116,7 @@ def parse_shots(text: str) -> int | Literal["all"]:
     """The value of ``--shots``; ConfigError if it is neither a number nor "all"."""
     if text == "all":
         return "all"
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()) or len(text) > MOST_DIGITS:
         expected = 'a number of images per class, or "all"'
         raise ConfigError("--shots is no number", got=repr(text), expected=expected)
     return int(text)
@@ -117,14 +127,28 @@ def class_names(classes: str | None, classes_file: Path | None) -> list[str] | N
     if classes is not None and classes_file is not None:
         raise ConfigError("class names are given twice", got="--classes and --classes-file")
     if classes_file is not None:
-        if not classes_file.is_file():
-            raise ConfigError("no such file of class names", got=classes_file)
-        names = classes_file.read_text(encoding="utf-8").splitlines()
-    elif classes is not None:
-        names = classes.split(",")
-    else:
+        return listed_names(classes_file)
+    if classes is None:
         return None
-    return [name.strip() for name in names if name.strip()]
+    return [name.strip() for name in classes.split(",") if name.strip()]
+
+
+def listed_names(file: Path) -> list[str]:
+    """The names in a file, one a line, as a text editor or a spreadsheet of one column saves it."""
+    from compress.engine.text import read_text
+
+    if not file.is_file():
+        raise ConfigError("no such file of class names", got=file)
+    names = []
+    for number, line in enumerate(read_text(file).split("\n"), 1):
+        name = line.strip().strip(";\t").strip()
+        if len(name) > 1 and name[0] == name[-1] == '"':
+            name = name[1:-1].replace('""', '"').strip()
+        if "\t" in name or ";" in name:
+            got = f"line {number} of {file}: {name[:80]!r}"
+            raise ConfigError("a line of class names has several columns", got=got, expected="one")
+        names += [name] if name else []
+    return names
 
 
 def host_settings(device: str, workers: int) -> HostSettings:

@@ -28,6 +28,7 @@ from compress.engine.errors import (
     MissingExtraError,
     nearest,
 )
+from compress.engine.text import user_path
 from compress.petals.attributes import STYLES
 
 DOWNLOAD_TIMEOUT_S = 20.0  # a server that is silent for longer counts as unreachable
@@ -231,8 +232,8 @@ def dataset(name: str) -> NamedDataset:
 
 def root_of(settings: DataSettings) -> Path:
     """Where named datasets lie: ``data.root``, else ``datasets`` in the work folder."""
-    work = Path(os.environ.get("CLIP2EDGE_WORK") or "work")
-    return (settings.root or work / "datasets").expanduser()
+    work = user_path(os.environ.get("CLIP2EDGE_WORK") or "work")
+    return settings.root or work / "datasets"
 
 
 def missing_dataset(settings: DataSettings, reachable: bool) -> str | None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import metadata
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from compress.distill.small_clip import SmallClip
+from compress.distill.small_clip import SmallClip, require_tower
 from compress.distill.students import EMBEDDED, NARROWER, Student, StudentSpec, build
 from compress.engine.config import DistillSettings, Settings
 from compress.engine.errors import ConfigError
 from compress.engine.hub import fingerprint_path
 from compress.engine.store import sha256_file
+from compress.teacher.loading import require_tensors
+
+TRUNK = "trunk."  # before the names of a trunk's weights in a file of a whole student
+Shapes = Mapping[str, tuple[int, ...]]  # of weights, by name
 
 
 def initialize(
@@ -38,10 +43,9 @@ def _timm(settings: DistillSettings, spec: StudentSpec) -> Student:
     if settings.init_path is None and not spec.arch.startswith(EMBEDDED):
         return build(spec, pretrained=True)
     student = build(spec)
-    loaded = student.trunk.load_state_dict(_file_weights(settings, spec), strict=False)
-    if loaded.missing_keys:
-        got = f"{settings.init_path} without {', '.join(loaded.missing_keys[:4])}"
-        raise ConfigError(f"these are not the weights of {spec.arch}", got=got)
+    weights = _file_weights(settings, spec)
+    require_fit(shapes_of(weights), student.trunk, spec.arch)
+    student.trunk.load_state_dict(weights, strict=False)
     return student
 
 
@@ -77,21 +81,67 @@ def _from_clip(
     student = _with_trunk(spec, weights)
     if student.proj is None or student.logit_scale is None:  # head=linear: the trunk alone
         return student
-    given = tuple(weights["proj.weight"].shape)
-    expected = tuple(student.proj.weight.shape)
-    if given != expected:
-        raise ConfigError(
-            "the small CLIP does not share the teacher's text space",
-            got=f"projection {given}",
-            expected=f"{expected} for this teacher",
-            remedy="use a trunk trained against this teacher, or --set distill.init=timm",
-        )
+    require_space(shapes_of(weights), student.proj.out_features)
     with torch.no_grad():
         student.proj.weight.copy_(weights["proj.weight"])
         student.logit_scale.copy_(weights["logit_scale"])
         if text_head is not None:
             student.head.weight.copy_(text_head)
     return student
+
+
+def shapes_of(weights: Mapping[str, Tensor]) -> Shapes:
+    """The shapes of weights, by name."""
+    return {name: tuple(value.shape) for name, value in weights.items()}
+
+
+def require_fit(given: Shapes, trunk: nn.Module, arch: str, prefix: str = "") -> None:
+    """Raises ConfigError unless there is a weight of the right shape for all of a trunk."""
+    wanted = {prefix + name: tuple(value.shape) for name, value in trunk.state_dict().items()}
+    what = f"these are not the weights of {arch}"
+    remedy = "name a file of this architecture, or start from --set distill.init=timm"
+    if missing := [name for name in wanted if name not in given]:
+        raise ConfigError(what, got=f"a file without {', '.join(missing[:4])}", remedy=remedy)
+    for name, shape in wanted.items():
+        if given[name] != shape:
+            raise ConfigError(
+                what, got=f"{name} {given[name]}", expected=f"{name} {shape}", remedy=remedy
+            )
+
+
+def require_space(given: Shapes, embed_dim: int) -> None:
+    """Raises ConfigError unless a small CLIP projects into a space as wide as the teacher's."""
+    lost = [name for name in ("proj.weight", "logit_scale") if name not in given]
+    if lost or given["proj.weight"][0] != embed_dim:
+        got = f"no {' and no '.join(lost)}" if lost else f"projection {given['proj.weight']}"
+        raise ConfigError(
+            "the small CLIP does not share the teacher's text space",
+            got=got,
+            expected=f"a projection ({embed_dim}, F) for this teacher",
+            remedy="use a trunk trained against this teacher, or --set distill.init=timm",
+        )
+
+
+def require_weights(settings: DistillSettings, trunk: nn.Module, embed_dim: int | None) -> None:
+    """Raises ConfigError for first weights that cannot start a student; reads their heads only.
+
+    Args:
+        trunk: of the student, on the device ``meta`` if need be.
+        embed_dim: D of the teacher's space; None: not known yet.
+    """
+    path = settings.init_path
+    if path is None:
+        return
+    if not path.exists():
+        raise ConfigError("distill.init_path does not exist", got=path)
+    if settings.init == "clip" and path.is_dir():
+        require_tower(path, settings.student)
+    elif settings.init in ("clip", "timm"):
+        given = require_tensors(require_file(path, settings.student))
+        prefix = TRUNK if settings.init == "clip" else ""
+        require_fit(given, trunk, settings.student, prefix)
+        if prefix and settings.head != "linear" and embed_dim is not None:
+            require_space(given, embed_dim)
 
 
 def shipped(init: str, arch: str) -> bool:
@@ -107,18 +157,25 @@ def _check_shipped(init: str, arch: str) -> None:
 
 
 def _file_weights(settings: DistillSettings, spec: StudentSpec) -> dict[str, Tensor]:
-    path = settings.init_path
+    path = require_file(settings.init_path, spec.arch)
+    require_tensors(path)
+    return load_file(path)
+
+
+def require_file(path: Path | None, arch: str) -> Path:
+    """The file of first weights; ConfigError if it is none."""
     if path is None or path.suffix != ".safetensors" or not path.is_file():
         expected = "a .safetensors file, or --set distill.init=random"
         got = f"distill.init_path={path}"
-        raise ConfigError(f"no first weights for {spec.arch}", got=got, expected=expected)
-    return load_file(path)
+        raise ConfigError(f"no first weights for {arch}", got=got, expected=expected)
+    return path
 
 
 def _with_trunk(spec: StudentSpec, weights: Mapping[str, Tensor]) -> Student:
     student = build(spec)
-    trunk = {key: value for key, value in weights.items() if key.startswith("trunk.")}
-    student.trunk.load_state_dict({k.removeprefix("trunk."): v for k, v in trunk.items()})
+    require_fit(shapes_of(weights), student.trunk, spec.arch, TRUNK)
+    trunk = {key: value for key, value in weights.items() if key.startswith(TRUNK)}
+    student.trunk.load_state_dict({k.removeprefix(TRUNK): v for k, v in trunk.items()})
     return student
 
 

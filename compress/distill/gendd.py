@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from compress.distill.diffusion import Denoiser, NoiseSchedule, ancestral_sample, hybrid_loss
 from compress.distill.terms import ObjectiveInputs
+from compress.engine.config import GenddSettings
 from compress.engine.errors import ConfigError, lookup
 
 
@@ -95,6 +96,19 @@ class Standardizer(nn.Module):
         return standard * self.std + self.mean
 
 
+def require_chunks(options: GenddSettings, dim: int) -> None:
+    """Raises ConfigError if features of width ``dim`` cannot be cut into tokens."""
+    if dim % options.token_dim:
+        divisors = [size for size in range(1, dim + 1) if dim % size == 0]
+        closest = min(divisors, key=lambda size: abs(size - options.token_dim))
+        raise ConfigError(
+            "the teacher's feature cannot be split into chunks",
+            got=f"token_dim={options.token_dim} for D={dim}",
+            expected=f"a divisor of {dim}",
+            remedy=f"--set distill.gendd.token_dim={closest}",
+        )
+
+
 class ContractedTarget(nn.Module):
     """``batch -> x' (B, D)``, contracted, then standardized; both are affine and commute."""
 
@@ -151,15 +165,7 @@ class GenddTerm(nn.Module):
         super().__init__()
         options = inputs.settings.gendd
         dim = len(inputs.feature_mean)
-        if dim % options.token_dim:
-            divisors = [size for size in range(1, dim + 1) if dim % size == 0]
-            closest = min(divisors, key=lambda size: abs(size - options.token_dim))
-            raise ConfigError(
-                "the teacher's feature cannot be split into chunks",
-                got=f"token_dim={options.token_dim} for D={dim}",
-                expected=f"a divisor of {dim}",
-                remedy=f"--set distill.gendd.token_dim={closest}",
-            )
+        require_chunks(options, dim)
         self.options = options
         self.chunks = dim // options.token_dim
         self.target = ContractedTarget(inputs)

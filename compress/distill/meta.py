@@ -52,11 +52,16 @@ def first_order(train: Loss, test: Loss, weights: Weights, alpha: float) -> tupl
     return summed, loss
 
 
-def reptile(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
-    """``(θ − θ_2) / α`` after one SGD step on each group, as if the pair were one long gradient."""
+def require_inner_rate(alpha: float) -> None:
+    """Raises ConfigError for an inner rate that reptile cannot divide by."""
     if alpha <= 0:
         remedy = "use distill.meta.inner_lr > 0"
         raise ConfigError("reptile divides by its inner rate", got=alpha, remedy=remedy)
+
+
+def reptile(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
+    """``(θ − θ_2) / α`` after one SGD step on each group, as if the pair were one long gradient."""
+    require_inner_rate(alpha)
     inner, once, outer, loss = _two_steps(train, test, weights, alpha)
     twice = _moved(once, outer, alpha)
     out: Gradients = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from compress.engine.config import DistillSettings, Settings
 from compress.engine.errors import ConfigError
 from compress.engine.hub import cached
-from compress.generate.inversion.prompt_targets import PROMPT_TARGETS
+from compress.generate.inversion.prompt_targets import PROMPT_TARGETS, prompt_kind
 from compress.generate.strategies.table import STRATEGIES, has_styles
 
 
@@ -56,3 +56,14 @@ def check_styles(settings: Settings) -> None:
             expected=f"strategy {strategies} with a kind of {kinds}",
             remedy="--set distill.meta.mode=none",
         )
+    styles = prompt_kind(chosen.prompts.kind).styles
+    if settings.distill.meta.mode != "none" and styles is not None:
+        require_styles(styles(chosen.prompts), str(styles(chosen.prompts)))
+
+
+def require_styles(count: int, got: str) -> None:
+    """Raises ConfigError for images of fewer styles than a meta step splits."""
+    if count < 2:
+        what = "a meta step needs images of at least two styles"
+        remedy = "--set generate.prompts.kind=words, or --set distill.meta.mode=none"
+        raise ConfigError(what, got=f"styles {got}", remedy=remedy)

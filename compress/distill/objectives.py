@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from compress.distill import terms
 from compress.distill.batches import Batch
 from compress.distill.gendd import ContractionTerm, GenddTerm
+from compress.distill.pools import TargetName
 from compress.distill.students import Outputs
 from compress.distill.terms import ObjectiveInputs, Term
 from compress.engine.config import DistillSettings
@@ -77,6 +78,28 @@ def objective_spec(settings: DistillSettings) -> ObjectiveSpec:
     return lookup(OBJECTIVES, settings.objective, "unknown objective")
 
 
+def terms_of(settings: DistillSettings) -> list[str]:
+    """The names of the terms that an objective computes."""
+    weights = objective_spec(settings).weights(settings)
+    names = [name for name, weight in weights.items() if weight > 0]
+    return list(dict.fromkeys([*names, *(["feature"] if settings.feature_steps else [])]))
+
+
+def require_targets(settings: DistillSettings, has: frozenset[TargetName]) -> None:
+    """Raises DataError if the images in use lack targets that a term needs."""
+    for name in terms_of(settings):
+        term: Any = TERMS[name]
+        kind = cast(type[Term], term.func if isinstance(term, partial) else term)
+        missing = sorted(kind.needs - has)
+        if missing:
+            raise DataError(
+                f"objective {settings.objective} (term {name}) lacks targets",
+                got=f"no {' and no '.join(missing)}",
+                expected="teacher targets of every pool (--set 'label.pools=[real, synthetic]')"
+                ", or generated conditions (--set generate.strategy=img2img)",
+            )
+
+
 class Objective(nn.Module):
     """A weighted sum of terms; DataError if the cached batches lack what a term needs."""
 
@@ -86,18 +109,9 @@ class Objective(nn.Module):
         self.spec = objective_spec(settings)
         weights = self.spec.weights(settings)
         self.weights = {name: weight for name, weight in weights.items() if weight > 0}
-        names = [*self.weights, *(["feature"] if settings.feature_steps else [])]
-        self.terms = nn.ModuleDict({name: TERMS[name](inputs) for name in dict.fromkeys(names)})
+        require_targets(settings, inputs.has)
+        self.terms = nn.ModuleDict({name: TERMS[name](inputs) for name in terms_of(settings)})
         self.feature_steps = settings.feature_steps
-        for name, term in self.terms.items():
-            missing = sorted(cast(Term, term).needs - inputs.has)
-            if missing:
-                raise DataError(
-                    f"objective {settings.objective} (term {name}) lacks targets",
-                    got=f"no {' and no '.join(missing)}",
-                    expected="teacher targets of every pool (--set 'label.pools=[real, synthetic]')"
-                    ", or generated conditions (--set generate.strategy=img2img)",
-                )
 
     def forward(
         self, out: Outputs, batch: Batch, step: int | None = None

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError
-from compress.teacher.loading import load_teacher
+from compress.teacher.loading import folder_config, load_teacher, require_folder
+from compress.teacher.sources import Folder
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,25 @@ class SmallClip:
     text_head: Tensor  # (K, D) unit rows, the class texts in its own space
     mean: tuple[float, float, float]  # normalization of its images
     std: tuple[float, float, float]
+
+
+def require_tower(folder: Path, arch: str) -> None:
+    """Raises ConfigError for a folder that is no small CLIP of a timm network; loads nothing."""
+    source = Folder(folder)
+    require_folder(source)
+    vision = folder_config(source).get("vision_cfg")
+    name = vision.get("timm_model_name") if isinstance(vision, dict) else None
+    if not name:
+        got = f"no timm_model_name in {folder}"
+        expected = "a timm network with a projection"
+        raise ConfigError("this small CLIP cannot start a student", got=got, expected=expected)
+    _require_same(str(name).partition(".")[0], arch)
+
+
+def _require_same(tower: str, arch: str) -> None:
+    if tower != arch:
+        what = f"the small CLIP's image tower is another network than student {arch}"
+        raise ConfigError(what, got=tower, remedy=f"--student {tower}")
 
 
 def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -> SmallClip:
@@ -42,9 +62,7 @@ def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -
         raise ConfigError("this small CLIP cannot start a student", got=got, expected=expected)
     config = getattr(visual.trunk, "pretrained_cfg", {})
     tower = str(config.get("architecture", "")) or type(visual.trunk).__name__
-    if tower != arch:
-        what = f"the small CLIP's image tower is another network than student {arch}"
-        raise ConfigError(what, got=tower, remedy=f"--student {tower}")
+    _require_same(tower, arch)
     weights = {f"trunk.{name}": value for name, value in visual.trunk.state_dict().items()}
     weights["proj.weight"] = projection.weight.detach()
     weights["logit_scale"] = small.model.logit_scale.detach()

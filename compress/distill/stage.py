@@ -21,15 +21,16 @@ from compress.distill.batches import Batches
 from compress.distill.first_weights import initialize
 from compress.distill.loop import FitPlan, History, StepResult, autocast_pays, fit
 from compress.distill.meta import MetaStep
+from compress.distill.missing import require_styles
 from compress.distill.objectives import Objective
 from compress.distill.small_clip import SmallClip, read_small_clip
 from compress.distill.students import Outputs, Student, spec_for
 from compress.distill.terms import ObjectiveInputs
 from compress.engine.config import DistillSettings
-from compress.engine.errors import ConfigError, DataError
+from compress.engine.errors import DataError
+from compress.engine.partial import keep_json
 from compress.engine.seeds import manual_seed
 from compress.engine.stage import StageContext
-from compress.engine.store import write_json
 from compress.teacher.artifact import Heads, TeacherArtifact
 from compress.teacher.prompts import prompts_for
 
@@ -79,9 +80,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     student = initialize(settings, spec, torch.from_numpy(heads.zero_shot), small)
     batches = Batches(ctx, spec.preprocess(image), "distill")
     try:
-        if not batches.parts:
-            remedy = "give --shots 1 or more, or --set generate.per_class=100"
-            raise DataError("there are no images to learn from", remedy=remedy)
+        require_images(bool(batches.parts))
         objective = Objective(objective_inputs(settings, student, heads, batches))
         model = StudentWithObjective(student, objective)
         model.to(memory_format=torch.channels_last)
@@ -108,6 +107,13 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "loss_first": history[0]["loss"],
         "loss_last": history[-1]["loss"],
     }
+
+
+def require_images(some: bool) -> None:
+    """Raises DataError without any image to learn from."""
+    if not some:
+        remedy = "give --shots 1 or more, or --set generate.per_class=100"
+        raise DataError("there are no images to learn from", remedy=remedy)
 
 
 def _small_clip(ctx: StageContext) -> SmallClip | None:
@@ -194,10 +200,7 @@ def _first_meta_step(settings: DistillSettings, steps: int, batches: Batches) ->
     """The first update that is a meta step, ``steps`` if none is; ConfigError for one style."""
     if settings.meta.mode == "none":
         return steps
-    if len(batches.styles) < 2:
-        what = "a meta step needs images of at least two styles"
-        remedy = "--set generate.prompts.kind=words, or --set distill.meta.mode=none"
-        raise ConfigError(what, got=f"styles {batches.styles.tolist()}", remedy=remedy)
+    require_styles(len(batches.styles), str(batches.styles.tolist()))
     return max(settings.feature_steps, round(settings.meta.warmup * steps))
 
 
@@ -215,5 +218,5 @@ def _bf16(ctx: StageContext, student: nn.Module, batches: Batches) -> bool:
         return precision == "bf16"
     answer = ctx.partial / PRECISION
     if not answer.exists():
-        write_json(answer, autocast_pays(student, batches.at(0).images.to(ctx.host.device)))
+        keep_json(answer, autocast_pays(student, batches.at(0).images.to(ctx.host.device)))
     return bool(json.loads(answer.read_text(encoding="utf-8")))

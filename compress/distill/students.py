@@ -8,6 +8,7 @@ students have a linear head on their pooled features, unless ``distill.head=cosi
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -144,9 +145,43 @@ def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
             remedy="--set distill.init_path=FILE (safetensors), --set distill.init=random, or try "
             "the offline world: compress build --dataset petals",
         ) from error
-    with torch.no_grad():
-        width = trunk.eval()(torch.zeros(1, 3, spec.input_size, spec.input_size)).shape[1]
-    return Student(spec, trunk, width)
+    return Student(spec, trunk, pooled_width(trunk.eval(), spec.arch, spec.input_size))
+
+
+def pooled_width(trunk: nn.Module, arch: str, size: int) -> int:
+    """F of a trunk; ConfigError if it does not take images of ``size`` pixels, or pools none.
+
+    On the device ``meta`` nothing is computed but shapes.
+    """
+    example = torch.zeros(1, 3, size, size, device=next(trunk.parameters()).device)
+    try:
+        with torch.no_grad():
+            shape = trunk(example).shape
+        if len(shape) == 2:
+            return int(shape[1])
+        reason = f"its features have the shape {tuple(shape)}"
+    except NotImplementedError:  # an operator that ``meta`` does not know
+        raise
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    config = getattr(trunk, "pretrained_cfg", {})
+    own = config.get("input_size", (3, 224, 224))[-1]
+    raise ConfigError(
+        f"student {arch} cannot take images of this size",
+        got=f"image.size={size}: {reason}",
+        expected=f"its own size, {own}" if own != size else "pooled features (B, F)",
+        remedy=f"--set image.size={own}, or another student (compress list students)",
+    )
+
+
+def require_takes(settings: DistillSettings, image: ImageSettings) -> nn.Module:
+    """The trunk of a new student on the device ``meta``; ConfigError as `pooled_width`."""
+    check_architecture(settings.student)
+    with torch.device("meta"):
+        trunk: nn.Module = _trunk(settings.student, settings.activation, False).eval()
+    with contextlib.suppress(NotImplementedError):
+        pooled_width(trunk, settings.student, image.size)
+    return trunk
 
 
 def _trunk(arch: str, activation: str | None, pretrained: bool) -> Any:

@@ -17,7 +17,7 @@ Clip2EdgeError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from runtime.errors import ExplainedError
@@ -27,6 +27,8 @@ Row = TypeVar("Row")
 
 class Clip2EdgeError(ExplainedError):
     """Base of every error a build raises on purpose."""
+
+    problems: tuple[ExplainedError, ...] = ()  # those that it lists, see `joined`
 
 
 class ConfigError(Clip2EdgeError):
@@ -71,6 +73,35 @@ class BudgetUnmetError(BudgetError):
 
 class BenchFileError(Clip2EdgeError):
     """A bench.json that is damaged, or of another bundle."""
+
+
+def joined(problems: Sequence[ExplainedError], what: str) -> ExplainedError:
+    """One error for one or more problems: the only one itself, or a list, one line each.
+
+    A list has the class of its problems, ConfigError where they differ.
+    """
+    flat = [one for each in problems for one in (getattr(each, "problems", ()) or (each,))]
+    flat = list({str(one): one for one in flat}.values())
+    if len(flat) == 1:
+        return flat[0]
+    kinds = {type(one) for one in flat}
+    only = kinds.pop()
+    kind = ConfigError if kinds or not issubclass(only, Clip2EdgeError) else only
+    lines = (str(one).strip() for one in flat)
+    error = kind(f"{what}:" + "".join(f"\n  {n}. {line}" for n, line in enumerate(lines, 1)))
+    error.problems = tuple(flat)
+    return error
+
+
+def found(checks: Iterable[Callable[[], object]]) -> list[ExplainedError]:
+    """What the checks raise on purpose."""
+    problems: list[ExplainedError] = []
+    for check in checks:
+        try:
+            check()
+        except ExplainedError as error:
+            problems.append(error)
+    return problems
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

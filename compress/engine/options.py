@@ -10,6 +10,7 @@ from compress.engine import config
 from compress.engine.config import Layer, Settings
 from compress.engine.errors import ConfigError
 from compress.engine.hub import hub_answers
+from compress.engine.text import user_path
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -47,7 +48,11 @@ def settings_for(
     file = options.get("config_file")
     overrides = options.get("overrides") or {}
     if file is not None:
-        base = [config.read_layer(Path(file))]
+        if (preset := options.get("preset")) is not None:
+            got = f"--config {file} and --preset {preset}"
+            remedy = "--config alone repeats the run; --set changes single settings"
+            raise ConfigError("settings come from one place", got=got, remedy=remedy)
+        base = [config.read_config(Path(file))]
     else:
         world, notes = _world(flags)
         preset = options.get("preset") or DEFAULT_PRESET
@@ -65,7 +70,7 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
     classes = options.get("classes")
     sources = {
         "dataset": dataset,
-        "path": None if folder is None else Path(folder).resolve(),
+        "path": None if folder is None else user_path(folder).resolve(),
         "classes": None if classes is None else tuple(classes),
     }
     given = {key: value for key, value in sources.items() if value is not None}

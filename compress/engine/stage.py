@@ -10,7 +10,7 @@ import importlib
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -31,6 +31,7 @@ class StageContext:
     seed: int = 0  # of the run, for ``compress.engine.seeds`` only
     host: HostSettings = HostSettings()
     progress: Progress = SILENT
+    external: Mapping[str, str] = field(default_factory=dict)  # fingerprints in the stage's key
 
     @property
     def partial(self) -> Path:
@@ -55,6 +56,8 @@ class Stage:
             folders and checkpoints.
         missing: ``(settings, online) -> text or None``, what the user has to place by hand before
             the stage can run. Raises ConfigError for settings that the stage refuses.
+        checks: ``Before -> checks``, see ``compress/engine/preflight.py``; each raises what the
+            stage would refuse later.
         version: raised when the code changes the result.
         machine_bound: measures this machine, so that hosts never share it.
     """
@@ -65,6 +68,7 @@ class Stage:
     run: str
     external: str | None = None
     missing: str | None = None
+    checks: str | None = None
     version: int = 1
     machine_bound: bool = False
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from compress.data.checks import listed
+from compress.data.split import Source
 from compress.engine.config import GenerateSettings, Settings
 from compress.engine.errors import ConfigError
-from compress.generate.generators.table import check_fits
+from compress.engine.preflight import Before, Check
+from compress.generate.generators.table import check_fits, check_settings
+from compress.generate.inversion import decoders
 from compress.generate.probing import candidates
-from compress.generate.strategies.table import generates_images, strategy_row
+from compress.generate.sources import Sources
+from compress.generate.strategies.table import generates_images, load_strategy, strategy_row
 from compress.generate.tools import TOOLS
 
 
@@ -25,8 +36,49 @@ def missing(run: Settings, online: bool) -> str | None:
     return "\n  - ".join(dict.fromkeys(text for text in texts if text)) or None
 
 
-def check(settings: GenerateSettings) -> None:
+def checks(before: Before) -> Iterator[Check]:
+    """A generator or decoder that fits, and a strategy that these classes and shots suffice for."""
+    yield partial(_check_sources, before)
+
+
+def _check_sources(before: Before) -> None:
+    source = before.once(listed)
+    sources = None if source is None else expected_sources(source, before.settings)
+    check(before.settings.generate, partial(_check_more, sources))
+
+
+def _check_more(sources: Sources | None, candidate: GenerateSettings) -> None:
+    """Refuses what loading the tool and making the first image would."""
+    if strategy_row(candidate.strategy).tool == "generator":
+        check_settings(candidate)
+    else:
+        decoders.check_size(candidate)
+    if sources is not None:
+        load_strategy(candidate, sources).check()
+
+
+def expected_sources(source: Source, settings: Settings) -> Sources:
+    """What a strategy will read, as far as it is known: classes and shots, of which none is read.
+
+    It has no teacher and no pixels.
+    """
+    labels = source.train.labels
+    if settings.data.shots != "all":
+        labels = np.repeat(np.arange(len(source.classes)), settings.data.shots)
+    pixels = np.broadcast_to(np.uint8(0), (len(labels), 1, 1, 3))
+    keys = [str(row) for row in range(len(labels))]
+    nobody: Any = None
+    templates = settings.teacher.templates
+    return Sources(source.classes, pixels, labels, keys, settings.seed, nobody, templates)
+
+
+def check(
+    settings: GenerateSettings, more: Callable[[GenerateSettings], None] | None = None
+) -> None:
     """Refuses a generator that cannot do what the strategy needs; one candidate must fit.
+
+    Args:
+        more: refuses further candidates, by the same errors.
 
     Raises:
         ConfigError: also for an unknown strategy, generator or override.
@@ -36,8 +88,12 @@ def check(settings: GenerateSettings) -> None:
     for candidate in offered:
         row = strategy_row(candidate.strategy)
         try:
-            if row.tool == "generator" and generates_images(candidate):
+            if not generates_images(candidate):
+                continue
+            if row.tool == "generator":
                 check_fits(candidate, row.needs)
+            if more is not None:
+                more(candidate)
         except ConfigError as error:
             refused.append(error)
     if len(refused) == len(offered):

@@ -22,6 +22,8 @@ from compress.engine.config import HostSettings, Settings, parse_set
 from compress.engine.errors import lookup, require_known
 from compress.engine.options import with_root
 from compress.engine.preflight import preflight
+from compress.engine.store import Store
+from compress.engine.text import user_path
 from compress.papers.cells import measure_cell
 from compress.papers.methods import Paper, Scale, Shots, paper
 from compress.papers.statistics import Cell
@@ -45,7 +47,7 @@ class TablePlan:
     @property
     def folder(self) -> Path | None:
         """The folder of images that replaces the paper's datasets."""
-        return Path(self.options["data"]) if self.options.get("data") else None
+        return user_path(self.options["data"]) if self.options.get("data") else None
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -114,8 +116,9 @@ def run(
 
     DownloadError, before any work, if a row needs what is neither on this disk nor reachable.
     """
-    for dataset, row in itertools.product(plan.datasets, plan.rows):
-        preflight(STAGES, plan.settings(row, dataset, plan.shots[0], 0, work))
+    for dataset, row, shots in itertools.product(plan.datasets, plan.rows, plan.shots):
+        settings = plan.settings(row, dataset, shots, 0, work)
+        preflight(STAGES, settings, Store.of(work))
     results: Results = {key: [] for key in itertools.product(plan.datasets, plan.shots)}
     done = 0
     start = time.perf_counter()

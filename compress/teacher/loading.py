@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,6 +188,14 @@ def _load_hub(
 def _load_folder(source: Folder, settings: TeacherSettings, device: str, offline: bool) -> Teacher:
     import compress.petals.nets  # noqa: F401 (registers its towers: folders may name them)
 
+    weights = require_folder(source)
+    with hub(offline=True):
+        loaded = _create(f"local-dir:{source.path}", settings.name)
+    return wrap(*loaded, settings, device, revision=f"local {weights.name}")
+
+
+def require_folder(source: Folder) -> Path:
+    """The weights of a folder; ConfigError if it is not in open_clip's format. Loads nothing."""
     weights = sorted(source.path.glob("*.safetensors"))
     if not (source.path / CONFIG_FILE).is_file() or not weights:
         names = sorted(entry.name for entry in source.path.iterdir())[:8]
@@ -196,15 +205,69 @@ def _load_folder(source: Folder, settings: TeacherSettings, device: str, offline
             expected=f"{CONFIG_FILE} and open_clip_model.safetensors",
             remedy="a pickle must be named: --teacher MODEL/PATH/TO/FILE.pt",
         )
-    with hub(offline=True):
-        loaded = _create(f"local-dir:{source.path}", settings.name)
-    return wrap(*loaded, settings, device, revision=f"local {weights[0].name}")
+    folder_config(source)
+    require_tensors(weights[0])
+    return weights[0]
+
+
+def folder_config(source: Folder) -> dict[str, Any]:
+    """The model's part of a folder's configuration; ConfigError if there is none."""
+    file = source.path / CONFIG_FILE
+    try:
+        config: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8"))["model_cfg"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        expected = "a JSON object with model_cfg, as open_clip writes it"
+        raise ConfigError(
+            f"{file} does not describe a teacher", got=first_line(error), expected=expected
+        ) from error
+    return config
+
+
+def require_checkpoint(source: Checkpoint) -> None:
+    """ConfigError for an unknown architecture or a file without tensors. Loads nothing."""
+    require_architecture(source.model)
+    if source.path.suffix == ".safetensors":
+        require_tensors(source.path)
+
+
+def require_tensors(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes in a safetensors file, by name; ConfigError if it is none. Reads its head only."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "numpy") as tensors:
+            names: list[str] = tensors.keys()
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
+    except (OSError, SafetensorError) as error:
+        expected = "a .safetensors file"
+        raise ConfigError(
+            f"{file} holds no weights that can be read", got=first_line(error), expected=expected
+        ) from error
+
+
+def embed_dim(settings: TeacherSettings) -> int | None:
+    """The width D of the teacher's space where it is known without loading it, else None."""
+    source = locate(settings.name)
+    if isinstance(source, Embedded):
+        from compress.petals.nets import EMBED_DIM
+
+        return EMBED_DIM
+    if isinstance(source, HubRepository):
+        return None
+    if isinstance(source, Folder):
+        config = folder_config(source)
+    else:
+        import open_clip
+
+        config = open_clip.get_model_config(source.model) or {}
+    dim = config.get("embed_dim")
+    return dim if isinstance(dim, int) else None
 
 
 def _load_checkpoint(
     source: Checkpoint, settings: TeacherSettings, device: str, offline: bool
 ) -> Teacher:
-    require_architecture(source.model)
+    require_checkpoint(source)
     with hub(offline=True):
         loaded = _create(source.model, settings.name, pretrained=str(source.path))
     return wrap(*loaded, settings, device, revision=f"local {source.path.name}")
@@ -239,6 +302,7 @@ class SourceKind:
     load: Callable[[Any, TeacherSettings, str, bool], Teacher]  # the bool: offline
     local: Callable[[Any], Path] | None = None  # its file or folder on this machine
     repository: Callable[[Any], str] | None = None  # on the hub; "" if it is published elsewhere
+    require: Callable[[Any], object] | None = None  # what it must be; loads nothing
 
 
 SOURCES: dict[type, SourceKind] = {
@@ -247,6 +311,8 @@ SOURCES: dict[type, SourceKind] = {
         _load_tag, repository=lambda source: published(source).get("hf_hub", "").strip("/")
     ),
     HubRepository: SourceKind(_load_hub, repository=lambda source: source.name),
-    Folder: SourceKind(_load_folder, local=lambda source: source.path),
-    Checkpoint: SourceKind(_load_checkpoint, local=lambda source: source.path),
+    Folder: SourceKind(_load_folder, local=lambda source: source.path, require=require_folder),
+    Checkpoint: SourceKind(
+        _load_checkpoint, local=lambda source: source.path, require=require_checkpoint
+    ),
 }

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from compress.engine.config.layers import (
     Layer,
+    SettingsError,
     merge,
     parse_set,
     preset,
     preset_names,
+    read_config,
     read_layer,
     resolve,
     setting_paths,

@@ -10,9 +10,19 @@ Names, order and defaults are part of the keys of the store: a changed one makes
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from compress.engine.text import user_path
 
 CLIP_TEMPLATES = (
     "a photo of a(n) {}[, a type of {category}].",
@@ -24,33 +34,51 @@ STYLE_WORDS = (
     "pixel art, sculpture, embroidery, graffiti, tattoo, toy, art, rendering"
 )
 
-Count = Annotated[int, Field(ge=1)]
-CountOrZero = Annotated[int, Field(ge=0)]
+MOST = 2**31 - 1  # of anything that is counted: beyond it lies a typing error
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Some = Annotated[int, Field(ge=1, le=65_536)]  # of what is in memory at once
+CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Threads = Annotated[int, Field(ge=1, le=1024)]  # as the engine takes them
 Pixels = Annotated[int, Field(ge=16, le=1024)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+UserPath = Annotated[Path, AfterValidator(user_path)]
 
 
 class Section(BaseModel):
     """A frozen group of settings; unknown names are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: object, info: ValidationInfo) -> object:
+        """Refuses true as a number, which is 1 to pydantic, and text that no file name can hold."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and bool not in (kind, *get_args(kind)):
+            raise ValueError("a value, not true or false")
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("text without a null character")
+        return value
 
 
 class DataSettings(Section):
     """The images: a named dataset, a folder, or class names alone."""
 
     dataset: str | None = "petals"
-    path: Path | None = None
+    path: UserPath | None = None
     classes: tuple[str, ...] | None = None
     shots: CountOrZero | Literal["all"] = 4  # labeled images per class; "all": the training split
     category: str | None = None  # e.g. "flower", for prompts with {category}
     style: str | None = None  # petals only: photo, sketch, painting, night
     domain: str | None = None  # of a multi-domain dataset: where the shots come from; None: first
     test_domains: tuple[str, ...] = ()  # tested besides the run's own; ("all",): all others
-    root: Path | None = None  # where named datasets lie; None: <work folder>/datasets
+    root: UserPath | None = None  # where named datasets lie; None: <work folder>/datasets
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2  # of a folder without test/
     test_limit: Count | None = None
     max_pixels: Count = 64_000_000  # larger images are refused as decompression bombs
@@ -89,7 +117,7 @@ class TeacherSettings(Section):
     probe: bool = True
     probe_steps: CountOrZero = 200  # [I]
     probe_lr: Positive = 2e-3  # [I]
-    probe_views: Count = 32  # augmented views per shot that the probe is fitted on [I]
+    probe_views: Some = 32  # augmented views per shot that the probe is fitted on [I]
     precision: Literal["fp32", "bf16"] = "fp32"
 
 
@@ -102,7 +130,7 @@ class PromptSettings(Section):
     words: tuple[str, ...] = tuple(STYLE_WORDS.split(", "))
     # learned pseudo-words: 16 for CVLM [I]; prompt diversity has 80 [C: PromptStyler]
     count: Count = 16
-    mixed: Annotated[int, Field(ge=2)] = 2  # styles in a mix [I]
+    mixed: Annotated[int, Field(ge=2, le=MOST)] = 2  # styles in a mix [I]
     mix_alpha: Positive = 1.0  # Dirichlet concentration [I]
     mix_level: Literal["feature", "token"] = "feature"
     contrastive: Literal["infonce", "promptstyler"] = "infonce"
@@ -120,9 +148,9 @@ class InversionSettings(Section):
     decoder: str = "movq"
     steps: Count = 400  # [P3]
     lr: Positive = 0.1  # Adam [C: VQGAN-CLIP]
-    cutouts: Count = 8  # [I]; VQGAN-CLIP: 32
+    cutouts: Some = 8  # [I]; VQGAN-CLIP: 32
     class_weight: NonNegative = 0.0  # beta of the class-consistent term; 1 in CVLM [P3]
-    image_size: Annotated[int, Field(ge=16)] = 224  # [I]
+    image_size: Annotated[int, Field(ge=16, le=4096)] = 224  # [I]
     augment: bool = True  # VQGAN-CLIP's cutout augmentation: affine, perspective, color, erasing
 
 
@@ -151,8 +179,8 @@ class GenerateSettings(Section):
     guidance_scale: NonNegative = 4.0  # [I]
     noise_level: Annotated[int, Field(ge=0, le=999)] = 0  # of unCLIP's image embedding [C]
     templates: tuple[str, ...] = ("a photo of a(n) {}",)  # cls2img, one drawn per image [I]
-    batch: Count = 8
-    height: Annotated[int, Field(ge=32)] | None = None
+    batch: Some = 8
+    height: Annotated[int, Field(ge=32, le=4096)] | None = None
     scheduler: str | None = None  # a diffusers class name, e.g. DPMSolverMultistepScheduler
     dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
     pair_mode: Literal["resample", "fixed"] = "resample"  # [I] for 4 and more shots
@@ -166,8 +194,8 @@ class GenerateSettings(Section):
 class LabelSettings(Section):
     """Views (replayable augmentations) and the teacher's cached targets."""
 
-    views: Count = 4
-    real_views: Count | None = None  # per shot; None: so many that real and synthetic are equal
+    views: Some = 4
+    real_views: Some | None = None  # per shot; None: so many that real and synthetic are equal
     randaug_num_ops: CountOrZero = 6  # [S] "six augmentations per image"
     randaug_magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # [I]
     crop_scale_min: Share = 0.5  # [I]
@@ -177,7 +205,7 @@ class LabelSettings(Section):
     # pools that get teacher targets at all
     pools: tuple[Literal["real", "synthetic"], ...] = ("real", "synthetic")
     agreement_filter: bool = False  # drop synthetic images whose teacher label is not their class
-    batch: Count = 256
+    batch: Some = 256
 
 
 class GenddSettings(Section):
@@ -186,13 +214,13 @@ class GenddSettings(Section):
     token_dim: Count = 64  # width of a chunk; divides the width of the target [C]
     width: Count = 1024  # [C]
     depth: Count = 3  # residual blocks [C]
-    diffusion_steps: Annotated[int, Field(ge=2)] = 1000  # [C]
-    repeats: Count = 10  # noise levels per image, chunk and step [C]
+    diffusion_steps: Annotated[int, Field(ge=2, le=100_000)] = 1000  # [C]
+    repeats: Some = 10  # noise levels per image, chunk and step [C]
     condition_drop: Fraction = 0.2  # [C]
     mixup_beta: NonNegative = 0.0  # feature-space mixup; 0: off, 1 for CNN pairs [C]
-    sampling_steps: Annotated[int, Field(ge=2)] = 64  # [C]
+    sampling_steps: Annotated[int, Field(ge=2, le=MOST)] = 64  # [C]
     guidance_scale: NonNegative = 2.0  # [C]
-    samples: Count = 5  # averaged in feature space [C]
+    samples: Some = 5  # averaged in feature space [C]
     sample_clip: Positive | None = 10.0  # in standard deviations; None: as in the code [I]
 
 
@@ -210,7 +238,9 @@ class DistillSettings(Section):
     student: str = "mobilenetv4_conv_medium"
     activation: str | None = None  # replaces the student's own, e.g. "relu", which int8 fuses
     init: Literal["clip", "timm", "random", "generic"] = "timm"
-    init_path: Path | None = None  # safetensors of a trunk, or the open_clip folder of a small CLIP
+    init_path: UserPath | None = (
+        None  # safetensors of a trunk, or the open_clip folder of a small CLIP
+    )
     head: Literal["auto", "cosine", "linear"] = "auto"  # auto: cosine for a small CLIP, else linear
     train: Literal["all", "head"] = "all"  # head: the trunk is frozen
     feature_steps: CountOrZero = 0  # the first of `steps`: feature distillation without labels
@@ -228,7 +258,7 @@ class DistillSettings(Section):
     meta: MetaSettings = MetaSettings()
     steps: Count = 6000
     epochs: Positive | None = None  # replaces steps: passes over the images of the batches
-    batch: Annotated[int, Field(ge=2)] = 128
+    batch: Annotated[int, Field(ge=2, le=65_536)] = 128
     real_fraction: Fraction = 0.5  # of a batch, if there are real and synthetic images
     lr: Positive = 1e-3
     head_lr: Positive = 1e-3
@@ -249,7 +279,7 @@ class QuantizeSettings(Section):
     steps: CountOrZero = 600
     lr: Positive = 5e-5
     freeze_at: Fraction = 0.75  # share of the steps after which the observers are frozen
-    calibration_images: Count = 256
+    calibration_images: Some = 256
     # modules kept in float, e.g. [blocks.5, head]; `compress sensitivity` finds them
     float_blocks: tuple[str, ...] = ()
     checkpoint_every: Count = 100
@@ -259,14 +289,14 @@ class ExportSettings(Section):
     """ONNX files and their parity."""
 
     opset: Annotated[int, Field(ge=18, le=22)] = 20  # 18 is the oldest that torch writes
-    parity_images: Count = 256
+    parity_images: Some = 256
 
 
 class BenchSettings(Section):
     """Measurement on this host."""
 
     seconds: Positive = 20.0
-    threads: tuple[int, ...] = (1,)
+    threads: Annotated[tuple[Threads, ...], Field(min_length=1)] = (1,)
     # the bundle's default file; auto: as the gates decide
     precision: Literal["auto", "fp32", "int8"] = "auto"
 
@@ -282,17 +312,18 @@ class BudgetSettings(Section):
     students: tuple[str, ...] = ()  # (): the zoo of the run's world, and distill.student
     sizes: tuple[Pixels, ...] = ()  # (): image.size, and smaller ones if nothing fits
     most: Count = 6  # the largest candidates that fit; the others are not trained
-    rungs: tuple[Share, ...] = (0.25, 0.5)  # shares of distill.steps where candidates are compared
+    # shares of distill.steps where candidates are compared
+    rungs: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.25, 0.5)
     keep: Share = 0.5  # share of the candidates that goes on to the next rung
-    held_out: Count = 16  # fresh synthetic images per class for the comparison
+    held_out: Some = 16  # fresh synthetic images per class for the comparison
     seconds: Positive = 0.5  # measuring each untrained file on this machine
-    calibration: tuple[Path, ...] = ()  # files of `compress estimate --save`
+    calibration: tuple[UserPath, ...] = ()  # files of `compress estimate --save`
 
 
 class Settings(Section):
     """A whole run."""
 
-    seed: int = 0
+    seed: Seed = 0
     data: DataSettings = DataSettings()
     image: ImageSettings = ImageSettings()
     teacher: TeacherSettings = TeacherSettings()

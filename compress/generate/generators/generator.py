@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import derive
 
@@ -122,6 +123,11 @@ class Generator(ABC):
                 "different spaces",
             )
         return np.asarray(embeds, np.float32)
+
+    @classmethod
+    def check(cls, settings: GenerateSettings) -> None:
+        """Raises ConfigError for settings that it refuses; loads nothing."""
+        return  # most refuse nothing
 
     def _refusal(self) -> ConfigError:
         return ConfigError(

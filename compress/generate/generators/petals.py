@@ -48,11 +48,16 @@ class Petals(Generator):
             ConfigError: raw text embeddings are asked for.
             DataError: its weights are missing.
         """
+        cls.check(settings)
+        folder = Path(weights.parts[0]) if weights.parts else WEIGHTS
+        return cls(PetalsGenerator(folder, device=device), settings.generator, weights.license)
+
+    @classmethod
+    def check(cls, settings: GenerateSettings) -> None:
+        """Refuses raw text embeddings."""
         if not settings.text_via_prior:
             got = "generate.text_via_prior=false"
             raise ConfigError("generator petals decodes image embeddings only", got=got)
-        folder = Path(weights.parts[0]) if weights.parts else WEIGHTS
-        return cls(PetalsGenerator(folder, device=device), settings.generator, weights.license)
 
     def fingerprint(self) -> str:
         """Identifies its weights and its arithmetic."""

@@ -92,9 +92,17 @@ class PipelineGenerator(Generator):
                     raise not_available(what, error, place=weights.by_hand) from error
                 pipeline.set_progress_bar_config(disable=True)
                 pipelines.append(pipeline.to(device))
+        cls.check(settings)
         if settings.scheduler is not None:
             set_scheduler(pipelines[-1], settings.scheduler, cls.schedulers)
         return cls(pipelines, settings, weights.license)
+
+    @classmethod
+    def check(cls, settings: GenerateSettings) -> None:
+        """Refuses a scheduler that it cannot use."""
+        if settings.scheduler is not None:
+            what = "this generator cannot use the scheduler"
+            require_known(settings.scheduler, cls.schedulers, what)
 
     def edges(self) -> tuple[int, int]:
         """The edge of the images it was trained on, and the factor of every edge, in pixels."""

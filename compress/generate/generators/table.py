@@ -23,6 +23,7 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
 from compress.engine.hub import cached, fingerprint_path, hub, not_available
 from compress.engine.stage import resolve
+from compress.engine.text import user_path
 from compress.generate.generators.generator import (
     BOTH,
     IMAGE,
@@ -136,12 +137,12 @@ def locate(name: str) -> GeneratorWeights:
     """
     if name in GENERATORS:
         return GENERATORS[name]
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     if folder.is_dir():
         return _locate_folder(folder)
     prior, _, decoder = name.partition("+")
     if prior and decoder:
-        local = Path(decoder).expanduser() / INDEX
+        local = user_path(decoder) / INDEX
         kind = _kind_of(local, decoder) if local.is_file() else "kandinsky"
         return GeneratorWeights(kind, (prior, decoder))
     if not HUB_ID.fullmatch(name):
@@ -161,7 +162,7 @@ def fingerprint(settings: GenerateSettings) -> dict[str, str]:
         from compress.petals.weights import WEIGHTS
 
         return {"generator": fingerprint_path(WEIGHTS)}
-    folders = [Path(part).expanduser() for part in weights.parts]
+    folders = [user_path(part) for part in weights.parts]
     local = [fingerprint_path(folder) for folder in folders if folder.is_dir()]
     return {"generator": " ".join(local) or settings.generator}
 
@@ -169,7 +170,7 @@ def fingerprint(settings: GenerateSettings) -> dict[str, str]:
 def missing(settings: GenerateSettings, online: bool) -> str | None:
     """What has to be placed by hand before the generator can be loaded, or None."""
     weights = locate(settings.generator)
-    here = all(Path(part).expanduser().is_dir() or cached(part) for part in weights.parts)
+    here = all(user_path(part).is_dir() or cached(part) for part in weights.parts)
     return None if online or here else f"generator {settings.generator}: {weights.by_hand}"
 
 
@@ -186,6 +187,14 @@ def check_fits(settings: GenerateSettings, needs: frozenset[Input]) -> None:
             expected="0",
             remedy=f"use {_generators(lambda kind: kind.noises)}",
         )
+
+
+def check_settings(settings: GenerateSettings) -> None:
+    """Raises ConfigError for settings that a generator of a known kind refuses; loads nothing."""
+    name = locate(settings.generator).kind
+    if name is not None:
+        adapter: Any = resolve(KINDS[name].adapter)
+        adapter.check(settings)
 
 
 def check_takes(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from compress.engine.errors import ConfigError
+
 if TYPE_CHECKING:
     import torch
 
@@ -59,3 +61,15 @@ class Decoder(Protocol):
 
     def clip_(self, latents: torch.Tensor) -> None:
         """Moves latents back into their bounds, in place."""
+
+
+def require_whole_codes(name: str, image_size: int, blocks: int) -> int:
+    """f, the pixels of a code's edge; ConfigError for an image size that is no multiple of it."""
+    factor: int = 2 ** (blocks - 1)
+    if image_size % factor:
+        raise ConfigError(
+            f"decoder {name} makes images of whole codes",
+            got=f"generate.inversion.image_size={image_size}",
+            expected=f"a multiple of {factor}",
+        )
+    return factor

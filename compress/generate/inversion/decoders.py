@@ -18,7 +18,13 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
 from compress.engine.hub import cached, fingerprint_path
 from compress.engine.stage import resolve
-from compress.generate.inversion.decoder import BY_HAND, Decoder, DecoderWeights
+from compress.engine.text import user_path
+from compress.generate.inversion.decoder import (
+    BY_HAND,
+    Decoder,
+    DecoderWeights,
+    require_whole_codes,
+)
 from compress.petals.weights import WEIGHTS
 
 CONFIG_FILE = "config.json"
@@ -42,7 +48,7 @@ def locate(name: str) -> DecoderWeights:
     """
     if name in DECODERS:
         return DECODERS[name]
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     if not folder.is_dir():
         raise ConfigError(
             "unknown decoder",
@@ -64,6 +70,15 @@ def locate(name: str) -> DecoderWeights:
             expected=f"{CONFIG_FILE} of a VQModel and diffusion_pytorch_model.safetensors",
         )
     return DecoderWeights(VQ, folder=folder)
+
+
+def check_size(settings: GenerateSettings) -> None:
+    """Raises ConfigError for an image size that a decoder on this disk cannot render."""
+    options = settings.inversion
+    folder = locate(options.decoder).folder
+    if folder is not None:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        require_whole_codes(options.decoder, options.image_size, len(config["block_out_channels"]))
 
 
 def load_decoder(settings: GenerateSettings, device: str = "cpu", offline: bool = False) -> Decoder:

@@ -15,6 +15,7 @@ arXiv 2407.15155) and Wei et al. (CVLM, OpenReview 1aF2D2CPHi):
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,20 @@ class PromptKind:
 
     Attributes:
         targets: ``"module:Class"``, imported when images are generated.
-        styled: every target has a style id.
+        styles: the number of styles; None: targets have no style id.
     """
 
     targets: str
-    styled: bool = False
+    styles: Callable[[PromptSettings], int] | None = None
+
+    @property
+    def styled(self) -> bool:
+        """Whether every target has a style id."""
+        return self.styles is not None
+
+
+def _words(settings: PromptSettings) -> int:
+    return len(settings.words)
 
 
 _WORDS = "compress.generate.inversion.word_targets"
@@ -46,11 +56,11 @@ _VECTORS = "compress.generate.inversion.pseudo_word_targets"
 # generate.prompts.kind -> targets. To add one: a class and a row.
 PROMPT_TARGETS = {
     "fixed": PromptKind(f"{_WORDS}:FixedPrompt"),
-    "mix": PromptKind(f"{_VECTORS}:MixPrompt", styled=True),
+    "mix": PromptKind(f"{_VECTORS}:MixPrompt", _words),
     "random": PromptKind(f"{_VECTORS}:RandomPrompt"),
-    "contrastive": PromptKind(f"{_VECTORS}:ContrastivePrompt", styled=True),
-    "words": PromptKind(f"{_WORDS}:WordPrompt", styled=True),
-    "learned": PromptKind(f"{_VECTORS}:LearnedPrompt", styled=True),
+    "contrastive": PromptKind(f"{_VECTORS}:ContrastivePrompt", lambda settings: settings.count),
+    "words": PromptKind(f"{_WORDS}:WordPrompt", _words),
+    "learned": PromptKind(f"{_VECTORS}:LearnedPrompt", _words),
     "prototypes": PromptKind("compress.generate.inversion.prototypes:Prototypes"),
 }
 
@@ -58,6 +68,12 @@ PROMPT_TARGETS = {
 def prompt_kind(name: str) -> PromptKind:
     """The row of a kind of prompt. Raises ConfigError: no such kind, with the nearest name."""
     return lookup(PROMPT_TARGETS, name, "unknown prompt target")
+
+
+def check_targets(settings: PromptSettings, sources: Sources) -> None:
+    """Raises ConfigError for settings that no target can be made from; asks no teacher."""
+    targets: PromptTargets = resolve(prompt_kind(settings.kind).targets)(settings, sources, None)
+    targets.check()
 
 
 def load_targets(settings: PromptSettings, sources: Sources, teacher: Teacher) -> PromptTargets:

@@ -23,9 +23,8 @@ class Prototypes(PromptTargets):
         keys = tuple(self.sources.keys[row] for row in self.sources.members[job.class_id])
         return ImageTarget(self.class_head[job.class_id], None, None, keys)
 
-    @cached_property
-    def class_head(self) -> Tensor:
-        """``(K, D)``: ``u(mean of u(E_img(x)))`` over the shots of each class."""
+    def check(self) -> None:
+        """Every class has a shot."""
         without = self.sources.classes_without_shots()
         if without:
             raise ConfigError(
@@ -33,6 +32,11 @@ class Prototypes(PromptTargets):
                 got=f"no shot of {', '.join(without[:5])}",
                 remedy="give shots, or set generate.prompts.kind to one that works from names",
             )
+
+    @cached_property
+    def class_head(self) -> Tensor:
+        """``(K, D)``: ``u(mean of u(E_img(x)))`` over the shots of each class."""
+        self.check()
         pixels = fit_geometry(np.asarray(self.sources.shots), self.teacher.spec)
         features = torch.from_numpy(self.teacher.encode_images(pixels))
         members = map(torch.from_numpy, self.sources.members)

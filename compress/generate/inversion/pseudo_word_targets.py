@@ -41,6 +41,11 @@ class PseudoWordPrompt(WordPrompt):
             self.sources.seed,
         )
 
+    def check(self) -> None:
+        """The template has one place for the style."""
+        for class_id in range(len(self.sources.classes)):
+            self.styled(class_id, SLOT)
+
     def in_style(self, class_id: int, vector: Tensor) -> Tensor:
         """The feature ``(D,)`` of a class in the style of a vector ``(d,)``."""
         with torch.no_grad():
@@ -57,9 +62,7 @@ class MixPrompt(PseudoWordPrompt):
         """``u(sum of lambda_i * u(E_txt(class in style i)))``, or token embeddings mixed."""
         rng = style_rng(job)
         count = self.settings.mixed
-        if count > len(self.words):
-            got = f"{count} of {len(self.words)} words"
-            raise ConfigError("more styles to mix than there are", got=got)
+        self.require_enough()
         styles = rng.choice(len(self.words), count, replace=False)
         weights = rng.dirichlet(np.full(count, self.settings.mix_alpha))
         feature = self.mixed(job.class_id, styles.tolist(), weights.tolist())
@@ -71,6 +74,18 @@ class MixPrompt(PseudoWordPrompt):
     def vectors(self) -> Tensor:
         """``(N, d)`` token embeddings of the words."""
         return word_vectors(self.teacher, self.words)
+
+    def check(self) -> None:
+        """There are words enough to mix, and the template takes each."""
+        self.require_enough()
+        WordPrompt.check(self)
+
+    def require_enough(self) -> None:
+        """Raises ConfigError for fewer words than a mix has."""
+        count = self.settings.mixed
+        if count > len(self.words):
+            got = f"{count} of {len(self.words)} words"
+            raise ConfigError("more styles to mix than there are", got=got)
 
     def mixed(self, class_id: int, styles: Sequence[int], weights: Sequence[float]) -> Tensor:
         """The class in each style, mixed as text features or, before the tower, as tokens."""

@@ -24,7 +24,7 @@ from compress.engine.arithmetic import bf16_pays
 from compress.engine.seeds import derive
 from compress.generate.inversion.cutouts import cutouts
 from compress.generate.inversion.decoder import Decoder
-from compress.generate.inversion.prompt_targets import load_targets
+from compress.generate.inversion.prompt_targets import check_targets, load_targets
 from compress.generate.inversion.word_targets import PromptTargets
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.strategies.strategy import Strategy
@@ -44,6 +44,10 @@ class Inversion(Strategy):
     def prompts(self) -> PromptTargets:
         """The targets; styles are learned once."""
         return load_targets(self.settings.prompts, self.sources, self.teacher)
+
+    def check(self) -> None:
+        """The prompts can be filled."""
+        check_targets(self.settings.prompts, self.sources)
 
     def facts(self) -> dict[str, object]:
         """The kind of prompts and its facts; losses are in the records."""

@@ -18,7 +18,7 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, MissingExtraError
 from compress.engine.hub import fingerprint_tensors, hub, not_available
 from compress.engine.seeds import torch_rng
-from compress.generate.inversion.decoder import BY_HAND, DecoderWeights
+from compress.generate.inversion.decoder import BY_HAND, DecoderWeights, require_whole_codes
 
 ROWS = 4096  # latent positions compared with the codebook at once: 268 MB for 16,384 codes
 
@@ -66,13 +66,7 @@ class VqDecoder:
         self.license = license
         self.image_size = image_size
         self.device = torch.device(device)
-        self.factor = 2 ** (len(model.config.block_out_channels) - 1)
-        if image_size % self.factor:
-            raise ConfigError(
-                f"decoder {name} makes images of whole codes",
-                got=f"generate.inversion.image_size={image_size}",
-                expected=f"a multiple of {self.factor}",
-            )
+        self.factor = require_whole_codes(name, image_size, len(model.config.block_out_channels))
         self.model = model.to(self.device).eval().requires_grad_(False)
         self.codebook: Tensor = model.quantize.embedding.weight.detach().float()
         self.mixed = bf16_pays(self.device)

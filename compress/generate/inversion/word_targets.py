@@ -57,6 +57,10 @@ class PromptTargets(ABC):
     def target(self, job: Job) -> ImageTarget:
         """The target of an image, from its class and its seed alone."""
 
+    def check(self) -> None:
+        """Raises ConfigError for settings that no target can be made from; asks no teacher."""
+        return  # most refuse nothing
+
     @cached_property
     def class_head(self) -> Tensor:
         """Unit features ``(K, D)`` of all classes without a style, for the class term."""
@@ -86,6 +90,11 @@ class FixedPrompt(PromptTargets):
         text = filled(self.settings.template, self.sources.classes[job.class_id])
         return ImageTarget(self.feature(text), text)
 
+    def check(self) -> None:
+        """The template can be filled."""
+        for entry in self.sources.classes:
+            filled(self.settings.template, entry)
+
 
 class WordPrompt(PromptTargets):
     """Real styles, one drawn per image."""
@@ -102,6 +111,12 @@ class WordPrompt(PromptTargets):
         if not self.settings.words:
             raise ConfigError("there are no style words", remedy="set generate.prompts.words")
         return self.settings.words
+
+    def check(self) -> None:
+        """There are words, and the template takes each."""
+        for word in self.words:
+            for class_id in range(len(self.sources.classes)):
+                self.styled(class_id, word)
 
     def facts(self) -> dict[str, object]:
         """The words."""

@@ -20,6 +20,10 @@ class Strategy(ABC):
         self.sources = sources
         self.sampling = Sampling(settings.steps, settings.guidance_scale, settings.noise_level)
 
+    def check(self) -> None:
+        """Raises ConfigError for what would be refused at the first image; loads nothing."""
+        return  # most refuse nothing
+
     def per_class(self) -> int:
         """Images per class: as set, or ``synth_ratio`` times the mean number of shots."""
         if self.settings.synth_ratio is None:

@@ -1,0 +1,82 @@
+"""Before any work: what the distill stage would refuse, told from settings and file heads alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from compress.engine.preflight import Before, Check
+from compress.generate.probing import candidates
+from compress.generate.strategies.table import generates_images, strategy_row
+from compress.teacher.loading import embed_dim
+
+if TYPE_CHECKING:
+    from compress.distill.pools import TargetName
+    from compress.engine.config import Settings
+
+
+def checks(before: Before) -> Iterator[Check]:
+    """A student that takes the images, weights that fit it, and an objective with its targets."""
+    yield partial(_student, before.settings)
+    yield partial(_targets, before.settings)
+    yield partial(_options, before.settings)
+
+
+def _student(settings: Settings) -> None:
+    from compress.distill.first_weights import require_weights
+    from compress.distill.students import require_takes
+
+    trunk = require_takes(settings.distill, settings.image)
+    require_weights(settings.distill, trunk, embed_dim(settings.teacher))
+
+
+def _targets(settings: Settings) -> None:
+    from compress.distill.objectives import objective_spec, require_targets
+    from compress.distill.stage import require_images
+
+    objective_spec(settings.distill)  # an unknown one
+    pools = expected_targets(settings)
+    require_images(bool(pools))
+    require_targets(settings.distill, frozenset.intersection(*pools.values()))
+
+
+def expected_targets(settings: Settings) -> dict[str, frozenset[TargetName]]:
+    """Pool in use -> its targets.
+
+    Conditions are expected if any candidate of the probing makes them.
+    """
+    rows = [
+        strategy_row(one.strategy)
+        for one in candidates(settings.generate)
+        if generates_images(one) and (one.synth_ratio is None or settings.data.shots)
+    ]
+    in_use = {
+        "real": bool(settings.data.shots and (settings.distill.real_fraction or not rows)),
+        "synthetic": bool(rows and (settings.distill.real_fraction < 1 or not settings.data.shots)),
+    }
+    conditions = {
+        "real": any("image" in row.needs for row in rows),
+        "synthetic": any("image" in row.needs or row.tool == "decoder" for row in rows),
+    }
+    labeled = settings.label.pools
+    targets: dict[str, frozenset[TargetName]] = {}
+    for pool in (name for name, used in in_use.items() if used):
+        answers: set[TargetName] = {"features", "logits"} if pool in labeled else set()
+        targets[pool] = frozenset(answers | ({"conditions"} if conditions[pool] else set()))
+    return targets
+
+
+def _options(settings: Settings) -> None:
+    from compress.distill.diffusion import NoiseSchedule
+    from compress.distill.gendd import require_chunks
+    from compress.distill.meta import require_inner_rate
+
+    distill = settings.distill
+    if distill.objective == "gendd":
+        NoiseSchedule.cosine(distill.gendd.diffusion_steps).respaced(distill.gendd.sampling_steps)
+        dim = embed_dim(settings.teacher)
+        if dim is not None:
+            require_chunks(distill.gendd, dim)
+    if distill.meta.mode == "reptile" and distill.meta.inner_lr is not None:
+        require_inner_rate(distill.meta.inner_lr)

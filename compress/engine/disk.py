@@ -1,0 +1,49 @@
+"""Before any work: may this folder be written, and is there room?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from compress.engine.errors import StoreError
+from runtime.files.system import system_fault
+
+CLEARLY = 0.5  # of an estimate, which is a rough one: a build is refused below this share of it
+
+
+def require_folder(folder: Path) -> None:
+    """StoreError unless files can be made in a folder, or in the nearest one above that exists."""
+    place = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        fault = system_fault(error)
+        what = "nothing can be written there"
+        got = f"{place}: {fault.what if fault else error}"
+        remedy = "choose a folder that can be written, e.g. --work-dir ~/clip2edge"
+        raise StoreError(what, got=got, remedy=remedy) from error
+
+
+def require_new_file(file: Path) -> None:
+    """StoreError unless a file can be written at this place."""
+    if file.is_dir():
+        remedy = f"name a file, e.g. {file / 'out'}"
+        raise StoreError("a folder stands where a file is to be written", got=file, remedy=remedy)
+    require_folder(file.absolute().parent)
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """StoreError if the disk of a folder has clearly less free space than ``needed`` bytes."""
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if free < CLEARLY * needed:
+        raise StoreError(
+            "this build does not fit on the disk",
+            got=f"{free / 1e6:,.0f} MB free at {place}",
+            expected=f"about {needed / 1e6:,.0f} MB",
+            remedy="free some space (`compress clean`), take another --work-dir, or make fewer "
+            "images (--set generate.per_class, --set label.views)",
+        )
