@@ -95,7 +95,7 @@ def test_no_run_and_no_bundle_are_refused(run: Path, tmp_path: Path) -> None:
 def test_the_command_merges_and_refuses(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from compress.cli import app as cli
+    from compress import cli
 
     files = all_three(run, tmp_path)
     options = [word for file in files for word in ("--bench", str(file))]

@@ -1,0 +1,174 @@
+"""A build puts its bundle into the run folder: what stays, what is mended, what is dropped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
+
+from export.bundle import publish
+from export.bundle.publish import publish_bundle
+from export.bundle.write import seal, update_default, write_bundle
+from export.targets.write import export_targets
+from runtime import golden, open_bundle
+from runtime.bundle import GOLDEN, MANIFEST
+
+TARGET = "fp32.batch1"
+FILE = f"model.{TARGET}.onnx"
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("fresh")
+    return make_bundle(root / "bundle", root)
+
+
+@pytest.fixture(scope="module")
+def retrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of another model with the same file names."""
+    root = tmp_path_factory.mktemp("retrained")
+    models = {"fp32": float_model(root / "a.onnx", seed=1)}
+    images = [encoded(photo(1))]
+    write_bundle(root / "bundle", models, SPEC, LABELS, {"seed": 1}, images, "# tiny\n", "fp32")
+    return root / "bundle"
+
+
+@pytest.fixture(scope="module")
+def exported(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "bundle"
+    export_targets(fresh, [TARGET], out=folder)
+    return folder
+
+
+@pytest.fixture
+def published(exported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported, tmp_path / "bundle"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def flip(file: Path) -> None:
+    text = bytearray(file.read_bytes())
+    text[len(text) // 2] ^= 1
+    file.write_bytes(text)
+
+
+def test_the_first_publication_is_the_build_s_bundle(fresh: Path, tmp_path: Path) -> None:
+    result = publish_bundle(fresh, tmp_path / "bundle")
+    assert content(tmp_path / "bundle") == content(fresh)
+    assert result.notes == () and not result.same_model
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_another_default_is_all_that_changes(fresh: Path, tmp_path: Path) -> None:
+    publish_bundle(fresh, tmp_path / "bundle", "fp32")
+    shutil.copytree(fresh, tmp_path / "expected")
+    update_default(tmp_path / "expected", "fp32")
+    assert content(tmp_path / "bundle") == content(tmp_path / "expected")
+
+
+def test_additions_stay_and_nothing_is_written(fresh: Path, published: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in published.rglob("*")}
+    assert publish_bundle(fresh, published).same_model
+    assert {path: path.stat().st_mtime_ns for path in published.rglob("*")} == before
+    assert TARGET in open_bundle(published).targets
+
+
+@pytest.mark.parametrize("name", ["model.int8.onnx", "labels.json", "README.md", GOLDEN, MANIFEST])
+def test_a_damaged_file_of_the_build_is_mended(fresh: Path, tmp_path: Path, name: str) -> None:
+    publish_bundle(fresh, tmp_path / "bundle")
+    flip(tmp_path / "bundle" / name)
+    publish_bundle(fresh, tmp_path / "bundle")
+    assert content(tmp_path / "bundle") == content(fresh)
+
+
+def test_a_file_that_is_gone_comes_back(fresh: Path, exported: Path, published: Path) -> None:
+    (published / "model.int8.onnx").unlink()
+    publish_bundle(fresh, published)
+    assert content(published) == content(exported)
+
+
+def test_a_damaged_addition_is_dropped_with_a_note(fresh: Path, published: Path) -> None:
+    flip(published / FILE)
+    result = publish_bundle(fresh, published)
+    assert f"because damaged: {FILE}" in result.notes[0]
+    assert TARGET not in open_bundle(published).targets and not (published / FILE).exists()
+
+
+def test_additions_of_another_model_are_dropped_with_a_note(
+    retrained: Path, published: Path
+) -> None:
+    result = publish_bundle(retrained, published)
+    assert not result.same_model
+    assert "because of another model" in result.notes[0] and FILE in result.notes[0]
+    assert content(published) == content(retrained)
+
+
+def test_files_of_the_user_s_stay_whatever_happens(
+    fresh: Path, retrained: Path, published: Path
+) -> None:
+    (published / "notes.txt").write_text("mine")
+    (published / "bench").mkdir()
+    (published / "bench" / "pi.json").write_text("{}")
+    for source in (retrained, fresh):
+        publish_bundle(source, published)
+        assert (published / "notes.txt").read_text() == "mine"
+        assert (published / "bench" / "pi.json").exists()
+
+
+def test_a_damaged_manifest_keeps_the_files_it_listed(fresh: Path, published: Path) -> None:
+    (published / MANIFEST).write_text("{")
+    result = publish_bundle(fresh, published)
+    assert "made again" in result.notes[0] and (published / FILE).exists()
+    assert open_bundle(published).default == open_bundle(fresh).default
+
+
+def test_a_mixed_model_stays_the_default_with_its_golden_logits(
+    fresh: Path, published: Path
+) -> None:
+    """As ``compress sensitivity --write`` leaves the bundle."""
+    shutil.copyfile(published / "model.fp32.onnx", published / "model.mixed.onnx")
+    opened = open_bundle(published, verify=False)
+    arrays = golden.read(published / GOLDEN)
+    logits = next(value for name, value in arrays.items() if name.startswith("logits"))
+    golden.write(published / GOLDEN, {**arrays, "logits.mixed": np.zeros_like(logits)})
+    row = {"file": "model.mixed.onnx", "state": "verified", "why": "x", "parity": None}
+    models = {**opened.manifest["models"], "mixed": "model.mixed.onnx"}
+    targets = {**opened.targets, "mixed": row}
+    seal(published, models, "mixed", targets, default_reason="fast")
+    before = content(published)
+    assert publish_bundle(fresh, published, "fp32").same_model
+    assert json.loads(content(published)[MANIFEST]) == json.loads(before[MANIFEST])
+    assert content(published)[GOLDEN] == before[GOLDEN]
+    flip(published / "model.mixed.onnx")
+    publish_bundle(fresh, published, "fp32")
+    assert open_bundle(published).default == "fp32"
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_kill_at_any_rename_leaves_a_bundle_to_go_on_with(
+    retrained: Path, published: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    real, calls = publish.os.replace, []
+
+    def killed(*arguments: Path) -> None:
+        calls.append(arguments)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    (published / "notes.txt").write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(publish.os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish_bundle(retrained, published)
+    publish_bundle(retrained, published)
+    assert content(published) == content(retrained) | {"notes.txt": b"mine"}
+    assert [path.name for path in published.parent.iterdir()] == ["bundle"]
