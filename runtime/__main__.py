@@ -13,6 +13,7 @@ from runtime import golden
 from runtime.classifier import Classifier
 from runtime.commands import bench, doctor, engine
 from runtime.errors import EdgeError
+from runtime.files.home import expanded
 
 
 def classify(args: argparse.Namespace) -> int:
@@ -46,7 +47,7 @@ def verify(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; an error is one line on stderr and exit code 2."""
-    args = _parser().parse_args(argv)
+    args = _parser().parse_args(expanded(sys.argv[1:] if argv is None else argv))
     try:
         code: int = args.command(args)
         sys.stdout.flush()

@@ -20,6 +20,7 @@ from compress.budgets.devices import device, matching
 from compress.budgets.roofline import estimate
 from compress.engine.errors import BudgetError
 from compress.engine.store import sha256_file, write_json
+from compress.engine.text import read_text
 
 SCHEMA = 1
 KIND = "clip2edge-bench"
@@ -49,12 +50,12 @@ class Calibration:
 def load_calibration(path: Path) -> Calibration:
     """Reads a file of ``compress estimate --save``; raises BudgetError if it is none."""
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = json.loads(read_text(path, BudgetError))
         schema = plain["schema"]
         name = str(plain["device"])
         source = dict(plain["source"])
         factors = {str(key): float(value) for key, value in plain["factors"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         what = "the calibration is not a file of compress estimate --save"
         raise BudgetError(what, got=f"{path}: {error}") from error
     if schema != SCHEMA or not factors or not all(0 < v < math.inf for v in factors.values()):
@@ -111,8 +112,8 @@ def calibrate(bench_path: Path, models: Iterable[Path], name: str | None = None)
 
 def _read_bench(path: Path) -> Mapping[str, Any]:
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        loaded = json.loads(read_text(path, BudgetError))
+    except (ValueError, RecursionError) as error:
         raise BudgetError("the bench cannot be read", got=f"{path}: {error}") from error
     bench: Mapping[str, Any] = loaded if isinstance(loaded, dict) else {}
     kind = bench.get("kind")

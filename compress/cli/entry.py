@@ -8,6 +8,8 @@ import signal
 import sys
 from types import FrameType
 
+from runtime.files.home import expanded
+
 TRACEBACK = "CLIP2EDGE_TRACEBACK"  # set: a bug ends in a traceback
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -59,6 +61,7 @@ def _command_line() -> None:
         mend = "pip install 'clip2edge[build]' (on a device: python -m runtime)"
         print(f"compress needs {error.name}: {mend}", file=sys.stderr)
         raise SystemExit(2) from error
+    sys.argv[1:] = expanded(sys.argv[1:])
     app()
 
 

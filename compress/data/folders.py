@@ -31,7 +31,6 @@ from compress.data.walk import (
 )
 from compress.engine.config import DataSettings
 from compress.engine.errors import DataError, nearest
-from compress.engine.text import user_path
 
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first present is used
@@ -53,7 +52,7 @@ def open_folder(settings: DataSettings) -> Source:
             without loops of symbolic links.
     """
     assert settings.path is not None
-    root, notes = _descend(_checked(user_path(settings.path)))
+    root, notes = _descend(_checked(settings.path))
     left_out: list[Path] = []
     inside = {entry.name.casefold(): entry for entry in _class_dirs(root)}
     train_root, test_root = (

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import codecs
 import logging
-import os
 import re
 from pathlib import Path
 
 from compress.engine.errors import Clip2EdgeError, ConfigError
+from runtime.files.home import user_path
+
+__all__ = ["decode_text", "read_text", "user_path"]
 
 SAVE_AS = "save it as UTF-8 (Notepad: Save as, Encoding; Excel: CSV UTF-8)"
 MAX_BYTES = 64 * 2**20  # far beyond any list of names; not a video given by mistake
@@ -30,13 +32,8 @@ _CAPITAL_INSIDE = re.compile("[a-z\u00df-\u00ff][\u00c0-\u00de\u0160\u0178\u017d
 _log = logging.getLogger(__name__)
 
 
-def user_path(path: str | Path) -> Path:
-    """A path with its tilde expanded, which no shell does in ``--data=~/photos``."""
-    return Path(os.path.expanduser(path))
-
-
 def read_text(path: Path, error: type[Clip2EdgeError] = ConfigError) -> str:
-    """The text of a file that a person wrote, with ``\\n`` at the end of lines.
+    """The text of a file that a person wrote, with ``\\n`` at the end of lines and plain spaces.
 
     Raises: ``error``: it cannot be opened or decoded; says where and what to do.
     """
@@ -57,21 +54,18 @@ def decode_text(data: bytes, name: object, error: type[Clip2EdgeError] = ConfigE
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as cause:
-        text = _western(data) if encoding == "utf-8" else None
-        if text is None:
-            raise error(
-                f"{name} is no {encoding.removesuffix('-sig').upper()} text",
-                got=_position(data, cause),
-                remedy=SAVE_AS,
-            ) from cause
-        _log.warning(
-            "note: %s is no UTF-8; it is read as Windows-1252, e.g. %r", name, _sample(text)
-        )
+        western = _western(data) if encoding == "utf-8" else None
+        if western is None:
+            what = f"{name} is no {encoding.removesuffix('-sig').upper()} text"
+            raise error(what, got=_position(data, cause), remedy=SAVE_AS) from cause
+        text = western
+        example = next(line.strip()[:40] for line in text.splitlines() if not line.isascii())
+        _log.warning("note: %s is no UTF-8; read as Windows-1252, e.g. %r", name, example)
     if "\0" in text:
         what = f"{name} holds null characters"
         got = f"the first in line {text[: text.index(chr(0))].count(chr(10)) + 1}"
         raise error(what, got=got, expected="text", remedy=SAVE_AS)
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\u00a0", " ")
 
 
 def _western(data: bytes) -> str | None:
@@ -85,10 +79,6 @@ def _western(data: bytes) -> str | None:
         if (beyond > 1 and 2 * beyond > len(word)) or _CAPITAL_INSIDE.search(word):
             return None
     return text
-
-
-def _sample(text: str) -> str:
-    return next(line.strip()[:40] for line in text.splitlines() if not line.isascii())
 
 
 def _position(data: bytes, cause: UnicodeDecodeError) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.engine.errors import ConfigError
+from compress.engine.text import user_path
 
 EMBEDDED = "petals"
 CONFIG_FILE = "open_clip_config.json"
@@ -68,7 +69,7 @@ def locate(name: str) -> TeacherSource:
         return Embedded()
     if name.startswith("hf-hub:"):
         return HubRepository(name.removeprefix("hf-hub:"))
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         return Folder(path)
     if path.is_file():
@@ -80,6 +81,6 @@ def locate(name: str) -> TeacherSource:
     if not model or model in (".", "..", "~"):
         expected = f"a folder with {CONFIG_FILE}"
         raise ConfigError("the teacher's folder does not exist", got=name, expected=expected)
-    if rest and Path(rest).expanduser().is_file():
-        return Checkpoint(model, Path(rest).expanduser())
+    if rest and user_path(rest).is_file():
+        return Checkpoint(model, user_path(rest))
     return Tag(model, rest)

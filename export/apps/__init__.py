@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.engine.errors import ConfigError, lookup
+from compress.engine.text import user_path
 from export.apps import cpp, jetson, python, triton, web
 from export.apps.source import AppSource, Vendored, read_source
 from export.bundle.folder import require_empty, scratch_beside
@@ -76,7 +77,7 @@ def write_app(
     for name in sorted(set(vendored) - row.vendors):
         users = [key for key, other in TARGETS.items() if name in other.vendors]
         raise ConfigError(f"--{name} with target {target}", expected=f"target {' or '.join(users)}")
-    folder = Path(out)
+    folder = user_path(out)
     require_empty(folder)
     source = read_source(bundle, precision)
     with scratch_beside(folder) as scratch:

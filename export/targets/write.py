@@ -16,6 +16,7 @@ import onnx
 from onnx import ModelProto
 
 from compress.engine.errors import ExportError
+from compress.engine.text import user_path
 from export.bundle.folder import copy_bundle, require_new, scratch_beside
 from export.bundle.huggingface import write_twins
 from export.bundle.write import file_entry, write_json
@@ -73,7 +74,7 @@ def export_targets(
     targets = {target.key: target for target in parsed}
     if not names:
         raise ExportError("no target", remedy=f"--to one of: {', '.join(EXAMPLES)}")
-    goal = opened.path if out is None else Path(out)
+    goal = opened.path if out is None else user_path(out)
     if out is not None:
         require_new(goal, "choose another --out")
     with scratch_beside(goal) as scratch:

@@ -20,6 +20,7 @@ import runtime
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError, ExportError
 from compress.engine.runs import RunFolder
+from compress.engine.text import user_path
 from compress.teacher.artifact import TeacherArtifact
 from compress.teacher.clip import Teacher
 from compress.teacher.loading import load_teacher
@@ -77,10 +78,10 @@ def export_teacher(
     if precision not in PRECISIONS:
         expected = " or ".join(PRECISIONS)
         raise ConfigError("precision of a teacher", got=repr(precision), expected=expected)
-    goal = Path(out)
-    student = Path(student) if student else None
+    goal = user_path(out)
+    student = user_path(student) if student else None
     require_new(goal, "choose another name")
-    folder = RunFolder(Path(name).expanduser())
+    folder = RunFolder(user_path(name))
     has_heads = folder.exists and TeacherArtifact(folder.path / "teacher").has_heads()
     run = folder if has_heads else None
     if run is not None and random_weights:
@@ -97,7 +98,7 @@ def export_teacher(
     else:
         teacher = load_teacher(settings, offline=offline)
     classifier = _classifier(teacher, chosen, run)
-    pictures, pictured = _pictures(Path(images) if images else None, student)
+    pictures, pictured = _pictures(user_path(images) if images else None, student)
     weights = RANDOM if random_weights else "pretrained"
     with scratch_beside(goal) as scratch:
         file, parity = _export(teacher, classifier, pictures, scratch, opset)

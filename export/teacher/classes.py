@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.data.artifact import DataArtifact
+from compress.data.class_names import class_name, look_alike, refuse_names
 from compress.data.split import ClassInfo
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError
@@ -70,10 +71,11 @@ def teacher_classes(
         )
         own = settings.get("teacher", {}).get("templates") or TeacherSettings().templates
         return TeacherClasses(infos, tuple(own), "a student's bundle")
-    names = names or ()
-    distinct = list(dict.fromkeys(names))
-    if not distinct or len(distinct) != len(names):
-        got = f"{len(names)} names, {len(distinct)} of them distinct"
+    given = [class_name(name) for name in names or ()]
+    distinct = {look_alike(name) for name in given}
+    if not given or len(distinct) != len(given):
+        got = f"{len(given)} names, {len(distinct)} of them distinct"
         raise ConfigError("class names", got=got, expected="distinct names")
-    infos = tuple(ClassInfo(name, name) for name in distinct)
+    refuse_names({name: name for name in given}, "the list of classes")
+    infos = tuple(ClassInfo(name, name) for name in given)
     return TeacherClasses(infos, TeacherSettings().templates, "names given")
