@@ -28,12 +28,6 @@ PRESETS = Path(__file__).parents[2] / "presets"
 Layer = dict[str, Any]  # nested settings, e.g. {"distill": {"steps": 20}}
 
 
-class SettingsError(ConfigError):
-    """Values of settings; ``rest``: the settings with defaults in their place, if that can be."""
-
-    rest: Settings | None = None
-
-
 def preset_names() -> list[str]:
     """The names that ``--preset`` accepts."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
@@ -83,16 +77,14 @@ def read_config(path: Path) -> Layer:
 def parse_set(assignments: Iterable[str]) -> Layer:
     """The layer of assignments such as ``["distill.steps=20"]``; values are read as YAML.
 
-    ConfigError lists all that are wrong, two different values of a setting among them.
+    The last one of a setting counts. ConfigError lists all that are wrong.
     """
     known = list(setting_paths(Settings))
     values: dict[str, Any] = {}
 
     def read(text: str) -> None:
         path, value = _assignment(text, known)
-        if values.setdefault(path, value) != value:
-            got = f"{values[path]!r} and {value!r}"
-            raise ConfigError(f"--set gives {path} twice", got=got, expected="one of them")
+        values[path] = value
 
     if wrong := found(partial(read, text) for text in assignments):
         raise joined(wrong, "--set cannot be read")
@@ -146,7 +138,10 @@ def merge(*layers: Mapping[str, Any]) -> Layer:
 
 
 def resolve(*layers: Mapping[str, Any]) -> Settings:
-    """The settings of merged layers; SettingsError names each path, value and nearest name."""
+    """The settings of merged layers; ConfigError names each path, value and nearest name.
+
+    Its ``rest`` holds the settings with defaults in place of what is wrong.
+    """
     merged = merge(*layers)
     try:
         return Settings.model_validate(merged)
@@ -155,7 +150,7 @@ def resolve(*layers: Mapping[str, Any]) -> Settings:
         for row in error.errors(include_url=False, include_context=False):
             rows.setdefault(_setting(row["loc"]), []).append(row)
         wrong = joined([_wrong(same) for same in rows.values()], "settings are wrong")
-        assert isinstance(wrong, SettingsError)
+        assert isinstance(wrong, ConfigError)
         wrong.rest = _without(merged, rows)
         raise wrong from error
 
@@ -174,24 +169,25 @@ def _setting(place: tuple[int | str, ...]) -> str:
     return ".".join(path)
 
 
-def _wrong(rows: Sequence[ErrorDetails]) -> SettingsError:
+def _wrong(rows: Sequence[ErrorDetails]) -> ConfigError:
     """The error of a setting; each of the alternatives that it takes has a row."""
     row = rows[0]
     path = _setting(row["loc"])
     if row["type"] == "extra_forbidden":
         remedy = _nearest_path(path, list(setting_paths(Settings)))
-        return SettingsError(f"unknown setting {path}", remedy=remedy)
+        return ConfigError(f"unknown setting {path}", remedy=remedy)
     of_items = isinstance(row["loc"][-1], int)  # the first wrong item of a list
     said = (plain_words(each["msg"]) for each in rows[: 1 if of_items else None])
     expected = " or ".join(dict.fromkeys(said))
     got = repr(row["input"])[:120]
-    return SettingsError(f"setting {path or 'data'} is wrong", got=got, expected=expected)
+    return ConfigError(f"setting {path or 'data'} is wrong", got=got, expected=expected)
 
 
 def plain_words(message: str) -> str:
     """What pydantic expects, without its own words."""
     text = message.removeprefix("Value error, ").removeprefix("Input should be ")
     text = re.sub(r", unable to parse string as an? \w+", "", text)
+    text = text.replace("a valid tuple", "a list").replace("a valid dictionary", "a mapping")
     return re.sub(r"Tuple should have at (\w+) (\d+) items?.*", r"a list of at \1 \2", text)
 
 
