@@ -11,23 +11,25 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from runtime.backends import IMAGE, TENSOR, Runner
-from runtime.backends import load as load_model
+from runtime.backends import Runner
+from runtime.backends.limited import ENGINE, Images, Outcome, outcomes
 from runtime.bundle import GOLDEN, Bundle, open_bundle
-from runtime.errors import BackendError, BundleError, EdgeError
+from runtime.errors import BundleError, EdgeError
 from runtime.files.golden_npz import read, write
+from runtime.files.paths import user_path
 from runtime.files.strict_json import read_json
+from runtime.files.zipped import unpacked
 from runtime.preprocess import MAX_PIXELS, PreprocessSpec, decode, geometry, normalize
 
 __all__ = ["DIFFERS", "OK", "SKIPPED", "TARGETS_GOLDEN", "GoldenStep", "compare", "make", "read"]
-__all__ += ["first_difference", "hash_of", "logits_of", "verify", "write"]
+__all__ += ["first_difference", "hash_of", "logits_of", "unverified", "verify", "write"]
 
 MAX_IMAGES = 64
 HEX = re.compile(r"[0-9a-f]{64}")
@@ -89,6 +91,10 @@ class Preprocessed(NamedTuple):
     cropped: np.ndarray  # uint8 (N, S, S, 3)
     normalised: np.ndarray  # float32 (N, 3, S, S)
 
+    def images(self) -> Images:
+        """What the models take of it."""
+        return Images(self.normalised, self.cropped, self.decoded)
+
     def hashes(self) -> dict[str, list[str]]:
         """Step -> ``hash_of`` each image."""
         return {name: [hash_of(image) for image in getattr(self, name)] for name in self._fields}
@@ -117,20 +123,31 @@ def make(
     return arrays | {name: table.astype(np.float32) for name, table in tables.items()}
 
 
-def verify(
-    path: str | Path, backend: str = "onnxruntime", threads: int | None = None
-) -> list[GoldenStep]:
+def verify(path: str | Path, backend: str = ENGINE, threads: int | None = None) -> list[GoldenStep]:
     """Repeats every golden step on this machine, in order; a damaged bundle ends at "files".
 
-    A step is "skipped" if this machine lacks what it needs: an unverified step is never "ok".
+    A step is "skipped" if this machine lacks what it needs, or the bundle the file: an unverified
+    step is never "ok". Models run within limits of memory and time: a bundle may be a stranger's.
     """
     try:
-        bundle = open_bundle(path)
+        with unpacked(user_path(path)) as folder:
+            return _verify(folder, backend, threads)
+    except BundleError as error:  # of a zip file
+        return [GoldenStep("files", DIFFERS, str(error), error.remedy)]
+
+
+def _verify(folder: Path, backend: str, threads: int | None) -> list[GoldenStep]:
+    try:
+        bundle = open_bundle(folder, whole=False)
         golden = _vectors(bundle)
     except BundleError as error:
         return [GoldenStep("files", DIFFERS, str(error), error.remedy)]
-    match = f"{len(bundle.manifest['files'])} files match their SHA-256"
-    steps = [GoldenStep("files", OK, match), *_other_labels(bundle)]
+    count = len(bundle.manifest["files"]) - len(bundle.absent)
+    steps = [GoldenStep("files", OK, f"{count} files match their SHA-256")]
+    if bundle.absent:
+        names = ", ".join(sorted(bundle.absent))
+        steps.append(GoldenStep("missing", SKIPPED, f"listed, but not in the bundle: {names}"))
+    steps += _other_labels(bundle)
     if golden is None:
         return [*steps, GoldenStep("golden", SKIPPED, f"the bundle has no {GOLDEN}")]
     try:
@@ -138,33 +155,52 @@ def verify(
     except EdgeError as error:
         return [*steps, GoldenStep("decoded", DIFFERS, str(error))]
     steps += [_compare_hashes(name, own, golden[name]) for name, own in results.hashes().items()]
+    models = {**bundle.models, **bundle.target_files}
+    steps += _run_all(bundle, models, golden, results, backend, threads)
+    twins = _run_all(bundle, bundle.twins, golden, results, ENGINE, threads)
+    files = [file.relative_to(bundle.path).as_posix() for file in bundle.twins.values()]
+    named = zip(twins, files, strict=True)
+    return steps + [replace(step, name=f"logits {file}") for step, file in named]
 
-    def logits_step(name: str, precision: str, model: Path, engine: str) -> GoldenStep:
-        want = golden.get(f"logits.{precision}")
-        if want is None:
-            return GoldenStep(name, SKIPPED, "no golden logits of this model")
-        try:
-            got = _run(load_model(engine, model, threads=threads), results)
-        except BackendError as error:
-            return GoldenStep(name, SKIPPED, str(error))
-        except BundleError as error:  # a file that no engine may open
-            return GoldenStep(name, DIFFERS, str(error))
-        return compare(precision, got, want, name)
 
-    for precision, model in {**bundle.models, **bundle.target_files}.items():
-        steps.append(logits_step(f"logits {precision}", precision, model, backend))
-    for precision, model in bundle.twins.items():  # for onnxruntime, whatever ``backend`` is
-        name = f"logits {model.relative_to(bundle.path).as_posix()}"
-        steps.append(logits_step(name, precision, model, "onnxruntime"))
-    return steps
+def _run_all(
+    bundle: Bundle,
+    models: Mapping[str, Path],
+    golden: Mapping[str, np.ndarray],
+    results: Preprocessed,
+    engine: str,
+    threads: int | None,
+) -> list[GoldenStep]:
+    """Precision -> file: the logits of each on the golden images."""
+    steps = {}
+    for precision, model in models.items():
+        why = "its file is missing" if bundle.is_absent(model) else "no golden logits of this model"
+        steps[precision] = GoldenStep(f"logits {precision}", SKIPPED, why)
+    there = {
+        precision: model
+        for precision, model in models.items()
+        if f"logits.{precision}" in golden and not bundle.is_absent(model)
+    }
+    ran = outcomes(list(there.values()), results.images(), engine, threads)
+    for precision, outcome in zip(there, ran, strict=True):
+        steps[precision] = _judged(precision, outcome, golden[f"logits.{precision}"])
+    return list(steps.values())
+
+
+def _judged(precision: str, outcome: Outcome, want: np.ndarray) -> GoldenStep:
+    if outcome.logits is not None:
+        return compare(precision, outcome.logits, want)
+    state = DIFFERS if outcome.is_its_fault else SKIPPED
+    return GoldenStep(f"logits {precision}", state, outcome.error)
 
 
 def _vectors(bundle: Bundle) -> dict[str, np.ndarray] | None:
     """The arrays of golden.npz and of the export targets; None without golden.npz."""
-    if GOLDEN not in bundle.manifest["files"]:
+    there = set(bundle.manifest["files"]) - bundle.absent
+    if GOLDEN not in there:
         return None
     golden = read(bundle.path / GOLDEN)
-    if TARGETS_GOLDEN in bundle.manifest["files"]:
+    if TARGETS_GOLDEN in there:
         golden = {**read(bundle.path / TARGETS_GOLDEN), **golden}
     for problem in _problems(golden):
         what = f"{bundle.path / GOLDEN} holds no golden vectors"
@@ -197,7 +233,7 @@ def _encoded(golden: Mapping[str, np.ndarray]) -> list[bytes]:
 
 def _other_labels(bundle: Bundle) -> list[GoldenStep]:
     """Whether config.json, if there is one, names the classes of labels.json."""
-    if CONFIG not in bundle.manifest["files"]:
+    if CONFIG not in bundle.manifest["files"] or CONFIG in bundle.absent:
         return []
     config = read_json(bundle.path / CONFIG)
     theirs = config.get("id2label") if isinstance(config, dict) else None
@@ -211,6 +247,16 @@ def _other_labels(bundle: Bundle) -> list[GoldenStep]:
 def first_difference(steps: Sequence[GoldenStep]) -> GoldenStep | None:
     """The first step that differs."""
     return next((step for step in steps if step.state == DIFFERS), None)
+
+
+def unverified(steps: Sequence[GoldenStep]) -> str | None:
+    """Why nothing is proved: no model gave its golden logits here."""
+    models = [step for step in steps if step.name.startswith("logits ")]
+    if any(step.state == OK for step in models):
+        return None
+    skipped = (step for step in (*models, *steps) if step.state == SKIPPED)
+    why = next((f": {step.name} was skipped, {step.detail}" for step in skipped), "")
+    return f"no model could be verified{why}"
 
 
 def _preprocess(encoded: Sequence[bytes], spec: PreprocessSpec) -> Preprocessed:
@@ -233,14 +279,7 @@ def _compare_hashes(name: str, hashes: Sequence[str], golden: np.ndarray) -> Gol
 
 def logits_of(runner: Runner, golden: Mapping[str, np.ndarray], spec: PreprocessSpec) -> np.ndarray:
     """Logits (N, K) of the images in golden.npz, whatever the model ``takes``."""
-    return _run(runner, _preprocess(_encoded(golden), spec))
-
-
-def _run(runner: Runner, images: Preprocessed) -> np.ndarray:
-    takes = getattr(runner, "takes", TENSOR)
-    if takes == IMAGE:
-        return np.concatenate([runner.run(image[None]) for image in images.decoded])
-    return runner.run(images.normalised if takes == TENSOR else images.cropped)
+    return _preprocess(_encoded(golden), spec).images().logits(runner)
 
 
 def compare(precision: str, got: np.ndarray, want: np.ndarray, name: str = "") -> GoldenStep:

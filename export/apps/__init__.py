@@ -31,7 +31,7 @@ class AppTarget:
 TARGETS: dict[str, AppTarget] = {
     "python": AppTarget(
         python.fill,
-        "ten lines of Python",
+        "a short Python program",
         "pip install -r requirements.txt; python classify.py PHOTO",
     ),
     "web": AppTarget(

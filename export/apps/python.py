@@ -1,4 +1,4 @@
-"""Ten lines of Python, the bundle, and clip2edge's device side: numpy, Pillow and onnxruntime."""
+"""A short Python program, the bundle, and clip2edge's device side: numpy, Pillow, onnxruntime."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import runtime
 from export.apps.render import markdown_text, render
 from export.apps.source import AppSource, Vendored
 from export.bundle.folder import copy_bundle
+from runtime.backends.onnxruntime import NEEDED
 
 
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
@@ -26,4 +27,5 @@ def fill_python(target: str, source: AppSource, folder: Path, **values: object) 
         shutil.copyfile(file, copy)
     title = markdown_text(source.title)
     common = {"title": title, "labels": len(source.labels), "precision": source.precision}
+    common["engine"] = NEEDED
     render(target, folder, {**common, **values})

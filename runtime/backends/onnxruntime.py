@@ -149,9 +149,10 @@ def load(
     try:
         session = ort.InferenceSession(str(model), options, providers=providers)
     except Exception as error:
-        what = f"onnxruntime {ort.__version__} cannot load {model}"
         is_newer = any(word in str(error) for word in ("IR version", "opset"))
-        remedy = "pip install --upgrade onnxruntime" if is_newer else None
+        upgrade = f"this is onnxruntime {ort.__version__}: pip install --upgrade onnxruntime"
+        what = f"onnxruntime cannot load {model}"
+        remedy = upgrade if is_newer else None
         raise BackendError(what, got=_reason(error), remedy=remedy) from error
     session.disable_fallback()
     if session.get_providers()[0] != row.name:

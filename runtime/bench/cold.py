@@ -7,7 +7,6 @@ memory and the modules it loaded. The page cache is left alone: dropping it need
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -17,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from runtime.backends.limited import environment
 from runtime.classifier import Classifier
 from runtime.errors import BackendError
+from runtime.files.strict_json import to_text
 from runtime.host.telemetry import peak_rss_bytes
 
 PROGRAM = (
@@ -62,12 +63,10 @@ def measure_cold(
         "image": image and str(image),
         "load": {"precision": precision, "threads": threads, "backend": backend, **options},
     }
-    package_root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(part for part in (package_root, os.environ.get("PYTHONPATH")) if part)
-    env = {**os.environ, "PYTHONPATH": path}
     command = [sys.executable, "-c", PROGRAM]
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "env": environment()}
     start = time.perf_counter()
-    done = subprocess.run(command, input=json.dumps(order), capture_output=True, text=True, env=env)
+    done = subprocess.run(command, input=json.dumps(order), capture_output=True, **how)
     process_ms = (time.perf_counter() - start) * 1e3
     if done.returncode != 0:
         last_line = (done.stderr.strip().splitlines() or ["no output"])[-1]
@@ -93,4 +92,4 @@ def child(start: float) -> None:
         "peak_rss_bytes": peak_rss_bytes(),
         "heavy_modules": [name for name in HEAVY if name in sys.modules],
     }
-    print(json.dumps(facts))
+    print(to_text(facts))

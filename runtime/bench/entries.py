@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.backends import BACKENDS
+from runtime.backends import BACKENDS, finite
 from runtime.backends import backend as backend_row
 from runtime.backends.onnxruntime import executed
 from runtime.bench.report import BundleFacts, TeacherFacts
@@ -119,7 +119,7 @@ def load(
         n: item.feed(rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)) for n in batches
     }
     for batch in inputs.values():
-        item.runner.run(batch)
+        finite(item.runner.run(batch), f"logits of {entry.key}")
     after = telemetry.rss_bytes()
     return Loaded(entry, item, inputs, None if before is None or after is None else after - before)
 

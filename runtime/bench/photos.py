@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from runtime import golden
+from runtime.bench.report import MAX_TEXT
 from runtime.bundle import GOLDEN, Bundle
 from runtime.errors import ImageError
+from runtime.files.paths import line
 from runtime.preprocess import decode
 
 MAX_PHOTOS = 64
@@ -20,35 +23,57 @@ SUFFIXES = frozenset(
 NOISE_SIZE = (640, 480)  # of the photo for a bundle without golden images
 
 
-def photos(bundle: Bundle, images: str | Path | None = None) -> tuple[list[bytes], str]:
+def photos(
+    bundle: Bundle, images: str | Path | None = None, skipped: Callable[[str], object] | None = None
+) -> tuple[list[bytes], str]:
     """Encoded images for the end-to-end rows, and a description of them.
 
     Args:
         images: a file or a folder (its first ``MAX_PHOTOS`` by name); default: the first golden
             image, as JPEG.
+        skipped: called with a sentence for each file that is left out: it cannot be decoded.
 
-    Raises: ImageError: no image there, or one that cannot be decoded.
+    Raises: ImageError: no image there; one that cannot be decoded, or, with ``skipped``, all.
     """
     if images is None:
         return _own_photo(bundle)
     path = Path(images)
     files = [path]
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        raise ImageError(f"cannot open {path}", got=error.strerror or error) from error
     if not files:
         endings = f"files that end in {', '.join(sorted(SUFFIXES))}"
         raise ImageError(f"no image in {path}", expected=endings)
-    out = []
-    for file in files[:MAX_PHOTOS]:
+    out: list[bytes] = []
+    bad: list[ImageError] = []
+    for file in files:
+        if len(out) == MAX_PHOTOS:
+            break
         try:
-            out.append(file.read_bytes())
-            decode(out[-1])
-        except OSError as error:
-            raise ImageError(f"cannot open {file}", got=error.strerror or error) from error
+            out.append(_photo(file))
         except ImageError as error:
-            raise ImageError(f"{file} cannot be decoded", got=error) from error
+            if skipped is None:
+                raise
+            skipped(f"not measured: {line(error)}"[:MAX_TEXT])
+            bad.append(error)
+    if not out:
+        raise bad[0]
     first = _describe(out[0])
     return out, first if len(out) == 1 else f"{len(out)} images, the first {first}"
+
+
+def _photo(file: Path) -> bytes:
+    try:
+        data = file.read_bytes()
+        decode(data)
+    except OSError as error:
+        raise ImageError(f"cannot open {file}", got=error.strerror or error) from error
+    except ImageError as error:
+        raise ImageError(f"{file} cannot be decoded", got=error) from error
+    return data
 
 
 def _own_photo(bundle: Bundle) -> tuple[list[bytes], str]:

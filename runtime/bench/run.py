@@ -103,7 +103,7 @@ def bench(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     bundle = open_bundle(path)
     listed = entries.entries(bundle, models, teacher, backend)
-    encoded, about = photos(bundle, images)
+    encoded, about = photos(bundle, images, run.states.append)
     with pinned(affinity):
         note(f"loading {', '.join(entry.key for entry in listed)}")
         first = run.load(listed, counts[0])

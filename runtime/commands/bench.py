@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from runtime.backends import BACKENDS
@@ -17,6 +15,8 @@ from runtime.bench.run import MODES
 from runtime.bench.run import bench as run_bench
 from runtime.bench.text import lines, merged
 from runtime.errors import BackendError
+from runtime.files.paths import user_path
+from runtime.files.strict_json import to_text
 
 
 def add_parser(commands: Any) -> None:
@@ -28,8 +28,10 @@ def add_parser(commands: Any) -> None:
     def option(name: str, about: str, **how: Any) -> None:
         parser.add_argument(name, help=about, **how)
 
-    option("bundle", "bundle folder", type=Path, nargs="?")
-    option("--teacher", "bundle folder or .onnx file to interleave and compare with", type=Path)
+    option("bundle", "bundle folder", type=user_path, nargs="?")
+    option(
+        "--teacher", "bundle folder or .onnx file to interleave and compare with", type=user_path
+    )
     option("--models", "models of the bundle (default: every plain precision)", nargs="+")
     option("--backend", ", ".join(BACKENDS), default="onnxruntime")
     option("--provider", f"where onnxruntime computes: {', '.join(PROVIDERS)} (default: cpu)")
@@ -42,10 +44,12 @@ def add_parser(commands: Any) -> None:
     option("--seconds", "per series (default: 5, or 600 for each model with mlperf)", type=float)
     option("--mode", f"{' or '.join(MODES)} (default: quick)", default="quick")
     option("--sustained", "then the default model without a pause", type=float, metavar="SECONDS")
-    option("--images", "for the end-to-end rows", type=Path, metavar="DIR_OR_FILE")
-    option("--out", "write bench.json", type=Path)
+    option("--images", "for the end-to-end rows", type=user_path, metavar="DIR_OR_FILE")
+    option("--out", "write bench.json", type=user_path)
     option("--json", "print JSON", action="store_true")
-    option("--merge", "print these files as one table", type=Path, nargs="+", metavar="BENCH_JSON")
+    option(
+        "--merge", "print these files as one table", type=user_path, nargs="+", metavar="BENCH_JSON"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.merge:
         contents = [bench_file.read(file) for file in args.merge]
         reports = [bench_file.parse(BenchReport, content) for content in contents]
-        print(json.dumps(contents, indent=2) if args.json else "\n".join(merged(reports)))
+        print(to_text(contents, indent=2) if args.json else "\n".join(merged(reports)))
         return 0
     if args.bundle is None:
         raise BackendError("bench", got="no bundle", expected="BUNDLE, or --merge BENCH_JSON...")
@@ -76,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     content = report.to_json()
     if args.out:
         bench_file.write(args.out, content)
-    print(json.dumps(content, indent=2) if args.json else "\n".join(lines(report)))
+    print(to_text(content, indent=2) if args.json else "\n".join(lines(report)))
     return 0
 
 

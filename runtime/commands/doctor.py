@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from runtime.commands.findings import Finding, device_findings, works
+from runtime.files.strict_json import to_text
 from runtime.host import telemetry
 from runtime.host.support import MATRIX, table
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, check: Callable[[], list[Finding]] = device_fi
     """Prints the findings; exit code 1 if no bundle runs here."""
     findings = check()
     if args.json:
-        print(json.dumps(to_json(findings), indent=1))
+        print(to_text(to_json(findings), indent=1))
     else:
         print("\n".join(lines(findings, DEVICE_GROUPS)))
         print(f"\n{verdict('runs bundles', works(findings, 'run'))}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -16,6 +15,8 @@ from runtime.backends.tensorrt import TrtRunner, load
 from runtime.bundle import GOLDEN, Bundle, open_bundle
 from runtime.errors import BackendError, BundleError
 from runtime.files.onnx import graph_inputs
+from runtime.files.paths import user_path
+from runtime.files.strict_json import to_text
 from runtime.golden import TARGETS_GOLDEN
 from runtime.tensorrt.api import GENERATIONS
 from runtime.tensorrt.settings import EngineSettings, polygraphy, trtexec
@@ -110,7 +111,7 @@ def add_parser(commands: Any) -> None:
     def option(name: str, about: str, **how: Any) -> None:
         parser.add_argument(name, help=about, **how)
 
-    option("bundle", "bundle folder", type=Path)
+    option("bundle", "bundle folder", type=user_path)
     option("--models", f"models of the bundle (default: {DEFAULT})", nargs="+", default=[])
     option("--opt-batch", "the batch that tactics are chosen for (default: 1)", type=int, default=1)
     option("--max-batch", "largest batch of one call (default: 8)", type=int, default=8)
@@ -118,7 +119,9 @@ def add_parser(commands: Any) -> None:
     option("--workspace", "bound of the scratch memory", type=int, metavar="MIB")
     option("--tf32", "let float32 layers multiply in TF32", action="store_true")
     option(
-        "--cache", "folder of engines (default: $CLIP2EDGE_CACHE or ~/.cache/clip2edge)", type=Path
+        "--cache",
+        "folder of engines (default: $CLIP2EDGE_CACHE or ~/.cache/clip2edge)",
+        type=user_path,
     )
     lines = "print trtexec and polygraphy lines; needs no GPU"
     option("--print-commands", lines, action="store_true")
@@ -139,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     rows = build_engines(args.bundle, args.models, settings, args.cache)
     as_json = [row.to_json() for row in rows]
-    print(json.dumps(as_json, indent=1) if args.json else "\n".join(text_of(rows)))
+    print(to_text(as_json, indent=1) if args.json else "\n".join(text_of(rows)))
     return int(any(row.state == DIFFERS for row in rows))
 
 

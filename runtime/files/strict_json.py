@@ -1,4 +1,7 @@
-"""JSON from strangers: bounded in size and depth; no repeated keys, NaN or half surrogates."""
+"""JSON from strangers: bounded in size and depth; no repeated keys, NaN or half surrogates.
+
+And JSON for others: no NaN either.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import BundleError
+from runtime.errors import BackendError, BundleError
 from runtime.files.regular import COPY_AGAIN, read_regular
 
 MAX_JSON_BYTES = 16 * 2**20  # labels.json of 22 000 classes is about 3 MB
@@ -40,6 +43,18 @@ def parse_json(text: bytes | str, name: object) -> Any:
         got = str(error)[:200]
         raise BundleError(f"{name} is not valid JSON", got=got, remedy=COPY_AGAIN) from error
     return value
+
+
+def to_text(value: object, indent: int | None = None) -> str:
+    """``value`` as JSON that every reader takes: no NaN, no infinity.
+
+    Raises: BackendError: such a number in it.
+    """
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError as error:
+        remedy = "report it, with the command: a measurement gave no number"
+        raise BackendError("the result is no JSON", got=error, remedy=remedy) from error
 
 
 def _check(value: Any) -> None:

@@ -183,6 +183,16 @@ def rss_bytes(root: Path = ROOT) -> int | None:
     return _sizes(root / "proc/self/status").get("VmRSS")
 
 
+def address_bytes(root: Path = ROOT) -> int | None:
+    """Addresses that this process uses now, which its limit RLIMIT_AS counts."""
+    return _sizes(root / "proc/self/status").get("VmSize")
+
+
+def available_bytes(root: Path = ROOT) -> int | None:
+    """Memory that can be had now without swapping."""
+    return _sizes(root / "proc/meminfo").get("MemAvailable")
+
+
 def _cpuinfo(root: Path) -> dict[str, str]:
     """First value of each key; "processors" counts the processors."""
     seen: dict[str, str] = {}

@@ -39,6 +39,9 @@ std::vector<float> Classifier::logits(const std::vector<std::uint8_t>& pixels) {
     const std::size_t count = results[0].GetTensorTypeAndShapeInfo().GetElementCount();
     if (count != model::kLabels.size()) throw std::runtime_error("the model has another number of classes than model.hpp");
     const float* first = results[0].GetTensorData<float>();
+    if (!std::all_of(first, first + count, [](float value) { return std::isfinite(value); })) {
+        throw std::runtime_error("the model gave no answer: its logits are not finite");
+    }
     return {first, first + count};
 }
 

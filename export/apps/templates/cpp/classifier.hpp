@@ -19,10 +19,10 @@ public:
     explicit Classifier(const std::string& model_file, int threads = 0);
 
     /// Logits of cropped pixels (uint8, kSize x kSize x 3). Throws std::runtime_error for a model that
-    /// does not belong to model.hpp.
+    /// does not belong to model.hpp, and for logits that are NaN or infinite: no class is the answer then.
     std::vector<float> logits(const std::vector<std::uint8_t>& pixels);
 
-    /// The likeliest classes of an image, at most top_k.
+    /// The likeliest classes of an image, at most top_k. Throws what geometry and logits throw.
     std::vector<Guess> predict(const Image& image, int top_k = 5);
 
 private:

@@ -77,7 +77,12 @@ int run(int argc, char** argv) {
     bool good = true;
     if (!golden.empty()) {
         for (std::size_t index = 0; index < model::kGolden.size(); ++index) {
-            good = check_golden(classifier, golden, index) && good;
+            try {
+                good = check_golden(classifier, golden, index) && good;
+            } catch (const std::runtime_error& error) {
+                std::printf("%-8s golden %zu: %s\n", "differs", index, error.what());
+                good = false;
+            }
         }
         return good ? 0 : 1;
     }

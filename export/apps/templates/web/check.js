@@ -22,9 +22,18 @@ export async function checkGolden(classifier) {
       detail: same ? 'bit-identical' : `${wrong} of ${wantPixels.length} values differ`,
     });
     const buffer = await (await fetchFile(`golden/${index}.f32`)).arrayBuffer();
-    steps.push({ step: `logits ${index}`, ...compare(await classifier.logits(wantPixels), new Float32Array(buffer), tolerance) });
+    steps.push({ step: `logits ${index}`, ...(await compared(classifier, wantPixels, new Float32Array(buffer), tolerance)) });
   }
   return steps;
+}
+
+/** Logits of pixels against the golden ones; a model without an answer differs. */
+async function compared(classifier, pixels, want, tolerance) {
+  try {
+    return compare(await classifier.logits(pixels), want, tolerance);
+  } catch (error) {
+    return { state: 'differs', detail: error.message };
+  }
 }
 
 /** Compares logits; tolerance is a share of the spread of the golden ones. */
@@ -38,15 +47,20 @@ function compare(got, want, tolerance) {
 /**
  * @param {Classifier} classifier
  * @param {string} list address of a JSON list of image addresses, on this server
- * @returns {Promise<{image: string, index: number, label: string, probability: number}[]>} the likeliest class of each
+ * @returns {Promise<({image: string, index: number, label: string, probability: number} | {image: string, error: string})[]>}
+ *   the likeliest class of each, or why it has none
  */
 export async function classifyList(classifier, list) {
   const answers = [];
   const base = new URL(list, import.meta.url);
   for (const image of await (await fetchFile(base)).json()) {
-    const blob = await (await fetchFile(new URL(image, base))).blob();
-    const { guesses } = await classifier.predict(await classifier.decode(blob));
-    answers.push({ image, ...guesses[0] });
+    try {
+      const blob = await (await fetchFile(new URL(image, base))).blob();
+      const { guesses } = await classifier.predict(await classifier.decode(blob));
+      answers.push({ image, ...guesses[0] });
+    } catch (error) { // one bad image does not end the list
+      answers.push({ image, error: error.message });
+    }
   }
   return answers;
 }

@@ -1,6 +1,6 @@
 // Loads the model and classifies images. Everything comes from this folder; nothing is sent anywhere.
 
-import { geometry, normalize, softmax } from './preprocess.js';
+import { finite, geometry, normalize, softmax } from './preprocess.js';
 
 // Provider -> its file of onnxruntime-web, in ort/.
 const ENGINES = { wasm: 'ort.wasm.min.mjs', webgpu: 'ort.webgpu.min.mjs' };
@@ -56,12 +56,12 @@ export class Classifier {
     return this.context.getImageData(0, 0, width, height);
   }
 
-  /** Logits (K) of cropped pixels, Uint8Array size x size x 3. */
+  /** Logits (K) of cropped pixels, Uint8Array size x size x 3; throws if one is NaN or infinite: no class is the answer then. */
   async logits(pixels) {
     const { size } = this.config.preprocess;
     const tensor = new this.ort.Tensor('float32', normalize(pixels, this.config.preprocess), [1, 3, size, size]);
     const results = await this.session.run({ [this.session.inputNames[0]]: tensor }, ['logits']);
-    return results.logits.data;
+    return finite(results.logits.data);
   }
 
   /**

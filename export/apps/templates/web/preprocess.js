@@ -54,9 +54,15 @@ export function normalize(pixels, spec) {
   return out;
 }
 
-/** Probabilities of logits. */
+/** The logits; throws if one is NaN or infinite, from which softmax would make class 0. */
+export function finite(logits) {
+  if (!logits.every(Number.isFinite)) throw new RangeError('the model gave no answer: its logits are not finite');
+  return logits;
+}
+
+/** Probabilities of logits; throws as finite. */
 export function softmax(logits) {
-  const top = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+  const top = finite(logits).reduce((a, b) => Math.max(a, b), -Infinity);
   const shares = Array.from(logits, (value) => Math.exp(value - top));
   const sum = shares.reduce((a, b) => a + b, 0);
   return shares.map((share) => share / sum);
