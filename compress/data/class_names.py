@@ -55,7 +55,7 @@ def refuse_names(names: Mapping[str, str], of: object) -> None:
     for given, name in names.items():
         if expected := label_fault(name):
             what = f"{of} gives a class name that no bundle can hold"
-            got = f"{ascii(given)}, read as {ascii(name)}"
+            got = ascii(given) + ("" if name == given else f", read as {ascii(name)}")
             raise DataError(what, got=got, expected=expected, remedy="rename it")
 
 

@@ -113,8 +113,10 @@ def class_files(base: Path, left_out: list[Path] | None = None) -> dict[str, tup
             classes, images beside the folders.
 
     Raises:
+        FileNotFoundError: no such folder.
         DataError: fewer than two class folders, one without images, or two of one name.
     """
+    os.stat(base)
     folders = _class_dirs(base)
     beside = [Path(entry.path) for entry in visible(base) if Path(entry.path) not in folders]
     if not folders:

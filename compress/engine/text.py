@@ -27,8 +27,14 @@ _MARKS = (  # the longer one first: UTF-32 starts as UTF-16 does
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_WORD = re.compile(r"[^\W\d_]+")
-_CAPITAL_INSIDE = re.compile("[a-z\u00df-\u00ff][\u00c0-\u00de\u0160\u0178\u017d]")
+_LETTERS = "\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e"
+_WORD = re.compile(f"[A-Za-z{_LETTERS}]+")
+_FOREIGN = re.compile(
+    f"[^\\0-\u007f\u00a0{_LETTERS}\u2013\u2014\u2018\u2019\u201c\u201d\u2026\u20ac]"
+)
+_CAPITAL_INSIDE = re.compile(
+    "[a-z\u00df-\u00ff][\u00c0-\u00de\u0160\u0178\u017d]|[\u00df-\u00ff][A-Z]"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +60,7 @@ def decode_text(data: bytes, name: object, error: type[Clip2EdgeError] = ConfigE
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as cause:
-        western = _western(data) if encoding == "utf-8" else None
+        western = _western(data) if encoding == "utf-8" and b"\0" not in data else None
         if western is None:
             what = f"{name} is no {encoding.removesuffix('-sig').upper()} text"
             raise error(what, got=_position(data, cause), remedy=SAVE_AS) from cause
@@ -74,9 +80,11 @@ def _western(data: bytes) -> str | None:
         text = data.decode("cp1252")
     except UnicodeDecodeError:
         return None
+    if _FOREIGN.search(text) or _CAPITAL_INSIDE.search(text):
+        return None
     for word in _WORD.findall(text):
         beyond = sum(not char.isascii() for char in word)
-        if (beyond > 1 and 2 * beyond > len(word)) or _CAPITAL_INSIDE.search(word):
+        if beyond > 1 and 3 * beyond > 2 * len(word):
             return None
     return text
 

@@ -8,6 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from compress.generate.artifact import sheet_names
+
+__all__ = ["contact_sheet", "sheet_names"]
+
 COLUMNS = 8
 SYNTHETIC_ROWS = 3
 TILE_PX = 96

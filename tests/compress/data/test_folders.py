@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import unicodedata
 
 import pytest
 from image_folders import encoded, fill, image_folder, photo
@@ -195,3 +197,124 @@ def test_identity_follows_names_and_content_only(tmp_path):
         tmp_path / "a" / "train" / "rose" / "999.jpg"
     )
     assert len({before, changed, identity(tmp_path / "a")}) == 3
+
+
+NFC = "Bl\u00fcte"
+NFD = "Blu\u0308te"
+
+
+@pytest.mark.parametrize(
+    "train, test",
+    [
+        (NFC, NFD),
+        (NFD, NFC),
+        ("water_lily", "water lily"),
+        ("rose\u200b", "rose"),
+        ("rote rose", "rote\u00a0rose"),
+    ],
+)
+def test_one_name_in_two_spellings_is_one_class_across_train_and_test(tmp_path, train, test):
+    image_folder(tmp_path, classes=("oak",))
+    fill(tmp_path / "train" / train, 2)
+    fill(tmp_path / "test" / test, 2)
+    source = open_source(settings(tmp_path))
+    assert len(source.names) == 2 and len(source.test) == 5
+    assert unicodedata.is_normalized("NFC", "".join(source.names))
+    assert f"test/{test}/000.jpg" in source.test.keys, "keys are the files' own names"
+
+
+@pytest.mark.parametrize(
+    "other", [NFD, NFC + "\u200b", NFC.upper(), NFC + "\u200e", NFC + "\u00a0", "_" + NFC]
+)
+def test_two_folders_that_look_alike_are_refused(tmp_path, other):
+    image_folder(tmp_path, classes=("oak", NFC, other))
+    with pytest.raises(DataError, match="two folders of .* give the same class name .*rename"):
+        open_source(settings(tmp_path))
+
+
+def test_names_in_both_forms_of_unicode_hold_out_the_same_images(tmp_path):
+    held_out = []
+    for form in (NFC, NFD):
+        fill(tmp_path / form.encode().hex() / form, 10)
+        fill(tmp_path / form.encode().hex() / "oak", 10)
+        source = open_source(settings(tmp_path / form.encode().hex()))
+        held_out.append([key.rpartition("/")[2] for key in source.test.keys])
+    assert held_out[0] == held_out[1]
+
+
+@pytest.mark.parametrize("name", ["___", "a\x07b", "\u200b", "\u2800"])
+def test_names_that_a_bundle_refuses_are_refused_here(tmp_path, name):
+    image_folder(tmp_path, classes=("oak", name))
+    with pytest.raises(DataError, match="a class name that no bundle can hold"):
+        open_source(settings(tmp_path))
+    listed = DataSettings(dataset=None, classes=("oak", name.replace("_", " ")), shots=0)
+    with pytest.raises(DataError, match="a class name"):
+        open_source(listed)
+
+
+def test_a_folder_of_no_image_is_no_silent_loss_of_a_class(tmp_path):
+    image_folder(tmp_path)
+    (tmp_path / "train" / "tulip").mkdir()
+    (tmp_path / "train" / "tulip" / "tulip.txt").write_text("a tulip")
+    with pytest.raises(DataError, match=r"empty classes.*tulip \(1 files, none an image"):
+        open_source(settings(tmp_path))
+
+
+def test_litter_and_our_own_work_folder_are_no_classes(tmp_path):
+    fill(tmp_path / "rose", 10)
+    fill(tmp_path / "tulip", 10)
+    plain = open_source(settings(tmp_path))
+    fill(tmp_path / "__pycache__", 1)
+    fill(tmp_path / "rose" / "@eaDir", 1)
+    fill(tmp_path / "rose" / "thumbnails", 2)
+    fill(tmp_path / "work" / "store" / "generate" / "0", 2)
+    (tmp_path / "work" / "runs" / "first").mkdir(parents=True)
+    (tmp_path / "work" / "runs" / "first" / "config.yaml").touch()
+    source = open_source(settings(tmp_path))
+    assert source.names == plain.names and source.train.keys == plain.train.keys
+    assert source.identity() == plain.identity()
+    assert "2 files, e.g. rose/thumbnails/000.jpg" in source.notes[-1]
+
+
+def test_a_readme_beside_the_folder_around_the_folder(tmp_path):
+    image_folder(tmp_path / "flowers")
+    (tmp_path / "README.txt").touch()
+    assert len(open_source(settings(tmp_path)).train) == 8
+
+
+def test_deep_folders_and_links_to_pipes(tmp_path):
+    root = image_folder(tmp_path / "images")
+    top = deep = os.path.join(root, "train", "rose", "d")
+    for _ in range(1100):  # os.makedirs and shutil.rmtree recurse
+        os.mkdir(deep)
+        deep = os.path.join(deep, "d")
+    deep = os.path.dirname(deep)
+    os.mkfifo(tmp_path / "pipe")
+    os.symlink(tmp_path / "pipe", root / "train" / "rose" / "pipe.jpg")
+    with open(os.path.join(deep, "deep.jpg"), "wb") as file:
+        file.write(encoded(77))
+    try:
+        assert len(open_source(settings(root)).train) == 9
+    finally:
+        subprocess.run(["rm", "-rf", top], check=True)
+
+
+def test_a_key_stands_for_one_image(tmp_path):
+    image_folder(tmp_path)
+    for name in (b"\xff.jpg", b"\\xff.jpg"):
+        with open(os.path.join(os.fsencode(tmp_path), b"train", b"rose", name), "wb") as file:
+            file.write(encoded())
+    with pytest.raises(DataError, match="two images have one name"):
+        open_source(settings(tmp_path))
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b"])
+def test_a_path_that_no_file_system_holds(tmp_path, path):
+    with pytest.raises(DataError, match="does not exist"):
+        open_source(DataSettings.model_construct(dataset=None, path=tmp_path / path, shots=2))
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    image_folder(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    assert len(open_source(settings(f"~/{tmp_path.name}")).train) == 8

@@ -120,7 +120,8 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_skipped(tmp_path):
     for part in ("train", "test"):
         rose = images / part / "rose"
         (rose / "cut.jpg").write_bytes(encoded(size=(80, 80))[:-300])
-        (rose / "notes.txt").write_text("not an image")
+        (rose / "web.jpg").write_text("<html>404 not found</html>")
+        (rose / "iphone.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
         photo(size=(90, 90)).save(rose / "bomb.png")
         (rose / "empty.jpg").touch()
         (rose / "gone.jpg").symlink_to(images / "nowhere.jpg")
@@ -130,7 +131,10 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_skipped(tmp_path):
         "too large" in skipped["test/rose/bomb.png"]
         and "8,100 pixels" in skipped["test/rose/bomb.png"]
     )
-    assert "not an image" in skipped["test/rose/notes.txt"]
+    assert "not an image" in skipped["test/rose/web.jpg"]
+    assert "a web page: the download failed" in skipped["test/rose/web.jpg"]
+    assert "it is HEIC" in skipped["test/rose/iphone.jpg"]
+    assert "it is empty" in skipped["test/rose/empty.jpg"]
     assert "truncated" in skipped["test/rose/cut.jpg"]
     assert {"test/rose/empty.jpg", "test/rose/gone.jpg"} < set(skipped)
     assert not any(
@@ -232,3 +236,84 @@ def test_all_shots_need_training_images(tmp_path):
     shutil.rmtree(images / "train")
     with pytest.raises(DataError, match="has test/ but no train/.*data.shots is all.*--shots 0"):
         make(tmp_path, settings(images, shots="all"))
+
+
+def test_files_that_are_no_images_change_nothing_but_a_note(tmp_path):
+    images = image_folder(tmp_path / "images", train=5, test=4)
+    plain, facts = make(tmp_path, settings(images, shots=2), "plain")
+    before = fingerprint(settings(images))
+    for image in list(images.rglob("*.jpg")):
+        image.with_suffix(".json").write_text('{"shapes": []}')
+        image.with_suffix(".txt").write_text("BMW 320, P3 color, Pyrus")
+    (images / "train" / "labels").mkdir()
+    (images / "train" / "labels" / "0.txt").write_text("0 0.5 0.5 1 1")
+    (images / "README.md").write_text("# Roses")
+    beside, noted = make(tmp_path, settings(images, shots=2), "beside")
+    assert fingerprint(settings(images)) == before
+    assert np.array_equal(plain.shots.pixels, beside.shots.pixels)
+    assert {**noted, "notes": []} == {**facts, "notes": []} and facts["notes"] == []
+    assert noted["notes"][0].startswith("left out, since they are no images of a class: 36 files")
+    assert "folders train/labels/" in noted["notes"][0]
+
+
+def test_a_stop_on_unreadable_images_names_the_commonest_reason_and_keeps_the_list(tmp_path):
+    images = image_folder(tmp_path / "images", train=4)
+    rose = images / "train" / "rose"
+    for image in sorted(rose.iterdir())[:3]:
+        image.write_bytes(image.read_bytes()[:-2])
+    (rose / "003.jpg").write_bytes(b"")
+    why = r"0 readable of 4.*3 of 4: cannot be decoded.*truncated.*e\.g\. train/rose/00.\.jpg"
+    with pytest.raises(DataError, match=why):
+        make(tmp_path, settings(images))
+    kept = DataArtifact(tmp_path / "out").skipped
+    assert sorted(row["key"] for row in kept) == [f"train/rose/00{i}.jpg" for i in range(4)]
+
+
+@pytest.mark.parametrize("broken", [1, 4])
+def test_unreadable_test_images_are_told_with_their_reason(tmp_path, broken):
+    images = image_folder(tmp_path / "images", test=4)
+    for name in ("rose", "water_lily")[: 1 + (broken < 4)]:
+        for file in sorted((images / "test" / name).iterdir())[: 3 if broken == 1 else 4]:
+            file.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"is not an image.*e\.g\. test/rose/000\.jpg"):
+        make(tmp_path, settings(images))
+
+
+def test_equal_images_are_named_and_healthy_ones_are_not(tmp_path):
+    images = image_folder(tmp_path / "images")
+    data, facts = make(tmp_path, settings(images, shots="all"), "healthy")
+    assert "duplicates" not in facts and data.duplicates == () and facts["notes"] == []
+    rose = images / "train" / "rose" / "000.jpg"
+    shutil.copy(rose, images / "test" / "rose" / "leak.jpg")
+    with Image.open(images / "test" / "rose" / "000.jpg") as image:
+        image.save(images / "test" / "rose" / "again.png")  # the same pixels in other bytes
+    shutil.copy(
+        images / "train" / "rose" / "001.jpg", images / "train" / "water_lily" / "other.jpg"
+    )
+    data, facts = make(tmp_path, settings(images, shots="all"))
+    assert facts["duplicates"] == {"shots_and_tests": 1, "two_classes": 1, "repeated": 1}
+    leak, labels, again = facts["notes"]
+    assert "train/rose/000.jpg = test/rose/leak.jpg" in leak and "accuracy is overstated" in leak
+    assert "train/rose/001.jpg = train/water_lily/other.jpg" in labels and "two classes" in labels
+    assert "test/rose/000.jpg = test/rose/again.png" in again
+    assert len(data.duplicates) == 3 and data.duplicates[0][0]["set"] == "shots"
+
+
+@pytest.mark.parametrize("change", ["another image", "a removed image", "a new image"])
+def test_images_that_change_while_they_are_read_are_noticed(tmp_path, monkeypatch, change):
+    images = image_folder(tmp_path / "images")
+    chosen = settings(images)
+    started_with = fingerprint(chosen)
+    rose = images / "train" / "rose"
+    if change == "another image":
+        (rose / "000.jpg").write_bytes(encoded(4711))
+    elif change == "a removed image":
+        (rose / "003.jpg").unlink()
+    else:
+        fill(images / "test" / "rose", 4)
+    (tmp_path / "out").mkdir()
+    ctx = StageContext(chosen, {}, tmp_path / "out", external=started_with)
+    with pytest.raises(DataError, match="changed while they were used.*last .*repeat the command"):
+        run(ctx)
+    again = StageContext(chosen, {}, tmp_path / "out", external=fingerprint(chosen))
+    assert run(again)["train_images"] == 4

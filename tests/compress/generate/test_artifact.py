@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from compress.generate.artifact import SyntheticRecord, sheet_names
 
 
@@ -27,3 +31,20 @@ def test_sheets_of_classes_with_equal_names_are_numbered() -> None:
         "sheet_class.png",
         "sheet_oak.png",
     ]
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ["rose", "rose 2", "rose!"],
+        ["a", "a", "a 1", "a_1"],
+        ["x" * 250, "x" * 251, "y"],
+        ["con", "CON.", "nul", "Rose", "rose"],
+        ["ばら", "百合", "../../etc/passwd", "a/b", ".."],
+    ],
+)
+def test_sheets_have_names_that_any_file_system_takes(classes: list[str]) -> None:
+    names = sheet_names(classes)
+    assert len({name.casefold() for name in names}) == len(classes)
+    assert all(re.fullmatch(r"sheet_[0-9a-z_]+\.png", name) for name in names)
+    assert max(map(len, names)) <= 120
