@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -34,6 +35,7 @@ CONDITIONS = "conditions.npy"
 SOURCE_CONDITIONS = "source_conditions.npy"
 PROBING = "probing.json"
 GENERATOR = "generator.json"
+SLUG = 100  # characters of a class's name in a file name; file systems take 255 bytes in all
 
 
 @dataclass(frozen=True)
@@ -180,12 +182,20 @@ class GenerateArtifact:
 
 
 def sheet_names(classes: Sequence[str]) -> list[str]:
-    """``sheet_<class>.png`` in letters and digits; equal names get the class number too."""
-    slugs = [re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_") or "class" for name in classes]
-    return [
-        f"sheet_{slug}.png" if slugs.count(slug) == 1 else f"sheet_{slug}_{position}.png"
+    """``sheet_<class>.png`` in letters and digits, each another name that any file system takes.
+
+    Equal names get the class number too; where such a name is another class's, all are numbered.
+    """
+    words = (re.sub(r"[^0-9a-z]+", "_", name.lower())[:SLUG].strip("_") for name in classes)
+    slugs = [slug or "class" for slug in words]
+    counts = Counter(slugs)
+    files = [
+        f"sheet_{slug}.png" if counts[slug] == 1 else f"sheet_{slug}_{position}.png"
         for position, slug in enumerate(slugs)
     ]
+    if len(set(files)) == len(files):
+        return files
+    return [f"sheet_{position:06d}_{slug}.png" for position, slug in enumerate(slugs)]
 
 
 def _filled(path: Path) -> NDArray[Any] | None:

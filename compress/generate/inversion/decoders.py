@@ -12,7 +12,6 @@ A decoder's name is one of
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
