@@ -14,7 +14,7 @@ from compress.budgets.grammar import parse_budget, read_budget
 from compress.engine import options as resolution
 from compress.engine import plan as planning
 from compress.engine import runner
-from compress.engine.config import HostSettings, Settings, SettingsError
+from compress.engine.config import HostSettings, Settings
 from compress.engine.disk import require_folder
 from compress.engine.errors import BudgetError, Clip2EdgeError, ConfigError, ExplainedError, joined
 from compress.engine.options import BuildOptions, run_name, with_root
@@ -63,13 +63,12 @@ def settings_for(
     try:
         settings = resolution.settings_for(dataset, limits=limits, **options)
         parse_budget(*settings.budget.limits)  # checks limits of a config file and of overrides too
-    except SettingsError as error:
-        problems.append(error)
-        if error.rest is not None:  # the rest is checked too, for one list of all
-            work = work_folder()
-            problems += obstacles(STAGES, with_root(error.rest, work), Store.of(work))
     except Clip2EdgeError as error:
         problems.append(error)
+        rest: Settings | None = getattr(error, "rest", None)
+        if rest is not None:  # it is checked too, for one list of all
+            work = work_folder()
+            problems += obstacles(STAGES, with_root(rest, work), Store.of(work))
     if problems:
         raise joined(problems, "these settings cannot be built")
     return settings

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from runtime.errors import ExplainedError
 
@@ -33,6 +33,8 @@ class Clip2EdgeError(ExplainedError):
 
 class ConfigError(Clip2EdgeError):
     """A wrong option, preset or --set path."""
+
+    rest: Any = None  # of wrong settings: `Settings` with defaults in their place, if that can be
 
 
 class DataError(Clip2EdgeError):

@@ -64,9 +64,10 @@ def expected_sources(source: Source, settings: Settings) -> Sources:
     """
     labels = source.train.labels
     if settings.data.shots != "all":
-        labels = np.repeat(np.arange(len(source.classes)), settings.data.shots)
+        counts = np.bincount(labels, minlength=len(source.classes))
+        labels = np.repeat(np.arange(len(counts)), np.minimum(counts, settings.data.shots))
     pixels = np.broadcast_to(np.uint8(0), (len(labels), 1, 1, 3))
-    keys = [str(row) for row in range(len(labels))]
+    keys = [""] * len(labels)
     nobody: Any = None
     templates = settings.teacher.templates
     return Sources(source.classes, pixels, labels, keys, settings.seed, nobody, templates)

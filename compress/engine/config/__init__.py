@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from compress.engine.config.layers import (
     Layer,
-    SettingsError,
     merge,
     parse_set,
     preset,
