@@ -194,7 +194,8 @@ def runtime_commands() -> dict[str, frozenset[str]]:
 def options_in(module: str) -> frozenset[str]:
     """The options that a module of benchmarks adds, read from its source."""
     names = [module, "benchmarks.page"] if module.startswith("benchmarks.") else [module]
-    sources = [ROOT / f"{name.replace('.', '/')}.py" for name in names]
+    paths = [ROOT / name.replace(".", "/") for name in names]
+    sources = [path / "__main__.py" if path.is_dir() else path.with_suffix(".py") for path in paths]
     nodes = [node for source in sources for node in ast.walk(ast.parse(source.read_text()))]
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     added = [call for call in calls if getattr(call.func, "attr", "") == "add_argument"]

@@ -1,0 +1,146 @@
+"""Kills: SIGKILL at random moments of a build, then the same command again, until it finishes.
+
+Half of the kills strike a child process of the build, the others the build with all its children.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from benchmarks.abuse.builds import (
+    Recipe,
+    Reference,
+    Workshop,
+    alive,
+    children,
+    compare,
+    kill_group,
+    start,
+    wait,
+)
+from benchmarks.abuse.cells import LOST, Cell, Fault, Outcome
+
+PART = "kills"
+SMOKE, DEFAULT = 80, 20  # kills at full scale
+A_CELL = 5
+WHOLE = 0.5  # below this scale the default preset, minutes a build, is left out
+BUILD, CHILD = "build", "child"
+DECAY = 0.6  # a build that was killed before has less to do
+
+
+def cells(shop: Workshop, scale: float) -> Iterator[Cell]:
+    """Cells of five kills."""
+    wanted = [(shop.smoke, SMOKE), (shop.default, DEFAULT if scale >= WHOLE else 0)]
+    for recipe, full in wanted:
+        kills = round(full * scale) or int(full > 0)
+        if kills:
+            shop.reference(recipe)  # before cells that run side by side need it
+        for first in range(0, kills, A_CELL):
+            name = f"{recipe.name}-{first:03d}"
+            count = min(A_CELL, kills - first)
+            yield Cell(PART, name, partial(run, shop, recipe, count, name))
+
+
+def run(shop: Workshop, recipe: Recipe, kills: int, seed: str, folder: Path) -> Outcome:
+    """Builds and kills until all kills were struck and the last build is finished."""
+    rng = random.Random(seed)
+    reference = shop.reference(recipe)
+    outcome = Outcome(facts={BUILD: 0, CHILD: 0, "builds": 0})
+    while outcome.cases < kills:
+        outcome.facts["builds"] += 1
+        _one_build(shop, recipe, reference, kills, rng, folder, outcome)
+    return outcome
+
+
+def _one_build(
+    shop: Workshop,
+    recipe: Recipe,
+    reference: Reference,
+    kills: int,
+    rng: random.Random,
+    folder: Path,
+    outcome: Outcome,
+) -> None:
+    """A build from its beginning to its end, killed on the way."""
+    work = folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    attempt = 0
+    while True:
+        log = folder / f"{outcome.facts['builds']}.{attempt}.txt"
+        pid = start(shop.main, recipe.command(work), log)
+        victim = None
+        if outcome.cases < kills:
+            aim = BUILD if outcome.cases % 2 else CHILD
+            victim = strike(pid, aim, reference, DECAY**attempt, rng)
+        ended = wait(pid, log, shop.limit_s)
+        case = f"build {outcome.facts['builds']}, attempt {attempt} ({victim or 'not'} killed)"
+        if victim:
+            outcome.cases += 1
+            outcome.facts[victim] += 1
+        if victim != BUILD:
+            outcome.faults += ended.faults(case)
+        attempt += 1
+        if ended.code == 0:
+            outcome.faults += compare(recipe.folder(work), recipe.folder(reference.work), case)
+            outcome.faults += made_again(recipe, work, case)
+            return
+        if not victim:
+            outcome.faults.append(Fault(LOST, f"{case}: it cannot finish: {ended.last[:200]}"))
+            outcome.cases += 1  # so that the round ends
+            return
+
+
+def strike(
+    pid: int, aim: str, reference: Reference, share: float, rng: random.Random
+) -> str | None:
+    """Kills a child of the build, or the build; None if it finished before.
+
+    The moment is drawn from the time in which an undisturbed build has children, or from all of it.
+    """
+    begin = time.monotonic()
+    if aim == CHILD and reference.first_child < reference.seconds:
+        while alive(pid) and not children(pid):
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, reference.last_child - reference.first_child))
+        while alive(pid):
+            if found := children(pid):
+                try:
+                    os.kill(rng.choice(found), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                return CHILD
+            time.sleep(0.002)
+        return None
+    moment = begin + rng.uniform(0, reference.seconds * share)
+    while alive(pid):
+        if time.monotonic() >= moment:
+            kill_group(pid)
+            return BUILD
+        time.sleep(0.002)
+    return None
+
+
+def made_again(recipe: Recipe, work: Path, case: str) -> list[Fault]:
+    """The stages that were finished, and made once more after a kill."""
+    finished: set[tuple[str, str]] = set()
+    again: set[str] = set()
+    log = recipe.folder(work) / "log.jsonl"
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:  # cut by the kill
+            continue
+        stage = (row["stage"], row["key"])
+        if row["event"] == "make" and stage in finished:
+            again.add(row["stage"])
+        elif row["event"] == "made":
+            finished.add(stage)
+    return [Fault(LOST, f"{case}: finished stages made again: {', '.join(again)}")] * bool(again)
