@@ -32,7 +32,8 @@ def one_form(text: str) -> str:
 
 def class_name(text: str) -> str:
     """A name as it is shown: composed letters (NFC), single spaces, no invisible character."""
-    return " ".join(one_form(text.translate(INVISIBLE)).split())
+    name = " ".join(one_form(text.translate(INVISIBLE)).split())
+    return name if name.translate(JOINERS) else ""
 
 
 def readable_name(folder: str) -> str:

@@ -12,13 +12,15 @@ from PIL import Image
 
 import runtime
 from compress.data.artifact import TEST, DataArtifact
+from compress.data.image_files import advice
+from compress.data.walk import takes_part, walk
 from compress.engine.errors import ExportError
 from runtime import golden
 from runtime.bundle import GOLDEN, Bundle
 from runtime.errors import ImageError
 from runtime.preprocess import Geometry, ImageLike, PreprocessSpec, decode, geometry
+from runtime.preprocess.decode import FORMATS
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 MAX_IMAGES = 64
 DATA = "data"  # the stage's folder in a run, beside the bundle
 # Width and height as multiples of S: golden images may have the model's own size, at which nothing
@@ -106,16 +108,20 @@ def from_folder(folder: Path) -> tuple[list[Image.Image], list[str]]:
 
     Raises: ExportError: no readable image.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    below = walk(folder) if folder.is_dir() else ()
+    files = sorted(path for path in below if takes_part(path, folder))
+    reasons = []
     readable = []
     skipped = []
     for file in (files[index] for index in _spread(len(files))):
         try:
             readable.append(decode(file))
-        except ImageError:
+        except ImageError as error:
             skipped.append(file.name)
+            reasons.append(f"{error}" + (f" · {hint}" if (hint := advice(file)) else ""))
     if not readable:
-        got = f"{folder} with {len(skipped)} unreadable files"
-        expected = f"a folder of {', '.join(sorted(SUFFIXES))}"
+        got = f"{folder} with {len(skipped)} unreadable images"
+        got += f", the first: {reasons[0]}" if reasons else ""
+        expected = f"a folder of {', '.join(FORMATS)} images"
         raise ExportError("--images holds no readable image", got=got, expected=expected)
     return readable, skipped
