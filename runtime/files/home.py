@@ -13,7 +13,7 @@ def user_path(path: str | Path) -> Path:
 
 
 def expanded(arguments: Iterable[str]) -> list[str]:
-    """The arguments of a command, with every path that is one or follows ``--option=``."""
+    """The arguments of a command with tildes expanded, also behind the name of an option."""
     return [_expanded(argument) for argument in arguments]
 
 
