@@ -5,7 +5,19 @@ ExplainedError, their root, is also the base of the build's errors.
 
 from __future__ import annotations
 
+import re
+
 SHOWN = 200  # characters of a wrong value that a message repeats
+# Characters that a terminal or a page acts on: controls but tab and newline, line separators,
+# changes of the writing direction, and halves of a character.
+ACTING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+
+
+def harmless(text: str) -> str:
+    """Text for a terminal or a page: what would act there is written out, e.g. ``\\x1b``."""
+    return ACTING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class ExplainedError(Exception):
@@ -19,7 +31,8 @@ class ExplainedError(Exception):
         self.expected = expected
         self.remedy = remedy
         parts = (("", what), ("got ", got), ("expected ", expected), ("", remedy))
-        super().__init__(" · ".join(f"{word}{part}" for word, part in parts if part is not None))
+        text = " · ".join(f"{word}{part}" for word, part in parts if part is not None)
+        super().__init__(harmless(text))
 
 
 class EdgeError(ExplainedError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from compress.budgets.devices import DeviceProfile
 from compress.budgets.grammar import show
 from compress.budgets.roofline import UNCALIBRATED, Estimate, KernelTime
+from runtime.errors import harmless
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,11 +104,13 @@ def breakdown(estimate: Estimate) -> Table:
         ms = sum(row.ms for row in rest)
         name = f"{len(rest)} smaller blocks"
         shown.append(BlockEstimate(name, kernels, macs, moved, ms, "", ()))
+    from rich.markup import escape
+
     columns = "ms|share|bound by|kernels|MMACs|bytes|computed in"
     table = _table(f"block ({estimate.precision})|{columns}")
     for row in shown:
         table.add_row(
-            row.name,
+            escape(harmless(row.name)),
             f"~{row.ms:.3g}",
             f"{100 * row.ms / total:.0f} %",
             row.bound,

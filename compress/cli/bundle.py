@@ -5,6 +5,7 @@ And ``doctor``, which asks the same of the machine.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -117,7 +118,8 @@ def app(
         what = f"an app needs {error.name}"
         raise MissingExtraError(what, remedy="pip install 'clip2edge[build]'") from error
     folder = write_app(bundle, target, out, precision=precision, ort=ort)
-    echo(f"{TARGETS[target].says}: {folder}\nnext: cd {folder}; {TARGETS[target].start}")
+    enter = shlex.join(["cd", str(folder)])
+    echo(f"{TARGETS[target].says}: {folder}\nnext: {enter}; {TARGETS[target].start}")
     echo(f"what is what: {folder / 'README.md'}")
 
 

@@ -57,9 +57,14 @@ def estimate(
 
     console = Console()
     for line in table.head(profile, rows):
-        console.print(line, style="bold" if line.startswith("ESTIMATE") else None, highlight=False)
+        console.print(
+            line,
+            style="bold" if line.startswith("ESTIMATE") else None,
+            highlight=False,
+            markup=False,
+        )
     console.print(table.summary(rows))
     shown = rows[precision] if precision else min(rows.values(), key=lambda row: row.p50_ms)
     console.print(table.breakdown(shown))
     if save is not None:
-        console.print(f"calibration written to {save}")
+        echo(f"calibration written to {save}")

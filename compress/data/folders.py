@@ -12,6 +12,7 @@ part, hidden files are ignored. Folder names become class names ("water_lily" ->
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from compress.data.walk import (
 )
 from compress.engine.config import DataSettings
 from compress.engine.errors import DataError, nearest
+from runtime.files.paths import line
 
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation")  # the first present is used
@@ -146,7 +148,7 @@ def class_files(base: Path, left_out: list[Path] | None = None) -> dict[str, tup
         taken = set(images)
         others += [path for path in files if path not in taken]
     if empty:
-        got = ", ".join(empty[:8]) + (", ..." if len(empty) > 8 else "")
+        got = line(", ".join(empty[:8]) + (", ..." if len(empty) > 8 else ""))
         remedy = "add images or remove the folder"
         raise DataError(f"{base} has empty classes", got=got, remedy=remedy)
     if left_out is not None:
@@ -162,7 +164,7 @@ def split_files(base: Path, files: ClassFiles, names: Iterable[str], max_pixels:
     keys = tuple(key_of(path, base) for path in paths)
     if len(set(keys)) < len(keys):  # a name that is no UTF-8 beside one that spells its escape
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise DataError("two images have one name", got=twice, remedy="rename one of them")
+        raise DataError("two images have one name", got=line(twice), remedy="rename one of them")
     return Split(labels, keys, paths.__getitem__, max_pixels)
 
 
@@ -176,7 +178,7 @@ def _checked(path: Path) -> Path:
         remedy = f"in {path.parent}: {nearest(path.name, beside) if beside else 'no folders'}"
     elif path.suffix.lower() in ARCHIVES:
         what = f"{path} is an archive"
-        remedy = f"unpack it first (unzip {path.name} -d DIR), then --data DIR"
+        remedy = f"unpack it first (unzip {shlex.quote(path.name)} -d DIR), then --data DIR"
     else:
         what = f"{path} is a file"
         remedy = "give the folder around it"
@@ -229,7 +231,7 @@ def _same_classes(train: ClassFiles, test: ClassFiles, test_root: Path) -> None:
     if names:
         raise DataError(
             f"a class in {test_root} is {'missing' if missing else 'unknown to train/'}",
-            got=", ".join(names[:8]),
+            got=line(", ".join(names[:8])),
             remedy="train and test need the same class folders: check the spelling and the case",
         )
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from runtime.errors import harmless
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
@@ -94,4 +96,4 @@ class RichProgress:
             yield _RichTask(bars, bars.add_task(name, total=total, completed=done, info=""), unit)
 
     def note(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(harmless(text), highlight=False, markup=False, emoji=False)

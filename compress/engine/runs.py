@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Mapping
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 from compress.engine.config import HostSettings, Layer, Settings, read_layer, resolve
 from compress.engine.errors import ConfigError, StoreError, nearest
+from compress.engine.locks import lock
 from compress.engine.progress import SILENT, Progress
 from compress.engine.stage import StageContext
-from compress.engine.locks import lock
 from compress.engine.store import MANIFEST, Artifact, Store, write_json
 
 if TYPE_CHECKING:
@@ -112,12 +113,12 @@ class RunFolder:
     @property
     def exists(self) -> bool:
         """Whether a run has started here."""
-        return self.config.is_file()
+        return self.config.is_file() or (self.path / RECORD).is_file()
 
     @property
     def repeat(self) -> str:
         """The command that builds the run again, or finishes it."""
-        return f"compress build --config {self.config}"
+        return f"compress build --config {shlex.quote(str(self.config))}"
 
     def layer(self) -> Layer:
         """The settings in config.yaml."""
@@ -204,12 +205,13 @@ def now() -> str:
 
 def run_folders(work: Path) -> list[RunFolder]:
     """The runs of a work folder, by name."""
-    return [RunFolder(file.parent) for file in sorted((work / RUNS).glob(f"*/{CONFIG}"))]
+    folders = {file.parent for name in (CONFIG, RECORD) for file in (work / RUNS).glob(f"*/{name}")}
+    return [RunFolder(folder) for folder in sorted(folders)]
 
 
 def find_run(run: str | Path, work: Path) -> Path:
-    """The folder of a run, given by its path or by its name in a work folder, or ConfigError."""
-    for folder in (RunFolder(Path(run)), RunFolder.of(work, run)):
+    """The folder of a run, given by its name in a work folder or by its path, or ConfigError."""
+    for folder in (RunFolder.of(work, run), RunFolder(Path(run))):
         if folder.exists:
             return folder.path.resolve()
     known = [folder.path.name for folder in run_folders(work)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from compress.report.sections import (
     summary,
     training,
 )
+from runtime.errors import harmless
 
 if TYPE_CHECKING:
     import jinja2
@@ -70,7 +72,18 @@ def render_html(report: Report, material: Material) -> str:
 def render_markdown(report: Report) -> str:
     """The tables and sentences for a terminal, a commit or an issue."""
     template = _environment(autoescape=False).get_template("report.md.j2")
-    return template.render(_context(report, Material()))
+    return without_markup(template.render(_context(report, Material())))
+
+
+def without_markup(markdown: str) -> str:
+    """Markdown without the HTML, links and pictures that a user's text may hold.
+
+    The template has none of its own; the command in its fence stays as it is.
+    """
+    text, fence, command = markdown.partition("\n```\n")
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    text = re.sub(r"\](?=[(\[])", r"]\\", text)
+    return text + fence + command
 
 
 def _context(report: Report, material: Material) -> dict[str, object]:
@@ -115,6 +128,11 @@ def _context(report: Report, material: Material) -> dict[str, object]:
     }
 
 
+def _shown(value: object) -> object:
+    """A value of a template without characters that act; markup of ours stays."""
+    return harmless(value) if type(value) is str else value
+
+
 def _environment(autoescape: bool) -> jinja2.Environment:
     import jinja2
 
@@ -123,6 +141,7 @@ def _environment(autoescape: bool) -> jinja2.Environment:
         autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
+        finalize=_shown,
     )
     env.filters |= {name: getattr(wording, name) for name in FILTERS}
     env.filters |= {"variant_of": variant_of, "gate_value": int8.gate_value}

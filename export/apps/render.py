@@ -7,6 +7,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from export.bundle.markdown import markdown_text as as_markdown
+
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -34,8 +36,11 @@ def render(target: str, folder: Path, values: Mapping[str, object]) -> None:
 
 
 def markdown_text(text: str) -> str:
-    """``text`` on one line, with everything escaped that Markdown or HTML may read as markup."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!&~" else c for c in " ".join(text.split()))
+    """``text`` on one line, with everything escaped that Markdown or HTML may read as markup.
+
+    A ``_`` too: titles are names such as ``_x_``, and these files have no bytes to keep.
+    """
+    return as_markdown(text).replace("_", "\\_")
 
 
 def quoted(text: str, special: bytes) -> str:

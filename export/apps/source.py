@@ -15,6 +15,7 @@ import onnx
 
 from compress.engine.errors import ExportError
 from export.bundle.files import CARD
+from export.bundle.markdown import plain_text
 from export.onnx.graph import OUTPUT
 from runtime import golden as golden_vectors
 from runtime.bundle import GOLDEN, Bundle, open_bundle
@@ -114,7 +115,7 @@ def read_source(bundle: str | Path, precision: str = "auto") -> AppSource:
     if CARD in opened.manifest["files"]:
         lines = (opened.path / CARD).read_text(encoding="utf-8", errors="replace").splitlines()
     headings = (line[2:].strip() for line in lines if line.startswith("# "))
-    title = next(filter(None, headings), "classifier")
+    title = plain_text(next(filter(None, headings), "classifier"))
     return AppSource(opened, key, model, title, name, batch)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from export.bundle.markdown import code, markdown_text
 from export.onnx.parity import Parity
 
 SHOWN_CLASSES = 40
@@ -25,7 +26,8 @@ def model_card(
     data, teacher, student = (stages[name]["facts"] for name in ("data", "teacher", "distill"))
     dataset = data.get("name") or settings["data"]["dataset"] or "own images"
     more = len(classes) - SHOWN_CLASSES
-    shown = ", ".join(classes[:SHOWN_CLASSES]) + (f", and {more} more" if more > 0 else "")
+    names = [markdown_text(each) for each in classes[:SHOWN_CLASSES]]
+    shown = ", ".join(names) + (f", and {more} more" if more > 0 else "")
     license = teacher.get("license", "unknown")
     rows = "\n".join(
         f"| `{row.file}` | {row.agreement:.1%} | {row.max_abs_diff:.3g} of {row.logit_range:.3g} "
@@ -37,10 +39,11 @@ def model_card(
     head = front_matter(license, name, "image-classification", tags, metrics=["accuracy"])
     shots = _shots(settings["data"]["shots"])
     size = settings["image"]["size"]
+    student_name = markdown_text(settings["distill"]["student"])
     return f"""{head}
-# {settings["distill"]["student"]} for {dataset} ({len(classes)} classes)
+# {student_name} for {markdown_text(dataset)} ({len(classes)} classes)
 
-A small classifier distilled from {name} with {shots} and
+A small classifier distilled from {markdown_text(name)} with {shots} and
 {stages["generate"]["facts"].get("per_class", 0)} synthetic images per class, then quantized to int8
 ({stages["quantize"]["facts"]["mode"]}).
 {student.get("params", 0):,} parameters, input {size} x {size}.
@@ -153,11 +156,12 @@ def teacher_card(
     head = "the linear probe of a run"
     if provenance["head"] != "probe":
         templates = provenance["templates"]
-        head = f"its texts, from {len(templates)} template(s): `{templates[0]}` ..."
-    shown = ", ".join(classes[:SHOWN_CLASSES]) + (", ..." if len(classes) > SHOWN_CLASSES else "")
+        head = f"its texts, from {len(templates)} template(s): {code(templates[0])} ..."
+    names = [markdown_text(each) for each in classes[:SHOWN_CLASSES]]
+    shown = ", ".join(names) + (", ..." if len(classes) > SHOWN_CLASSES else "")
     task = "zero-shot-image-classification"
     return f"""{front_matter(license, about["name"], task, ["clip", "teacher"])}
-# {about["name"]} as a classifier of {len(classes)} classes
+# {markdown_text(about["name"])} as a classifier of {len(classes)} classes
 {warning}
 The image tower of a CLIP ({about["image_params"]:,} parameters) and a class head ({head}) in one
 {precision} ONNX file: the teacher that students are compared with, measured by the same commands \

@@ -10,6 +10,7 @@ from compress.report import wording
 from compress.report.charts.accuracy import Point, accuracy_latency
 from compress.report.model.report import Report
 from compress.report.sections.headline import shots
+from runtime.errors import harmless
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,16 +77,17 @@ def summary_table(report: Report) -> Table:
     """The summary for a terminal: teacher, student fp32 and student int8."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     data = report.dataset
     title = (
         f"{data.name} · {data.classes} classes · {shots(data)} · {data.test_images:,} test images"
     )
     table = Table(
-        title=title,
+        title=Text(harmless(title)),  # no markup: a data set may be called "[bold]"
         title_justify="left",
         title_style="bold",
-        caption=report.verdicts.ship.reason,
+        caption=Text(harmless(report.verdicts.ship.reason)),
         caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,

@@ -27,6 +27,7 @@ from export.bundle.write import write_bundle, write_json
 from export.targets.write import export_targets
 from runtime import BundleError, Classifier
 from runtime import golden as golden_vectors
+from runtime.backends.onnxruntime import NEEDED
 from runtime.bundle import sha256_of
 
 
@@ -185,7 +186,7 @@ def test_hostile_labels_and_titles_stay_data(target: str, tmp_path: Path) -> Non
         if Path(name).suffix in programs and not name.startswith("bundle/"):
             assert b"onerror=" not in data or f"{literal(HOSTILE)}" in data.decode(), name
         if name == "README.md":
-            assert b"<img" not in data.replace(b"\\<", b"") and b"\\<img" in data
+            assert b"<img" not in data and b"&lt;img" in data
 
 
 def test_a_hostile_label_is_one_cpp_string() -> None:
@@ -258,7 +259,13 @@ def test_python_app_classifies_with_its_own_runtime(bundle: Path, tmp_path: Path
         out / "runtime" / "__init__.py"
     )
     assert "differs" not in run_in(out, "-m", "runtime", "verify", "bundle")
-    assert len((out / "classify.py").read_text().splitlines()) <= 13
+    assert len((out / "classify.py").read_text(encoding="utf-8").splitlines()) <= 20
+    (tmp_path / "bad.png").write_text("no image", encoding="utf-8")
+    command = [sys.executable, str(out / "classify.py"), str(tmp_path / "bad.png"), str(image)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and done.stdout.splitlines() == want
+    assert "bad.png" in done.stderr and "Traceback" not in done.stderr
+    assert NEEDED in (out / "requirements.txt").read_text(encoding="utf-8").split()
 
 
 def test_jetson_files_fit_together(bundle: Path, tmp_path: Path) -> None:
