@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from compress.engine.errors import DataError
 from runtime.bundle import label_fault
+from runtime.files.paths import line
 
 # Zero width, direction marks, soft hyphen, byte order mark, fillers that look like a space. Joiners
 # stay: they change how Persian, Hindi and emojis look.
@@ -72,5 +73,5 @@ def first_alike(names: Mapping[str, str]) -> tuple[str, str] | None:
 
 def shown(*names: str) -> str:
     """Names beside each other, with their characters spelled out if they look the same."""
-    plain = ", ".join(names)
+    plain = line(", ".join(names))
     return plain if plain.isascii() else f"{plain} ({', '.join(map(ascii, names))})"

@@ -21,6 +21,7 @@ from compress.data.unreadable import Unreadable
 from compress.engine.config import Settings
 from compress.engine.errors import DataError
 from runtime.errors import ImageError
+from runtime.files.paths import line
 from runtime.preprocess import Geometry, geometry
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     artifact.write_skipped(skipped)
     artifact.write_duplicates(duplicates.groups)
     why = f"{len(skipped)} images could not be read and were skipped; skipped.json says why"
-    notes = [*source.notes, *([why] if skipped else []), *duplicates.notes]
+    notes = [line(text) for text in (*source.notes, *([why] if skipped else ()), *duplicates.notes)]
     for note in notes:
         ctx.progress.note(note)
     return {

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from compress.data.artifact import DataArtifact
+from runtime.files.paths import line
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Unreadable:
         first = next(row for row in rows if _kind(row) == kind)
         reason = first["reason"].replace("file ", "", 1).replace(" · ", ", ")
         example = f"{reason}, e.g. {first['key']}"
-        return f"; {count} of {len(rows)}: {example}; all: {self.artifact.skipped_file}"
+        return line(f"; {count} of {len(rows)}: {example}; all: {self.artifact.skipped_file}")
 
 
 def _kind(row: dict[str, str]) -> str:

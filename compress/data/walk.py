@@ -15,6 +15,7 @@ from compress.data.class_names import printable
 from compress.data.image_files import is_image
 from compress.engine.errors import DataError
 from compress.engine.runs import RUNS, run_folders
+from runtime.files.paths import line
 
 # what desktops, Python and storage boxes leave unhidden; never spoken of
 LITTER = frozenset(
@@ -99,7 +100,7 @@ def last_change(base: Path) -> str:
         return str(base)
     newest = max(paths, key=paths.__getitem__)
     name = "the folder itself" if newest == base else key_of(newest, base)
-    return f"{name}, {max(time.time() - paths[newest], 0):.0f} s ago"
+    return f"{line(name)}, {max(time.time() - paths[newest], 0):.0f} s ago"
 
 
 def _digest(path: Path) -> bytes:
@@ -138,8 +139,9 @@ def _is_work(entry: os.DirEntry[str]) -> bool:
 
 
 def _unreadable(folder: Path, error: OSError) -> DataError:
+    name = line(folder)
     if error.errno == errno.ELOOP:
-        what = f"{folder} is part of a loop of symbolic links"
+        what = f"{name} is part of a loop of symbolic links"
         return DataError(what, remedy="remove the link")
     remedy = "check its permissions" if error.errno == errno.EACCES else None
-    return DataError(f"{folder} cannot be read", got=error.strerror or error, remedy=remedy)
+    return DataError(f"{name} cannot be read", got=error.strerror or error, remedy=remedy)

@@ -317,3 +317,19 @@ def test_images_that_change_while_they_are_read_are_noticed(tmp_path, monkeypatc
         run(ctx)
     again = StageContext(chosen, {}, tmp_path / "out", external=fingerprint(chosen))
     assert run(again)["train_images"] == 4
+
+
+def test_names_with_line_breaks_stay_on_one_line_of_every_message(tmp_path):
+    images = image_folder(tmp_path / "images", classes=("ro\nse", "oak"))
+    rose = images / "train" / "ro\nse"
+    shutil.copy(rose / "000.jpg", rose / "a\rb.jpg")
+    (rose / "c\nd.txt").touch()
+    data, facts = make(tmp_path, settings(images, shots="all"))
+    assert [entry.name for entry in data.classes] == ["oak", "ro se"]
+    assert len(facts["notes"]) == 2 and not any(set("\n\r") & set(text) for text in facts["notes"])
+    assert "train/ro\nse/a\rb.jpg" in data.shots.keys, "keys are the files' own names"
+    for image in rose.glob("*.jpg"):
+        image.write_bytes(b"no image")
+    with pytest.raises(DataError) as caught:
+        make(tmp_path, settings(images), "stopped")
+    assert "\n" not in str(caught.value).replace(str(tmp_path), "") and "e.g." in str(caught.value)
