@@ -23,7 +23,7 @@ from runtime.files.manifest import (
     SUBFOLDER,
     read_manifest,
 )
-from runtime.files.paths import user_path
+from runtime.files.paths import bundle_path
 from runtime.files.regular import COPY_AGAIN, open_regular
 from runtime.files.strict_json import parse_json, read_json
 from runtime.preprocess import PreprocessSpec
@@ -126,7 +126,7 @@ def open_bundle(path: str | Path, verify: bool = True, whole: bool = True) -> Bu
 
     Raises: BundleError: missing, damaged, unsafe or of a future schema; it names the file.
     """
-    folder = user_path(path)
+    folder = bundle_path(path)
     stamps = {MANIFEST: _stamp(folder / MANIFEST)}
     manifest = read_manifest(folder)
     absent = set()

@@ -19,7 +19,7 @@ from runtime.backends import load as load_model
 from runtime.bundle import MANIFEST, Label, labels_from_json, open_bundle, parse_json
 from runtime.errors import SHOWN, BackendError, BundleError, ImageError
 from runtime.files.onnx import inspect
-from runtime.files.paths import user_path
+from runtime.files.paths import bundle_path
 from runtime.files.zipped import unpacked
 from runtime.preprocess import ImageLike, PreprocessSpec, decode, geometry, is_encoded, normalize
 
@@ -97,7 +97,7 @@ class Classifier:
             BackendError: the engine or provider is absent, or refuses the model.
         """
         start = time.perf_counter()
-        path = user_path(bundle)
+        path = bundle_path(bundle)
         row = backend_row(backend)
         if not isinstance(precision, str):
             got = repr(precision)[:SHOWN]

@@ -23,7 +23,7 @@ from runtime.backends.limited import ENGINE, Images, Outcome, outcomes
 from runtime.bundle import GOLDEN, Bundle, open_bundle
 from runtime.errors import BundleError, EdgeError
 from runtime.files.golden_npz import read, write
-from runtime.files.paths import user_path
+from runtime.files.paths import bundle_path
 from runtime.files.strict_json import read_json
 from runtime.files.zipped import unpacked
 from runtime.preprocess import MAX_PIXELS, PreprocessSpec, decode, geometry, normalize
@@ -130,7 +130,7 @@ def verify(path: str | Path, backend: str = ENGINE, threads: int | None = None) 
     step is never "ok". Models run within limits of memory and time: a bundle may be a stranger's.
     """
     try:
-        with unpacked(user_path(path)) as folder:
+        with unpacked(bundle_path(path)) as folder:
             return _verify(folder, backend, threads)
     except BundleError as error:  # of a zip file
         return [GoldenStep("files", DIFFERS, str(error), error.remedy)]
@@ -254,7 +254,7 @@ def unverified(steps: Sequence[GoldenStep]) -> str | None:
     models = [step for step in steps if step.name.startswith("logits ")]
     if any(step.state == OK for step in models):
         return None
-    skipped = (step for step in (*models, *steps) if step.state == SKIPPED)
+    skipped = (step for step in (*models, *reversed(steps)) if step.state == SKIPPED)
     why = next((f": {step.name} was skipped, {step.detail}" for step in skipped), "")
     return f"no model could be verified{why}"
 

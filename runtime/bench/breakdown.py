@@ -34,9 +34,9 @@ class Breakdown:
     compute_ms: float = field(metadata=SPAN)  # the engine
     post_ms: float = field(metadata=SPAN)  # softmax, ranking, labels
     end_to_end_ms: float = field(metadata=SPAN)  # ``Classifier.predict`` of the encoded image
-    bare_ms: float = field(metadata=SPAN)
-    over_bare: float = field(metadata=latency.POSITIVE)  # end_to_end_ms over bare_ms
-    over_bare_ci95: tuple[float, float]
+    bare_ms: float | None = field(metadata=SPAN)
+    over_bare: float | None = field(metadata=latency.POSITIVE)  # end_to_end_ms over bare_ms
+    over_bare_ci95: tuple[float, float] | None
     n: int = field(metadata=latency.COUNT)  # images of the end-to-end series
 
     @property

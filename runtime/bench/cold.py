@@ -36,7 +36,7 @@ class Cold:
     import_ms: float
     load_ms: float
     first_ms: float
-    process_ms: float  # from the start of the process to its end, interpreter included
+    process_ms: float | None  # from the start of the process to its end, interpreter included
     peak_rss_bytes: int | None
     heavy_modules: tuple[str, ...]
 

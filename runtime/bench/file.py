@@ -16,6 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from runtime.bench.older import completed_bench
 from runtime.bench.report import KIND, MAX_TEXT, SCHEMA, UNSEEN, BenchReport
 from runtime.errors import BundleError
 from runtime.files.atomic import atomic
@@ -70,6 +71,7 @@ def read(path: str | Path) -> dict[str, Any]:
         what, got = f"{file} comes from a newer clip2edge", f"schema {schema}"
         upgrade = "pip install --upgrade clip2edge"
         raise BundleError(what, got=got, expected=f"at most {SCHEMA}", remedy=upgrade)
+    content = completed_bench(content)
     try:
         parse(BenchReport, content)
     except ValueError as error:

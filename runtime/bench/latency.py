@@ -30,7 +30,7 @@ from runtime.host.telemetry import CELSIUS, Reading, reading
 FLOORS = {50.0: 11, 90.0: 64, 95.0: 130, 99.0: 662, 99.9: 6636}
 
 COMPUTE = "compute"  # ``LatencyRow.includes`` of the engine alone
-END_TO_END = "decode + resize + normalize + compute + softmax"
+END_TO_END = "decode + resize + normalise + compute + softmax"  # a value in files: it stays
 
 # one model's turn: its first call, with cold caches, is one of several; short against drift
 BLOCK_MS = 100.0
@@ -102,7 +102,7 @@ class Ratio:
 
     p50: float = field(metadata=POSITIVE)
     ci95: tuple[float, float]
-    rounds: int = field(metadata=COUNT)
+    rounds: int | None = field(metadata=COUNT)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -131,7 +131,7 @@ class LatencyRow:
     reason: str
     provider: str
     includes: str  # ``COMPUTE`` or ``END_TO_END``
-    warmup: int
+    warmup: int | None
     load_ms: float | None = None
     first_ms: float | None = None
     kernels: dict[str, int] = field(default_factory=dict)

@@ -24,7 +24,7 @@ class Window:
 
     t_s: float = field(metadata={"ge": 0})
     p50_ms: float = field(metadata=POSITIVE)
-    n: int = field(metadata=COUNT)
+    n: int | None = field(metadata=COUNT)
     clock_mhz: float | None
     temperature_c: float | None = field(metadata=CELSIUS)
     watts: float | None

@@ -109,7 +109,7 @@ def _speedups(report: BenchReport) -> list[str]:
 def _cold(report: BenchReport) -> list[str]:
     return [
         f"{name} cold process: import {cold.import_ms:.0f} + load {cold.load_ms:.0f} + first "
-        f"image {cold.first_ms:.1f} ms, {cold.process_ms:.0f} ms in all, peak memory "
+        f"image {cold.first_ms:.1f} ms, {_number(cold.process_ms, 0)} ms in all, peak memory "
         f"{'unknown' if cold.peak_rss_bytes is None else f'{cold.peak_rss_bytes / 2**20:.0f} MiB'}"
         for name, cold in report.cold.items()
     ]
@@ -117,8 +117,8 @@ def _cold(report: BenchReport) -> list[str]:
 
 def _breakdown(report: BenchReport) -> list[str]:
     return [
-        f"{name} predict {part.end_to_end_ms:.3f} ms, {part.over_bare:.2f}x Pillow's decoding and "
-        "the bare engine: "
+        f"{name} predict {part.end_to_end_ms:.3f} ms, {_number(part.over_bare, 2)}x Pillow's "
+        "decoding and the bare engine: "
         + ", ".join(f"{stage} {value:.3f}" for stage, value in part.stages_ms.items())
         + " ms"
         for name, part in report.breakdown.items()

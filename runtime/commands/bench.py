@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from runtime.backends import BACKENDS
@@ -15,7 +16,6 @@ from runtime.bench.run import MODES
 from runtime.bench.run import bench as run_bench
 from runtime.bench.text import lines, merged
 from runtime.errors import BackendError
-from runtime.files.paths import user_path
 from runtime.files.strict_json import to_text
 
 
@@ -28,10 +28,8 @@ def add_parser(commands: Any) -> None:
     def option(name: str, about: str, **how: Any) -> None:
         parser.add_argument(name, help=about, **how)
 
-    option("bundle", "bundle folder", type=user_path, nargs="?")
-    option(
-        "--teacher", "bundle folder or .onnx file to interleave and compare with", type=user_path
-    )
+    option("bundle", "bundle folder", type=Path, nargs="?")
+    option("--teacher", "bundle folder or .onnx file to interleave and compare with", type=Path)
     option("--models", "models of the bundle (default: every plain precision)", nargs="+")
     option("--backend", ", ".join(BACKENDS), default="onnxruntime")
     option("--provider", f"where onnxruntime computes: {', '.join(PROVIDERS)} (default: cpu)")
@@ -44,12 +42,10 @@ def add_parser(commands: Any) -> None:
     option("--seconds", "per series (default: 5, or 600 for each model with mlperf)", type=float)
     option("--mode", f"{' or '.join(MODES)} (default: quick)", default="quick")
     option("--sustained", "then the default model without a pause", type=float, metavar="SECONDS")
-    option("--images", "for the end-to-end rows", type=user_path, metavar="DIR_OR_FILE")
-    option("--out", "write bench.json", type=user_path)
+    option("--images", "for the end-to-end rows", type=Path, metavar="DIR_OR_FILE")
+    option("--out", "write bench.json", type=Path)
     option("--json", "print JSON", action="store_true")
-    option(
-        "--merge", "print these files as one table", type=user_path, nargs="+", metavar="BENCH_JSON"
-    )
+    option("--merge", "print these files as one table", type=Path, nargs="+", metavar="BENCH_JSON")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,7 +15,6 @@ from runtime.backends.tensorrt import TrtRunner, load
 from runtime.bundle import GOLDEN, Bundle, open_bundle
 from runtime.errors import BackendError, BundleError
 from runtime.files.onnx import graph_inputs
-from runtime.files.paths import user_path
 from runtime.files.strict_json import to_text
 from runtime.golden import TARGETS_GOLDEN
 from runtime.tensorrt.api import GENERATIONS
@@ -111,7 +110,7 @@ def add_parser(commands: Any) -> None:
     def option(name: str, about: str, **how: Any) -> None:
         parser.add_argument(name, help=about, **how)
 
-    option("bundle", "bundle folder", type=user_path)
+    option("bundle", "bundle folder", type=Path)
     option("--models", f"models of the bundle (default: {DEFAULT})", nargs="+", default=[])
     option("--opt-batch", "the batch that tactics are chosen for (default: 1)", type=int, default=1)
     option("--max-batch", "largest batch of one call (default: 8)", type=int, default=8)
@@ -119,9 +118,7 @@ def add_parser(commands: Any) -> None:
     option("--workspace", "bound of the scratch memory", type=int, metavar="MIB")
     option("--tf32", "let float32 layers multiply in TF32", action="store_true")
     option(
-        "--cache",
-        "folder of engines (default: $CLIP2EDGE_CACHE or ~/.cache/clip2edge)",
-        type=user_path,
+        "--cache", "folder of engines (default: $CLIP2EDGE_CACHE or ~/.cache/clip2edge)", type=Path
     )
     lines = "print trtexec and polygraphy lines; needs no GPU"
     option("--print-commands", lines, action="store_true")

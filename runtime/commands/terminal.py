@@ -1,17 +1,21 @@
-"""What a command prints, and how it ends when it is stopped."""
+"""What commands share: arguments, what they print, how they end when they are stopped."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from runtime.files.paths import line
+
+AGAIN_S = 2  # until a stop is raised again
 
 
 class Stopped(BaseException):
@@ -40,16 +44,36 @@ def drop_output() -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Inside, SIGTERM raises ``Stopped``."""
+    """Inside, SIGTERM raises ``Stopped``, and what SIGINT or SIGTERM raises is not lost.
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped
-
-    if threading.current_thread() is not threading.main_thread():
+    Libraries swallow exceptions in callbacks and destructors, so it is raised again after a while.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "alarm"):
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    raised: list[type[BaseException]] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGALRM:
+            raised.append(KeyboardInterrupt if number == signal.SIGINT else Stopped)
+        signal.alarm(AGAIN_S)
+        raise raised[-1]
+
+    caught = [signal.SIGTERM, signal.SIGALRM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
+        caught.append(signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in caught}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.alarm(0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of commands that run a bundle."""
+    parser.add_argument("bundle", type=Path, help="bundle folder, or a zipped one")
+    cores = "compute threads (default: the usable physical cores)"
+    parser.add_argument("--threads", type=int, help=cores)
+    parser.add_argument("--json", action="store_true", help="print JSON")

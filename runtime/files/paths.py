@@ -8,24 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import SHOWN, BundleError
+from runtime.files.home import user_path
 
 _HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # categories: controls, halves, line separators
 
 
-def user_path(path: Any) -> Path:
-    """``path`` with ``~`` as the home folder, which a shell leaves in ``--out=~/x``.
+def bundle_path(path: Any) -> Path:
+    """The path of a bundle, whatever it was given as.
 
     Raises: BundleError: neither text nor a path.
     """
     try:
-        plain = Path(os.fsdecode(path))
+        return user_path(os.fsdecode(path))
     except (TypeError, ValueError) as error:
         got = repr(path)[:SHOWN]
         raise BundleError("path of a bundle", got=got, expected="text or a path") from error
-    try:
-        return plain if os.path.lexists(plain) else plain.expanduser()
-    except (RuntimeError, ValueError):  # no such user; a null byte
-        return plain
 
 
 def line(text: object) -> str:

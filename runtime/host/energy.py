@@ -25,8 +25,8 @@ class Energy:
     watts: float = field(metadata={"ge": 0})  # mean of the series
     source: str  # the sensor: its rail, package or card
     idle_watts: float | None  # just before, with nothing running; None if it could not be read
-    seconds: float  # length of the series
-    calls: int
+    seconds: float | None  # length of the series
+    calls: int | None
     includes_idle: bool = True
 
 

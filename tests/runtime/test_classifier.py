@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import multiprocessing
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from odd_models import change, times
 from PIL import Image
 from tiny_bundles import SIZE, SPEC, encoded, float_model, photo
 
@@ -21,7 +27,9 @@ from runtime import (
     normalize,
     open_bundle,
 )
-from runtime.backends import BACKENDS
+from runtime.backends import BACKENDS, load
+
+KEPT = {"manifest.json", "labels.json", "preprocess.json", "model.int8.onnx"}
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +155,129 @@ def test_reprs_are_short(bundle: Path, classifier: Classifier) -> None:
     assert repr(open_bundle(bundle)) == f"Bundle({str(bundle)!r}, 4 labels, fp32, int8; int8)"
     guess = Prediction("rose", 0, 0.97123456)
     assert repr(guess) == "Prediction(label='rose', index=0, probability=0.9712)"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_logits_that_are_not_finite_are_no_answer(
+    bundle: Path, tmp_path: Path, precision: str, value: float
+) -> None:
+    broken = shutil.copytree(bundle, tmp_path / "bundle")
+    change(broken, (f"model.{precision}.onnx",), times(value))
+    classifier = Classifier.load(broken, precision, threads=1)
+    bright = np.full((40, 40, 3), 255, np.uint8)
+    for answer in (classifier.predict, classifier.logits, lambda x: classifier.predict([x, x])):
+        with pytest.raises(BackendError, match="not finite"):
+            answer(bright)
+
+
+@pytest.mark.parametrize("row", [[np.nan, 0, 0, 0], [np.inf, 0, 0, 0], [-np.inf] * 4, [1e300] * 4])
+def test_ranked_takes_finite_logits_alone(classifier: Classifier, row: list[float]) -> None:
+    with pytest.raises(BackendError, match="not finite"):
+        classifier.ranked(np.array([row]))
+    with pytest.raises(BackendError, match="no numbers"):
+        classifier.ranked(np.array([["a"] * 4]))
+
+
+def test_the_position_in_a_list_is_named(classifier: Classifier) -> None:
+    for bad in (None, "gone.png", np.zeros((2, 2)), b"", [photo()]):
+        with pytest.raises(ImageError, match=r"images\[1\]"):
+            classifier.predict([photo(), bad, photo()])
+        with pytest.raises(ImageError, match=r"images\[40\]"):
+            classifier.predict(photo() if index != 40 else bad for index in range(50))
+
+
+def test_any_order_of_images_is_a_list(classifier: Classifier) -> None:
+    want = classifier.predict([photo(index) for index in range(40)], top_k=1)
+    assert classifier.predict((photo(index) for index in range(40)), top_k=1) == want
+    assert classifier.predict(iter(())) == []
+    for wrong in ({"a.png"}, {"a.png": 1}, None, 3, 1.5):
+        with pytest.raises(ImageError, match="unknown type"):
+            classifier.predict(wrong)
+
+
+@pytest.mark.parametrize("top_k", [None, 1.5, True, "2", np.bool_(True), -1, float("nan"), [1]])
+def test_top_k_is_a_whole_number(classifier: Classifier, top_k: object) -> None:
+    with pytest.raises(BackendError, match="top_k"):
+        classifier.predict(photo(), top_k=top_k)
+    with pytest.raises(BackendError, match="top_k"):
+        classifier.ranked(np.zeros((1, 4)), top_k)
+
+
+def test_any_integer_is_a_top_k(classifier: Classifier) -> None:
+    assert len(classifier.predict(photo(), top_k=np.int64(2))) == 2
+    assert len(classifier.predict(photo(), top_k=10**30)) == 4
+
+
+@pytest.mark.parametrize("wrong", [{"threads": 1.5}, {"threads": "2"}, {"backend": ["a"]}])
+def test_wrong_types_of_options_are_backend_errors(bundle: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(BackendError):
+        Classifier.load(bundle, **wrong)
+
+
+@pytest.mark.parametrize("path", [None, 3, ["bundle"], "a\0b", ""])
+def test_what_is_no_path_is_a_bundle_error(path: Any) -> None:
+    with pytest.raises(BundleError):
+        Classifier.load(path)
+
+
+def _label(classifier: Classifier) -> str:
+    return classifier.predict(photo())[0].label
+
+
+def test_a_classifier_is_copied_and_sent_to_processes(bundle: Path) -> None:
+    first = Classifier.load(bundle, "fp32", threads=1)
+    for again in (copy.copy(first), copy.deepcopy([first])[0]):
+        assert again.predict(photo()) == first.predict(photo()) and again.runner is not first.runner
+        assert (again.precision, again.runner.threads) == ("fp32", 1)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(_label, [first]) == [_label(first)]
+    with pytest.raises(BackendError, match="cannot be copied"):
+        copy.copy(Classifier(first.runner, first.label_rows, first.spec, "fp32", "onnxruntime"))
+
+
+def test_a_copy_of_a_bundle_that_was_replaced_is_refused(bundle: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(bundle, tmp_path / "bundle")
+    first = Classifier.load(own, "fp32", threads=1)
+    change(own, ("model.fp32.onnx",), times(2))
+    with pytest.raises(BundleError, match="another model"):
+        copy.copy(first)
+
+
+def test_a_bundle_replaced_while_it_is_loaded_is_refused(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = shutil.copytree(bundle, tmp_path / "bundle")
+
+    def replaced(*arguments: Any, **options: Any) -> Any:
+        change(own, ("model.int8.onnx",), times(2))
+        return load(*arguments, **options)
+
+    monkeypatch.setattr("runtime.classifier.load_model", replaced)
+    with pytest.raises(BundleError, match="was replaced while it was loaded"):
+        Classifier.load(own, threads=1)
+
+
+def test_files_that_a_model_does_not_need_may_be_deleted(bundle: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(bundle, tmp_path / "bundle")
+    for file in own.rglob("*"):
+        if file.is_file() and file.name not in KEPT:
+            file.unlink()
+    want = Classifier.load(bundle, threads=1).predict(photo())
+    assert Classifier.load(own, threads=1).predict(photo()) == want
+    with pytest.raises(BundleError, match=r"model\.fp32\.onnx is missing.*load int8"):
+        Classifier.load(own, "fp32")
+    (own / "labels.json").unlink()
+    with pytest.raises(BundleError, match=r"labels\.json is missing"):
+        Classifier.load(own)
+
+
+def test_a_path_may_be_written_in_any_way(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = shutil.copytree(bundle, tmp_path / "blüte 花" / "b ü")
+    (tmp_path / "link").symlink_to(own)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    want = Classifier.load(bundle, threads=1).predict(photo())
+    for path in (own, str(own), os.fsencode(own), tmp_path / "link", "~/link"):
+        assert Classifier.load(path, threads=1).predict(photo()) == want

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tiny_bundles import encoded, photo
 
 from runtime.__main__ import main
+from runtime.commands import terminal
 
 
 @pytest.fixture
@@ -34,3 +40,53 @@ def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["classify", str(tmp_path), "x.png"]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+
+
+def stopped(number: int, *arguments: str) -> tuple[int, str]:
+    """Exit code and last line of a command that gets a signal when it starts to work."""
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from runtime.__main__ import main; import sys; sys.exit(main())"
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None and child.stderr.readline()
+        child.send_signal(number)
+        try:
+            _, stderr = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    return child.returncode, stderr.decode().splitlines()[-1]
+
+
+def test_a_stopped_command_says_so_in_one_line(bundle: Path) -> None:
+    for number, ended in ((2, (130, "interrupted")), (15, (143, "terminated"))):
+        assert stopped(number, "bench", str(bundle), "--seconds", "30") == ended
+
+
+def test_a_stop_that_a_library_swallows_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "AGAIN_S", 1)
+    with pytest.raises(terminal.Stopped), terminal.stoppable():
+        with suppress(terminal.Stopped):
+            os.kill(os.getpid(), 15)
+            time.sleep(10)
+        time.sleep(10)
+
+
+def test_an_error_of_the_system_is_one_line(
+    bundle: Path, image: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error in (OSError(28, "No space left on device"), MemoryError(), PermissionError(13, "x")):
+
+        def fail(*arguments: object, error: BaseException = error, **options: object) -> None:
+            raise error
+
+        monkeypatch.setattr("runtime.commands.classify.Classifier.load", fail)
+        monkeypatch.setattr("runtime.__main__.drop_output", lambda: None)
+        assert main(["classify", str(bundle), image]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_full_disk_behind_stdout_is_one_line(bundle: Path, image: str) -> None:
+    command = [sys.executable, "-m", "runtime", "classify", str(bundle), image]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 2 and done.stderr.count(b"\n") == 1 and b"disk is full" in done.stderr

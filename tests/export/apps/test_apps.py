@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hostile_names import HOSTILE_NAMES
 from PIL import Image
+from provenance import provenance
 from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
 from typer.testing import CliRunner
 
@@ -23,6 +25,7 @@ from compress.engine.errors import ConfigError, ExportError
 from export.apps import TARGETS, write_app
 from export.apps.cpp import literal
 from export.apps.source import read_source
+from export.bundle.card import model_card
 from export.bundle.write import write_bundle, write_json
 from export.targets.write import export_targets
 from runtime import BundleError, Classifier
@@ -187,6 +190,28 @@ def test_hostile_labels_and_titles_stay_data(target: str, tmp_path: Path) -> Non
             assert b"onerror=" not in data or f"{literal(HOSTILE)}" in data.decode(), name
         if name == "README.md":
             assert b"<img" not in data and b"&lt;img" in data
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_kind_of_hostile_name_goes_through_the_card_into_an_app(
+    target: str, tmp_path: Path
+) -> None:
+    names = [name for name in HOSTILE_NAMES if name.isprintable()]
+    card = model_card(provenance(), names, [])
+    labels = [{"name": name} for name in names]
+    written = tree(write_app(other_bundle(tmp_path, labels, card), target, tmp_path / "app"))
+    assert b"<script>" not in written["README.md"] and b"<img" not in written["README.md"]
+    if target == "web":
+        assert json.loads(written["app.json"])["labels"] == names
+    if target == "cpp":
+        header = written["model.hpp"].decode("ascii")
+        assert all(literal(name) in header for name in names)
+    if target in ("python", "jetson"):
+        classifier = Classifier.load(tmp_path / "app" / "bundle")
+        assert [label.name for label in classifier.bundle.labels] == names
+    if target == "triton":
+        written_names = written["model_repository/classifier/labels.txt"].decode().splitlines()
+        assert written_names == names
 
 
 def test_a_hostile_label_is_one_cpp_string() -> None:

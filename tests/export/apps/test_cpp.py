@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from odd_models import change, times
 from photo_folder import picture, write_photos
 from PIL import Image, PngImagePlugin
-from tiny_bundles import SPEC, make_bundle
+from tiny_bundles import SPEC, encoded, make_bundle, photo
 
 from benchmarks.app_agreement import build_cpp, cpp_answers, python_answers
 from export.apps import write_app
@@ -231,3 +232,18 @@ def test_cmake_says_what_is_missing(bundle: Path, tmp_path: Path) -> None:
     out = write_app(bundle, "cpp", tmp_path / "app")
     with pytest.raises(RuntimeError, match="onnxruntime not found"):
         build_cpp(out, tmp_path / "nowhere", tmp_path / "build")
+
+
+def test_logits_that_are_not_finite_are_no_answer(
+    bundle: Path, app: Path, onnxruntime: Path, tmp_path: Path
+) -> None:
+    broken = shutil.copytree(bundle, tmp_path / "bundle")
+    (tmp_path / "a.png").write_bytes(encoded(photo()))
+    for value in (np.nan, np.inf, -np.inf):
+        change(broken, ("model.int8.onnx",), times(value))
+        model = ["--model", broken / "model.int8.onnx"]
+        done = classify(app, *model, tmp_path / "a.png")
+        assert done.returncode == 1 and not done.stdout and "not finite" in done.stderr
+        done = classify(app, *model, "--golden", "golden")
+        assert done.returncode == 1 and done.stdout.count("differs") == 2
+        shutil.copyfile(bundle / "model.int8.onnx", broken / "model.int8.onnx")

@@ -310,3 +310,17 @@ def test_webgpu_on_chromiums_software_adapter_gives_the_golden_answers(
         pytest.skip(f"this Chromium has no WebGPU: {said['error']}")
     assert "error" not in said, said["error"]
     assert [step["state"] for step in said["steps"]] == ["ok"] * 4
+
+
+def test_logits_that_are_not_finite_are_no_answer_in_javascript(page: Path) -> None:
+    node(f"""
+        import {{ finite, softmax }} from {json.dumps((page / "preprocess.js").as_uri())};
+        for (const bad of [NaN, Infinity, -Infinity]) {{
+          for (const judge of [finite, softmax]) {{
+            let error = null;
+            try {{ judge(Float32Array.of(0, bad, 1)); }} catch (thrown) {{ error = thrown; }}
+            if (!/not finite/.test(error?.message)) throw new Error(`${{bad}} passes`);
+          }}
+        }}
+        if (softmax(Float32Array.of(0, 0))[1] !== 0.5) throw new Error('finite logits are refused');
+    """)

@@ -29,6 +29,12 @@ def test_images_of_the_user(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "4.png").write_bytes(b"no png")
     with pytest.raises(ImageError, match=r"4\.png"):
         photos(opened, tmp_path)
+    skipped: list[str] = []
+    assert len(photos(opened, tmp_path, skipped.append)[0]) == 3 and "4.png" in skipped[0]
+    measured = bench(bundle, ["int8"], seconds=0.05, threads=1, images=tmp_path)
+    assert any("4.png" in state for state in measured.states)
+    with pytest.raises(ImageError, match=r"4\.png"):
+        photos(opened, tmp_path / "4.png", skipped.append)
     with pytest.raises(ImageError, match="no image in"):
         photos(opened, (tmp_path / "empty").mkdir() or tmp_path / "empty")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +163,31 @@ def test_a_container_that_used_up_its_quota_is_throttled(tmp_path: Path, file: s
     stopped = verdict(Samples("x", calm, before=before, after=after))
     assert stopped.stamp == "THROTTLED" and "in 5 periods" in stopped.reason
     assert verdict(Samples("x", calm, before=after, after=after)).stamp == "VALID"
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "250000 100000"}, 2),
+        ({"cpu.max": "1600000 100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu,cpuacct/box/cpu.cfs_quota_us": "3", "cpu,cpuacct/box/cpu.cfs_period_us": "1"}, 3),
+        ({"app.slice/cpu.max": "400000 100000", "app.slice/x.service/cpu.max": "max 100000"}, 4),
+        ({"app.slice/x.service/cpu.max": "junk"}, 8),
+    ],
+)
+def test_threads_by_default_keep_the_containers_quota(
+    files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = {"sys/fs/cgroup/" + name: text for name, text in files.items()}
+    groups["proc/self/cgroup"] = "4:cpu,cpuacct:/box\n0::/app.slice/x.service"
+    for name, text in groups.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n", encoding="utf-8")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    assert usable_cores(tmp_path) == cores
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5}, raising=False)
+    assert usable_cores(tmp_path) == 1

@@ -1,0 +1,74 @@
+"""Many images, some of them bad, and labels of every script."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from odd_models import change, reseal, times
+from tiny_bundles import encoded, photo
+
+from runtime.__main__ import main
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("a.png", "b.png", "new\nline.png", os.fsdecode(b"\xff.png")):
+        (tmp_path / name).write_bytes(encoded(photo()))
+    (tmp_path / "bad.jpg").write_text("x", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("bad", ["bad.jpg", "gone.png", "*.gif", "folder"])
+def test_one_bad_image_takes_no_other_answer(
+    bundle: Path, folder: Path, bad: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["classify", str(bundle), "a.png", bad, "b.png", "a.png"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.count("%") == 8 and bad in shown.err and shown.err.count("\n") == 1
+    assert main(["classify", str(bundle), "--json", "a.png", bad, "b.png"]) == 1
+    table = json.loads(capsys.readouterr().out)
+    assert list(table) == ["a.png", bad, "b.png"] and bad in table[bad]["error"]
+    assert main(["classify", str(bundle), bad]) == 2
+
+
+def test_names_of_any_bytes_are_shown(
+    bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["new\nline.png", os.fsdecode(b"\xff.png"), "no\nsuch"]
+    assert main(["classify", str(bundle), *names]) == 1
+    shown = capsys.readouterr()
+    assert "new\\nline.png\n" in shown.out and "\\xff.png\n" in shown.out
+    assert shown.err.count("\n") == 1
+    assert main(["classify", str(bundle), "--json", *names]) == 1
+    assert set(json.loads(capsys.readouterr().out)) == {"new\nline.png", "\\xff.png", "no\nsuch"}
+
+
+def test_an_answer_of_nan_is_an_error_entry(
+    bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = shutil.copytree(bundle, folder / "broken")
+    change(broken, ("model.int8.onnx",), times(np.nan))
+    assert main(["classify", str(broken), "--json", "a.png"]) == 2
+    table = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert "not finite" in table["a.png"]["error"]
+
+
+def test_labels_that_the_terminal_lacks_are_substituted(bundle: Path, folder: Path) -> None:
+    own = shutil.copytree(bundle, folder / "own")
+    rows = [{"name": name} for name in ("花", "ﬂower", "é", "☃")]
+    (own / "labels.json").write_text(json.dumps(rows), encoding="utf-8")
+    reseal(own)
+    command = [sys.executable, "-m", "runtime", "classify", str(own), str(folder / "a.png")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, capture_output=True, env=environment, cwd=root, timeout=60)
+    assert done.returncode == 0 and b"\\u82b1" in done.stdout and done.stdout.isascii()
