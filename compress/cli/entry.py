@@ -27,9 +27,9 @@ def main() -> None:
         with contextlib.suppress(AttributeError, ValueError):  # a terminal may lack characters
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     for name in SIGNALS:
-        number = getattr(signal, name, None)
-        with contextlib.suppress(ValueError, TypeError):  # not the main thread; no such signal
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup stays in force
+        with contextlib.suppress(ValueError, AttributeError):  # another thread; no such signal
+            number: signal.Signals = getattr(signal, name)
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
                 signal.signal(number, _stop)
     try:
         _command_line()

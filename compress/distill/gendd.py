@@ -117,7 +117,8 @@ class ContractedTarget(nn.Module):
     def __init__(self, inputs: ObjectiveInputs) -> None:
         super().__init__()
         self.smooth = inputs.settings.smooth
-        self.standardize = Standardizer(inputs.feature_mean, inputs.feature_std)
+        # its name is part of the keys in objective.safetensors, and stays
+        self.standardise = Standardizer(inputs.feature_mean, inputs.feature_std)
         center = lookup(CENTERS, inputs.settings.center, "unknown center")
         self.register_buffer("centers", center(inputs).detach().clone().float())
 
@@ -126,7 +127,7 @@ class ContractedTarget(nn.Module):
         features = batch.teacher_features.float()
         if self.smooth:  # s = 0 needs no labels
             features = contract(features, class_centers(self.centers, batch.labels), self.smooth)
-        standard: Tensor = self.standardize(features)
+        standard: Tensor = self.standardise(features)
         return standard
 
 
@@ -147,7 +148,7 @@ class ContractionTerm(nn.Module):
     @torch.no_grad()
     def features(self, pooled: Tensor) -> Tensor:
         """The predicted teacher features ``(B, D)``, in the teacher's space."""
-        return self.target.standardize.invert(self.proj(pooled).float())
+        return self.target.standardise.invert(self.proj(pooled).float())
 
 
 class GenddTerm(nn.Module):
@@ -245,7 +246,7 @@ def draw_features(
         generator=generator,
     )
     standard = merge(drawn.view(samples * len(pooled), term.chunks, -1))
-    return term.target.standardize.invert(standard).view(samples, len(pooled), -1)
+    return term.target.standardise.invert(standard).view(samples, len(pooled), -1)
 
 
 def feature_logits(features: Tensor, head: Tensor, logit_scale: float) -> Tensor:

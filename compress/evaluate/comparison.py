@@ -29,10 +29,10 @@ class PairedComparison:
         difference: top-1 of A minus top-1 of B, a fraction; ``ci95`` its bootstrap interval.
     """
 
-    n: int = field(metadata=SOME)
+    n: int | None = field(metadata=SOME)
     agreement: float = field(metadata=FRACTION)
-    only_a: int = field(metadata=COUNT)
-    only_b: int = field(metadata=COUNT)
+    only_a: int | None = field(metadata=COUNT)
+    only_b: int | None = field(metadata=COUNT)
     mcnemar_p: float = field(metadata=FRACTION)
     difference: float = field(metadata=DIFFERENCE)
     ci95: tuple[float, float]

@@ -60,27 +60,28 @@ def read(file: Path) -> dict[str, object]:
 
 
 def check(device: ReportDevice, manifest: Path, file: Path) -> None:
-    """Refuses measurements of another bundle.
+    """Refuses measurements of another bundle; another target beside the same files does no harm.
 
-    Raises: BenchFileError: the manifest, or a file that was timed, is not this run's.
+    Raises: BenchFileError: a file that was timed is not this run's; or none is known by its hash,
+        and the manifest is not this run's.
     """
     own, measured = sha256_file(manifest), device.bundle.manifest_sha256
-    if measured != own:
+    listed = json.loads(manifest.read_text(encoding="utf-8"))["files"].values()
+    shipped = {entry["sha256"] for entry in listed}
+    timed = [row for row in device.rows if row.model != "teacher"]
+    foreign = [row for row in timed if row.file_sha256 and row.file_sha256 not in shipped]
+    known = bool(timed) and all(row.file_sha256 for row in timed) and not foreign
+    if measured != own and not known:
         raise BenchFileError(
             f"{file} measured another bundle",
             got=f"{device.bundle.name}, manifest sha256 {measured[:16]}…",
             expected=f"{own[:16]}… ({manifest})",
             remedy="copy this run's bundle folder to the device, and run compress bench there",
         )
-    shipped = {
-        entry["sha256"]
-        for entry in json.loads(manifest.read_text(encoding="utf-8"))["files"].values()
-    }
-    for row in device.rows:
-        if row.model != "teacher" and row.file_sha256 and row.file_sha256 not in shipped:
-            what = f"{file} timed a file that is not in this bundle"
-            got = f"{row.precision}, sha256 {row.file_sha256[:16]}…"
-            raise BenchFileError(what, got=got, remedy="compress verify the bundle on the device")
+    for row in foreign:
+        what = f"{file} timed a file that is not in this bundle"
+        got = f"{row.precision}, sha256 {(row.file_sha256 or '')[:16]}…"
+        raise BenchFileError(what, got=got, remedy="compress verify the bundle on the device")
 
 
 def shortened(device: Mapping[str, Any]) -> dict[str, object]:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.engine.runs import require_stages
+from compress.engine.runs import RunFolder, require_stages
 from compress.engine.stage import StageContext
 from compress.engine.store import write_json
 from compress.evaluate.metrics import top1
@@ -39,7 +39,6 @@ from export.sensitivity.result import (
 from export.sensitivity.variants import INT8, FloatBlocks, Variants
 from runtime.bench import latency
 from runtime.host import telemetry
-
 
 NEEDED = ("data", "generate", "label", "distill", "quantize", "export")
 MAX_CANDIDATES = 24  # timed variants with more than one block in float

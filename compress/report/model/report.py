@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
@@ -22,6 +22,7 @@ from compress.evaluate.metrics import ReliabilityBin
 from compress.report.model import build
 from compress.report.model.part import OPEN, Count, Fraction, Interval, Milliseconds, Part
 from compress.report.model.search import BudgetRow, CandidateRow, ReportSensitivity
+from runtime.bench import older
 from runtime.bench.breakdown import Breakdown
 from runtime.bench.cold import Cold
 from runtime.bench.latency import COMPUTE, LatencyRow, Ratio
@@ -130,9 +131,27 @@ def parse(report: Mapping[str, object]) -> Report:
     Raises: Clip2EdgeError: names the first path that does not keep the contract.
     """
     try:
-        return Report.model_validate(report)
+        return Report.model_validate(_completed(report))
     except ValidationError as error:
         raise refusal("report.json does not keep its contract", error) from error
+
+
+def _completed(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report of any version of the schema with today's fields."""
+    out = older.completed(report)
+    if isinstance(pairs := out.get("paired"), dict):
+        empty = {"n": None, "only_a": None, "only_b": None}
+        out["paired"] = {
+            name: {**empty, **row} if isinstance(row, dict) else row for name, row in pairs.items()
+        }
+    verdicts = out.get("verdicts")
+    if isinstance(verdicts, dict) and isinstance(gates := verdicts.get("gates"), list):
+        rows = [{"unit": "", **gate} if isinstance(gate, dict) else gate for gate in gates]
+        out["verdicts"] = {**verdicts, "gates": rows}
+    if isinstance(devices := out.get("devices"), list):
+        bench = older.completed_bench
+        out["devices"] = [bench(row) if isinstance(row, dict) else row for row in devices]
+    return out
 
 
 def refusal(what: str, error: ValidationError) -> Clip2EdgeError:

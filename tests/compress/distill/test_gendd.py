@@ -218,7 +218,7 @@ def test_the_control_is_the_mean_square_of_a_bias_free_projection() -> None:
     assert float(term(pooled, targets)) == pytest.approx(float(expected), rel=1e-5)
     assert term.proj.bias is None
     assert torch.allclose(
-        term.target.standardize(term.features(pooled)), term.proj(pooled), atol=1e-5
+        term.target.standardise(term.features(pooled)), term.proj(pooled), atol=1e-5
     )
 
 

@@ -58,11 +58,22 @@ def test_three_devices_are_merged_and_shown(run: Path, tmp_path: Path) -> None:
 def test_a_foreign_bundle_is_refused(run: Path, tmp_path: Path) -> None:
     bench = bench_json(run / "bundle", ORIN)
     bench["bundle"]["manifest_sha256"] = "0" * 64
+    bench["rows"][2]["file_sha256"] = "1" * 64
     before = (run / "report.json").read_bytes()
     with pytest.raises(BenchFileError, match="measured another bundle") as caught:
         rerender(run, [written(tmp_path, bench)])
     assert "0000000000000000" in str(caught.value) and "copy this run's bundle" in str(caught.value)
     assert (run / "report.json").read_bytes() == before and not (run / "report.html").exists()
+
+
+def test_a_bench_before_another_target_was_added_still_counts(run: Path, tmp_path: Path) -> None:
+    bench = bench_json(run / "bundle", ORIN)
+    bench["bundle"]["manifest_sha256"] = "0" * 64  # the files that it timed are the same
+    assert len(rerender(run, [written(tmp_path, bench)], tmp_path / "out").devices) == 1
+    for timed in bench["rows"]:
+        timed.pop("file_sha256", None)  # nothing says that they are
+    with pytest.raises(BenchFileError, match="measured another bundle"):
+        rerender(run, [written(tmp_path, bench)])
 
 
 def test_a_timed_file_that_is_not_in_the_bundle_is_refused(run: Path, tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def test_the_command_merges_and_refuses(
     )
     foreign = json.loads(files[0].read_text())
     foreign["bundle"]["manifest_sha256"] = "a" * 64
+    foreign["rows"][2]["file_sha256"] = "b" * 64
     monkeypatch.setattr(
         "sys.argv", ["compress", "report", str(run), "--bench", str(written(tmp_path, foreign))]
     )

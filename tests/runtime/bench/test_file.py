@@ -114,7 +114,6 @@ def test_what_is_written_is_what_is_read(content: dict[str, Any], tmp_path: Path
         ("rows.0.temperature_c", [-300.0, 0.0]),
         ("rows.0.file_sha256", "00"),
         ("rows.0.energy", "4 mJ"),
-        ("rows.0.energy.watts", None),
         ("rows.0.energy.source", "REMOVED"),
         ("speedups.int8_vs_teacher.ci95", [1.0]),
         ("speedups.int8_vs_teacher", 9.0),
