@@ -1,4 +1,4 @@
-"""Before any work: may this folder be written, and is there room?"""
+"""May this folder be written, and is there room?"""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from compress.engine.errors import StoreError
 from runtime.files.system import system_fault
 
+PROBE_BYTES = 1 << 16  # a disk without room for it is full
 CLEARLY = 0.5  # of an estimate, which is a rough one: a build is refused below this share of it
 
 
@@ -41,9 +42,17 @@ def require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(place).free
     if free < CLEARLY * needed:
         raise StoreError(
-            "this build does not fit on the disk",
+            "the disk is full, or too small for this build",
             got=f"{free / 1e6:,.0f} MB free at {place}",
             expected=f"about {needed / 1e6:,.0f} MB",
             remedy="free some space (`compress clean`), take another --work-dir, or make fewer "
             "images (--set generate.per_class, --set label.views)",
         )
+
+
+def raise_if_full(folder: Path) -> None:
+    """OSError if the disk of a folder is full: a library that wrote there may hide that."""
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(bytes(PROBE_BYTES))
+        probe.flush()
+        os.fsync(probe.fileno())

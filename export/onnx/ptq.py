@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from compress.engine.disk import raise_if_full
 from compress.engine.errors import ExportError
 from export.onnx.convert import normalize_bytes, save
 from runtime.bundle import INPUT
@@ -64,6 +65,7 @@ def quantize_static(model: Path, images: NDArray[np.float32], target: Path) -> P
             )
             quantized = onnx.load(raw)
         except Exception as error:
+            raise_if_full(Path(scratch))
             got = f"{type(error).__name__}: {error}"
             raise ExportError("onnxruntime's static quantization failed", got=got) from error
     normalize_bytes(quantized)
