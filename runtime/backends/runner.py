@@ -54,8 +54,8 @@ def finite(logits: np.ndarray, what: str = "logits") -> np.ndarray:
         raise BackendError(f"the model's {what} are no numbers", got=got, expected="float32")
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite
         values = logits.astype(np.float32, copy=False)
-    bad = values.size - int(np.isfinite(values).sum())
-    if bad:
+    if not np.isfinite(values).all():
+        bad = values.size - int(np.isfinite(values).sum())
         got = f"{bad} of {values.size} NaN or infinite"
         remedy = "python -m runtime verify BUNDLE says which model is right here; use that one"
         raise BackendError(f"{what} are not finite", got=got, remedy=remedy)
