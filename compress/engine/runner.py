@@ -15,6 +15,7 @@ from compress.engine.runs import RunFolder, RunRecord, now
 from compress.engine.stage import Stage, StageContext, identity, key_of, resolve
 from compress.engine.store import Artifact, Facts, Store
 from compress.engine.system_errors import system_errors
+from compress.engine.threads import limit_threads
 from compress.engine.versions import versions
 
 
@@ -59,7 +60,9 @@ def make(
         return resolve(stage.run)(StageContext(settings, inputs, folder, settings.seed, *how))
 
     finished_before = store.get(stage.name, key)
-    return finished_before or store.make(stage.name, key, made_from, fill, progress.note)
+    return finished_before or store.make(
+        stage.name, key, made_from, fill, progress.note, limit_threads()
+    )
 
 
 def run(
@@ -90,6 +93,7 @@ def run(
             "versions": versions(),
             "host": platform.node(),
             "start": now(),
+            "threads": limit_threads(),
             "stages": {name: path.name for name, path in folder.stages().items()},
         }
         folder.write_record(record)

@@ -40,6 +40,7 @@ class RunRecord(TypedDict):
     versions: dict[str, str]
     host: str
     start: str
+    threads: NotRequired[int]  # of torch: another number may change last bits
     stages: NotRequired[dict[str, str]]  # stage -> its key in the store; older runs have links only
     end: NotRequired[str]
     made: NotRequired[list[str]]

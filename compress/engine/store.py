@@ -163,8 +163,12 @@ class Store:
         identity: Identity,
         fill: Callable[[Path], Facts],
         note: Note = lambda text: None,
+        threads: int | None = None,
     ) -> Artifact:
-        """Runs ``fill(folder) -> facts`` and seals the folder, under a lock."""
+        """Runs ``fill(folder) -> facts`` and seals the folder, under a lock.
+
+        ``threads`` is recorded: another number may give other bytes under the same key.
+        """
         part, final = self.part(stage, key), self.folder(stage, key)
         with system_errors(self.root):
             part.mkdir(parents=True, exist_ok=True)
@@ -192,6 +196,7 @@ class Store:
                     "content": sha256_text(canonical(digests)),
                     "seconds": round(seconds, 3),
                     "resumed": resumed,
+                    "threads": threads,
                     "facts": facts,
                     "identity": identity,
                     "files": files,
