@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.budgets.calibration import load_calibration
 from compress.budgets.grammar import parse_budget, read_budget
 from compress.engine import options as resolution
 from compress.engine import plan as planning
@@ -23,6 +22,7 @@ from compress.engine.preflight import Check, obstacles, preflight
 from compress.engine.progress import SILENT, Progress
 from compress.engine.runs import RunFolder, as_plain_name, plain_name
 from compress.engine.store import Store
+from compress.engine.system_errors import system_errors
 from compress.engine.text import user_path
 from compress.report.artifact import ReportArtifact
 from compress.stages import STAGES
@@ -135,14 +135,16 @@ def build(
     if limits and settings.budget.search:
         from compress.search.search import search_for_run
 
-        settings = search_for_run(settings, work, name, host or HostSettings(), progress)
+        with system_errors(work):
+            settings = search_for_run(settings, work, name, host or HostSettings(), progress)
     built = run_stages(
         settings, work, name, until=until, host=host, progress=progress, command=command
     )
     if limits:
         from compress.search.verdict import judge_run
 
-        judge_run(built, measured)
+        with system_errors(work):
+            judge_run(built, measured)
     return built
 
 
@@ -155,8 +157,10 @@ def checks_of_run(
     yield partial(require_folder, Store.of(work).root)
     yield partial(require_folder, RunFolder.of(work, as_plain_name(name)).path)
     yield partial(_require_budget, settings.budget.limits, name, until, benches)
-    for path in settings.budget.calibration:
-        yield partial(load_calibration, path)
+    if settings.budget.calibration:
+        from compress.budgets.calibration import load_calibration
+
+        yield from (partial(load_calibration, path) for path in settings.budget.calibration)
     if benches:
         from compress.report.merge import read
 

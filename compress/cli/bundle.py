@@ -11,7 +11,7 @@ from typing import Annotated
 
 from typer import Argument, Exit, Option, Typer, echo
 
-from compress.cli.options import Offline, class_names
+from compress.cli.options import Offline, WorkDir, class_names
 from compress.engine.errors import MissingExtraError
 
 commands = Typer()
@@ -32,14 +32,17 @@ def bench(arguments: Annotated[list[str], Argument(help="BUNDLE [--teacher PATH]
 
 
 @commands.command(context_settings=PASSED_ON)
-def verify(arguments: Annotated[list[str], Argument(help="BUNDLE, or --store [WORK_DIR]")]) -> None:
-    """Check a bundle on this machine, step by step (the same as python -m runtime verify).
-
-    With --store: hash every file of every finished stage in a work folder.
-    """
-    if arguments[:1] == ["--store"] and len(arguments) <= 2:
-        _verify_store(*arguments[1:])
-    _runtime("verify", arguments)
+def verify(
+    arguments: Annotated[list[str] | None, Argument(help="BUNDLE")] = None,
+    store: Annotated[
+        bool, Option("--store", help="Instead: hash every finished stage of a work folder")
+    ] = False,
+    work_dir: WorkDir = None,
+) -> None:
+    """Check a bundle on this machine, step by step (the same as python -m runtime verify)."""
+    if store:
+        _verify_store(work_dir)
+    _runtime("verify", arguments or [])
 
 
 @commands.command()
@@ -131,7 +134,7 @@ def doctor_(as_json: Annotated[bool, Option("--json", help="Print JSON")] = Fals
     raise Exit(doctor(as_json))
 
 
-def _verify_store(work_dir: str | None = None) -> None:
+def _verify_store(work_dir: Path | None) -> None:
     from compress import api
     from compress.engine.store import Store
 
