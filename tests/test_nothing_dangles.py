@@ -61,6 +61,7 @@ FOREIGN = {
     "pip, venv, uv": "--upgrade --force-reinstall --system-site-packages --python --no-cache-dir",
     "pytest, ruff": "--pdb --check --strict-markers --dist --import-mode",
     "apt, docker": "--no-install-recommends --build-arg --rm --runtime --cpus",
+    "git, mount, umount": "--porcelain --short --make-rprivate --lazy",
     "cmake, onnxruntime's own build": "--build --include_ops_by_config --use_xnnpack",
     "the C++ app": "--top --golden",
     "tritonserver": "--model-repository",
@@ -206,7 +207,7 @@ def options_in(module: str) -> frozenset[str]:
 @cache
 def every_option() -> frozenset[str]:
     """The options of every command, and those of other programs that texts name."""
-    modules = (path.relative_to(ROOT) for path in (ROOT / "benchmarks").rglob("[a-z]*.py"))
+    modules = (path.relative_to(ROOT) for path in (ROOT / "benchmarks").rglob("*.py"))
     programs = [".".join(module.with_suffix("").parts) for module in modules]
     ours = [commands_of(program) or {} for program in ("compress", "runtime", *programs)]
     others = " ".join(FOREIGN.values()).split()

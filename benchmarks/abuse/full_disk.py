@@ -32,25 +32,25 @@ def cells(shop: Workshop, scale: float) -> Iterator[Cell]:
         reason = str(error)
         yield Cell(PART, "all", lambda _: Outcome(skipped=reason))
         return
-    cases = [
-        (stage, write, way, leave)
-        for stage, writes in stages.items()
-        for write, way, leave in ways(writes)
-    ]
-    for index, (stage, write, way, leave) in enumerate(spread(cases, scale)):
+    cases = [[(stage, *way) for way in each] for stage in stages for each in ways(stages[stage])]
+    if scale < 1.0:  # one way for each of a share of the writes, in turn
+        cases = [[each[index % len(each)]] for index, each in enumerate(spread(cases, scale))]
+    flat = (case for each in cases for case in each)
+    for index, (stage, write, way, leave) in enumerate(flat):
         name = f"{stage}-{write.number:03d}-{way}"
         whole = index % TO_THE_END == 0
         yield Cell(PART, name, partial(run, shop, stage, write, way, leave, whole))
 
 
-def ways(writes: list[Write]) -> Iterator[tuple[Write, str, int]]:
-    """Each write with the ways in which the disk can be full there, and the bytes left then."""
+def ways(writes: list[Write]) -> Iterator[list[tuple[Write, str, int]]]:
+    """For each write the ways in which the disk can be full there, and the bytes left then."""
     for write, after in zip(writes, [*writes[1:], writes[-1]], strict=True):
-        yield write, BEFORE, 0
+        each = [(write, BEFORE, 0)]
         if (growth := after.used - write.used) > PAGE:
-            yield write, WITHIN, growth - PAGE
+            each.append((write, WITHIN, growth - PAGE))
         if write.event != "os.rename":
-            yield write, FILES, 0
+            each.append((write, FILES, 0))
+        yield each
 
 
 def run(

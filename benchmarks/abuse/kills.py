@@ -33,7 +33,6 @@ SMOKE, DEFAULT = 80, 20  # kills at full scale
 A_CELL = 5
 WHOLE = 0.5  # below this scale the default preset, minutes a build, is left out
 BUILD, CHILD = "build", "child"
-DECAY = 0.6  # a build that was killed before has less to do
 
 
 def cells(shop: Workshop, scale: float) -> Iterator[Cell]:
@@ -56,6 +55,8 @@ def run(shop: Workshop, recipe: Recipe, kills: int, seed: str, folder: Path) -> 
     outcome = Outcome(facts={BUILD: 0, CHILD: 0, "builds": 0})
     while outcome.cases < kills:
         outcome.facts["builds"] += 1
+        if outcome.facts["builds"] > 5 * kills:
+            raise RuntimeError("builds end before they can be killed")
         _one_build(shop, recipe, reference, kills, rng, folder, outcome)
     return outcome
 
@@ -79,7 +80,8 @@ def _one_build(
         victim = None
         if outcome.cases < kills:
             aim = BUILD if outcome.cases % 2 else CHILD
-            victim = strike(pid, aim, reference, DECAY**attempt, rng)
+            left = rng.random() if attempt else 1.0  # a build that goes on has less to do
+            victim = strike(pid, aim, reference, left, rng)
         ended = wait(pid, log, shop.limit_s)
         case = f"build {outcome.facts['builds']}, attempt {attempt} ({victim or 'not'} killed)"
         if victim:
@@ -98,34 +100,34 @@ def _one_build(
             return
 
 
-def strike(
-    pid: int, aim: str, reference: Reference, share: float, rng: random.Random
-) -> str | None:
-    """Kills a child of the build, or the build; None if it finished before.
+def strike(pid: int, aim: str, reference: Reference, left: float, rng: random.Random) -> str | None:
+    """Kills a child of the build, or the build; says which, or None if it finished before.
 
-    The moment is drawn from the time in which an undisturbed build has children, or from all of it.
+    The moment is drawn from the build's whole time, or from the life of one of its children. If
+    there is no child at that moment, the build is killed.
     """
-    begin = time.monotonic()
-    if aim == CHILD and reference.first_child < reference.seconds:
-        while alive(pid) and not children(pid):
+    if aim == CHILD and reference.child_seconds:
+        number = rng.randrange(len(reference.child_seconds))
+        seen: set[int] = set()
+        while alive(pid) and len(seen) <= number:
+            seen.update(children(pid))
             time.sleep(0.002)
-        time.sleep(rng.uniform(0, reference.last_child - reference.first_child))
-        while alive(pid):
-            if found := children(pid):
-                try:
-                    os.kill(rng.choice(found), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-                return CHILD
+        time.sleep(rng.uniform(0, reference.child_seconds[number]))
+    else:
+        moment = time.monotonic() + rng.uniform(0, reference.seconds * left)
+        while alive(pid) and time.monotonic() < moment:
             time.sleep(0.002)
+    if not alive(pid):
         return None
-    moment = begin + rng.uniform(0, reference.seconds * share)
-    while alive(pid):
-        if time.monotonic() >= moment:
-            kill_group(pid)
-            return BUILD
-        time.sleep(0.002)
-    return None
+    if aim == CHILD and (found := children(pid)):
+        try:
+            os.kill(rng.choice(found), signal.SIGKILL)
+        except ProcessLookupError:  # it has just ended
+            pass
+        else:
+            return CHILD
+    kill_group(pid)
+    return BUILD
 
 
 def made_again(recipe: Recipe, work: Path, case: str) -> list[Fault]:

@@ -35,7 +35,7 @@ def outcomes(folder: Path, fault: str | None, scale: float) -> dict[Cell, Outcom
 
 @needs_root
 def test_a_good_build_says_so_and_ends_later(tmp_path: Path) -> None:
-    done = outcomes(tmp_path, None, 0.15)
+    done = outcomes(tmp_path, None, 0.3)
     assert all(outcome.is_clean for outcome in done.values()), done
     assert 2 in {outcome.facts["code"] for outcome in done.values()}
     assert {cell.name.rpartition("-")[2] for cell in done} >= {full_disk.BEFORE, full_disk.FILES}
@@ -47,7 +47,7 @@ def test_a_good_build_says_so_and_ends_later(tmp_path: Path) -> None:
     [("raw", TRACEBACK), ("mumbles", SILENT), ("deaf", SILENT), ("dice", LOST), ("hangs", HANG)],
 )
 def test_a_planted_fault_is_seen(fault: str, kind: str, tmp_path: Path) -> None:
-    done = outcomes(tmp_path, fault, 0.02 if fault == "hangs" else 0.1)
+    done = outcomes(tmp_path, fault, 0.02 if fault == "hangs" else 0.3)
     assert kind in {fault.kind for outcome in done.values() for fault in outcome.faults}
 
 
@@ -69,7 +69,10 @@ def test_a_write_has_up_to_three_ways_to_fail() -> None:
         Write(1, "open", "a/b", 0),
         Write(2, "os.rename", "a/c", 5 * PAGE),
     ]
-    assert [(write.number, way, leave) for write, way, leave in full_disk.ways(writes)] == [
+    made = [
+        (write.number, way, left) for each in full_disk.ways(writes) for write, way, left in each
+    ]
+    assert made == [
         (0, full_disk.BEFORE, 0),
         (0, full_disk.FILES, 0),
         (1, full_disk.BEFORE, 0),
@@ -77,3 +80,11 @@ def test_a_write_has_up_to_three_ways_to_fail() -> None:
         (1, full_disk.FILES, 0),
         (2, full_disk.BEFORE, 0),
     ]
+
+
+@needs_root
+def test_full_scale_has_every_way_of_every_write(tmp_path: Path) -> None:
+    shop = toy_shop(tmp_path)
+    names = [cell.name for cell in full_disk.cells(shop, 1.0)]
+    assert len(set(names)) == len(names) > 60
+    assert len(list(full_disk.cells(shop, 0.5))) < len({name[:-7] for name in names})

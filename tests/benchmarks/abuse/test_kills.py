@@ -22,14 +22,14 @@ def found(folder: Path, fault: str | None, count: int) -> tuple[set[str], dict[s
 def test_a_good_build_survives_kills_of_itself_and_of_its_child(tmp_path: Path) -> None:
     kinds, facts, cases = found(tmp_path, None, 6)
     assert not kinds and cases == 6
-    assert facts[kills.CHILD] and facts[kills.BUILD] and facts["builds"] >= 1
+    assert facts[kills.CHILD] >= 1 and facts[kills.BUILD] >= 1
 
 
 @pytest.mark.parametrize(
     ("fault", "kind"), [("torn", LOST), ("dice", LOST), ("raw", TRACEBACK), ("hangs", HANG)]
 )
 def test_a_planted_fault_is_seen(fault: str, kind: str, tmp_path: Path) -> None:
-    kinds, _, _ = found(tmp_path, fault, 2 if fault == "hangs" else 6)
+    kinds, _, _ = found(tmp_path, fault, 2 if fault == "hangs" else 12)
     assert kind in kinds
 
 
