@@ -84,11 +84,11 @@ def padded(data: bytes, _: Sequence[bytes], rng: random.Random) -> bytes:
 
 
 def json_values(data: bytes, _: Sequence[bytes], rng: random.Random) -> bytes:
-    """One to three values of a JSON document replaced, removed, renamed or moved."""
+    """One to three values of a JSON document replaced, removed, added, renamed or moved."""
     tree = {"": json.loads(data)}
     for _change in range(rng.randint(1, 3)):
         holder, key = rng.choice(_places(tree))
-        action = rng.randrange(4)
+        action = rng.randrange(5)
         if action == 0 and key != "":
             del holder[key]
         elif action == 1 and isinstance(holder, dict) and key != "":
@@ -97,6 +97,8 @@ def json_values(data: bytes, _: Sequence[bytes], rng: random.Random) -> bytes:
             other, other_key = rng.choice(_places(tree))
             # through text: a tree that holds itself could not be written
             holder[key] = json.loads(json.dumps(other[other_key]))
+        elif action == 3 and isinstance(holder[key], dict):
+            holder[key]["of a later version"] = copy.deepcopy(rng.choice(ODD_VALUES))
         else:
             holder[key] = copy.deepcopy(rng.choice(ODD_VALUES))
     return json.dumps(tree[""], indent=rng.choice((None, 1)), ensure_ascii=False).encode(

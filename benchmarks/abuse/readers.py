@@ -26,13 +26,15 @@ from runtime.bundle import GOLDEN, LABELS, MANIFEST, PREPROCESS, labels_from_jso
 from runtime.files.golden_npz import read as read_golden
 from runtime.files.manifest import check_manifest
 from runtime.files.onnx import check as check_onnx
-from runtime.files.ort import check as check_ort
 from runtime.files.strict_json import parse_json
 from runtime.preprocess import decode
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "ICO")
 MAX_PIXELS = 1_000_000
-BUDGET = b"limits:\n- p50<=5ms@orin-nano\n- drop<=2pt\n"
+BUDGETS = {
+    "list.yaml": b"- p50<=5ms@orin-nano\n- drop<=2pt\n- size<=6MB\n",
+    "mapping.yaml": b'p50@orin-nano: "<=5ms"\nsize: "<=6MB"\ndrop: "<=2pt"\n',
+}
 CLASSES = "rose\noxeye daisy\nlily, water\n\u82b1\n".encode()
 
 
@@ -118,7 +120,7 @@ class Readers:
             "zip": lambda: {"bundle.zip": self._zip()},
             "yaml": lambda: {"config.yaml": RunFolder(self.run).config.read_bytes()},
             "classes": lambda: {"classes.txt": CLASSES},
-            "budget": lambda: {"budget.yaml": BUDGET},
+            "budget": lambda: BUDGETS,
             "report": lambda: {REPORT: (self.run / REPORT).read_bytes()},
         }
         return made[kind]()
@@ -158,7 +160,6 @@ class Readers:
 
     def _read_onnx(self, name: str, data: bytes) -> None:
         check_onnx(self._file("model.onnx", data))
-        check_ort(self._file("model.ort", data))
 
     def _read_signed(self, name: str, data: bytes) -> None:
         folder = self._write_bundle({name: data})

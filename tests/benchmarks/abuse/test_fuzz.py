@@ -103,6 +103,14 @@ def test_the_readers_of_the_runtime_hold(kind: str, readers: Readers, tmp_path: 
     assert made.cases == 20 and not made.faults, made.faults
 
 
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.name != "report"], ids=lambda kind: kind.name
+)
+def test_valid_files_are_read(kind: Kind, readers: Readers) -> None:
+    for name, data in readers.seeds(kind.name).items():
+        readers.read(kind.name, name, data)
+
+
 def test_a_bundle_that_gives_another_answer_is_seen(readers: Readers) -> None:
     name = "labels.json"
     readers.read("bundle", name, readers.bundle[name])
