@@ -8,7 +8,8 @@ import re
 from runtime.errors import harmless
 
 # Ordinary names stay as they are: letters, digits, blanks, and . , - _ ' ( ) / : + ? = @ % # !
-SPECIAL = re.compile(r"[\\`*\[\]{}|~$]")
+# An underscore is markup at the edge of a word only: mobilenetv4_conv_medium has none.
+SPECIAL = re.compile(r"[\\`*\[\]{}|~$]|(?<![^\W_])_|_(?![^\W_])")
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _ESCAPED = re.compile(r"\\([\\`*\[\]{}|~$!#_<>&])")
 

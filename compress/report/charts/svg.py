@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from runtime.errors import harmless
+
 Scale = Callable[[float], float]
 Label = Callable[[float], str]
 XY = tuple[float, float]
@@ -15,7 +17,7 @@ XY = tuple[float, float]
 def tag(name: str, *children: str, **attributes: object) -> str:
     """One element; ``class_`` becomes class, ``stroke_width`` stroke-width. Children are markup."""
     written = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}
-    pairs = (f' {k}="{escape(_short(v))}"' for k, v in written.items() if v is not None)
+    pairs = (f' {k}="{_text(_short(v))}"' for k, v in written.items() if v is not None)
     start, inner = f"<{name}{''.join(pairs)}", "".join(children)
     return f"{start}>{inner}</{name}>" if inner else f"{start}/>"
 
@@ -24,12 +26,17 @@ def text(
     words: object, x: float, y: float, class_: str = "tick", anchor: str = "middle", **more: object
 ) -> str:
     """A label at (x, y); the words are escaped."""
-    return tag("text", escape(str(words)), x=x, y=y, class_=class_, text_anchor=anchor, **more)
+    return tag("text", _text(words), x=x, y=y, class_=class_, text_anchor=anchor, **more)
 
 
 def title(content: object) -> str:
     """The tooltip of its parent."""
-    return f"<title>{escape(str(content))}</title>"
+    return f"<title>{_text(content)}</title>"
+
+
+def _text(words: object) -> str:
+    """Words as text, in an element or an attribute."""
+    return escape(harmless(str(words)))
 
 
 def line(start: XY, end: XY, class_: str) -> str:

@@ -13,6 +13,11 @@ from compress import api
 from compress.engine.errors import Clip2EdgeError, ConfigError
 
 
+@pytest.fixture(autouse=True)
+def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "run_stages", lambda *_, **__: pytest.fail("it was not refused"))
+
+
 def refused(tmp_path: Path, **options: Any) -> str:
     """The error of a build, which has made nothing."""
     settings = {name: options.pop(name) for name in ("name", "until", "benches") if name in options}
@@ -60,7 +65,7 @@ def refused(tmp_path: Path, **options: Any) -> str:
         ({"teacher": {"templates": ["a {nope}"]}}, "unknown field"),
         ({"teacher": {"templates": []}}, "no prompt templates"),
         ({"quantize": {"float_blocks": ["nope"]}}, "names nothing that would run in int8"),
-        ({"distill": {"student": "vgg11", "init": "random"}}, "image.size=224"),
+        ({"distill": {"student": "vit_tiny_patch16_224", "init": "random"}}, "image.size=224"),
     ],
 )
 def test_a_setting_that_a_later_stage_refuses(tmp_path: Path, overrides: Any, says: str) -> None:

@@ -1,0 +1,40 @@
+"""YAML that a person wrote: read, or refused in a line, never a crash or a memory full of anchors."""
+
+from __future__ import annotations
+
+import pytest
+
+from compress.engine.yaml_text import parse_yaml
+
+NINE = ["ab", "bc", "cd", "de", "ef", "fg"]
+LINES = [f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]" for a, b in NINE]
+BOMB = "\n".join(["a: &a [1,1,1,1,1,1,1,1,1]", *LINES])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[", "line 1"),
+        ("a: 1\na: 2", "'a' is given twice, line 2"),
+        ("{a: {b: 1, b: 2}}", "given twice"),
+        ("!!python/object/apply:os.system [id]", "could not determine a constructor"),
+        ("2026-99-99", "month must be"),
+        ("!!int ''", ""),
+        ("!!bool x", ""),
+        ("!!timestamp x", ""),
+        ("[" * 5000, "nested too deeply"),
+        ("9" * 5000, "4300 digits"),
+        (BOMB, "more than 100,000 values"),
+        ("a: &a [*a]", "more than 100,000 values"),
+        ("x" * 1_000_001, "characters"),
+        ("\x07", "special characters"),
+    ],
+)
+def test_a_text_that_cannot_be_read_is_one_line(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        parse_yaml(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_anchors_that_stay_small_are_read() -> None:
+    assert parse_yaml("a: &x {k: 1}\nb: {<<: *x, j: 2}") == {"a": {"k": 1}, "b": {"k": 1, "j": 2}}
