@@ -19,7 +19,7 @@ def test_the_real_table_is_well_formed() -> None:
     for stage in STAGES:
         assert set(stage.needs) <= seen
         seen.add(stage.name)
-        for reference in (stage.run, stage.external, stage.missing):
+        for reference in (stage.run, stage.external, stage.missing, stage.checks):
             assert reference is None or callable(imported(reference))
         assert identity(dataclasses.replace(stage, external=None, needs=()), Settings(), {})[
             "settings"

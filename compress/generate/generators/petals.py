@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +16,11 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng
 from compress.generate.generators.generator import BOTH, Generator, GeneratorWeights, Sampling
-from compress.petals.generator import PetalsGenerator
 from compress.petals.weights import WEIGHTS
 from runtime import Geometry
+
+if TYPE_CHECKING:
+    from compress.petals.generator import PetalsGenerator
 
 # The cosine schedule of arXiv 2102.09672, as in unCLIP.
 NOISE_STEPS = 1000
@@ -48,6 +51,8 @@ class Petals(Generator):
             ConfigError: raw text embeddings are asked for.
             DataError: its weights are missing.
         """
+        from compress.petals.generator import PetalsGenerator  # slow to import
+
         cls.check(settings)
         folder = Path(weights.parts[0]) if weights.parts else WEIGHTS
         return cls(PetalsGenerator(folder, device=device), settings.generator, weights.license)

@@ -1,4 +1,4 @@
-"""YAML that a person wrote: read, or refused in a line, never a crash or a memory full of anchors."""
+"""YAML that a person wrote: read, or refused in a line; no crash, no memory full of anchors."""
 
 from __future__ import annotations
 
