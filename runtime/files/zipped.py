@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,8 @@ from runtime.files.strict_json import MAX_JSON_BYTES, parse_json
 
 SUFFIX = ".zip"
 MAX_RATIO = 100  # of a file's size to its packed one; weights pack to half, JSON to a tenth
+# what zipfile and zlib raise for a damaged archive
+DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, RuntimeError)
 FREE_BYTES = 2**20  # of a file that may be packed better than that
 
 
@@ -37,7 +41,7 @@ def unpacked(path: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, path, folder)
-        except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, NotImplementedError) as bad:
+        except DAMAGED as bad:
             got = str(bad)[:200]
             raise BundleError(f"{path} cannot be read", got=got, remedy=COPY_AGAIN) from bad
         yield folder
@@ -64,6 +68,10 @@ def _is_manifest(name: str) -> bool:
 
 
 def _check(entry: zipfile.ZipInfo, most: int) -> None:
+    if entry.header_offset < 0:
+        raise ValueError(f"{entry.filename[:160]!r} starts before the archive does")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{entry.filename[:160]!r} is packed by method {entry.compress_type}")
     is_bomb = entry.file_size > max(MAX_RATIO * entry.compress_size, FREE_BYTES)
     if entry.file_size > most or is_bomb:
         got = f"{entry.compress_size:,} bytes packed"

@@ -46,3 +46,25 @@ def test_what_is_no_zipped_bundle_is_refused(content: bytes, tmp_path: Path) -> 
     with pytest.raises(BundleError, match=r"b\.zip"):
         Classifier.load(tmp_path / "b.zip")
     assert golden.verify(tmp_path / "b.zip")[0].state == "differs"
+
+
+def test_an_archive_that_claims_to_start_before_itself_is_refused(
+    built: Path, tmp_path: Path
+) -> None:
+    packed = Path(shutil.make_archive(str(tmp_path / "b"), "zip", built))
+    content = bytearray(packed.read_bytes())
+    end = content.rindex(b"PK\x05\x06")
+    content[end + 16 : end + 20] = (1 << 30).to_bytes(4, "little")  # where the directory starts
+    packed.write_bytes(content)
+    with pytest.raises(BundleError, match=r"b\.zip cannot be read"):
+        Classifier.load(packed)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_packings_are_refused(built: Path, tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", method) as archive:
+        for file in built.iterdir():
+            if file.is_file():
+                archive.write(file, file.name)
+    with pytest.raises(BundleError, match=f"packed by method {method}"):
+        Classifier.load(tmp_path / "b.zip")
