@@ -91,10 +91,12 @@ def report(
 @commands.command()
 def sensitivity(
     run: Annotated[str, Argument(help="A finished run: its folder, or its name")],
-    blocks: Annotated[int, Option(help="Most blocks that the network is cut into")] = 10,
-    images: Annotated[int, Option(help="Held-out views that accuracy is counted on")] = 512,
-    seconds: Annotated[float, Option(help="Of each of the three timings")] = 20.0,
-    threads: Annotated[int, Option(help="Threads of the engine while timing")] = 1,
+    blocks: Annotated[int, Option(min=2, help="Most blocks that the network is cut into")] = 10,
+    images: Annotated[int, Option(min=1, help="Held-out views that accuracy is counted on")] = 512,
+    seconds: Annotated[
+        float, Option(min=0.01, max=86400, help="Of each of the three timings")
+    ] = 20.0,
+    threads: Annotated[int, Option(min=1, max=1024, help="Threads of the engine while timing")] = 1,
     write: Annotated[
         bool, Option("--write", help="Add model.mixed.onnx to the bundle if it beats int8 and fp32")
     ] = False,
