@@ -176,7 +176,12 @@ def _require_budget(
 ) -> None:
     if benches and not limits:
         remedy = f"compress report {shlex.quote(name)} --bench FILE adds them to the report"
-        raise ConfigError("there is no budget to judge by these measurements", remedy=remedy)
+        raise ConfigError(
+            "there is no budget to judge by these measurements",
+            got=", ".join(map(str, benches)),
+            expected="a budget: --budget",
+            remedy=remedy,
+        )
     if limits and until is not None:
         raise ConfigError("a budget is judged at the end of a whole build", got=f"--until {until}")
 

@@ -25,9 +25,8 @@ PART = "endurance"
 CALLS = 2_000_000
 READINGS = 200  # of the memory
 WARM_UP = 0.2  # share of the readings that is not judged: caches fill up
-GROWTH = (
-    2**20
-)  # bytes over the judged calls that count as flat: at 2 million, less than a byte each
+# bytes over the judged calls that count as flat: at 2 million, less than a byte each
+GROWTH = 2**20
 WRONG = 0.02  # share of wrong inputs
 Predict = Callable[..., Any]
 

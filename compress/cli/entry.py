@@ -12,6 +12,9 @@ from runtime.files.home import expanded
 
 TRACEBACK = "CLIP2EDGE_TRACEBACK"  # set: a bug ends in a traceback
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+STOPPED = "stopped: run the same command again to go on where it was"
+AGAIN_S = 2  # until a stop is raised again
+_signals: list[int] = []  # that asked for the end
 
 
 class Stopped(BaseException):
@@ -26,23 +29,25 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # a terminal may lack characters
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    for name in SIGNALS:
-        with contextlib.suppress(ValueError, AttributeError):  # another thread; no such signal
+    for name in SIGNALS if hasattr(signal, "alarm") else ():  # Windows stops as ever
+        with contextlib.suppress(ValueError):  # not the main thread
             number: signal.Signals = getattr(signal, name)
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
                 signal.signal(number, _stop)
     try:
         _command_line()
-    except Stopped as stopped:
-        print("stopped: run the same command again to go on where it was", file=sys.stderr)
-        raise SystemExit(128 + int(str(stopped))) from None
+    except Stopped:
+        signal.alarm(0)
+        print(STOPPED, file=sys.stderr)
+        raise SystemExit(128 + _signals[0]) from None
     except BrokenPipeError:  # head or less has left; without this Python complains at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
-        line, code = _ending(error)
+        # an import that was cut off fails in some other way
+        line, code = (STOPPED, 128 + _signals[0]) if _signals else _ending(error)
         print(line, file=sys.stderr)
         raise SystemExit(code) from None
 
@@ -88,5 +93,10 @@ def _ending(error: Exception) -> tuple[str, int]:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)  # the second one does not wait
-    raise Stopped(str(number))
+    if number != signal.SIGALRM:
+        _signals.append(number)
+        signal.signal(number, signal.SIG_DFL)  # the second one does not wait
+    # callbacks and destructors swallow exceptions: again after a while
+    signal.signal(signal.SIGALRM, _stop)
+    signal.alarm(AGAIN_S)
+    raise Stopped

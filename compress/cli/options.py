@@ -125,7 +125,8 @@ def parse_shots(text: str) -> int | Literal["all"]:
 def class_names(classes: str | None, classes_file: Path | None) -> list[str] | None:
     """The names in ``--classes`` or ``--classes-file``; None without either."""
     if classes is not None and classes_file is not None:
-        raise ConfigError("class names are given twice", got="--classes and --classes-file")
+        got = "--classes and --classes-file"
+        raise ConfigError("class names are given twice", got=got, expected="one of them")
     if classes_file is not None:
         return listed_names(classes_file)
     if classes is None:

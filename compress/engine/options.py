@@ -75,7 +75,8 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
     }
     given = {key: value for key, value in sources.items() if value is not None}
     if len(given) > 1:
-        raise ConfigError("more than one source of images", got=", ".join(given))
+        expected = "one of: a dataset, --data, --classes"
+        raise ConfigError("more than one source of images", got=", ".join(given), expected=expected)
     data: Layer = {"dataset": None, **given} if given else {}
     shots = options.get("shots")
     if shots is not None or classes is not None:

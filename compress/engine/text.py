@@ -48,7 +48,8 @@ def read_text(path: Path, error: type[Clip2EdgeError] = ConfigError) -> str:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as cause:  # ValueError: a null character in the name
         got = (cause.strerror if isinstance(cause, OSError) else None) or cause
-        raise error(f"{path} cannot be read", got=got) from cause
+        remedy = "check the path: it must name a text file"
+        raise error(f"{path} cannot be read", got=got, remedy=remedy) from cause
     if len(data) > MAX_BYTES:
         raise error(f"{path} is no list or settings", got=f"more than {MAX_BYTES:,} bytes")
     return decode_text(data, path, error)

@@ -30,7 +30,8 @@ def require_new(folder: Path, remedy: str) -> None:
 def require_empty(folder: Path) -> None:
     """Raises ExportError if a folder exists and holds anything, or is a file."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ExportError(f"{folder} is not empty", remedy="remove it or choose another name")
+        remedy = "remove it or choose another name"
+        raise ExportError(f"{folder} is not empty", expected="a new folder", remedy=remedy)
 
 
 def copy_bundle(bundle: Bundle, folder: Path) -> None:

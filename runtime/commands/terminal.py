@@ -65,6 +65,10 @@ def stoppable() -> Iterator[None]:
     before = {number: signal.signal(number, stop) for number in caught}
     try:
         yield
+    except Exception as error:
+        if raised:  # an import that was cut off fails in some other way
+            raise raised[-1] from error
+        raise
     finally:
         signal.alarm(0)
         for number, handler in before.items():

@@ -110,6 +110,27 @@ def test_a_signal_says_how_to_go_on(number: signal.Signals) -> None:
     assert child.returncode == 128 + number
 
 
+def test_a_stop_that_is_swallowed_or_turned_into_another_error_counts() -> None:
+    for hidden in ("pass", "raise AttributeError('half an import')"):
+        code = WAITS.replace(
+            "        time.sleep(60)",
+            "        try: time.sleep(60)\n        except BaseException: "
+            + hidden
+            + "\n        time.sleep(60)",
+        )
+        child = subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None and child.stdout.readline() == "waits\n"
+        child.send_signal(signal.SIGTERM)
+        _, said = child.communicate(timeout=30)
+        assert said == entry.STOPPED + "\n" and child.returncode == 143
+
+
 def test_an_ignored_signal_stays_ignored() -> None:
     """As nohup and background jobs of a script want it."""
     child = subprocess.Popen(
