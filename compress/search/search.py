@@ -24,8 +24,8 @@ from compress.budgets.variants import HOST
 from compress.data.artifact import TEST, DataArtifact
 from compress.engine.config import HostSettings, Settings
 from compress.engine.errors import BudgetUnmetError
-from compress.engine.progress import Progress
 from compress.engine.locks import lock
+from compress.engine.progress import Progress
 from compress.engine.runs import SEARCH_LOCK, RunFolder
 from compress.engine.store import Store
 from compress.search.candidates import Candidate, in_words, nearest_miss
