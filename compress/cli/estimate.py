@@ -11,6 +11,7 @@ from typer import Argument, Option, Typer, echo
 from compress.engine.errors import BudgetError, ConfigError, require_known
 
 commands = Typer()
+WIDEST = 110  # columns of the widest table
 
 
 @commands.command()
@@ -56,6 +57,7 @@ def estimate(
     from rich.console import Console
 
     console = Console()
+    console = Console(width=max(console.width, WIDEST))  # a log has 80, which hides the numbers
     for line in table.head(profile, rows):
         console.print(
             line,

@@ -69,7 +69,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     artifact.write_classes(source.classes)
     artifact.write_skipped(skipped)
     artifact.write_duplicates(duplicates.groups)
-    why = f"{len(skipped)} images could not be read and were skipped; skipped.json says why"
+    what = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
+    were = "was" if len(skipped) == 1 else "were"
+    why = f"{what} could not be read and {were} skipped; skipped.json says why"
     notes = [line(text) for text in (*source.notes, *([why] if skipped else ()), *duplicates.notes)]
     for note in notes:
         ctx.progress.note(note)

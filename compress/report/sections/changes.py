@@ -58,4 +58,5 @@ def flip_sentence(report: Report) -> str:
     if changes.lost or changes.gained:
         text = f"Of {changes.n:,} test images int8 turned {changes.lost} from right to wrong and "
         text += f"{changes.gained} from wrong to right"
-    return f"{text}; {changes.moved} are wrong in both, with another answer."
+    are = "is" if changes.moved == 1 else "are"
+    return f"{text}; {changes.moved} {are} wrong in both, with another answer."
