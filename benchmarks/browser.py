@@ -80,7 +80,9 @@ def run_page(folder: Path, page: str, flags: Sequence[str] = (), timeout_s: floa
     program = find_chromium()
     if program is None:
         raise RuntimeError("no Chromium: apt install chromium, or set CHROMIUM")
-    with served(folder) as (address, results, requests), tempfile.TemporaryDirectory() as scratch:
+    # the browser's own children may still write to its profile when it is gone
+    profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with served(folder) as (address, results, requests), profile as scratch:
         log = Path(scratch) / "console.txt"
         own = (f"--user-data-dir={scratch}/data", "--enable-logging=stderr")
         command = [program, *FLAGS, *flags, *own, f"{address}/{page}"]
