@@ -31,7 +31,10 @@ def parse_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         raise ValueError(_reason(error)) from error
     except Exception as error:  # PyYAML's constructors let their own errors through: 2026-99-99
-        raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from error
+        own = isinstance(error, ValueError) and str(error).partition("\n")[0]
+        raise ValueError(
+            own or "a value does not fit the type that is written before it"
+        ) from error
 
 
 def _loader() -> type[yaml.SafeLoader]:
