@@ -1,4 +1,4 @@
-"""Facts of a Jetson: power mode, clocks, GPU, and the lines of ``tegrastats``; all optional.
+"""A Jetson: power mode, clocks, GPU, and its sensors, INA3221 and ``tegrastats``; all optional.
 
 File names are those of Jetson Linux 32 to 36 (JetPack 4.6 to 6).
 """
@@ -9,17 +9,22 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from runtime.host.sysfs import ROOT, matches, number, text
+from runtime.host.sysfs import ROOT, matches, number, product, text
 
 INTERVAL_MS = 100  # of tegrastats; its default is a second
 FIRST_LINE_S = 2.0
 
 GPU_NODES = ("ga10b", "gv11b", "gp10b", "gpu")  # device-tree names: Orin, Xavier, TX2, others
 HZ = 1e-6  # to MHz
+MILLI = 1e-3
+INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")  # feed the whole module
+PART_OF_ANOTHER = frozenset({"VDDQ_VDD2_1V8AO"})  # Orin: fed from VIN_SYS_5V0
+NOT_CONNECTED = frozenset({"NC", "", "sum of shunt voltages"})  # labels that are no rail
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,34 @@ def clocks_locked(root: Path = ROOT) -> bool | None:
     limits += [(gpu.clock_min_mhz, gpu.clock_max_mhz)] if gpu else []
     known = [(low, high) for low, high in limits if low is not None and high is not None]
     return all(low == high for low, high in known) if known else None
+
+
+def rails(root: Path = ROOT) -> dict[str, Callable[[], float | None]]:
+    """Every connected rail of a Jetson: name -> watts now."""
+    out: dict[str, Callable[[], float | None]] = {}
+    folders = ("bus/i2c/drivers/ina3221*/*/hwmon", "bus/i2c/devices/*/hwmon", "class/hwmon")
+    for folder in folders:
+        for label in matches(root, f"sys/{folder}/hwmon*/in*_label"):
+            name = text(label) or ""
+            channel = label.name.removeprefix("in").removesuffix("_label")
+            volts = label.with_name(f"in{channel}_input")
+            amperes = label.with_name(f"curr{channel}_input")
+            chip = f"{text(label.with_name('name'))} {label.parent}"
+            if "ina3221" in chip and amperes.exists() and name not in NOT_CONNECTED:
+                out.setdefault(name, product(volts, amperes, MILLI))
+    for label in matches(root, "sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*"):
+        power = label.with_name(f"in_power{label.name.removeprefix('rail_name_')}_input")
+        name = text(label) or ""
+        if name not in NOT_CONNECTED:
+            out.setdefault(name, partial(number, power, MILLI))
+    return out
+
+
+def module_rails(names: Iterable[str]) -> list[str]:
+    """The rail that feeds the module, else all rails, whose sum is its power."""
+    present = set(names)
+    inputs = [name for name in INPUT_RAILS if name in present]
+    return inputs[:1] or sorted(present - PART_OF_ANOTHER)
 
 
 def tegrastats(line: str) -> dict[str, float]:

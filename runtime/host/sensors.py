@@ -20,17 +20,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from runtime.host import jetson, nvml
-from runtime.host.sysfs import ROOT, matches, number, text
+from runtime.host.sysfs import ROOT, matches, number, product, text
 
 CPU = "cpu"
 GPU = "gpu"
 BOTH = frozenset({CPU, GPU})
-MILLI = 1e-3
 MICRO = 1e-6
-
-INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")  # feed the whole module
-PART_OF_ANOTHER = frozenset({"VDDQ_VDD2_1V8AO"})  # Orin: fed from VIN_SYS_5V0
-NOT_CONNECTED = frozenset({"NC", "", "sum of shunt voltages"})  # labels that are no rail
 
 
 @dataclass(frozen=True)
@@ -64,31 +59,10 @@ def obstacles(root: Path = ROOT) -> list[str]:
     return []
 
 
-def rails(root: Path = ROOT) -> dict[str, Callable[[], float | None]]:
-    """Every connected rail of a Jetson: name -> watts now."""
-    out: dict[str, Callable[[], float | None]] = {}
-    folders = ("bus/i2c/drivers/ina3221*/*/hwmon", "bus/i2c/devices/*/hwmon", "class/hwmon")
-    for folder in folders:
-        for label in matches(root, f"sys/{folder}/hwmon*/in*_label"):
-            name = text(label) or ""
-            channel = label.name.removeprefix("in").removesuffix("_label")
-            volts = label.with_name(f"in{channel}_input")
-            amperes = label.with_name(f"curr{channel}_input")
-            chip = f"{text(label.with_name('name'))} {label.parent}"
-            if "ina3221" in chip and amperes.exists() and name not in NOT_CONNECTED:
-                out.setdefault(name, _product(volts, amperes, MILLI))
-    for label in matches(root, "sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_*"):
-        power = label.with_name(f"in_power{label.name.removeprefix('rail_name_')}_input")
-        name = text(label) or ""
-        if name not in NOT_CONNECTED:
-            out.setdefault(name, partial(number, power, MILLI))
-    return out
-
-
 def ina3221(root: Path = ROOT) -> Sensor | None:
     """The rail that feeds a Jetson module, or the sum of all (AGX Orin, AGX Xavier)."""
-    present = rails(root)
-    names = _module_rails(present)
+    present = jetson.rails(root)
+    names = jetson.module_rails(present)
     watts = [present[name] for name in names]
     return Sensor(f"INA3221 {' + '.join(names)}", BOTH, lambda: _sum(watts)) if names else None
 
@@ -99,7 +73,7 @@ def tegrastats(root: Path = ROOT) -> Sensor | None:
     first = lines.newest() if lines else None
     if lines is None or not first:
         return None
-    names = _module_rails(first)
+    names = jetson.module_rails(first)
 
     def watts() -> float | None:
         newest = lines.newest() or {}
@@ -139,8 +113,8 @@ def battery(root: Path = ROOT) -> Sensor | None:
         if text(supply / "type") != "Battery" or text(supply / "status") != "Discharging":
             continue
         power = partial(number, supply / "power_now", MICRO)
-        product = _product(supply / "voltage_now", supply / "current_now", MICRO)
-        for watts in (power, product):
+        computed = product(supply / "voltage_now", supply / "current_now", MICRO)
+        for watts in (power, computed):
             if watts() is not None:
                 return Sensor(f"battery {supply.name}", BOTH, watts)
     return None
@@ -165,13 +139,6 @@ def counted_j(before: float | None, after: float | None, wraps_at_j: float | Non
     return None if wraps_at_j is None else after + wraps_at_j - before
 
 
-def _module_rails(names: Iterable[str]) -> list[str]:
-    """The rail that feeds the module, else all rails, whose sum is its power."""
-    present = set(names)
-    inputs = [name for name in INPUT_RAILS if name in present]
-    return inputs[:1] or sorted(present - PART_OF_ANOTHER)
-
-
 @lru_cache(maxsize=1)
 def _tegrastats() -> jetson.TegrastatsStream | None:
     lines = jetson.stream()
@@ -183,15 +150,6 @@ def _tegrastats() -> jetson.TegrastatsStream | None:
 def _packages(root: Path) -> list[Path]:
     zones = [z for z in matches(root, "sys/class/powercap/*-rapl:[0-9]*") if z.name.count(":") == 1]
     return [zone for zone in zones if (text(zone / "name") or "").startswith("package")]
-
-
-def _product(volts: Path, amperes: Path, unit: float) -> Callable[[], float | None]:
-    def watts() -> float | None:
-        factors = (number(volts, unit), number(amperes, unit))
-        # Some batteries count discharge below 0.
-        return None if factors[0] is None or factors[1] is None else factors[0] * abs(factors[1])
-
-    return watts
 
 
 def _sum(readers: Iterable[Callable[[], float | None]]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path("/")
@@ -45,3 +45,14 @@ def matches(root: Path, pattern: str) -> Iterator[Path]:
         yield from sorted(root.glob(pattern))
     except OSError:
         return
+
+
+def product(volts: Path, amperes: Path, unit: float) -> Callable[[], float | None]:
+    """Volts times amperes, read when called: watts."""
+
+    def watts() -> float | None:
+        factors = (number(volts, unit), number(amperes, unit))
+        # Some batteries count discharge below 0.
+        return None if factors[0] is None or factors[1] is None else factors[0] * abs(factors[1])
+
+    return watts

@@ -17,7 +17,8 @@ from recorded_machines import (
 )
 
 from runtime.host import jetson, nvml, sensors
-from runtime.host.sensors import BOTH, counted_j, energy_j, obstacles, rails, sensor
+from runtime.host.jetson import rails
+from runtime.host.sensors import BOTH, counted_j, energy_j, obstacles, sensor
 
 
 @pytest.fixture(autouse=True)
