@@ -56,7 +56,7 @@ def publish_bundle(fresh: Path, bundle: Path, default: str | None = None) -> Pub
         base["default"] = default
         base.pop("default_reason", None)
     present, notes = _present(bundle)
-    same = present is not None and _models(base) == _models(present)
+    same = present is not None and _is_same_model(base, present, bundle)
     kept: dict[str, Any] = {}
     if present is not None:
         added = {n: row for n, row in present["files"].items() if n not in base["files"]}
@@ -68,6 +68,8 @@ def publish_bundle(fresh: Path, bundle: Path, default: str | None = None) -> Pub
             again = "compress export and compress sensitivity --write add them again"
             notes.append(f"{bundle.name}: dropped, because {why}: {', '.join(dropped)}; {again}")
     merged = _merged(base, present or {}, kept)
+    if same and present is not None and (damaged := _damaged(merged, present, bundle)):
+        notes.append(f"{bundle.name}: mended, because damaged or old: {', '.join(damaged)}")
     if present != merged or not all(_is_sound(bundle, n, r) for n, r in merged["files"].items()):
         unlisted = _unlisted(bundle, present or {"files": {}}, merged)
         _copy(fresh, scratch, (name for name in base["files"] if name not in kept))
@@ -92,16 +94,28 @@ def _present(bundle: Path) -> tuple[Manifest | None, list[str]]:
         return None, [f"{bundle.name} is made again: {error}"]
 
 
-def _models(manifest: Manifest) -> dict[str, str]:
-    """File -> SHA-256 of what additions are made from; without models that were added."""
-    models = {key: name for key, name in manifest["models"].items() if key not in _added(manifest)}
-    names = [*models.values(), LABELS, PREPROCESS]
-    return {name: manifest["files"][name]["sha256"] for name in names}
+def _is_same_model(base: Manifest, present: Manifest, bundle: Path) -> bool:
+    """Whether models, labels and preprocessing are the build's, be a file or a row damaged."""
+    rows = {name: base["files"][name] for name in (*base["models"].values(), LABELS, PREPROCESS)}
+    return all(
+        present["files"].get(name, {}).get("sha256") == row["sha256"]
+        or _is_sound(bundle, name, row)
+        for name, row in rows.items()
+    )
 
 
-def _added(manifest: Manifest) -> set[str]:
-    """Keys of models that are export targets too: no build makes those."""
-    return set(manifest["models"]) & set(manifest.get("targets", {}))
+def _damaged(merged: Manifest, present: Manifest, bundle: Path) -> list[str]:
+    """Files that are neither what the build made nor what the published manifest says."""
+    damaged = []
+    for name, row in merged["files"].items():
+        own = present["files"].get(name)
+        if own != row and own is not None and _is_sound(bundle, name, row):
+            damaged.append(MANIFEST)
+        elif not _is_sound(bundle, name, row) and not (own and _is_sound(bundle, name, own)):
+            damaged.append(name)
+    if any(merged[key] != present.get(key) for key in ("schema", "models")):
+        damaged.append(MANIFEST)
+    return list(dict.fromkeys(damaged))
 
 
 def _is_sound(folder: Path, name: str, row: Mapping[str, Any]) -> bool:

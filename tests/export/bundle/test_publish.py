@@ -85,8 +85,27 @@ def test_additions_stay_and_nothing_is_written(fresh: Path, published: Path) -> 
 def test_a_damaged_file_of_the_build_is_mended(fresh: Path, tmp_path: Path, name: str) -> None:
     publish_bundle(fresh, tmp_path / "bundle")
     flip(tmp_path / "bundle" / name)
-    publish_bundle(fresh, tmp_path / "bundle")
+    result = publish_bundle(fresh, tmp_path / "bundle")
     assert content(tmp_path / "bundle") == content(fresh)
+    assert len(result.notes) == 1 and name in result.notes[0]
+    assert publish_bundle(fresh, tmp_path / "bundle").notes == ()
+
+
+@pytest.mark.parametrize("file", ["labels.json", "model.int8.onnx", "README.md", FILE])
+@pytest.mark.parametrize("key", ["bytes", "sha256"])
+def test_a_damaged_row_of_the_manifest_is_told_and_costs_no_addition(
+    fresh: Path, exported: Path, published: Path, file: str, key: str
+) -> None:
+    manifest = json.loads((published / MANIFEST).read_text())
+    row = manifest["files"][file]
+    row[key] = row[key] + 1 if key == "bytes" else row[key].translate({ord("0"): "1"})
+    (published / MANIFEST).write_text(json.dumps(manifest))
+    result = publish_bundle(fresh, published)
+    if file == FILE:  # nothing but its row says what it should be
+        assert f"because damaged: {FILE}" in result.notes[0]
+    else:
+        assert MANIFEST in result.notes[0] and len(result.notes) == 1
+        assert content(published) == content(exported)
 
 
 def test_a_file_that_is_gone_comes_back(fresh: Path, exported: Path, published: Path) -> None:
