@@ -131,7 +131,7 @@ class RunFolder:
             record: RunRecord = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
             if not {"command", "start"} <= record.keys():
                 raise ValueError("it holds no command")
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
             what = "the record of this run is damaged"
             got = f"{self.path / RECORD}: {error}"
             raise ConfigError(what, got=got, remedy=f"write it again: {self.repeat}") from error
@@ -189,7 +189,7 @@ class RunFolder:
             for line in (
                 (self.path / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
             ):
-                with contextlib.suppress(ValueError, KeyError, TypeError):
+                with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                     event = json.loads(line)
                     used.append(store.folder(event["stage"], event["key"]))
         return used

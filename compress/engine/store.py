@@ -34,6 +34,8 @@ MANIFEST = "stage.json"
 PARTIAL = "partial"  # in an unfinished folder: shards and checkpoints, removed when it is sealed
 SCHEMA = 2  # 1 had no check of stage.json itself
 CHECK = "check"  # in stage.json: SHA-256 of all the rest of it
+#: what reading a damaged stage.json raises
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 FIRST_FIELDS = 9  # of schema 1
 
 Facts = dict[str, Any]  # what a stage reports about itself: JSON values
@@ -101,7 +103,7 @@ class Store:
         """
         try:
             artifact, _ = self._read(stage, key, rehash)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except UNREADABLE:
             return None
         return artifact
 
@@ -112,7 +114,7 @@ class Store:
             return None
         try:
             _, damaged = self._read(stage, key, rehash)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except UNREADABLE:
             return f"{folder / MANIFEST} is damaged"
         return f"{folder / damaged} is damaged" if damaged else None
 
@@ -244,7 +246,7 @@ def _state(file: Path) -> list[int]:
 
 
 def _read_seen(file: Path) -> dict[str, list[int]]:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         seen = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(seen, dict):
             return seen

@@ -8,9 +8,11 @@ beyond ASCII stands among ASCII letters; anything else would be a guess, so it i
 from __future__ import annotations
 
 import codecs
+import json
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 from compress.engine.errors import Clip2EdgeError, ConfigError
 from runtime.files.home import user_path
@@ -53,6 +55,21 @@ def read_text(path: Path, error: type[Clip2EdgeError] = ConfigError) -> str:
     if len(data) > MAX_BYTES:
         raise error(f"{path} is no list or settings", got=f"more than {MAX_BYTES:,} bytes")
     return decode_text(data, path, error)
+
+
+def read_object(path: Path, error: type[Clip2EdgeError] = ConfigError) -> dict[str, Any]:
+    """The JSON object in a file from elsewhere.
+
+    Raises: ``error``: it cannot be read, or holds anything else.
+    """
+    try:
+        value = json.loads(read_text(path, error))
+    except (ValueError, RecursionError) as cause:
+        raise error(f"{path} is not JSON", got=str(cause), expected="a JSON object") from cause
+    if not isinstance(value, dict):
+        got = type(value).__name__
+        raise error(f"{path} is not what it should be", got=got, expected="a JSON object")
+    return value
 
 
 def decode_text(data: bytes, name: object, error: type[Clip2EdgeError] = ConfigError) -> str:

@@ -74,7 +74,7 @@ def load(run: Path) -> dict[str, object]:
         what, expected = "this is not the folder of a finished run", "report.json and bundle/"
         remedy = "compress show lists the runs; compress build finishes one"
         raise ConfigError(what, got=str(run), expected=expected, remedy=remedy) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         what, got = "report.json cannot be read", f"{run}: {error}"
         raise ConfigError(what, got=got, remedy="build the run again") from error
     parse(plain)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compress.engine.store import write_json
+from compress.engine.text import read_object
 from compress.search.candidates import Candidate, Row
 
 EVENTS = "search.jsonl"
@@ -47,8 +48,7 @@ class SearchRecord:
         """The result; None where there was no search."""
         if not self._result.is_file():
             return None
-        loaded: Row = json.loads(self._result.read_text(encoding="utf-8"))
-        return loaded
+        return read_object(self._result)
 
 
 def rows(

@@ -215,7 +215,7 @@ def folder_config(source: Folder) -> dict[str, Any]:
     file = source.path / CONFIG_FILE
     try:
         config: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8"))["model_cfg"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         expected = "a JSON object with model_cfg, as open_clip writes it"
         raise ConfigError(
             f"{file} does not describe a teacher", got=first_line(error), expected=expected

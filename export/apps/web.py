@@ -65,7 +65,7 @@ def _copy_engine(package: Path, folder: Path) -> str:
         facts = json.loads((package / "package.json").read_text(encoding="utf-8"))
         name = facts["name"]
         version = str(facts["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ExportError(what, got=error, remedy=remedy) from error
     missing = [file for file in ORT_FILES if not (package / "dist" / file).is_file()]
     if name != ORT_PACKAGE or missing:

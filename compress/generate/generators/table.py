@@ -12,7 +12,6 @@ A generator's name is one of
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
 from compress.engine.hub import cached, fingerprint_path, hub, not_available
 from compress.engine.stage import resolve
-from compress.engine.text import user_path
+from compress.engine.text import read_object, user_path
 from compress.generate.generators.generator import (
     BOTH,
     IMAGE,
@@ -228,7 +227,7 @@ def _locate_folder(folder: Path) -> GeneratorWeights:
 
 def _kind_of(index: Path, where: str) -> str:
     kinds = {kind.pipelines[-1]: name for name, kind in KINDS.items() if kind.pipelines}
-    pipeline = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    pipeline = read_object(index).get("_class_name")
     if pipeline not in kinds:
         raise ConfigError(
             "no adapter for this generator", got=f"{where}: {pipeline}", expected=" or ".join(kinds)

@@ -11,13 +11,11 @@ A decoder's name is one of
 
 from __future__ import annotations
 
-import json
-
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, nearest
 from compress.engine.hub import cached, fingerprint_path
 from compress.engine.stage import resolve
-from compress.engine.text import user_path
+from compress.engine.text import read_object, user_path
 from compress.generate.inversion.decoder import (
     BY_HAND,
     Decoder,
@@ -56,11 +54,7 @@ def locate(name: str) -> DecoderWeights:
             remedy=nearest(name, DECODERS),
         )
     config = folder / CONFIG_FILE
-    kind = (
-        json.loads(config.read_text(encoding="utf-8")).get("_class_name")
-        if config.is_file()
-        else None
-    )
+    kind = read_object(config).get("_class_name") if config.is_file() else None
     if kind != "VQModel" or not any(folder.glob("*.safetensors")):
         files = sorted(path.name for path in folder.iterdir())[:8]
         raise ConfigError(
@@ -76,7 +70,7 @@ def check_size(settings: GenerateSettings) -> None:
     options = settings.inversion
     folder = locate(options.decoder).folder
     if folder is not None:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = read_object(folder / CONFIG_FILE)
         require_whole_codes(options.decoder, options.image_size, len(config["block_out_channels"]))
 
 

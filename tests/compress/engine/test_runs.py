@@ -144,7 +144,7 @@ def test_a_folder_of_the_user_in_the_place_of_a_link_stays(tmp_path: Path) -> No
     assert (run.path / "data" / "mine.txt").exists() and "data" in open_run(run.path).inputs
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"a": 1}', "\x00"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"a": 1}', "\x00", "[" * 100_000])
 def test_a_damaged_record_is_one_clear_error(tmp_path: Path, text: str) -> None:
     run = build(Settings(), tmp_path, "a")
     (run.folder / "run.json").write_text(text)

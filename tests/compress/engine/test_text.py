@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compress.engine.errors import BudgetError, ConfigError
-from compress.engine.text import MAX_BYTES, decode_text, read_text
+from compress.engine.text import MAX_BYTES, decode_text, read_object, read_text
 
 NAMES = "Blüte\r\nrote\u00a0Rose\r\nété à “Öland” – McDonald’s\r\n"
 READ = "Blüte\nrote Rose\nété à “Öland” – McDonald’s\n"
@@ -73,3 +73,16 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "names.txt").write_text("rose", encoding="utf-8")
     assert read_text(Path("~/names.txt")) == "rose"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "{", "[" * 100_000, "\0", "{'a': 1}"])
+def test_a_file_that_holds_no_object_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "model_index.json"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match="model_index.json"):
+        read_object(file)
+
+
+def test_an_object_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": [1]}')
+    assert read_object(tmp_path / "a.json") == {"a": [1]}

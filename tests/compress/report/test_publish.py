@@ -48,7 +48,7 @@ def test_measurements_of_another_model_are_dropped_with_a_note(
     assert read(run) == read(finished.folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 99}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 99}', "[" * 100_000])
 def test_a_damaged_report_is_replaced(finished: Finished, run: Path, text: str) -> None:
     (run / "report.json").write_text(text)
     publish_report(finished.folder, run, same_model=True)
