@@ -13,13 +13,12 @@ import shutil
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.abuse.cells import HANG, LOST, TRACEBACK, Fault, die_with_parent
+from benchmarks.abuse.cells import HANG, LOST, TRACEBACK, Fault, forked
 from compress.engine.runs import RunFolder
 from compress.engine.store import MANIFEST
 from compress.report.artifact import ReportArtifact
@@ -140,27 +139,16 @@ def start(
 ) -> int:
     """Starts a command line in a new process and session; its output goes to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
+
+    def run() -> None:
         os.setsid()
-        die_with_parent()
         _redirect(log)
         sys.argv = ["compress", *arguments]
         if before:
             before()
         main()
-        code = 0
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else int(bool(error.code))
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+
+    return forked(run)
 
 
 def wait(

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def run_cells(
         while waiting or running:
             while waiting and len(running) < jobs:
                 cell = waiting.pop(0)
-                running[_start(cell, work, commit)] = cell
+                running[forked(partial(_run, cell, work, commit))] = cell
             for pid, status in _ended(list(running)):
                 cell = running.pop(pid)
                 outcome = _read(_file(work, cell))
@@ -113,7 +114,8 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _start(cell: Cell, work: Path, commit: str) -> int:
+def forked(work: Callable[[], object]) -> int:
+    """Runs ``work`` in a child that ends with this process; its exit code is that of a program."""
     sys.stdout.flush()
     pid = os.fork()
     if pid:
@@ -121,8 +123,10 @@ def _start(cell: Cell, work: Path, commit: str) -> int:
     code = 1
     try:
         die_with_parent()
-        _run(cell, work, commit)
+        work()
         code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(bool(error.code))
     except BaseException:
         traceback.print_exc()
     finally:

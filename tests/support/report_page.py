@@ -30,3 +30,14 @@ class Page(html.parser.HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.found if name == tag]
+
+
+class Words(Page):
+    """The page with its text."""
+
+    def __init__(self, text: str) -> None:
+        self.words = ""
+        super().__init__(text)
+
+    def handle_data(self, data: str) -> None:
+        self.words += data

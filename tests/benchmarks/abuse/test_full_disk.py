@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,8 @@ from benchmarks.abuse.disk import PAGE, CannotMount, Write
 def can_mount() -> bool:
     program = "import sys, pathlib; from benchmarks.abuse.disk import mounted\n"
     program += "with mounted(pathlib.Path(sys.argv[1]), 1): pass"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "/tmp/clip2edge-can-mount"], capture_output=True
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([sys.executable, "-c", program, folder], capture_output=True)
     return done.returncode == 0
 
 

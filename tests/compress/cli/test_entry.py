@@ -89,46 +89,36 @@ entry.main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_says_how_to_go_on(number: signal.Signals) -> None:
+def stopped(code: str, number: signal.Signals) -> tuple[int, str]:
+    """Exit code and stderr of a waiting command that gets a signal."""
     child = subprocess.Popen(
-        [sys.executable, "-c", WAITS],
+        [sys.executable, "-c", code],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: (
-            signal.signal(number, signal.SIG_DFL)
-            if number != signal.SIGINT
-            else signal.signal(number, signal.default_int_handler)
-        ),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     assert child.stdout is not None and child.stdout.readline() == "waits\n"
     child.send_signal(number)
     _, said = child.communicate(timeout=30)
-    assert said == "stopped: run the same command again to go on where it was\n"
-    assert child.returncode == 128 + number
+    return child.returncode, said
 
 
-def test_a_stop_that_is_swallowed_or_turned_into_another_error_counts() -> None:
-    for hidden in ("pass", "raise AttributeError('half an import')"):
-        code = WAITS.replace(
-            "        time.sleep(60)",
-            "        try: time.sleep(60)\n        except BaseException: "
-            + hidden
-            + "\n        time.sleep(60)",
-        )
-        child = subprocess.Popen(
-            [sys.executable, "-c", code],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert child.stdout is not None and child.stdout.readline() == "waits\n"
-        child.send_signal(signal.SIGTERM)
-        _, said = child.communicate(timeout=30)
-        assert said == entry.STOPPED + "\n" and child.returncode == 143
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_says_how_to_go_on(number: signal.Signals) -> None:
+    says = "stopped: run the same command again to go on where it was\n"
+    assert stopped(WAITS, number) == (128 + number, says)
+
+
+@pytest.mark.parametrize("hidden", ["pass", "raise AttributeError('half an import')"])
+def test_a_stop_that_is_swallowed_or_turned_into_another_error_counts(hidden: str) -> None:
+    swallows = f"""
+        try: time.sleep(60)
+        except BaseException: {hidden}
+        time.sleep(60)"""
+    code = WAITS.replace("\n        time.sleep(60)", swallows)
+    assert stopped(code, signal.SIGTERM) == (143, entry.STOPPED + "\n")
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

@@ -11,23 +11,12 @@ from drawn_shapes import NAMES
 from finished_runs import Finished
 from hostile_names import HOSTILE_NAMES, renamed
 from markdown_it import MarkdownIt
-from report_page import Page
+from report_page import Page, Words
 
 from compress.report.charts.pictures import Mistake, Sheet, strip
 from compress.report.model import report as model
 from compress.report.page import Material, render_html, render_markdown, without_markup
 from compress.report.sections.summary import summary_table
-
-
-class Words(Page):
-    """The page with its text."""
-
-    def __init__(self, text: str) -> None:
-        self.words = ""
-        super().__init__(text)
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 def material(names: tuple[str, ...]) -> Material:

@@ -8,20 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from provenance import provenance
-from report_page import Page
+from report_page import Words
 
 from compress.data import names
 from export.bundle.card import model_card
 from export.bundle.markdown import code, markdown_text, plain_text
-
-
-class Words(Page):
-    def __init__(self, text: str) -> None:
-        self.words = ""
-        super().__init__(text)
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 def rendered(markdown: str) -> Words:
