@@ -44,7 +44,7 @@ from benchmarks.petals_training.loop import mirrored, optimize, shifted
 from benchmarks.petals_training.phase import Phase
 from benchmarks.petals_training.train_clip import MAX_LOG_SCALE, contrastive_loss
 from benchmarks.petals_training.train_generator import embed_all, save_decoder, train_decoder
-from compress.data.folders import open_folder
+from compress.data.sources import open_source
 from compress.data.split import Source, Split
 from compress.engine.config import CLIP_TEMPLATES, DataSettings
 from compress.engine.seeds import derive, manual_seed, numpy_rng
@@ -113,7 +113,7 @@ class PhotoJob(train.Job):
 
     def source(self) -> Source:
         """The folder's classes and splits."""
-        return open_folder(DataSettings(dataset=None, path=self.data, shots="all"))
+        return open_source(DataSettings(dataset=None, path=self.data, shots="all"))
 
     def pictures(self) -> Photos:
         """The train split."""

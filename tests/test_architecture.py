@@ -24,8 +24,8 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 ]
 LAYERS = [contract["layers"] for contract in CONTRACTS if contract["type"] == "layers"]
 MODULE_IN_STRING = re.compile(rf"^(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?::\w+)?$")
-#: packages that the device side may import besides the standard library
-DEVICE = {"numpy", "PIL", "onnxruntime", "tensorrt", "pynvml"}
+#: packages that the device side may import besides the standard library; pi_heif is optional
+DEVICE = {"numpy", "PIL", "pi_heif", "onnxruntime", "tensorrt", "pynvml"}
 
 
 def sources() -> list[Path]:

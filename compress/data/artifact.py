@@ -8,6 +8,8 @@ test_<domain>.npy and .json   every further domain of data.test_domains, like te
 skipped.json                  [{"key", "reason"}]
 duplicates.json               [[{"set", "key", "class"}, ...], ...]: images that are equal, in
                               groups; only if there are any
+summary.json                  counts, and all that was skipped, repaired, renamed, left out or
+                              found twice, with paths: see DataSummary
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from compress.data.rows import RowWriter
 from compress.data.split import ClassInfo
+from compress.data.summary import DataSummary
 from compress.engine.store import write_json
 
 SHOTS = "shots"  # the names of two image sets
@@ -30,6 +33,7 @@ TEST = "test"
 CLASSES = "classes.json"
 SKIPPED = "skipped.json"
 DUPLICATES = "duplicates.json"
+SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class DataArtifact:
     def classes(self) -> tuple[ClassInfo, ...]:
         """The classes in the order of their numbers."""
         return tuple(
-            ClassInfo(**row)
+            ClassInfo(**{**row, "synonyms": tuple(row.get("synonyms", ()))})
             for row in json.loads((self.folder / CLASSES).read_text(encoding="utf-8"))
         )
 
@@ -74,6 +78,14 @@ class DataArtifact:
         file = self.folder / DUPLICATES
         groups = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
         return tuple(map(tuple, groups))
+
+    @cached_property
+    def summary(self) -> DataSummary | None:
+        """What was found, with paths; None in a folder of an older version."""
+        file = self.folder / SUMMARY
+        if not file.exists():
+            return None
+        return DataSummary.from_json(json.loads(file.read_text(encoding="utf-8")))
 
     @cached_property
     def shots(self) -> ImageSet:
@@ -100,7 +112,11 @@ class DataArtifact:
 
     def write_classes(self, classes: Sequence[ClassInfo]) -> None:
         """Writes the classes in the order of their numbers."""
-        write_json(self.folder / CLASSES, [asdict(entry) for entry in classes])
+        rows = [asdict(entry) for entry in classes]
+        for row in rows:
+            if not row["synonyms"]:
+                del row["synonyms"]
+        write_json(self.folder / CLASSES, rows)
 
     def write_skipped(self, skipped: Sequence[Mapping[str, str]]) -> None:
         """Writes which images could not be read, and why."""
@@ -110,3 +126,7 @@ class DataArtifact:
         """Writes which images are equal, if any."""
         if groups:
             write_json(self.folder / DUPLICATES, [list(group) for group in groups])
+
+    def write_summary(self, summary: DataSummary) -> None:
+        """Writes what was found, with paths."""
+        write_json(self.folder / SUMMARY, summary.to_json())

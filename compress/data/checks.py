@@ -35,4 +35,4 @@ def _enough(before: Before) -> None:
     source = before.once(listed)
     shots = before.settings.data.shots
     if source is not None and shots:
-        require_shots(source.train, source.names, shots)
+        require_shots(source.train, source.names, shots, source.empty)

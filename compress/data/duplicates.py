@@ -36,6 +36,16 @@ class Duplicates:
         return [group for group in self.seen.values() if len(group) > 1]
 
     @property
+    def pairs_in_both(self) -> list[str]:
+        """ "shot = test image" of every group with both, by their keys."""
+        pairs = []
+        for group in filter(_in_shots_and_tests, self.groups):
+            shot = next(row["key"] for row in group if row["set"] == SHOTS)
+            test = next(row["key"] for row in group if row["set"] != SHOTS)
+            pairs.append(f"{shot} = {test}")
+        return pairs
+
+    @property
     def notes(self) -> list[str]:
         """A sentence for each kind that was found."""
         found = {kind: [group for group in self.groups if kind.holds(group)] for kind in KINDS}

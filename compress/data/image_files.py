@@ -7,11 +7,13 @@ file is an image if its first bytes say so: captions, labels and archives beside
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
 
 from runtime.preprocess.decode import FORMATS
+from runtime.preprocess.heif import is_heif_head
 
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".ppm", ".pgm")
@@ -35,15 +37,8 @@ _SIGNATURES = {
     b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
     b"\xff\x0a": "JPEG XL",
 }
-_BRANDS = {  # ISO/IEC 23008-12: what follows "ftyp"; videos have others
-    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
-    **dict.fromkeys(
-        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"
-    ),
-}
+_AVIF = frozenset((b"avif", b"avis", b"mif1", b"msf1"))  # what follows "ftyp"; videos have others
 _ADVICE = {
-    "HEIC": "it is HEIC, which is not read: convert it to JPEG, e.g. with Python's pillow-heif, "
-    "and set the phone to Most Compatible",
     "JPEG XL": "it is JPEG XL, which is not read: convert it to JPEG or PNG",
     "AVIF": "it is AVIF, which this Pillow does not read: pip install --upgrade 'Pillow>=11.3'",
 }
@@ -74,7 +69,9 @@ def advice(path: Path) -> str | None:
     head = _head(path)
     kind = _format(head)
     if kind == "AVIF" and "AVIF" in Image.OPEN:
-        return None
+        return None  # damaged, as the reader says
+    if kind == "HEIC":  # without pi-heif the reader says what to install
+        return "it is HEIC, and damaged" if find_spec("pi_heif") is not None else None
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     texts = (text for mark, text in _TEXTS.items() if start.startswith(mark))
     return _ADVICE.get(kind or "") or next(texts, None)
@@ -90,8 +87,10 @@ def _head(path: Path) -> bytes:
 
 def _format(head: bytes) -> str | None:
     """The format that the first bytes prove, by Pillow's name where it has one."""
+    if is_heif_head(head):
+        return "HEIC"
     if head[4:8] == b"ftyp":
-        return _BRANDS.get(head[8:12])
+        return "AVIF" if head[8:12] in _AVIF else None
     if head[:4] == b"RIFF":
         return "WEBP" if head[8:12] == b"WEBP" else None
     if head[:4] == b"qoif" and len(head) >= 14:

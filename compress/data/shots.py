@@ -7,14 +7,15 @@ name and the images' keys. The k-shot sets of one seed are therefore nested (the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
 
-from compress.data.split import Split
+from compress.data.split import Source, Split
 from compress.engine.errors import DataError
 from compress.engine.seeds import numpy_rng
+from runtime.files.paths import line
 
 T = TypeVar("T")
 WINDOW = 64  # images decoded at once
@@ -38,6 +39,7 @@ def draw_shots(
     seed: int,
     read: Callable[[Sequence[int]], list[T | None]],
     why: Callable[[Sequence[int]], str] = lambda indices: "",
+    empty: Collection[str] = (),
 ) -> Iterator[tuple[int, int, T]]:
     """Draws readable images class by class: (label, index in the split, what ``read`` gave).
 
@@ -45,11 +47,12 @@ def draw_shots(
         shots: how many of each class; "all": every image, so that classes may differ in size.
         read: reads the images at indices; the next one in the class's order replaces each None.
         why: says why ``read`` gave None for some indices, after the numbers in the message.
+        empty: classes that may have no image at all.
 
     Raises:
         DataError: too few readable images; counted before anything is read, where possible.
     """
-    counts = require_shots(split, names, shots)
+    counts = require_shots(split, names, shots, empty)
     least = 1 if shots == "all" else shots
     orders = class_orders(split, names, seed, "shots")
     for label, (name, order) in enumerate(zip(names, orders, strict=True)):
@@ -62,38 +65,55 @@ def draw_shots(
                 if value is not None:
                     taken += 1
                     yield label, index, value
-        if taken < least:
+        if taken < least and (len(order) or name not in empty):
             got = f"{taken} readable of {len(order)} images{why(order.tolist())}"
             raise _too_few(name, got, least, counts)
 
 
-def require_shots(split: Split, names: Sequence[str], shots: int | Literal["all"]) -> list[int]:
-    """The images of each class; DataError if one has fewer than ``shots``, or none. Reads none."""
+def require_shots(
+    split: Split, names: Sequence[str], shots: int | Literal["all"], empty: Collection[str] = ()
+) -> list[int]:
+    """The images of each class; DataError if one has fewer than ``shots``, or none. Reads none.
+
+    Args:
+        empty: classes that may have no image at all.
+    """
     least = 1 if shots == "all" else shots
     counts: list[int] = np.bincount(split.labels, minlength=len(names)).tolist()
     for name, count in zip(names, counts, strict=True):
-        if count < least:
+        if count < least and (count or name not in empty):
             raise _too_few(name, f"{count} images", least, counts)
     return counts
 
 
 def _too_few(name: str, got: str, shots: int, counts: Sequence[int]) -> DataError:
     what = f"class {name!r} has too few images for {shots} shot{'' if shots == 1 else 's'}"
-    most = min(counts)
+    most = min(filter(None, counts), default=0)
     remedy = f"add images or lower --shots (the smallest class has {most})"
     return DataError(what, got=got, expected=f"at least {shots}", remedy=remedy)
 
 
+def no_image_at_all(source: Source) -> DataError:
+    """The error for classes of a folder that have no training image, where none is generated."""
+    listed = [f"{name} ({there})" for name, there in source.empty.items()]
+    return DataError(
+        "a class has no training image, and none is generated",
+        got=line(", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")),
+        expected="an image, or a teacher and a generator that know its name",
+        remedy="add images or remove the folder; or let images be generated from the name, e.g. "
+        "with --teacher ViT-L-14/openai --generator kandinsky-2.2",
+    )
+
+
 def hold_out(split: Split, names: Sequence[str], fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Train and test indices (seed 0); each side gets at least one image of every class."""
-    train = []
-    test = []
-    for name, order in zip(names, class_orders(split, names, 0, "hold-out"), strict=True):
-        if len(order) < 2:
-            what = f"class {name!r} has too few images to be split into train and test"
-            remedy = "add images or give train/ and test/ folders"
-            raise DataError(what, got=len(order), expected="at least 2", remedy=remedy)
-        count = min(max(1, round(fraction * len(order))), len(order) - 1)
+    """Train and test indices (seed 0): an image of every class on each side, where it has two.
+
+    A class with a single image is for training only.
+    """
+    train = [np.zeros(0, np.int64)]
+    test = [np.zeros(0, np.int64)]
+    for order in class_orders(split, names, 0, "hold-out"):
+        count = min(max(1, round(fraction * len(order))), max(len(order) - 1, 0))
         test.append(order[:count])
         train.append(order[count:])
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(test))

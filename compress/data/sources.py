@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from compress.data.catalog import missing_dataset, open_dataset, refuse_domains, refuse_style
+from compress.data.catalog import (
+    missing_dataset,
+    open_dataset,
+    refuse_domains,
+    refuse_style,
+    root_of,
+)
 from compress.data.class_names import class_name, look_alike, refuse_names, shown
 from compress.data.folders import open_folder
 from compress.data.split import ClassInfo, Source, nothing
@@ -31,7 +37,9 @@ def open_source(settings: DataSettings) -> Source:
         return open_dataset(settings)
     refuse_style(settings)
     refuse_domains(settings, str(settings.path or "a list of class names"))
-    return open_folder(settings) if settings.path is not None else open_names(settings)
+    if settings.path is not None:
+        return open_folder(settings, root_of(settings))
+    return open_names(settings)
 
 
 def open_names(settings: DataSettings) -> Source:

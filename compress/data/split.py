@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from compress.data.repair import mended
 from compress.engine.errors import DataError
+from runtime.errors import ImageError
 from runtime.preprocess import decode
 
 
@@ -17,9 +20,10 @@ from runtime.preprocess import decode
 class ClassInfo:
     """One class."""
 
-    name: str  # as in reports and labels, e.g. "water lily"
-    prompt: str  # fills the place of the class in a prompt template, usually the name
+    name: str  # as in reports and labels: of a folder of images its folder, e.g. "water_lily"
+    prompt: str  # fills the place of the class in a prompt template: its words, "water lily"
     category: str | None = None  # what kind of thing it is, e.g. "flower"
+    synonyms: tuple[str, ...] = ()  # other words for it, e.g. of WordNet
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,18 @@ class Split:
 
     def image(self, index: int) -> Image.Image:
         """Image ``index`` as upright RGB; ImageError if it cannot be decoded."""
-        return decode(self.load(index), max_pixels=self.max_pixels)
+        return self.read(index)[0]
+
+    def read(self, index: int) -> tuple[Image.Image, str | None]:
+        """Image ``index``, and what had to be repaired, if anything; raises as ``image``."""
+        where = self.load(index)
+        try:
+            return decode(where, max_pixels=self.max_pixels), None
+        except ImageError:
+            whole = mended(where, self.max_pixels) if isinstance(where, Path) else None
+            if whole is None:
+                raise
+        return decode(whole[0], max_pixels=self.max_pixels), whole[1]
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Split:
         """The images at ``indices``, in that order."""
@@ -58,6 +73,37 @@ def nothing() -> Split:
 
 
 @dataclass(frozen=True)
+class Renamed:
+    """A folder whose class has another name, and where that is from."""
+
+    folder: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class FolderFacts:
+    """What a folder of images holds beside the images of ``train`` and ``test``.
+
+    Attributes:
+        counts: split -> class -> images, of all splits that lie there, used or not.
+        empty: class -> what lies in its folder, of classes without a training image.
+        unknown: class -> test images that are not used, since no training folder has its name.
+        missing: ``key`` and ``reason`` of images that a table names and that are not there.
+        left_out: files that are no images of a class, and folders that are no class.
+        held_out: whether the test images are a part of one folder.
+    """
+
+    counts: Mapping[str, Mapping[str, int]]
+    empty: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, int] = field(default_factory=dict)
+    missing: Sequence[Mapping[str, str]] = ()
+    left_out: Sequence[str] = ()
+    renamed: Sequence[Renamed] = ()
+    held_out: bool = False
+
+
+@dataclass(frozen=True)
 class Source:
     """Classes and their images.
 
@@ -67,6 +113,7 @@ class Source:
         domain: where ``train`` and ``test`` come from; None in a dataset of one domain.
         others: further test sets of the settings, by domain; none of their images is in ``train``.
         last_change: says what changed last, for a source of files that can change at any time.
+        facts: what else lies in a folder of images; None for any other source.
     """
 
     name: str
@@ -79,6 +126,12 @@ class Source:
     domain: str | None = None
     others: Mapping[str, Split] = field(default_factory=dict)
     last_change: Callable[[], str] | None = None
+    facts: FolderFacts | None = None
+
+    @property
+    def empty(self) -> Mapping[str, str]:
+        """The classes of a folder that have no training image, and what lies there."""
+        return self.facts.empty if self.facts is not None else {}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from compress.data.artifact import SHOTS, TEST, DataArtifact
-from compress.data.duplicates import Duplicates, digest_of
-from compress.data.geometry import crop_of_shot, eval_geometry, shot_geometry
-from compress.data.image_files import advice
+from compress.data.duplicates import Duplicates
+from compress.data.geometry import eval_geometry, shot_geometry
+from compress.data.reading import ImageReader
 from compress.data.shots import WINDOW, draw_shots, stratified_part
 from compress.data.sources import open_source
 from compress.data.split import Source, Split
+from compress.data.summary import (
+    Copies,
+    CopyOf,
+    DataSummary,
+    KeyedReason,
+    class_summaries,
+    count_by_class,
+)
+from compress.data.survey import ALLOW, Survey, images_in_both, survey
 from compress.data.unreadable import Unreadable
 from compress.engine.config import Settings
 from compress.engine.errors import DataError
-from runtime.errors import ImageError
 from runtime.files.paths import line
-from runtime.preprocess import Geometry, geometry
 
 if TYPE_CHECKING:
     from compress.engine.stage import StageContext
@@ -53,108 +58,166 @@ def run(ctx: StageContext) -> dict[str, Any]:
             tests[name] = split.subset(stratified_part(split, source.names, data.test_limit))
     artifact = DataArtifact(ctx.folder)
     unreadable = Unreadable(artifact)
+    repaired: dict[str, str] = {}
     duplicates = Duplicates()
     seen = eval_geometry(image)
+    allow = data.duplicates == "allow"
+    given = source.facts is not None and not source.facts.held_out  # a split of a person's own
     with ThreadPoolExecutor(ctx.host.workers) as threads:
-        read = _ImageReader(source.train, shot_geometry(image), seen, threads, unreadable)
+        looked = survey(source, tests, seen, allow, threads, ctx.progress)
+        train = _without_copies(source, looked, data.shots)
+        read = ImageReader(train, shot_geometry(image), seen, threads, unreadable, repaired)
         shots = _write_shots(ctx, source, read, duplicates)
-        counts = {}
+        written = {}
         for name, split in tests.items():
-            read = _ImageReader(split, seen, seen, threads, unreadable)
-            keys = _write_test(ctx, source, name, read, duplicates)
-            refuse_leaks(shots, keys, name)
-            counts[name] = len(keys)
+            read = ImageReader(split, seen, seen, threads, unreadable, repaired)
+            written[name] = _write_test(ctx, source, name, read, duplicates)
+            refuse_leaks(shots, written[name], name)
+    if given and not allow and (pairs := duplicates.pairs_in_both):
+        raise images_in_both(pairs)
     source.refuse_changes(ctx.external)
-    skipped = unreadable.rows
+    skipped = [*(source.facts.missing if source.facts else ()), *unreadable.rows]
     artifact.write_classes(source.classes)
     artifact.write_skipped(skipped)
     artifact.write_duplicates(duplicates.groups)
-    what = "1 image" if len(skipped) == 1 else f"{len(skipped)} images"
-    were = "was" if len(skipped) == 1 else "were"
-    why = f"{what} could not be read and {were} skipped; skipped.json says why"
-    notes = [line(text) for text in (*source.notes, *([why] if skipped else ()), *duplicates.notes)]
-    for note in notes:
-        ctx.progress.note(note)
+    kept = written[TEST]
+    notes = _notes(source, len(skipped), repaired, duplicates, looked)
+    summary = _summary(artifact, source, tests, skipped, repaired, duplicates, looked, notes)
+    artifact.write_summary(summary)
+    for text in (*notes, *summary.lines):
+        ctx.progress.note(line(text))
     return {
         "name": source.name,
         "classes": len(source.classes),
         "shots": data.shots,
         "train_images": len(shots),
-        "test_images": counts[TEST],
+        "test_images": len(kept),
         "domain": source.domain,
-        "domains": {domain: counts[f"{TEST}_{domain}"] for domain in source.others},
+        "domains": {domain: len(written[f"{TEST}_{domain}"]) for domain in source.others},
         "skipped": len(skipped),
         "image_size": image.size,
         "cache_size": image.resize,
         "license": source.license,
         "notes": notes,
         **({"duplicates": duplicates.counts} if duplicates.groups else {}),
+        **({"repaired": len(repaired)} if repaired else {}),
+        **({"empty_classes": sorted(source.empty)} if source.empty else {}),
     }
 
 
-class _Read(NamedTuple):
-    """An image that could be read."""
+def _without_copies(source: Source, looked: Survey, shots: int | Literal["all"]) -> Split:
+    """The training images that are unlike all test images."""
+    if not looked.left_out:
+        return source.train
+    kept = [row for row in range(len(source.train)) if row not in looked.left_out]
+    train = source.train.subset(kept)
+    least = 1 if shots == "all" else shots
+    before, after = (
+        np.bincount(split.labels, minlength=len(source.classes)) for split in (source.train, train)
+    )
+    for name, there, rest in zip(source.names, before, after, strict=True):
+        if rest < least <= there:
+            raise DataError(
+                f"class {name!r} has too few images that are unlike the test images",
+                got=f"{rest} of {there}",
+                expected=f"at least {least}",
+                remedy=f"add images, lower --shots, or {ALLOW}",
+            )
+    return train
 
-    pixels: np.ndarray  # uint8 (edge, edge, 3)
-    digest: bytes  # of what the student sees of it
+
+def _notes(
+    source: Source,
+    skipped: int,
+    repaired: Mapping[str, str],
+    duplicates: Duplicates,
+    looked: Survey,
+) -> list[str]:
+    """What a person should know before training, in a line each."""
+    notes = list(source.notes)
+    if skipped:
+        what = "1 image" if skipped == 1 else f"{skipped} images"
+        were = "was" if skipped == 1 else "were"
+        notes.append(f"{what} could not be read and {were} skipped; skipped.json says why")
+    if repaired:
+        first, why = next(iter(repaired.items()))
+        notes.append(f"{len(repaired)} damaged images were mended, e.g. {first} ({why})")
+    notes += [looked.note] if looked.note else []
+    return [line(text) for text in (*notes, *duplicates.notes)]
 
 
-@dataclass(frozen=True)
-class _ImageReader:
-    """Decodes images of a split on threads, in order; unreadable ones are None and listed."""
+def _summary(
+    artifact: DataArtifact,
+    source: Source,
+    tests: Mapping[str, Split],
+    skipped: Sequence[Mapping[str, str]],
+    repaired: Mapping[str, str],
+    duplicates: Duplicates,
+    looked: Survey,
+    notes: Sequence[str],
+) -> DataSummary:
+    """What was found, with paths."""
+    facts = source.facts
+    sets = {name: artifact.images(name) for name in (SHOTS, *tests)}
+    used = {
+        name: count_by_class(source.classes, images.labels.tolist())
+        for name, images in sets.items()
+        if len(images)
+    }
+    shots = set(sets[SHOTS].keys)
 
-    split: Split
-    spec: Geometry
-    seen: Geometry  # of the test images, in which images are compared
-    threads: ThreadPoolExecutor
-    unreadable: Unreadable
+    def copy_of(place: tuple[str, int]) -> CopyOf:
+        split = source.train if place[0] == "train" else tests[place[0]]
+        key = split.keys[place[1]]
+        where = SHOTS if place[0] == "train" and key in shots else place[0]
+        return CopyOf(where, key, source.names[int(split.labels[place[1]])])
 
-    def __call__(self, indices: Sequence[int]) -> list[_Read | None]:
-        """Each image, or None."""
-        results = list(self.threads.map(self._read, indices))
-        for index, result in zip(indices, results, strict=True):
-            if isinstance(result, str):
-                self.unreadable.add(self.split.keys[index], result)
-        return [None if isinstance(result, str) else result for result in results]
-
-    def why(self, indices: Sequence[int]) -> str:
-        """Why images at some indices could not be read."""
-        return self.unreadable.why(self.split.keys[index] for index in indices)
-
-    def _read(self, index: int) -> _Read | str:
-        try:
-            image = self.split.image(index)
-            pixels = geometry(image, self.spec)
-        except ImageError as error:
-            where = self.split.load(index)
-            if not isinstance(where, Path):
-                return str(error)
-            # the key says it already, and a path differs between machines
-            reason = str(error).replace(str(where), "file")
-            hint = advice(where)
-            return f"{reason} · {hint}" if hint else reason
-        shown = pixels if self.spec == self.seen else crop_of_shot(pixels, image.size, self.seen)
-        return _Read(pixels, digest_of(shown))
+    equal = [tuple(CopyOf(*row.values()) for row in group) for group in duplicates.groups]
+    told = [{image.key for image in group} for group in equal]
+    near = [tuple(map(copy_of, group)) for group in looked.groups]
+    copies = [Copies("equal", group) for group in equal]
+    copies += [
+        Copies("near", group)
+        for group in near
+        if not any({image.key for image in group} <= keys for keys in told)
+    ]
+    held_out = facts is not None and facts.held_out
+    return DataSummary(
+        source.name,
+        class_summaries(source, used),
+        ("held out" if held_out else "test") if len(sets[TEST]) else "nothing",
+        tuple(KeyedReason(**row) for row in skipped),
+        tuple(KeyedReason(key, why) for key, why in repaired.items()),
+        tuple(facts.renamed) if facts else (),
+        tuple(copies),
+        tuple(source.train.keys[row] for row in sorted(looked.left_out)),
+        dict(source.empty),
+        dict(facts.unknown) if facts else {},
+        tuple(facts.left_out) if facts else (),
+        tuple(notes),
+    )
 
 
 def _write_shots(
-    ctx: StageContext, source: Source, read: _ImageReader, duplicates: Duplicates
+    ctx: StageContext, source: Source, read: ImageReader, duplicates: Duplicates
 ) -> list[str]:
     """Writes the shots and returns their keys."""
     artifact = DataArtifact(ctx.folder)
     shots = ctx.settings.data.shots
     keys: list[str] = []
     labels: list[int] = []
-    total = len(source.train) if shots == "all" else shots * len(source.classes)
+    train = read.split
+    total = len(train) if shots == "all" else shots * len(source.classes)
     with (
         artifact.pixel_writer(SHOTS, ctx.settings.image.resize) as file,
         ctx.progress.task("read shots", total=total, unit="image") as task,
     ):
         if shots:
-            drawn = draw_shots(source.train, source.names, shots, ctx.settings.seed, read, read.why)
+            seed = ctx.settings.seed
+            drawn = draw_shots(train, source.names, shots, seed, read, read.why, source.empty)
             for label, index, image in drawn:
                 file.append(image.pixels)
-                keys.append(source.train.keys[index])
+                keys.append(train.keys[index])
                 labels.append(label)
                 duplicates.add(SHOTS, keys[-1], source.names[label], image.digest)
                 task.advance()
@@ -163,7 +226,7 @@ def _write_shots(
 
 
 def _write_test(
-    ctx: StageContext, source: Source, name: str, read: _ImageReader, duplicates: Duplicates
+    ctx: StageContext, source: Source, name: str, read: ImageReader, duplicates: Duplicates
 ) -> list[str]:
     """Writes a test set and returns the keys of its images."""
     artifact = DataArtifact(ctx.folder)

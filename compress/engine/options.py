@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -131,8 +132,13 @@ def run_name(settings: Settings) -> str:
 
 
 def with_root(settings: Settings, work: Path) -> Settings:
-    """The settings with named datasets in the work folder, unless they name another place."""
-    if settings.data.root is not None or settings.data.dataset is None:
+    """The settings with named datasets in the work folder, unless they name another place.
+
+    Archives are unpacked there too.
+    """
+    data = settings.data
+    needs_none = data.dataset is None and (data.path is None or not os.path.isfile(data.path))
+    if data.root is not None or needs_none:
         return settings
-    data = settings.data.model_copy(update={"root": work / "datasets"})
-    return settings.model_copy(update={"data": data})
+    placed = data.model_copy(update={"root": work / "datasets"})
+    return settings.model_copy(update={"data": placed})

@@ -15,17 +15,18 @@ MAX_CHARACTERS = 1_000_000
 MAX_NODES = 100_000  # with every anchor written out
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str, as_text: bool = False) -> Any:
     """Plain values: mappings, lists, text, numbers; ValueError, with one line, for any other text.
 
-    Tags that would make Python objects are refused.
+    Tags that would make Python objects are refused. With ``as_text`` every value is text as it is
+    written: ``010`` and ``no`` are names.
     """
     import yaml
 
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{len(text):,} characters, at most {MAX_CHARACTERS:,} are read")
     try:
-        return yaml.load(text, _loader())  # noqa: S506 (a SafeLoader)
+        return yaml.load(text, _loader(as_text))  # noqa: S506 (a SafeLoader)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except yaml.YAMLError as error:
@@ -37,7 +38,7 @@ def parse_yaml(text: str) -> Any:
         ) from error
 
 
-def _loader() -> type[yaml.SafeLoader]:
+def _loader(as_text: bool) -> type[yaml.SafeLoader]:
     import yaml
     from yaml.constructor import ConstructorError
 
@@ -62,6 +63,8 @@ def _loader() -> type[yaml.SafeLoader]:
                     seen.add(name)
             return super().construct_mapping(node, deep)
 
+    if as_text:
+        Loader.yaml_implicit_resolvers = {}
     return Loader
 
 

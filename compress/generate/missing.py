@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from compress.data.checks import listed
+from compress.data.shots import no_image_at_all
 from compress.data.split import Source
 from compress.engine.config import GenerateSettings, Settings
 from compress.engine.errors import ConfigError
@@ -39,6 +40,16 @@ def missing(run: Settings, online: bool) -> str | None:
 def checks(before: Before) -> Iterator[Check]:
     """A generator or decoder that fits, and a strategy that these classes and shots suffice for."""
     yield partial(_check_sources, before)
+    yield partial(_check_empty, before)
+
+
+def _check_empty(before: Before) -> None:
+    """Refuses classes that no image stands for, neither a person's nor a generated one."""
+    source = before.once(listed)
+    if source is not None and source.empty:
+        settings = before.settings.generate
+        if not any(generates_images(one) for one in candidates(settings)):
+            raise no_image_at_all(source)
 
 
 def _check_sources(before: Before) -> None:

@@ -13,6 +13,9 @@ import numpy as np
 from PIL import Image
 
 from runtime.errors import ImageError
+from runtime.preprocess.color import to_srgb
+from runtime.preprocess.heif import is_heif, open_heif
+from runtime.preprocess.png_text import without_texts
 from runtime.preprocess.strict import strict
 
 ImageLike = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray
@@ -39,10 +42,11 @@ ORIENTATION = 0x0112
 def decode(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """An upright RGB image from a path, encoded bytes, a binary file, a PIL image or an array.
 
-    Applies the orientation in EXIF or XMP, composites transparency on white, scales 16-bit gray to
-    8 bits, takes an animation's first frame and ignores color profiles. The result carries no
-    orientation: decoding it again changes nothing. Arrays are (H, W), (H, W, 1), (H, W, 3) or
-    (H, W, 4), uint8 or uint16, in any byte order.
+    Applies the orientation in EXIF or XMP, converts other color profiles to sRGB, composites
+    transparency on white, scales 16-bit gray to 8 bits and takes the first frame or page. The
+    result carries neither orientation nor profile: decoding it again changes nothing. Arrays are
+    (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8 or uint16, in any byte order. HEIC needs the
+    extra ``heic``.
 
     Raises: ImageError: no image, truncated, above ``max_pixels``, or another type.
     """
@@ -115,7 +119,17 @@ def _name(image: Any) -> str:
 
 def _from_stream(stream: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     try:
-        with _open(stream) as image:
+        return _decoded(stream, name, max_pixels)
+    except ImageError:
+        lean = without_texts(stream)
+        if lean is None:
+            raise
+        return _decoded(io.BytesIO(lean), name, max_pixels)
+
+
+def _decoded(stream: IO[bytes], name: str, max_pixels: int) -> Image.Image:
+    try:
+        with _open(stream, name) as image:
             return _upright(image, name, max_pixels, own=True)
     except ImageError:
         raise
@@ -130,13 +144,15 @@ def _from_stream(stream: IO[bytes], name: str, max_pixels: int) -> Image.Image:
         raise ImageError(f"{name} cannot be decoded", got=_reason(error)) from error
 
 
-def _open(stream: Any) -> Image.Image:
+def _open(stream: Any, name: str) -> Image.Image:
     Image.preinit()
     try:
         return Image.open(stream, formats=COMMON_FORMATS)
     except Image.UnidentifiedImageError:
         Image.init()
         stream.seek(0)
+        if is_heif(stream):
+            return open_heif(stream, name)
         return Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
@@ -172,12 +188,15 @@ def _reason(error: Exception) -> str:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB; transparency on white."""
+    """8-bit sRGB; transparency on white."""
     if image.mode.startswith("I"):
-        image = _from_16_bit(np.asarray(image))
+        gray = _from_16_bit(np.asarray(image))
+        gray.info = {key: image.info[key] for key in ("icc_profile",) if key in image.info}
+        image = gray
     if image.mode == "F":
         what = "image of floating-point pixels"
         raise ImageError(what, got="mode F", expected="8- or 16-bit pixels")
+    image = to_srgb(image)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image.copy() if image.readonly else image
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:

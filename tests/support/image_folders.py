@@ -17,6 +17,19 @@ def photo(seed: int = 0, size: tuple[int, int] = (20, 14)) -> Image.Image:
     return Image.fromarray(corners).resize(size, Image.Resampling.BICUBIC)
 
 
+def grainy(seed: int = 0, size: tuple[int, int] = (96, 80)) -> Image.Image:
+    """A picture with detail everywhere, so that its JPEG data covers all rows."""
+    noise = np.random.default_rng(seed).integers(-40, 41, (size[1], size[0], 3))
+    return Image.fromarray(np.clip(np.asarray(photo(seed, size), int) + noise, 0, 255).astype("u1"))
+
+
+def saved(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
+    """A picture as the bytes of a file."""
+    with io.BytesIO() as stream:
+        image.save(stream, kind, **options)
+        return stream.getvalue()
+
+
 def encoded(seed: int = 0, kind: str = "JPEG", size: tuple[int, int] = (20, 14)) -> bytes:
     """The same picture as the bytes of a file."""
     with io.BytesIO() as stream:
@@ -37,8 +50,8 @@ def image_folder(
 ) -> Path:
     """An ImageFolder with train/ and test/."""
     for number, name in enumerate(classes):
-        fill(root / "train" / name, train, seed=100 * number)
-        fill(root / "test" / name, test, seed=100 * number + 50)
+        fill(root / "train" / name, train, seed=1000 * number)
+        fill(root / "test" / name, test, seed=1000 * number + 500)
     return root
 
 

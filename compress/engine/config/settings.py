@@ -83,6 +83,10 @@ class DataSettings(Section):
     test_limit: Count | None = None
     max_pixels: Count = 64_000_000  # larger images are refused as decompression bombs
     offline: bool = False
+    # of nested folders: the outer ones, the innermost ones, or what their names speak for
+    class_folders: Literal["auto", "top", "leaf"] = "auto"
+    # images of a folder that are in training and test alike; "allow" lists them and goes on
+    duplicates: Literal["refuse", "allow"] = "refuse"
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSettings:

@@ -71,9 +71,19 @@ def test_hold_out_keeps_every_class_on_both_sides():
     assert np.array_equal(hold_out(source, NAMES, 0.2)[1], test)
 
 
-def test_hold_out_refuses_a_class_of_one():
-    with pytest.raises(DataError, match="class 'rose' has too few images to be split"):
-        hold_out(split((1, 5, 5)), NAMES, 0.2)
+def test_hold_out_leaves_a_single_image_for_training():
+    source = split((1, 5, 0))
+    train, test = hold_out(source, NAMES, 0.2)
+    assert np.bincount(source.labels[train], minlength=3).tolist() == [1, 4, 0]
+    assert np.bincount(source.labels[test], minlength=3).tolist() == [0, 1, 0]
+
+
+def test_only_classes_that_may_be_empty_are():
+    source = split((4, 0, 3))
+    drawn = list(draw_shots(source, NAMES, 2, 0, list, empty=("tulip",)))
+    assert [label for label, _, _ in drawn] == [0, 0, 2, 2]
+    with pytest.raises(DataError, match=r"'daisy' has too few.*the smallest class has 3"):
+        list(draw_shots(source, NAMES, 4, 0, list, empty=("tulip", "daisy")))
 
 
 def test_part_keeps_shares_and_is_nested():

@@ -1,0 +1,68 @@
+"""Reads the images of a split on threads: pixels, what was repaired, what cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from compress.data.duplicates import digest_of
+from compress.data.geometry import crop_of_shot
+from compress.data.image_files import advice
+from compress.data.split import Split
+from compress.data.unreadable import Unreadable
+from runtime.errors import ImageError
+from runtime.preprocess import Geometry, geometry
+
+
+class ReadImage(NamedTuple):
+    """An image that could be read."""
+
+    pixels: np.ndarray  # uint8 (edge, edge, 3)
+    digest: bytes  # of what the student sees of it
+    repaired: str | None
+
+
+@dataclass(frozen=True)
+class ImageReader:
+    """Decodes images of a split on threads, in order; unreadable ones are None and listed."""
+
+    split: Split
+    spec: Geometry
+    seen: Geometry  # of the test images, in which images are compared
+    threads: ThreadPoolExecutor
+    unreadable: Unreadable
+    repaired: dict[str, str] = field(default_factory=dict)  # key -> what was wrong
+
+    def __call__(self, indices: Sequence[int]) -> list[ReadImage | None]:
+        """Each image, or None."""
+        results = list(self.threads.map(self._read, indices))
+        for index, result in zip(indices, results, strict=True):
+            if isinstance(result, str):
+                self.unreadable.add(self.split.keys[index], result)
+            elif result.repaired is not None:
+                self.repaired[self.split.keys[index]] = result.repaired
+        return [None if isinstance(result, str) else result for result in results]
+
+    def why(self, indices: Sequence[int]) -> str:
+        """Why images at some indices could not be read."""
+        return self.unreadable.why(self.split.keys[index] for index in indices)
+
+    def _read(self, index: int) -> ReadImage | str:
+        try:
+            image, repaired = self.split.read(index)
+            pixels = geometry(image, self.spec)
+        except ImageError as error:
+            where = self.split.load(index)
+            if not isinstance(where, Path):
+                return str(error)
+            # the key says it already, and a path differs between machines
+            reason = str(error).replace(repr(str(where)), "file").replace(str(where), "file")
+            hint = advice(where)
+            return f"{reason} · {hint}" if hint else reason
+        shown = pixels if self.spec == self.seen else crop_of_shot(pixels, image.size, self.seen)
+        return ReadImage(pixels, digest_of(shown), repaired)
