@@ -1,0 +1,105 @@
+"""Splits under their usual names, nested classes, folders inside folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from image_folders import fill, image_folder
+
+from compress.data.layout import split_kind
+from compress.data.sources import open_source
+from compress.data.split import Source
+from compress.engine.config import DataSettings
+from compress.engine.errors import DataError
+
+
+def source(path: Path, **changes: object) -> Source:
+    return open_source(DataSettings(dataset=None, path=path, **{"shots": 1, **changes}))
+
+
+def nested(root: Path, *folders: str, count: int = 3) -> Path:
+    for number, folder in enumerate(folders):
+        fill(root / folder, count, seed=100 * number)
+    return root
+
+
+def test_inner_folders_are_classes_where_outer_ones_are_groups(tmp_path: Path) -> None:
+    nested(tmp_path, "animals/cat", "animals/dog", "plants/rose", "plants/trees/oak")
+    read = source(tmp_path)
+    assert read.names == ("cat", "dog", "oak", "rose") and read.classes[0].prompt == "cat"
+    assert any(
+        "4 innermost ones are the classes, animals, plants are groups" in note
+        and "data.class_folders=top" in note
+        for note in read.notes
+    )
+    assert source(tmp_path, class_folders="top").names == ("animals", "plants")
+
+
+def test_groups_in_train_and_test_alike(tmp_path: Path) -> None:
+    inner = ("animals/cat", "animals/dog", "plants/rose")
+    nested(tmp_path, *(f"train/{name}" for name in inner), *(f"test/{name}" for name in inner[:2]))
+    read = source(tmp_path)
+    assert read.names == ("cat", "dog", "rose") and len(read.test) == 6
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("cat/2023", "cat/2024", "dog/2023"),
+        ("cat/batch_1", "cat/batch_2", "dog/batch_3"),
+        ("cat/2024-05-01", "cat/2024-05-02", "dog/2024-06-01"),
+        ("cat/images", "dog/images"),
+        ("cat/cat_a", "cat/cat_b", "dog/dog_a"),
+        ("cat/garden", "cat/street", "dog/garden"),
+        ("cat/garden", "dog/street"),
+        ("cat", "cat/garden", "dog/street", "dog/park"),
+    ],
+)
+def test_parts_of_a_class_are_no_classes(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    nested(tmp_path, *folders)
+    assert source(tmp_path).names == ("cat", "dog")
+
+
+def test_the_setting_decides_and_equal_inner_names_get_the_outer_one(tmp_path: Path) -> None:
+    nested(tmp_path, "small/red", "small/blue", "large/red")
+    assert source(tmp_path).names == ("large", "small")
+    assert source(tmp_path, class_folders="leaf").names == ("blue", "large red", "small red")
+
+
+def test_wordnet_ids_can_be_inner_classes(tmp_path: Path) -> None:
+    nested(tmp_path, "birds/n01514668", "birds/n01532829", "fish/n01440764")
+    assert [entry.prompt for entry in source(tmp_path).classes][0] == "tench"
+
+
+def test_several_folders_around_the_folder(tmp_path: Path) -> None:
+    image_folder(tmp_path / "download" / "data" / "flowers")
+    read = source(tmp_path)
+    assert len(read.train) == 8 and "holds only download/data/flowers/" in read.notes[0]
+
+
+@pytest.mark.parametrize(
+    "train, test",
+    [
+        ("train", "dev"),
+        ("training_set", "test_set"),
+        ("Training Set", "Test-Set"),
+        ("train", "Validation"),
+    ],
+)
+def test_more_names_of_splits(tmp_path: Path, train: str, test: str) -> None:
+    image_folder(tmp_path)
+    (tmp_path / "train").rename(tmp_path / train)
+    (tmp_path / "test").rename(tmp_path / test)
+    assert (split_kind(train), split_kind(test)) == ("train", "test")
+    assert len(source(tmp_path).test) == 6
+
+
+def test_a_class_named_eval_is_a_class(tmp_path: Path) -> None:
+    nested(tmp_path, "eval", "rose", "oak")
+    assert source(tmp_path).names == ("eval", "oak", "rose")
+
+
+def test_nothing_but_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no class folders.*3 files.*or a labels\.csv"):
+        source(fill(tmp_path, 3))
