@@ -71,7 +71,8 @@ class Found:
 
     def take(self, splits: Mapping[str, ClassFiles]) -> None:
         """Chooses the training and the test split among all; "" is a split without a name."""
-        self.splits = {name or "train": files for name, files in splits.items()}
+        in_order = sorted(splits, key=lambda name: (split_kind(name) == "test", name))
+        self.splits = {name or "train": splits[name] for name in in_order}
         train = [name for name in splits if split_kind(name) != "test"]
         tests = {name.casefold(): name for name in splits if split_kind(name) == "test"}
         for name in train:

@@ -1,4 +1,4 @@
-// Decodes JPEG and PNG the way training did: upright, 8 bit, transparency on white, color profiles ignored.
+// Decodes JPEG and PNG the way training did: upright, 8 bit, transparency on white. Color profiles are ignored: give sRGB.
 #pragma once
 
 #include <string>
