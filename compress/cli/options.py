@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 MOST_DIGITS = 9  # of --shots
 
 Data = Annotated[
-    Path | None, Option(help="A folder of images: train/ and test/, or one folder that is split")
+    Path | None,
+    Option(
+        help="A folder or archive of images: train/ and test/, one that is split, or labels.csv"
+    ),
 ]
 Teacher = Annotated[str | None, Option(help="open_clip model/tag, a local folder, or petals")]
 Generator = Annotated[str | None, Option(help="kandinsky-2.2, a local folder, or petals")]
@@ -32,7 +35,7 @@ WorkDir = Annotated[
 ]
 Device = Annotated[str, Option(help="Where the networks run: cpu, cuda, cuda:1")]
 Workers = Annotated[int, Option(min=1, help="Threads that read and augment images")]
-Quiet = Annotated[bool, Option("--quiet", help="No progress bars")]
+Quiet = Annotated[bool, Option("--quiet", help="No progress bars; notes are shown")]
 
 
 @dataclass(frozen=True)

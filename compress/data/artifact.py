@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from compress.data.rows import RowWriter
 from compress.data.split import ClassInfo
+from compress.data.summary import FILE as FILE_OF_SUMMARY
 from compress.data.summary import DataSummary
 from compress.engine.store import write_json
 
@@ -33,7 +34,6 @@ TEST = "test"
 CLASSES = "classes.json"
 SKIPPED = "skipped.json"
 DUPLICATES = "duplicates.json"
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class DataArtifact:
     @cached_property
     def summary(self) -> DataSummary | None:
         """What was found, with paths; None in a folder of an older version."""
-        file = self.folder / SUMMARY
+        file = self.folder / FILE_OF_SUMMARY
         if not file.exists():
             return None
         return DataSummary.from_json(json.loads(file.read_text(encoding="utf-8")))
@@ -129,4 +129,4 @@ class DataArtifact:
 
     def write_summary(self, summary: DataSummary) -> None:
         """Writes what was found, with paths."""
-        write_json(self.folder / SUMMARY, summary.to_json())
+        write_json(self.folder / FILE_OF_SUMMARY, summary.to_json())

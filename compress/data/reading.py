@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,12 +57,16 @@ class ImageReader:
             image, repaired = self.split.read(index)
             pixels = geometry(image, self.spec)
         except ImageError as error:
-            where = self.split.load(index)
-            if not isinstance(where, Path):
-                return str(error)
-            # the key says it already, and a path differs between machines
-            reason = str(error).replace(repr(str(where)), "file").replace(str(where), "file")
-            hint = advice(where)
-            return f"{reason} · {hint}" if hint else reason
+            return reason_of(error, self.split.load(index))
         shown = pixels if self.spec == self.seen else crop_of_shot(pixels, image.size, self.seen)
         return ReadImage(pixels, digest_of(shown), repaired)
+
+
+def reason_of(error: ImageError, where: Any) -> str:
+    """Why an image cannot be read, without its path, and what it is instead."""
+    if not isinstance(where, Path):
+        return str(error)
+    # the key says it already, and a path differs between machines
+    reason = str(error).replace(repr(str(where)), "file").replace(str(where), "file")
+    hint = advice(where)
+    return f"{reason} · {hint}" if hint else reason

@@ -76,7 +76,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
     if given and not allow and (pairs := duplicates.pairs_in_both):
         raise images_in_both(pairs)
     source.refuse_changes(ctx.external)
-    skipped = [*(source.facts.missing if source.facts else ()), *unreadable.rows]
+    repaired = {**repaired, **looked.repaired}
+    known = {row["key"] for row in unreadable.rows}
+    unused = [
+        {"key": key, "reason": why} for key, why in looked.skipped.items() if key not in known
+    ]
+    skipped = [*(source.facts.missing if source.facts else ()), *unreadable.rows, *unused]
     artifact.write_classes(source.classes)
     artifact.write_skipped(skipped)
     artifact.write_duplicates(duplicates.groups)

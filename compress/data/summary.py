@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from compress.data.split import ClassInfo, FolderFacts, Renamed, Source
 
+FILE = "summary.json"
 Measured = Literal["test", "held out", "nothing"]
 
 
@@ -137,7 +138,7 @@ class DataSummary:
             "files left out": len(self.left_out),
         }
         told = [f"{count:,} {what}" for what, count in counts.items() if count]
-        return [*lines, *([", ".join(told)] if told else [])]
+        return [*lines, *([f"{', '.join(told)}; the run's data/{FILE} names them"] if told else [])]
 
 
 def _of_train(row: ClassSummary) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from PIL import Image
 
 from compress.data.duplicates import digest_of
 from compress.data.near import Look, look_of, near_groups
+from compress.data.reading import reason_of
 from compress.data.split import Source, Split
 from compress.engine.errors import DataError
 from compress.engine.progress import Progress
@@ -39,11 +40,15 @@ class Survey:
 
     Attributes:
         left_out: indices into the training split.
+        skipped: key -> reason of images that cannot be read, be they used or not.
+        repaired: key -> what was wrong with images that were mended.
     """
 
     groups: Sequence[Group] = ()
     left_out: frozenset[int] = frozenset()
     note: str | None = None
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    repaired: Mapping[str, str] = field(default_factory=dict)
 
 
 def survey(
@@ -72,37 +77,42 @@ def survey(
     places = [(name, index) for name, split in splits.items() for index in range(len(split))]
     looks: list[Look] = []
     kept: list[tuple[str, int]] = []
+    skipped: dict[str, str] = {}
+    repaired: dict[str, str] = {}
     with progress.task("look for copies", total=total, unit="image") as task:
         found = threads.map(lambda place: _look(splits[place[0]], place[1]), places)
-        for place, look in zip(places, found, strict=True):
+        for place, (look, matter) in zip(places, found, strict=True):
             task.advance()
+            if matter is not None:
+                (skipped if look is None else repaired)[_key(place, splits)] = matter
             if look is not None:
                 looks.append(look)
                 kept.append(place)
     groups = [[kept[index] for index in group] for group in near_groups(looks)]
-    if allow:
-        return Survey(groups)
     spanning = [group for group in groups if len({name == "train" for name, _ in group}) > 1]
-    if not source.facts.held_out:
+    if allow:
+        spanning = []
+    elif not source.facts.held_out:
         _refuse_equal(spanning, splits, seen)
     left_out = frozenset(index for group in spanning for name, index in group if name == "train")
-    return Survey(groups, left_out, _note(spanning, splits, left_out))
+    return Survey(groups, left_out, _note(spanning, splits, left_out), skipped, repaired)
 
 
-def _look(split: Split, index: int) -> Look | None:
-    """The look of an image, decoded small where the format can; None if it cannot be read."""
+def _look(split: Split, index: int) -> tuple[Look | None, str | None]:
+    """The look of an image, decoded small where the format can, and what is the matter with it."""
     where = split.load(index)
     try:
         if isinstance(where, Path):
             with Image.open(where, formats=COMMON_FORMATS) as image:
                 image.draft("RGB", (EDGE, EDGE))
-                return look_of(decode(image, max_pixels=split.max_pixels))
-    except (OSError, ValueError, SyntaxError, ImageError, Image.DecompressionBombError):
-        pass  # another format, or damaged
+                return look_of(decode(image, max_pixels=split.max_pixels)), None
+    except Exception:  # another format, or damaged: Pillow's readers raise anything
+        pass
     try:
-        return look_of(split.image(index))
-    except ImageError:
-        return None  # told when it is read
+        image, repaired = split.read(index)
+        return look_of(image), repaired
+    except ImageError as error:
+        return None, reason_of(error, where)
 
 
 def _refuse_equal(groups: Sequence[Group], splits: Mapping[str, Split], seen: Geometry) -> None:

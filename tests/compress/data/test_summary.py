@@ -54,7 +54,19 @@ def test_counts_and_everything_that_was_noticed(tmp_path: Path) -> None:
     assert summary.empty == {"03_pine": "an empty folder"} and summary.measured == "test"
     assert heard[-3] == "images: 3 classes, 15 shots, 6 test (15 in train, 7 in test, 3 in val)"
     assert heard[-2] == "images per class in train: 0 (03_pine) to 10 (01_rose)"
-    assert heard[-1] == "1 skipped, 1 repaired, 1 files left out"
+    told = "1 skipped, 1 repaired, 1 files left out; the run's data/summary.json names them"
+    assert heard[-1] == told
+
+
+def test_images_that_no_shot_needs_are_looked_at_too(tmp_path: Path) -> None:
+    images = image_folder(tmp_path / "images", train=20)
+    for number in range(5):
+        (images / "train" / "rose" / f"x{number}.jpg").write_bytes(saved(grainy(number))[:-30])
+        (images / "train" / "rose" / f"y{number}.jpg").write_text("no image", encoding="utf-8")
+    summary, _ = make(tmp_path, dataset=None, path=images, shots=1)
+    assert {row.key for row in summary.repaired} == {f"train/rose/x{i}.jpg" for i in range(5)}
+    assert {row.key for row in summary.skipped} == {f"train/rose/y{i}.jpg" for i in range(5)}
+    assert all("not an image" in row.reason for row in summary.skipped)
 
 
 def test_it_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -38,3 +38,11 @@ def test_a_text_that_cannot_be_read_is_one_line(text: str, says: str) -> None:
 
 def test_anchors_that_stay_small_are_read() -> None:
     assert parse_yaml("a: &x {k: 1}\nb: {<<: *x, j: 2}") == {"a": {"k": 1}, "b": {"k": 1, "j": 2}}
+
+
+def test_as_text_every_value_is_what_is_written() -> None:
+    text = "010: no\n2024-01-01: [1.0, yes, ~]\n'a': {on: off}"
+    read = {"010": "no", "2024-01-01": ["1.0", "yes", "~"], "a": {"on": "off"}}
+    assert parse_yaml(text, as_text=True) == read != parse_yaml(text)
+    with pytest.raises(ValueError, match="given twice"):
+        parse_yaml("a: 1\na: 2", as_text=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from image_folders import image_folder
 from tiny_sources import write_index
 
-from compress.engine.config import GenerateSettings, ProbingSettings, Settings
-from compress.engine.errors import ConfigError
-from compress.generate.missing import check, missing
+from compress.engine.config import GenerateSettings, ProbingSettings, Settings, resolve, world
+from compress.engine.errors import ConfigError, DataError, found
+from compress.engine.preflight import Before
+from compress.engine.store import Store
+from compress.generate.missing import check, checks, missing
 
 
 def of(**generate: object) -> Settings:
@@ -91,3 +94,25 @@ def test_weights_that_have_to_be_placed_by_hand_are_named(
     assert decoded is not None
     assert "decoder movq" in decoded
     assert "generator kandinsky" not in decoded
+
+
+@pytest.mark.parametrize("per_class, allowed", [(4, True), (0, False)])
+def test_a_class_without_any_image_needs_a_generator(
+    tmp_path: Path, per_class: int, allowed: bool
+) -> None:
+    images = image_folder(tmp_path / "images")
+    (images / "train" / "tulip").mkdir()
+    settings = resolve(
+        world("embedded"),
+        {"data": {"dataset": None, "path": images, "shots": 2}},
+        {"generate": {"per_class": per_class, "probing": {"candidates": ()}}},
+    )
+    problems = found(checks(Before(settings, Store.of(tmp_path / "work"))))
+    if allowed:
+        assert problems == []
+    else:
+        (problem,) = problems
+        assert isinstance(problem, DataError)
+        told = str(problem)
+        assert "tulip (an empty folder)" in told
+        assert "add images or remove the folder" in told and "--generator" in told
