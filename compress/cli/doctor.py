@@ -6,7 +6,6 @@ importing torch alone takes seconds.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -32,6 +31,7 @@ from runtime.commands.findings import (
     package_finding,
     works,
 )
+from runtime.files.strict_json import to_text
 from runtime.host import telemetry
 
 DISTRIBUTION = "clip2edge"
@@ -78,7 +78,7 @@ def doctor(as_json: bool = False, find: Callable[[], list[Finding]] | None = Non
     builds = works(found, "build")
     runs = works(found, "run")
     if as_json:
-        print(json.dumps(to_json(found), indent=1))
+        print(to_text(to_json(found), indent=1))
     else:
         print("\n".join(lines(found, GROUPS)))
         print(f"\n{verdict('builds students', builds)}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option, Typer, echo
 
 from compress.engine.errors import BudgetError, ConfigError, require_known
+from runtime.files.atomic import require_target
+from runtime.files.strict_json import to_text
 
 commands = Typer()
 WIDEST = 110  # columns of the widest table
@@ -33,10 +34,12 @@ def estimate(
     from compress.budgets import devices, table
     from compress.budgets.estimates import estimates, models_of
 
-    profile = devices.device(device)
-    models = models_of(model)
     if save is not None and calibrate is None:
         raise ConfigError("--save without a calibration", expected="--calibrate bench.json with it")
+    if save is not None:
+        require_target(save)
+    profile = devices.device(device)
+    models = models_of(model)
     known = [calibrations.load_calibration(path) for path in calibration or ()]
     if calibrate is not None:
         fitted = calibrations.calibrate(calibrate, models.values(), device)
@@ -52,7 +55,7 @@ def estimate(
         require_known(precision, rows, f"no {precision} estimate on {device}", BudgetError)
     if as_json:
         plain = {key: row.to_json() for key, row in rows.items()}
-        echo(json.dumps({"device": device, "estimates": plain}, indent=1))
+        echo(to_text({"device": device, "estimates": plain}, indent=1))
         return
     from rich.console import Console
 

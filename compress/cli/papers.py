@@ -10,6 +10,8 @@ from typer import Argument, Option, Typer, echo
 
 from compress.cli import options as shared
 from compress.cli.options import Data, Device, Generator, Offline, Set, Teacher, WorkDir, Workers
+from compress.engine.disk import require_folder
+from runtime.files.atomic import atomic, require_target
 
 commands = Typer()
 
@@ -60,10 +62,13 @@ def reproduce(
         echo(f"{plan.cells} builds: {len(plan.rows)} rows, datasets {datasets}, {plan.seeds} seeds")
         return
     work = api.work_folder(work_dir)
+    file = out or work / "papers" / f"{paper}-{scale}.md"
+    require_folder(file.absolute().parent)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    require_target(file)
     start = time.perf_counter()
     results = tables.run(plan, work, shared.host_settings(device, workers), say=echo)
     text = page(plan, results, work, (time.perf_counter() - start) / 60)
-    file = out or work / "papers" / f"{paper}-{scale}.md"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    with atomic(file) as whole:
+        whole.write_text(text, encoding="utf-8")
     echo(f"{text}\nwritten to {file}")

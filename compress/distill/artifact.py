@@ -19,6 +19,7 @@ from torch import Tensor
 
 from compress.distill.students import Student, StudentSpec, build
 from compress.engine.store import write_json
+from runtime.files.strict_json import to_text
 
 WEIGHTS = "student.safetensors"
 SPEC = "student.json"
@@ -58,7 +59,7 @@ class DistillArtifact:
         state = {key: value.detach().contiguous() for key, value in student.state_dict().items()}
         save_file(state, self.folder / WEIGHTS)
         (self.folder / SPEC).write_text(
-            json.dumps(asdict(student.spec), indent=1) + "\n", encoding="utf-8"
+            to_text(asdict(student.spec), indent=1) + "\n", encoding="utf-8"
         )
 
     def write_objective(self, state: Mapping[str, Tensor]) -> None:

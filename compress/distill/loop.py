@@ -22,6 +22,7 @@ from compress.engine.errors import TrainingError
 from compress.engine.partial import kept
 from compress.engine.progress import SILENT, Progress
 from compress.engine.seeds import manual_seed
+from runtime.files.strict_json import to_text
 
 CHECKPOINT = "checkpoint.safetensors"
 BAD_BATCH = "bad_batch.safetensors"
@@ -189,7 +190,7 @@ class _State:
         # clones: safetensors refuses tensors that share memory
         copies = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
         with kept(folder / CHECKPOINT) as temporary:
-            save_file(copies, temporary, {"step": str(step), "history": json.dumps(history)})
+            save_file(copies, temporary, {"step": str(step), "history": to_text(history)})
 
     def load(self, folder: Path | None) -> tuple[int, History]:
         if folder is None or not (folder / CHECKPOINT).exists():

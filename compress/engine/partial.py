@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.files.atomic import atomic
+from runtime.files.strict_json import to_text
 
 SUMS = "SHA256SUMS"  # as ``sha256sum --check`` reads it
 
@@ -35,7 +35,7 @@ def kept(path: Path) -> Iterator[Path]:
 def keep_json(path: Path, value: object) -> None:
     """Writes JSON that will be trusted."""
     with kept(path) as temporary:
-        temporary.write_text(json.dumps(value, sort_keys=True), encoding="utf-8")
+        temporary.write_text(to_text(value, sort_keys=True), encoding="utf-8")
 
 
 def discard_damaged(folder: Path) -> list[str]:

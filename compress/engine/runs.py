@@ -21,6 +21,7 @@ from compress.engine.locks import lock
 from compress.engine.progress import SILENT, Progress
 from compress.engine.stage import StageContext
 from compress.engine.store import MANIFEST, Artifact, Store, write_json
+from runtime.files.strict_json import to_text
 
 if TYPE_CHECKING:
     from typing import NotRequired
@@ -151,7 +152,7 @@ class RunFolder:
         """Adds a line to log.jsonl."""
         line = {"time": now(), "event": event, "stage": stage, "key": key, **more}
         with (self.path / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(to_text(line) + "\n")
 
     def link(self, stage: str, folder: Path) -> None:
         """Shows a stage in the run's folder, where the file system can; the record counts."""

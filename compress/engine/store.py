@@ -29,6 +29,7 @@ from compress.engine.locks import lock
 from compress.engine.partial import discard_damaged
 from compress.engine.system_errors import system_errors
 from runtime.files.atomic import atomic, flush, flush_folder
+from runtime.files.strict_json import to_text
 
 MANIFEST = "stage.json"
 PARTIAL = "partial"  # in an unfinished folder: shards and checkpoints, removed when it is sealed
@@ -45,7 +46,7 @@ Note = Callable[[str], None]
 
 def canonical(value: object) -> str:
     """JSON with sorted keys and no spaces: the same text for the same value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return to_text(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def sha256_text(text: str) -> str:
@@ -60,7 +61,7 @@ def sha256_file(path: Path) -> str:
 def write_json(path: Path, value: object) -> None:
     """Writes indented JSON, atomically."""
     with atomic(path) as temporary:
-        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+        text = to_text(value, indent=1, sort_keys=True, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -86,6 +87,11 @@ class Store:
     def of(cls, work: Path) -> Store:
         """The store of a work folder."""
         return cls(work / "store")
+
+    @property
+    def weights(self) -> Path:
+        """The folder for weights that were converted once, beside the stages."""
+        return self.root.parent / "weights"
 
     def folder(self, stage: str, key: str) -> Path:
         """Where a finished stage lies, or would."""

@@ -28,6 +28,7 @@ from PIL import Image
 from compress.data.rows import RowWriter
 from compress.engine.partial import kept
 from compress.engine.store import sha256_text
+from runtime.files.strict_json import to_text
 
 IMAGES = "synthetic.npy"
 RECORDS = "synthetic.jsonl"
@@ -69,7 +70,7 @@ class SyntheticRecord:
 
     def line(self) -> str:
         """As one line of JSON."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return to_text(asdict(self), sort_keys=True)
 
     @classmethod
     def from_line(cls, line: str) -> SyntheticRecord:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compress.engine.disk import require_folder
 from compress.engine.store import write_json
+from runtime.files.atomic import atomic, require_target
 
 JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"
 FILES = (JSON, MARKDOWN, HTML)
@@ -46,5 +48,12 @@ class ReportArtifact:
 
     def write_pages(self, markdown: str, html: str) -> None:
         """Writes report.md and report.html."""
-        (self.folder / MARKDOWN).write_text(markdown, encoding="utf-8")
-        (self.folder / HTML).write_text(html, encoding="utf-8")
+        for name, text in ((MARKDOWN, markdown), (HTML, html)):
+            with atomic(self.folder / name) as whole:
+                whole.write_text(text, encoding="utf-8")
+
+    def require_writable(self) -> None:
+        """StoreError or OSError, if the folder or a file of it cannot be written."""
+        require_folder(self.folder)
+        for file in map(self.folder.joinpath, FILES if self.folder.is_dir() else ()):
+            require_target(file)

@@ -44,7 +44,10 @@ def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -
         BudgetError: a limit in report.json that cannot be read, so that it cannot be judged again.
         Clip2EdgeError: a report.json that does not keep its contract.
     """
-    plain = merge(completed(load(run), run), benches, run / "bundle")
+    files = ReportArtifact(out or run)
+    before = load(run)
+    files.require_writable()
+    plain = merge(completed(before, run), benches, run / "bundle")
     if benches:
         plain = rejudged(plain, run / "bundle")
     report = shown = parse(plain)
@@ -54,7 +57,6 @@ def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -
         pictures = material(report, stages)
     else:
         shown = report.model_copy(update={"states": [*report.states, WITHOUT_PICTURES]})
-    files = ReportArtifact(out or run)
     files.folder.mkdir(parents=True, exist_ok=True)
     files.write_json(plain)
     files.write_pages(render_markdown(shown), render_html(shown, pictures))

@@ -6,13 +6,13 @@ budget.json    the result, for the report
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from compress.engine.store import write_json
 from compress.engine.text import read_object
 from compress.search.candidates import Candidate, Row
+from runtime.files.strict_json import to_text
 
 EVENTS = "search.jsonl"
 RESULT = "budget.json"
@@ -38,7 +38,7 @@ class SearchRecord:
         if candidate is not None:
             values |= {"student": candidate.student, "size": candidate.size}
         with self._events.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": kind, **values}, sort_keys=True) + "\n")
+            file.write(to_text({"event": kind, **values}, sort_keys=True) + "\n")
 
     def write_result(self, **values: object) -> None:
         """Writes the result."""

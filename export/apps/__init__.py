@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from compress.engine.disk import require_folder
 from compress.engine.errors import ConfigError, lookup
 from compress.engine.text import user_path
 from export.apps import cpp, jetson, python, triton, web
@@ -77,8 +78,9 @@ def write_app(
     for name in sorted(set(vendored) - row.vendors):
         users = [key for key, other in TARGETS.items() if name in other.vendors]
         raise ConfigError(f"--{name} with target {target}", expected=f"target {' or '.join(users)}")
-    folder = user_path(out)
+    folder = Path(os.path.realpath(user_path(out)))
     require_empty(folder)
+    require_folder(folder.parent)
     source = read_source(bundle, precision)
     with scratch_beside(folder) as scratch:
         whole = scratch / "whole"

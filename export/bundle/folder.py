@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,21 +16,21 @@ from runtime.bundle import MANIFEST, Bundle
 @contextlib.contextmanager
 def scratch_beside(goal: Path) -> Iterator[Path]:
     """A scratch folder on the same file system as ``goal``, removed afterwards."""
-    goal = goal.resolve()
+    goal = Path(os.path.realpath(goal))
     goal.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{goal.name}.export-", dir=goal.parent) as scratch:
         yield Path(scratch)
 
 
 def require_new(folder: Path, remedy: str) -> None:
-    """Raises ExportError if a folder exists."""
-    if folder.exists():
+    """Raises ExportError if anything is there."""
+    if os.path.lexists(folder):
         raise ExportError(f"{folder} exists already", expected="a new folder", remedy=remedy)
 
 
 def require_empty(folder: Path) -> None:
     """Raises ExportError if a folder exists and holds anything, or is a file."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         remedy = "remove it or choose another name"
         raise ExportError(f"{folder} is not empty", expected="a new folder", remedy=remedy)
 

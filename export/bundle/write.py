@@ -30,6 +30,7 @@ from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
 from runtime.files.atomic import atomic
 from runtime.files.manifest import check_manifest
 from runtime.files.onnx import check
+from runtime.files.strict_json import to_text
 from runtime.preprocess import PreprocessSpec
 
 Manifest = dict[str, Any]
@@ -174,7 +175,7 @@ def copy_with_metadata(source: Path, target: Path, metadata: Mapping[str, str]) 
 
 def write_json(file: Path, value: object) -> None:
     """Canonical JSON (sorted, UTF-8, no NaN), put in place atomically."""
-    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    text = to_text(value, indent=2, sort_keys=True, ensure_ascii=False)
     with atomic(file) as temporary:
         temporary.write_bytes(f"{text}\n".encode())
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compress.engine.disk import require_folder
 from compress.engine.runs import RunFolder, require_stages
 from compress.engine.stage import StageContext
 from compress.engine.store import write_json
@@ -38,6 +39,7 @@ from export.sensitivity.result import (
 )
 from export.sensitivity.variants import INT8, FloatBlocks, Variants
 from runtime.bench import latency
+from runtime.files.atomic import require_target
 from runtime.host import telemetry
 
 NEEDED = ("data", "generate", "label", "distill", "quantize", "export")
@@ -63,6 +65,10 @@ def run(
         ParityError: with ``write``, a variant that does not compute what its torch model does.
     """
     require_stages(ctx, *NEEDED)
+    folder = RunFolder(ctx.folder)
+    require_target(folder.sensitivity)
+    if write:
+        require_folder(folder.bundle)
     views = held_out_views(ctx, options.images)
     with tempfile.TemporaryDirectory() as scratch:
         variants = Variants(ctx, views, Path(scratch), options.blocks)
@@ -88,7 +94,7 @@ def run(
             from export.sensitivity.add import add_mixed
 
             result = replace(result, written=add_mixed(ctx, variants, final[chosen], result))
-    write_json(RunFolder(ctx.folder).sensitivity, result.to_json())
+    write_json(folder.sensitivity, result.to_json())
     return result
 
 

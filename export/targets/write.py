@@ -15,6 +15,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
+from compress.engine.disk import require_folder
 from compress.engine.errors import ExportError
 from compress.engine.text import user_path
 from export.bundle.folder import copy_bundle, require_new, scratch_beside
@@ -74,9 +75,10 @@ def export_targets(
     targets = {target.key: target for target in parsed}
     if not names:
         raise ExportError("no target", remedy=f"--to one of: {', '.join(EXAMPLES)}")
-    goal = opened.path if out is None else user_path(out)
+    goal = opened.path if out is None else Path(os.path.realpath(user_path(out)))
     if out is not None:
         require_new(goal, "choose another --out")
+    require_folder(goal)
     with scratch_beside(goal) as scratch:
         written = _write_all(opened, targets.values(), scratch, Path(images) if images else None)
         if out is None:

@@ -16,6 +16,7 @@ from runtime.bench.run import MODES
 from runtime.bench.run import bench as run_bench
 from runtime.bench.text import lines, merged
 from runtime.errors import BackendError
+from runtime.files.atomic import require_target
 from runtime.files.strict_json import to_text
 
 
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.bundle is None:
         raise BackendError("bench", got="no bundle", expected="BUNDLE, or --merge BENCH_JSON...")
+    if args.out:
+        require_target(args.out)
     report = run_bench(
         args.bundle,
         args.models,

@@ -45,13 +45,13 @@ def parse_json(text: bytes | str, name: object) -> Any:
     return value
 
 
-def to_text(value: object, indent: int | None = None) -> str:
-    """``value`` as JSON that every reader takes: no NaN, no infinity.
+def to_text(value: object, indent: int | None = None, **how: Any) -> str:
+    """``value`` as JSON that every reader takes: no NaN, no infinity; ``how`` is json.dumps's.
 
     Raises: BackendError: such a number in it.
     """
     try:
-        return json.dumps(value, indent=indent, allow_nan=False)
+        return json.dumps(value, indent=indent, allow_nan=False, **how)
     except ValueError as error:
         remedy = "report it, with the command: a measurement gave no number"
         raise BackendError("the result is no JSON", got=error, remedy=remedy) from error

@@ -11,6 +11,7 @@ from estimated_bench import write_bench
 from report_devices import PI
 from typer.testing import CliRunner
 
+from compress.budgets.calibration import Calibration, load_calibration
 from compress.cli.app import app
 from compress.engine.errors import BudgetError, ConfigError
 
@@ -34,6 +35,16 @@ def test_a_calibration_is_saved_and_used_again(smoke: Path, tmp_path: Path) -> N
     assert "Scaled by what bench.json measured" in shown.stdout
     shown = estimate(bundle, "--device", "pi5", "--calibration", str(saved), "--json")
     assert json.loads(shown.stdout)["estimates"]["fp32"]["factor"] == pytest.approx(2.0)
+
+
+def test_a_place_for_the_calibration_is_checked_first_and_a_link_stays(tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    fitting = ("--calibrate", str(absent), "--save")
+    assert isinstance(estimate(absent, *fitting, str(tmp_path)).exception, IsADirectoryError)
+    saved = tmp_path / "link.json"
+    saved.symlink_to("real.json")
+    Calibration("pi5", {"fp32": 2.0}, {}).save(saved)
+    assert saved.is_symlink() and load_calibration(tmp_path / "real.json").device == "pi5"
 
 
 def test_options_that_do_not_fit_are_refused(smoke: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from compress.engine import store as store_module
-from compress.engine.errors import StoreError
+from compress.engine.errors import ExplainedError, StoreError
 from compress.engine.partial import kept
-from compress.engine.store import MANIFEST, PARTIAL, Store
+from compress.engine.store import MANIFEST, PARTIAL, Store, canonical, write_json
 
 
 def fill(text: str = "hello"):
@@ -191,3 +192,12 @@ def test_damaged_partial_work_is_made_again_with_a_note(tmp_path: Path) -> None:
 
     store.make("data", "k", {}, resumes, notes.append)
     assert notes == ["data: the unfinished shard is damaged and is made again"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_is_no_json_is_never_written(tmp_path: Path, value: float) -> None:
+    with pytest.raises(ExplainedError, match="no JSON"):
+        write_json(tmp_path / "file.json", {"loss": value})
+    with pytest.raises(ExplainedError, match="no JSON"):
+        canonical({"loss": [value]})
+    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from report_devices import ORIN, bench_json, three_devices
 from report_page import Page
 from report_runs import all_three, written
 
-from compress.engine.errors import BenchFileError, Clip2EdgeError, ConfigError
+from compress.engine.errors import BenchFileError, Clip2EdgeError, ConfigError, StoreError
 from compress.report.model import report as model
 from compress.report.rerender import WITHOUT_PICTURES, rerender
 from compress.report.sections import devices
@@ -90,6 +90,19 @@ def test_no_run_and_no_bundle_are_refused(run: Path, tmp_path: Path) -> None:
     (run / "report.json").write_text('{"schema": 1}')
     with pytest.raises(Clip2EdgeError, match="headline"):
         rerender(run)
+
+
+def test_an_output_that_cannot_be_written_is_told_before_any_work(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.report.rerender.merge", lambda *_: pytest.fail("it works"))
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="nothing can be written there"):
+        rerender(run, out=tmp_path / "file" / "out")
+    (tmp_path / "out" / "report.html").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        rerender(run, out=tmp_path / "out")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_the_command_merges_and_refuses(

@@ -109,6 +109,17 @@ def test_a_folder_in_use_is_left_alone_and_a_failure_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["used"]
 
 
+def test_an_app_goes_where_a_link_leads(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "new"):
+        (tmp_path / f"link-{name}").symlink_to(name)
+        write_app(bundle, "python", tmp_path / f"link-{name}")
+        assert (tmp_path / f"link-{name}").is_symlink() and any((tmp_path / name).iterdir())
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ExportError, match="not empty"):
+        write_app(bundle, "python", tmp_path / "loop")
+
+
 def test_a_damaged_bundle_and_an_absent_model_make_no_app(bundle: Path, tmp_path: Path) -> None:
     damaged = shutil.copytree(bundle, tmp_path / "damaged")
     data = bytearray((damaged / "model.int8.onnx").read_bytes())

@@ -53,6 +53,16 @@ def test_command_line_writes_merges_and_explains(
         assert capsys.readouterr().err.startswith("error: ")
 
 
+@pytest.mark.parametrize("place", ["absent/bench.json", "", "pipe"])
+def test_an_output_that_cannot_be_written_is_told_before_measuring(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture, place: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert main(["bench", str(bundle), "--out", str(tmp_path / place)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.count("\n") == 1 and str(tmp_path / place) in shown.err
+
+
 def test_bench_reports_every_model_both_ways(bundle: Path, capsys, monkeypatch) -> None:
     report = bench(bundle, seconds=0.1, threads=1)
     kinds = {(line.precision, line.includes) for line in report.rows}
