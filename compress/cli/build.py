@@ -44,7 +44,7 @@ def build(
     Stages: data, teacher, generate, label, distill, quantize, export, bench, report.
     """
     from compress import api
-    from compress.engine.progress import SILENT, RichProgress
+    from compress.engine.progress import QuietProgress, RichProgress
     from compress.report.artifact import ReportArtifact
 
     settings = options.settings(budget or ())
@@ -63,7 +63,7 @@ def build(
         until=until,
         command=shlex.join(["compress", *sys.argv[1:]]),
         host=shared.host_settings(device, workers),
-        progress=SILENT if quiet else RichProgress(),
+        progress=QuietProgress() if quiet else RichProgress(),
         benches=bench or (),
     )
     if not run.made:

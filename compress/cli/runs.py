@@ -105,14 +105,16 @@ def sensitivity(
 ) -> None:
     """Should I quantize? What int8 costs and saves per block, and what to ship here."""
     from compress import api
-    from compress.engine.progress import SILENT, RichProgress
+    from compress.engine.progress import QuietProgress, RichProgress
     from compress.engine.runs import RunFolder, find_run, open_run
     from compress.report.artifact import ReportArtifact
     from compress.report.rerender import add_sensitivity
     from export.sensitivity import measure
 
     folder = find_run(run, api.work_folder(work_dir))
-    opened = open_run(folder, SILENT if quiet else RichProgress())
+    if ReportArtifact(folder).exists:
+        ReportArtifact(folder).require_writable()
+    opened = open_run(folder, QuietProgress() if quiet else RichProgress())
     options = measure.SensitivityOptions(blocks, images, seconds, threads)
     result = measure.run(opened, options, write=write)
     for line in result.lines():

@@ -97,3 +97,11 @@ class RichProgress:
 
     def note(self, text: str) -> None:
         self.console.print(harmless(text), highlight=False, markup=False, emoji=False)
+
+
+class QuietProgress(RichProgress):
+    """No progress bars; notes are shown, for what they tell is not progress."""
+
+    @contextmanager
+    def task(self, name: str, total: int, unit: str = "step", done: int = 0) -> Iterator[Task]:
+        yield SILENT
