@@ -70,7 +70,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("data", "teacher", "generate", "label", "distill"),
         sections=("quantize", "distill", "label", "image", "seed"),
         run="compress.quantize.stage:run",
-        version=2,
+        version=3,
     ),
     Stage(
         "export",
@@ -79,14 +79,14 @@ STAGES: tuple[Stage, ...] = (
         run="export.stage:run",
         checks="export.checks:checks",
         external="compress.teacher.loading:fingerprint",
-        version=4,
+        version=5,
     ),
     Stage(
         "bench",
         needs=("data", "export"),
         sections=("bench", "image", "seed"),
         run="compress.bench.stage:run",
-        version=4,
+        version=5,
         machine_bound=True,
     ),
     Stage(
@@ -94,7 +94,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("data", "teacher", "generate", "label", "distill", "quantize", "export", "bench"),
         sections=(*IMAGES, *TRAINING, "export", "bench", "notes", "seed"),
         run="compress.report.stage:run",
-        version=4,
+        version=5,
         machine_bound=True,
     ),
 )

@@ -27,7 +27,7 @@ from compress.engine.errors import ExportError
 from compress.engine.stage import StageContext
 from compress.generate.artifact import GenerateArtifact
 from compress.quantize.artifact import QuantizeArtifact
-from compress.quantize.graph import PreparedStudent, convert, load_prepared
+from compress.quantize.graph import PreparedStudent, convert, load_prepared, reparameterized
 from compress.quantize.scales import set_observers
 from compress.teacher.artifact import TeacherArtifact
 from export.artifact import ExportArtifact
@@ -120,7 +120,7 @@ def student_models(
     """The fp32 model and both int8 ones; ExportError for what TensorRT would not run in int8."""
     opset = settings.export.opset
     int8 = to_onnx(convert(prepared), size, opset=min(opset, TENSORRT_OPSET))
-    fp32 = to_onnx(student, size, opset=opset)
+    fp32 = to_onnx(reparameterized(student), size, opset=opset)
     models = {"fp32": fp32, "int8": to_uint8(int8), "int8.trt": int8}
     additions = additions_left_float(prepared, int8, settings.quantize.float_blocks)
     violations = tensorrt_ready(int8, additions)

@@ -111,9 +111,10 @@ def energy(
 
 def _speedups(series: Mapping[str, Samples], seed: int) -> dict[str, Ratio]:
     pairs = [("teacher", name) for name in series if name != "teacher"]
+    pairs += [(slow, "student_int8") for slow in ("student_fp32", BASELINE)]
     return {
         f"{fast}_vs_{slow}": latency.ratio(series[slow], series[fast], seed=seed)
-        for slow, fast in [*pairs, ("student_fp32", "student_int8")]
+        for slow, fast in pairs
         if slow in series and fast in series
     }
 

@@ -8,9 +8,9 @@ from typing import Any
 from compress.bench.accuracy import check_predict, measure_accuracy
 from compress.bench.artifact import BenchArtifact
 from compress.bench.speed import measure_speed
-from compress.bench.variants import LOGITS, NOT_TIMED, student, variants_of
+from compress.bench.variants import BASELINE, LOGITS, NOT_TIMED, student, variants_of
 from compress.engine.stage import StageContext
-from compress.evaluate.gates import decide
+from compress.evaluate.gates import decide, static_gate
 from export.artifact import ExportArtifact
 
 NO_TENSORRT = (
@@ -40,13 +40,18 @@ def run(ctx: StageContext) -> dict[str, Any]:
     ratio = speed.speedups.get("student_int8_vs_student_fp32")
     speedup = ratio.to_json() if ratio else None
     gates, ship = decide(metrics, speedup, asdict(speed.kernels), ctx.settings.bench.precision)
+    over_static = speed.speedups.get(f"student_int8_vs_{BASELINE}")
+    gate, slower = static_gate(over_static.to_json() if over_static else None)
+    if slower:
+        ctx.progress.note(slower)
     ctx.progress.note(ship.reason)
     states = [] if metrics else [NO_TEST_IMAGES]
+    states += [slower] if slower else []
     states += [NO_TENSORRT] if any(one.name in NOT_TIMED for one in variants) else []
     models = {one.name: one.file for one in variants if one.output == LOGITS}
     return {
         "ship": ship.plain(),
-        "gates": [gate.plain() for gate in gates],
+        "gates": [one.plain() for one in (*gates, gate)],
         "top1": {name: row["top1"] for name, row in metrics.items()},
         "size_bytes": {name: file.stat().st_size for name, file in models.items()},
         "predict_check": check,

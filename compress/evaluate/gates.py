@@ -1,6 +1,8 @@
 """Which file ships: int8 only if it keeps accuracy, is faster, and really runs as int8.
 
-The decision is per machine, because int8 that is faster on one processor is slower on another.
+The decision is per machine, because int8 that is faster on one processor is slower on another. One
+more gate does not decide: whether the int8 file is as fast as onnxruntime's own quantization of the
+same network. A miss means that the export left something in float that need not be.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from runtime.backends import BACKENDS
 MAX_DROP_POINTS = 0.5
 MIN_SPEEDUP = BACKENDS["onnxruntime"].min_speedup
 RUN_TO_RUN = 0.10  # share by which two measurements of the same files differ on one machine
+MAX_OVER_STATIC = 1.05  # time of the int8 file over that of static quantization, in one run
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,26 @@ def decide(
     else:
         precision, why = _choose(gates, lost, ratio)
     return gates, Ship(f"model.{precision}.onnx", precision, why)
+
+
+def static_gate(speedup: Mapping[str, Any] | None) -> tuple[Gate, str | None]:
+    """Whether int8 is as fast as static quantization, and a sentence if it is slower.
+
+    Args:
+        speedup: {"p50", "ci95"}: static quantization over int8, timed in turns. The gate fails
+            only if the whole interval misses the limit.
+    """
+    what = "time of int8 over ONNX Runtime's static quantization, at most"
+    if speedup is None:
+        return Gate(what, "times", MAX_OVER_STATIC, None, None), None
+    ratio = 1 / float(speedup["p50"])
+    low, high = sorted(1 / float(bound) for bound in speedup["ci95"])
+    gate = Gate(what, "times", MAX_OVER_STATIC, ratio, low <= MAX_OVER_STATIC)
+    slower = (
+        f"the int8 file takes {ratio:.2f}× the time of ONNX Runtime's static quantization of the "
+        f"same student (95 % CI {low:.2f} to {high:.2f}, limit {MAX_OVER_STATIC:g}×)"
+    )
+    return gate, None if gate.passed else slower
 
 
 def _choose(gates: Sequence[Gate], lost: float | None, ratio: float | None) -> tuple[str, str]:

@@ -19,6 +19,16 @@ from torch.fx import GraphModule
 from compress.engine.errors import ExportError
 from compress.quantize.artifact import STATE, QuantizeArtifact
 
+aten = torch.ops.aten
+DROPOUTS = {  # identities in inference mode
+    aten.dropout.default,
+    aten.dropout_.default,
+    aten.feature_dropout.default,
+    aten.feature_dropout_.default,
+    aten.alpha_dropout.default,
+    aten.feature_alpha_dropout.default,
+}
+
 
 class PreparedStudent(nn.Module):
     """A trainable graph with fake quantizers: ``images (B, 3, S, S) -> logits (B, K)``.
@@ -54,22 +64,28 @@ def quiet_exporter() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def reparameterized(model: nn.Module) -> nn.Module:
+    """A float copy for inference, the branches of RepVGG, MobileOne or FastViT joined into one."""
+    twin = copy.deepcopy(model).cpu().float().eval()
+    for module in twin.modules():
+        step = getattr(module, "reparameterize", None)
+        if callable(step):
+            step()
+    return twin
+
+
 def capture(model: nn.Module, example: Tensor) -> GraphModule:
     """The inference graph of ``model`` without dropouts, batch norms folded into their layers.
 
     torchao's pass is private, but its training-mode rewrite hard-codes eps 1e-5 (wrong for timm's
     ``tf_*`` nets) and ``torch.fx``'s fusion does not see timm's ``BatchNormAct2d``.
 
-    A copy is captured, after its ``reparameterize`` methods (RepVGG, MobileOne, FastViT) have run;
-    of ``example (B, 3, S, S)`` only the shape matters. ExportError if torch.export refuses.
+    A ``reparameterized`` copy is captured; of ``example (B, 3, S, S)`` only the shape matters.
+    ExportError if torch.export refuses.
     """
     from torchao.quantization.pt2e.utils import _fuse_conv_bn_
 
-    twin = copy.deepcopy(model).cpu().float().eval()
-    for module in twin.modules():
-        step = getattr(module, "reparameterize", None)
-        if callable(step):
-            step()
+    twin = reparameterized(model)
     images = torch.zeros((2, *example.shape[1:]))  # a batch of 1 would be specialized
     try:
         with quiet_exporter():
@@ -83,9 +99,10 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
             remedy="choose another student: --student (compress list students)",
         ) from error
     assert isinstance(graph, GraphModule)
-    for node in graph.graph.find_nodes(op="call_function", target=torch.ops.aten.dropout.default):
-        node.replace_all_uses_with(node.args[0])
-        graph.graph.erase_node(node)
+    for node in graph.graph.nodes:
+        if node.target in DROPOUTS:
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
     graph.recompile()
     _fuse_conv_bn_(graph)
     graph.graph.eliminate_dead_code()

@@ -4,6 +4,10 @@ Quantize/dequantize pairs stand on the *inputs* of what runs in int8: convolutio
 layers, both sides of a residual addition, and pooling. Everything else (biases, normalization of
 features, the cosine head, SiLU and friends) stays float. TensorRT takes this placement as it is,
 onnxruntime after a rewrite (``export/onnx``).
+
+A convolution also needs a pair *behind* it: onnxruntime runs one whose result nobody quantizes in
+float, and dequantizes its weights on every call. So its result is quantized too where a reader
+stays float (SiLU, layer normalization, a small head).
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from torchao.quantization.pt2e.quantizer import (
 from compress.quantize.scales import ACTIVATION, WEIGHT
 
 aten = torch.ops.aten
+PAD = aten.pad.default
 
 #: a linear layer with fewer inputs or outputs stays float: little arithmetic, slow int8 kernels
 MIN_LINEAR_WIDTH = 16
@@ -69,8 +74,15 @@ def _average_pool(node: fx.Node, graph: fx.GraphModule) -> QuantizationAnnotatio
     return _annotate({source: ACTIVATION}) if on_maps else None
 
 
+def _pads_zeros(node: fx.Node) -> bool:
+    mode = node.args[2] if len(node.args) > 2 else "constant"
+    return mode == "constant" and not (len(node.args) > 3 and node.args[3])
+
+
 def _max_pool(node: fx.Node, graph: fx.GraphModule) -> QuantizationAnnotation | None:
     source: Any = node.args[0]
+    if source.target is PAD and not _pads_zeros(source):
+        return None  # padded with -inf, as in TF-style networks: that has no place on a grid
     # the maximum of quantized values is one of them: the output must share the input's scale
     return _annotate({source: ACTIVATION}, SharedQuantizationSpec((source, node)))
 
@@ -97,6 +109,58 @@ RULES: dict[Any, Rule] = {
     aten.max_pool2d.default: Rule("pool", _max_pool),
 }
 
+CONVOLUTIONS = {target for target, rule in RULES.items() if rule.kind == "convolution"}
+#: run as a part of the convolution before them
+CLIPS = {
+    aten.relu.default,
+    aten.relu_.default,
+    aten.hardtanh.default,
+    aten.hardtanh_.default,
+    aten.clamp.default,
+    aten.clamp_min.default,
+}
+#: engines move quantizers from behind these to before them
+LAYOUTS = {
+    aten.flatten.using_ints,
+    aten.view.default,
+    aten.reshape.default,
+    aten.squeeze.dims,
+    aten.permute.default,
+    aten.transpose.int,
+}
+
+
+def _is_float_on_purpose(node: fx.Node) -> bool:
+    """Whether a layer with weights has no annotation, or the node is the network's output."""
+    rule = RULES.get(node.target)
+    is_layer = rule is not None and rule.weighted
+    return node.op == "output" or (is_layer and "quantization_annotation" not in node.meta)
+
+
+def _quantizes(user: fx.Node, source: fx.Node) -> bool:
+    """Whether a reader quantizes what it reads of ``source``, itself or through its readers."""
+    if user.target in LAYOUTS:
+        return all(_quantizes(reader, user) for reader in user.users)
+    if user.target is PAD:  # export/onnx/pads.py moves it into convolutions, and only there
+        readers = [reader for reader in user.users if reader.target in CONVOLUTIONS | {PAD}]
+        folds = len(readers) == len(user.users) and _pads_zeros(user)
+        return folds and all(_quantizes(one, user) for one in readers)
+    annotation = user.meta.get("quantization_annotation")
+    return annotation is not None and source in annotation.input_qspec_map
+
+
+def _quantize_result(convolution: fx.Node) -> None:
+    """Annotates the result of a convolution, clipped or not, if a reader would take it as float."""
+    end = convolution
+    while len(end.users) == 1 and next(iter(end.users)).target in CLIPS:
+        end = next(iter(end.users))
+    if any(map(_is_float_on_purpose, end.users)):
+        return
+    if not all(_quantizes(user, end) for user in end.users):
+        annotation = end.meta.get("quantization_annotation") or _annotate({})
+        annotation.output_qspec = ACTIVATION
+        end.meta["quantization_annotation"] = annotation
+
 
 class EdgeQuantizer(Quantizer):
     """Annotates a captured graph by ``RULES``, except nodes of ``quantize.float_blocks``."""
@@ -113,6 +177,9 @@ class EdgeQuantizer(Quantizer):
                 annotation = rule.annotate(node, model)
                 if annotation is not None:
                     node.meta["quantization_annotation"] = annotation
+        for node in model.graph.nodes:
+            if node.target in CONVOLUTIONS and "quantization_annotation" in node.meta:
+                _quantize_result(node)
         return model
 
     def validate(self, model: fx.GraphModule) -> None:

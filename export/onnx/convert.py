@@ -21,6 +21,7 @@ from compress.engine.errors import ExportError
 from compress.quantize.graph import quiet_exporter
 from export.onnx.graph import OUTPUT, GraphView, remove_unused
 from export.onnx.names import name_after_modules
+from export.onnx.pads import fold_pads
 from runtime.bundle import INPUT
 
 MIN_BATCH = 1
@@ -81,6 +82,7 @@ def to_onnx(
         raise ExportError(what, got=brief(error), remedy=remedy) from error
     exported = onnx.load_from_string(buffer.getvalue())
     _drop_expand(exported)
+    fold_pads(exported)
     return normalize_bytes(name_after_modules(exported))
 
 

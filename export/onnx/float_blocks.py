@@ -58,20 +58,19 @@ def leave_float(
     del twin.metadata_props[:]  # they call it the int8 file
     view = GraphView(twin)
     pairs = match(view, operators)
-    pools = set()
+    results = set()
     for operator, node in pairs:
         if operator.name not in names:
             continue
-        if operator.kind == "pool":
-            pools.add(node.output[0])
+        results.add(node.output[0])
         _read_float(view, node)
         if operator.weight is not None:
             _restore(view, operator, node, weights[operator.weight])
-    # The quantizer of a pooling's output goes too, where its reader is not in int8 itself.
+    # The quantizer of an operator's output goes too, where its reader is not in int8 itself.
     known = {node.output[0] for _, node in pairs}
     for node in twin.graph.node:
         if node.output[0] not in known and node.op_type not in QUANTIZERS:
-            _read_float(view, node, pools)
+            _read_float(view, node, results)
     remove_unused(twin)
     return twin
 
@@ -80,7 +79,7 @@ def match(view: GraphView, operators: Sequence[Operator]) -> list[tuple[Operator
     """Each operator and its node; raises ExportError if the model holds another number of them."""
     readers: dict[str, list[NodeProto]] = defaultdict(list)
     for node in view.model.graph.node:
-        if node.op_type in KINDS and any(_quantizer(view, name) for name in node.input):
+        if node.op_type in KINDS and _is_int8(view, node):
             readers[KINDS[node.op_type]].append(node)
     expected = Counter(operator.kind for operator in operators)
     got = Counter({kind: len(nodes) for kind, nodes in readers.items()})
@@ -160,6 +159,18 @@ def _quantizer(view: GraphView, name: str) -> NodeProto | None:
     """The QuantizeLinear behind ``name`` if it is a dequantized activation."""
     dequantize = view.produced_by(name, "DequantizeLinear")
     return None if dequantize is None else view.produced_by(dequantize.input[0], "QuantizeLinear")
+
+
+def _is_int8(view: GraphView, node: NodeProto) -> bool:
+    """Whether all that an operator computes on is dequantized: a convolution's result may be, too,
+    for readers that are in float."""
+    kind = KINDS[node.op_type]
+    activations = node.input[: 2 if kind == "addition" else 1]
+    weight = node.input[1] if kind in ("convolution", "linear") else ""
+    while (maker := view.producer.get(weight)) is not None and maker.op_type in RESHAPES:
+        weight = maker.input[0]
+    is_stored = not weight or view.produced_by(weight, "DequantizeLinear") is not None
+    return is_stored and all(_quantizer(view, name) for name in activations)
 
 
 def _read_float(view: GraphView, node: NodeProto, sources: Collection[str] | None = None) -> None:

@@ -41,6 +41,16 @@ def test_latency_rows_and_speedups(finished: Finished) -> None:
     assert first["load_ms"] > 0 and first["first_ms"] > 0
 
 
+def test_int8_is_compared_with_static_quantization(finished: Finished) -> None:
+    ratio = latency_of(finished)["speedups"]["student_int8_vs_student_ptq"]
+    gate = finished.stages["bench"].facts["gates"][-1]
+    assert "static quantization" in gate["what"] and gate["limit"] == 1.05
+    assert gate["value"] == pytest.approx(1 / ratio["p50"])
+    assert gate["passed"] == (1 / ratio["ci95"][1] <= 1.05)
+    slower = [line for line in finished.report["states"] if "the time of ONNX Runtime" in line]
+    assert bool(slower) == (gate["passed"] is False)
+
+
 def test_every_row_carries_its_quantiles(finished: Finished) -> None:
     for row in latency_of(finished)["rows"]:
         curve = row["quantiles_ms"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compress.evaluate.gates import decide
+from compress.evaluate.gates import MAX_OVER_STATIC, decide, static_gate
 
 INT8, FLOAT = (
     {"ran": {"QLinearConv": 9}, "is_quantized": True},
@@ -72,3 +72,29 @@ def test_a_precision_that_the_settings_force_ships_though_a_gate_fails() -> None
     assert ship.precision == "int8" and "asked for" in ship.reason and "top-1 lost" in ship.reason
     assert gates[0].passed is False
     assert decide(metrics(900, 800), speed(3.0), INT8)[1].precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("p50", "ci95", "passed"),
+    [
+        (1.02, (1.0, 1.05), True),
+        (0.97, (0.94, 0.99), True),  # 1.03 times the time
+        (0.90, (0.85, 0.96), True),  # the limit of 0.952 lies within the interval
+        (0.80, (0.78, 0.82), False),
+        (0.25, (0.24, 0.26), False),
+    ],
+)
+def test_int8_that_is_slower_than_static_quantization_is_said_so(
+    p50: float, ci95: tuple[float, float], passed: bool
+) -> None:
+    gate, slower = static_gate({"p50": p50, "ci95": list(ci95)})
+    assert gate.value == pytest.approx(1 / p50) and gate.limit == MAX_OVER_STATIC
+    assert gate.passed is passed and (slower is None) is passed
+    if slower:
+        low, high = 1 / ci95[1], 1 / ci95[0]
+        assert f"{1 / p50:.2f}× the time" in slower and f"{low:.2f} to {high:.2f}" in slower
+
+
+def test_without_a_baseline_the_comparison_is_open() -> None:
+    gate, slower = static_gate(None)
+    assert gate.value is None and gate.passed is None and slower is None
