@@ -21,10 +21,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from compress.data.class_names import one_form, printable
+from compress.data.walk import digest_of_file
 from compress.engine.disk import require_space
 from compress.engine.errors import DataError
 from compress.engine.locks import lock
-from compress.engine.store import sha256_file, write_json
+from compress.engine.store import write_json
 from compress.engine.system_errors import system_errors
 from runtime.files.paths import line
 
@@ -66,7 +67,7 @@ def unpack(archive: Path, root: Path) -> Path:
     """
     place = root / UNPACKED
     with system_errors(place):
-        digest = sha256_file(archive)[:32]
+        digest = digest_of_file(archive).hex()[:32]
         folder = place / digest
         record = place / f"{digest}.json"
         if _is_whole(folder, record):

@@ -14,7 +14,10 @@ from compress.engine.preflight import Before, Check
 
 
 def checks(before: Before) -> Iterator[Check]:
-    """The lists of images, and enough of them; no image is opened, nothing is downloaded."""
+    """The lists of images, and enough of them; no image is opened, nothing is downloaded.
+
+    An archive is unpacked, once: nothing else says what is in it.
+    """
     settings = before.settings
     if settings.data.dataset is not None:
         yield partial(refuse_options, settings.data)
@@ -23,7 +26,7 @@ def checks(before: Before) -> Iterator[Check]:
 
 
 def listed(settings: Settings) -> Source | None:
-    """The source, if its lists are read without downloading or unpacking anything, else None."""
+    """The source, if its lists are read without downloading anything, else None."""
     data = settings.data
     if data.dataset is None:
         return open_source(data)

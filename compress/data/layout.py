@@ -12,16 +12,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from compress.data.class_names import look_alike
 from compress.data.walk import is_folder, key_of, takes_part, visible, walk
 from compress.data.words import WORDNET
 from compress.engine.errors import DataError
 from runtime.files.paths import line
-
-if TYPE_CHECKING:
-    from compress.data.tables import Table
 
 TRAIN_NAMES = ("train", "training", "train_set", "training_set", "trainset")
 TEST_NAMES = (  # the first present is used
@@ -67,7 +64,6 @@ class Found:
     left_out: list[Path] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
     empty: dict[str, str] = field(default_factory=dict)
-    tables: Sequence[Table] = ()
 
     def take(self, splits: Mapping[str, ClassFiles]) -> None:
         """Chooses the training and the test split among all; "" is a split without a name."""
@@ -77,7 +73,7 @@ class Found:
         tests = {name.casefold(): name for name in splits if split_kind(name) == "test"}
         for name in train:
             listed = splits[name]
-            both = {*self.train, *listed}
+            both = dict.fromkeys((*self.train, *listed))
             self.train = {one: (*self.train.get(one, ()), *listed.get(one, ())) for one in both}
         if tests:
             order = {name: place for place, name in enumerate(TEST_NAMES)}
@@ -102,8 +98,17 @@ def read_class_folders(root: Path, level: str) -> Found:
     splits = {path.name: path for path in inside if split_kind(path.name) and class_dirs(path)}
     kinds = {split_kind(name) for name in splits}
     only_splits = all(split_kind(path.name) for path in inside)
+    if not splits and {split_kind(path.name) for path in inside} == {"train", "test"}:
+        names = " and ".join(f"{path.name}/" for path in inside)
+        raise DataError(
+            f"{names} of {root} have no class folders",
+            expected="train/<class>/ and test/<class>/, or a labels.csv",
+            remedy="sort the images into a folder a class, or write a table of file_name,label",
+        )
     if not splits or not (only_splits or kinds == {"train", "test"}):
         splits = {"": root}  # "train" is a class beside "bus" and "car"
+    else:
+        found.left_out += [path for path in inside if path.name not in splits]
     if level == "auto":  # one rule for all splits
         level = _level([path for base in splits.values() for path in class_dirs(base)], found, root)
     found.take({name: _of_split(base, level, found) for name, base in splits.items()})

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from runtime.files.regular import open_file
+
 START = b"\xff\xd8\xff"
 END = b"\xff\xd9"  # JPEG, table B.1: end of image
 GRAY = (127, 128)  # in every channel, of pixels without data: all coefficients are zero
@@ -22,7 +24,7 @@ MAX_BYTES = 1 << 28
 def mended(path: Path, max_pixels: int) -> tuple[bytes, str] | None:
     """A JPEG file with its end, and what was wrong; None if it is another format or lacks more."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = file.read(MAX_BYTES)
         if not data.startswith(START):
             return None

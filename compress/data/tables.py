@@ -86,7 +86,7 @@ def read_tables(root: Path, tables: Sequence[Table]) -> Found:
     Raises: DataError: an image with two labels or in two splits, an unknown split, or no image.
     """
     files = _Files.below(root)
-    found = Found(tables=tables)
+    found = Found()
     labels: dict[Path, tuple[str, str]] = {}
     missing: list[str] = []
     for table in tables:

@@ -88,7 +88,7 @@ def fingerprint_files(base: Path) -> str:
     with ThreadPoolExecutor(2) as threads:
         for start in range(0, len(paths), 4096):  # a task a file: keeps their number small
             part = paths[start : start + 4096]
-            for path, digest in zip(part, threads.map(_digest, part), strict=True):
+            for path, digest in zip(part, threads.map(digest_of_file, part), strict=True):
                 total.update(key_of(path, base).encode() + b"\0" + digest)
     return total.hexdigest()
 
@@ -103,7 +103,7 @@ def last_change(base: Path) -> str:
     return f"{line(name)}, {max(time.time() - paths[newest], 0):.0f} s ago"
 
 
-def _digest(path: Path) -> bytes:
+def digest_of_file(path: Path) -> bytes:
     """SHA-256 of a file; read again only if its size, time or inode is another."""
     try:
         stat = path.stat()

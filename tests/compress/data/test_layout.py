@@ -103,3 +103,21 @@ def test_a_class_named_eval_is_a_class(tmp_path: Path) -> None:
 def test_nothing_but_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no class folders.*3 files.*or a labels\.csv"):
         source(fill(tmp_path, 3))
+
+
+def test_splits_without_classes_are_no_classes(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        fill(tmp_path / name, 4, seed=len(name) * 100)
+    with pytest.raises(
+        DataError, match=r"test/ and train/ of .* have no class folders.*labels.csv"
+    ):
+        source(tmp_path)
+
+
+def test_test_images_without_labels_are_left_out(tmp_path: Path) -> None:
+    nested(tmp_path, "train/rose", "train/oak", "test", count=5)
+    read = source(tmp_path)
+    assert read.names == ("oak", "rose") and (len(read.train), len(read.test)) == (8, 2)
+    assert read.facts is not None and read.facts.left_out == ("test/",)
+    nested(tmp_path, "test/rose", "extra/pine")
+    assert source(tmp_path).facts.left_out[0] == "extra/"  # type: ignore[union-attr]
