@@ -14,7 +14,7 @@ from compress.engine import options as resolution
 from compress.engine import plan as planning
 from compress.engine import runner
 from compress.engine.config import HostSettings, Settings
-from compress.engine.disk import require_folder
+from compress.engine.disk import require_folder, require_no_file
 from compress.engine.errors import BudgetError, Clip2EdgeError, ConfigError, ExplainedError, joined
 from compress.engine.options import BuildOptions, run_name, with_root
 from compress.engine.plan import Step, up_to
@@ -76,7 +76,8 @@ def settings_for(
 
 def work_folder(work_dir: str | Path | None = None) -> Path:
     """``work_dir``, else ``$CLIP2EDGE_WORK``, else ``./work``."""
-    return user_path(work_dir or os.environ.get("CLIP2EDGE_WORK") or "work").resolve()
+    path = user_path(work_dir or os.environ.get("CLIP2EDGE_WORK") or "work")
+    return Path(os.path.realpath(path))
 
 
 def plan(
@@ -155,7 +156,9 @@ def checks_of_run(
     yield partial(up_to, STAGES, until)
     yield partial(plain_name, name)
     yield partial(require_folder, Store.of(work).root)
-    yield partial(require_folder, RunFolder.of(work, as_plain_name(name)).path)
+    run = RunFolder.of(work, as_plain_name(name))
+    yield partial(require_folder, run.path)
+    yield partial(require_no_file, run.bundle)
     yield partial(_require_budget, settings.budget.limits, name, until, benches)
     if settings.budget.calibration:
         from compress.budgets.calibration import load_calibration

@@ -28,12 +28,12 @@ def require_folder(folder: Path) -> None:
         raise StoreError(what, got=got, remedy=remedy) from error
 
 
-def require_new_file(file: Path) -> None:
-    """StoreError unless a file can be written at this place."""
-    if file.is_dir():
-        remedy = f"name a file, e.g. {file / 'out'}"
-        raise StoreError("a folder stands where a file is to be written", got=file, remedy=remedy)
-    require_folder(file.absolute().parent)
+def require_no_file(folder: Path) -> None:
+    """StoreError if anything but a folder stands at its place, be it behind a link."""
+    place = os.path.realpath(folder)
+    if os.path.lexists(place) and not os.path.isdir(place):
+        remedy = "move it, then repeat the command"
+        raise StoreError("no folder stands where one is needed", got=place, remedy=remedy)
 
 
 def require_space(folder: Path, needed: int) -> None:

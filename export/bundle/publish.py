@@ -2,26 +2,27 @@
 
 Additions are the files that the published manifest lists and the build's does not: export targets,
 the mixed model, their golden logits. They belong to a model: they stay while models, labels and
-preprocessing are the same, and are dropped, with a note, when those change. Files that no manifest
-lists are the user's and stay.
+preprocessing are the same, and are dropped, with a note, when those change. What no manifest lists
+is the user's and stays, of any kind.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from compress.engine.disk import require_no_file
 from export.bundle.write import write_json
 from runtime import golden
 from runtime.bundle import GOLDEN, LABELS, MANIFEST, PREPROCESS, check_file, open_bundle
 from runtime.errors import EdgeError
-from runtime.files.atomic import flush, flush_folder
+from runtime.files.atomic import flush, flush_folder, is_temporary
 from runtime.files.manifest import read_manifest
 
 Manifest = Mapping[str, Any]
@@ -39,18 +40,26 @@ def publish_bundle(fresh: Path, bundle: Path, default: str | None = None) -> Pub
     """Makes ``bundle`` hold the build's bundle ``fresh`` and the additions that still fit.
 
     A kill leaves the old bundle or the new one, if need be under a hidden name that the next call
-    takes up. Nothing is written if nothing changes.
+    takes up. Nothing is written if nothing changes. A link stays: the folder it leads to is made.
 
     Args:
         default: the model of ``precision="auto"``, if not the one in ``fresh``.
 
-    Raises: BundleError: ``fresh`` is damaged.
+    Raises:
+        BundleError: ``fresh`` is damaged.
+        StoreError: what is in the bundle's place is no folder.
     """
+    require_no_file(bundle)
+    bundle = Path(os.path.realpath(bundle))
+    bundle.parent.mkdir(parents=True, exist_ok=True)
     scratch, old = (bundle.with_name(f".{bundle.name}.{name}") for name in ("tmp", "old"))
-    if old.exists() and not bundle.exists():
-        os.replace(old, bundle)
+    if old.is_dir() and not old.is_symlink():
+        if not bundle.exists():
+            os.replace(old, bundle)
+        else:
+            _move_own(old, bundle, {*_listed(old), *_listed(bundle)})
     for leftover in (scratch, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+        _remove(leftover)
     base = dict(open_bundle(fresh).manifest)
     if default is not None:
         base["default"] = default
@@ -71,16 +80,18 @@ def publish_bundle(fresh: Path, bundle: Path, default: str | None = None) -> Pub
     if same and present is not None and (damaged := _damaged(merged, present, bundle)):
         notes.append(f"{bundle.name}: mended, because damaged or old: {', '.join(damaged)}")
     if present != merged or not all(_is_sound(bundle, n, r) for n, r in merged["files"].items()):
-        unlisted = _unlisted(bundle, present or {"files": {}}, merged)
+        listed = {*(present or {"files": {}})["files"], *merged["files"], MANIFEST}
         _copy(fresh, scratch, (name for name in base["files"] if name not in kept))
-        _copy(bundle, scratch, [*kept, *unlisted])
+        _copy(bundle, scratch, kept)
         write_json(scratch / MANIFEST, merged)
         open_bundle(scratch)
         if bundle.exists():
             os.replace(bundle, old)
         os.replace(scratch, bundle)
+        if old.exists():
+            _move_own(old, bundle, listed)
         flush_folder(bundle.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
     return Published(same, tuple(notes))
 
 
@@ -153,14 +164,37 @@ def _merged(base: Manifest, present: Manifest, kept: Mapping[str, Any]) -> dict[
     return merged
 
 
-def _unlisted(bundle: Path, present: Manifest, merged: Manifest) -> list[str]:
-    """Files of the user's beside those of any manifest."""
-    listed = {*present["files"], *merged["files"], MANIFEST}
-    files = (
-        (path for path in sorted(bundle.rglob("*")) if path.is_file()) if bundle.exists() else ()
-    )
-    names = (path.relative_to(bundle).as_posix() for path in files)
-    return [name for name in names if name not in listed and not Path(name).name.startswith(".")]
+def _listed(bundle: Path) -> set[str]:
+    """The files of a bundle by its manifest, none of a damaged one's."""
+    try:
+        return {*read_manifest(bundle)["files"], MANIFEST}
+    except EdgeError:
+        return {MANIFEST}
+
+
+def _move_own(old: Path, new: Path, listed: Collection[str], below: str = "") -> None:
+    """Moves the user's own files, links and folders, whatever no manifest lists, to ``new``."""
+    for entry in sorted(old.iterdir()):
+        name, goal = f"{below}{entry.name}", new / entry.name
+        is_folder = entry.is_dir() and not entry.is_symlink()
+        if is_folder and any(other.startswith(f"{name}/") for other in listed):
+            is_new = not goal.exists()
+            goal.mkdir(exist_ok=True)
+            _move_own(entry, goal, listed, f"{name}/")
+            if is_new and not any(goal.iterdir()):
+                goal.rmdir()
+        elif is_folder and goal.is_dir():
+            _move_own(entry, goal, listed, f"{name}/")
+        elif name not in listed and not is_temporary(entry.name) and not os.path.lexists(goal):
+            os.replace(entry, goal)
+
+
+def _remove(path: Path) -> None:
+    """Removes what a kill, or anybody, left under a hidden name."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:

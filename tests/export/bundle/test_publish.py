@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
 
+from compress.engine.errors import StoreError
 from export.bundle import publish
 from export.bundle.publish import publish_bundle
 from export.bundle.write import seal, update_default, write_bundle
@@ -191,3 +193,93 @@ def test_a_kill_at_any_rename_leaves_a_bundle_to_go_on_with(
     publish_bundle(retrained, published)
     assert content(published) == content(retrained) | {"notes.txt": b"mine"}
     assert [path.name for path in published.parent.iterdir()] == ["bundle"]
+
+
+def own_things(folder: Path) -> None:
+    """What a user may leave in a bundle, of every kind."""
+    (folder / ".gitignore").write_text("*.tmp")
+    (folder / ".git" / "objects").mkdir(parents=True)
+    (folder / ".git" / "HEAD").write_text("ref")
+    (folder / "empty").mkdir()
+    (folder / "link").symlink_to("model.fp32.onnx")
+    (folder / "nowhere").symlink_to("absent")
+    (folder / "onnx").mkdir(exist_ok=True)
+    (folder / "onnx" / "notes.txt").write_text("mine")
+    os.mkfifo(folder / "pipe")
+    (folder / "script").write_text("#!/bin/sh")
+    (folder / "script").chmod(0o700)
+
+
+def names(folder: Path) -> dict[str, int]:
+    paths = sorted(folder.rglob("*"))
+    return {path.relative_to(folder).as_posix(): path.lstat().st_mode for path in paths}
+
+
+def test_all_that_a_user_left_stays_whatever_its_kind(
+    fresh: Path, retrained: Path, published: Path
+) -> None:
+    own_things(published)
+    before = names(published)
+    (published / ".model.fp32.onnx.77.140.tmp").write_text("left by a kill")
+    flip(published / "model.fp32.onnx")
+    assert publish_bundle(fresh, published).notes
+    assert names(published) == before
+    publish_bundle(retrained, published)
+    own = {name: mode for name, mode in before.items() if name not in names(fresh)}
+    own = {name: mode for name, mode in own.items() if not name.endswith(".onnx")}
+    own.pop(golden.TARGETS_GOLDEN)
+    assert {**own, **names(retrained), "onnx": before["onnx"]}.items() <= names(published).items()
+    assert [path.name for path in published.parent.iterdir()] == ["bundle"]
+
+
+def test_a_link_to_a_bundle_stays_and_what_it_leads_to_is_mended_every_time(
+    fresh: Path, exported: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    link = tmp_path / "run" / "bundle"
+    link.symlink_to("../elsewhere/mine")
+    assert publish_bundle(fresh, link).notes == ()
+    for _ in range(2):
+        flip(tmp_path / "elsewhere" / "mine" / "model.fp32.onnx")
+        assert "mended" in publish_bundle(fresh, link).notes[0]
+        assert content(tmp_path / "elsewhere" / "mine") == content(fresh)
+    assert link.is_symlink() and [path.name for path in link.parent.iterdir()] == ["bundle"]
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "nowhere", "folder", "loop"])
+@pytest.mark.parametrize("name", [".bundle.tmp", ".bundle.old"])
+def test_leftovers_of_any_kind_do_no_harm(
+    fresh: Path, published: Path, kind: str, name: str
+) -> None:
+    leftover = published.with_name(name)
+    aside = published.with_name("aside")
+    aside.mkdir()
+    (aside / "file").write_text("mine")
+    if kind == "folder":
+        (leftover / "sub").mkdir(parents=True)
+    elif kind == "file":
+        leftover.write_text("left")
+    else:
+        leftover.symlink_to({"link": aside, "nowhere": "absent", "loop": leftover}[kind])
+    before = content(published)
+    flip(published / "model.fp32.onnx")
+    publish_bundle(fresh, published)
+    assert content(published) == before and (aside / "file").read_text() == "mine"
+    assert {path.name for path in published.parent.iterdir()} == {"aside", "bundle"}
+
+
+@pytest.mark.parametrize("kind", ["file", "loop", "link to a file"])
+def test_what_is_no_folder_in_the_bundle_s_place_is_refused_and_stays(
+    fresh: Path, tmp_path: Path, kind: str
+) -> None:
+    place = tmp_path / "bundle"
+    (tmp_path / "file").write_text("mine")
+    if kind == "file":
+        place.write_text("mine")
+    else:
+        place.symlink_to("bundle" if kind == "loop" else "file")
+    before = names(tmp_path)
+    with pytest.raises(StoreError, match="no folder stands"):
+        publish_bundle(fresh, place)
+    assert names(tmp_path) == before and (tmp_path / "file").read_text() == "mine"
