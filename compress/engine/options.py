@@ -11,12 +11,14 @@ from compress.engine import config
 from compress.engine.config import Layer, Settings
 from compress.engine.errors import ConfigError
 from compress.engine.hub import hub_answers
+from compress.engine.packages import distribution, is_packaged
 from compress.engine.text import user_path
 
 if TYPE_CHECKING:
     from typing import Unpack
 
 DEFAULT_PRESET = "edge"
+PHOTOS = "photos"  # a world, and its recipe
 
 
 class BuildOptions(TypedDict, total=False):
@@ -25,7 +27,8 @@ class BuildOptions(TypedDict, total=False):
     data: str | Path | None  # a folder of images, in place of a named dataset
     classes: Iterable[str] | None  # class names, in place of images; ``shots`` must be 0
     shots: int | Literal["all"] | None  # labeled images per class. Default: 4, 0 for class names
-    teacher: str | None  # an open_clip ``model/tag``, a local folder, or ``petals``
+    # an open_clip ``model/tag``, a local folder, ``timm:NAME[@FILE]`` or ``petals``; several: averaged
+    teacher: str | Sequence[str] | None
     generator: str | None  # ``kandinsky-2.2``, a local folder, or ``petals``
     student: str | None  # a timm model name, or ``petal_cnn``
     preset: str | None  # a name of ``compress list presets``. Default: ``edge``
@@ -56,8 +59,8 @@ def settings_for(
         base = [config.read_config(Path(file))]
     else:
         world, notes = _world(flags)
-        preset = options.get("preset") or DEFAULT_PRESET
-        base = [config.world(world), {"notes": notes}, config.preset(preset)]
+        preset = options.get("preset") or (PHOTOS if world == PHOTOS else DEFAULT_PRESET)
+        base = [_layer(world, flags), {"notes": notes}, config.preset(preset)]
     generate = overrides.get("generate", {})
     if "strategy" in generate and "probing" not in generate:
         # an explicit strategy disables probing
@@ -71,7 +74,7 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
     classes = options.get("classes")
     sources = {
         "dataset": dataset,
-        "path": None if folder is None else user_path(folder).resolve(),
+        "path": None if folder is None else Path(os.path.realpath(user_path(folder))),
         "classes": None if classes is None else tuple(classes),
     }
     given = {key: value for key, value in sources.items() if value is not None}
@@ -86,7 +89,8 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
         data["offline"] = True
     flags: Layer = {"data": data}
     if (teacher := options.get("teacher")) is not None:
-        flags["teacher"] = {"name": teacher}
+        name, *others = [teacher] if isinstance(teacher, str) else teacher
+        flags["teacher"] = {"name": name, "others": tuple(others)}
     if (generator := options.get("generator")) is not None:
         flags["generate"] = {"generator": generator}
     if (student := options.get("student")) is not None:
@@ -99,29 +103,46 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
     return flags
 
 
+def _layer(world: str, flags: Mapping[str, Any]) -> Layer:
+    """The layer of a world; a generator that is named brings its own settings along."""
+    layer = config.world(world)
+    return {**layer, "generate": {}} if world == PHOTOS and "generate" in flags else layer
+
+
 def _world(flags: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Which world teacher, generator and student come from, and the notes to record.
 
-    The embedded world is for ``petals`` and where its teacher is named. It also stands in, with a
-    note, for a folder of images if no teacher is named and no hub can be reached.
+    The embedded world is for ``petals`` and where its teacher is named, the photo world where its
+    teachers are, whose weights are in packages. One of them also stands in, with a note, for a
+    folder of images if no teacher is named and no hub can be reached.
     """
     data = flags["data"]
-    teacher = flags.get("teacher", {}).get("name")
-    dataset = None if data.keys() & {"path", "classes"} else data.get("dataset", "petals")
-    if (dataset if teacher is None else teacher) == "petals":
+    named = flags.get("teacher")
+    if named is not None:
+        teachers = [named["name"], *named["others"]]
+        if teachers == ["petals"]:
+            return "embedded", []
+        return (PHOTOS if all(map(is_packaged, teachers)) else "hub"), []
+    if not data.keys() & {"path", "classes"} and data.get("dataset", "petals") == "petals":
         return "embedded", []
-    if teacher is not None:
-        return "hub", []
     offline = data.get("offline", False)
-    if "path" in data and (offline or not hub_answers()):
-        why = "--offline was given" if offline else "the model hub cannot be reached"
-        return "embedded", [
-            f"CLIP ViT-L/14 and Kandinsky 2.2 were not used because {why}: the embedded miniature "
-            "teacher, generator and student (32 px, trained on drawn flowers) stand in for them. "
-            "The pipeline is real, the accuracy is not what a real teacher gives. Name one with "
-            "--teacher PATH --generator PATH."
+    if "path" not in data or not (offline or not hub_answers()):
+        return "hub", []
+    why = "--offline was given" if offline else "the model hub cannot be reached"
+    teacher = config.world(PHOTOS)["teacher"]
+    stand_ins = [teacher["name"], *teacher["others"]]
+    if all(map(is_packaged, stand_ins)):
+        return PHOTOS, [
+            f"CLIP ViT-L/14 and Kandinsky 2.2 were not used because {why}: EfficientNet-Lite0 and "
+            "Lite2, trained on ImageNet, stand in for the teacher, and no images are generated. "
+            "Name a teacher with --teacher PATH."
         ]
-    return "hub", []
+    return "embedded", [
+        f"CLIP ViT-L/14 and Kandinsky 2.2 were not used because {why}: the embedded miniature "
+        "teacher, generator and student (32 px, trained on drawn flowers) stand in for them. "
+        "The pipeline is real, the accuracy is not what a real teacher gives. Name one with "
+        f"--teacher PATH --generator PATH, or pip install {' '.join(map(distribution, stand_ins))}."
+    ]
 
 
 def run_name(settings: Settings) -> str:

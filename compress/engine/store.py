@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ from compress.engine.locks import lock
 from compress.engine.partial import discard_damaged
 from compress.engine.system_errors import system_errors
 from runtime.files.atomic import atomic, flush, flush_folder
+from runtime.files.regular import open_file
 from runtime.files.strict_json import to_text
 
 MANIFEST = "stage.json"
@@ -38,6 +40,9 @@ CHECK = "check"  # in stage.json: SHA-256 of all the rest of it
 #: what reading a damaged stage.json raises
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 FIRST_FIELDS = 9  # of schema 1
+
+KEY = re.compile(r"[0-9a-f]{32}")  # of a finished stage
+STAGE = re.compile(r"[a-z][a-z0-9_]*")
 
 Facts = dict[str, Any]  # what a stage reports about itself: JSON values
 Identity = dict[str, Any]  # what the key of a stage is made from: JSON values
@@ -49,13 +54,27 @@ def canonical(value: object) -> str:
     return to_text(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
+def is_place(stage: object, key: object) -> bool:
+    """Whether these are names of a stage and of a key, e.g. in a record from elsewhere."""
+    names = isinstance(stage, str) and isinstance(key, str)
+    return names and bool(STAGE.fullmatch(str(stage)) and KEY.fullmatch(str(key)))
+
+
 def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(path: Path) -> str:
+    """Of a stored file; empty for what cannot be read as one."""
+    try:
+        return sha256_file(path)
+    except OSError:
+        return ""
 
 
 def write_json(path: Path, value: object) -> None:
@@ -134,13 +153,13 @@ class Store:
     def _read(self, stage: str, key: str, rehash: bool) -> tuple[Artifact | None, str]:
         """The stage, or None and its first damaged file."""
         folder = self.folder(stage, key)
-        manifest = _checked_manifest((folder / MANIFEST).read_bytes())
+        with open_file(folder / MANIFEST) as file:
+            manifest = _checked_manifest(file.read())
         seen = {} if rehash else _read_seen(self._seen(stage, key))
         now: dict[str, list[int]] = {}
         for name, entry in manifest["files"].items():
-            file = folder / name
-            now[name] = _state(file)
-            if seen.get(name) != now[name] and sha256_file(file) != entry["sha256"]:
+            now[name] = _state(folder / name)
+            if seen.get(name) != now[name] and _digest(folder / name) != entry["sha256"]:
                 return None, name
         if now != seen:
             self._write_seen(stage, key, now)
@@ -155,8 +174,9 @@ class Store:
         return self.root / stage / f".{key}.verified"
 
     def _write_seen(self, stage: str, key: str, states: Mapping[str, list[int]]) -> None:
-        with contextlib.suppress(OSError):  # a store on a read-only disk is hashed at every use
-            self._seen(stage, key).write_text(canonical(states), encoding="utf-8")
+        # a store on a read-only disk is hashed at every use
+        with contextlib.suppress(OSError), atomic(self._seen(stage, key)) as temporary:
+            temporary.write_text(canonical(states), encoding="utf-8")
 
     def stages(self, stage: str = "*") -> Iterator[Artifact]:
         """Every finished stage, or those of one name."""
@@ -253,7 +273,8 @@ def _state(file: Path) -> list[int]:
 
 def _read_seen(file: Path) -> dict[str, list[int]]:
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        seen = json.loads(file.read_text(encoding="utf-8"))
+        with open_file(file) as text:
+            seen = json.load(text)
         if isinstance(seen, dict):
             return seen
     return {}

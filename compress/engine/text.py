@@ -8,11 +8,15 @@ beyond ASCII stands among ASCII letters; anything else would be a guess, so it i
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import logging
+import os
 import re
+import select
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from compress.engine.errors import Clip2EdgeError, ConfigError
 from runtime.files.home import user_path
@@ -20,6 +24,7 @@ from runtime.files.home import user_path
 __all__ = ["decode_text", "read_text", "user_path"]
 
 SAVE_AS = "save it as UTF-8 (Notepad: Save as, Encoding; Excel: CSV UTF-8)"
+PIPE_S = 5.0  # until somebody writes to a pipe
 MAX_BYTES = 64 * 2**20  # far beyond any list of names; not a video given by mistake
 
 _MARKS = (  # the longer one first: UTF-32 starts as UTF-16 does
@@ -46,7 +51,7 @@ def read_text(path: Path, error: type[Clip2EdgeError] = ConfigError) -> str:
     Raises: ``error``: it cannot be opened or decoded; says where and what to do.
     """
     try:
-        with user_path(path).open("rb") as file:
+        with _opened(user_path(path)) as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as cause:  # ValueError: a null character in the name
         got = (cause.strerror if isinstance(cause, OSError) else None) or cause
@@ -55,6 +60,20 @@ def read_text(path: Path, error: type[Clip2EdgeError] = ConfigError) -> str:
     if len(data) > MAX_BYTES:
         raise error(f"{path} is no list or settings", got=f"more than {MAX_BYTES:,} bytes")
     return decode_text(data, path, error)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A file, or a pipe that is written to: ``--config <(...)``; another would hang for ever."""
+    at_once = getattr(os, "O_NONBLOCK", 0)
+    file = open(  # noqa: SIM115 (the caller closes it)
+        path, "rb", opener=lambda name, flags: os.open(name, flags | at_once)
+    )
+    if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+        if not select.select([file], [], [], PIPE_S)[0]:
+            file.close()
+            raise TimeoutError(errno.ETIMEDOUT, "a pipe that nothing is written to", str(path))
+        os.set_blocking(file.fileno(), True)
+    return file
 
 
 def read_object(path: Path, error: type[Clip2EdgeError] = ConfigError) -> dict[str, Any]:

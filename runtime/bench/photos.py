@@ -14,6 +14,7 @@ from runtime.bench.report import MAX_TEXT
 from runtime.bundle import GOLDEN, Bundle
 from runtime.errors import ImageError
 from runtime.files.paths import line
+from runtime.files.regular import open_file
 from runtime.preprocess import decode
 
 MAX_PHOTOS = 64
@@ -67,7 +68,8 @@ def photos(
 
 def _photo(file: Path) -> bytes:
     try:
-        data = file.read_bytes()
+        with open_file(file) as stream:
+            data = stream.read()
         decode(data)
     except OSError as error:
         raise ImageError(f"cannot open {file}", got=error.strerror or error) from error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from runtime.errors import BundleError
 
@@ -14,27 +15,39 @@ COPY_AGAIN = "copy the bundle again, or rebuild it"
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
+class NotRegularError(OSError):
+    """A folder, a pipe, a socket or a device where a file is needed."""
+
+
 def open_regular(file: Path, max_bytes: int) -> BinaryIO:
     """``file``, open for reading and checked by its descriptor: a later rename changes nothing.
 
     Raises: BundleError: absent, not a regular file, or larger than ``max_bytes``.
     """
     try:
-        descriptor = os.open(file, _FLAGS)
+        stream = open_file(file)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = error.strerror if isinstance(error, OSError) else error
-        raise BundleError(f"cannot read {file}", got=reason or error, remedy=COPY_AGAIN) from error
-    try:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            got = "not a regular file"
-            raise BundleError(f"cannot read {file}", got=got, expected="a file", remedy=COPY_AGAIN)
-        if facts.st_size > max_bytes:
-            raise _too_large(file, f"{facts.st_size:,} bytes", max_bytes)
+        expected = "a file" if isinstance(error, NotRegularError) else None
+        why: Any = {"got": reason or error, "expected": expected, "remedy": COPY_AGAIN}
+        raise BundleError(f"cannot read {file}", **why) from error
+    size = os.fstat(stream.fileno()).st_size
+    if size > max_bytes:
+        stream.close()
+        raise _too_large(file, f"{size:,} bytes", max_bytes)
+    return stream
+
+
+def open_file(file: str | Path) -> BinaryIO:
+    """``file``, open for reading, if it is a regular one: others may never end, or never start.
+
+    Raises: OSError: absent, or a NotRegularError.
+    """
+    descriptor = os.open(file, _FLAGS)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
+    os.close(descriptor)
+    raise NotRegularError(errno.EINVAL, "not a regular file", str(file))
 
 
 def read_regular(file: Path, max_bytes: int) -> bytes:

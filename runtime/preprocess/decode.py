@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.errors import ImageError
+from runtime.files.regular import open_file
 from runtime.preprocess.color import to_srgb
 from runtime.preprocess.heif import is_heif, open_heif
 from runtime.preprocess.png_text import without_texts
@@ -88,7 +89,7 @@ def _opened(image: Any) -> tuple[IO[bytes], str]:
     name = repr(image)
     try:
         name = os.fsdecode(image)
-        return open(name, "rb"), name
+        return open_file(name), name
     except OSError as error:
         raise ImageError(f"cannot open {name}", got=error.strerror or error) from error
     except (TypeError, ValueError) as error:  # ValueError: a null byte in the name

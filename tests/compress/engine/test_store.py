@@ -201,3 +201,35 @@ def test_a_number_that_is_no_json_is_never_written(tmp_path: Path, value: float)
     with pytest.raises(ExplainedError, match="no JSON"):
         canonical({"loss": [value]})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["sub/file.txt", MANIFEST])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to a pipe"])
+def test_what_is_no_file_in_place_of_a_stored_one_is_damage(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    store = Store(tmp_path / "store")
+    made = store.make("data", "k", {}, fill())
+    (made.path / name).unlink()
+    if kind == "folder":
+        (made.path / name).mkdir()
+    elif kind == "pipe":
+        os.mkfifo(made.path / name)
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        (made.path / name).symlink_to(tmp_path / "pipe")
+    (damage,) = (damage for _, _, damage in store.check())
+    assert damage is not None and name in damage
+    assert store.get("data", "k") is None
+    notes: list[str] = []
+    assert store.make("data", "k", {}, fill(), notes.append).facts == {"said": "hello"}
+    assert any(name in note for note in notes) and (made.path / name).is_file()
+
+
+def test_a_pipe_in_place_of_what_is_noted_is_passed_over(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.make("data", "k", {}, fill())
+    noted = tmp_path / "data" / ".k.verified"
+    noted.unlink()
+    os.mkfifo(noted)
+    assert store.get("data", "k") is not None

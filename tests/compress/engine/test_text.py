@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from compress.engine import text
 from compress.engine.errors import BudgetError, ConfigError
 from compress.engine.text import MAX_BYTES, decode_text, read_object, read_text
 
@@ -86,3 +90,16 @@ def test_a_file_that_holds_no_object_is_one_clear_error(tmp_path: Path, text: st
 def test_an_object_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"a": [1]}')
     assert read_object(tmp_path / "a.json") == {"a": [1]}
+
+
+def test_a_pipe_is_read_if_somebody_writes_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(text, "PIPE_S", 0.1)
+    with pytest.raises(ConfigError, match="a pipe that nothing is written to"):
+        read_text(tmp_path / "pipe")
+    monkeypatch.setattr(text, "PIPE_S", 30.0)
+    command = [sys.executable, "-c", f"open({str(tmp_path / 'pipe')!r}, 'w').write('seed: 1')"]
+    with subprocess.Popen(command):
+        assert read_text(tmp_path / "pipe") == "seed: 1"

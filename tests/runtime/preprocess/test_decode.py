@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -107,3 +108,16 @@ def test_a_closed_file_is_an_image_error() -> None:
     stream.close()
     with pytest.raises(ImageError, match="cannot be read"):
         decode(stream)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_file_is_refused_and_nobody_waits(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "photo.jpg"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        place = Path(os.devnull)
+    with pytest.raises(ImageError, match="cannot open.*not a regular file"):
+        decode(place)
