@@ -11,7 +11,7 @@ from typing import Annotated
 
 from typer import Argument, Exit, Option, Typer, echo
 
-from compress.cli.options import Offline, WorkDir, class_names
+from compress.cli.options import Offline, WorkDir, class_names, known_work
 from compress.engine.errors import MissingExtraError
 
 commands = Typer()
@@ -135,11 +135,10 @@ def doctor_(as_json: Annotated[bool, Option("--json", help="Print JSON")] = Fals
 
 
 def _verify_store(work_dir: Path | None) -> None:
-    from compress import api
     from compress.engine.store import Store
 
     damaged = 0
-    for stage, key, damage in Store.of(api.work_folder(work_dir)).check():
+    for stage, key, damage in Store.of(known_work(work_dir)).check():
         damaged += damage is not None
         echo(f"{'damaged' if damage else 'ok':8} {stage:10} {key}  {damage or ''}".rstrip())
     if damaged:

@@ -146,7 +146,7 @@ def _places() -> Iterator[Finding]:
         remedy = "pip install --force-reinstall clip2edge"
         yield build_finding("petals world", MISSING, f"nothing in {WEIGHTS}", remedy)
     # as compress.api.work_folder, which needs pydantic
-    work = Path(os.path.expanduser(os.environ.get("CLIP2EDGE_WORK") or "work")).resolve()
+    work = Path(os.path.realpath(os.path.expanduser(os.environ.get("CLIP2EDGE_WORK") or "work")))
     if is_writable(work):
         yield build_finding("work folder", OK, str(work), needed=True)
     else:

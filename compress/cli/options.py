@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from typer import Option
+from typer import Option, echo
 
 from compress.engine.errors import ConfigError, found, joined
 
@@ -24,7 +25,11 @@ Data = Annotated[
         help="A folder or archive of images: train/ and test/, one that is split, or labels.csv"
     ),
 ]
-Teacher = Annotated[str | None, Option(help="open_clip model/tag, a local folder, or petals")]
+TEACHER = "open_clip model/tag, a local folder, timm:NAME[@FILE], or petals"
+Teacher = Annotated[str | None, Option(help=TEACHER)]
+Teachers = Annotated[
+    list[str] | None, Option("--teacher", help=f"{TEACHER}; repeat it: their answers are averaged")
+]
 Generator = Annotated[str | None, Option(help="kandinsky-2.2, a local folder, or petals")]
 Set = Annotated[
     list[str] | None, Option("--set", help="Any setting: section.field=value; may be repeated")
@@ -55,7 +60,7 @@ class SettingsOptions:
         str | None,
         Option(metavar="K|all", help="Labeled images per class. Default: 4, 0 for names"),
     ] = None
-    teacher: Teacher = None
+    teacher: Teachers = None
     generator: Generator = None
     student: Annotated[str | None, Option(help="A timm model name, or petal_cnn")] = None
     preset: Annotated[str | None, Option(help="One of list presets. Default: edge")] = None
@@ -84,7 +89,7 @@ class SettingsOptions:
         return api.settings_for(
             self.dataset,
             data=self.data,
-            teacher=self.teacher,
+            teacher=self.teacher or None,
             generator=self.generator,
             student=self.student,
             preset=self.preset,
@@ -153,6 +158,19 @@ def listed_names(file: Path) -> list[str]:
             raise ConfigError("a line of class names has several columns", got=got, expected="one")
         names += [name] if name else []
     return names
+
+
+def known_work(work_dir: Path | None) -> Path:
+    """The work folder to look into; says so if nothing is there, ConfigError for no folder."""
+    from compress import api
+
+    work = api.work_folder(work_dir)
+    if not os.path.lexists(work):
+        echo(f"nothing is there yet: {work}", err=True)
+    elif not work.is_dir():
+        remedy = "name the folder that builds were given: --work-dir"
+        raise ConfigError("this is no work folder", got=work, expected="a folder", remedy=remedy)
+    return work
 
 
 def host_settings(device: str, workers: int) -> HostSettings:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option, Typer, echo
 
-from compress.cli.options import Quiet, WorkDir
+from compress.cli.options import Quiet, WorkDir, known_work
 from compress.engine.errors import ConfigError
 
 commands = Typer()
@@ -20,11 +20,10 @@ def show(
     work_dir: WorkDir = None,
 ) -> None:
     """Show the runs of a work folder, or one run's results."""
-    from compress import api
     from compress.engine.runs import RunFolder, find_run, run_folders
     from compress.report.artifact import ReportArtifact
 
-    work = api.work_folder(work_dir)
+    work = known_work(work_dir)
     if name is None:
         for run in run_folders(work):
             try:
@@ -131,10 +130,12 @@ def clean(
     dry_run: Annotated[bool, Option("--dry-run", help="Count, remove nothing")] = False,
 ) -> None:
     """Remove finished stages that no run uses, and the remains of unfinished ones."""
-    from compress import api
     from compress.engine import runs
 
-    removed, freed = runs.clean(api.work_folder(work_dir), dry_run=dry_run)
+    work = known_work(work_dir)
+    for damage in filter(None, (run.damage for run in runs.all_runs(work))):
+        echo(f"{damage}; what it ever made is kept", err=True)
+    removed, freed = runs.clean(work, dry_run=dry_run)
     done = "would remove" if dry_run else "removed"
     echo(f"{done} {removed} stage folders, {freed / 1e6:.1f} MB")
 

@@ -20,7 +20,8 @@ from compress.engine.errors import ConfigError, StoreError, nearest
 from compress.engine.locks import lock
 from compress.engine.progress import SILENT, Progress
 from compress.engine.stage import StageContext
-from compress.engine.store import MANIFEST, Artifact, Store, write_json
+from compress.engine.store import MANIFEST, Artifact, Store, is_place, write_json
+from runtime.files.regular import open_file
 from runtime.files.strict_json import to_text
 
 if TYPE_CHECKING:
@@ -129,14 +130,29 @@ class RunFolder:
     def record(self) -> RunRecord:
         """run.json; ConfigError if it cannot be read."""
         try:
-            record: RunRecord = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
-            if not {"command", "start"} <= record.keys():
-                raise ValueError("it holds no command")
+            with open_file(self.path / RECORD) as file:
+                record: RunRecord = json.load(file)
+            texts = [record.get(name) for name in ("command", "start", *({"end"} & record.keys()))]
+            if not all(isinstance(text, str) for text in texts):
+                raise ValueError("it holds no command and no times")
+            keys = record.get("stages", {})
+            if not isinstance(keys, dict) or not all(is_place(*row) for row in keys.items()):
+                raise ValueError("it holds stages without their keys")
         except (OSError, ValueError, AttributeError, RecursionError) as error:
             what = "the record of this run is damaged"
             got = f"{self.path / RECORD}: {error}"
             raise ConfigError(what, got=got, remedy=f"write it again: {self.repeat}") from error
         return record
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with run.json, if it is there and cannot be read."""
+        if os.path.lexists(self.path / RECORD):
+            try:
+                self.record()
+            except ConfigError as error:
+                return str(error)
+        return None
 
     def write_config(self, settings: Settings) -> None:
         """Writes config.yaml."""
@@ -168,14 +184,24 @@ class RunFolder:
     def stages(self) -> dict[str, Path]:
         """The folders of its stages, by name: as recorded, or where its links lead."""
         entries = sorted(self.path.iterdir()) if self.path.is_dir() else []
-        links = (one for one in entries if one.is_symlink() or (one / MANIFEST).is_file())
-        found = {link.name: Path(os.path.realpath(link)) for link in links}
+        there = ((entry, Path(os.path.realpath(entry))) for entry in entries)
+        found = {
+            entry.name: place
+            for entry, place in there
+            if (entry.name == place.parent.name and is_place(entry.name, place.name))
+            or (entry / MANIFEST).is_file()  # a copy that followed links
+        }
         keys: Mapping[str, str] = {}
         with contextlib.suppress(ConfigError):
             keys = self.record().get("stages", {})
         store = self.store
         recorded = {name: store.folder(name, key) for name, key in keys.items()}
         return found | {name: path for name, path in recorded.items() if path.is_dir()}
+
+    def keys(self) -> dict[str, str]:
+        """The keys of its stages, by name, as far as they are in a store."""
+        rows = ((name, path.name) for name, path in self.stages().items())
+        return {name: key for name, key in rows if is_place(name, key)}
 
     def used(self) -> list[Path]:
         """The folders in the store that it may need; of a damaged record, all it ever logged."""
@@ -187,12 +213,13 @@ class RunFolder:
             pass
         store = self.store
         with contextlib.suppress(OSError):
-            for line in (
-                (self.path / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
-            ):
+            with open_file(self.path / LOG) as file:
+                lines = file.read().decode("utf-8", "replace").splitlines()
+            for line in lines:
                 with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                     event = json.loads(line)
-                    used.append(store.folder(event["stage"], event["key"]))
+                    if is_place(event["stage"], event["key"]):
+                        used.append(store.folder(event["stage"], event["key"]))
         return used
 
     def lock(self) -> AbstractContextManager[None]:
@@ -215,7 +242,7 @@ def find_run(run: str | Path, work: Path) -> Path:
     """The folder of a run, given by its name in a work folder or by its path, or ConfigError."""
     for folder in (RunFolder.of(work, run), RunFolder(Path(run))):
         if folder.exists:
-            return folder.path.resolve()
+            return Path(os.path.realpath(folder.path))
     known = [folder.path.name for folder in run_folders(work)]
     raise ConfigError(
         "no such run",
@@ -261,10 +288,10 @@ def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
             held.enter_context(run.lock())
             if (searching := run.path / SEARCH_LOCK).exists():
                 held.enter_context(lock(searching, f"search of run {run.path.name!r}"))
-        kept = {path.resolve() for run in runs for path in run.used()}
+        kept = {os.path.realpath(path) for run in runs for path in run.used()}
         removed = freed = 0
         for folder in sorted(store.root.glob("*/*")):
-            if not folder.is_dir() or folder.resolve() in kept:
+            if not folder.is_dir() or os.path.realpath(folder) in kept:
                 continue
             if folder.suffix == ".part":
                 try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,16 @@ from tiny_stages import build, changed
 from compress.engine.config import Settings, resolve
 from compress.engine.errors import ConfigError, StoreError
 from compress.engine.locks import lock
-from compress.engine.runs import RunFolder, as_plain_name, clean, open_run, plain_name, run_folders
+from compress.engine.runs import (
+    RunFolder,
+    as_plain_name,
+    clean,
+    find_run,
+    open_run,
+    plain_name,
+    run_folders,
+)
+from compress.engine.store import write_json
 
 
 def test_clean_leaves_alone_what_another_build_is_making(tmp_path: Path) -> None:
@@ -157,3 +167,58 @@ def test_an_unfinished_rerun_keeps_the_stages_it_did_not_reach(tmp_path: Path) -
     build(Settings(), tmp_path, "a")
     run = build(Settings(), tmp_path, "a", until="data")
     assert sorted(RunFolder(run.folder).stages()) == ["data", "distill", "teacher"]
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [["a"], None, "x", 7, {"data": 3}, {"data": "../.."}, {"data": None}, {"../x": "a" * 32}]
+    + [{"data": "A" * 32}, {"data": "a" * 31}, {"data": "a" * 32 + "\n"}, {"data": "a\0" * 16}],
+)
+def test_a_record_of_wrong_stages_is_told_and_stops_nothing(tmp_path: Path, stages: object) -> None:
+    wrong = build(Settings(), tmp_path, "a").folder
+    build(changed(seed=1), tmp_path, "b")
+    record = RunFolder(wrong).record()
+    write_json(wrong / "run.json", {**record, "stages": stages})
+    with pytest.raises(ConfigError, match="run.json.*compress build --config"):
+        RunFolder(wrong).record()
+    assert "run.json" in str(RunFolder(wrong).damage)
+    assert clean(tmp_path)[0] == 0
+    assert sorted(open_run(wrong).inputs) == ["data", "distill", "teacher"]
+    assert build(changed(seed=1), tmp_path, "b").made == []
+    assert build(Settings(), tmp_path, "a").made == [] and RunFolder(wrong).damage is None
+
+
+@pytest.mark.parametrize("wrong", [{"command": 3}, {"start": None}, {"end": ["x"]}])
+def test_a_record_of_wrong_types_is_damaged(tmp_path: Path, wrong: dict[str, object]) -> None:
+    run = RunFolder(build(Settings(), tmp_path, "a").folder)
+    write_json(run.path / "run.json", {**run.record(), **wrong})
+    with pytest.raises(ConfigError, match="damaged"):
+        run.record()
+
+
+def test_links_of_the_user_in_a_run_folder_are_no_stages(tmp_path: Path) -> None:
+    run = build(Settings(), tmp_path, "a").folder
+    (tmp_path / "far" / "bundle").mkdir(parents=True)
+    (run / "bundle").symlink_to(tmp_path / "far" / "bundle")
+    (run / "notes").symlink_to("absent")
+    (run / "loop").symlink_to("loop")
+    assert sorted(open_run(run).inputs) == ["data", "distill", "teacher"]
+    assert build(Settings(), tmp_path, "a").made == []
+    assert sorted(RunFolder(run).record()["stages"]) == ["data", "distill", "teacher"]
+
+
+@pytest.mark.parametrize("name", ["run.json", "log.jsonl"])
+def test_a_pipe_in_place_of_a_file_of_a_run_is_damage(tmp_path: Path, name: str) -> None:
+    run = build(Settings(), tmp_path, "a").folder
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    assert (RunFolder(run).damage is not None) == (name == "run.json")
+    assert clean(tmp_path)[0] == 0
+
+
+def test_a_loop_of_links_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a").symlink_to("a")
+    with pytest.raises(ConfigError, match="no such run"):
+        find_run("a", tmp_path)
+    assert clean(tmp_path) == (0, 0)

@@ -1,0 +1,51 @@
+"""Commands about runs and their work folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from tiny_stages import build
+from typer.testing import CliRunner
+
+from compress.cli.app import app
+from compress.engine.config import Settings
+from compress.engine.errors import ConfigError
+
+COMMANDS = (["show"], ["clean"], ["verify", "--store"])
+
+
+def run(command: list[str], work: Path) -> Result:
+    return CliRunner().invoke(app, [*command, "--work-dir", str(work)])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("kind", ["file", "pipe", "loop"])
+def test_what_is_no_work_folder_is_refused(tmp_path: Path, command: list[str], kind: str) -> None:
+    place = tmp_path / "work"
+    if kind == "file":
+        place.touch()
+    elif kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(place)
+    error = run(command, place).exception
+    assert isinstance(error, ConfigError) and "no work folder" in str(error)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_work_folder_that_is_not_there_is_told(tmp_path: Path, command: list[str]) -> None:
+    ended = run(command, tmp_path / "absent")
+    assert ended.exit_code == 0 and "nothing is there yet" in ended.stderr
+
+
+def test_clean_tells_a_damaged_record_and_goes_on(tmp_path: Path) -> None:
+    record = build(Settings(), tmp_path, "a").folder / "run.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "stages": ["a"]}))
+    (tmp_path / "store" / "data" / "unused").mkdir()
+    ended = run(["clean"], tmp_path)
+    assert ended.exit_code == 0 and "removed 1 stage folders" in ended.stdout
+    assert str(record) in ended.stderr and "compress build --config" in ended.stderr
