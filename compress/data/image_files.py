@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from runtime.files.regular import open_file
 from runtime.preprocess.decode import FORMATS
 from runtime.preprocess.heif import is_heif_head
 
@@ -21,6 +22,7 @@ SUFFIXES = frozenset(
     + (".jpx", ".jpf", ".tga", ".qoi", ".ico", ".heic", ".heif", ".hif", ".jxl")
 )
 HEAD = 64  # bytes that tell a format
+PLAIN = (b"P1", b"P2", b"P3")  # PPM in text, known by its suffix alone
 UNSIGNED = ("BMP", "PPM", "ICO", "TGA")  # too few bytes to go by: Pillow has to read the header
 
 _SIGNATURES = {
@@ -56,7 +58,8 @@ def is_image(path: Path) -> bool:
     head = _head(path)
     if _format(head) is not None:
         return True
-    return len(head) >= 8 and _has_header(path)
+    is_text = head[:2] in PLAIN  # "P3 4 4 255" begins a table as well as a picture
+    return len(head) >= 8 and not is_text and _has_header(path)
 
 
 def advice(path: Path) -> str | None:
@@ -79,7 +82,7 @@ def advice(path: Path) -> str | None:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(HEAD)
     except OSError:
         return b""

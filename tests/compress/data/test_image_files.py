@@ -26,6 +26,8 @@ NO_IMAGES = {
     "labelme.json": b'{"imageData": "/9j/4AAQSkZJRg=="}',
     "caption.txt": b"BMW 320 in red",
     "palette.txt": b"P3 color, Pyrus, Pfau",
+    "boxes.tsv": b"P3 4 4 255 x",
+    "points.txt": b"P1 2 2 1 0 0 1",
     "gif.md": b"GIF 89a is a format",
     "box.xml": b"<annotation/>",
     "page": b"<!DOCTYPE html>",
