@@ -176,7 +176,7 @@ def _test_notes(
 ) -> list[str]:
     """What the test images cannot tell, in a line each."""
     notes = []
-    if found.test is None:
+    if found.test is None and len(test):
         share = f"{settings.test_fraction:.0%} of every class is held out (fixed seed)"
         notes.append(f"no test folder: {share}")
     if unknown:

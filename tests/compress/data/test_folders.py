@@ -179,6 +179,7 @@ def test_one_image_and_no_test_folder_is_for_training(tmp_path):
     source = open_source(settings(tmp_path, shots=1))
     assert (len(source.train), len(source.test)) == (2, 0)
     assert any("no accuracy is measured: add test images" in note for note in source.notes)
+    assert not any("held out" in note for note in source.notes)
 
 
 def test_two_folders_of_one_name_are_refused(tmp_path):
