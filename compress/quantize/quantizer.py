@@ -75,8 +75,8 @@ def _average_pool(node: fx.Node, graph: fx.GraphModule) -> QuantizationAnnotatio
 
 
 def _pads_zeros(node: fx.Node) -> bool:
-    mode = node.args[2] if len(node.args) > 2 else "constant"
-    return mode == "constant" and (len(node.args) < 4 or node.args[3] in (None, 0))
+    mode: Any = node.args[2] if len(node.args) > 2 else "constant"
+    return bool(mode == "constant") and (len(node.args) < 4 or node.args[3] in (None, 0))
 
 
 def _max_pool(node: fx.Node, graph: fx.GraphModule) -> QuantizationAnnotation | None:
