@@ -9,6 +9,7 @@ measure is refused while it is unpacked. The fingerprint of the images is that o
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -25,8 +26,8 @@ from compress.data.walk import digest_of_file
 from compress.engine.disk import require_space
 from compress.engine.errors import DataError
 from compress.engine.locks import lock
-from compress.engine.store import write_json
 from compress.engine.system_errors import system_errors
+from runtime.files.atomic import atomic
 from runtime.files.paths import line
 
 UNPACKED = "unpacked"
@@ -38,6 +39,9 @@ RATIO = 100  # unpacked : packed; photos are packed already, drawings shrink to 
 CHUNK = 1 << 20
 LITTER = frozenset(("__macosx", ".ds_store", "thumbs.db", "desktop.ini"))
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError, NotImplementedError)
+NO_NAME = frozenset(  # a name is too long, odd, or that of a file and a folder
+    (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+)
 UTF8_FLAG = 0x800  # of a zip entry: its name is UTF-8
 
 
@@ -78,7 +82,9 @@ def unpack(archive: Path, root: Path) -> Path:
                 record.unlink(missing_ok=True)
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
-                write_json(record, _Unpacking(archive, folder).run())
+                sizes = _Unpacking(archive, folder).run()
+                with atomic(record) as temporary:  # ASCII: names need not be UTF-8
+                    temporary.write_text(json.dumps(sizes), encoding="ascii")
     return folder
 
 
@@ -127,9 +133,8 @@ class _Unpacking:
             raise self._too_much()
         require_space(self.folder, member.size)
         target = self.folder.joinpath(*parts)
-        target.parent.mkdir(parents=True, exist_ok=True)
         size = 0
-        with target.open("xb") as file:
+        with self._opened(target, name) as file:
             while chunk := member.content.read(CHUNK):
                 size += len(chunk)
                 if self.total + size > self.limit:
@@ -137,6 +142,15 @@ class _Unpacking:
                 file.write(chunk)
         self.total += size
         self.sizes[name] = size
+
+    def _opened(self, target: Path, name: str) -> IO[bytes]:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return target.open("xb")
+        except OSError as error:
+            if error.errno in NO_NAME:
+                raise self._refused("holds a file that no folder takes", name) from error
+            raise
 
     def _parts(self, name: str) -> list[str]:
         """The folders and the file name of a member; DataError if they lead elsewhere."""

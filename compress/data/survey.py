@@ -109,8 +109,8 @@ def _look(split: Split, index: int) -> tuple[Look | None, str | None]:
     except Exception:  # another format, or damaged: Pillow's readers raise anything
         pass
     try:
-        image, repaired = split.read(index)
-        return look_of(image), repaired
+        whole, repaired = split.read(index)
+        return look_of(whole), repaired
     except ImageError as error:
         return None, reason_of(error, where)
 

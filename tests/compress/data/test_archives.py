@@ -172,6 +172,26 @@ def test_damaged_encrypted_and_empty_archives_are_errors(tmp_path: Path) -> None
         source(twice, tmp_path)
 
 
+@pytest.mark.parametrize("names", [("a", "a/b.jpg"), ("a/b.jpg", "a"), ("x" * 300 + ".jpg",)])
+def test_names_that_no_folder_takes_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match="a file that no folder takes"):
+        source(zip_of(tmp_path / "odd.zip", *names), tmp_path)
+
+
+def test_names_that_are_no_utf8_are_unpacked_once(tmp_path: Path) -> None:
+    names = [f"{folder}/\udcff{number}.jpg" for folder in ("a", "b") for number in range(3)]
+    archive = tmp_path / "latin.tar"
+    with tarfile.open(archive, "w", encoding="utf-8", errors="surrogateescape") as made:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(encoded())
+            made.addfile(member, io.BytesIO(encoded()))
+    first = source(archive, tmp_path)
+    assert len(first.train) == 4 and "\\xff" in first.train.keys[0]
+    inode = Path(first.train.load(0)).stat().st_ino
+    assert Path(source(archive, tmp_path).train.load(0)).stat().st_ino == inode
+
+
 class MacInfo(zipfile.ZipInfo):
     """An entry whose name is UTF-8 and does not say so, as macOS writes it."""
 
