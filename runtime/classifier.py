@@ -21,7 +21,15 @@ from runtime.errors import SHOWN, BackendError, BundleError, ImageError
 from runtime.files.onnx import inspect
 from runtime.files.paths import bundle_path
 from runtime.files.zipped import unpacked
-from runtime.preprocess import ImageLike, PreprocessSpec, decode, geometry, is_encoded, normalize
+from runtime.preprocess import (
+    ImageLike,
+    PreprocessSpec,
+    decode,
+    geometry,
+    is_encoded,
+    normalize,
+    require_pixels,
+)
 
 BATCH = 32  # images per engine call: a long list needs no more memory than this many
 META_LABELS = "clip2edge.labels"
@@ -105,7 +113,7 @@ class Classifier:
         options = {**options, "threads": threads}
         sha256 = None
         if path.suffix == ".onnx" and path.is_file():
-            model, labels, spec, name = _from_file(path, precision)
+            model, labels, spec, name = from_file(path, precision)
             runner = load_model(backend, model, **options)
         else:
             with unpacked(path) as folder:
@@ -156,10 +164,15 @@ class Classifier:
     def ranked(self, logits: np.ndarray, top_k: int = 5) -> list[list[Prediction]]:
         """The ``top_k`` likeliest labels of each row of logits (B, K), ties in index order.
 
-        Raises: BackendError: logits that are not finite.
+        Raises: BackendError: not such logits, or not finite.
         """
-        probabilities = softmax(finite(logits))
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, : whole_number("top_k", top_k)]
+        count = whole_number("top_k", top_k)
+        values = finite(logits)
+        if values.ndim != 2 or values.shape[1] != len(self.labels):
+            expected = f"(B, {len(self.labels)})"
+            raise BackendError("logits to rank", got=values.shape, expected=expected)
+        probabilities = softmax(values)
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
         shares = np.take_along_axis(probabilities, order, axis=1)
         rows = zip(order.tolist(), shares.tolist(), strict=True)
         return [
@@ -181,11 +194,14 @@ class Classifier:
     def logits_u8(self, pixels: np.ndarray, output: str = "logits") -> np.ndarray:
         """float32 (B, K) of results of ``geometry``, uint8 (B, S, S, 3).
 
-        Raises: BackendError: the model applies the geometry itself.
+        Raises:
+            BackendError: the model applies the geometry itself.
+            ImageError: another shape or type.
         """
         if self.takes == IMAGE and self.spec.resize != self.spec.size:
             what = f"{self.precision} resizes and crops itself"
             raise BackendError(what, got="cropped pixels", expected="whole images: logits()")
+        require_pixels(pixels, self.spec)
         parts = (pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH))
         return self._joined(map(self.feed, parts), output)
 
@@ -193,9 +209,15 @@ class Classifier:
         """The input of ``runner.run`` for results of ``geometry``, uint8 (B, S, S, 3)."""
         return normalize(pixels, self.spec) if self.takes == TENSOR else pixels
 
-    def pixels(self, images: Iterable[ImageLike]) -> np.ndarray:
-        """Decoded and cropped images, uint8 (B, S, S, 3): what the model sees, not normalized."""
-        return self._cropped([decode(image) for image in images])
+    def pixels(self, images: OneOrMany) -> np.ndarray:
+        """Decoded and cropped images, uint8 (B, S, S, 3): what the model sees, not normalized.
+
+        Raises: ImageError: as ``predict``; no image.
+        """
+        decoded = [image for part in _decoded(images, BATCH) for image in part]
+        if not decoded:
+            raise ImageError("no images", got=0, expected="at least one")
+        return self._cropped(decoded)
 
     def _cropped(self, images: Iterable[Image.Image]) -> np.ndarray:
         rows = [geometry(image, self.spec) for image in images]
@@ -261,7 +283,7 @@ def _load_again(
     return loaded
 
 
-def _from_file(path: Path, precision: str) -> tuple[Path, tuple[Label, ...], PreprocessSpec, str]:
+def from_file(path: Path, precision: str) -> tuple[Path, tuple[Label, ...], PreprocessSpec, str]:
     """Labels and preprocessing from the metadata of a single model file."""
     metadata = inspect(path).metadata
     missing = sorted({META_LABELS, META_PREPROCESS} - set(metadata))

@@ -98,7 +98,9 @@ def export(
         # a device lacks the packages that other targets need
         _runtime("engine", [str(bundle), *(["--print-commands"] if print_commands else [])])
     from export.targets.write import export_targets
+    from runtime.commands.trial import Stranger, require_bounded
 
+    require_bounded([Stranger(bundle, ())])
     rows = export_targets(bundle, to or (), out=out, opset=opset, ir=ir, images=images)
     for key, row in rows.items():
         echo(f"{row['state']:11} {key:18} {row['file']}\n{'':11} {row['why']}")
@@ -120,6 +122,9 @@ def app(
     except ModuleNotFoundError as error:
         what = f"an app needs {error.name}"
         raise MissingExtraError(what, remedy="pip install 'clip2edge[build]'") from error
+    from runtime.commands.trial import Stranger, require_bounded
+
+    require_bounded([Stranger(bundle, (precision,))])
     folder = write_app(bundle, target, out, precision=precision, ort=ort)
     enter = shlex.join(["cd", str(folder)])
     echo(f"{TARGETS[target].says}: {folder}\nnext: {enter}; {TARGETS[target].start}")

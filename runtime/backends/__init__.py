@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,13 @@ def backend(name: str) -> Backend:
 
 
 def load(name: str, model: Path, **options: Any) -> Runner:
-    """Loads ``model`` with engine ``name``; see the engine's ``load`` for its options."""
+    """Loads ``model`` with engine ``name``; see the engine's ``load`` for its options.
+
+    Raises: BackendError: no such option; and what the engine's ``load`` raises.
+    """
     loader: Callable[..., Runner] = import_module(backend(name).module).load
+    known = list(signature(loader).parameters)[1:]
+    if unknown := options.keys() - known:
+        got = ", ".join(sorted(unknown))
+        raise BackendError(f"unknown option of {name}", got=got, expected=", ".join(known))
     return loader(model, **options)

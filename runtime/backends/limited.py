@@ -1,7 +1,10 @@
 """Runs models of unknown origin in a process of its own, with bounded memory and time.
 
-An ONNX graph can compute any size from its input, so that only running it shows what it takes. The
-child handles one model after the other; where one ends it, another child goes on behind it.
+An ONNX graph can compute any size from its input, so that only running it shows what it takes.
+
+``outcomes`` verifies: each model has ``SECONDS``, and more by its size; where one ends the child,
+another child goes on behind it. ``overrun`` tries what a command is about to load: one child and
+one time limit for all models, one image each.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +26,18 @@ from runtime.backends import IMAGE, TENSOR, Runner, load
 from runtime.errors import BackendError, EdgeError
 from runtime.host import telemetry
 
-SECONDS = 30  # of one model, loading it and all images,
+SECONDS = 30  # of one model, loading it and all images; of ``overrun``, of all models,
 BYTES_PER_SECOND = 5_000_000  # and of this many of its file another one
 BASE_BYTES = 2 * 2**30  # of memory, besides what its file and its threads take
 FILE_FACTOR = 4  # the file, the weights, and what the optimizer makes of them
 THREAD_BYTES = 80 * 2**20  # of addresses: a stack, and malloc's arena
 PROGRAM = "from runtime.backends.limited import child; child()"
 ENGINE = "onnxruntime"  # others start GPUs, which reserve addresses without limit
+
+
+def can_limit() -> bool:
+    """Whether a child can be started here, and limited."""
+    return os.name == "posix" and not getattr(sys, "frozen", False)
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,24 @@ class Outcome:
     logits: np.ndarray | None = None
     error: str = ""
     is_its_fault: bool = False  # the model's; otherwise this machine lacks what it needs
+
+
+@dataclass(frozen=True)
+class Noise:
+    """One image of noise, or as many as the model fixes, of edge ``size``."""
+
+    size: int
+
+    def logits(self, runner: Any) -> np.ndarray:
+        """The model's logits (N, K)."""
+        batch: np.ndarray = runner.blank(self.size)
+        rng = np.random.Generator(np.random.Philox(0))
+        if batch.dtype == np.uint8:
+            batch = rng.integers(0, 256, batch.shape, np.uint8)
+        else:
+            batch = rng.standard_normal(batch.shape, np.float32)
+        logits: np.ndarray = runner.run(batch)
+        return logits
 
 
 @dataclass(frozen=True)
@@ -61,7 +87,7 @@ def outcomes(
     models: Sequence[Path], images: Images, engine: str = ENGINE, threads: int | None = None
 ) -> list[Outcome]:
     """What comes of each model; onnxruntime's in a child, where the system can limit one."""
-    if engine != ENGINE or os.name != "posix" or getattr(sys, "frozen", False):
+    if engine != ENGINE or not can_limit():
         return [_outcome(model, images, engine, threads) for model in models]
     done: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="clip2edge-") as folder:
@@ -71,11 +97,31 @@ def outcomes(
     return done
 
 
-def _outcome(model: Path, images: Images, engine: str, threads: int | None) -> Outcome:
+def overrun(models: Mapping[Path, int], threads: int | None) -> tuple[str, bool]:
+    """Why one of the models (file -> edge S of its image) needs more than it may, or "".
+
+    And whether all gave logits: another failure is told by whoever loads the model next.
+    """
+    order = {"models": list(map(str, models)), "sizes": list(models.values()), "threads": threads}
+    done = _child({**order, "seconds": _seconds(models)})
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+    errors = [answer["error"] for answer in answers]
+    if len(answers) < len(models):
+        errors.append(_why(done.returncode))
+        return f"{list(models)[len(answers)]}: {errors[-1]}", False
+    over = (f"{file}: {why}" for file, why in zip(models, errors, strict=True) if _is_memory(why))
+    return next(over, ""), not any(errors)
+
+
+def _is_memory(error: str) -> bool:
+    return "alloc" in error.lower()
+
+
+def _outcome(model: Path, images: Images | Noise, engine: str, threads: int | None) -> Outcome:
     try:
         runner = load(engine, model, threads=threads)
     except EdgeError as error:
-        is_its_fault = not isinstance(error, BackendError) or "alloc" in str(error).lower()
+        is_its_fault = not isinstance(error, BackendError) or _is_memory(str(error))
         return Outcome(error=str(error), is_its_fault=is_its_fault)
     try:
         return Outcome(images.logits(runner))
@@ -86,9 +132,7 @@ def _outcome(model: Path, images: Images, engine: str, threads: int | None) -> O
 def _in_child(folder: Path, models: Sequence[Path], threads: int | None) -> Iterator[Outcome]:
     """What comes of the first models, at least of one."""
     order = {"folder": str(folder), "models": [str(model) for model in models], "threads": threads}
-    command = [sys.executable, "-c", PROGRAM]
-    how: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    done = subprocess.run(command, input=json.dumps(order).encode(), env=environment(), **how)
+    done = _child(order)
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
     for answer in answers:
         file = answer.pop("file")
@@ -96,6 +140,12 @@ def _in_child(folder: Path, models: Sequence[Path], threads: int | None) -> Iter
         yield Outcome(logits, **answer)
     if len(answers) < len(models):
         yield Outcome(error=_why(done.returncode), is_its_fault=True)
+
+
+def _child(order: Mapping[str, Any]) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-c", PROGRAM]
+    how: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    return subprocess.run(command, input=json.dumps(order).encode(), env=environment(), **how)
 
 
 def _why(code: int) -> str:
@@ -125,30 +175,42 @@ def _saved(folder: Path) -> Images:
 
 
 def child() -> None:
-    """Runs in the child: one line of JSON for each model, a file for its logits."""
+    """Runs in the child: one line of JSON for each model, a file for its logits if asked for."""
     from runtime.backends import onnxruntime
 
     order = json.loads(sys.stdin.buffer.read())
-    folder = Path(order["folder"])
-    images = _saved(folder)
+    folder = Path(order["folder"]) if "folder" in order else None
+    images = _saved(folder) if folder else None
     onnxruntime.import_onnxruntime()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also inside the engine
+    if "seconds" in order:
+        signal.setitimer(signal.ITIMER_REAL, order["seconds"])
     for index, name in enumerate(order["models"]):
+        if "seconds" not in order:
+            signal.setitimer(signal.ITIMER_REAL, _seconds([Path(name)]))
         _limit(Path(name), order["threads"])
-        outcome = _outcome(Path(name), images, ENGINE, order["threads"])
-        file = f"{index}.logits.npy" if outcome.logits is not None else ""
-        if outcome.logits is not None:
+        what = images or Noise(order["sizes"][index])
+        outcome = _outcome(Path(name), what, ENGINE, order["threads"])
+        file = f"{index}.logits.npy" if outcome.logits is not None and folder else ""
+        if folder and outcome.logits is not None:
             np.save(folder / file, outcome.logits, allow_pickle=False)
         answer = {"file": file, "error": outcome.error, "is_its_fault": outcome.is_its_fault}
         print(json.dumps(answer), flush=True)
 
 
+def _size(model: Path) -> int:
+    return model.stat().st_size if model.is_file() else 0
+
+
+def _seconds(models: Iterable[Path]) -> float:
+    return SECONDS + sum(map(_size, models)) / BYTES_PER_SECOND
+
+
 def _limit(model: Path, threads: int | None) -> None:
-    """Bounds the memory and time of what follows, from now on."""
+    """Bounds the memory of what follows."""
     import resource
 
-    size = model.stat().st_size if model.is_file() else 0
-    signal.setitimer(signal.ITIMER_REAL, SECONDS + size / BYTES_PER_SECOND)
+    size = _size(model)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = telemetry.address_bytes()
     if used is None:

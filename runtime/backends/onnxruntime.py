@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ INPUTS = {  # name -> its type, and what the model takes
     "pixels": ("tensor(uint8)", PIXELS),
     "image": ("tensor(uint8)", IMAGE),
 }
+LOGITS = "logits"
+REALS = frozenset(f"tensor({kind})" for kind in ("float", "float16", "double", "bfloat16"))
 PRECISION_KEY = "clip2edge.precision"
 DISABLED = "optimization.disable_specified_optimizers"
 MIN_VERSION = (1, 18)  # the first that reads models of IR version 10, which ours are
@@ -67,6 +70,9 @@ class OrtRunner(Runner):
         size = shape[2] if self.takes == TENSOR else shape[1]
         self.input_size = size if isinstance(size, int) else None
         self._fixed_batch = shape[0] if isinstance(shape[0], int) else None
+        for value in session.get_outputs():
+            if value.name == LOGITS:
+                _require_logits(value, shape[0])
 
     def __repr__(self) -> str:
         return f"OrtRunner({self.provider}, {self.threads} threads, outputs {list(self.outputs)})"
@@ -100,6 +106,17 @@ class OrtRunner(Runner):
         return dict(zip(outputs, joined, strict=True))
 
 
+def _require_logits(value: Any, batch: int | str | None) -> None:
+    """BackendError unless an output is a row of real numbers for each image, as far as it says."""
+    rows = value.shape[0] if value.shape else None
+    is_table = len(value.shape) in (0, 2)  # 0: not known, or one number, which no run lets pass
+    is_a_row_each = not isinstance(rows, int) or rows == batch
+    if value.type not in REALS or not is_table or not is_a_row_each:
+        got = f"{value.type} {value.shape}"
+        expected = f"real numbers, [{batch}, classes]"
+        raise BackendError(f"the model's {value.name}", got=got, expected=expected)
+
+
 def load(
     model: Path,
     *,
@@ -125,6 +142,12 @@ def load(
         BundleError: the file is no ONNX or ORT format model, or reaches outside itself.
     """
     ort = import_onnxruntime()
+    if not isinstance(provider_options, (Mapping, NoneType)):
+        got = repr(provider_options)[:SHOWN]
+        raise BackendError("provider_options", got=got, expected="a mapping of text to text")
+    if not isinstance(options, (ort.SessionOptions, NoneType)):
+        got = repr(options)[:SHOWN]
+        raise BackendError("options", got=got, expected="onnxruntime.SessionOptions")
     facts = (ort_file if Path(model).suffix == ort_file.SUFFIX else onnx_file).check(Path(model))
     row = provider_row(provider)
     present = ort.get_available_providers()

@@ -15,6 +15,7 @@ from runtime.bench.report import BenchReport
 from runtime.bench.run import MODES
 from runtime.bench.run import bench as run_bench
 from runtime.bench.text import lines, merged
+from runtime.commands.trial import Stranger, require_bounded
 from runtime.errors import BackendError
 from runtime.files.atomic import require_target
 from runtime.files.strict_json import to_text
@@ -60,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
         raise BackendError("bench", got="no bundle", expected="BUNDLE, or --merge BENCH_JSON...")
     if args.out:
         require_target(args.out)
+    strangers = [Stranger(args.bundle, tuple(args.models or ()))]
+    strangers += [Stranger(args.teacher)] if args.teacher else []
+    require_bounded(strangers, args.threads[0] if args.threads else None, args.backend)
     report = run_bench(
         args.bundle,
         args.models,

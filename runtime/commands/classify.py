@@ -10,6 +10,7 @@ from typing import Any
 from runtime.backends import whole_number
 from runtime.classifier import Classifier
 from runtime.commands.terminal import add_shared, complain
+from runtime.commands.trial import Stranger, require_bounded
 from runtime.errors import BackendError, ImageError
 from runtime.files.paths import line, name_of
 from runtime.files.strict_json import to_text
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     An image without an answer is named on stderr, with --json also in the table.
     """
     top_k = whole_number("top_k", args.top_k)
+    require_bounded([Stranger(args.bundle, (args.precision,))], args.threads)
     classifier = Classifier.load(args.bundle, precision=args.precision, threads=args.threads)
     table: dict[str, Any] = {}
     for image in dict.fromkeys(args.images):

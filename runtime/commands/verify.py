@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from runtime import golden
+from runtime.backends.limited import SECONDS
 from runtime.commands.terminal import add_shared, complain
 from runtime.files.strict_json import to_text
 
@@ -13,7 +14,8 @@ from runtime.files.strict_json import to_text
 def add_parser(commands: Any) -> None:
     """Adds the command to a parser's commands."""
     about = "name the first step that differs from the build"
-    parser = commands.add_parser("verify", help=about)
+    limits = f"Each model may take {SECONDS} s and 2 GiB, and more by the size of its file."
+    parser = commands.add_parser("verify", help=about, description=f"{about}. {limits}")
     add_shared(parser)
     parser.set_defaults(command=run)
 

@@ -10,8 +10,8 @@ two machines differ.
 """
 
 from runtime.preprocess.decode import MAX_PIXELS, ImageLike, decode, is_encoded
-from runtime.preprocess.normalize import PreprocessSpec, normalize
+from runtime.preprocess.normalize import PreprocessSpec, normalize, require_pixels
 from runtime.preprocess.resize import INTERPOLATIONS, Geometry, geometry
 
 __all__ = ["INTERPOLATIONS", "MAX_PIXELS", "Geometry", "ImageLike", "PreprocessSpec"]
-__all__ += ["decode", "geometry", "is_encoded", "normalize"]
+__all__ += ["decode", "geometry", "is_encoded", "normalize", "require_pixels"]

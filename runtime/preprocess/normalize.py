@@ -61,11 +61,8 @@ def normalize(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
 
     Raises: ImageError: another shape or type.
     """
-    batch = pixels[None] if pixels.ndim == 3 else pixels
-    if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (spec.size, spec.size, 3):
-        got = f"{pixels.dtype} {pixels.shape}"
-        expected = f"uint8 (B, {spec.size}, {spec.size}, 3)"
-        raise ImageError("pixels to normalize", got=got, expected=expected)
+    batch = pixels[None] if isinstance(pixels, np.ndarray) and pixels.ndim == 3 else pixels
+    require_pixels(batch, spec)
     table = _table(spec.mean, spec.std)
     out = np.empty((len(batch), 3, spec.size, spec.size), np.float32)
     for index in range(len(batch)):
@@ -73,6 +70,16 @@ def normalize(pixels: np.ndarray, spec: PreprocessSpec) -> np.ndarray:
             values = batch[index, ..., channel]
             np.take(table[channel], values, out=out[index, channel], mode="clip")
     return out
+
+
+def require_pixels(pixels: object, spec: Geometry) -> None:
+    """Raises an ImageError unless it is uint8 (B, S, S, 3)."""
+    shape = getattr(pixels, "shape", ())
+    is_array = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8
+    if not is_array or len(shape) != 4 or shape[1:] != (spec.size, spec.size, 3):
+        got = f"{getattr(pixels, 'dtype', type(pixels).__name__)} {shape or ''}".strip()
+        expected = f"uint8 (B, {spec.size}, {spec.size}, 3)"
+        raise ImageError("pixels", got=got, expected=expected)
 
 
 @lru_cache(maxsize=8)

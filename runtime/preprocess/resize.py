@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from runtime.errors import SHOWN, BundleError
+from runtime.errors import SHOWN, BundleError, ImageError
 
 MAX_SIDE = 4096  # of the resized image, in pixels
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -47,7 +47,12 @@ def geometry(image: Image.Image, spec: Geometry) -> np.ndarray:
     The shorter side becomes ``resize`` and the longer one ``long * resize // short`` (smaller
     images are enlarged); the crop starts at half of what is left over, rounded half to even, as
     torchvision does, but in integers.
+
+    Raises: ImageError: no PIL image.
     """
+    if not isinstance(image, Image.Image):
+        got = type(image).__name__
+        raise ImageError("image to crop", got=got, expected="a PIL image, as decode gives")
     width, height = image.size
     short = min(width, height)
     target = (width * spec.resize // short, height * spec.resize // short)

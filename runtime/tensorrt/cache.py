@@ -24,6 +24,7 @@ from pathlib import Path
 
 from runtime.errors import BackendError, BundleError
 from runtime.files.atomic import atomic
+from runtime.files.home import cache_folder
 from runtime.files.strict_json import MAX_JSON_BYTES, parse_json
 from runtime.tensorrt.cuda import CudaDevice
 from runtime.tensorrt.settings import EngineSettings
@@ -168,12 +169,7 @@ class EngineCache:
 
 def default_folder() -> Path:
     """$CLIP2EDGE_CACHE/tensorrt, else clip2edge/tensorrt in $XDG_CACHE_HOME or ~/.cache."""
-    own = os.environ.get("CLIP2EDGE_CACHE")
-    if own:
-        return Path(own).expanduser() / "tensorrt"
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    home = home if home.is_absolute() else Path("~/.cache").expanduser()
-    return home / "clip2edge/tensorrt"
+    return cache_folder("tensorrt")
 
 
 def _read_own(path: Path, max_bytes: int) -> bytes | None:

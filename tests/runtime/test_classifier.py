@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from odd_models import change, times
+from odd_models import change, one_row_for_a_batch, times, whole_number_logits
 from PIL import Image
 from tiny_bundles import SIZE, SPEC, encoded, float_model, photo
 
@@ -24,6 +24,7 @@ from runtime import (
     Classifier,
     ImageError,
     Prediction,
+    geometry,
     normalize,
     open_bundle,
 )
@@ -281,3 +282,53 @@ def test_a_path_may_be_written_in_any_way(
     want = Classifier.load(bundle, threads=1).predict(photo())
     for path in (own, str(own), os.fsencode(own), tmp_path / "link", "~/link"):
         assert Classifier.load(path, threads=1).predict(photo()) == want
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"provider_options": 3}, "provider_options · got 3 · expected a mapping"),
+        ({"provider_options": ["a"]}, "expected a mapping"),
+        ({"foo": 1}, "unknown option of onnxruntime · got foo · expected threads"),
+        ({"options": 3}, "got 3 · expected onnxruntime.SessionOptions"),
+        ({"provider": 3}, "unknown provider"),
+    ],
+)
+def test_wrong_options_are_explained(bundle: Path, wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(BackendError, match=says):
+        Classifier.load(bundle, **wrong)
+
+
+@pytest.mark.parametrize("pixels", [None, [1], "x", np.zeros((1, SIZE, SIZE, 3)), np.uint8(1)])
+def test_wrong_pixels_are_explained(classifier: Classifier, pixels: Any) -> None:
+    for method in (classifier.logits_u8, classifier.feed):
+        with pytest.raises(ImageError, match="expected uint8"):
+            method(pixels)
+
+
+def test_pixels_take_what_predict_takes(classifier: Classifier) -> None:
+    assert np.array_equal(classifier.pixels(photo()), classifier.pixels([photo()]))
+    for wrong in ([], None, 3, [3]):
+        with pytest.raises(ImageError):
+            classifier.pixels(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="expected a PIL image"):
+        geometry(None, SPEC)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(4,), (), (1, 0), (1, 3), (1, 4, 1)])
+def test_logits_of_another_shape_are_not_ranked(
+    classifier: Classifier, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(BackendError, match=r"logits to rank.*expected \(B, 4\)"):
+        classifier.ranked(np.zeros(shape, np.float32))
+    assert classifier.ranked(np.zeros((0, 4), np.float32)) == []
+
+
+@pytest.mark.parametrize("edit", [whole_number_logits, one_row_for_a_batch])
+def test_a_model_without_a_row_of_real_numbers_for_each_image_is_refused(
+    built: Path, tmp_path: Path, edit: Any
+) -> None:
+    bundle = Path(shutil.copytree(built, tmp_path / "bundle"))
+    change(bundle, ("model.fp32.onnx",), edit)
+    with pytest.raises(BackendError, match="the model's logits.*expected real numbers"):
+        Classifier.load(bundle, "fp32", threads=1)

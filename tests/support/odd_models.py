@@ -86,3 +86,66 @@ def doubling(model: onnx.ModelProto) -> None:
     for small, large in zip(names, names[1:], strict=False):
         model.graph.node.append(helper.make_node("Concat", [small, small], [large], axis=0))
     model.graph.node.append(helper.make_node("Identity", [names[-1]], ["logits"]))
+
+
+def _constant(model: onnx.ModelProto, name: str, values: object) -> str:
+    array = np.array(values, np.int64)
+    model.graph.initializer.append(numpy_helper.from_array(array, name))
+    return name
+
+
+def _add_largest(model: onnx.ModelProto, name: str) -> None:
+    """The logits are those before and the largest value of a tensor."""
+    model.graph.node.append(helper.make_node("ReduceMax", [name], ["largest"], keepdims=0))
+    model.graph.node.append(helper.make_node("Add", ["before", "largest"], ["logits"]))
+
+
+def computed_expand(model: onnx.ModelProto) -> None:
+    """A number as often as a multiple of the image's sizes says."""
+    rename_logits(model)
+    factors = _constant(model, "factors", [1, 1000, 100, 100])
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMax", ["before"], ["top"], keepdims=0),
+            helper.make_node("Shape", ["images"], ["sizes"]),
+            helper.make_node("Mul", ["sizes", factors], ["shape"]),
+            helper.make_node("Expand", ["top", "shape"], ["huge"]),
+        ]
+    )
+    _add_largest(model, "huge")
+
+
+def outer_product(model: onnx.ModelProto) -> None:
+    """The image times itself and again, each time on axes of its own."""
+    rename_logits(model)
+    equation = "abcd,efgh,ijkl->abcdefghijkl"
+    model.graph.node.append(helper.make_node("Einsum", ["images"] * 3, ["huge"], equation=equation))
+    _add_largest(model, "huge")
+
+
+def many_products(model: onnx.ModelProto) -> None:
+    """Sixty products of large matrices, of a few bytes."""
+    rename_logits(model)
+    made = [helper.make_node("ConstantOfShape", [_constant(model, "size", [16000] * 2)], ["m0"])]
+    made += [helper.make_node("MatMul", [f"m{i}", f"m{i}"], [f"m{i + 1}"]) for i in range(60)]
+    model.graph.node.extend(made)
+    _add_largest(model, "m60")
+
+
+UNBOUNDED = (doubling, computed_expand, outer_product, many_products)
+
+
+def _instead(op: str, **attributes: int) -> Callable[[onnx.ModelProto], None]:
+    def edit(model: onnx.ModelProto) -> None:
+        rename_logits(model)
+        model.graph.node.append(helper.make_node(op, ["before"], ["logits"], **attributes))
+        (logits,) = (value for value in model.graph.output if value.name == "logits")
+        if op == "Cast":
+            logits.type.tensor_type.elem_type = attributes["to"]
+        logits.type.tensor_type.ClearField("shape")
+
+    return edit
+
+
+whole_number_logits = _instead("Cast", to=TensorProto.INT64)
+one_row_for_a_batch = _instead("Flatten", axis=0)
