@@ -8,11 +8,10 @@ import sys
 from runtime.commands.terminal import Stopped, complain, drop_output, show_everything, stoppable
 from runtime.errors import EdgeError
 from runtime.files.home import expanded
-from runtime.files.system import system_fault
+from runtime.files.system import require_current_folder, system_fault
 
 FAILED = 2
 INTERRUPTED = 128 + 2  # as a shell counts signals: SIGINT
-TERMINATED = 128 + 15  # SIGTERM
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     show_everything()
     try:
         with stoppable():
+            require_current_folder()
             args = _parser().parse_args(expanded(sys.argv[1:] if argv is None else argv))
             code: int = args.command(args)
             if sys.stdout is not None:  # closed by the caller
@@ -31,9 +31,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
-    except Stopped:
-        complain("terminated")
-        return TERMINATED
+    except Stopped as stop:
+        complain(str(stop))
+        return 128 + stop.number
     except EdgeError as error:
         complain(f"error: {error}")
     except (OSError, MemoryError) as error:

@@ -15,9 +15,17 @@ ACTING = re.compile(
 )
 
 
+def _written_out(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
 def harmless(text: str) -> str:
     """Text for a terminal or a page: what would act there is written out, e.g. ``\\x1b``."""
-    return ACTING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return ACTING.sub(_written_out, text)
+
+
+# A line break that is not ours, e.g. of a file's name: we break lines only before items of a list.
+_BREAK = re.compile(r"\r|\n(?!  (?:-|\d+\.) )")
 
 
 class ExplainedError(Exception):
@@ -32,7 +40,7 @@ class ExplainedError(Exception):
         self.remedy = remedy
         parts = (("", what), ("got ", got), ("expected ", expected), ("", remedy))
         text = " · ".join(f"{word}{part}" for word, part in parts if part is not None)
-        super().__init__(harmless(text))
+        super().__init__(harmless(_BREAK.sub(_written_out, text)))
 
 
 class EdgeError(ExplainedError):

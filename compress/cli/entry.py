@@ -9,6 +9,7 @@ import sys
 from types import FrameType
 
 from runtime.files.home import expanded
+from runtime.files.system import require_current_folder
 
 TRACEBACK = "CLIP2EDGE_TRACEBACK"  # set: a bug ends in a traceback
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -54,6 +55,7 @@ def main() -> None:
 
 def _command_line() -> None:
     """The commands; without the packages of ``[build]``, says which of them works here."""
+    require_current_folder()
     try:
         from compress.cli.app import app
     except ModuleNotFoundError as error:

@@ -19,7 +19,11 @@ AGAIN_S = 2  # until a stop is raised again
 
 
 class Stopped(BaseException):
-    """SIGTERM, as an exception, so that temporary files go and children end."""
+    """SIGTERM or SIGHUP, as an exception, so that temporary files go and children end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__("terminated" if number == signal.SIGTERM else "the terminal is gone")
 
 
 def show_everything() -> None:
@@ -44,24 +48,27 @@ def drop_output() -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Inside, SIGTERM raises ``Stopped``, and what SIGINT or SIGTERM raises is not lost.
+    """Inside, SIGTERM and SIGHUP raise ``Stopped``; what they or SIGINT raise is not lost.
 
     Libraries swallow exceptions in callbacks and destructors, so it is raised again after a while.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "alarm"):
         yield
         return
-    raised: list[type[BaseException]] = []
+    raised: list[BaseException] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         if number != signal.SIGALRM:
-            raised.append(KeyboardInterrupt if number == signal.SIGINT else Stopped)
+            is_typed = number == signal.SIGINT
+            raised.append(KeyboardInterrupt() if is_typed else Stopped(number))
         signal.alarm(AGAIN_S)
         raise raised[-1]
 
     caught = [signal.SIGTERM, signal.SIGALRM]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
         caught.append(signal.SIGINT)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup stays in force
+        caught.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in caught}
     try:
         yield

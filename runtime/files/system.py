@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from runtime.errors import EdgeError
+
 #: Error number -> what is wrong, and what the user can do now.
 WORDS: dict[int, tuple[str, str]] = {
     errno.ENOSPC: ("the disk is full", "free some space"),
@@ -64,6 +66,15 @@ class SystemFault:
     what: str
     got: str
     remedy: str
+
+
+def require_current_folder() -> None:
+    """EdgeError if the current folder is gone: libraries end in other ways."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        what = "the current folder is gone"
+        raise EdgeError(what, remedy="cd into a folder that exists") from error
 
 
 def system_fault(error: BaseException) -> SystemFault | None:

@@ -58,8 +58,31 @@ def stopped(number: int, *arguments: str) -> tuple[int, str]:
 
 
 def test_a_stopped_command_says_so_in_one_line(bundle: Path) -> None:
-    for number, ended in ((2, (130, "interrupted")), (15, (143, "terminated"))):
+    ends = {2: (130, "interrupted"), 15: (143, "terminated"), 1: (129, "the terminal is gone")}
+    for number, ended in ends.items():
         assert stopped(number, "bench", str(bundle), "--seconds", "30") == ended
+
+
+@pytest.mark.parametrize("program", ["runtime", "compress"])
+def test_a_current_folder_that_is_gone_is_told(tmp_path: Path, program: str) -> None:
+    (tmp_path / "gone").mkdir()
+    leave = "import os; os.chdir('gone'); os.rmdir(os.getcwd())"
+    run = f"{leave}; import runpy; runpy.run_module({program!r}, run_name='__main__')"
+    command = [sys.executable, "-P", "-c", run, "bench" if program == "runtime" else "show"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "the current folder is gone" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["new\nline", "\n  x", "a\rb", "\x1b[31m", "\u2028"])
+@pytest.mark.parametrize("program", ["runtime", "compress"])
+def test_a_name_that_breaks_lines_breaks_no_error(tmp_path: Path, name: str, program: str) -> None:
+    words = ["classify", name, "x.png"] if program == "runtime" else ["estimate", name]
+    command = [sys.executable, "-m", program, *words]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    said = (ended.stdout + ended.stderr).decode()
+    assert ended.returncode == 2 and "Traceback" not in said
+    assert len(ended.stderr.decode().splitlines()) == 1 and name not in said
 
 
 def test_a_stop_that_a_library_swallows_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
