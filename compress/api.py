@@ -31,6 +31,8 @@ from export.artifact import ExportArtifact
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from compress.assess.result import Evaluation
+
 
 class Run(runner.BaseRun):
     """A build, with its report."""
@@ -233,3 +235,34 @@ def publish(built: Run, progress: Progress = SILENT) -> None:
         notes += publish_report(stage, built.folder, same_model=same_model)
     for note in notes:
         progress.note(note)
+
+
+def evaluate(
+    bundle: str | Path,
+    folder: str | Path,
+    *,
+    split: str | None = None,
+    precision: str = "auto",
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """A finished bundle on a labeled folder or archive that its build never saw.
+
+    Args:
+        bundle: a bundle's folder, a zipped one, or a self-describing model file.
+        folder: any layout that a build reads. Classes are matched with the bundle's labels by
+            name, prompt or synonyms; what matches none is in ``tested`` of the result.
+        split: which images, e.g. "val". Default: the test split, all images without one.
+
+    Raises:
+        DataError: no class is a label of the bundle, or no image can be read.
+        EdgeError: a bundle that is damaged or too demanding, see ``runtime.Classifier.load``.
+    """
+    from compress.assess.measure import evaluate_bundle
+    from runtime.commands.trial import Stranger, require_bounded
+
+    path = user_path(bundle)
+    require_bounded([Stranger(path, (precision,))], threads)
+    return evaluate_bundle(
+        path, folder, split=split, precision=precision, threads=threads, progress=progress
+    )

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from typer import Argument, Exit, Option, Typer, echo
 
-from compress.cli.options import Offline, WorkDir, class_names, known_work
+from compress.cli.options import Offline, Quiet, WorkDir, class_names, known_work
 from compress.engine.errors import MissingExtraError
 
 commands = Typer()
@@ -23,6 +23,58 @@ PASSED_ON = {"ignore_unknown_options": True, "help_option_names": []}
 def classify(arguments: Annotated[list[str], Argument(help="BUNDLE IMAGE...")]) -> None:
     """Classify images with a bundle (the same as python -m runtime classify)."""
     _runtime("classify", arguments)
+
+
+@commands.command()
+def evaluate(
+    bundle: Annotated[Path, Argument(help="A bundle: its folder, zipped, or a model file of it")],
+    folder: Annotated[
+        Path, Argument(help="Labeled images: class folders, train/ and test/, labels.csv, archive")
+    ],
+    out: Annotated[
+        Path | None, Option(help="Write evaluation.json and evaluation.html into this folder")
+    ] = None,
+    as_json: Annotated[bool, Option("--json", help="Print JSON")] = False,
+    html: Annotated[
+        bool, Option("--html", help="Write evaluation.html alone, without --out into this folder")
+    ] = False,
+    split: Annotated[
+        str | None, Option(help="Which images. Default: the test split, all without one")
+    ] = None,
+    precision: Annotated[str, Option(help="auto, int8, fp32, ...")] = "auto",
+    threads: Annotated[
+        int | None, Option(min=1, max=1024, help="Default: the usable physical cores")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Accuracy, confusions and worst mistakes of a bundle on a new labeled folder."""
+    from compress import api
+    from compress.assess.artifact import EvaluationArtifact
+    from compress.assess.terminal import tables
+    from compress.engine.progress import QuietProgress, RichProgress
+
+    files = EvaluationArtifact(out or Path())
+    if out is not None or html:
+        files.require_writable()
+    result = api.evaluate(
+        bundle,
+        folder,
+        split=split,
+        precision=precision,
+        threads=threads,
+        progress=QuietProgress() if quiet else RichProgress(),
+    )
+    if as_json:
+        echo(result.to_text())
+    else:
+        from rich.console import Console
+
+        Console().print(*tables(result), sep="\n", highlight=False)
+    if out is not None and not html:
+        files.write_json(result)
+    if out is not None or html:
+        files.write_page(result)
+        echo(f"page  {files.html}", err=as_json)
 
 
 @commands.command(context_settings=PASSED_ON)

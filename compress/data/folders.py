@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,44 @@ from runtime.files.paths import line
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 
+@dataclass(frozen=True)
+class Folder:
+    """A folder or an archive as it lies there, before its classes are named."""
+
+    root: Path
+    name: str
+    found: Found
+    listed: ClassList
+    tables: list[Table]
+    notes: list[str]
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Files that are no images of a class, and folders that are no class."""
+        return tuple(_shown(path, self.root) for path in self.found.left_out)
+
+
+def read_folder(path: Path, level: str, root_of_datasets: Path) -> Folder:
+    """The images of a folder or an archive by split and class; reads lists of them, no image.
+
+    Args:
+        level: ``data.class_folders``.
+        root_of_datasets: where archives are unpacked.
+
+    Raises: DataError: nothing in it that images and their classes can be read from.
+    """
+    given = _checked(path)
+    packed = not given.is_dir()
+    root, notes = step_into(unpack(given, root_of_datasets) if packed else given, (*NAMES, *FILES))
+    name = shown_name(given) if packed else root.name
+    if packed:
+        notes = [f"{given.name} is read as a folder of its files"]
+    listed = read_class_list(root)
+    tables = find_tables(root)
+    found = read_tables(root, tables) if tables else read_class_folders(root, level)
+    return Folder(root, name, found, listed, tables, notes)
+
+
 def open_folder(settings: DataSettings, root_of_datasets: Path) -> Source:
     """A source over ``settings.path``, a folder or an archive.
 
@@ -40,17 +79,8 @@ def open_folder(settings: DataSettings, root_of_datasets: Path) -> Source:
         DataError: nothing in it that at least two classes and their images can be read from.
     """
     assert settings.path is not None
-    given = _checked(settings.path)
-    packed = not given.is_dir()
-    root, notes = step_into(unpack(given, root_of_datasets) if packed else given, (*NAMES, *FILES))
-    name = shown_name(given) if packed else root.name
-    if packed:
-        notes = [f"{given.name} is read as a folder of its files"]
-    listed = read_class_list(root)
-    tables = find_tables(root)
-    found = (
-        read_tables(root, tables) if tables else read_class_folders(root, settings.class_folders)
-    )
+    folder = read_folder(settings.path, settings.class_folders, root_of_datasets)
+    root, found, listed = folder.root, folder.found, folder.listed
     if found.test is not None and not found.train and settings.shots:
         raise DataError(
             f"{root} has {found.test_name}/ but no train/",
@@ -67,7 +97,7 @@ def open_folder(settings: DataSettings, root_of_datasets: Path) -> Source:
         raise DataError(f"{root} has empty classes only", got=got, remedy="add images")
     train, test = _splits(root, named, labels, settings)
     infos = class_infos(labels, named, listed, settings.category)
-    notes += [*found.notes, *naming_notes(named, infos)]
+    notes = [*folder.notes, *found.notes, *naming_notes(named, infos)]
     notes += _test_notes(found, named, labels, test, unknown, settings)
     if settings.shots == 0:
         train = nothing()
@@ -76,11 +106,11 @@ def open_folder(settings: DataSettings, root_of_datasets: Path) -> Source:
         notes.append(_left_out_note(found, root))
     empty = {} if settings.shots == 0 else {n: w for n, w in named.empty.items() if n in labels}
     return Source(
-        name,
+        folder.name,
         infos,
         train,
         test,
-        lambda: _identity(root, listed, tables),
+        lambda: _identity(root, listed, folder.tables),
         notes=tuple(notes),
         last_change=lambda: last_change(root),
         facts=FolderFacts(
@@ -88,7 +118,7 @@ def open_folder(settings: DataSettings, root_of_datasets: Path) -> Source:
             empty,
             unknown,
             tuple(found.skipped),
-            tuple(_shown(path, root) for path in found.left_out),
+            folder.left_out,
             tuple(named.renamed),
             found.test is None,
         ),

@@ -65,13 +65,13 @@ class Material:
 
 def render_html(report: Report, material: Material) -> str:
     """One page that asks for nothing else: styles, drawings and pictures are inside."""
-    template = _environment(autoescape=True).get_template("report.html.j2")
+    template = environment(autoescape=True).get_template("report.html.j2")
     return template.render(_context(report, material))
 
 
 def render_markdown(report: Report) -> str:
     """The tables and sentences for a terminal, a commit or an issue."""
-    template = _environment(autoescape=False).get_template("report.md.j2")
+    template = environment(autoescape=False).get_template("report.md.j2")
     return without_markup(template.render(_context(report, Material())))
 
 
@@ -109,7 +109,7 @@ def _context(report: Report, material: Material) -> dict[str, object]:
     return {
         **{module.__name__.rpartition(".")[2]: module for module in SECTIONS},
         "report": report,
-        "style": (TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        "style": style(),
         "shipped": wording.variant(report.shipped),
         "shots": headline.shots(report.dataset),
         "threads": wording.plural(min(threads, default=1), "thread"),
@@ -133,11 +133,17 @@ def _shown(value: object) -> object:
     return harmless(value) if type(value) is str else value
 
 
-def _environment(autoescape: bool) -> jinja2.Environment:
+def style() -> str:
+    """The style sheet of our pages."""
+    return (TEMPLATES / "style.css").read_text(encoding="utf-8")
+
+
+def environment(autoescape: bool, *templates: Path) -> jinja2.Environment:
+    """What renders our templates, and those of further folders."""
     import jinja2
 
     env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([*templates, TEMPLATES]),
         autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compress.evaluate.metrics import ReliabilityBin
 from compress.report.charts import accuracy as plots
 from compress.report.model.report import Report
 from compress.report.sections.summary import ROWS
@@ -84,21 +86,26 @@ def confusions(report: Report) -> list[Confusion]:
 
 def calibration_sentence(report: Report) -> str:
     """Whether the shipped student is over- or underconfident, from its reliability bins."""
-    bins = [
+    bins = report.calibration.get(report.shipped, [])
+    if not any(row.count for row in bins):
+        return ""
+    return calibration_words(variant(report.shipped), bins, report.accuracy[report.shipped].ece)
+
+
+def calibration_words(model: str, bins: Sequence[ReliabilityBin], ece: float) -> str:
+    """The same of a model, at least one of whose bins holds an image."""
+    gaps = [
         (row.count, row.confidence - row.accuracy)
-        for row in report.calibration.get(report.shipped, [])
+        for row in bins
         if row.confidence is not None and row.accuracy is not None
     ]
-    if not bins:
-        return ""
-    lean = sum(count * gap for count, gap in bins) / sum(count for count, _ in bins)
+    lean = sum(count * gap for count, gap in gaps) / sum(count for count, _ in gaps)
     way = "too sure of itself" if lean > 0 else "less sure than it could be"
     if abs(lean) < 0.01:
         way = "about as sure as it should be"
     return (
-        f"On average {variant(report.shipped)} is {way}: mean confidence minus accuracy is "
-        f"{points(lean)}, and its expected calibration error is "
-        f"{percent(report.accuracy[report.shipped].ece)}. "
+        f"On average {model} is {way}: mean confidence minus accuracy is {points(lean)}, and its "
+        f"expected calibration error is {percent(ece)}. "
         "Where a bar ends on the dashed line, the confidence can be taken at its word."
     )
 

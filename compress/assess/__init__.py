@@ -1,0 +1,7 @@
+"""A finished bundle on labeled images that its build never saw (``compress evaluate``).
+
+* ``matching.py`` finds the bundle's label of each class of the images; ``measure.py`` classifies
+  the images; ``result.py`` is what came of it.
+* ``artifact.py`` writes evaluation.json and evaluation.html, ``page.py`` renders the page, and
+  ``terminal.py`` the tables for a terminal.
+"""

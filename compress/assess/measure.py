@@ -1,0 +1,205 @@
+"""Classifies the labeled images of a folder with a bundle, and counts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from compress.assess.matching import Matching, match_classes, require_matches
+from compress.assess.result import Coverage, Evaluation, Mistake, cells, class_results
+from compress.data.labeled import Labeled, labeled_images
+from compress.data.reading import reason_of
+from compress.data.split import Split
+from compress.data.summary import KeyedReason
+from compress.engine.errors import DataError
+from compress.engine.progress import SILENT, Progress
+from compress.engine.text import user_path
+from compress.evaluate.metrics import ReliabilityBin, evaluate, softmax
+from runtime.bundle import Label
+from runtime.classifier import Classifier
+from runtime.errors import ImageError
+from runtime.files.paths import line
+
+AT_ONCE = 8  # decoded images in memory, each of up to 64 megapixels
+THUMBNAILS = 24  # of the surest mistakes
+READERS = 4  # threads that decode
+
+
+def evaluate_bundle(
+    bundle: str | Path,
+    folder: str | Path,
+    *,
+    split: str | None = None,
+    precision: str = "auto",
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """A bundle's accuracy on the labeled images of a folder or an archive.
+
+    Raises:
+        DataError: no class is a label of the bundle, or no image can be read.
+        BundleError, BackendError: as ``Classifier.load``.
+    """
+    classifier = Classifier.load(bundle, precision=precision, threads=threads)
+    given = user_path(folder)
+    with tempfile.TemporaryDirectory(prefix="clip2edge-") as archives:
+        images, matching = _read(given, Path(archives), split, classifier.label_rows)
+        require_matches(matching, classifier.label_rows, given)
+        return _evaluate(str(bundle), classifier, given, images, matching, progress)
+
+
+def _read(
+    folder: Path, archives: Path, split: str | None, labels: tuple[Label, ...]
+) -> tuple[Labeled, Matching]:
+    """The images with their classes matched: of nested folders the level that fits better."""
+    images = labeled_images(folder, archives, split=split)
+    matching = match_classes(images.classes, labels)
+    if matching.unknown:
+        inner = labeled_images(folder, archives, "leaf", split)
+        of_inner = match_classes(inner.classes, labels)
+        if _used(inner, of_inner) > _used(images, matching):
+            return inner, of_inner
+    return images, matching
+
+
+def _used(images: Labeled, matching: Matching) -> int:
+    """The images that have a label."""
+    counts = _counts(images)
+    return sum(counts[name] for name in matching.labels)
+
+
+def _counts(images: Labeled) -> dict[str, int]:
+    found = np.bincount(images.images.labels, minlength=len(images.classes)).tolist()
+    return {entry.name: count for entry, count in zip(images.classes, found, strict=True)}
+
+
+def _evaluate(
+    name: str,
+    classifier: Classifier,
+    folder: Path,
+    images: Labeled,
+    matching: Matching,
+    progress: Progress,
+) -> Evaluation:
+    known = matching.labels
+    numbers = np.array([known.get(entry.name, -1) for entry in images.classes], np.int64)
+    rows = np.flatnonzero(numbers[images.images.labels] >= 0)
+    used = images.images.subset(rows)
+    logits, faults, repaired = _classify(classifier, used, progress)
+    read = np.array([key not in faults for key in used.keys], bool)
+    if not read.any():
+        got = next(iter(faults.items()), None)
+        raise DataError(
+            f"no image of {folder} can be read",
+            got=line(": ".join(got)) if got else "classes without images",
+            expected="images of at least one of the bundle's labels",
+        )
+    truth = numbers[used.labels[read]]
+    figures = evaluate(logits, truth)
+    matrix = np.array(figures["confusion"], np.int64)
+    mistakes, places = _mistakes(logits, truth, used.subset(np.flatnonzero(read)), classifier)
+    counts = _counts(images)
+    return Evaluation(
+        bundle=name,
+        precision=classifier.precision,
+        sha256=classifier.sha256,
+        labels=len(classifier.labels),
+        tested=Coverage(
+            source=images.name,
+            folder=str(folder),
+            split=images.split,
+            others=images.others,
+            matched=matching.matches,
+            unknown={one: counts[one] for one in matching.unknown},
+            ambiguous=matching.ambiguous,
+            without_images=tuple(
+                label for k, label in enumerate(classifier.labels) if not (truth == k).any()
+            ),
+            unreadable=_reasons(images.missing) + _listed(faults),
+            repaired=_listed(repaired),
+            left_out=images.left_out,
+            notes=images.notes,
+        ),
+        **{key: figures[key] for key in ("n", "correct", "top1", "macro_f1", "ece", "nll")},
+        ci95=tuple(figures["ci95"]),
+        reliability=tuple(ReliabilityBin(**row) for row in figures["reliability"]),
+        per_class=class_results(matrix, classifier.labels),
+        confusion=cells(matrix, classifier.labels),
+        mistakes=mistakes,
+        thumbnails=_thumbnails(classifier, used.subset(np.flatnonzero(read)), places),
+    )
+
+
+def _classify(
+    classifier: Classifier, split: Split, progress: Progress
+) -> tuple[np.ndarray, dict[str, str], dict[str, str]]:
+    """Logits (n, K) of the readable images; reasons of the others, and repairs, by path."""
+    parts = [np.empty((0, len(classifier.labels)), np.float32)]
+    faults: dict[str, str] = {}
+    repaired: dict[str, str] = {}
+
+    def read(index: int) -> tuple[Image.Image, str | None] | str:
+        try:
+            return split.read(index)
+        except ImageError as error:
+            return reason_of(error, split.load(index))
+
+    with (
+        ThreadPoolExecutor(READERS) as threads,
+        progress.task("evaluate", total=len(split), unit="image") as task,
+    ):
+        for start in range(0, len(split), AT_ONCE):
+            part = range(start, min(start + AT_ONCE, len(split)))
+            decoded = []
+            for index, result in zip(part, threads.map(read, part), strict=True):
+                if isinstance(result, str):
+                    faults[split.keys[index]] = result
+                    continue
+                decoded.append(result[0])
+                if result[1] is not None:
+                    repaired[split.keys[index]] = result[1]
+            if decoded:
+                parts.append(classifier.logits(decoded))
+            task.advance(len(part))
+    return np.concatenate(parts), faults, repaired
+
+
+def _mistakes(
+    logits: np.ndarray, truth: np.ndarray, split: Split, classifier: Classifier
+) -> tuple[tuple[Mistake, ...], list[int]]:
+    """All wrong answers, the surest first, and their places in the split."""
+    probabilities = softmax(logits)
+    answers = logits.argmax(axis=1)
+    sure = probabilities.max(axis=1)
+    wrong = np.flatnonzero(answers != truth)
+    places = wrong[np.argsort(-sure[wrong], kind="stable")].tolist()
+    names = classifier.labels
+    return tuple(
+        Mistake(
+            split.keys[i],
+            names[truth[i]],
+            names[answers[i]],
+            round(float(sure[i]), 4),
+            round(float(probabilities[i, truth[i]]), 4),
+        )
+        for i in places
+    ), places
+
+
+def _thumbnails(classifier: Classifier, split: Split, places: list[int]) -> dict[str, np.ndarray]:
+    """What the model saw of the surest mistakes."""
+    return {split.keys[i]: classifier.pixels([split.image(i)])[0] for i in places[:THUMBNAILS]}
+
+
+def _listed(reasons: Mapping[str, str]) -> tuple[KeyedReason, ...]:
+    return tuple(KeyedReason(key, reason) for key, reason in reasons.items())
+
+
+def _reasons(rows: Any) -> tuple[KeyedReason, ...]:
+    return tuple(KeyedReason(row["key"], row["reason"]) for row in rows)

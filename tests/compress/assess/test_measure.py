@@ -1,0 +1,183 @@
+"""A real bundle on folders of every layout: figures, and what took no part."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_folders import encoded, fill, grainy, saved
+
+from compress import api
+from compress.assess.result import Evaluation
+from compress.engine.errors import DataError
+from compress.evaluate.metrics import ece, reliability, wilson
+from runtime import Classifier
+
+CLASSES = ("rose", "iris", "daisy", "tulip")
+
+
+def garden(root: Path, classes: tuple[str, ...] = CLASSES, count: int = 5) -> Path:
+    for number, name in enumerate(classes):
+        fill(root / name, count, seed=100 * number)
+    return root
+
+
+def test_the_figures_are_those_of_the_bundle_itself(bundle: Path, tmp_path: Path) -> None:
+    images = garden(tmp_path / "garden")
+    result = api.evaluate(bundle, images)
+    classifier = Classifier.load(bundle)
+    files = sorted(images.rglob("*.jpg"), key=lambda path: CLASSES.index(path.parent.name))
+    truth = np.repeat(np.arange(4), 5)
+    logits = classifier.logits(files)
+    said = logits.argmax(axis=1)
+    correct = int((said == truth).sum())
+    assert (result.n, result.correct, result.precision) == (20, correct, "int8")
+    assert result.top1 == correct / 20 and result.ci95 == wilson(correct, 20)
+    assert result.ece == pytest.approx(ece(reliability(logits, truth)), abs=1e-6)
+    wrong = {path.relative_to(images).as_posix() for path in np.array(files)[said != truth]}
+    assert {row.path for row in result.mistakes} == wrong and 0 < len(wrong) < 20
+    sure = [row.confidence for row in result.mistakes]
+    assert sure == sorted(sure, reverse=True)
+    for row in result.mistakes:
+        first = classifier.predict(images / row.path)[0]
+        assert (first.label, row.true) == (row.predicted, Path(row.path).parent.name)
+        assert row.confidence == pytest.approx(first.probability, abs=1e-3)
+    assert sum(count for *_, count in result.confusion) == 20
+    rows = {row.label: row for row in result.per_class}
+    for number, name in enumerate(CLASSES):
+        hits = int(((said == number) & (truth == number)).sum())
+        answers = int((said == number).sum())
+        assert rows[name].recall == hits / 5
+        assert rows[name].precision == (hits / answers if answers else None)
+        assert rows[name].f1 == 2 * hits / (5 + answers)
+    plain = json.loads(result.to_text())
+    assert plain["kind"] == "clip2edge-evaluation" and plain["top1"] == result.top1
+
+
+def test_classes_without_a_label_and_labels_without_images_are_told(
+    bundle: Path, tmp_path: Path
+) -> None:
+    images = garden(tmp_path / "garden", ("Rose", "TULIP", "oak"))
+    tested = api.evaluate(bundle, images).tested
+    assert tested.unknown == {"oak": 5} and tested.without_images == ("iris", "daisy")
+    assert {match.name: match.label for match in tested.matched} == {"Rose": 0, "TULIP": 3}
+
+
+def test_no_label_at_all_is_an_error_with_both_sides(bundle: Path, tmp_path: Path) -> None:
+    images = garden(tmp_path / "zoo", ("ant", "bee"))
+    with pytest.raises(DataError, match="got ant, bee · expected rose, iris, daisy, tulip"):
+        api.evaluate(bundle, images)
+
+
+def test_a_class_list_in_the_folder_maps_names_to_labels(bundle: Path, tmp_path: Path) -> None:
+    images = garden(tmp_path / "garten", ("Rosen", "Tulpen"))
+    (images / "classes.yaml").write_text("Rosen: rose\nTulpen: tulip\n", encoding="utf-8")
+    assert api.evaluate(bundle, images).n == 10
+
+
+def test_unreadable_images_are_listed_and_short_ones_mended(bundle: Path, tmp_path: Path) -> None:
+    images = garden(tmp_path / "garden")
+    (images / "rose" / "text.jpg").write_text("no image", encoding="utf-8")
+    (images / "iris" / "empty.png").touch()
+    (images / "daisy" / "cut.jpg").write_bytes(saved(grainy(1))[:-2])
+    result = api.evaluate(bundle, images)
+    reasons = {row.key: row.reason for row in result.tested.unreadable}
+    assert set(reasons) == {"rose/text.jpg", "iris/empty.png"}
+    assert "it is empty" in reasons["iris/empty.png"]
+    assert [row.key for row in result.tested.repaired] == ["daisy/cut.jpg"] and result.n == 21
+
+
+def test_a_folder_of_nothing_readable_is_an_error(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "rose").mkdir()
+    (tmp_path / "rose" / "a.jpg").write_text("x", encoding="utf-8")
+    with pytest.raises(DataError, match="no image of .* can be read · got rose/a.jpg"):
+        api.evaluate(bundle, tmp_path)
+
+
+def test_a_single_class_is_enough(bundle: Path, tmp_path: Path) -> None:
+    result = api.evaluate(bundle, garden(tmp_path / "one", ("iris",)))
+    assert result.n == 5 and len(result.tested.without_images) == 3
+
+
+def splits(root: Path) -> Path:
+    for name in ("train", "test", "val"):
+        garden(root / name, count={"train": 4, "test": 2, "val": 3}[name])
+    return root
+
+
+def in_a_zip(root: Path) -> Path:
+    garden(root / "inner")
+    with zipfile.ZipFile(root.with_suffix(".zip"), "w") as archive:
+        for path in sorted(root.rglob("*.jpg")):
+            archive.write(path, path.relative_to(root))
+    shutil.rmtree(root)
+    return root.with_suffix(".zip")
+
+
+def with_table(root: Path) -> Path:
+    root.mkdir()
+    for number in range(len(CLASSES)):
+        (root / f"{number}.jpg").write_bytes(encoded(number))
+    rows = [f"{number}.jpg,{name}" for number, name in enumerate(CLASSES)]
+    text = "\n".join(["file_name,label", *rows, "gone.jpg,rose"])
+    (root / "labels.csv").write_text(text, encoding="utf-8")
+    return root
+
+
+def nested(root: Path) -> Path:
+    garden(root / "plants", CLASSES[:2])
+    garden(root / "others", CLASSES[2:])
+    return root
+
+
+def dated(root: Path) -> Path:
+    for name in CLASSES:
+        fill(root / name / "2024-05-01", 2)
+        fill(root / name / "2024-06-01", 3, seed=50)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("make", "n", "split"),
+    [
+        (splits, 8, "test"),
+        (in_a_zip, 20, ""),
+        (with_table, 4, ""),
+        (nested, 20, ""),
+        (dated, 20, ""),
+    ],
+)
+def test_every_layout_that_a_build_reads(
+    bundle: Path, tmp_path: Path, make: object, n: int, split: str
+) -> None:
+    result = api.evaluate(bundle, make(tmp_path / "images"))  # type: ignore[operator]
+    assert (result.n, result.tested.split) == (n, split)
+    assert len(result.tested.matched) == 4
+    missing = [row.key for row in result.tested.unreadable]
+    assert missing == (["gone.jpg"] if make is with_table else [])
+
+
+def test_another_split_can_be_asked_for(bundle: Path, tmp_path: Path) -> None:
+    images = splits(tmp_path / "images")
+    result = api.evaluate(bundle, images, split="val")
+    assert (result.n, result.tested.split) == (12, "val")
+    assert result.tested.others == {"train": 16, "test": 8}
+    with pytest.raises(DataError, match="no such split · got 'vaal' · did you mean 'val'"):
+        api.evaluate(bundle, images, split="vaal")
+
+
+def test_other_forms_of_a_bundle_give_the_same(bundle: Path, tmp_path: Path) -> None:
+    images = garden(tmp_path / "garden")
+    zipped = shutil.make_archive(str(tmp_path / "b"), "zip", bundle)
+
+    def figures(result: Evaluation) -> tuple[object, ...]:
+        return result.precision, result.confusion, result.mistakes
+
+    assert figures(api.evaluate(zipped, images)) == figures(api.evaluate(bundle, images))
+    file = bundle / "model.fp32.onnx"
+    whole = api.evaluate(bundle, images, precision="fp32", threads=1)
+    assert figures(api.evaluate(file, images)) == figures(whole) and whole.precision == "fp32"
