@@ -92,6 +92,11 @@ class Classifier:
     ) -> Classifier:
         """The classifier in a bundle folder, a zipped one, or a self-describing ``model.*.onnx``.
 
+        The model runs in this process. What its file alone shows is bounded: loops, operators of
+        its own, files elsewhere, constants, shapes and products that ask for too much are refused.
+        What it computes from an image is not: a stranger's bundle may still take all memory or
+        time here. The commands try it in a process with limits first; ``golden.verify`` does too.
+
         Args:
             bundle: of its files, those that this model needs must be there.
             precision: "auto" (the bundle's default) or one of its models: "int8", "fp32", ...

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import mmap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import BundleError
-from runtime.files import onnx_sizes
+from runtime.files import onnx_growth, onnx_sizes
 from runtime.files.manifest import MAX_FILE_BYTES
 from runtime.files.regular import open_regular
 
@@ -76,7 +76,9 @@ def inspect(path: Path) -> OnnxFacts:
     with _mapped(path) as model:
         walk = _Walk(facts)
         walk.message(model, "Model", 0)
+        shapes = walk.shapes | _input_shapes(model, walk.shapes)
         facts.oversized += walk.oversized()
+        facts.oversized += onnx_growth.problems(walk.nodes, shapes, walk.constants)
         if not facts.ops or not facts.opsets:
             raise ValueError("no graph")
     return facts
@@ -133,6 +135,9 @@ class _Walk:
     # small constants by name, also two of one name; operators whose inputs are sizes
     constants: dict[str, list[onnx_sizes.Numbers]] = field(default_factory=dict)
     sized: list[tuple[str, list[str]]] = field(default_factory=list)
+    nodes: list[onnx_growth.Node] = field(default_factory=list)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of stored tensors
+    equation: str = ""  # of the node that is read
 
     def message(self, view: memoryview, name: str, depth: int) -> list[onnx_sizes.Numbers]:
         """Reads a message; gives the small tensors directly in it."""
@@ -157,24 +162,34 @@ class _Walk:
         elif name == "Attribute":
             key = next((value for number, value in fields if number == ATTRIBUTE_NAME), b"")
             self.note(onnx_sizes.attribute_problem(_name(key), fields))
+            if key == b"equation":
+                self.equation = next((_name(value) for number, value in fields if number == 4), "")
         elif name == "SparseTensor":
             self.note(onnx_sizes.dense_problem(fields))
         return tensors if name in ("Attribute", "Node") else []
 
     def node(self, fields: onnx_sizes.Fields, tensors: list[onnx_sizes.Numbers]) -> None:
         op = ""
+        inputs: list[str] = []
+        outputs: list[str] = []
         for number, value in fields:
-            if number == OP_TYPE:
+            if number == INPUT:
+                inputs.append(_name(value))
+            elif number == OUTPUT:
+                outputs.append(_name(value))
+            elif number == OP_TYPE:
                 op = _name(value)
                 self.facts.ops[op] += 1
             elif number == DOMAIN:
                 self.facts.domains.add(_name(value))
         if op == "Constant":
-            for number, value in fields:
-                if number == OUTPUT:
-                    self.constants.setdefault(_name(value), []).extend(tensors)
+            for name in outputs:
+                self.constants.setdefault(name, []).extend(tensors)
         elif op in onnx_sizes.SIZE_INPUTS:
-            self.sized.append((op, [_name(value) for number, value in fields if number == INPUT]))
+            self.sized.append((op, inputs))
+        if outputs:
+            self.nodes.append(onnx_growth.Node(op, inputs, outputs, self.equation))
+            self.equation = ""
 
     def note(self, problem: str | None) -> None:
         if problem:
@@ -203,11 +218,12 @@ class _Walk:
         self.facts.external_tensors += external  # engines keep 32 bits
         if not external:
             self.note(onnx_sizes.tensor_problem(fields, len(view)))
+        name = _name(next((value for number, value in fields if number == TENSOR_NAME), b""))
+        self.shapes[name] = tuple(onnx_sizes.listed(fields, 1))
         values = onnx_sizes.numbers(fields)
         if values is None:
             return []
-        name = next((value for number, value in fields if number == TENSOR_NAME), b"")
-        self.constants.setdefault(_name(name), []).append(values)
+        self.constants.setdefault(name, []).append(values)
         return [values]
 
     def opset(self, view: memoryview) -> list[onnx_sizes.Numbers]:
@@ -284,21 +300,42 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
             raise ValueError("number too long")
 
 
+def _input_shapes(
+    model: memoryview, stored: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the graph's inputs, open dimensions as 1."""
+    inputs = _graph_inputs(model, set(stored))
+    return {
+        name: tuple(size if isinstance(size, int) and 0 < size < 2**63 else 1 for size in shape)
+        for name, shape in inputs.items()
+    }
+
+
 def graph_inputs(path: Path) -> dict[str, tuple[int | str, ...]]:
     """Name -> shape of the graph's inputs; an open dimension is text, its name or "?".
 
     Raises: BundleError: not an ONNX file, or damaged.
     """
-    shapes: dict[str, tuple[int | str, ...]] = {}
     with _mapped(path) as model:
-        for graph in _messages(model, 7):  # Model.graph
-            stored = {_text(name) for name in _below(graph, 5, 8)}  # initializer, its name
-            # Graph.input: ValueInfo name 1, type 2 -> tensor_type 1 -> shape 2 -> dim 1
-            for value in _messages(graph, 11):
-                name = "".join(_text(part) for part in _messages(value, 1))
-                if name not in stored:  # up to IR 3 initializers are listed as inputs too
-                    shapes[name] = tuple(_dimension(dim) for dim in _below(value, 2, 1, 2, 1))
+        # Model.graph 7 -> initializer 5 -> name 8
+        return _graph_inputs(model, {_text(name) for name in _below(model, 7, 5, 8)})
+
+
+def _graph_inputs(model: memoryview, stored: Collection[str]) -> dict[str, tuple[int | str, ...]]:
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    # Model.graph 7 -> input 11: ValueInfo name 1, type 2 -> tensor_type 1 -> shape 2 -> dim 1
+    for value in _below(model, 7, 11):
+        name = "".join(_text(part) for part in _messages(value, 1))
+        if name not in stored:  # up to IR 3 initializers are listed as inputs too
+            shapes[name] = tuple(_dimension(dim) for dim in _below(value, 2, 1, 2, 1))
     return shapes
+
+
+def graph_outputs(path: Path) -> list[str]:
+    """The names of the graph's outputs, in order; errors as ``graph_inputs``."""
+    with _mapped(path) as model:
+        # Model.graph 7 -> output 12 -> name 1
+        return [_text(name) for name in _below(model, 7, 12, 1)]
 
 
 def _messages(view: memoryview, field_number: int) -> Iterator[memoryview]:

@@ -1,7 +1,7 @@
 """Sizes that an ONNX file writes down for its operators: a few bytes can ask for terabytes.
 
-Only constants are read. What a graph computes from its input is bounded where the model runs:
-``runtime.backends.limited``.
+Only constants are read. What follows from them is judged in ``onnx_growth``; what a graph computes
+from its input is bounded where the model runs: ``runtime.backends.limited``.
 """
 
 from __future__ import annotations
@@ -88,14 +88,14 @@ def varints(data: memoryview) -> list[int]:
 
 def tensor_problem(fields: Fields, held: int) -> str | None:
     """What is wrong with a TensorProto of ``held`` bytes; types of 4 bits are the smallest."""
-    shape = _listed(fields, 1)
+    shape = listed(fields, 1)
     is_held = math.prod(shape) <= 2 * held
     return None if is_held else f"a tensor of {' x '.join(map(str, shape))} in {held:,} bytes"
 
 
 def dense_problem(fields: Fields) -> str | None:
     """What is wrong with the shape of a SparseTensorProto."""
-    return problem("a sparse tensor", _listed(fields, 3))
+    return problem("a sparse tensor", listed(fields, 3))
 
 
 def attribute_problem(name: str, fields: Fields) -> str | None:
@@ -104,11 +104,11 @@ def attribute_problem(name: str, fields: Fields) -> str | None:
         return None
     floats = [_unpacked(v, "f") for n, v in fields if n == 7 and isinstance(v, memoryview)]
     return problem(
-        name, [*_listed(fields, 3), *_listed(fields, 8), *(f for row in floats for f in row)]
+        name, [*listed(fields, 3), *listed(fields, 8), *(f for row in floats for f in row)]
     )
 
 
-def _listed(fields: Fields, number: int) -> list[int]:
+def listed(fields: Fields, number: int) -> list[int]:
     """Signed numbers of a field, one by one or packed."""
     out: list[int] = []
     for own, value in fields:

@@ -135,6 +135,35 @@ def many_products(model: onnx.ModelProto) -> None:
 UNBOUNDED = (doubling, computed_expand, outer_product, many_products)
 
 
+def outer_sums(model: onnx.ModelProto) -> None:
+    """Each value plus each value, again and again: no shape in the file shows it."""
+    rename_logits(model)
+    row, column = _constant(model, "row", [1, -1]), _constant(model, "column", [-1, 1])
+    for i in range(4):
+        name = "before" if i == 0 else f"sum_{i}"
+        model.graph.node.append(helper.make_node("Reshape", [name, row], [f"row_{i}"]))
+        model.graph.node.append(helper.make_node("Reshape", [name, column], [f"column_{i}"]))
+        model.graph.node.append(
+            helper.make_node("Add", [f"row_{i}", f"column_{i}"], [f"sum_{i + 1}"])
+        )
+    _add_largest(model, "sum_4")
+
+
+def unseen_products(model: onnx.ModelProto) -> None:
+    """Sixty large products of matrices whose shapes stand nowhere."""
+    rename_logits(model)
+    flat = _constant(model, "flat", [6000 * 6000])
+    square = _constant(model, "square", [6000, -1])
+    made = [helper.make_node("ConstantOfShape", [flat], ["line"])]
+    made.append(helper.make_node("Reshape", ["line", square], ["m0"]))
+    made += [helper.make_node("MatMul", [f"m{i}", f"m{i}"], [f"m{i + 1}"]) for i in range(60)]
+    model.graph.node.extend(made)
+    _add_largest(model, "m60")
+
+
+HIDDEN = (outer_sums, unseen_products)
+
+
 def _instead(op: str, **attributes: int) -> Callable[[onnx.ModelProto], None]:
     def edit(model: onnx.ModelProto) -> None:
         rename_logits(model)

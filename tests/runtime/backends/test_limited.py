@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_models import change, doubling, endless_loop, times
+from odd_models import change, endless_loop, outer_sums, times
 
 from runtime import golden
 from runtime.backends import limited
@@ -23,7 +23,7 @@ def states(bundle: Path) -> dict[str, golden.GoldenStep]:
 
 
 def test_a_model_that_takes_all_memory_differs_and_the_next_is_verified(bundle: Path) -> None:
-    change(bundle, ("model.fp32.onnx",), doubling)
+    change(bundle, ("model.fp32.onnx",), outer_sums)
     found = states(bundle)
     assert found["logits fp32"].state == "differs" and found["logits fp32"].detail
     assert found["logits int8"].state == "ok"

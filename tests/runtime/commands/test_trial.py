@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from odd_models import UNBOUNDED, change, times
+from odd_models import HIDDEN, UNBOUNDED, change, times
 from tiny_bundles import encoded, photo
 
 from runtime.__main__ import main
@@ -31,7 +31,7 @@ def remembered(bundle: Path) -> int:
     return len(list((bundle.parent / "cache" / trial.SEEN).glob("*")))
 
 
-@pytest.mark.parametrize("hostile", UNBOUNDED, ids=lambda edit: edit.__name__)
+@pytest.mark.parametrize("hostile", HIDDEN, ids=lambda edit: edit.__name__)
 def test_a_model_without_bounds_is_stopped_by_every_command(
     bundle: Path,
     hostile: Callable[..., None],
@@ -47,6 +47,15 @@ def test_a_model_without_bounds_is_stopped_by_every_command(
     assert capsys.readouterr().err.startswith("error: ")
     assert remembered(bundle) == 0
     assert classify(bundle, "--precision", "int8") == 0
+
+
+@pytest.mark.parametrize("hostile", UNBOUNDED, ids=lambda edit: edit.__name__)
+def test_a_model_whose_file_shows_it_is_refused_without_a_run(
+    bundle: Path, hostile: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(bundle, ("model.fp32.onnx",), hostile)
+    assert classify(bundle, "--precision", "fp32") == 2
+    assert "may take any time or memory" in capsys.readouterr().err
 
 
 def test_what_kept_to_its_limits_is_tried_once(
@@ -91,7 +100,7 @@ def test_a_zipped_bundle_and_a_teacher_are_tried_too(
 ) -> None:
     monkeypatch.setattr(limited, "SECONDS", 2)
     good = shutil.copytree(bundle, bundle.with_name("good"))
-    change(bundle, ("model.fp32.onnx", "model.int8.onnx"), UNBOUNDED[0])
+    change(bundle, ("model.fp32.onnx", "model.int8.onnx"), HIDDEN[0])
     packed = Path(shutil.make_archive(str(bundle.parent / "packed"), "zip", bundle))
     assert classify(packed) == 2
     command = ["bench", str(good), "--teacher", str(bundle), "--seconds", "0.05", "--threads", "1"]
