@@ -20,8 +20,8 @@ PASSED_ON = {"ignore_unknown_options": True, "help_option_names": []}
 
 
 @commands.command(context_settings=PASSED_ON)
-def classify(arguments: Annotated[list[str], Argument(help="BUNDLE IMAGE...")]) -> None:
-    """Classify images with a bundle (the same as python -m runtime classify)."""
+def classify(arguments: Annotated[list[str], Argument(help="BUNDLE IMAGE|FOLDER...")]) -> None:
+    """Classify images and folders of them (the same as python -m runtime classify)."""
     _runtime("classify", arguments)
 
 

@@ -2,8 +2,8 @@
 
 Where the images are: ``layout.py`` for class folders, ``tables.py`` for labels.csv and its like.
 What the classes are called: ``naming.py``, ``words.py`` and ``class_list.py``. Images are
-recognized by content or suffix (``image_files.py``); what else lies beside them takes no part,
-hidden files are ignored. With 0 shots class names and test images suffice.
+recognized by content or suffix (``runtime/preprocess/image_files.py``); what else lies beside them
+takes no part, hidden files are ignored. With 0 shots class names and test images suffice.
 """
 
 from __future__ import annotations

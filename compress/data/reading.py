@@ -12,11 +12,11 @@ import numpy as np
 
 from compress.data.duplicates import digest_of
 from compress.data.geometry import crop_of_shot
-from compress.data.image_files import advice
 from compress.data.split import Split
 from compress.data.unreadable import Unreadable
 from runtime.errors import ImageError
 from runtime.preprocess import Geometry, geometry
+from runtime.preprocess.image_files import advice
 
 
 class ReadImage(NamedTuple):

@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from compress.data.class_names import class_name, one_form
-from compress.data.image_files import SUFFIXES
 from compress.data.layout import TEST_NAMES, TRAIN_NAMES, Found, split_kind
 from compress.data.walk import key_of, takes_part, visible, walk
 from compress.engine.errors import DataError, nearest
 from compress.engine.store import sha256_text
 from compress.engine.text import read_text
 from runtime.files.paths import line
+from runtime.preprocess.image_files import SUFFIXES
 
 STEMS = ("labels", "metadata", "annotations")
 SUFFIXES_OF_TABLES = (".csv", ".tsv", ".jsonl")

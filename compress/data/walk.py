@@ -12,17 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from compress.data.class_names import printable
-from compress.data.image_files import is_image
 from compress.engine.errors import DataError
 from compress.engine.runs import RUNS, run_folders
 from runtime.files.paths import line
+from runtime.preprocess.image_files import LITTER, SMALL_COPIES, is_image
 
-# what desktops, Python and storage boxes leave unhidden; never spoken of
-LITTER = frozenset(
-    ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "__pycache__", "@eadir", "#recycle")
-    + ("$recycle.bin", "system volume information", "lost+found")
-)
-SMALL_COPIES = frozenset(("thumbnails", "_thumbnails"))  # folders of copies of the images
 SETTLED_NS = 2_000_000_000  # a younger file can change again without another time stamp
 
 

@@ -12,7 +12,6 @@ from PIL import Image
 
 import runtime
 from compress.data.artifact import TEST, DataArtifact
-from compress.data.image_files import advice
 from compress.data.walk import takes_part, walk
 from compress.engine.errors import ExportError
 from runtime import golden
@@ -20,6 +19,7 @@ from runtime.bundle import GOLDEN, Bundle
 from runtime.errors import ImageError
 from runtime.preprocess import Geometry, ImageLike, PreprocessSpec, decode, geometry
 from runtime.preprocess.decode import FORMATS
+from runtime.preprocess.image_files import advice
 
 MAX_IMAGES = 64
 DATA = "data"  # the stage's folder in a run, beside the bundle

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,41 +16,59 @@ from runtime.commands.trial import Stranger, require_bounded
 from runtime.errors import BackendError, ImageError
 from runtime.files.paths import line, name_of
 from runtime.files.strict_json import to_text
+from runtime.preprocess.image_files import images_below
 
 
 def add_parser(commands: Any) -> None:
     """Adds the command to a parser's commands."""
-    about = "label images (a single model.*.onnx works too)"
+    about = "label images and folders of them (a single model.*.onnx works too)"
     parser = commands.add_parser("classify", help=about)
     add_shared(parser)
-    parser.add_argument("images", type=Path, nargs="+")
+    images = "images, and folders of them: all images below, sorted"
+    parser.add_argument("images", type=Path, nargs="+", help=images)
     parser.add_argument("--precision", default="auto", help="auto, int8, fp32, ...")
     parser.add_argument("--top-k", type=int, default=5)
+    each = "print a line of JSON for each image, as soon as it is classified"
+    parser.add_argument("--jsonl", action="store_true", help=each)
     parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the likeliest labels of each image; exit code 1 if one has no answer, 2 if none has.
 
-    An image without an answer is named on stderr, with --json also in the table.
+    An image without an answer is named on stderr, with --json and --jsonl also in the output.
     """
     top_k = whole_number("top_k", args.top_k)
     require_bounded([Stranger(args.bundle, (args.precision,))], args.threads)
     classifier = Classifier.load(args.bundle, precision=args.precision, threads=args.threads)
     table: dict[str, Any] = {}
-    for image in dict.fromkeys(args.images):
+    bad = 0
+    for image in _files(args.images):
         name = name_of(image)
         try:
+            if os.path.isdir(image) and not images_below(image):
+                raise ImageError(f"{line(name)} holds no image", expected="images in the folder")
             guesses = classifier.predict(image, top_k=top_k)
+            answer: Any = [asdict(guess) for guess in guesses]
         except (ImageError, BackendError) as error:
             complain(f"error: {error}")
-            table[name] = {"error": line(error)}
-            continue
-        table[name] = [asdict(guess) for guess in guesses]
-        if not args.json:
+            answer = {"error": line(error)}
+            bad += 1
+        table[name] = answer
+        if args.jsonl:
+            said = answer if isinstance(answer, dict) else {"labels": answer}
+            print(to_text({"image": name, **said}), flush=True)
+        elif not args.json and isinstance(answer, list):
             rows = (f"  {guess.probability:6.1%}  {guess.label}" for guess in guesses)
             print(line(name), *rows, sep="\n")
-    if args.json:
+    if args.json and not args.jsonl:
         print(to_text(table, indent=2))
-    answered = [isinstance(row, list) for row in table.values()]
-    return 0 if all(answered) else 1 if any(answered) else 2
+    if bad > 1:
+        complain(f"{bad} of {len(table)} have no answer")
+    return 0 if not bad else 1 if bad < len(table) else 2
+
+
+def _files(given: Iterable[Path]) -> Iterable[Path]:
+    """The images of a command line, each once; a folder without any stands for itself."""
+    below = ((one, images_below(one) if os.path.isdir(one) else ()) for one in given)
+    return dict.fromkeys(path for one, found in below for path in found or (one,))

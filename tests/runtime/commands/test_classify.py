@@ -40,6 +40,46 @@ def test_one_bad_image_takes_no_other_answer(
     assert main(["classify", str(bundle), bad]) == 2
 
 
+def test_a_folder_stands_for_the_images_below(
+    bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = folder / "photos"
+    for name in ("b/2.png", "a.png", "b/10.PNG", ".hidden/x.png", "b/.x.png", "thumbnails/a.png"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).write_bytes(encoded(photo()))
+    (photos / "b" / "no suffix").write_bytes(encoded(photo(), "JPEG"))
+    for sidecar in ("a.txt", "a.json", "b/labels.csv", "Thumbs.db"):
+        (photos / sidecar).write_text("rose, 1", encoding="utf-8")
+    (photos / "b" / "loop").symlink_to(photos)
+    assert main(["classify", str(bundle), "--json", "photos", "a.png", "photos/a.png"]) == 0
+    names = ["photos/a.png", "photos/b/10.PNG", "photos/b/2.png", "photos/b/no suffix", "a.png"]
+    assert list(json.loads(capsys.readouterr().out)) == names
+    (photos / "b" / "bad.jpg").write_text("x", encoding="utf-8")
+    assert main(["classify", str(bundle), "photos", "--top-k", "1"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out.count("%") == 4 and "photos/b/bad.jpg" in shown.err
+
+
+def test_a_folder_without_an_image_has_no_answer(
+    bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "folder" / "notes.txt").write_text("nothing to see", encoding="utf-8")
+    assert main(["classify", str(bundle), "folder"]) == 2
+    assert capsys.readouterr().err.startswith("error: folder holds no image")
+
+
+def test_a_line_of_json_for_each_image(
+    bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["classify", str(bundle), "--jsonl", "new\nline.png", "bad.jpg", "gone.png"]) == 1
+    shown = capsys.readouterr()
+    rows = [json.loads(line) for line in shown.out.splitlines()]
+    assert [row["image"] for row in rows] == ["new\nline.png", "bad.jpg", "gone.png"]
+    assert len(rows[0]["labels"]) == 4 and "error" not in rows[0]
+    assert "bad.jpg" in rows[1]["error"] and "labels" not in rows[1]
+    assert shown.err.splitlines()[-1] == "2 of 3 have no answer"
+
+
 def test_names_of_any_bytes_are_shown(
     bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

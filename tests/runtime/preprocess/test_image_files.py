@@ -11,8 +11,8 @@ import pytest
 from image_folders import encoded, photo
 from PIL import Image
 
-from compress.data.image_files import advice, is_image
 from runtime.preprocess.decode import FORMATS
+from runtime.preprocess.image_files import advice, images_below, is_image
 
 
 def archive() -> bytes:
@@ -91,3 +91,15 @@ def test_a_huge_image_without_a_suffix_is_one(tmp_path: Path) -> None:
     header += (60_000).to_bytes(4, "little") * 2 + b"\x01\0\x18\0" + bytes(24)
     (tmp_path / "huge").write_bytes(header)
     assert is_image(tmp_path / "huge")
+
+
+def test_images_below_a_folder_are_sorted_and_each_is_there_once(tmp_path: Path) -> None:
+    for name in ("b/1.jpg", "b/a.JPG", "a/1.jpg", "c.jpg", ".h/1.jpg", "@eaDir/1.jpg", "b/._1.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(encoded())
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "a" / "1.txt").write_text("caption", encoding="utf-8")
+    found = [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path)]
+    assert found == ["a/1.jpg", "a/gone.jpg", "b/1.jpg", "b/a.JPG", "c.jpg"]
+    assert images_below(tmp_path / "absent") == [tmp_path / "absent"]

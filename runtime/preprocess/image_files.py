@@ -6,6 +6,7 @@ file is an image if its first bytes say so: captions, labels and archives beside
 
 from __future__ import annotations
 
+import os
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,12 @@ SUFFIXES = frozenset(
     + (".pbm", ".pnm", ".webp", ".tif", ".tiff", ".avif", ".avifs", ".mpo", ".jp2", ".j2k", ".j2c")
     + (".jpx", ".jpf", ".tga", ".qoi", ".ico", ".heic", ".heif", ".hif", ".jxl")
 )
+# what desktops, Python and storage boxes leave unhidden; never spoken of
+LITTER = frozenset(
+    ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "__pycache__", "@eadir", "#recycle")
+    + ("$recycle.bin", "system volume information", "lost+found")
+)
+SMALL_COPIES = frozenset(("thumbnails", "_thumbnails"))  # folders of copies of the images
 HEAD = 64  # bytes that tell a format
 PLAIN = (b"P1", b"P2", b"P3")  # PPM in text, known by its suffix alone
 UNSIGNED = ("BMP", "PPM", "ICO", "TGA")  # too few bytes to go by: Pillow has to read the header
@@ -62,6 +69,35 @@ def is_image(path: Path) -> bool:
     return len(head) >= 8 and not is_text and _has_header(path)
 
 
+def images_below(folder: Path) -> list[Path]:
+    """The images at and below a folder, broken ones too, sorted by path.
+
+    Hidden files, litter, small copies, and captions and labels beside the images are none. Links
+    are followed, and no folder is read twice. A folder that cannot be read is listed like a broken
+    image: who opens it learns why.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            stat = os.stat(place)
+            if (stat.st_dev, stat.st_ino) in seen:
+                continue
+            seen.add((stat.st_dev, stat.st_ino))
+            names = sorted(os.listdir(place), reverse=True)
+        except OSError:
+            found.append(place)
+            continue
+        for path in (place / name for name in names if not _is_litter(name)):
+            if os.path.isdir(path):
+                waiting += [path] if path.name.casefold() not in SMALL_COPIES else []
+            elif _is_file(path) and is_image(path):
+                found.append(path)
+    return sorted(found)
+
+
 def advice(path: Path) -> str | None:
     """What a file is that cannot be read as an image, and what to do; None if unknown."""
     try:
@@ -78,6 +114,15 @@ def advice(path: Path) -> str | None:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     texts = (text for mark, text in _TEXTS.items() if start.startswith(mark))
     return _ADVICE.get(kind or "") or next(texts, None)
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in LITTER
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or a broken link to one, which is told where it is opened."""
+    return os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path))
 
 
 def _head(path: Path) -> bytes:
