@@ -12,7 +12,7 @@ from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
 
 from compress.engine.errors import ExportError
 from export.bundle.write import copy_with_metadata, seal, update_default, write_bundle, write_json
-from runtime import BundleError, Classifier, open_bundle
+from runtime import BackendError, BundleError, Classifier, open_bundle
 from runtime.golden import verify
 
 
@@ -160,7 +160,7 @@ def test_labels_of_any_language_survive(tmp_path: Path) -> None:
 
 
 def test_json_without_nan_and_without_leftovers(tmp_path: Path) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(BackendError):
         write_json(tmp_path / "a.json", {"x": float(np.nan)})
     write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
