@@ -26,6 +26,7 @@ from torch import nn
 from benchmarks import page
 from benchmarks.int8_speed import CLASSES, SIZE, make_files, pictures
 from compress.engine.seeds import manual_seed
+from compress.teacher.artifact import Head, Heads
 from export.bundle.write import copy_with_metadata
 from export.onnx.convert import save
 from export.teacher.network import OUTPUTS, TeacherClassifier, teacher_to_onnx
@@ -123,9 +124,9 @@ def tower_file(name: str, folder: Path) -> RaceFile:
     kind, width, make = TOWERS[name]
     manual_seed(0, "towers", name)
     tower = make().eval()
-    heads = nn.functional.normalize(torch.randn(2, CLASSES, width), dim=-1)
-    model = TeacherClassifier(tower, heads[0], heads[1], 100.0)
-    params = sum(p.numel() for p in tower.parameters()) + heads[0].numel()
+    rows = nn.functional.normalize(torch.randn(2, CLASSES, width), dim=-1).numpy()
+    model = TeacherClassifier(tower, Heads((Head(rows[0], rows[1], 100.0),)))
+    params = sum(p.numel() for p in tower.parameters()) + rows[0].size
     target = folder / f"{name.replace(' ', '_').replace('/', '_')}.onnx"
     file = save(teacher_to_onnx(model, SIZE), target)
     return RaceFile(name, kind, "fp32", params, describe(file, "fp32"))

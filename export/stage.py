@@ -174,9 +174,9 @@ def _export_teacher(
     from compress.teacher.loading import load_teacher
     from export.teacher.network import TeacherClassifier, teacher_to_onnx
 
-    teacher = load_teacher(ctx.settings.teacher, offline=True)
+    teacher = load_teacher(ctx.settings.teacher, offline=True, kept=ctx.weights)
     heads = TeacherArtifact(ctx.inputs["teacher"].path).heads()
-    classifier = TeacherClassifier.of(teacher.image_tower, heads)
+    classifier = TeacherClassifier(teacher.image_tower, heads)
     spec = teacher.spec
     model = teacher_to_onnx(classifier, spec.size, opset=ctx.settings.export.opset)
     plain = save(model, ctx.partial / "models" / "teacher.onnx")

@@ -12,6 +12,7 @@ from pathlib import Path
 from export.artifact import ExportArtifact
 from runtime import Classifier, open_bundle
 from runtime.backends import load as load_model
+from runtime.files.onnx import graph_outputs
 
 LOGITS = "logits"
 SHIPPING = ("student_fp32", "student_int8")
@@ -54,10 +55,16 @@ def student(export: ExportArtifact, threads: int, precision: str = "fp32") -> Cl
     return Classifier.load(export.bundle, precision, threads=threads)
 
 
+def teacher_name(output: str) -> str:
+    """The variant of a teacher's output: ``logits_1`` is the second of several teachers alone."""
+    more = output.replace(LOGITS, "").strip("_")
+    return f"teacher_{more}" if more else "teacher"
+
+
 def variants_of(export: ExportArtifact) -> list[ModelVariant]:
     """Every variant that the export stage wrote, the teacher first."""
     models = open_bundle(export.bundle, verify=False).models
-    out = [ModelVariant("teacher", export.teacher)]
-    out += [ModelVariant("teacher_zero_shot", export.teacher, "zero_shot_logits")]
+    outputs = graph_outputs(export.teacher)
+    out = [ModelVariant(teacher_name(output), export.teacher, output) for output in outputs]
     out += [ModelVariant(f"student_{key.replace('.', '_')}", models[key]) for key in sorted(models)]
     return out + ([ModelVariant(BASELINE, export.baseline)] if export.baseline.exists() else [])

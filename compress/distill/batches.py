@@ -32,7 +32,8 @@ class Batch:
     group marks the half of the styles that a meta step trains on.
     """
 
-    images: Tensor  # (B, 3, S, S) float32, normalized for the student, channels last
+    # (B, 3, S, S) float32, normalized for the student, channels last; or of `Batches.stand_ins`
+    images: Tensor
     teacher_logits: Tensor | None  # (B, K) float32
     teacher_features: Tensor | None  # (B, D) float32, unit rows
     labels: Tensor  # (B,) int64
@@ -81,6 +82,8 @@ class Batches:
         real = round(self.batch * share)
         counts = ((self.real, real), (self.synthetic, self.batch - real))
         self.parts = tuple((pool, count) for pool, count in counts if count)  # of a batch
+        # by pool: rows (N * V, F) that stand for the images of its views, none of which is rendered
+        self.stand_ins: dict[str, Tensor] = {}
 
     @property
     def images(self) -> int:
@@ -144,7 +147,6 @@ class Batches:
             drawn = self._draw_apart(step)
         else:
             drawn = [(pool, pool.draw(self.phase, step * n, n), True) for pool, n in self.parts]
-        views = [self._threads.submit(pool.view, i) for pool, indices, _ in drawn for i in indices]
         labels = [pool.labels[indices // pool.views] for pool, indices, _ in drawn]
 
         def target(name: TargetName) -> Tensor | None:
@@ -153,7 +155,7 @@ class Batches:
             return torch.cat(present) if present and len(present) == len(parts) else None
 
         return Batch(
-            images=self._images(views),
+            images=self._inputs(drawn),
             teacher_logits=target("logits"),
             teacher_features=target("features"),
             labels=torch.from_numpy(np.concatenate(labels)),
@@ -172,6 +174,13 @@ class Batches:
             count = self.batch // 2 // len(pools)
             drawn += [(pool, pool.draw_styles(half, count, rng), first) for pool in pools]
         return drawn
+
+    def _inputs(self, drawn: list[Draw]) -> Tensor:
+        if self.stand_ins:
+            return torch.cat([self.stand_ins[pool.kind][indices] for pool, indices, _ in drawn])
+        return self._images(
+            [self._threads.submit(pool.view, i) for pool, indices, _ in drawn for i in indices]
+        )
 
     def _images(self, views: list[Future[NDArray[np.uint8]]]) -> Tensor:
         stacked = np.stack([view.result() for view in views])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from compress.engine.preflight import Before, Check
 from compress.generate.probing import candidates
 from compress.generate.strategies.table import generates_images, strategy_row
+from compress.teacher.checks import require_texts
 from compress.teacher.loading import embed_dim
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def checks(before: Before) -> Iterator[Check]:
     yield partial(_student, before.settings)
     yield partial(_targets, before.settings)
     yield partial(_options, before.settings)
+    yield partial(_texts, before.settings)
 
 
 def _student(settings: Settings) -> None:
@@ -80,3 +82,16 @@ def _options(settings: Settings) -> None:
             require_chunks(distill.gendd, dim)
     if distill.meta.mode == "reptile" and distill.meta.inner_lr is not None:
         require_inner_rate(distill.meta.inner_lr)
+
+
+def _texts(settings: Settings) -> None:
+    """Refuses what reads the class texts, with a teacher that has none."""
+    distill = settings.distill
+    if distill.objective == "ld":
+        require_texts(settings.teacher, "distill.objective=ld", "--set distill.objective=kd")
+    if distill.center == "text" and distill.objective in ("contraction", "gendd"):
+        remedy = "--set distill.center=probe_row"
+        require_texts(settings.teacher, "distill.center=text", remedy)
+    if distill.init == "clip" and distill.head != "linear":
+        remedy = "--set distill.init=timm, or --set distill.head=linear"
+        require_texts(settings.teacher, "a student that starts as a small CLIP", remedy)

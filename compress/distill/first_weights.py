@@ -15,48 +15,55 @@ from compress.distill.students import EMBEDDED, NARROWER, Student, StudentSpec, 
 from compress.engine.config import DistillSettings, Settings
 from compress.engine.errors import ConfigError
 from compress.engine.hub import fingerprint_path
+from compress.engine.packages import installed, packaged_weights
 from compress.engine.store import sha256_file
-from compress.teacher.loading import require_tensors
+from compress.teacher.weights import require_tensors
 
 TRUNK = "trunk."  # before the names of a trunk's weights in a file of a whole student
 Shapes = Mapping[str, tuple[int, ...]]  # of weights, by name
 
 
 def initialize(
-    settings: DistillSettings, spec: StudentSpec, text_head: Tensor, small: SmallClip | None = None
+    settings: DistillSettings,
+    spec: StudentSpec,
+    text_head: Tensor,
+    small: SmallClip | None = None,
+    kept: Path | None = None,
 ) -> Student:
     """A new student with the weights that ``distill.init`` names.
 
     A cosine head starts as ``text_head (K, D)``, the class texts in the teacher's space; tower and
     texts of a published small CLIP win. ConfigError if there are no such weights for this student.
+    ``kept`` is the folder of weights that were converted before.
     """
     if small is not None:
         return _from_clip(spec, small.weights, small.text_head)
-    student = INITS[settings.init](settings, spec)
+    student = INITS[settings.init](settings, spec, kept)
     if spec.embed_dim is not None:
         with torch.no_grad():
             student.head.weight.copy_(text_head)
     return student
 
 
-def _timm(settings: DistillSettings, spec: StudentSpec) -> Student:
-    if settings.init_path is None and not spec.arch.startswith(EMBEDDED):
+def _timm(settings: DistillSettings, spec: StudentSpec, kept: Path | None) -> Student:
+    packaged = settings.init_path is None and installed(spec.arch) is not None
+    if settings.init_path is None and not packaged and not spec.arch.startswith(EMBEDDED):
         return build(spec, pretrained=True)
     student = build(spec)
-    weights = _file_weights(settings, spec)
+    weights = packaged_weights(spec.arch, kept) if packaged else _file_weights(settings, spec)
     require_fit(shapes_of(weights), student.trunk, spec.arch)
     student.trunk.load_state_dict(weights, strict=False)
     return student
 
 
-def _generic(settings: DistillSettings, spec: StudentSpec) -> Student:
+def _generic(settings: DistillSettings, spec: StudentSpec, kept: Path | None) -> Student:
     from compress.petals.weights import load_student_generic
 
     _check_shipped("generic", spec.arch)
     return _with_trunk(spec, load_student_generic())
 
 
-def _clip(settings: DistillSettings, spec: StudentSpec) -> Student:
+def _clip(settings: DistillSettings, spec: StudentSpec, kept: Path | None) -> Student:
     from compress.petals.pruned import narrowed
     from compress.petals.weights import load_student_clip
 
@@ -67,8 +74,8 @@ def _clip(settings: DistillSettings, spec: StudentSpec) -> Student:
     return _from_clip(spec, whole if spec.arch == EMBEDDED else narrowed(whole, build(spec).trunk))
 
 
-INITS: dict[str, Callable[[DistillSettings, StudentSpec], Student]] = {
-    "random": lambda settings, spec: build(spec),
+INITS: dict[str, Callable[[DistillSettings, StudentSpec, Path | None], Student]] = {
+    "random": lambda settings, spec, kept: build(spec),
     "timm": _timm,
     "generic": _generic,
     "clip": _clip,
@@ -191,4 +198,6 @@ def fingerprint(settings: Settings) -> dict[str, str]:
         return {"init": fingerprint_path(path) if path.is_dir() else "missing"}
     if init in ("clip", "generic"):
         return {"init": embedded_world()}
+    if init == "timm" and (file := installed(settings.distill.student)) is not None:
+        return {"init": sha256_file(file)}
     return {"init": f"timm {metadata.version('timm')}" if init == "timm" else "random"}

@@ -50,10 +50,16 @@ MIN_STD_SHARE = 0.01
 
 #: ``distill.center`` -> where contraction leads, ``(K, D)``
 CENTERS: dict[str, Callable[[ObjectiveInputs], Tensor]] = {
-    "text": lambda inputs: inputs.zero_shot,
+    "text": lambda inputs: texts_of(inputs),
     "image_mean": lambda inputs: inputs.class_means,
     "probe_row": lambda inputs: inputs.probe,
 }
+
+
+def texts_of(inputs: ObjectiveInputs) -> Tensor:
+    """The head of texts ``(K, D)``; a teacher without one is refused before any work."""
+    assert inputs.zero_shot is not None
+    return inputs.zero_shot
 
 
 def contract(features: Tensor, targets: Tensor, smooth: float) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from compress.engine.config import DistillSettings, Settings
 from compress.engine.errors import ConfigError
 from compress.engine.hub import cached
+from compress.engine.packages import installed
 from compress.generate.inversion.prompt_targets import PROMPT_TARGETS, prompt_kind
 from compress.generate.strategies.table import STRATEGIES, has_styles
 
@@ -31,6 +32,8 @@ def missing_student(settings: DistillSettings, online: bool) -> str | None:
             "--set distill.init=timm"
         )
     if settings.init != "timm" or settings.student.startswith(EMBEDDED) or online:
+        return None
+    if installed(settings.student) is not None:
         return None
     import timm
 

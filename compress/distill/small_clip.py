@@ -18,7 +18,7 @@ from torch import Tensor
 
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError
-from compress.teacher.loading import folder_config, load_teacher, require_folder
+from compress.teacher.loading import folder_config, load_clip, require_folder
 from compress.teacher.sources import Folder
 
 
@@ -53,7 +53,7 @@ def _require_same(tower: str, arch: str) -> None:
 
 def read_small_clip(folder: Path, arch: str, prompts: Sequence[Sequence[str]]) -> SmallClip:
     """The small CLIP in an open_clip folder; ConfigError if its tower is not this timm network."""
-    small = load_teacher(TeacherSettings(name=str(folder)), offline=True)
+    small = load_clip(TeacherSettings(name=str(folder)), offline=True)
     visual = small.model.visual
     projection = getattr(getattr(visual, "head", None), "proj", None)
     if not hasattr(visual, "trunk") or not isinstance(projection, torch.nn.Linear):

@@ -11,6 +11,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +20,7 @@ from compress.data.artifact import DataArtifact
 from compress.distill.artifact import PRECISION, DistillArtifact
 from compress.distill.batches import Batches
 from compress.distill.first_weights import initialize
+from compress.distill.frozen import Space, pooled_features, start_head, stays_frozen
 from compress.distill.loop import FitPlan, History, StepResult, autocast_pays, fit
 from compress.distill.meta import MetaStep
 from compress.distill.missing import require_styles
@@ -45,16 +47,23 @@ DENOISER = ("objective.terms.gendd.",)
 
 
 class StudentWithObjective(nn.Module):
-    """The student and the parameters of its objective: ``images -> Outputs``."""
+    """The student and the parameters of its objective: ``images -> Outputs``.
+
+    ``space``: the inputs are features of the trunk in this space, see ``frozen.py``.
+    """
 
     def __init__(self, student: Student, objective: Objective) -> None:
         super().__init__()
         self.student = student
         self.objective = objective
         self.bf16 = self.frozen = False
+        self.space: Space | None = None
 
     def forward(self, images: Tensor) -> Outputs:
         detach = self.objective.spec.detach_head or self.frozen
+        if self.space is not None:
+            inputs = self.space.enter(images) if self.student.proj is None else images
+            return self.student.outputs_of(inputs, detach_head=detach, frozen=True)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             return self.student.outputs(images, detach_head=detach, frozen=self.frozen).float()
 
@@ -73,19 +82,25 @@ def run(ctx: StageContext) -> dict[str, Any]:
     settings = ctx.settings.distill
     image = ctx.settings.image
     heads = TeacherArtifact(ctx.inputs["teacher"].path).heads()
-    classes, embed_dim = heads.zero_shot.shape
+    classes, embed_dim = heads.probe.shape
     manual_seed(ctx.seed, "student")
     small = _small_clip(ctx)
     spec = spec_for(settings, image, classes, embed_dim, small)
-    student = initialize(settings, spec, torch.from_numpy(heads.zero_shot), small)
+    start = heads.probe if heads.zero_shot is None else heads.zero_shot
+    student = initialize(settings, spec, torch.from_numpy(start), small, ctx.weights)
     batches = Batches(ctx, spec.preprocess(image), "distill")
     try:
         require_images(bool(batches.parts))
         objective = Objective(objective_inputs(settings, student, heads, batches))
         model = StudentWithObjective(student, objective)
         model.to(memory_format=torch.channels_last)
+        start = None
+        if stays_frozen(settings) and settings.meta.mode == "none":
+            model.space, start = _features_for_images(ctx, student, batches)
         history = _train(ctx, model.to(ctx.host.device), batches)
         model.cpu()
+        if model.space is not None and student.proj is None:
+            model.space.leave(student.head)
     finally:
         batches.close()
     artifact = DistillArtifact(ctx.folder)
@@ -104,9 +119,25 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "steps": steps_for(settings, batches.images),
         "images_per_step": {pool.kind: count for pool, count in batches.parts},
         "precision": "bf16" if model.bf16 else "fp32",
+        **({"head_start": start} if start else {}),
         "loss_first": history[0]["loss"],
         "loss_last": history[-1]["loss"],
     }
+
+
+def _features_for_images(
+    ctx: StageContext, student: Student, batches: Batches
+) -> tuple[Space, str | None]:
+    """Puts the frozen trunk's features in the place of the images, and starts the head on them."""
+    for pool, _ in batches.parts:
+        batches.stand_ins[pool.kind] = pooled_features(ctx, student, pool, batches.preprocess)
+    features = torch.cat([batches.stand_ins[pool.kind][pool.members] for pool, _ in batches.parts])
+    labels = np.concatenate([pool.labels[pool.members // pool.views] for pool, _ in batches.parts])
+    space = Space.of(features)
+    if student.proj is not None:  # a cosine head starts as texts
+        return space, None
+    classes = DataArtifact(ctx.inputs["data"].path).classes
+    return space, start_head(student, space, features, labels, classes, ctx.weights)
 
 
 def require_images(some: bool) -> None:
@@ -131,7 +162,7 @@ def objective_inputs(
 ) -> ObjectiveInputs:
     """Heads and statistics of the cached teacher features; no test image takes part."""
     rows, labels = batches.features()
-    zero_shot = torch.from_numpy(heads.zero_shot)
+    zero_shot = None if heads.zero_shot is None else torch.from_numpy(heads.zero_shot)
     probe = torch.from_numpy(heads.probe)
     dim = probe.shape[1]
     means = probe.clone()
@@ -173,7 +204,7 @@ def _train(ctx: StageContext, model: StudentWithObjective, batches: Batches) -> 
         no_decay=DENOISER,
     )
     model.set_phase(settings, 0)
-    model.bf16 = _bf16(ctx, model.student, batches)
+    model.bf16 = model.space is None and _bf16(ctx, model.student, batches)
     meta_from = _first_meta_step(settings, plan.steps, batches)
     meta = MetaStep(model, settings.meta, lambda step: plan.lr * plan.rate(step))
 

@@ -84,6 +84,13 @@ class Student(nn.Module):
         """
         with torch.set_grad_enabled(not frozen and torch.is_grad_enabled()):
             pooled = self.trunk(images)
+        return self.outputs_of(pooled, detach_head=detach_head, frozen=frozen)
+
+    def outputs_of(
+        self, pooled: Tensor, *, detach_head: bool = False, frozen: bool = False
+    ) -> Outputs:
+        """As ``outputs``, of the trunk's features ``(B, F)``."""
+        with torch.set_grad_enabled(not frozen and torch.is_grad_enabled()):
             features = self.project(pooled)
         below = pooled if features is None else features
         logits = self.classify(below.detach() if detach_head else below)

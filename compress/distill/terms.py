@@ -31,7 +31,7 @@ class ObjectiveInputs:
 
     settings: DistillSettings
     width: int  # F of the student's pooled features
-    zero_shot: Tensor  # (K, D) unit rows, the teacher's head of texts
+    zero_shot: Tensor | None  # (K, D) unit rows, the teacher's head of texts; None: it has none
     probe: Tensor  # (K, D) unit rows, its head trained on the shots
     logit_scale: float  # of the teacher's cosines
     class_means: Tensor  # (K, D) unit rows
@@ -88,6 +88,7 @@ class ZeroShotTerm(Term):
 
     def __init__(self, inputs: ObjectiveInputs) -> None:
         super().__init__(inputs)
+        assert inputs.zero_shot is not None  # `require_texts` has refused this before any work
         self.register_buffer("head", inputs.logit_scale * inputs.zero_shot, persistent=False)
 
     def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
@@ -108,7 +109,7 @@ class FeatureTerm(Term):
     def __init__(self, inputs: ObjectiveInputs) -> None:
         super().__init__(inputs)
         self.distance = FEATURE_LOSSES[inputs.settings.feature_loss]
-        self.projector = nn.Linear(inputs.width, inputs.zero_shot.shape[1], bias=False)
+        self.projector = nn.Linear(inputs.width, inputs.probe.shape[1], bias=False)
 
     def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
         assert batch.teacher_features is not None

@@ -27,7 +27,7 @@ class BuildOptions(TypedDict, total=False):
     data: str | Path | None  # a folder of images, in place of a named dataset
     classes: Iterable[str] | None  # class names, in place of images; ``shots`` must be 0
     shots: int | Literal["all"] | None  # labeled images per class. Default: 4, 0 for class names
-    # an open_clip ``model/tag``, a local folder, ``timm:NAME[@FILE]`` or ``petals``; several: averaged
+    # an open_clip ``model/tag``, a folder, ``timm:NAME[@FILE]`` or ``petals``; several: averaged
     teacher: str | Sequence[str] | None
     generator: str | None  # ``kandinsky-2.2``, a local folder, or ``petals``
     student: str | None  # a timm model name, or ``petal_cnn``

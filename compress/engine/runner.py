@@ -56,7 +56,7 @@ def make(
     key = key_of(made_from)
 
     def fill(folder: Path) -> Facts:
-        how = (host or HostSettings(), progress, made_from["external"])
+        how = (host or HostSettings(), progress, made_from["external"], store.weights)
         return resolve(stage.run)(StageContext(settings, inputs, folder, settings.seed, *how))
 
     finished_before = store.get(stage.name, key)
@@ -88,13 +88,15 @@ def run(
     folder = RunFolder(built.folder)
     settings = built.settings
     with system_errors(store.root), folder.lock():
+        if damage := folder.damage:
+            progress.note(damage)
         record: RunRecord = {
             "command": command or " ".join(sys.argv),
             "versions": versions(),
             "host": platform.node(),
             "start": now(),
             "threads": limit_threads(),
-            "stages": {name: path.name for name, path in folder.stages().items()},
+            "stages": folder.keys(),
         }
         folder.write_record(record)
         folder.write_config(settings)

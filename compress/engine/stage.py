@@ -32,6 +32,7 @@ class StageContext:
     host: HostSettings = HostSettings()
     progress: Progress = SILENT
     external: Mapping[str, str] = field(default_factory=dict)  # fingerprints in the stage's key
+    weights: Path | None = None  # where converted weights are kept; None: nowhere
 
     @property
     def partial(self) -> Path:

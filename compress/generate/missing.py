@@ -20,6 +20,7 @@ from compress.generate.probing import candidates
 from compress.generate.sources import Sources
 from compress.generate.strategies.table import generates_images, load_strategy, strategy_row
 from compress.generate.tools import TOOLS
+from compress.teacher.checks import require_texts
 
 
 def missing(run: Settings, online: bool) -> str | None:
@@ -41,6 +42,7 @@ def checks(before: Before) -> Iterator[Check]:
     """A generator or decoder that fits, and a strategy that these classes and shots suffice for."""
     yield partial(_check_sources, before)
     yield partial(_check_empty, before)
+    yield partial(_check_texts, before.settings)
 
 
 def _check_empty(before: Before) -> None:
@@ -50,6 +52,16 @@ def _check_empty(before: Before) -> None:
         settings = before.settings.generate
         if not any(generates_images(one) for one in candidates(settings)):
             raise no_image_at_all(source)
+
+
+def _check_texts(settings: Settings) -> None:
+    """Refuses a teacher without texts where images are made toward texts, or scored by them."""
+    if settings.generate.probing.candidates:
+        remedy = "--set generate.strategy=NAME"
+        require_texts(settings.teacher, "generate.probing.candidates", remedy)
+    elif strategy_row(settings.generate.strategy).asks_teacher:
+        setting = f"generate.strategy={settings.generate.strategy}"
+        require_texts(settings.teacher, setting, "--set generate.strategy=none")
 
 
 def _check_sources(before: Before) -> None:

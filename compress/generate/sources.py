@@ -18,7 +18,7 @@ from compress.generate.shot_embeds import ShotEmbeds
 from runtime import Geometry
 
 if TYPE_CHECKING:
-    from compress.teacher.clip import Teacher
+    from compress.teacher.clip import ClipTeacher
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Sources:
         shots: ``(n, C, C, 3)`` uint8.
         labels: ``(n,)``.
         keys: the name of each shot, as written to the records.
-        teacher: loads the run's teacher on the first call.
+        teacher: loads the run's teacher, one with texts, on the first call.
         templates: prompt templates of the run's teacher.
         cache: folder for the generator's embeddings of the shots; None: in memory only.
     """
@@ -39,7 +39,7 @@ class Sources:
     labels: NDArray[np.int64]
     keys: Sequence[str]
     seed: int
-    teacher: Callable[[], Teacher]
+    teacher: Callable[[], ClipTeacher]
     templates: Sequence[str] = ()
     cache: Path | None = None
 
@@ -70,10 +70,10 @@ def read_sources(ctx: StageContext) -> Sources:
     settings = ctx.settings
 
     @cache
-    def teacher() -> Teacher:
-        from compress.teacher.loading import load_teacher
+    def teacher() -> ClipTeacher:
+        from compress.teacher.loading import load_clip
 
-        return load_teacher(settings.teacher, ctx.host.device, offline=settings.data.offline)
+        return load_clip(settings.teacher, ctx.host.device, offline=settings.data.offline)
 
     return Sources(
         data.classes,

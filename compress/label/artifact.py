@@ -41,6 +41,11 @@ class LabelArtifact:
 
     folder: Path
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the targets are there."""
+        return (self.folder / TARGETS).is_file()
+
     @cached_property
     def _arrays(self) -> Mapping[str, NDArray[Any]]:
         return load_file(self.folder / TARGETS)

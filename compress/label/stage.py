@@ -34,8 +34,8 @@ from compress.evaluate.diversity import domain_gap, within_class_diversity
 from compress.label.artifact import LabelArtifact, PoolKind, PoolTargets
 from compress.label.pools import ImagePool, read_pools
 from compress.teacher.artifact import Heads, TeacherArtifact
-from compress.teacher.clip import Teacher
-from compress.teacher.loading import load_teacher
+from compress.teacher.loading import load_for
+from compress.teacher.teacher import Teacher
 
 UNFILTERED = "label.agreement_filter did nothing: label.pools leaves the synthetic images out"
 
@@ -50,8 +50,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
     @cache
     def teacher() -> Teacher:  # a resumed stage whose shards are complete never loads it
-        offline = ctx.settings.data.offline
-        return load_teacher(ctx.settings.teacher, ctx.host.device, offline=offline)
+        return load_for(ctx)
 
     targets = {
         kind: label_pool(ctx, pool, recipe, teacher, heads) for kind, pool in labeled.items()
@@ -86,7 +85,7 @@ def label_pool(
     teacher: Callable[[], Teacher],
     heads: Heads,
 ) -> PoolTargets:
-    """The teacher's features and logits ``scale * cos`` of all views of a pool, shard by shard."""
+    """The teacher's features and logits of all views of a pool, shard by shard."""
     spans = pool.shards(ctx.settings.label.batch)
     files = [ctx.partial / f"label_{pool.kind}_{span.start:07d}.safetensors" for span in spans]
     todo = [(path, span) for path, span in zip(files, spans, strict=True) if not path.exists()]
@@ -108,11 +107,12 @@ def label_pool(
             views = np.stack([job.result() for job in ahead])
             waited = time.perf_counter() - clock
             ahead = start(position + 1)
-            features = teacher().encode_images(fit_geometry(views, teacher().spec))
+            features = heads.space(teacher().encode_images(fit_geometry(views, teacher().spec)))
             if not np.isfinite(features).all():
                 got = f"{pool.kind} images {span.start}..{span.stop - 1}"
                 raise TrainingError("the teacher's features are not finite", got=got)
-            logits = np.float32(heads.logit_scale) * (features @ heads.probe.T)
+            logits = heads.logits(features)
+            shard: dict[str, NDArray[Any]]
             shard = {"features": features.astype(np.float16), "logits": logits}
             shape = (len(span), pool.views, -1)
             with kept(path) as temporary:

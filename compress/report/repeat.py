@@ -31,6 +31,8 @@ class Repetition:
         for name, value in self.options.items():
             if value is True:
                 words.append(f"--{name}")
+            elif name == "teacher":
+                words += [word for one in value for word in ("--teacher", one)]
             elif value is not None and not (name == "seed" and value == 0):
                 text = ",".join(value) if isinstance(value, tuple) else str(value)
                 words += [f"--{name}", text]
@@ -57,9 +59,9 @@ def _shortest(settings: Settings) -> Repetition:
     if data.classes is not None:
         source = {"classes": data.classes}
     elif data.path is not None:  # the teacher also says which world the images are from
-        source = {"data": data.path, "teacher": settings.teacher.name}
+        source = {"data": data.path, "teacher": (settings.teacher.name, *settings.teacher.others)}
     if data.dataset != "petals" and data.path is None and settings.teacher.name == "petals":
-        source["teacher"] = "petals"
+        source["teacher"] = ("petals",)
     if data.offline:
         source["offline"] = True
     candidates = []

@@ -1,33 +1,119 @@
 """What the teacher stage leaves, and the only place that knows its file names.
 
-heads.safetensors   zero_shot (K, D) and probe (K, D), unit rows, and logit_scale ()
+heads.safetensors   probe (K, D) and, if every class has texts or a name that the network knows,
+                    zero_shot (K, D), unit rows; logit_scale (); center (D,) if there is one.
+                    Of several teachers: the same names with the suffixes .0, .1, ...
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from scipy.special import log_softmax, logsumexp
 
 HEADS = "heads.safetensors"
 
 
 @dataclass(frozen=True)
-class Heads:
-    """Class heads in the teacher's feature space.
+class Head:
+    """Class heads in the feature space of one teacher.
 
     Attributes:
-        zero_shot: float32 (K, D), unit rows from texts.
+        zero_shot: float32 (K, D), unit rows from texts or names; None if a class has neither.
         probe: float32 (K, D), unit rows fine-tuned on the shots; without any, ``zero_shot``.
         logit_scale: multiplies cosines.
+        center: float32 (D,), taken from unit features before they get unit length again; None for
+            zero.
     """
 
-    zero_shot: NDArray[np.float32]
+    zero_shot: NDArray[np.float32] | None
     probe: NDArray[np.float32]
     logit_scale: float
+    center: NDArray[np.float32] | None = None
+
+    def centered(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit rows (..., D) in the space of the head's rows."""
+        return features if self.center is None else unit(features - self.center)
+
+    def logits(self, centered: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probe's logits (..., K)."""
+        out: NDArray[np.float32] = np.float32(self.logit_scale) * (centered @ self.probe.T)
+        return out
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The heads of a run's teachers; features of several stand side by side, see ``Ensemble``.
+
+    Attributes:
+        members: of each teacher, in order.
+    """
+
+    members: tuple[Head, ...]
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return len(self.members[0].probe)
+
+    @property
+    def probe(self) -> NDArray[np.float32]:
+        """(K, D) unit rows; of several teachers theirs side by side."""
+        return self._joined([head.probe for head in self.members])
+
+    @property
+    def zero_shot(self) -> NDArray[np.float32] | None:
+        """(K, D) unit rows, None if a teacher has none."""
+        rows = [head.zero_shot for head in self.members if head.zero_shot is not None]
+        return self._joined(rows) if len(rows) == len(self.members) else None
+
+    @property
+    def logit_scale(self) -> float:
+        """The scale of cosines, of several teachers the mean."""
+        return float(np.mean([head.logit_scale for head in self.members]))
+
+    @property
+    def widths(self) -> list[int]:
+        """D of each teacher."""
+        return [head.probe.shape[1] for head in self.members]
+
+    def space(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit rows (N, D) of a teacher's unit features in the space of the rows."""
+        if len(self.members) == 1:
+            return self.members[0].centered(features)
+        parts = self._parts(features)
+        rows = [head.centered(unit(part)) for head, part in zip(self.members, parts, strict=True)]
+        return unit(np.concatenate(rows, axis=-1))
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, K) of rows of ``space``; of several teachers the log of their mean probabilities."""
+        if len(self.members) == 1:
+            return self.members[0].logits(features)
+        each = [
+            log_softmax(head.logits(unit(part)), axis=-1)
+            for head, part in zip(self.members, self._parts(features), strict=True)
+        ]
+        mean: NDArray[np.float32] = logsumexp(each, axis=0) - np.log(np.float32(len(each)))
+        return mean.astype(np.float32)
+
+    def _parts(self, features: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        return np.split(features, np.cumsum(self.widths)[:-1], axis=-1)
+
+    def _joined(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return rows[0] if len(rows) == 1 else unit(np.concatenate(rows, axis=-1))
+
+
+def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of length one; zero rows stay."""
+    lengths = np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+    out: NDArray[np.float32] = (rows / lengths).astype(np.float32)
+    return out
 
 
 @dataclass(frozen=True)
@@ -39,7 +125,10 @@ class TeacherArtifact:
     def heads(self) -> Heads:
         """The heads of a finished stage."""
         arrays = load_file(self.folder / HEADS)
-        return Heads(arrays["zero_shot"], arrays["probe"], float(arrays["logit_scale"]))
+        if "probe" in arrays:
+            return Heads((_head(arrays, ""),))
+        count = sum(name.startswith("probe.") for name in arrays)
+        return Heads(tuple(_head(arrays, f".{index}") for index in range(count)))
 
     def has_heads(self) -> bool:
         """Whether the stage is finished here."""
@@ -47,9 +136,22 @@ class TeacherArtifact:
 
     def write_heads(self, heads: Heads) -> None:
         """Writes the heads."""
-        arrays = {
-            "zero_shot": np.ascontiguousarray(heads.zero_shot, np.float32),
-            "probe": np.ascontiguousarray(heads.probe, np.float32),
-            "logit_scale": np.asarray(heads.logit_scale, np.float32),
-        }
+        single = len(heads.members) == 1
+        arrays: dict[str, NDArray[Any]] = {}
+        for index, head in enumerate(heads.members):
+            suffix = "" if single else f".{index}"
+            optional = {"zero_shot": head.zero_shot, "center": head.center}
+            rows = {"probe": head.probe, **{k: v for k, v in optional.items() if v is not None}}
+            for name, values in rows.items():
+                arrays[name + suffix] = np.ascontiguousarray(values, np.float32)
+            arrays["logit_scale" + suffix] = np.asarray(head.logit_scale, np.float32)
         save_file(arrays, self.folder / HEADS)
+
+
+def _head(arrays: Mapping[str, NDArray[Any]], suffix: str) -> Head:
+    return Head(
+        arrays.get(f"zero_shot{suffix}"),
+        arrays[f"probe{suffix}"],
+        float(arrays[f"logit_scale{suffix}"]),
+        arrays.get(f"center{suffix}"),
+    )

@@ -1,23 +1,55 @@
-"""Before any work: what loading the teacher and filling its prompts would refuse."""
+"""Before any work: what loading the teachers and filling their prompts would refuse."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
+
 from compress.data.checks import listed
 from compress.engine.config import TeacherSettings
+from compress.engine.errors import ConfigError
 from compress.engine.preflight import Before, Check
-from compress.teacher.loading import SOURCES, require_open_clip
+from compress.teacher.loading import SOURCES, each_teacher, require_open_clip
+from compress.teacher.named import known_names
+from compress.teacher.priors import require_origin
 from compress.teacher.prompts import check_templates, prompts_for
-from compress.teacher.sources import locate
+from compress.teacher.sources import TimmNet, has_text, locate
+from compress.teacher.timm_net import label_set
 
 
 def checks(before: Before) -> Iterator[Check]:
-    """A teacher that can be loaded, and a prompt for every class."""
-    yield require_open_clip
-    yield partial(_require, before.settings.teacher)
-    yield partial(_prompts, before)
+    """Teachers that can be loaded, a prompt for every class, and something to know it by."""
+    for teacher in each_teacher(before.settings.teacher):
+        if has_text(teacher.name):
+            yield require_open_clip
+        yield partial(_require, teacher)
+        if not has_text(teacher.name):
+            yield partial(_origin, before, teacher)
+    if any(has_text(teacher.name) for teacher in each_teacher(before.settings.teacher)):
+        yield partial(_prompts, before)
+
+
+def image_only(settings: TeacherSettings) -> str | None:
+    """The name of a teacher without texts, None if all have them."""
+    names = (teacher.name for teacher in each_teacher(settings))
+    return next((name for name in names if not has_text(name)), None)
+
+
+def require_texts(settings: TeacherSettings, setting: str, remedy: str) -> None:
+    """Raises ConfigError if a teacher has no texts, which ``setting`` needs.
+
+    Args:
+        setting: as a person would write it, e.g. "distill.objective=ld".
+        remedy: another value of it.
+    """
+    if (name := image_only(settings)) is not None:
+        raise ConfigError(
+            f"{setting} needs the texts of a CLIP teacher",
+            got=f"teacher {name}, which has none",
+            remedy=f"{remedy}, or another --teacher",
+        )
 
 
 def _require(settings: TeacherSettings) -> None:
@@ -25,6 +57,18 @@ def _require(settings: TeacherSettings) -> None:
     require = SOURCES[type(source)].require
     if require is not None:
         require(source)
+
+
+def _origin(before: Before, teacher: TeacherSettings) -> None:
+    """Refuses classes that an image-only teacher cannot know."""
+    source = before.once(listed)
+    network = locate(teacher.name)
+    if source is None or not isinstance(network, TimmNet):
+        return
+    known = known_names(label_set(network), source.classes)
+    counts = np.bincount(source.train.labels, minlength=len(source.classes))
+    has_shots = (counts > 0) & (before.settings.data.shots != 0)
+    require_origin(teacher.name, source.classes, known, has_shots)
 
 
 def _prompts(before: Before) -> None:

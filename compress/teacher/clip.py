@@ -1,4 +1,4 @@
-"""A CLIP teacher: any open_clip model behind one small shape.
+"""A CLIP teacher: any open_clip model, which maps texts into the space of its images.
 
 Teachers with a sigmoid loss (SigLIP) are used like all others, ``z = scale * cos``: their bias is
 the same for every class and cancels under a softmax over classes.
@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-import runtime
-from compress.engine.hub import fingerprint_tensors
+from compress.teacher.teacher import Teacher
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,34 +22,15 @@ if TYPE_CHECKING:
     from compress.teacher.image_tower import ImageTower
 
 
-@dataclass
-class Teacher:
+@dataclass(kw_only=True)
+class ClipTeacher(Teacher):
     """A frozen CLIP: images and texts to unit vectors of one space.
 
     Attributes:
-        model: the open_clip model, in eval mode and frozen.
         tokenize: texts -> ``(N, L)`` token ids.
-        spec: the geometry and normalization of its images.
-        precision: "fp32", or "bf16" for mixed precision; outputs are float32 either way.
-        license: of the weights, as ``revision`` is.
     """
 
-    name: str
-    model: Any  # nn.Module, whose attributes mypy cannot know
     tokenize: Callable[[Sequence[str]], Tensor]
-    spec: runtime.PreprocessSpec
-    device: str = "cpu"
-    precision: str = "fp32"
-    license: str = "unknown"
-    revision: str = "unknown"
-
-    def __post_init__(self) -> None:
-        self.model.to(self.device).eval().requires_grad_(False)
-
-    @property
-    def params(self) -> int:
-        """Parameters of both towers."""
-        return sum(p.numel() for p in self.model.parameters())
 
     @property
     def image_params(self) -> int:
@@ -74,40 +54,6 @@ class Teacher:
 
         return ImageTower(self.model).eval()
 
-    def encode_images(self, images: NDArray[np.uint8], batch: int = 256) -> NDArray[np.float32]:
-        """Unit features ``(N, D)`` of uint8 images ``(N, S, S, 3)`` in the teacher's geometry."""
-        import torch
-
-        edge = self.spec.size
-        if images.ndim != 4 or images.shape[1:] != (edge, edge, 3):
-            raise ValueError(f"teacher images must be (N, {edge}, {edge}, 3), got {images.shape}")
-        out = np.empty((len(images), self.embed_dim), np.float32)
-        for start in range(0, len(images), batch):
-            rows = np.asarray(images[start : start + batch])
-            pixels = torch.from_numpy(runtime.normalize(rows, self.spec)).to(self.device)
-            with torch.inference_mode():
-                out[start : start + batch] = (
-                    self._unit(self.model.encode_image, pixels).cpu().numpy()
-                )
-        return out
-
-    def embed_pixels(self, images: Tensor, *, mixed: bool = False) -> Tensor:
-        """Unit features ``(B, D)`` of images ``(B, 3, S, S)`` in [0, 1], with gradients to them.
-
-        Images of another size are resized to the tower's (antialiased bilinear). ``mixed`` runs in
-        bf16 even where the teacher's own precision is fp32; the features are float32. Images go to
-        the tower in channels-last memory, where convolutions are faster.
-        """
-        import torch
-
-        if images.shape[-1] != self.spec.size:
-            edges = (self.spec.size, self.spec.size)
-            images = torch.nn.functional.interpolate(images, edges, mode="bilinear", antialias=True)
-        mean = images.new_tensor(self.spec.mean)[:, None, None]
-        std = images.new_tensor(self.spec.std)[:, None, None]
-        pixels = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-        return self._unit(self.model.encode_image, pixels, mixed)
-
     def encode_texts(self, texts: Sequence[str], batch: int = 256) -> NDArray[np.float32]:
         """Unit features ``(N, D)`` of texts."""
         import torch
@@ -127,9 +73,9 @@ class Teacher:
         head: NDArray[np.float32] = means / np.linalg.norm(means, axis=1, keepdims=True)
         return head
 
-    def fingerprint(self) -> str:
-        """SHA-256 over every tensor of the model."""
-        return fingerprint_tensors(dict(self.model.state_dict()))
+    def unit_features(self, pixels: Tensor, mixed: bool = False) -> Tensor:
+        """Unit features ``(B, D)`` float32 of normalized images ``(B, 3, S, S)``."""
+        return self._unit(self.model.encode_image, pixels, mixed)
 
     def _unit(
         self, encode: Callable[[Tensor], Tensor], batch: Tensor, mixed: bool = False

@@ -12,8 +12,10 @@ import runtime
 from compress.engine.config import Settings, TeacherSettings
 from compress.engine.errors import ConfigError, MissingExtraError, nearest, require_known
 from compress.engine.hub import cached, fingerprint_path, hub, not_available, snapshot_revision
+from compress.engine.stage import StageContext
 from compress.petals import weights as petals
-from compress.teacher.clip import Teacher
+from compress.teacher import timm_net
+from compress.teacher.clip import ClipTeacher
 from compress.teacher.sources import (
     CONFIG_FILE,
     EMBEDDED,
@@ -22,8 +24,12 @@ from compress.teacher.sources import (
     Folder,
     HubRepository,
     Tag,
+    TimmNet,
     locate,
 )
+from compress.teacher.teacher import Teacher
+from compress.teacher.timm_net import load_timm
+from compress.teacher.weights import first_line, require_tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,41 +45,97 @@ LICENSES = {
 
 
 def load_teacher(
-    settings: TeacherSettings, device: str = "cpu", *, offline: bool = False
+    settings: TeacherSettings,
+    device: str = "cpu",
+    *,
+    offline: bool = False,
+    kept: Path | None = None,
 ) -> Teacher:
     """The teacher of the settings, see ``compress/teacher/sources.py`` for its names.
+
+    Args:
+        kept: a folder for weights that are converted first, so that it happens once.
+
+    Returns: an ``Ensemble`` if there are ``settings.others``.
 
     Raises:
         ConfigError: no such model, tag, folder or file, or weights that do not fit the model.
         DownloadError: the weights are neither in the local cache nor reachable.
         MissingExtraError: open_clip is not installed.
     """
+    members = [_load(one, device, offline, kept) for one in each_teacher(settings)]
+    if len(members) == 1:
+        return members[0]
+    from compress.teacher.ensemble import Ensemble
+
+    return Ensemble.of(members)
+
+
+def load_for(ctx: StageContext) -> Teacher:
+    """The teacher of a run, for one of its stages; raises as ``load_teacher``."""
+    offline = ctx.settings.data.offline
+    return load_teacher(ctx.settings.teacher, ctx.host.device, offline=offline, kept=ctx.weights)
+
+
+def load_clip(
+    settings: TeacherSettings, device: str = "cpu", *, offline: bool = False
+) -> ClipTeacher:
+    """A teacher with texts; raises as ``load_teacher``, and ConfigError for one without them."""
+    teacher = load_teacher(settings, device, offline=offline)
+    if not isinstance(teacher, ClipTeacher):
+        raise ConfigError(
+            "this teacher has no texts", got=teacher.name, expected="an open_clip one"
+        )
+    return teacher
+
+
+def each_teacher(settings: TeacherSettings) -> list[TeacherSettings]:
+    """The settings of every teacher of a run alone."""
+    return [
+        settings.model_copy(update={"name": name, "others": ()})
+        for name in (settings.name, *settings.others)
+    ]
+
+
+def _load(settings: TeacherSettings, device: str, offline: bool, kept: Path | None) -> Teacher:
     source = locate(settings.name)
+    if isinstance(source, TimmNet):
+        return load_timm(source, settings, device, offline, kept)
     require_open_clip()
     return SOURCES[type(source)].load(source, settings, device, offline)
 
 
 def fingerprint(settings: Settings) -> dict[str, str]:
-    """The identity of the teacher's weights: the content of local ones, the name of others."""
-    source = locate(settings.teacher.name)
-    local = SOURCES[type(source)].local
-    return {"teacher": fingerprint_path(local(source)) if local else settings.teacher.name}
+    """The identity of the teachers' weights: the content of local ones, the name of others."""
+    found = {}
+    for number, one in enumerate(each_teacher(settings.teacher), 1):
+        source = locate(one.name)
+        local = SOURCES[type(source)].local
+        file = local(source) if local else None
+        key = "teacher" if number == 1 else f"teacher {number}"
+        found[key] = fingerprint_path(file) if file else one.name
+    return found
 
 
 def missing(settings: Settings, online: bool) -> str | None:
-    """What a person must place by hand before the teacher can be loaded; None if nothing."""
-    source = locate(settings.teacher.name)
+    """What a person must place by hand before the teachers can be loaded; None if nothing."""
+    texts = [_missing(one.name, online) for one in each_teacher(settings.teacher)]
+    return "\n  - ".join(filter(None, texts)) or None
+
+
+def _missing(name: str, online: bool) -> str | None:
+    source = locate(name)
     repository_of = SOURCES[type(source)].repository
-    if repository_of is None:
+    repository = repository_of(source) if repository_of else None
+    if repository is None or online or cached(repository):
         return None
-    repository = repository_of(source)
-    if online or cached(repository):
-        return None
-    files = f"{CONFIG_FILE}, open_clip_model.safetensors"
-    if repository:
-        files += f"; published as {repository}"
+    published_as = f"; published as {repository}" if repository else ""
+    if isinstance(source, TimmNet):
+        place = f"place its file and say --teacher timm:{source.model}@FILE.safetensors"
+        return f"teacher {name}: {place}{published_as}"
+    files = f"{CONFIG_FILE}, open_clip_model.safetensors{published_as}"
     place = f"put its files into a folder ({files}) and say --teacher PATH"
-    return f"teacher {settings.teacher.name}: {place}"
+    return f"teacher {name}: {place}"
 
 
 def require_open_clip() -> None:
@@ -126,15 +188,22 @@ def wrap(
     device: str,
     license: str = "unknown",
     revision: str = "unknown",
-) -> Teacher:
+) -> ClipTeacher:
     """A teacher with the preprocessing that open_clip attached to the model."""
     config: dict[str, Any] = model.visual.preprocess_cfg
     size = config["size"] if isinstance(config["size"], int) else config["size"][0]
     how = "bicubic" if config["interpolation"] == "random" else config["interpolation"]
     mean = tuple(config["mean"])
     spec = runtime.PreprocessSpec(size, size, how, mean, std=tuple(config["std"]))
-    return Teacher(
-        settings.name, model, tokenize, spec, device, settings.precision, license, revision
+    return ClipTeacher(
+        name=settings.name,
+        model=model,
+        tokenize=tokenize,
+        spec=spec,
+        device=device,
+        precision=settings.precision,
+        license=license,
+        revision=revision,
     )
 
 
@@ -144,8 +213,15 @@ def _load_embedded(
     from compress.petals.nets import SPEC
 
     model, tokenize = petals.load_teacher()
-    return Teacher(
-        settings.name, model, tokenize, SPEC, device, settings.precision, "Apache-2.0", "embedded"
+    return ClipTeacher(
+        name=settings.name,
+        model=model,
+        tokenize=tokenize,
+        spec=SPEC,
+        device=device,
+        precision=settings.precision,
+        license="Apache-2.0",
+        revision="embedded",
     )
 
 
@@ -230,24 +306,17 @@ def require_checkpoint(source: Checkpoint) -> None:
         require_tensors(source.path)
 
 
-def require_tensors(file: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes in a safetensors file, by name; ConfigError if it is none. Reads its head only."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "numpy") as tensors:
-            names: list[str] = tensors.keys()
-            return {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
-    except (OSError, SafetensorError) as error:
-        expected = "a .safetensors file"
-        raise ConfigError(
-            f"{file} holds no weights that can be read", got=first_line(error), expected=expected
-        ) from error
-
-
 def embed_dim(settings: TeacherSettings) -> int | None:
     """The width D of the teacher's space where it is known without loading it, else None."""
-    source = locate(settings.name)
+    widths = [_embed_dim(one.name) for one in each_teacher(settings)]
+    known = [width for width in widths if width is not None]
+    return sum(known) if len(known) == len(widths) else None
+
+
+def _embed_dim(name: str) -> int | None:
+    source = locate(name)
+    if isinstance(source, TimmNet):
+        return timm_net.embed_dim(source)
     if isinstance(source, Embedded):
         from compress.petals.nets import EMBED_DIM
 
@@ -290,18 +359,14 @@ def _create(name: str, teacher: str, **arguments: Any) -> tuple[nn.Module, Any]:
     return model, get_tokenizer(name)
 
 
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, shortened."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 @dataclass(frozen=True)
 class SourceKind:
     """How a kind of source is loaded, and where it lies before."""
 
     load: Callable[[Any, TeacherSettings, str, bool], Teacher]  # the bool: offline
-    local: Callable[[Any], Path] | None = None  # its file or folder on this machine
-    repository: Callable[[Any], str] | None = None  # on the hub; "" if it is published elsewhere
+    local: Callable[[Any], Path | None] | None = None  # its file or folder, if on this machine
+    # on the hub; "" if it is published elsewhere, None if it is on this machine
+    repository: Callable[[Any], str | None] | None = None
     require: Callable[[Any], object] | None = None  # what it must be; loads nothing
 
 
@@ -314,5 +379,11 @@ SOURCES: dict[type, SourceKind] = {
     Folder: SourceKind(_load_folder, local=lambda source: source.path, require=require_folder),
     Checkpoint: SourceKind(
         _load_checkpoint, local=lambda source: source.path, require=require_checkpoint
+    ),
+    TimmNet: SourceKind(
+        load_timm,
+        local=timm_net.local,
+        repository=timm_net.repository,
+        require=timm_net.require_timm,
     ),
 }

@@ -29,7 +29,7 @@ from compress.data.geometry import fit_geometry
 from compress.engine.errors import TrainingError
 from compress.engine.progress import SILENT, Progress
 from compress.engine.stage import StageContext
-from compress.teacher.clip import Teacher
+from compress.teacher.teacher import Teacher
 
 LR_WIDTH = 128  # the width that probe_lr is meant for, see fit_probe
 # Multiplies the anchors. In simulated spaces with one shot per class (top-1 in % of zero-shot, and
@@ -66,7 +66,7 @@ def fit_probe(
     *,
     steps: int,
     lr: float,
-    anchor: float = ANCHOR,
+    anchor: float | NDArray[np.float32] = ANCHOR,
     progress: Progress = SILENT,
 ) -> NDArray[np.float32]:
     """The probe's head ``(K, D)``, unit rows; full-batch AdamW with a cosine schedule.
@@ -78,12 +78,13 @@ def fit_probe(
         lr: per step and coordinate for D = 128. Adam's steps do not shrink with the vector, so at
             width D the rate is ``lr * sqrt(128 / D)``: a step turns a row by the same angle for
             every teacher.
-        anchor: multiplies the pull toward the text head; 0 switches it off.
+        anchor: multiplies the pull toward the text head, of all classes or of each ``(K,)``; 0
+            switches it off.
     """
     f = torch.from_numpy(features)
     y = torch.from_numpy(labels)
     text = torch.from_numpy(text_head)
-    pull = anchor * anchor_weights(scale * f @ text.T, y)
+    pull = torch.as_tensor(anchor) * anchor_weights(scale * f @ text.T, y)
     rows = torch.nn.Parameter(text.clone())
     optimizer = torch.optim.AdamW([rows], lr * (LR_WIDTH / text.shape[1]) ** 0.5, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

@@ -17,7 +17,7 @@ from compress.engine.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from compress.teacher.clip import Teacher
+    from compress.teacher.clip import ClipTeacher
 
 SLOT = "{style}"
 # ordinary words to hold the place; the first that is a single token and not in the prompt is used
@@ -39,7 +39,7 @@ class Slots:
         return Slots(self.tokens[index], self.positions[index])
 
 
-def token_embedding(teacher: Teacher) -> nn.Embedding:
+def token_embedding(teacher: ClipTeacher) -> nn.Embedding:
     """The module that maps token ids to vectors; its ``weight`` is the table ``(V, d)``."""
     text: Any = getattr(teacher.model, "text", teacher.model)
     module: nn.Embedding | None = getattr(text, "token_embedding", None)
@@ -51,12 +51,12 @@ def token_embedding(teacher: Teacher) -> nn.Embedding:
     return module
 
 
-def token_table(teacher: Teacher) -> Tensor:
+def token_table(teacher: ClipTeacher) -> Tensor:
     """The table of token embeddings ``(V, d)``, float32."""
     return token_embedding(teacher).weight.detach().float()
 
 
-def word_vectors(teacher: Teacher, words: Sequence[str]) -> Tensor:
+def word_vectors(teacher: ClipTeacher, words: Sequence[str]) -> Tensor:
     """``(N, d)``: for each word or phrase the mean of its tokens' embeddings.
 
     Raises:
@@ -75,7 +75,7 @@ def word_vectors(teacher: Teacher, words: Sequence[str]) -> Tensor:
     return torch.stack(out)
 
 
-def slots(teacher: Teacher, prompts: Sequence[str]) -> Slots:
+def slots(teacher: ClipTeacher, prompts: Sequence[str]) -> Slots:
     """Tokenizes prompts with one ``{style}`` each.
 
     Raises:
@@ -89,7 +89,7 @@ def slots(teacher: Teacher, prompts: Sequence[str]) -> Slots:
     return Slots(torch.tensor(tokens, device=device), torch.tensor(positions, device=device))
 
 
-def encode(teacher: Teacher, prompts: Slots, vectors: Tensor) -> Tensor:
+def encode(teacher: ClipTeacher, prompts: Slots, vectors: Tensor) -> Tensor:
     """Unit text features ``(N, D)`` of prompts, with gradients to their ``vectors`` ``(N, d)``."""
     import torch
 
@@ -120,7 +120,7 @@ def inserted(longer: Sequence[int], shorter: Sequence[int]) -> tuple[int, int]:
     return start, 0
 
 
-def _place(teacher: Teacher, prompt: str) -> tuple[list[int], int]:
+def _place(teacher: ClipTeacher, prompt: str) -> tuple[list[int], int]:
     """The tokens of a prompt and the position of its ``{style}``."""
     if prompt.count(SLOT) != 1:
         what = "a prompt of a pseudo-word needs its place"

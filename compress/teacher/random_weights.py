@@ -12,20 +12,20 @@ from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError
 from compress.engine.hub import hub
 from compress.engine.seeds import derive
-from compress.teacher.clip import Teacher
+from compress.teacher.clip import ClipTeacher
 from compress.teacher.loading import (
-    first_line,
     published_arguments,
     require_architecture,
     require_open_clip,
     wrap,
 )
 from compress.teacher.sources import CONFIG_FILE, Folder, Tag, locate
+from compress.teacher.weights import first_line
 
 RANDOM = "random"  # the revision and license of such weights
 
 
-def random_teacher(settings: TeacherSettings, seed: int = 0) -> Teacher:
+def random_teacher(settings: TeacherSettings, seed: int = 0) -> ClipTeacher:
     """The architecture of ``settings.name`` with random weights; downloads nothing.
 
     The name is a model (``ViT-L-14``), a model and tag for its details, or a folder with a config.

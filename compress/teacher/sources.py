@@ -6,6 +6,8 @@ path/to/folder               a folder in open_clip's format: open_clip_config.js
                              open_clip_model.safetensors
 ViT-L-14/path/to/weights     a checkpoint file for a named architecture: .safetensors, or a
                              pickle (.pt, .bin), which is only ever read with weights_only=True
+timm:NAME, timm:NAME@FILE    an image-only network of timm's: its published weights (of a package of
+                             ``packages.py``, else from the hub), or a file of them
 petals                       the small teacher of the embedded world
 """
 
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.engine.errors import ConfigError
+from compress.engine.packages import TIMM
 from compress.engine.text import user_path
 
 EMBEDDED = "petals"
@@ -56,7 +59,20 @@ class Checkpoint:
     path: Path
 
 
-TeacherSource = Embedded | Tag | HubRepository | Folder | Checkpoint
+@dataclass(frozen=True)
+class TimmNet:
+    """A timm network without texts; ``path``: the file of its weights, None for published ones."""
+
+    model: str
+    path: Path | None = None
+
+
+TeacherSource = Embedded | Tag | HubRepository | Folder | Checkpoint | TimmNet
+
+
+def has_text(name: str) -> bool:
+    """Whether the teacher of this name maps texts into the space of its images."""
+    return not name.startswith(TIMM)
 
 
 def locate(name: str) -> TeacherSource:
@@ -69,6 +85,9 @@ def locate(name: str) -> TeacherSource:
         return Embedded()
     if name.startswith("hf-hub:"):
         return HubRepository(name.removeprefix("hf-hub:"))
+    if name.startswith(TIMM):
+        model, separator, file = name.removeprefix(TIMM).partition("@")
+        return TimmNet(model, user_path(file) if separator else None)
     path = user_path(name)
     if path.is_dir():
         return Folder(path)

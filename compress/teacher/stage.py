@@ -1,7 +1,8 @@
-"""Stage "teacher": the text head, and the linear probe that starts from it."""
+"""Stage "teacher": the heads of every teacher, from texts, names and shots, and their probes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,42 +11,79 @@ from compress.data.artifact import DataArtifact
 from compress.data.augment import ViewRecipe
 from compress.engine.stage import StageContext
 from compress.evaluate.metrics import top1
-from compress.teacher.artifact import Heads, TeacherArtifact
-from compress.teacher.loading import load_teacher
-from compress.teacher.probe import fit_probe, probe_features
-from compress.teacher.prompts import prompts_for
+from compress.teacher.artifact import Head, Heads, TeacherArtifact
+from compress.teacher.clip import ClipTeacher
+from compress.teacher.ensemble import Ensemble
+from compress.teacher.loading import load_for
+from compress.teacher.priors import prior_of
+from compress.teacher.probe import ANCHOR, fit_probe, probe_features
+from compress.teacher.teacher import Teacher
+from compress.teacher.timm_net import notice
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Writes both heads and the logit scale."""
-    settings = ctx.settings.teacher
+    """Writes the heads of every teacher."""
     data = DataArtifact(ctx.inputs["data"].path)
-    teacher = load_teacher(settings, ctx.host.device, offline=ctx.settings.data.offline)
-    prompts = prompts_for(data.classes, settings.templates)
-    zero_shot = teacher.class_head(prompts)
-    probe = zero_shot
-    probe_facts = {}
-    if settings.probe and settings.probe_steps and len(data.shots):
+    teacher = load_for(ctx)
+    members = teacher.members if isinstance(teacher, Ensemble) else (teacher,)
+    for member in members:
+        if (text := notice(member.license)) is not None:
+            ctx.progress.note(f"license of teacher {member.name}: {text}")
+    made = [_head_of(ctx, member, data) for member in members]
+    TeacherArtifact(ctx.folder).write_heads(Heads(tuple(head for head, _ in made)))
+    facts = [facts for _, facts in made]
+    if len(facts) == 1:
+        return facts[0]
+    joined = _about(teacher)
+    kinds = {row["head"] for row in facts}
+    return {**joined, "head": kinds.pop() if len(kinds) == 1 else "probe", "members": facts}
+
+
+def _head_of(
+    ctx: StageContext, teacher: Teacher, data: DataArtifact
+) -> tuple[Head, dict[str, Any]]:
+    """The head of one teacher, and what is recorded of it."""
+    settings = ctx.settings.teacher
+    shots = data.shots
+    classes = data.classes
+    fits = bool(settings.probe and settings.probe_steps and len(shots))
+    features = np.empty((0, teacher.embed_dim), np.float32)
+    labels = np.empty(0, np.int64)
+    if fits or (len(shots) and not isinstance(teacher, ClipTeacher)):
         recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
-        features = probe_features(teacher, data.shots.pixels, recipe, settings.probe_views, ctx)
-        labels = np.repeat(data.shots.labels, settings.probe_views)
+        features = probe_features(teacher, shots.pixels, recipe, settings.probe_views, ctx)
+        labels = np.repeat(shots.labels, settings.probe_views)
+    prior = prior_of(teacher, classes, settings.templates, features, labels)
+    head = Head(prior.zero_shot, prior.start, teacher.logit_scale, prior.center)
+    probe_facts: dict[str, Any] = {}
+    if prior.solved:
+        seen = head.centered(features)
+        correct = top1(seen @ prior.start.T, labels)
+        probe_facts = {"kind": "discriminant", "views": len(seen), "probe_top1_on_views": correct}
+    elif fits:
         probe = fit_probe(
             features,
             labels,
-            zero_shot,
+            prior.start,
             teacher.logit_scale,
             steps=settings.probe_steps,
             lr=settings.probe_lr,
+            anchor=ANCHOR * prior.anchored.astype(np.float32),
             progress=ctx.progress,
         )
+        head = replace(head, probe=probe)
         probe_facts = {
             "views": len(features),
-            "zero_shot_top1_on_views": top1(features @ zero_shot.T, labels),
+            "zero_shot_top1_on_views": top1(features @ prior.start.T, labels),
             "probe_top1_on_views": top1(features @ probe.T, labels),
-            "cos_probe_text": float((probe * zero_shot).sum(axis=1).mean()),
+            "cos_probe_text": float((probe * prior.start).sum(axis=1).mean()),
         }
-    TeacherArtifact(ctx.folder).write_heads(Heads(zero_shot, probe, teacher.logit_scale))
-    return {
+    kind = "probe" if probe_facts else "zero_shot"
+    return head, {**_about(teacher), **prior.facts, "head": kind, "probe": probe_facts}
+
+
+def _about(teacher: Teacher) -> dict[str, Any]:
+    facts = {
         "name": teacher.name,
         "params": teacher.params,
         "image_params": teacher.image_params,
@@ -56,8 +94,6 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "license": teacher.license,
         "revision": teacher.revision,
         "fingerprint": teacher.fingerprint(),
-        "templates": list(settings.templates),
-        "prompts_example": prompts[0],
-        "head": "probe" if probe_facts else "zero_shot",
-        "probe": probe_facts,
     }
+    text = notice(teacher.license)
+    return facts if text is None else {**facts, "license_notice": text}

@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 import runtime
 from compress.engine.config import TeacherSettings
+from compress.engine.disk import require_folder
 from compress.engine.errors import ConfigError, ExportError
 from compress.engine.runs import RunFolder
 from compress.engine.text import user_path
-from compress.teacher.artifact import TeacherArtifact
-from compress.teacher.clip import Teacher
+from compress.teacher.artifact import Head, Heads, TeacherArtifact
+from compress.teacher.ensemble import Ensemble
 from compress.teacher.loading import load_teacher
-from compress.teacher.prompts import prompts_for
+from compress.teacher.priors import prior_of
 from compress.teacher.random_weights import RANDOM, random_teacher
+from compress.teacher.teacher import Teacher
 from export.bundle.card import teacher_card
 from export.bundle.files import MODELS
 from export.bundle.folder import require_new, scratch_beside
@@ -35,7 +36,7 @@ from export.onnx.parity import Parity, compare, require, torch_logits
 from export.targets.pictures import crops, from_folder
 from export.targets.write import export_targets
 from export.teacher.classes import TeacherClasses, teacher_classes
-from export.teacher.network import TeacherClassifier, ZeroShotClassifier, teacher_to_onnx
+from export.teacher.network import TeacherClassifier, teacher_to_onnx
 from runtime import golden
 from runtime.bundle import GOLDEN, MANIFEST, open_bundle
 
@@ -78,9 +79,10 @@ def export_teacher(
     if precision not in PRECISIONS:
         expected = " or ".join(PRECISIONS)
         raise ConfigError("precision of a teacher", got=repr(precision), expected=expected)
-    goal = user_path(out)
+    goal = Path(os.path.realpath(user_path(out)))
     student = user_path(student) if student else None
     require_new(goal, "choose another name")
+    require_folder(goal)
     folder = RunFolder(user_path(name))
     has_heads = folder.exists and TeacherArtifact(folder.path / "teacher").has_heads()
     run = folder if has_heads else None
@@ -93,6 +95,7 @@ def export_teacher(
         settings = TeacherSettings(**run.layer()["teacher"])
         if student is None and (run.bundle / MANIFEST).is_file():
             student = run.bundle
+    teacher: Teacher
     if random_weights:
         teacher = random_teacher(settings, seed)
     else:
@@ -108,7 +111,7 @@ def export_teacher(
         provenance = {
             "kind": "teacher",
             "teacher": _about(teacher, weights),
-            "head": "probe" if isinstance(classifier, TeacherClassifier) else "zero-shot",
+            "head": "zero-shot" if run is None else "probe",
             "templates": list(chosen.templates),
             "classes": {"count": len(chosen.infos), "from": chosen.source},
             "golden_images": pictured,
@@ -127,16 +130,26 @@ def export_teacher(
 
 def _classifier(
     teacher: Teacher, chosen: TeacherClasses, run: RunFolder | None
-) -> TeacherClassifier | ZeroShotClassifier:
+) -> TeacherClassifier:
     if run is None:
-        texts = teacher.class_head(prompts_for(chosen.infos, chosen.templates))
-        return ZeroShotClassifier(teacher.image_tower, torch.tensor(texts), teacher.logit_scale)
+        members = teacher.members if isinstance(teacher, Ensemble) else (teacher,)
+        return TeacherClassifier(
+            teacher.image_tower, Heads(tuple(_untrained(one, chosen) for one in members))
+        )
     heads = TeacherArtifact(run.path / "teacher").heads()
     expected = (len(chosen.infos), teacher.embed_dim)
     if heads.probe.shape != expected:
         what = "the run's probe does not fit its teacher: build the run again"
         raise ExportError(what, got=heads.probe.shape, expected=expected)
-    return TeacherClassifier.of(teacher.image_tower, heads)
+    return TeacherClassifier(teacher.image_tower, heads)
+
+
+def _untrained(teacher: Teacher, chosen: TeacherClasses) -> Head:
+    """The head from texts, or from the names that a network knows."""
+    no_features = np.empty((0, teacher.embed_dim), np.float32)
+    no_labels = np.empty(0, np.int64)
+    prior = prior_of(teacher, chosen.infos, chosen.templates, no_features, no_labels)
+    return Head(None, prior.start, teacher.logit_scale)
 
 
 def _pictures(folder: Path | None, bundle: Path | None) -> tuple[Pictures, str]:
@@ -155,11 +168,7 @@ def _pictures(folder: Path | None, bundle: Path | None) -> tuple[Pictures, str]:
 
 
 def _export(
-    teacher: Teacher,
-    classifier: TeacherClassifier | ZeroShotClassifier,
-    pictures: Pictures,
-    scratch: Path,
-    opset: int,
+    teacher: Teacher, classifier: TeacherClassifier, pictures: Pictures, scratch: Path, opset: int
 ) -> tuple[Path, Parity]:
     """The float32 file, compared with the torch teacher."""
     spec = teacher.spec
@@ -168,8 +177,8 @@ def _export(
     images = runtime.normalize(crops(pictures, spec), spec)
 
     def logits(batch: Tensor) -> Tensor:
-        outputs: Tensor | tuple[Tensor, ...] = classifier(batch)
-        return outputs if isinstance(outputs, Tensor) else outputs[0]
+        first: Tensor = classifier(batch)[0]
+        return first
 
     reference = torch_logits(logits, images, 1)
     return path, require(compare(path, reference, images, precision="fp32"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from onnx import ModelProto
@@ -14,61 +17,76 @@ OUTPUTS = ("logits", "zero_shot_logits")
 
 
 class TeacherClassifier(nn.Module):
-    """``images (B, 3, S, S) -> (logits, zero_shot_logits)``, ``logit_scale * cosine``, each (B, K).
+    """The teachers of a run with their heads: images (B, 3, S, S) -> logits (B, K), several rows.
 
-    ``tower`` gives (B, D), not normalized; ``probe`` and ``zero_shot`` are unit rows (K, D).
+    ``tower`` gives (B, D), not normalized; of several teachers their unit features side by side.
+    The outputs are in the order of ``names``: logits, zero_shot_logits if the heads have them, and
+    of several teachers logits_0, logits_1, ... of each.
     """
 
-    probe: Tensor
-    zero_shot: Tensor
-
-    def __init__(
-        self, tower: nn.Module, probe: Tensor, zero_shot: Tensor, logit_scale: float
-    ) -> None:
+    def __init__(self, tower: nn.Module, heads: Heads) -> None:
         super().__init__()
         self.tower = tower
-        self.register_buffer("probe", logit_scale * probe.float())
-        self.register_buffer("zero_shot", logit_scale * zero_shot.float())
+        self.widths = heads.widths
+        for index, head in enumerate(heads.members):
+            scale = head.logit_scale
+            rows = {"probe": scale * torch.tensor(head.probe)}
+            if head.zero_shot is not None:
+                rows["zero_shot"] = scale * torch.tensor(head.zero_shot)
+            if head.center is not None:
+                rows["center"] = torch.tensor(head.center)
+            for name, value in rows.items():
+                self.register_buffer(f"{name}{index}", value.float())
 
-    @classmethod
-    def of(cls, tower: nn.Module, heads: Heads) -> TeacherClassifier:
-        """The classifier of a run's heads."""
-        rows = (torch.tensor(heads.probe), torch.tensor(heads.zero_shot))
-        return cls(tower, *rows, heads.logit_scale)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the outputs."""
+        several = range(len(self.widths)) if len(self.widths) > 1 else ()
+        zero_shot = OUTPUTS[1:] if self._has_zero_shot else ()
+        return (OUTPUTS[0], *zero_shot, *(f"{OUTPUTS[0]}_{index}" for index in several))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = F.normalize(self.tower(images), dim=-1)
-        return F.linear(features, self.probe), F.linear(features, self.zero_shot)
+    @property
+    def _has_zero_shot(self) -> bool:
+        return all(hasattr(self, f"zero_shot{index}") for index in range(len(self.widths)))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        parts = torch.split(self.tower(images), self.widths, dim=-1)
+        features = [self._centered(index, part) for index, part in enumerate(parts)]
+        probes = [self._logits("probe", index, part) for index, part in enumerate(features)]
+        out = [mean_probabilities(probes)]
+        if self._has_zero_shot:
+            named = [self._logits("zero_shot", index, part) for index, part in enumerate(features)]
+            out.append(mean_probabilities(named))
+        return (*out, *(probes if len(probes) > 1 else ()))
+
+    def _centered(self, index: int, part: Tensor) -> Tensor:
+        unit = F.normalize(part, dim=-1)
+        center = getattr(self, f"center{index}", None)
+        return unit if center is None else F.normalize(unit - center, dim=-1)
+
+    def _logits(self, name: str, index: int, features: Tensor) -> Tensor:
+        return F.linear(features, getattr(self, f"{name}{index}"))
 
 
-class ZeroShotClassifier(nn.Module):
-    """``images (B, 3, S, S) -> logits (B, K)``: a teacher without a probe."""
-
-    zero_shot: Tensor
-
-    def __init__(self, tower: nn.Module, zero_shot: Tensor, logit_scale: float) -> None:
-        super().__init__()
-        self.tower = tower
-        self.register_buffer("zero_shot", logit_scale * zero_shot.float())
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.linear(F.normalize(self.tower(images), dim=-1), self.zero_shot)
+def mean_probabilities(logits: Sequence[Tensor]) -> Tensor:
+    """The log of the mean of several teachers' probabilities (B, K); one teacher's logits stay."""
+    if len(logits) == 1:
+        return logits[0]
+    each = torch.stack([row.log_softmax(-1) for row in logits])
+    return torch.logsumexp(each, 0) - math.log(len(logits))
 
 
-def teacher_to_onnx(
-    classifier: TeacherClassifier | ZeroShotClassifier, size: int, *, opset: int = 20
-) -> ModelProto:
-    """A teacher in float32 ONNX: output ``logits``, and of a probe's also ``zero_shot_logits``.
+def teacher_to_onnx(classifier: TeacherClassifier, size: int, *, opset: int = 20) -> ModelProto:
+    """Teachers in float32 ONNX, with the outputs ``classifier.names``.
 
     torch's fused attention path is switched off while exporting: its operator has no ONNX form.
 
     Raises:
         ExportError: the tower does not export, or is above 2 GB.
     """
-    outputs = OUTPUTS if isinstance(classifier, TeacherClassifier) else OUTPUTS[:1]
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        return to_onnx(classifier.float().eval(), size, opset=opset, outputs=outputs)
+        return to_onnx(classifier.float().eval(), size, opset=opset, outputs=classifier.names)
     finally:
         torch.backends.mha.set_fastpath_enabled(before)

@@ -63,12 +63,14 @@ def test_a_large_transformer_tower_fits_one_file(tmp_path: Path) -> None:
     """ViT-L/14: 1.2 GB of weights in one file, both outputs."""
     import open_clip
 
+    from compress.teacher.artifact import Head, Heads
     from export.teacher.network import TeacherClassifier, teacher_to_onnx
 
     tower = open_clip.create_model("ViT-L-14", pretrained=None).visual.eval()
-    heads = torch.nn.functional.normalize(torch.randn(2, 10, 768), dim=-1)
+    rows = torch.nn.functional.normalize(torch.randn(2, 10, 768), dim=-1).numpy()
+    head = Head(rows[0], rows[1], 100.0)
     path = save(
-        teacher_to_onnx(TeacherClassifier(tower, heads[0], heads[1], 100.0), 224),
+        teacher_to_onnx(TeacherClassifier(tower, Heads((head,))), 224),
         tmp_path / "teacher.onnx",
     )
     assert 1.1e9 < path.stat().st_size < 2**31

@@ -15,7 +15,7 @@ from compress.engine.store import Artifact
 from compress.generate.generators.generator import Generator, Sampling
 from compress.generate.jobs import Job
 from compress.generate.sources import Sources
-from compress.teacher.clip import Teacher
+from compress.teacher.clip import ClipTeacher
 
 EDGE, CLASSES = 8, 3  # of the data stage: pixels, classes
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16}
@@ -92,7 +92,7 @@ def sources(shots: int, classes: int = 3, seed: int = 5, cache: Path | None = No
     entries = [ClassInfo(f"c{i}", f"name {i}") for i in range(classes)]
     keys = [f"train/{i}" for i in range(shots * classes)]
 
-    def teacher() -> Teacher:
+    def teacher() -> ClipTeacher:
         raise AssertionError("these sources have no teacher")
 
     return Sources(entries, pixels, labels, keys, seed, teacher, cache=cache)

@@ -114,9 +114,11 @@ class ImageSettings(Section):
 
 
 class TeacherSettings(Section):
-    """The CLIP teacher and its linear probe."""
+    """The teacher and its linear probe."""
 
-    name: str = "ViT-L-14/openai"  # open_clip "model/tag", a local folder, or "petals"
+    # open_clip "model/tag", a local folder, "timm:NAME[@FILE]", or "petals"
+    name: str = "ViT-L-14/openai"
+    others: tuple[str, ...] = ()  # further teachers; their probes' probabilities are averaged
     templates: tuple[str, ...] = CLIP_TEMPLATES
     probe: bool = True
     probe_steps: CountOrZero = 200  # [I]

@@ -26,7 +26,7 @@ from compress.generate.sources import Sources
 
 if TYPE_CHECKING:
     from compress.generate.inversion.word_targets import PromptTargets
-    from compress.teacher.clip import Teacher
+    from compress.teacher.clip import ClipTeacher
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def check_targets(settings: PromptSettings, sources: Sources) -> None:
     targets.check()
 
 
-def load_targets(settings: PromptSettings, sources: Sources, teacher: Teacher) -> PromptTargets:
+def load_targets(settings: PromptSettings, sources: Sources, teacher: ClipTeacher) -> PromptTargets:
     """The targets that ``settings.kind`` names."""
     targets: PromptTargets = resolve(prompt_kind(settings.kind).targets)(settings, sources, teacher)
     return targets

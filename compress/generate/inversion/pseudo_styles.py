@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from compress.engine.config import PromptSettings
 from compress.engine.seeds import numpy_rng
-from compress.teacher.clip import Teacher
+from compress.teacher.clip import ClipTeacher
 from compress.teacher.pseudo_words import Slots, encode
 
 MOMENTUM = 0.9  # of PromptStyler
@@ -41,7 +41,7 @@ class StylePrompts:
         seed: of the pairs of classes.
     """
 
-    teacher: Teacher
+    teacher: ClipTeacher
     classes: Slots
     bare: Slots
     names: Tensor

@@ -28,7 +28,7 @@ from compress.generate.inversion.prompt_targets import check_targets, load_targe
 from compress.generate.inversion.word_targets import PromptTargets
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.strategies.strategy import Strategy
-from compress.teacher.clip import Teacher
+from compress.teacher.clip import ClipTeacher
 
 LARGEST = 1 - 1e-6  # of half the chord: the slope of arcsin diverges at 1, for antipodal vectors
 
@@ -37,7 +37,7 @@ class Inversion(Strategy):
     """The strategy; uses the class names, the run's teacher and, for prototypes, its shots."""
 
     @cached_property
-    def teacher(self) -> Teacher:
+    def teacher(self) -> ClipTeacher:
         return self.sources.teacher()
 
     @cached_property

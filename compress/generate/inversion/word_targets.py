@@ -20,7 +20,7 @@ from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng
 from compress.generate.jobs import Job
 from compress.generate.sources import Sources
-from compress.teacher.clip import Teacher
+from compress.teacher.clip import ClipTeacher
 from compress.teacher.prompts import check_templates, fill, prompts_for
 from compress.teacher.pseudo_words import SLOT
 
@@ -47,7 +47,7 @@ class ImageTarget:
 class PromptTargets(ABC):
     """The targets of a run, and the features of texts that they are made of."""
 
-    def __init__(self, settings: PromptSettings, sources: Sources, teacher: Teacher) -> None:
+    def __init__(self, settings: PromptSettings, sources: Sources, teacher: ClipTeacher) -> None:
         self.settings = settings
         self.sources = sources
         self.teacher = teacher

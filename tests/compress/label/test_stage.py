@@ -30,8 +30,8 @@ from compress.generate.artifact import IMAGES
 from compress.label import stage as label
 from compress.label.stage import agreeing, run, vote
 from compress.teacher.artifact import Heads, TeacherArtifact
-from compress.teacher.clip import Teacher
 from compress.teacher.loading import load_teacher
+from compress.teacher.teacher import Teacher
 
 SYNTHETIC = 5
 

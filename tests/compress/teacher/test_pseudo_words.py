@@ -15,17 +15,17 @@ from tiny_sources import MODEL, SIGLIP, save_folder
 
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError
-from compress.teacher.clip import Teacher
+from compress.teacher.clip import ClipTeacher
 from compress.teacher.loading import load_teacher
 from compress.teacher.pseudo_words import encode, inserted, slots, token_table, word_vectors
 
 
 @pytest.fixture(scope="module")
-def petals() -> Teacher:
+def petals() -> ClipTeacher:
     return load_teacher(TeacherSettings(name="petals"))
 
 
-def hugging_face(path: Path) -> Teacher:
+def hugging_face(path: Path) -> ClipTeacher:
     """A CustomTextCLIP whose text tower is a BERT of transformers: another place for the table,
     another pooling.
     """
@@ -70,10 +70,10 @@ def hugging_face(path: Path) -> Teacher:
     spec = runtime.PreprocessSpec(
         size=32, resize=32, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3
     )
-    return Teacher("bert", model, tokenize, spec)
+    return ClipTeacher(name="bert", model=model, tokenize=tokenize, spec=spec)
 
 
-def teacher_of(kind: str, path: Path) -> Teacher:
+def teacher_of(kind: str, path: Path) -> ClipTeacher:
     if kind == "bert":
         return hugging_face(path)
     if kind == "petals":
@@ -113,7 +113,7 @@ def test_gradients_reach_the_vectors_and_nothing_else(tmp_path: Path, kind: str)
     torch.testing.assert_close(encode(teacher, places.rows([1, 0]), vectors.flip(0)), made.flip(0))
 
 
-def test_the_hook_is_gone_afterwards_even_after_an_error(petals: Teacher) -> None:
+def test_the_hook_is_gone_afterwards_even_after_an_error(petals: ClipTeacher) -> None:
     before = petals.encode_texts(["a photo of a red flower"])
     with pytest.raises((RuntimeError, IndexError)):
         encode(petals, slots(petals, ["a {style} of a red flower"]), torch.zeros(1, 3))
@@ -121,7 +121,7 @@ def test_the_hook_is_gone_afterwards_even_after_an_error(petals: Teacher) -> Non
 
 
 def test_phrases_are_the_mean_of_their_tokens_and_unknown_words_are_refused(
-    petals: Teacher,
+    petals: ClipTeacher,
 ) -> None:
     close_up = word_vectors(petals, ["red flower", "red", "flower"])
     torch.testing.assert_close(close_up[0], close_up[1:].mean(0))
@@ -136,18 +136,18 @@ def test_phrases_are_the_mean_of_their_tokens_and_unknown_words_are_refused(
         ("a {style} {style} flower", "needs its place"),
     ],
 )
-def test_a_prompt_must_say_its_place_once(petals: Teacher, prompt: str, message: str) -> None:
+def test_a_prompt_must_say_its_place_once(petals: ClipTeacher, prompt: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         slots(petals, [prompt])
 
 
-def test_a_place_that_was_cut_off_is_an_error(petals: Teacher) -> None:
+def test_a_place_that_was_cut_off_is_an_error(petals: ClipTeacher) -> None:
     slots(petals, ["red " * 15 + "{style}"])
     with pytest.raises(ConfigError, match="no place"):
         slots(petals, ["red " * 40 + "{style}"])
 
 
-def test_a_class_called_like_the_filler_does_not_confuse_the_place(petals: Teacher) -> None:
+def test_a_class_called_like_the_filler_does_not_confuse_the_place(petals: ClipTeacher) -> None:
     """The row has two equal words one after the other; the place must still be the first."""
     places = slots(petals, ["a {style} photo picture of a red flower"])
     assert places.positions.tolist() == [2]

@@ -26,7 +26,7 @@ from compress.generate.inversion.word_targets import styled
 from compress.generate.jobs import Job
 from compress.generate.sources import Sources
 from compress.petals.world import SPECIES, render_species
-from compress.teacher.clip import Teacher
+from compress.teacher.clip import ClipTeacher
 from compress.teacher.loading import load_teacher
 from compress.teacher.pseudo_words import token_table, word_vectors
 
@@ -40,7 +40,7 @@ EMBEDDED: dict[str, Any] = {
 
 
 @cache
-def teacher() -> Teacher:
+def teacher() -> ClipTeacher:
     return load_teacher(TeacherSettings(name="petals"))
 
 

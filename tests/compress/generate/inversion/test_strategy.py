@@ -25,14 +25,14 @@ from compress.generate.inversion.strategy import Inversion, spherical
 from compress.generate.jobs import Job
 from compress.generate.sources import Sources
 from compress.petals.world import SPECIES
-from compress.teacher.clip import Teacher
+from compress.teacher.clip import ClipTeacher
 from compress.teacher.loading import load_teacher
 
 CHOSEN = (0, 1, 4, 5)  # two genera of look-alikes
 
 
 @cache
-def teacher() -> Teacher:
+def teacher() -> ClipTeacher:
     return load_teacher(TeacherSettings(name="petals"))
 
 

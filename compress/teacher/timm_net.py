@@ -1,0 +1,246 @@
+"""An image-only teacher: any timm network, ``timm:NAME`` or ``timm:NAME@FILE``.
+
+DINOv2 and DINOv3, ImageNet networks and the like have no texts: their heads come from the shots, or
+from the rows of their own classifier for classes whose names it knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import runtime
+from compress.engine.config import TeacherSettings
+from compress.engine.errors import ConfigError, require_known
+from compress.engine.hub import hub, not_available
+from compress.engine.packages import PACKAGES, installed, packaged_weights
+from compress.teacher.sources import TimmNet
+from compress.teacher.teacher import Teacher
+from compress.teacher.weights import read_tensors, require_tensors
+from runtime.preprocess import INTERPOLATIONS
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# Multiplies cosines with rows of a discriminant, for which no network learns a scale. On views of 4
+# or 8 shots a class the right one then gets a probability of 0.9 or 0.8.
+LOGIT_SCALE = 10.0
+
+# what a person has to know before using weights of a license that is neither permissive nor unknown
+NOTICES = {
+    "dinov3-license": "DINOv3 License: agree at ai.meta.com/resources/models-and-libraries/"
+    "dinov3-license; it binds what is derived from the weights",
+    "fair-noncommercial-research-license": "FAIR Noncommercial Research License: no commercial use",
+    "cc-by-nc-4.0": "CC BY-NC 4.0: no commercial use",
+    "apple-amlr": "Apple Machine Learning Research Model license: research only",
+    "seer-license": "SEER license: no commercial use",
+    "nvidia-open-model-license": "NVIDIA Open Model License",
+    "gemma": "Gemma Terms of Use",
+}
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network's own classifier: its rows ``(C, D)``, float32, and what knows their names."""
+
+    rows: NDArray[np.float32]
+    subset: str  # timm's name of the label set, e.g. "imagenet-1k"
+
+
+@dataclass(kw_only=True)
+class TimmTeacher(Teacher):
+    """A frozen timm network without its classifier.
+
+    Attributes:
+        classifier: what it was trained to name, if that is a label set with known names.
+    """
+
+    classifier: Classifier | None = None
+
+    @property
+    def logit_scale(self) -> float:
+        """A constant: ``LOGIT_SCALE``."""
+        return LOGIT_SCALE
+
+    @cached_property
+    def embed_dim(self) -> int:
+        """The width D of its pooled features."""
+        import torch
+
+        edge = self.spec.size
+        with torch.inference_mode():
+            shape = self.model(torch.zeros(1, 3, edge, edge, device=self.device)).shape
+        return int(shape[-1])
+
+    @property
+    def image_tower(self) -> nn.Module:
+        """The network."""
+        tower: nn.Module = self.model
+        return tower
+
+    def unit_features(self, pixels: Tensor, mixed: bool = False) -> Tensor:
+        """Unit rows ``(B, D)`` of pooled features."""
+        import torch
+
+        enabled = mixed or self.precision == "bf16"
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=enabled):
+            pooled = self.model(pixels)
+        return torch.nn.functional.normalize(pooled.float(), dim=-1)
+
+
+def notice(license: str) -> str | None:
+    """What a license asks of its user, None for a permissive or an unknown one."""
+    return NOTICES.get(license.lower())
+
+
+def load_timm(
+    source: TimmNet, settings: TeacherSettings, device: str, offline: bool, kept: Path | None = None
+) -> TimmTeacher:
+    """The network with the weights of its file, its package or the hub, in that order.
+
+    Args:
+        kept: the folder for converted weights, see ``packaged_weights``.
+
+    Raises:
+        ConfigError: an unknown network, or weights that do not fit it.
+        DownloadError: weights that are neither here nor reachable.
+    """
+    import timm
+    import torch
+
+    model, revision = _with_weights(source, settings.name, offline, kept)
+    config = model.pretrained_cfg
+    package = None if source.path else PACKAGES.get(source.model)
+    classifier = _classifier(model)
+    model.reset_classifier(0)
+    data = timm.data.resolve_model_data_config(model)
+    edge = int(data["input_size"][-1])
+    how = data["interpolation"] if data["interpolation"] in INTERPOLATIONS else "bicubic"
+    spec = runtime.PreprocessSpec(edge, edge, how, tuple(data["mean"]), tuple(data["std"]))
+    model.to(memory_format=torch.channels_last)
+    return TimmTeacher(
+        name=settings.name,
+        model=model,
+        spec=spec,
+        device=device,
+        precision=settings.precision,
+        license=package.license if package else str(config.get("license") or "unknown"),
+        revision=revision,
+        classifier=classifier,
+    )
+
+
+def label_set(source: TimmNet) -> str | None:
+    """timm's name of the label set that a network names, e.g. "imagenet-1k"; None if unknown."""
+    import timm
+    from timm.data import infer_imagenet_subset
+
+    record = timm.get_pretrained_cfg(source.model, allow_unregistered=True)
+    subset: str | None = None
+    if record is not None and getattr(record, "classifier", None):
+        subset = infer_imagenet_subset({"num_classes": record.num_classes})
+    return subset
+
+
+def repository(source: TimmNet) -> str | None:
+    """The hub's repository that a network's weights come from; None for weights on this disk."""
+    import timm
+
+    if source.path is not None or installed(source.model):
+        return None
+    record = timm.get_pretrained_cfg(source.model, allow_unregistered=True)
+    return str(getattr(record, "hf_hub_id", None) or "")
+
+
+def local(source: TimmNet) -> Path | None:
+    """The file of a network's weights on this machine, None if they come from the hub."""
+    return source.path or installed(source.model)
+
+
+def require_timm(source: TimmNet) -> None:
+    """Raises ConfigError for an unknown network, or for a file without tensors. Loads nothing."""
+    import timm
+
+    known = [*timm.list_models(), *timm.list_pretrained()]
+    require_known(source.model, known, "unknown timm network")
+    if source.path is not None:
+        if not source.path.is_file():
+            raise ConfigError("the teacher's file does not exist", got=source.path)
+        if source.path.suffix == ".safetensors":
+            require_tensors(source.path)
+
+
+def embed_dim(source: TimmNet) -> int:
+    """The width D of a network's features; computes shapes only."""
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        model: Any = timm.create_model(source.model, num_classes=0)
+    return int(model.head_hidden_size if hasattr(model, "head_hidden_size") else model.num_features)
+
+
+def _with_weights(source: TimmNet, name: str, offline: bool, kept: Path | None) -> tuple[Any, str]:
+    """The network with its own classifier, where it has one, and the weights' revision."""
+    import timm
+
+    require_timm(source)
+    if source.path is not None:
+        state = read_tensors(source.path)
+        return _filled(source, state, source.path), f"local {source.path.name}"
+    if installed(source.model):
+        state = packaged_weights(source.model, kept)
+        return _filled(source, state, Path(source.model)), PACKAGES[source.model].revision
+    with hub(offline):
+        try:
+            return timm.create_model(source.model, pretrained=True), source.model
+        except Exception as error:  # every library below has its own for "no network"
+            package = PACKAGES.get(source.model)
+            place = f"say --teacher timm:{source.model}@FILE.safetensors"
+            place += f", or pip install {package.distribution}" if package else ""
+            raise not_available(f"teacher {name}", error, place=place) from error
+
+
+def _filled(source: TimmNet, state: dict[str, Tensor], file: Path) -> Any:
+    """The network with the tensors of a file, which may lack the classifier's."""
+    import timm
+
+    model: Any = timm.create_model(source.model)
+    own = model.state_dict()
+    head = str(model.pretrained_cfg.get("classifier") or "")
+    has_head = bool(head) and f"{head}.weight" in state
+    if not has_head:
+        model.reset_classifier(0)
+        own = model.state_dict()
+    elif state[f"{head}.weight"].shape != own[f"{head}.weight"].shape:
+        model.reset_classifier(len(state[f"{head}.weight"]))  # trained on other classes
+        own = model.state_dict()
+    missing = [key for key in own if key not in state and "num_batches_tracked" not in key]
+    wrong = [key for key in own if key in state and state[key].shape != own[key].shape]
+    if missing or wrong:
+        got = f"no {missing[0]}" if missing else f"{wrong[0]} {tuple(state[wrong[0]].shape)}"
+        what = f"these are not the weights of {source.model}"
+        expected = None if missing else f"{wrong[0]} {tuple(own[wrong[0]].shape)}"
+        raise ConfigError(what, got=f"{file.name}: {got}", expected=expected)
+    model.load_state_dict({key: state[key] for key in own if key in state}, strict=False)
+    return model
+
+
+def _classifier(model: Any) -> Classifier | None:
+    """The rows of a network's classifier if the names of its classes are known."""
+    from timm.data import infer_imagenet_subset
+    from torch import nn
+
+    subset = infer_imagenet_subset(model) if model.num_classes else None
+    layer = model.get_classifier() if subset else None
+    if not isinstance(layer, nn.Linear) or subset is None:
+        return None
+    if layer.in_features != int(getattr(model, "head_hidden_size", None) or model.num_features):
+        return None
+    return Classifier(layer.weight.detach().float().numpy().copy(), subset)

@@ -1,0 +1,57 @@
+"""Class names and the label sets that networks were trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("timm")
+
+from compress.data.split import ClassInfo
+from compress.teacher.named import known_names
+
+
+def names(*classes: str | ClassInfo) -> list[ClassInfo]:
+    return [one if isinstance(one, ClassInfo) else ClassInfo(one, one) for one in classes]
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("ant", 310),
+        ("bees", 309),  # the plural
+        ("Emmet", 310),  # a synonym, in another case
+        ("n01440764", 0),
+        ("golden_retriever", 207),
+        ("golden-retriever", 207),
+        ("daisies", 985),
+        ("yellow lady's slipper", 986),
+    ],
+)
+def test_a_name_finds_its_row(name: str, index: int) -> None:
+    known = known_names("imagenet-1k", names(name))
+    assert known.indices == (index,) and known.complete
+
+
+def test_the_words_of_a_class_count_where_its_folder_is_no_name() -> None:
+    entry = ClassInfo("017", "ant")
+    synonym = ClassInfo("x", "y", synonyms=("emmet",))
+    assert known_names("imagenet-1k", [entry, synonym]).indices == (310, 310)
+
+
+def test_an_ambiguous_name_gets_no_row_and_is_listed() -> None:
+    known = known_names("imagenet-1k", names("crane", "ant"))
+    assert known.indices == (-1, 310) and not known.complete
+    assert list(known.ambiguous) == ["crane"] and len(known.ambiguous["crane"]) == 2
+
+
+def test_unknown_names_and_unknown_label_sets_give_nothing() -> None:
+    assert known_names("imagenet-1k", names("windflower")).indices == (-1,)
+    assert known_names(None, names("ant")).indices == (-1,)
+
+
+def test_rows_are_those_of_the_classifier_at_unit_length() -> None:
+    classifier = np.arange(1, 4001, dtype=np.float32).reshape(1000, 4)
+    rows = known_names("imagenet-1k", names("ant", "windflower")).rows(classifier)
+    np.testing.assert_allclose(rows[0], classifier[310] / np.linalg.norm(classifier[310]))
+    assert not rows[1].any()

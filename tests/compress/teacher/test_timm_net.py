@@ -1,0 +1,146 @@
+"""Image-only teachers: real files of timm networks, their features and their classifiers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("timm")
+import timm
+import torch
+from safetensors.torch import save_file
+
+from compress.engine.config import Settings, TeacherSettings
+from compress.engine.errors import ConfigError, DownloadError
+from compress.teacher.loading import embed_dim, fingerprint, load_teacher, missing
+from compress.teacher.sources import TimmNet, has_text, locate
+from compress.teacher.timm_net import TimmTeacher, label_set, notice
+
+NET = "test_efficientnet"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    file = tmp_path_factory.mktemp("weights") / "net.safetensors"
+    save_file(timm.create_model(NET).state_dict(), file)
+    return file
+
+
+def load(name: str) -> TimmTeacher:
+    teacher = load_teacher(TeacherSettings(name=name), offline=True)
+    assert isinstance(teacher, TimmTeacher)
+    return teacher
+
+
+def test_a_name_is_a_network_and_perhaps_a_file() -> None:
+    assert locate("timm:resnet18") == TimmNet("resnet18")
+    assert locate("timm:resnet18@/x/y.pth") == TimmNet("resnet18", Path("/x/y.pth"))
+    assert has_text("ViT-L-14/openai") and not has_text("timm:resnet18")
+
+
+def test_features_are_unit_rows_of_the_networks_pooled_features(weights: Path) -> None:
+    teacher = load(f"timm:{NET}@{weights}")
+    edge = teacher.spec.size
+    images = np.random.default_rng(0).integers(0, 255, (3, edge, edge, 3), dtype=np.uint8)
+    features = teacher.encode_images(images)
+    from runtime import normalize
+
+    model = timm.create_model(NET, num_classes=0).eval()
+    state = {k: v for k, v in torch_file(weights).items() if not k.startswith("classifier.")}
+    model.load_state_dict(state)
+    with torch.no_grad():
+        pooled = model(torch.from_numpy(normalize(images, teacher.spec)))
+    expected = torch.nn.functional.normalize(pooled, dim=-1).numpy()
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    assert features.shape[1] == teacher.embed_dim
+    assert embed_dim(TeacherSettings(name=teacher.name)) == teacher.embed_dim
+
+
+def torch_file(file: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(file))
+
+
+def test_its_images_are_prepared_as_the_network_was_trained(weights: Path) -> None:
+    spec = load(f"timm:{NET}@{weights}").spec
+    config = timm.create_model(NET).pretrained_cfg
+    assert (spec.size, spec.mean, spec.std) == (
+        config["input_size"][-1],
+        config["mean"],
+        config["std"],
+    )
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "in a checkpoint"])
+def test_a_pickle_is_read_with_weights_only(weights: Path, tmp_path: Path, wrapped: bool) -> None:
+    state = torch_file(weights)
+    file = tmp_path / "net.pth"
+    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, file)
+    assert load(f"timm:{NET}@{file}").fingerprint() == load(f"timm:{NET}@{weights}").fingerprint()
+
+
+class Bad:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return pytest.fail, ("a pickle ran code",)
+
+
+def test_a_pickle_of_code_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "bad.pth"
+    torch.save({"weight": Bad()}, file)
+    with pytest.raises(ConfigError, match="holds no weights that can be read"):
+        load(f"timm:{NET}@{file}")
+
+
+def test_a_network_with_its_label_set_keeps_its_classifier(weights: Path) -> None:
+    classifier = load(f"timm:{NET}@{weights}").classifier
+    assert classifier is not None and classifier.subset == "imagenet-1k"
+    np.testing.assert_array_equal(classifier.rows, torch_file(weights)["classifier.weight"])
+    assert label_set(TimmNet(NET)) == "imagenet-1k"
+
+
+def test_a_file_without_or_with_another_classifier_is_a_teacher_without_names(
+    weights: Path, tmp_path: Path
+) -> None:
+    state = torch_file(weights)
+    bare = {k: v for k, v in state.items() if not k.startswith("classifier.")}
+    save_file(bare, tmp_path / "bare.safetensors")
+    seven = {k: v[:7].clone() if k.startswith("classifier.") else v for k, v in state.items()}
+    save_file(seven, tmp_path / "seven.safetensors")
+    for name in ("bare", "seven"):
+        teacher = load(f"timm:{NET}@{tmp_path / name}.safetensors")
+        assert teacher.classifier is None
+        assert teacher.fingerprint() == load(f"timm:{NET}@{weights}").fingerprint()
+
+
+def test_wrong_names_files_and_shapes_are_explained(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown timm network.*resnet18"):
+        load("timm:resnet81")
+    with pytest.raises(ConfigError, match="does not exist"):
+        load(f"timm:{NET}@{tmp_path / 'none.safetensors'}")
+    with pytest.raises(ConfigError, match="not the weights of resnet18"):
+        load(f"timm:resnet18@{weights}")
+
+
+def test_weights_that_are_not_here_say_where_to_put_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(DownloadError, match="timm:resnet18@FILE.safetensors"):
+        load("timm:resnet18")
+    text = missing(Settings(teacher=TeacherSettings(name="timm:resnet18")), online=False)
+    assert text is not None and "timm:resnet18@FILE.safetensors" in text
+
+
+def test_the_identity_is_the_content_of_a_file_and_the_name_of_others(weights: Path) -> None:
+    one = TeacherSettings(name="timm:resnet18", others=(f"timm:{NET}@{weights}",))
+    found = fingerprint(Settings(teacher=one))
+    assert found["teacher"] == "timm:resnet18" and len(found["teacher 2"]) == 64
+
+
+def test_licenses_that_bind_are_told_and_others_are_not() -> None:
+    assert "agree" in (notice("dinov3-license") or "")
+    assert "commercial" in (notice("fair-noncommercial-research-license") or "")
+    assert notice("apache-2.0") is None and notice("unknown") is None
