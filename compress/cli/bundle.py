@@ -52,12 +52,10 @@ def evaluate(
     from compress.assess.artifact import EvaluationArtifact
     from compress.assess.terminal import tables
     from compress.engine.progress import QuietProgress, RichProgress
-    from runtime.commands.trial import Stranger, require_bounded
 
     files = EvaluationArtifact(out or Path())
     if out is not None or html:
         files.require_writable()
-    require_bounded([Stranger(bundle, (precision,))], threads)
     result = api.evaluate(
         bundle,
         folder,
