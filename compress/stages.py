@@ -63,7 +63,7 @@ STAGES: tuple[Stage, ...] = (
         external="compress.distill.first_weights:fingerprint",
         missing="compress.distill.missing:missing",
         checks="compress.distill.checks:checks",
-        version=2,
+        version=3,
     ),
     Stage(
         "quantize",
@@ -94,7 +94,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("data", "teacher", "generate", "label", "distill", "quantize", "export", "bench"),
         sections=(*IMAGES, *TRAINING, "export", "bench", "notes", "seed"),
         run="compress.report.stage:run",
-        version=5,
+        version=6,
         machine_bound=True,
     ),
 )

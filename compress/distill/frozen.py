@@ -25,6 +25,7 @@ from compress.data.split import ClassInfo
 from compress.distill.pools import ViewPool
 from compress.distill.students import Student
 from compress.engine.config import DistillSettings
+from compress.engine.frozen import frozen_network
 from compress.engine.packages import installed, packaged_classifier
 from compress.engine.partial import kept as kept_file
 from compress.engine.stage import StageContext
@@ -70,21 +71,28 @@ def pooled_features(
     ctx: StageContext, student: Student, pool: ViewPool, preprocess: runtime.PreprocessSpec
 ) -> Tensor:
     """The trunk's features ``(N * V, F)`` of every view of a pool, part by part."""
-    trunk = student.trunk.eval().to(ctx.host.device)
     total = len(pool.images) * pool.views
     spans = [range(at, min(at + CHUNK, total)) for at in range(0, total, CHUNK)]
     files = [ctx.partial / f"trunk_{pool.kind}_{span.start:07d}.safetensors" for span in spans]
     todo = [(file, span) for file, span in zip(files, spans, strict=True) if not file.exists()]
     done = total - sum(len(span) for _, span in todo)
+    trunk = student.trunk.eval()
+    # asked with the total: a resumed stage computes as the killed one did
+    fast = frozen_network(trunk, preprocess.size, total, ctx.host.device) if todo else None
+    trunk.to(ctx.host.device)
     with (
         ThreadPoolExecutor(ctx.host.workers) as threads,
         ctx.progress.task(f"features {pool.kind}", total=total, unit="view", done=done) as task,
     ):
         for file, span in todo:
             views = np.stack(list(threads.map(pool.view, span)))
-            pixels = torch.from_numpy(runtime.normalize(views, preprocess)).to(ctx.host.device)
-            with torch.inference_mode():
-                rows = trunk(pixels.contiguous(memory_format=torch.channels_last)).float().cpu()
+            pixels = runtime.normalize(views, preprocess)
+            if fast is not None:
+                rows = torch.from_numpy(fast(pixels))
+            else:
+                inputs = torch.from_numpy(pixels).to(ctx.host.device)
+                with torch.inference_mode():
+                    rows = trunk(inputs.contiguous(memory_format=torch.channels_last)).float().cpu()
             with kept_file(file) as temporary:
                 save_file({"pooled": rows.contiguous()}, temporary)
             task.advance(len(span))

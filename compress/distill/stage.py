@@ -94,9 +94,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
         objective = Objective(objective_inputs(settings, student, heads, batches))
         model = StudentWithObjective(student, objective)
         model.to(memory_format=torch.channels_last)
-        start = None
+        head_start = None
         if stays_frozen(settings) and settings.meta.mode == "none":
-            model.space, start = _features_for_images(ctx, student, batches)
+            model.space, head_start = _features_for_images(ctx, student, batches)
         history = _train(ctx, model.to(ctx.host.device), batches)
         model.cpu()
         if model.space is not None and student.proj is None:
@@ -119,7 +119,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "steps": steps_for(settings, batches.images),
         "images_per_step": {pool.kind: count for pool, count in batches.parts},
         "precision": "bf16" if model.bf16 else "fp32",
-        **({"head_start": start} if start else {}),
+        **({"head_start": head_start} if head_start else {}),
         "loss_first": history[0]["loss"],
         "loss_last": history[-1]["loss"],
     }

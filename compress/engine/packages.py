@@ -117,7 +117,9 @@ def packaged_classifier(model: str, kept: Path | None = None) -> tuple[Tensor, T
     """Weight ``(C, F)`` and bias ``(C,)`` of a network's own classifier; raises as above."""
     import timm
 
-    name = timm.get_pretrained_cfg(model).classifier
+    config = timm.get_pretrained_cfg(model)
+    assert config is not None  # a network of PACKAGES
+    name = config.classifier
     weights = packaged_weights(model, kept)
     return weights[f"{name}.weight"], weights[f"{name}.bias"]
 

@@ -90,6 +90,8 @@ def label_pool(
     files = [ctx.partial / f"label_{pool.kind}_{span.start:07d}.safetensors" for span in spans]
     todo = [(path, span) for path, span in zip(files, spans, strict=True) if not path.exists()]
     total = len(pool.images) * pool.views
+    if todo:
+        teacher().expect(total)
     done = total - sum(len(span) for _, span in todo) * pool.views
     with (
         ThreadPoolExecutor(ctx.host.workers) as threads,

@@ -7,16 +7,14 @@ depth or batch statistics: training it trains exactly the function that ships.
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from compress.engine.errors import ExportError
+from compress.engine.frozen import quiet_exporter
 from compress.quantize.artifact import STATE, QuantizeArtifact
 
 aten = torch.ops.aten
@@ -45,23 +43,6 @@ class PreparedStudent(nn.Module):
 
     def train(self, mode: bool = True) -> PreparedStudent:
         return self
-
-
-@contextmanager
-def quiet_exporter() -> Iterator[None]:
-    """Silences the exporters' progress and deprecation messages; errors still raise."""
-    names = ("torch.onnx", "torch.export", "torchao", "onnxscript", "onnx_ir")
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
 
 
 def reparameterized(model: nn.Module) -> nn.Module:

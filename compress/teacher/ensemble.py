@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import runtime
+from compress.teacher.artifact import unit
 from compress.teacher.teacher import Teacher
 
 if TYPE_CHECKING:
@@ -35,16 +37,17 @@ class Towers(nn.Module):
                 buffer = torch.tensor(values, dtype=torch.float32)[:, None, None]
                 self.register_buffer(f"{name}{index}", buffer, persistent=False)
 
+    def seen_by(self, index: int, images: Tensor) -> Tensor:
+        """The images as a member takes them."""
+        size = self.sizes[index]
+        if images.shape[-1] != size:
+            images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+        seen: Tensor = (images - getattr(self, f"mean{index}")) / getattr(self, f"std{index}")
+        return seen
+
     def forward(self, images: Tensor) -> Tensor:
-        parts = []
-        for index, (tower, size) in enumerate(zip(self.towers, self.sizes, strict=True)):
-            seen = images
-            if images.shape[-1] != size:
-                edges = (size, size)
-                seen = F.interpolate(images, edges, mode="bilinear", antialias=True)
-            seen = (seen - getattr(self, f"mean{index}")) / getattr(self, f"std{index}")
-            parts.append(F.normalize(tower(seen), dim=-1))
-        return torch.cat(parts, dim=-1)
+        embedded = [tower(self.seen_by(i, images)) for i, tower in enumerate(self.towers)]
+        return torch.cat([F.normalize(part, dim=-1) for part in embedded], dim=-1)
 
 
 @dataclass(kw_only=True)
@@ -91,6 +94,21 @@ class Ensemble(Teacher):
         """All towers."""
         tower: nn.Module = self.model
         return tower
+
+    def expect(self, images: int) -> None:
+        """Lets every member make its faster way ready."""
+        for member in self.members:
+            member.expect(images)
+
+    def unit_rows(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit features ``(B, D)`` of images ``(B, 3, S, S)`` in [0, 1]."""
+        images = torch.from_numpy(pixels).to(self.device)
+        parts = []
+        for index, member in enumerate(self.members):
+            with torch.inference_mode():
+                seen = self.model.seen_by(index, images).contiguous().cpu().numpy()
+            parts.append(member.unit_rows(seen))
+        return unit(np.concatenate(parts, axis=1))
 
     def unit_features(self, pixels: Tensor, mixed: bool = False) -> Tensor:
         """Unit rows ``(B, D)``, every member's part as long as the others."""

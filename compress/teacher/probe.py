@@ -45,6 +45,7 @@ def probe_features(
     """Unit features ``(n * views, D)`` of augmented shots; row ``i * views + v`` is view v of i."""
     per_block = max(1, ctx.settings.label.batch // views)
     parts = []
+    teacher.expect(len(shots) * views)
     with (
         ThreadPoolExecutor(ctx.host.workers) as threads,
         ctx.progress.task("probe views", total=len(shots) * views, unit="view") as task,

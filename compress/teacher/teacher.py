@@ -54,6 +54,10 @@ class Teacher(ABC):
     def image_tower(self) -> nn.Module:
         """The image half as a module: ``(B, 3, S, S)`` normalized -> ``(B, D)``, not unit rows."""
 
+    def expect(self, images: int) -> None:
+        """Makes a faster way ready if it pays for so many images; the same number, the same way."""
+        del images  # torch alone
+
     @property
     def params(self) -> int:
         """Parameters of the network."""
@@ -66,18 +70,23 @@ class Teacher(ABC):
 
     def encode_images(self, images: NDArray[np.uint8], batch: int = 256) -> NDArray[np.float32]:
         """Unit features ``(N, D)`` of uint8 images ``(N, S, S, 3)`` in the teacher's geometry."""
-        import torch
-
         edge = self.spec.size
         if images.ndim != 4 or images.shape[1:] != (edge, edge, 3):
             raise ValueError(f"teacher images must be (N, {edge}, {edge}, 3), got {images.shape}")
         out = np.empty((len(images), self.embed_dim), np.float32)
         for start in range(0, len(images), batch):
             rows = np.asarray(images[start : start + batch])
-            pixels = torch.from_numpy(runtime.normalize(rows, self.spec)).to(self.device)
-            with torch.inference_mode():
-                out[start : start + batch] = self.unit_features(pixels).cpu().numpy()
+            out[start : start + batch] = self.unit_rows(runtime.normalize(rows, self.spec))
         return out
+
+    def unit_rows(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit features ``(B, D)`` of normalized images ``(B, 3, S, S)``."""
+        import torch
+
+        with torch.inference_mode():
+            features = self.unit_features(torch.from_numpy(pixels).to(self.device))
+        rows: NDArray[np.float32] = features.cpu().numpy()
+        return rows
 
     def embed_pixels(self, images: Tensor, *, mixed: bool = False) -> Tensor:
         """Unit features ``(B, D)`` of images ``(B, 3, S, S)`` in [0, 1], with gradients to them.

@@ -6,7 +6,7 @@ from the rows of their own classifier for classes whose names it knows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 import runtime
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError, require_known
+from compress.engine.frozen import FrozenNetwork, frozen_network
 from compress.engine.hub import hub, not_available
 from compress.engine.packages import PACKAGES, installed, packaged_weights
+from compress.teacher.artifact import unit
 from compress.teacher.sources import TimmNet
 from compress.teacher.teacher import Teacher
 from compress.teacher.weights import read_tensors, require_tensors
@@ -61,6 +63,7 @@ class TimmTeacher(Teacher):
     """
 
     classifier: Classifier | None = None
+    fast: FrozenNetwork | None = field(default=None, init=False)
 
     @property
     def logit_scale(self) -> float:
@@ -82,6 +85,15 @@ class TimmTeacher(Teacher):
         """The network."""
         tower: nn.Module = self.model
         return tower
+
+    def expect(self, images: int) -> None:
+        """Makes the network ready in onnxruntime, in float32 on the CPU only."""
+        if self.fast is None and self.precision == "fp32":
+            self.fast = frozen_network(self.model, self.spec.size, images, self.device)
+
+    def unit_rows(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit features ``(B, D)`` of normalized images ``(B, 3, S, S)``."""
+        return super().unit_rows(pixels) if self.fast is None else unit(self.fast(pixels))
 
     def unit_features(self, pixels: Tensor, mixed: bool = False) -> Tensor:
         """Unit rows ``(B, D)`` of pooled features."""

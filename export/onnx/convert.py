@@ -18,7 +18,7 @@ from onnx.external_data_helper import uses_external_data
 from torch import nn
 
 from compress.engine.errors import ExportError
-from compress.quantize.graph import quiet_exporter
+from compress.engine.frozen import quiet_exporter
 from export.onnx.graph import OUTPUT, GraphView, remove_unused
 from export.onnx.names import name_after_modules
 from export.onnx.pads import fold_pads

@@ -29,7 +29,7 @@ from compress.evaluate.diversity import domain_gap
 from compress.generate.artifact import IMAGES
 from compress.label import stage as label
 from compress.label.stage import agreeing, run, vote
-from compress.teacher.artifact import Heads, TeacherArtifact
+from compress.teacher.artifact import Head, Heads, TeacherArtifact
 from compress.teacher.loading import load_teacher
 from compress.teacher.teacher import Teacher
 
@@ -45,7 +45,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     head = np.random.default_rng(0).normal(size=(CLASSES, 24)).astype(np.float32)
     head /= np.linalg.norm(head, axis=1, keepdims=True)
     (root / "teacher").mkdir()
-    TeacherArtifact(root / "teacher").write_heads(Heads(head[::-1], head, 7.5))
+    TeacherArtifact(root / "teacher").write_heads(Heads((Head(head[::-1], head, 7.5),)))
     rng = np.random.default_rng(4)
     pixels = rng.integers(0, 255, (SYNTHETIC, 8, 8, 3), dtype=np.uint8)
     return {

@@ -1,0 +1,93 @@
+"""Where heads start: texts, names, or shots; and what a teacher without texts refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("timm")
+import timm
+
+from compress.data.split import ClassInfo
+from compress.engine.config import TeacherSettings
+from compress.engine.errors import ConfigError
+from compress.teacher.artifact import unit
+from compress.teacher.checks import require_texts
+from compress.teacher.priors import prior_of
+from compress.teacher.timm_net import Classifier, TimmTeacher
+from runtime import PreprocessSpec
+
+WIDTH = 8
+NONE = np.empty((0, WIDTH), np.float32)
+NO_LABELS = np.empty(0, np.int64)
+
+
+def infos(*names: str) -> list[ClassInfo]:
+    return [ClassInfo(name, name) for name in names]
+
+
+@pytest.fixture(scope="module")
+def teacher() -> TimmTeacher:
+    rows = np.random.default_rng(0).normal(size=(1000, WIDTH)).astype(np.float32)
+    return TimmTeacher(
+        name="timm:test_resnet",
+        model=timm.create_model("test_resnet", num_classes=0),
+        spec=PreprocessSpec(64, 64, "bicubic", (0.5,) * 3, (0.5,) * 3),
+        classifier=Classifier(rows, "imagenet-1k"),
+    )
+
+
+def views(classes: int, each: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(classes), each)
+    return unit(
+        np.eye(classes, WIDTH)[labels] + 0.3 * rng.normal(size=(len(labels), WIDTH))
+    ), labels
+
+
+def test_known_names_need_no_shots_and_are_the_zero_shot_head(teacher: TimmTeacher) -> None:
+    prior = prior_of(teacher, infos("ant", "bee"), (), NONE, NO_LABELS)
+    assert teacher.classifier is not None
+    expected = unit(teacher.classifier.rows[[310, 309]])
+    np.testing.assert_allclose(prior.start, expected, atol=1e-6)
+    assert prior.zero_shot is prior.start and prior.anchored.all() and not prior.solved
+    assert prior.facts["names"] == {"ant": "ant, emmet, pismire", "bee": "bee"}
+
+
+def test_unknown_names_start_from_the_shots(teacher: TimmTeacher) -> None:
+    features, labels = views(3)
+    prior = prior_of(teacher, infos("windflower", "ant", "colts-foot"), (), features, labels)
+    assert prior.zero_shot is None and prior.solved and prior.center is not None
+    seen = unit(features - prior.center)
+    assert ((seen @ prior.start.T).argmax(axis=1) == labels).all()
+
+
+def test_a_named_class_without_shots_keeps_its_row_beside_others_with_shots(
+    teacher: TimmTeacher,
+) -> None:
+    features, labels = views(1)
+    prior = prior_of(teacher, infos("windflower", "ant"), (), features, labels)
+    assert teacher.classifier is not None
+    np.testing.assert_allclose(prior.start[1], unit(teacher.classifier.rows[310]), atol=1e-6)
+
+
+def test_classes_without_shot_or_name_are_listed_with_the_ambiguous_ones(
+    teacher: TimmTeacher,
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        prior_of(teacher, infos("ant", "crane", "windflower"), (), NONE, NO_LABELS)
+    text = str(caught.value)
+    assert "crane, windflower" in text and "of several meanings: crane (crane; crane)" in text
+    assert "--shots 1" in text
+
+
+@pytest.mark.parametrize("others", [(), ("ViT-L-14/openai",)], ids=["alone", "beside a CLIP"])
+def test_a_setting_that_needs_texts_is_named_with_the_teacher(others: tuple[str, ...]) -> None:
+    settings = TeacherSettings(name="timm:resnet18", others=others)
+    with pytest.raises(ConfigError, match=r"distill.objective=ld needs .* timm:resnet18.*kd"):
+        require_texts(settings, "distill.objective=ld", "--set distill.objective=kd")
+
+
+def test_clip_teachers_have_texts() -> None:
+    require_texts(TeacherSettings(name="ViT-L-14/openai", others=("petals",)), "x", "y")
