@@ -11,7 +11,9 @@ from compress.data.artifact import DataArtifact
 from compress.engine.config import Settings
 from compress.engine.store import Artifact
 from compress.engine.versions import versions
+from compress.label.artifact import LabelArtifact
 from compress.report import repeat
+from compress.report.images import images_part
 from compress.report.model.report import SCHEMA, parse
 from compress.report.sections.headline import headline
 from export.artifact import ExportArtifact
@@ -65,6 +67,7 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, obj
         "paired": accuracy["paired"],
         "changes": accuracy["changes"],
         "domains": _domains(accuracy),
+        "images": images_part(data, LabelArtifact(stages["label"].path)),
         "latency": latency["rows"],
         "breakdown": latency.get("breakdown"),
         "speedup_vs_teacher": {**speedups.get(f"{shipped}_vs_teacher", unknown), "of": shipped},

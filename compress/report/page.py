@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from compress.report import wording
 from compress.report.charts.accuracy import named
-from compress.report.charts.pictures import EXACT_EDGE, Mistake, Sheet, Turned
+from compress.report.charts.pictures import EXACT_EDGE, Mistake, Noted, Sheet, Turned
 from compress.report.model.report import Report, variant_of
 from compress.report.sections import (
     budget,
     changes,
     classes,
+    data,
     devices,
     domains,
     headline,
@@ -46,7 +47,7 @@ FILTERS = (
 )
 LONG_NAME = 18  # characters that fit beside a bar or a strip of pictures
 SECTIONS = (
-    *(budget, changes, classes, devices, domains, headline, images, int8, origin),
+    *(budget, changes, classes, data, devices, domains, headline, images, int8, origin),
     *(sensitivity, speed, summary, training),
 )
 
@@ -61,6 +62,8 @@ class Material:
     histories: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
     right_to_wrong: Sequence[Turned] = ()
     wrong_to_right: Sequence[Turned] = ()
+    relabel: Sequence[Noted] = ()
+    outliers: Sequence[Noted] = ()
 
 
 def render_html(report: Report, material: Material) -> str:
@@ -99,6 +102,7 @@ def _context(report: Report, material: Material) -> dict[str, object]:
         "domains": ("Domains", report.domains),
         "classes": ("Classes", has_tests),
         "calibration": ("Confidence", has_tests),
+        "data": ("Data", report.images),
         "images": ("Images", material.sheets),
         "probing": ("Probing", report.synthetic.probing),
         "mistakes": ("Mistakes", has_tests),

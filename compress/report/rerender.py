@@ -17,7 +17,9 @@ from compress.data.artifact import DataArtifact
 from compress.engine.errors import ConfigError
 from compress.engine.runs import RunFolder
 from compress.engine.store import Artifact
+from compress.label.artifact import LabelArtifact
 from compress.report.artifact import ReportArtifact
+from compress.report.images import images_part
 from compress.report.merge import merge
 from compress.report.model.report import Report, parse
 from compress.report.page import Material, render_html, render_markdown
@@ -92,6 +94,9 @@ def completed(plain: Mapping[str, Any], run: Path) -> dict[str, object]:
         bench = BenchArtifact(folders.get("bench", run))
         if "data" in folders and bench.has_predictions:
             out["changes"] = changed(DataArtifact(folders["data"]), bench.predictions().logits)
+    folders = RunFolder(run).stages()
+    if not out.get("images") and "data" in folders and "label" in folders:
+        out["images"] = images_part(DataArtifact(folders["data"]), LabelArtifact(folders["label"]))
     return out
 
 

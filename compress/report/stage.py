@@ -16,7 +16,7 @@ from compress.evaluate.metrics import softmax
 from compress.generate.artifact import GenerateArtifact
 from compress.quantize.artifact import QuantizeArtifact
 from compress.report.artifact import ReportArtifact
-from compress.report.charts.pictures import contact_sheets, turned, worst_mistakes
+from compress.report.charts.pictures import contact_sheets, noted, turned, worst_mistakes
 from compress.report.collect import collect
 from compress.report.model.report import Report, parse
 from compress.report.page import Material, render_html, render_markdown
@@ -56,6 +56,7 @@ def material(report: Report, stages: Mapping[str, Artifact]) -> Material:
         student = softmax(predictions.logits[report.shipped])
         mistakes = worst_mistakes(names, tests, student, answers)
     flips = report.changes.get("int8_vs_fp32")
+    seen = report.images
     return Material(
         sheets=contact_sheets(names, shots, synthetic.images, synthetic.classes),
         mistakes=mistakes,
@@ -66,4 +67,6 @@ def material(report: Report, stages: Mapping[str, Artifact]) -> Material:
         },
         right_to_wrong=turned(flips.right_to_wrong, tests) if flips else (),
         wrong_to_right=turned(flips.wrong_to_right, tests) if flips else (),
+        relabel=noted(seen.relabel, shots) if seen else (),
+        outliers=noted(seen.outliers, shots) if seen else (),
     )

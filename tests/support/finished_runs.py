@@ -51,9 +51,9 @@ class Finished:
 def finish(root: Path, settings: Settings) -> Finished:
     """Plays every stage before "bench", then runs bench and report."""
     stages = played_stages(root / "store", settings)
-    folders = {name: root / name for name in ("bench", "report")}
+    folders = {name: root / name / KEY for name in ("bench", "report")}
     for folder in folders.values():
-        folder.mkdir()
+        folder.mkdir(parents=True)
     facts = bench.run(StageContext(settings, stages, folders["bench"]))
     stages["bench"] = sealed("bench", folders["bench"], facts, 12.0)
     report = build_report(settings, stages, folders["report"])
@@ -121,11 +121,12 @@ PLAYED: dict[str, tuple[dict[str, Any], float]] = {
     ),
 }
 PER_CLASS = 16  # synthetic images
+KEY = "0" * 32  # of every stage: their folders lie as in a store
 
 
 def played_stages(root: Path, settings: Settings, train: int = 40) -> dict[str, Artifact]:
     """Every stage before "bench"; heads are fitted on ``train`` noisy shots of each class."""
-    folders = {name: root / name for name in ("data", *PLAYED, "export")}
+    folders = {name: root / name / KEY for name in ("data", *PLAYED, "export")}
     for folder in folders.values():
         folder.mkdir(parents=True)
     facts = data_stage.run(StageContext(settings, {}, folders["data"]))

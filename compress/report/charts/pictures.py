@@ -18,6 +18,7 @@ from PIL import Image
 
 from compress.data.artifact import ImageSet
 from compress.evaluate.changes import Flip
+from compress.report.model.images import DoubtfulLabel, FarImage
 
 EXACT_EDGE = 64
 THUMB_EDGE = 96
@@ -26,6 +27,7 @@ JPEG_QUALITY = 82
 SHEET_CLASSES, SHEET_REAL, SHEET_SYNTHETIC = 12, 4, 8
 MISTAKES = 12
 TURNED = 8  # images shown per direction
+NOTED = 12  # labels in doubt, and outliers
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.integer[Any]]
@@ -69,6 +71,15 @@ class Turned:
 
     picture: Picture
     flip: Flip
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A training image with what the report says of it; ``exact``: pixel for pixel."""
+
+    picture: Picture
+    row: DoubtfulLabel | FarImage
+    exact: bool
 
 
 def strip(images: Pixels, alt: str) -> Picture:
@@ -140,4 +151,17 @@ def turned(flips: Sequence[Flip], tests: ImageSet) -> list[Turned]:
         at = rows[flip.key]
         words = f"test image of {flip.true}: fp32 says {flip.before}, int8 {flip.after}"
         shown.append(Turned(strip(tests.pixels[at : at + 1], words), flip))
+    return shown
+
+
+def noted(rows: Sequence[DoubtfulLabel] | Sequence[FarImage], shots: ImageSet) -> list[Noted]:
+    """The first of the rows, with the pictures of their shots."""
+    place = {key: i for i, key in enumerate(shots.keys)}
+    exact = shots.pixels.shape[1] <= EXACT_EDGE
+    shown = []
+    for row in rows[:NOTED]:
+        if row.key in place:
+            at = place[row.key]
+            picture = strip(shots.pixels[at : at + 1], f"training image labeled {row.label}")
+            shown.append(Noted(picture, row, exact))
     return shown

@@ -20,6 +20,7 @@ from compress.evaluate.changes import Changes
 from compress.evaluate.comparison import PairedComparison
 from compress.evaluate.metrics import ReliabilityBin
 from compress.report.model import build
+from compress.report.model.images import ReportImages
 from compress.report.model.part import OPEN, Count, Fraction, Interval, Milliseconds, Part
 from compress.report.model.search import BudgetRow, CandidateRow, ReportSensitivity
 from runtime.bench import older
@@ -75,6 +76,7 @@ class Report(Part):
     paired: dict[str, PairedComparison]
     changes: dict[str, Changes] = {}
     domains: build.ReportDomains | None = None
+    images: ReportImages | None = None
     recipe: build.ReportRecipe | None = None
     latency: list[LatencyRow]
     breakdown: dict[str, Breakdown] | None = None

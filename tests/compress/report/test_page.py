@@ -36,6 +36,8 @@ def hostile(finished: Finished) -> model.Report:
     plain["student"]["name"] = HOSTILE_NAMES[0]
     plain["teacher"]["name"] = HOSTILE_NAMES[2]
     plain["states"] = list(HOSTILE_NAMES)
+    for row in plain["images"]["summary"]["classes"]:
+        row["prompt"] = row["name"]
     return model.parse(plain)
 
 
