@@ -135,7 +135,7 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(
     assert len(calls) - 10 == (6 + 3) - 3, (
         "six shards of one real image, three of two synthetic, three were finished"
     )
-    monkeypatch.setattr(label, "load_teacher", None)  # complete shards need no teacher
+    monkeypatch.setattr(label, "load_for", None)  # complete shards need no teacher
     assert run(broken) == facts
 
 
