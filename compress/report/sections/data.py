@@ -43,7 +43,7 @@ def found_sentence(report: Report) -> str:
     images = report.images
     if images is None:
         return ""
-    first = images.summary.lines[0].replace("_", " ")
+    first = images.summary.lines[0]
     return f"{first}. {MEASURED[images.summary.measured]}"
 
 
@@ -71,7 +71,7 @@ def is_uneven(summary: DataSummary) -> bool:
 
 
 def listings(report: Report) -> list[Listing]:
-    """What was repaired, renamed, found twice, or takes no part."""
+    """What was skipped, repaired, renamed, found twice, or takes no part."""
     images = report.images
     if images is None:
         return []
@@ -84,6 +84,10 @@ def listings(report: Report) -> list[Listing]:
         for group in summary.copies
     ]
     lists = {
+        "skipped": (
+            "images that could not be read",
+            [Row(row.key, row.reason) for row in summary.skipped],
+        ),
         "repaired": (
             "images mended in memory",
             [Row(row.key, row.reason) for row in summary.repaired],
@@ -147,10 +151,11 @@ def relabel_sentence(report: Report) -> str:
     if not count:
         return f"None {of} is nearer to the mean of another class than to that of its own."
     number = f"{count} or more" if count >= LISTED else str(count)
+    are, own = ("is", "its") if count == 1 else ("are", "their")
     text = (
-        f"{number} {of} {'is' if count == 1 else 'are'} nearer to the mean of another class than "
-        "to that of its own, in the teacher's features and without the image itself; the clearest "
-        "first. One whose picture shows the other class is labeled wrong."
+        f"{number} {of} {are} nearer to the mean of another class than to that of {own} own, in "
+        "the teacher's features and without the image itself; the clearest first. One whose "
+        "picture shows the other class is labeled wrong."
     )
     if 4 * count > images.judged:
         text += " With so many, it is the teacher that hardly tells these classes apart."

@@ -75,6 +75,7 @@ def test_every_list_of_the_summary_is_shown_with_its_length() -> None:
     images = [{"set": "shots", "key": "1.jpg", "name": "a"}, {"set": "test", "key": "2.jpg"}]
     images[1]["name"] = "b"
     found = summary(
+        skipped=[{"key": "bad.jpg", "reason": "no image"}],
         repaired=[{"key": "cut.jpg", "reason": "cut short"}],
         renamed=[{"folder": "x", "name": "y", "why": "classes.yaml"}],
         copies=[{"kind": "near", "images": images}],
@@ -86,6 +87,8 @@ def test_every_list_of_the_summary_is_shown_with_its_length() -> None:
     report = report_of(summary=found, totals={"left_out": 99})
     page = render_html(report, Material())
     for text in (
+        "images that could not be read: 1",
+        "bad.jpg",
         "images mended in memory: 1",
         "cut short",
         "y (classes.yaml)",
