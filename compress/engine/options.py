@@ -60,7 +60,7 @@ def settings_for(
     else:
         world, notes = _world(flags)
         preset = options.get("preset") or (PHOTOS if world == PHOTOS else DEFAULT_PRESET)
-        base = [_layer(world, flags), {"notes": notes}, config.preset(preset)]
+        base = [*_layers(world, preset, flags), {"notes": notes}]
     generate = overrides.get("generate", {})
     if "strategy" in generate and "probing" not in generate:
         # an explicit strategy disables probing
@@ -103,10 +103,13 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
     return flags
 
 
-def _layer(world: str, flags: Mapping[str, Any]) -> Layer:
-    """The layer of a world; a generator that is named brings its own settings along."""
-    layer = config.world(world)
-    return {**layer, "generate": {}} if world == PHOTOS and "generate" in flags else layer
+def _layers(world: str, preset: str, flags: Mapping[str, Any]) -> list[Layer]:
+    """The layers of a world and a preset; the photo world generates no images unless asked to."""
+    layers = [config.world(world), config.preset(preset)]
+    if world == PHOTOS:
+        unwanted = layers[0] if "generate" in flags else layers[1]
+        unwanted.pop("generate", None)
+    return layers
 
 
 def _world(flags: Mapping[str, Any]) -> tuple[str, list[str]]:

