@@ -60,12 +60,15 @@ def _read(
     """The images with their classes matched: of nested folders the level that fits better."""
     images = labeled_images(folder, archives, split=split)
     matching = match_classes(images.classes, labels)
-    if matching.unknown:
+    if not matching.unknown:
+        return images, matching
+    try:
         inner = labeled_images(folder, archives, "leaf", split)
-        of_inner = match_classes(inner.classes, labels)
-        if _used(inner, of_inner) > _used(images, matching):
-            return inner, of_inner
-    return images, matching
+    except DataError:  # the inner folders give no classes
+        return images, matching
+    of_inner = match_classes(inner.classes, labels)
+    fits_better = _used(inner, of_inner) > _used(images, matching)
+    return (inner, of_inner) if fits_better else (images, matching)
 
 
 def _used(images: Labeled, matching: Matching) -> int:

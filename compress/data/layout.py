@@ -169,7 +169,7 @@ def _of_split(base: Path, level: str, found: Found) -> dict[str, tuple[Path, ...
     found.left_out += [path for path in beside if path.is_dir() or takes_part(path, base)]
     files: dict[str, tuple[Path, ...]] = {}
     for name, folder in folders.items():
-        listed = list(walk(folder))
+        listed = [path for path in walk(folder) if level != "leaf" or path.parent == folder]
         images = tuple(path for path in listed if takes_part(path, base))
         files[name] = images
         if not images:

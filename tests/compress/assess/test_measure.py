@@ -141,6 +141,13 @@ def dated(root: Path) -> Path:
     return root
 
 
+def test_inner_folders_that_give_no_classes_are_no_matter(bundle: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "garden" / "rose" / "Part 1", 2)
+    fill(tmp_path / "garden" / "oak" / "part 1", 2, seed=50)
+    fill(tmp_path / "garden" / "oak" / "PART 1", 2, seed=90)
+    assert api.evaluate(bundle, tmp_path / "garden").tested.unknown == {"oak": 4}
+
+
 @pytest.mark.parametrize(
     ("make", "n", "split"),
     [

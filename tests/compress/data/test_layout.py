@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from image_folders import fill, image_folder
 
-from compress.data.layout import split_kind
+from compress.data.layout import read_class_folders, split_kind
 from compress.data.sources import open_source
 from compress.data.split import Source
 from compress.engine.config import DataSettings
@@ -121,3 +121,13 @@ def test_test_images_without_labels_are_left_out(tmp_path: Path) -> None:
     assert read.facts is not None and read.facts.left_out == ("test/",)
     nested(tmp_path, "test/rose", "extra/pine")
     assert source(tmp_path).facts.left_out[0] == "extra/"  # type: ignore[union-attr]
+
+
+def test_an_image_beside_inner_folders_is_of_the_outer_class_alone(tmp_path: Path) -> None:
+    fill(tmp_path / "rose" / "red", 2)
+    fill(tmp_path / "rose" / "white", 3, seed=50)
+    fill(tmp_path / "rose", 1, seed=90)
+    fill(tmp_path / "oak", 2, seed=70)
+    found = read_class_folders(tmp_path, "leaf")
+    counts = {name: len(paths) for name, paths in found.train.items()}
+    assert counts == {"oak": 2, "red": 2, "rose": 1, "white": 3}

@@ -32,6 +32,11 @@ def test_chromium_shows_the_whole_page_at_every_width(finished: Finished, tmp_pa
         "sensitivity": SENSITIVITY,
     }
     report["devices"] = [merge.shortened(bench) for bench in three_devices(bundle).values()]
+    shots = [
+        {"key": f"train/{i}.jpg", "label": i % 12, "x": i / 72, "y": i % 7 / 7} for i in range(72)
+    ]
+    doubt = {"key": "train/5.jpg", "label": "a", "nearest": "b" * 60, "margin": 0.4}
+    report["images"] = {**report["images"], "judged": 72, "map": shots, "relabel": [doubt]}
     model.parse(report)
     (tmp_path / "report.html").write_text(render_html(model.parse(report), Material()))
     shutil.copyfile(LOOK, tmp_path / "look.html")
