@@ -2,6 +2,6 @@
 
 * ``matching.py`` finds the bundle's label of each class of the images; ``measure.py`` classifies
   the images; ``result.py`` is what came of it.
-* ``artifact.py`` writes evaluation.json and evaluation.html, ``page.py`` renders the page, and
-  ``terminal.py`` the tables for a terminal.
+* ``sentences.py`` puts it into words: ``terminal.py`` for a terminal, ``page.py`` for a browser;
+  ``artifact.py`` writes evaluation.json and evaluation.html.
 """

@@ -24,10 +24,11 @@ ORDER: tuple[tuple[By, By], ...] = (
 
 @dataclass(frozen=True)
 class Match:
-    """A class of images and its label's number; ``by``: where the two are the same words."""
+    """A class of images and its label; ``by``: where the two are the same words."""
 
     name: str
-    label: int
+    label: str
+    number: int  # of the label
     by: By
 
 
@@ -47,7 +48,7 @@ class Matching:
     @property
     def labels(self) -> dict[str, int]:
         """Class -> its label's number."""
-        return {match.name: match.label for match in self.matches}
+        return {match.name: match.number for match in self.matches}
 
 
 def match_classes(classes: Sequence[ClassInfo], labels: Sequence[Label]) -> Matching:
@@ -74,7 +75,8 @@ def match_classes(classes: Sequence[ClassInfo], labels: Sequence[Label]) -> Matc
         elif len(found) > 1:
             ambiguous[entry.name] = tuple(labels[number].name for number in sorted(found))
         else:
-            matches.append(Match(entry.name, found.pop(), by))
+            number = found.pop()
+            matches.append(Match(entry.name, labels[number].name, number, by))
     return Matching(tuple(matches), ambiguous, tuple(unknown))
 
 

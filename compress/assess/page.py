@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.assess import words
+from compress.assess import sentences
 from compress.assess.result import Evaluation, Mistake
 from compress.engine.versions import versions
 from compress.report.charts import accuracy as plots
@@ -39,12 +39,12 @@ def render_html(result: Evaluation) -> str:
         if row.path in result.thumbnails
     ]
     edge = next(iter(result.thumbnails.values())).shape[0] if shown else EXACT_EDGE
-    rows = words.weakest_first(result)
+    rows = sentences.weakest_first(result)
     return template.render(
         result=result,
         variant=student_variant(result.precision),
         style=style(),
-        headline=words.headline(result),
+        headline=sentences.headline(result),
         tiles=_tiles(result),
         rows=rows[:ROWS],
         other_rows=rows[ROWS:],
@@ -53,12 +53,12 @@ def render_html(result: Evaluation) -> str:
         exact=edge <= EXACT_EDGE,
         confusion=_confusion(result),
         numbers=_numbers(result),
-        confusions=words.confusions(result),
+        confusions=sentences.confusions(result),
         reliability=plots.reliability(
             result.reliability, student_variant(result.precision), result.ece
         ),
         calibration=calibration_words(result.precision, result.reliability, result.ece),
-        remarks=words.remarks(result),
+        remarks=sentences.remarks(result),
         listed=LISTED,
         version=versions().get("clip2edge", ""),
     )

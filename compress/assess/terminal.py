@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from compress.assess import words
+from compress.assess import sentences
 from compress.assess.result import Evaluation
 from compress.report.wording import ABSENT, interval, percent
 from runtime.errors import harmless
@@ -24,13 +24,13 @@ def tables(result: Evaluation) -> Iterator[RenderableType]:
     """What is printed: the figures, the classes, the surest mistakes, what took no part."""
     from rich.text import Text
 
-    yield Text(harmless(line(words.headline(result))), style="bold")
+    yield Text(harmless(line(sentences.headline(result))), style="bold")
     yield ""
     yield _figures(result)
     yield _classes(result)
     if result.mistakes:
         yield _mistakes(result)
-    for remark in words.remarks(result):
+    for remark in sentences.remarks(result):
         yield Text(harmless(f"- {line(remark)}"))
     for row in result.tested.unreadable:
         yield Text(harmless(line(f"- cannot be read: {row.key}: {row.reason}")), style="red")
@@ -50,7 +50,7 @@ def _figures(result: Evaluation) -> RenderableType:
 def _classes(result: Evaluation) -> RenderableType:
     from rich.text import Text
 
-    rows = words.weakest_first(result)
+    rows = sentences.weakest_first(result)
     table = _table("label", "taken for", "images", "accuracy", "precision", "F1")
     for row in rows[:CLASSES]:
         figures = (f"{row.n:,}", percent(row.recall), percent(row.precision), percent(row.f1))

@@ -64,7 +64,10 @@ def test_classes_without_a_label_and_labels_without_images_are_told(
     images = garden(tmp_path / "garden", ("Rose", "TULIP", "oak"))
     tested = api.evaluate(bundle, images).tested
     assert tested.unknown == {"oak": 5} and tested.without_images == ("iris", "daisy")
-    assert {match.name: match.label for match in tested.matched} == {"Rose": 0, "TULIP": 3}
+    assert {match.name: match.label for match in tested.matched} == {
+        "Rose": "rose",
+        "TULIP": "tulip",
+    }
 
 
 def test_no_label_at_all_is_an_error_with_both_sides(bundle: Path, tmp_path: Path) -> None:

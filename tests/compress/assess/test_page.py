@@ -34,7 +34,7 @@ def evaluation(names: tuple[str, ...], images: int = 40, **tested: object) -> Ev
         "folder": f"/tmp/{EVIL}",
         "split": "test",
         "others": {"train": 3},
-        "matched": (Match(names[0], 0, "synonym"),),
+        "matched": (Match("Seerose", names[0], 0, "synonym"),),
         "unknown": {EVIL: 2},
         "ambiguous": {"crane": (names[0], names[1])},
         "without_images": (),
@@ -82,6 +82,7 @@ def test_what_names_hold_is_text() -> None:
 
 def test_what_took_no_part_is_on_the_page() -> None:
     words = Words(render_html(evaluation(("rose", "iris")))).words
+    assert "Seerose as rose (synonym)" in words
     assert "not those of train (3)" in words and "crane (rose or iris)" in words
     assert f"{EVIL} (2)" in words and "1 image could not be read" in words
 

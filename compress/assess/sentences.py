@@ -43,9 +43,10 @@ def remarks(result: Evaluation) -> list[str]:
     if tested.others:
         split += f"; not those of {_counted(tested.others)} (--split takes another)"
     lines = [split, *tested.notes]
-    renamed = [f"{match.name} by its {match.by}" for match in tested.matched if match.by != "name"]
-    if renamed:
-        lines.append(f"matched with a label by other words: {_few(renamed)}")
+    others = [one for one in tested.matched if one.by != "name"]
+    if others:
+        pairs = _few(f"{one.name} as {one.label} ({one.by})" for one in others)
+        lines.append(f"matched with a label by other words: {pairs}")
     if tested.unknown:
         what = "classes that are no label of the bundle, so that their images are not used"
         lines.append(f"{what}: {_counted(tested.unknown)}")
