@@ -1,6 +1,6 @@
 """Real photos at 224 px, without a model hub: the photo world beside baselines on its own trunk.
 
-    python -m benchmarks.photos --data FLOWERS12                 # 5 seeds of 1, 2, 4, 8 shots: 2 hours
+    python -m benchmarks.photos --data FLOWERS12              # 5 seeds of 1, 2, 4, 8 shots: 2 hours
     python -m benchmarks.photos --data CIFAR10 --shots 10 all --seeds 1 --test-limit 1000
     python -m benchmarks.photos --data FLOWERS12 --seeds 1 --shots 8 --rows ours
 
