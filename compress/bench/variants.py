@@ -64,7 +64,7 @@ def teacher_name(output: str) -> str:
 def variants_of(export: ExportArtifact) -> list[ModelVariant]:
     """Every variant that the export stage wrote, the teacher first."""
     models = open_bundle(export.bundle, verify=False).models
-    outputs = graph_outputs(export.teacher)
+    outputs = [name for name in graph_outputs(export.teacher) if LOGITS in name]
     out = [ModelVariant(teacher_name(output), export.teacher, output) for output in outputs]
     out += [ModelVariant(f"student_{key.replace('.', '_')}", models[key]) for key in sorted(models)]
     return out + ([ModelVariant(BASELINE, export.baseline)] if export.baseline.exists() else [])
