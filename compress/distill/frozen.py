@@ -29,13 +29,13 @@ from compress.engine.frozen import frozen_network
 from compress.engine.packages import installed, packaged_classifier
 from compress.engine.partial import kept as kept_file
 from compress.engine.stage import StageContext
-from compress.teacher.discriminant import discriminant
+from compress.teacher.discriminant import discriminant, held_out_scale
 from compress.teacher.named import known_names
 from compress.teacher.sources import TimmNet
 from compress.teacher.timm_net import label_set
 
 CHUNK = 128  # views of a part that survives a kill
-START_SCALE = 10.0  # of the first head's rows: its logits of unit features
+START_SCALE = 10.0  # of the first head's rows where no shots can be left out to find a better one
 
 
 def stays_frozen(settings: DistillSettings) -> bool:
@@ -105,6 +105,7 @@ def start_head(
     space: Space,
     features: Tensor,
     labels: NDArray[np.int64],
+    images: NDArray[np.int64],
     classes: Sequence[ClassInfo],
     kept: Path | None,
 ) -> str:
@@ -112,7 +113,8 @@ def start_head(
 
     Args:
         space: where the head trains.
-        features: ``(N, F)`` of the views, as the trunk gives them, of classes ``labels (N,)``.
+        features: ``(N, F)`` of the views, as the trunk gives them, of classes ``labels (N,)`` and
+            of ``images (N,)``.
         classes: if the network that the trunk is of knows all their names, its rows are the head.
         kept: the folder of converted weights.
 
@@ -122,8 +124,10 @@ def start_head(
     named = _named_rows(student, classes, kept)
     with torch.no_grad():
         if named is None:
-            rows = discriminant(space.enter(features).numpy(), labels, head.out_features)
-            head.weight.copy_(START_SCALE * torch.from_numpy(rows))
+            inside = space.enter(features).numpy()
+            rows = discriminant(inside, labels, head.out_features)
+            scale = held_out_scale(inside, labels, images, head.out_features) or START_SCALE
+            head.weight.copy_(scale * torch.from_numpy(rows))
             head.bias.zero_()
             return "discriminant"
         weight, bias = named

@@ -132,12 +132,17 @@ def _features_for_images(
     for pool, _ in batches.parts:
         batches.stand_ins[pool.kind] = pooled_features(ctx, student, pool, batches.preprocess)
     features = torch.cat([batches.stand_ins[pool.kind][pool.members] for pool, _ in batches.parts])
-    labels = np.concatenate([pool.labels[pool.members // pool.views] for pool, _ in batches.parts])
+    images = [pool.members // pool.views for pool, _ in batches.parts]
+    labels = np.concatenate(
+        [pool.labels[rows] for (pool, _), rows in zip(batches.parts, images, strict=True)]
+    )
+    starts = np.cumsum([0, *(len(pool.images) for pool, _ in batches.parts)])
+    image = np.concatenate([start + rows for start, rows in zip(starts, images, strict=False)])
     space = Space.of(features)
     if student.proj is not None:  # a cosine head starts as texts
         return space, None
     classes = DataArtifact(ctx.inputs["data"].path).classes
-    return space, start_head(student, space, features, labels, classes, ctx.weights)
+    return space, start_head(student, space, features, labels, image, classes, ctx.weights)
 
 
 def require_images(some: bool) -> None:

@@ -11,6 +11,10 @@ ABSENT = "–"
 VARIANTS: Mapping[str, str] = {  # model variant -> words, in the order of tables
     "teacher": "teacher",
     "teacher_zero_shot": "teacher, zero-shot",
+    "teacher_0": "first teacher alone",
+    "teacher_1": "second teacher alone",
+    "teacher_2": "third teacher alone",
+    "teacher_3": "fourth teacher alone",
     "student_fp32": "student fp32",
     "student_fp16": "student fp16",
     "student_int8": "student int8",

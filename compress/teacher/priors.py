@@ -21,7 +21,7 @@ from compress.data.split import ClassInfo
 from compress.engine.errors import ConfigError
 from compress.teacher.artifact import unit
 from compress.teacher.clip import ClipTeacher
-from compress.teacher.discriminant import discriminant
+from compress.teacher.discriminant import discriminant, held_out_scale
 from compress.teacher.named import Known, known_names
 from compress.teacher.prompts import prompts_for
 from compress.teacher.teacher import Teacher
@@ -38,7 +38,7 @@ class Prior:
         start: float32 (K, D), unit rows.
         zero_shot: float32 (K, D), unit rows if no class needed shots, else None.
         anchored: bool (K,), rows that the probe is pulled back to.
-        solved: whether the start is a probe already.
+        scale: of cosines with the start, if that is a probe already; None: the teacher's own.
         center: float32 (D,), see ``Head``.
         facts: for the stage's record.
     """
@@ -46,7 +46,7 @@ class Prior:
     start: NDArray[np.float32]
     zero_shot: NDArray[np.float32] | None
     anchored: NDArray[np.bool_]
-    solved: bool = False
+    scale: float | None = None
     center: NDArray[np.float32] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -57,12 +57,14 @@ def prior_of(
     templates: Sequence[str],
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
+    images: NDArray[np.int64],
 ) -> Prior:
     """The start of a teacher's head.
 
     Args:
         features: unit rows (n, D) of the shots' views, of classes ``labels`` (n,); none without
             shots.
+        images: the shot of each view (n,).
 
     Raises: ConfigError: a class without text, known name or shot.
     """
@@ -81,10 +83,12 @@ def prior_of(
     counts = np.bincount(labels, minlength=len(classes))
     require_origin(teacher.name, classes, known, counts > 0)
     center = features.mean(axis=0)
-    start = discriminant(unit(features - center), labels, len(classes))
+    centered = unit(features - center)
+    start = discriminant(centered, labels, len(classes))
+    scale = held_out_scale(centered, labels, images, len(classes)) or teacher.logit_scale
     if named is not None:  # rows of classes that have no shots
         start[counts == 0] = named[counts == 0]
-    return Prior(start, None, known.mask, True, center, about)
+    return Prior(start, None, known.mask, scale, center, about)
 
 
 def require_origin(

@@ -48,18 +48,20 @@ def _head_of(
     classes = data.classes
     fits = bool(settings.probe and settings.probe_steps and len(shots))
     features = np.empty((0, teacher.embed_dim), np.float32)
-    labels = np.empty(0, np.int64)
+    labels = images = np.empty(0, np.int64)
     if fits or (len(shots) and not isinstance(teacher, ClipTeacher)):
         recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
         features = probe_features(teacher, shots.pixels, recipe, settings.probe_views, ctx)
         labels = np.repeat(shots.labels, settings.probe_views)
-    prior = prior_of(teacher, classes, settings.templates, features, labels)
-    head = Head(prior.zero_shot, prior.start, teacher.logit_scale, prior.center)
+        images = np.repeat(np.arange(len(shots)), settings.probe_views)
+    prior = prior_of(teacher, classes, settings.templates, features, labels, images)
+    head = Head(prior.zero_shot, prior.start, prior.scale or teacher.logit_scale, prior.center)
     probe_facts: dict[str, Any] = {}
-    if prior.solved:
+    if prior.scale is not None:
         seen = head.centered(features)
         correct = top1(seen @ prior.start.T, labels)
         probe_facts = {"kind": "discriminant", "views": len(seen), "probe_top1_on_views": correct}
+        probe_facts["logit_scale"] = prior.scale
     elif fits:
         probe = fit_probe(
             features,

@@ -148,7 +148,8 @@ def _untrained(teacher: Teacher, chosen: TeacherClasses) -> Head:
     """The head from texts, or from the names that a network knows."""
     no_features = np.empty((0, teacher.embed_dim), np.float32)
     no_labels = np.empty(0, np.int64)
-    prior = prior_of(teacher, chosen.infos, chosen.templates, no_features, no_labels)
+    empty = (no_features, no_labels, no_labels)
+    prior = prior_of(teacher, chosen.infos, chosen.templates, *empty)
     return Head(None, prior.start, teacher.logit_scale)
 
 

@@ -47,7 +47,10 @@ def test_the_head_starts_as_the_discriminant_and_names_its_views() -> None:
     net = student()
     rows, labels = features(net.width)
     space = Space.of(rows)
-    assert start_head(net, space, rows, labels, infos("x", "y", "z"), None) == "discriminant"
+    assert (
+        start_head(net, space, rows, labels, np.arange(30), infos("x", "y", "z"), None)
+        == "discriminant"
+    )
     assert (net.head(space.enter(rows)).argmax(1).numpy() == labels).all()
 
 
@@ -56,12 +59,12 @@ def test_the_head_starts_as_its_networks_own_rows_where_it_knows_all_names() -> 
     net = student(LITE0, 2)
     rows, labels = features(net.width, 2)
     space = Space.of(rows)
-    assert start_head(net, space, rows, labels, infos("ant", "bee"), None) == "names"
+    assert start_head(net, space, rows, labels, np.arange(30), infos("ant", "bee"), None) == "names"
     space.leave(net.head)
     weight, bias = packaged_classifier(LITE0)
     expected = rows @ weight[[310, 309]].T + bias[[310, 309]]
     torch.testing.assert_close(net.head(rows), expected, atol=1e-3, rtol=1e-3)
-    again = start_head(net, space, rows, labels, infos("ant", "windflower"), None)
+    again = start_head(net, space, rows, labels, np.arange(30), infos("ant", "windflower"), None)
     assert again == "discriminant"
 
 

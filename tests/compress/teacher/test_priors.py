@@ -38,7 +38,7 @@ def teacher() -> TimmTeacher:
     )
 
 
-def views(classes: int, each: int = 5) -> tuple[np.ndarray, np.ndarray]:
+def views(classes: int, each: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
     labels = np.repeat(np.arange(classes), each)
     return unit(
@@ -47,18 +47,25 @@ def views(classes: int, each: int = 5) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_known_names_need_no_shots_and_are_the_zero_shot_head(teacher: TimmTeacher) -> None:
-    prior = prior_of(teacher, infos("ant", "bee"), (), NONE, NO_LABELS)
+    prior = prior_of(teacher, infos("ant", "bee"), (), NONE, NO_LABELS, NO_LABELS)
     assert teacher.classifier is not None
     expected = unit(teacher.classifier.rows[[310, 309]])
     np.testing.assert_allclose(prior.start, expected, atol=1e-6)
-    assert prior.zero_shot is prior.start and prior.anchored.all() and not prior.solved
+    assert prior.zero_shot is prior.start and prior.anchored.all() and prior.scale is None
     assert prior.facts["names"] == {"ant": "ant, emmet, pismire", "bee": "bee"}
 
 
 def test_unknown_names_start_from_the_shots(teacher: TimmTeacher) -> None:
-    features, labels = views(3)
-    prior = prior_of(teacher, infos("windflower", "ant", "colts-foot"), (), features, labels)
-    assert prior.zero_shot is None and prior.solved and prior.center is not None
+    features, labels, images = views(3)
+    prior = prior_of(
+        teacher,
+        infos("windflower", "ant", "colts-foot"),
+        (),
+        features,
+        labels,
+        np.arange(len(labels)),
+    )
+    assert prior.zero_shot is None and prior.scale is not None and prior.center is not None
     seen = unit(features - prior.center)
     assert ((seen @ prior.start.T).argmax(axis=1) == labels).all()
 
@@ -66,8 +73,10 @@ def test_unknown_names_start_from_the_shots(teacher: TimmTeacher) -> None:
 def test_a_named_class_without_shots_keeps_its_row_beside_others_with_shots(
     teacher: TimmTeacher,
 ) -> None:
-    features, labels = views(1)
-    prior = prior_of(teacher, infos("windflower", "ant"), (), features, labels)
+    features, labels, images = views(1)
+    prior = prior_of(
+        teacher, infos("windflower", "ant"), (), features, labels, np.arange(len(labels))
+    )
     assert teacher.classifier is not None
     np.testing.assert_allclose(prior.start[1], unit(teacher.classifier.rows[310]), atol=1e-6)
 
@@ -76,7 +85,7 @@ def test_classes_without_shot_or_name_are_listed_with_the_ambiguous_ones(
     teacher: TimmTeacher,
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        prior_of(teacher, infos("ant", "crane", "windflower"), (), NONE, NO_LABELS)
+        prior_of(teacher, infos("ant", "crane", "windflower"), (), NONE, NO_LABELS, NO_LABELS)
     text = str(caught.value)
     assert "crane, windflower" in text and "of several meanings: crane (crane; crane)" in text
     assert "--shots 1" in text
