@@ -129,9 +129,9 @@ def embed() -> Embeddings:
     from benchmarks.petals_training.captions import class_prompts
     from benchmarks.petals_training.flowers import render_split
     from compress.petals.world import SPECIES, training_flowers
-    from compress.teacher.loading import load_teacher
+    from compress.teacher.loading import load_clip
 
-    teacher = load_teacher(TeacherSettings(name="petals"))
+    teacher = load_clip(TeacherSettings(name="petals"))
     train, test, flowers = (
         torch.from_numpy(teacher.encode_images(images))
         for images in (

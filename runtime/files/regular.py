@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from runtime.errors import BundleError
 
@@ -19,7 +20,7 @@ class NotRegularError(OSError):
     """A folder, a pipe, a socket or a device where a file is needed."""
 
 
-def open_regular(file: Path, max_bytes: int) -> BinaryIO:
+def open_regular(file: Path, max_bytes: int) -> BufferedReader:
     """``file``, open for reading and checked by its descriptor: a later rename changes nothing.
 
     Raises: BundleError: absent, not a regular file, or larger than ``max_bytes``.
@@ -38,7 +39,7 @@ def open_regular(file: Path, max_bytes: int) -> BinaryIO:
     return stream
 
 
-def open_file(file: str | Path) -> BinaryIO:
+def open_file(file: str | Path) -> BufferedReader:
     """``file``, open for reading, if it is a regular one: others may never end, or never start.
 
     Raises: OSError: absent, or a NotRegularError.

@@ -82,6 +82,9 @@ VALUES = {
     "bench.threads": [2],
     "export.opset": 18,
     "data.test_fraction": 0.3,
+    "data.class_folders": "leaf",
+    "data.duplicates": "allow",
+    "teacher.others": ["petals"],
 }
 
 

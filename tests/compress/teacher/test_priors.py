@@ -63,7 +63,7 @@ def test_unknown_names_start_from_the_shots(teacher: TimmTeacher) -> None:
         (),
         features,
         labels,
-        np.arange(len(labels)),
+        images,
     )
     assert prior.zero_shot is None and prior.scale is not None and prior.center is not None
     seen = unit(features - prior.center)
@@ -75,7 +75,7 @@ def test_a_named_class_without_shots_keeps_its_row_beside_others_with_shots(
 ) -> None:
     features, labels, images = views(1)
     prior = prior_of(
-        teacher, infos("windflower", "ant"), (), features, labels, np.arange(len(labels))
+        teacher, infos("windflower", "ant"), (), features, labels, images
     )
     assert teacher.classifier is not None
     np.testing.assert_allclose(prior.start[1], unit(teacher.classifier.rows[310]), atol=1e-6)
