@@ -60,15 +60,13 @@ def _require(settings: TeacherSettings) -> None:
 
 
 def _origin(before: Before, teacher: TeacherSettings) -> None:
-    """Refuses classes that an image-only teacher cannot know."""
+    """Refuses classes that an image-only teacher cannot know without shots."""
     source = before.once(listed)
     network = locate(teacher.name)
-    if source is None or not isinstance(network, TimmNet):
+    if source is None or before.settings.data.shots != 0 or not isinstance(network, TimmNet):
         return
     known = known_names(label_set(network), source.classes)
-    counts = np.bincount(source.train.labels, minlength=len(source.classes))
-    has_shots = (counts > 0) & (before.settings.data.shots != 0)
-    require_origin(teacher.name, source.classes, known, has_shots)
+    require_origin(teacher.name, source.classes, known, np.zeros(len(source.classes), bool))
 
 
 def _prompts(before: Before) -> None:

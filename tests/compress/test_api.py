@@ -197,10 +197,11 @@ def test_class_names_alone_need_a_real_teacher(tmp_path: Path) -> None:
         compress.build(classes=["water lily", "tacos"], offline=True, work_dir=tmp_path)
 
 
-def test_a_folder_without_a_hub_uses_the_embedded_world_and_says_so(tmp_path: Path) -> None:
+def test_a_folder_without_a_hub_uses_the_photo_world_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     resolved = settings_for(data=tmp_path / "x", offline=True)
-    assert resolved.teacher.name == "petals" and "embedded miniature" in resolved.notes[0]
+    assert resolved.teacher.name == "timm:tf_efficientnet_lite0"
+    assert "EfficientNet-Lite0" in resolved.notes[0]
 
 
 @pytest.mark.slow

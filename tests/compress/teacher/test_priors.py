@@ -41,9 +41,8 @@ def teacher() -> TimmTeacher:
 def views(classes: int, each: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
     labels = np.repeat(np.arange(classes), each)
-    return unit(
-        np.eye(classes, WIDTH)[labels] + 0.3 * rng.normal(size=(len(labels), WIDTH))
-    ), labels
+    noise = 0.3 * rng.normal(size=(len(labels), WIDTH))
+    return unit(np.eye(classes, WIDTH)[labels] + noise), labels, np.arange(len(labels))
 
 
 def test_known_names_need_no_shots_and_are_the_zero_shot_head(teacher: TimmTeacher) -> None:
@@ -58,12 +57,7 @@ def test_known_names_need_no_shots_and_are_the_zero_shot_head(teacher: TimmTeach
 def test_unknown_names_start_from_the_shots(teacher: TimmTeacher) -> None:
     features, labels, images = views(3)
     prior = prior_of(
-        teacher,
-        infos("windflower", "ant", "colts-foot"),
-        (),
-        features,
-        labels,
-        images,
+        teacher, infos("windflower", "ant", "colts-foot"), (), features, labels, images
     )
     assert prior.zero_shot is None and prior.scale is not None and prior.center is not None
     seen = unit(features - prior.center)
@@ -74,9 +68,7 @@ def test_a_named_class_without_shots_keeps_its_row_beside_others_with_shots(
     teacher: TimmTeacher,
 ) -> None:
     features, labels, images = views(1)
-    prior = prior_of(
-        teacher, infos("windflower", "ant"), (), features, labels, images
-    )
+    prior = prior_of(teacher, infos("windflower", "ant"), (), features, labels, images)
     assert teacher.classifier is not None
     np.testing.assert_allclose(prior.start[1], unit(teacher.classifier.rows[310]), atol=1e-6)
 
