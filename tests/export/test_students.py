@@ -70,7 +70,6 @@ def test_a_large_transformer_tower_fits_one_file(tmp_path: Path) -> None:
     rows = torch.nn.functional.normalize(torch.randn(2, 10, 768), dim=-1).numpy()
     head = Head(rows[0], rows[1], 100.0)
     path = save(
-        teacher_to_onnx(TeacherClassifier(tower, Heads((head,))), 224),
-        tmp_path / "teacher.onnx",
+        teacher_to_onnx(TeacherClassifier(tower, Heads((head,))), 224), tmp_path / "teacher.onnx"
     )
     assert 1.1e9 < path.stat().st_size < 2**31
