@@ -111,7 +111,8 @@ def export(
         bool, Option("--print-commands", help="With --to tensorrt: trtexec lines; needs no GPU")
     ] = False,
     teacher: Annotated[
-        str | None, Option(help="Write a teacher's bundle: MODEL/TAG, petals, a folder or a run")
+        str | None,
+        Option(help="Write a teacher's bundle: MODEL/TAG, timm:NAME, petals, a folder or a run"),
     ] = None,
     classes: Annotated[str | None, Option(help="The teacher's classes, comma separated")] = None,
     classes_file: Annotated[

@@ -220,5 +220,5 @@ def hub_finding(answer: Answer) -> Finding:
     if answer.wait(HUB_SECONDS):
         return build_finding("model hub", OK, "answers")
     detail = f"no answer within {HUB_SECONDS:g} s: no pretrained teachers and generators"
-    remedy = "place them by hand: --teacher PATH --generator PATH; petals needs none"
+    remedy = "place them by hand: --teacher PATH --generator PATH; petals and --data need none"
     return build_finding("model hub", PARTLY, detail, remedy)

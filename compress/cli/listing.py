@@ -30,11 +30,15 @@ def names(kind: str) -> list[str]:
 
 
 def teachers() -> Iterator[str]:
-    """The embedded teacher, then open_clip's."""
+    """The embedded teacher, open_clip's, and timm's, which have no texts."""
     import open_clip
+    import timm
+
+    from compress.engine.packages import TIMM
 
     yield "petals"
     yield from (f"{model}/{tag}" for model, tag in open_clip.list_pretrained())
+    yield from (f"{TIMM}{name}" for name in timm.list_pretrained())
 
 
 def methods() -> Iterator[str]:
