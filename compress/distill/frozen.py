@@ -2,9 +2,9 @@
 
 With ``distill.train=head`` and no feature phase no update moves the trunk: a step needs no image.
 The head starts as the discriminant of the views, or as the rows that the student's own network has
-for the names of the classes, and trains on features without their common part,
-at unit scale: gradient descent on raw features of an ImageNet network is badly conditioned. Center
-and scale are folded into the head afterwards.
+for the names of the classes. It trains on features without their common part, at unit scale:
+gradient descent on raw features of an ImageNet network is badly conditioned. Center and scale are
+folded into the head afterwards.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ def pooled_features(
 
 
 def start_head(
+    settings: DistillSettings,
     student: Student,
     space: Space,
     features: Tensor,
@@ -121,7 +122,7 @@ def start_head(
     Returns: "names" or "discriminant".
     """
     head = student.head
-    named = _named_rows(student, classes, kept)
+    named = _named_rows(settings, student, classes, kept)
     with torch.no_grad():
         if named is None:
             inside = space.enter(features).numpy()
@@ -137,14 +138,18 @@ def start_head(
 
 
 def _named_rows(
-    student: Student, classes: Sequence[ClassInfo], kept: Path | None
+    settings: DistillSettings, student: Student, classes: Sequence[ClassInfo], kept: Path | None
 ) -> tuple[Tensor, Tensor] | None:
-    """Weight and bias for classes that a packaged network was trained on; None for others."""
-    spec = student.spec
-    if spec.init != "timm" or spec.activation is not None or installed(spec.arch) is None:
+    """Weight and bias for classes that a packaged network was trained on; None for others.
+
+    A trunk with other weights, from ``init_path`` for instance, has no use for them.
+    """
+    arch = student.spec.arch
+    has_its_weights = settings.init == "timm" and settings.init_path is None
+    if not has_its_weights or settings.activation is not None or installed(arch) is None:
         return None
-    known = known_names(label_set(TimmNet(spec.arch)), classes)
+    known = known_names(label_set(TimmNet(arch)), classes)
     if not known.complete:
         return None
-    weight, bias = packaged_classifier(spec.arch, kept)
+    weight, bias = packaged_classifier(arch, kept)
     return weight[list(known.indices)], bias[list(known.indices)]

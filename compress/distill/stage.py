@@ -142,7 +142,8 @@ def _features_for_images(
     if student.proj is not None:  # a cosine head starts as texts
         return space, None
     classes = DataArtifact(ctx.inputs["data"].path).classes
-    return space, start_head(student, space, features, labels, image, classes, ctx.weights)
+    started = (student, space, features, labels, image, classes, ctx.weights)
+    return space, start_head(ctx.settings.distill, *started)
 
 
 def require_images(some: bool) -> None:

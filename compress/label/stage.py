@@ -50,7 +50,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
     @cache
     def teacher() -> Teacher:  # a resumed stage whose shards are complete never loads it
-        return load_for(ctx)
+        loaded = load_for(ctx)
+        # of all pools, finished or not: a resumed stage computes as the killed one did
+        loaded.expect(sum(len(pool.images) * pool.views for pool in labeled.values()))
+        return loaded
 
     targets = {
         kind: label_pool(ctx, pool, recipe, teacher, heads) for kind, pool in labeled.items()
@@ -90,8 +93,6 @@ def label_pool(
     files = [ctx.partial / f"label_{pool.kind}_{span.start:07d}.safetensors" for span in spans]
     todo = [(path, span) for path, span in zip(files, spans, strict=True) if not path.exists()]
     total = len(pool.images) * pool.views
-    if todo:
-        teacher().expect(total)
     done = total - sum(len(span) for _, span in todo) * pool.views
     with (
         ThreadPoolExecutor(ctx.host.workers) as threads,

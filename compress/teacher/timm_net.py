@@ -127,8 +127,8 @@ def load_timm(
     import torch
 
     model, revision = _with_weights(source, settings.name, offline, kept)
-    config = model.pretrained_cfg
-    package = None if source.path else PACKAGES.get(source.model)
+    packaged = source.path is None and installed(source.model) is not None
+    published = str(model.pretrained_cfg.get("license") or "unknown")
     classifier = _classifier(model)
     model.reset_classifier(0)
     data = timm.data.resolve_model_data_config(model)
@@ -142,7 +142,9 @@ def load_timm(
         spec=spec,
         device=device,
         precision=settings.precision,
-        license=package.license if package else str(config.get("license") or "unknown"),
+        license=PACKAGES[source.model].license
+        if packaged
+        else str(config.get("license") or "unknown"),
         revision=revision,
         classifier=classifier,
     )

@@ -92,7 +92,7 @@ def tar_of(path: Path, *members: tarfile.TarInfo) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["../a.jpg", "/tmp/a.jpg", "a/../../b.jpg", "C:\\a.jpg", "..\\..\\a.jpg"]
+    "name", ["../a.jpg", "/a.jpg", "a/../../b.jpg", "C:\\a.jpg", "..\\..\\a.jpg"]
 )
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_nothing_leaves_the_folder(tmp_path: Path, name: str, kind: str) -> None:
@@ -100,7 +100,7 @@ def test_nothing_leaves_the_folder(tmp_path: Path, name: str, kind: str) -> None
     archive = zip_of(path, name) if kind == "zip" else tar_of(path, tarfile.TarInfo(name))
     with pytest.raises(DataError, match="leads out of it"):
         source(archive, tmp_path)
-    assert not list(tmp_path.rglob("*.jpg")) and not Path("/tmp/a.jpg").exists()
+    assert not list(tmp_path.rglob("*.jpg")) and not Path("/a.jpg").exists()
 
 
 def test_links_and_devices_are_left_out(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from compress.engine.config import DistillSettings
 from compress.engine.packages import installed, packaged_classifier
 
 LITE0 = "tf_efficientnet_lite0"
+OWN = DistillSettings(init="timm", train="head")
 
 
 def student(arch: str = "test_resnet", classes: int = 3, init: str = "timm"):  # type: ignore[no-untyped-def]
@@ -48,7 +51,7 @@ def test_the_head_starts_as_the_discriminant_and_names_its_views() -> None:
     rows, labels = features(net.width)
     space = Space.of(rows)
     assert (
-        start_head(net, space, rows, labels, np.arange(30), infos("x", "y", "z"), None)
+        start_head(OWN, net, space, rows, labels, np.arange(30), infos("x", "y", "z"), None)
         == "discriminant"
     )
     assert (net.head(space.enter(rows)).argmax(1).numpy() == labels).all()
@@ -59,13 +62,30 @@ def test_the_head_starts_as_its_networks_own_rows_where_it_knows_all_names() -> 
     net = student(LITE0, 2)
     rows, labels = features(net.width, 2)
     space = Space.of(rows)
-    assert start_head(net, space, rows, labels, np.arange(30), infos("ant", "bee"), None) == "names"
+    assert (
+        start_head(OWN, net, space, rows, labels, np.arange(30), infos("ant", "bee"), None)
+        == "names"
+    )
     space.leave(net.head)
     weight, bias = packaged_classifier(LITE0)
     expected = rows @ weight[[310, 309]].T + bias[[310, 309]]
     torch.testing.assert_close(net.head(rows), expected, atol=1e-3, rtol=1e-3)
-    again = start_head(net, space, rows, labels, np.arange(30), infos("ant", "windflower"), None)
+    again = start_head(
+        OWN, net, space, rows, labels, np.arange(30), infos("ant", "windflower"), None
+    )
     assert again == "discriminant"
+
+
+@pytest.mark.skipif(installed(LITE0) is None, reason="the package is not installed")
+def test_a_trunk_with_other_weights_has_no_use_for_its_networks_rows(tmp_path: Path) -> None:
+    net = student(LITE0, 2)
+    rows, labels = features(net.width, 2)
+    space = Space.of(rows)
+    for other in ({"init": "random"}, {"init_path": tmp_path / "own.safetensors"}):
+        settings = OWN.model_copy(update=other)
+        names = infos("ant", "bee")
+        start = start_head(settings, net, space, rows, labels, np.arange(30), names, None)
+        assert start == "discriminant"
 
 
 def test_only_a_head_without_feature_phase_stays_frozen() -> None:

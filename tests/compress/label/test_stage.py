@@ -139,6 +139,20 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(
     assert run(broken) == facts
 
 
+def test_the_teacher_expects_the_views_of_all_pools_also_on_resume(
+    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a resumed stage could take another way to the features than the killed one."""
+    expected: list[int] = []
+    monkeypatch.setattr(Teacher, "expect", lambda self, images: expected.append(images))
+    ctx = context(inputs, tmp_path / "out")
+    facts = run(ctx)
+    for shard in ctx.partial.glob("label_synthetic*"):
+        shard.unlink()
+    run(ctx)
+    assert expected == [facts["teacher_images"]] * 2
+
+
 def test_the_filter_drops_and_records(inputs: dict[str, Artifact], tmp_path: Path) -> None:
     plain = run(context(inputs, tmp_path / "plain"))
     assert (plain["dropped"], plain["dropped_per_class"]) == (0, {})
