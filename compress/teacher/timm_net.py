@@ -142,9 +142,7 @@ def load_timm(
         spec=spec,
         device=device,
         precision=settings.precision,
-        license=PACKAGES[source.model].license
-        if packaged
-        else str(config.get("license") or "unknown"),
+        license=PACKAGES[source.model].license if packaged else published,
         revision=revision,
         classifier=classifier,
     )
