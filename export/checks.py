@@ -24,7 +24,8 @@ DECIDES = (
 #: the families that the tests export whole; a student of another one is tried
 KNOWN = (
     *("petal_cnn", "lcnet_", "mobilenetv2_", "mobilenetv3_", "mobilenetv4_conv_"),
-    *("efficientnet_lite", "efficientnet_b0", "resnet18", "resnet34", "resnet50"),
+    *("efficientnet_lite", "tf_efficientnet_lite", "efficientnet_b0"),
+    *("resnet18", "resnet34", "resnet50"),
 )
 
 

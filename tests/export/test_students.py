@@ -24,7 +24,10 @@ SIZE = 96
 # EfficientNet: onnxruntime fuses only what no SiLU follows, which is why fp32 ships there
 @pytest.mark.parametrize(
     ("name", "convolutions", "additions"),
-    [("resnet18", 20, 8), ("mobilenetv4_conv_small", 46, 10), ("efficientnet_b0", 16, 9)],
+    [
+        *(("resnet18", 20, 8), ("mobilenetv4_conv_small", 46, 10)),
+        *(("efficientnet_b0", 16, 9), ("tf_efficientnet_lite0", 49, 9)),
+    ],
 )
 def test_every_layer_that_can_be_int8_is(
     name: str, convolutions: int, additions: int, tmp_path: Path
