@@ -1,10 +1,10 @@
 """A frozen trunk: its features of every view, computed once, and a head that trains on them.
 
 With ``distill.train=head`` and no feature phase no update moves the trunk: a step needs no image.
-The head starts as the discriminant of the views, or as the rows that the student's own network has
-for the names of the classes. It trains on features without their common part, at unit scale:
-gradient descent on raw features of an ImageNet network is badly conditioned. Center and scale are
-folded into the head afterwards.
+The head starts as the rows that the student's own network has for the names of the classes, if it
+knows them all, else as the discriminant of the views. It trains on features without their common
+part, at unit scale: gradient descent on raw features of an ImageNet network is badly conditioned.
+Center and scale are folded into the head afterwards.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from compress.engine.frozen import frozen_network
 from compress.engine.packages import installed, packaged_classifier
 from compress.engine.partial import kept as kept_file
 from compress.engine.stage import StageContext
-from compress.teacher.discriminant import discriminant, held_out_scale
-from compress.teacher.named import known_names
+from compress.teacher.discriminant import Views, discriminant, held_out_scale
+from compress.teacher.named import Known, known_names
 from compress.teacher.sources import TimmNet
 from compress.teacher.timm_net import label_set
 
@@ -116,40 +116,49 @@ def start_head(
         space: where the head trains.
         features: ``(N, F)`` of the views, as the trunk gives them, of classes ``labels (N,)`` and
             of ``images (N,)``.
-        classes: if the network that the trunk is of knows all their names, its rows are the head.
+        classes: if the network that the trunk is of knows all their names, its rows are the head;
+            of those that it knows else, a row counts as one image.
         kept: the folder of converted weights.
 
     Returns: "names" or "discriminant".
     """
     head = student.head
-    named = _named_rows(settings, student, classes, kept)
+    own = _own_classifier(settings, student, classes, kept)
     with torch.no_grad():
-        if named is None:
-            inside = space.enter(features).numpy()
-            rows = discriminant(inside, labels, head.out_features)
-            scale = held_out_scale(inside, labels, images, head.out_features) or START_SCALE
-            head.weight.copy_(scale * torch.from_numpy(rows))
-            head.bias.zero_()
-            return "discriminant"
-        weight, bias = named
-        head.weight.copy_(space.scale * weight)
-        head.bias.copy_(bias + weight @ space.center)
-    return "names"
+        if own is not None and own.known.complete:
+            rows = list(own.known.indices)
+            head.weight.copy_(space.scale * own.weight[rows])
+            head.bias.copy_(own.bias[rows] + own.weight[rows] @ space.center)
+            return "names"
+        inside = Views(space.enter(features).numpy(), labels, images, head.out_features)
+        known = None if own is None else own.known.directions(own.weight.numpy())
+        scale = held_out_scale(inside, known) or START_SCALE
+        head.weight.copy_(scale * torch.from_numpy(discriminant(inside, known)))
+        head.bias.zero_()
+    return "discriminant"
 
 
-def _named_rows(
+@dataclass(frozen=True)
+class OwnClassifier:
+    """What a student's own network was trained to name: weight ``(C, F)``, bias ``(C,)``."""
+
+    weight: Tensor
+    bias: Tensor
+    known: Known
+
+
+def _own_classifier(
     settings: DistillSettings, student: Student, classes: Sequence[ClassInfo], kept: Path | None
-) -> tuple[Tensor, Tensor] | None:
-    """Weight and bias for classes that a packaged network was trained on; None for others.
+) -> OwnClassifier | None:
+    """That of a packaged network; None for others.
 
-    A trunk with other weights, from ``init_path`` for instance, has no use for them.
+    A trunk with other weights, from ``init_path`` for instance, has no use for it.
     """
     arch = student.spec.arch
     has_its_weights = settings.init == "timm" and settings.init_path is None
     if not has_its_weights or settings.activation is not None or installed(arch) is None:
         return None
     known = known_names(label_set(TimmNet(arch)), classes)
-    if not known.complete:
+    if not known.mask.any():
         return None
-    weight, bias = packaged_classifier(arch, kept)
-    return weight[list(known.indices)], bias[list(known.indices)]
+    return OwnClassifier(*packaged_classifier(arch, kept), known)

@@ -51,6 +51,10 @@ class Known:
                 out[position] = classifier[index] / np.linalg.norm(classifier[index])
         return out
 
+    def directions(self, classifier: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Those rows less the mean of all: where classes lie, seen from the center of features."""
+        return self.rows(classifier - classifier.mean(axis=0)) if self.mask.any() else None
+
 
 def known_names(subset: str | None, classes: Sequence[ClassInfo]) -> Known:
     """The classes that a label set of timm's knows, e.g. "imagenet-1k"; none for None."""

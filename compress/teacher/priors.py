@@ -2,7 +2,8 @@
 
     texts    a CLIP: the class texts, anchors of the probe
     names    a network that knows every class by name: the rows of its own classifier
-    shots    else: the discriminant of the shots' views, which needs no further probe
+    shots    else: the discriminant of the shots' views, which needs no further probe; a known name
+             counts as one shot more
 
 Centering: unit features of a network trained on labels share a large part that no class needs. Over
 twelve species of flowers a logistic regression on them gains 5 points with it at 8 shots.
@@ -21,7 +22,7 @@ from compress.data.split import ClassInfo
 from compress.engine.errors import ConfigError
 from compress.teacher.artifact import unit
 from compress.teacher.clip import ClipTeacher
-from compress.teacher.discriminant import discriminant, held_out_scale
+from compress.teacher.discriminant import Views, discriminant, held_out_scale
 from compress.teacher.named import Known, known_names
 from compress.teacher.prompts import prompts_for
 from compress.teacher.teacher import Teacher
@@ -76,19 +77,17 @@ def prior_of(
     assert isinstance(teacher, TimmTeacher)
     classifier = teacher.classifier
     known = known_names(classifier.subset if classifier else None, classes)
-    named = None if classifier is None else known.rows(classifier.rows)
     about = {"names": dict(known.meant), "ambiguous_names": dict(known.ambiguous)}
-    if named is not None and known.complete:
+    if classifier is not None and known.complete:
+        named = known.rows(classifier.rows)
         return Prior(named, named, known.mask, facts=about)
     counts = np.bincount(labels, minlength=len(classes))
     require_origin(teacher.name, classes, known, counts > 0)
     center = features.mean(axis=0)
-    centered = unit(features - center)
-    start = discriminant(centered, labels, len(classes))
-    scale = held_out_scale(centered, labels, images, len(classes)) or teacher.logit_scale
-    if named is not None:  # rows of classes that have no shots
-        start[counts == 0] = named[counts == 0]
-    return Prior(start, None, known.mask, scale, center, about)
+    views = Views(unit(features - center), labels, images, len(classes))
+    rows = known.directions(classifier.rows) if classifier is not None else None
+    scale = held_out_scale(views, rows) or teacher.logit_scale
+    return Prior(discriminant(views, rows), None, known.mask, scale, center, about)
 
 
 def require_origin(

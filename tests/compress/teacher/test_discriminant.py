@@ -7,7 +7,7 @@ import pytest
 from scipy.special import softmax
 
 from compress.teacher.artifact import unit
-from compress.teacher.discriminant import discriminant, held_out_scale
+from compress.teacher.discriminant import Views, discriminant, held_out_scale
 
 
 def sample(count: int, width: int, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -15,6 +15,11 @@ def sample(count: int, width: int, classes: int = 3) -> tuple[np.ndarray, np.nda
     labels = np.arange(count) % classes
     rows = rng.normal(size=(count, width)) + 2 * np.eye(classes, width)[labels]
     return (rows - rows.mean(axis=0)).astype(np.float32), labels
+
+
+def single(features: np.ndarray, labels: np.ndarray, classes: int) -> Views:
+    """Images of one view each."""
+    return Views(features, labels, np.arange(len(labels)), classes)
 
 
 def direct(features: np.ndarray, labels: np.ndarray, ridge: float = 1.0) -> np.ndarray:
@@ -32,7 +37,7 @@ def direct(features: np.ndarray, labels: np.ndarray, ridge: float = 1.0) -> np.n
 def test_both_ways_give_the_formula(shape: tuple[int, int]) -> None:
     features, labels = sample(*shape)
     np.testing.assert_allclose(
-        discriminant(features, labels, 3), direct(features, labels), atol=1e-5
+        discriminant(single(features, labels, 3)), direct(features, labels), atol=1e-5
     )
 
 
@@ -43,46 +48,83 @@ def test_a_direction_that_varies_within_classes_counts_less_than_with_class_mean
     features[:, 0] = np.where(labels, 1, -1)  # what tells the classes apart
     features[:, 1] = 10 * rng.normal(size=40)  # what does not
     features -= features.mean(axis=0)
-    rows = discriminant(features, labels, 2, ridge=1e-3)
+    rows = discriminant(single(features, labels, 2), ridge=1e-3)
     assert abs(rows[1, 0]) > 0.99
 
 
 def test_one_image_a_class_gives_the_class_means() -> None:
     features, labels = sample(3, 5)
-    np.testing.assert_allclose(discriminant(features, labels, 3), unit(features), atol=1e-6)
+    np.testing.assert_allclose(discriminant(single(features, labels, 3)), unit(features), atol=1e-6)
 
 
 def test_a_class_without_images_gets_zeros() -> None:
     features, labels = sample(12, 5)
-    assert not discriminant(features, labels, 4)[3].any()
+    assert not discriminant(single(features, labels, 4))[3].any()
 
 
-def noisy(spread: float, each: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def test_a_known_row_counts_as_one_image_of_the_usual_length() -> None:
+    features, labels = sample(3, 5)
+    known = np.zeros((3, 5), np.float32)
+    known[1] = unit(np.arange(1, 6, dtype=np.float32))
+    usual = np.linalg.norm(features, axis=1).mean()
+    expected = unit(np.stack([features[0], features[1] + usual * known[1], features[2]]))
+    twice = Views(np.tile(features, (2, 1)), np.tile(labels, 2), np.tile(labels, 2), 3)
+    for views in (single(features, labels, 3), twice):  # two views of an image are one image
+        np.testing.assert_allclose(discriminant(views, known), expected, atol=1e-6)
+
+
+def test_a_class_that_is_only_known_points_to_its_row() -> None:
+    features, labels = sample(3, 5)
+    known = np.zeros((4, 5), np.float32)
+    known[3] = unit(np.ones(5, np.float32))
+    rows = discriminant(single(features, labels, 4), known)
+    np.testing.assert_allclose(rows[3], known[3], atol=1e-6)
+
+
+def test_a_known_row_helps_where_the_one_shot_is_off() -> None:
+    """The one shot of class 0 lies beside class 1."""
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(3), 4)
+    shots = np.eye(3, 6)
+    shots[0] = 0.4 * shots[0] + 0.6 * shots[1] + [0, 0, 0, 0.8, 0, 0]
+    rows = (shots[labels] + 0.05 * rng.normal(size=(12, 6))).astype(np.float32)
+    views = Views(rows - rows.mean(axis=0), labels, labels, 3)
+    known = np.zeros((3, 6), np.float32)
+    known[0, 0] = 1
+    seen = np.eye(3, 6) - rows.mean(axis=0)
+    margin = [
+        (seen[0] @ one[0]) - (seen[0] @ one[1])
+        for one in (discriminant(views), discriminant(views, known))
+    ]
+    assert margin[1] > margin[0] + 0.1
+
+
+def noisy(spread: float, each: int = 12) -> Views:
     """Two views of each of some images of three classes."""
     rng = np.random.default_rng(2)
     labels = np.repeat(np.arange(3), 2 * each)
     images = np.arange(len(labels)) // 2
     centers = np.eye(3, 6)[labels] + spread * rng.normal(size=(3 * each, 6))[images]
     rows = centers + 0.01 * rng.normal(size=centers.shape)
-    return unit((rows - rows.mean(axis=0)).astype(np.float32)), labels, images
+    return Views(unit((rows - rows.mean(axis=0)).astype(np.float32)), labels, images, 3)
 
 
 def test_the_scale_is_lower_where_left_out_images_are_harder() -> None:
-    easy, hard = (held_out_scale(*noisy(spread), 3) for spread in (0.1, 1.0))
+    easy, hard = (held_out_scale(noisy(spread)) for spread in (0.1, 1.0))
     assert easy is not None and hard is not None and easy > 3 * hard
 
 
 def test_the_scale_makes_the_confidence_that_of_images_it_did_not_see() -> None:
-    features, labels, images = noisy(0.8, 60)
-    half = images % 2 == 0
-    scale = held_out_scale(features[half], labels[half], images[half], 3)
-    rows = discriminant(features[half], labels[half], 3)
+    views = noisy(0.8, 60)
+    half = views.images % 2 == 0
+    shots, rest = views.part(half), views.part(~half)
+    scale = held_out_scale(shots)
     assert scale is not None
-    sure = softmax(scale * features[~half] @ rows.T, axis=1)
-    confidence, right = sure.max(axis=1).mean(), (sure.argmax(axis=1) == labels[~half]).mean()
+    sure = softmax(scale * rest.features @ discriminant(shots).T, axis=1)
+    confidence, right = sure.max(axis=1).mean(), (sure.argmax(axis=1) == rest.labels).mean()
     assert abs(confidence - right) < 0.15
 
 
 def test_one_image_a_class_leaves_nothing_out() -> None:
     features, labels = sample(3, 5)
-    assert held_out_scale(features, labels, np.arange(3), 3) is None
+    assert held_out_scale(single(features, labels, 3)) is None

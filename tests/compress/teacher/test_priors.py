@@ -64,13 +64,27 @@ def test_unknown_names_start_from_the_shots(teacher: TimmTeacher) -> None:
     assert ((seen @ prior.start.T).argmax(axis=1) == labels).all()
 
 
+def test_a_known_name_counts_as_one_shot_beside_classes_of_other_names(
+    teacher: TimmTeacher,
+) -> None:
+    features, labels, images = views(2)
+    prior = prior_of(teacher, infos("windflower", "ant"), (), features, labels, images)
+    unnamed = prior_of(teacher, infos("windflower", "colts-foot"), (), features, labels, images)
+    assert teacher.classifier is not None
+    rows = teacher.classifier.rows
+    row = unit(rows[310] - rows.mean(axis=0))
+    np.testing.assert_array_equal(prior.start[0], unnamed.start[0])
+    assert prior.start[1] @ row > unnamed.start[1] @ row + 0.05
+
+
 def test_a_named_class_without_shots_keeps_its_row_beside_others_with_shots(
     teacher: TimmTeacher,
 ) -> None:
-    features, labels, images = views(1)
+    features, labels, images = views(1, each=1)
     prior = prior_of(teacher, infos("windflower", "ant"), (), features, labels, images)
     assert teacher.classifier is not None
-    np.testing.assert_allclose(prior.start[1], unit(teacher.classifier.rows[310]), atol=1e-6)
+    rows = teacher.classifier.rows
+    np.testing.assert_allclose(prior.start[1], unit(rows[310] - rows.mean(axis=0)), atol=1e-6)
 
 
 def test_classes_without_shot_or_name_are_listed_with_the_ambiguous_ones(
