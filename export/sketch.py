@@ -13,12 +13,12 @@ import torch
 
 from compress.data.artifact import DataArtifact
 from compress.distill.students import build, spec_for
-from compress.engine.config import TeacherSettings
 from compress.engine.errors import ExportError
 from compress.engine.seeds import manual_seed, torch_rng
 from compress.engine.stage import StageContext
 from compress.quantize.graph import convert, prepare
 from compress.quantize.scales import calibrate, set_observers
+from compress.teacher.loading import embed_dim
 from export.bundle.files import MODELS
 from export.bundle.write import copy_with_metadata, model_metadata
 from export.onnx.convert import save, to_onnx
@@ -26,6 +26,7 @@ from export.onnx.qdq import to_uint8
 from export.tensorrt.rules import MAX_OPSET as TENSORRT_OPSET
 
 PIXELS = 8  # random images that ranges are taken from
+USUAL_SPACE = 512  # D of a teacher that does not publish it
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -37,7 +38,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     labels = [asdict(entry) for entry in DataArtifact(ctx.inputs["data"].path).classes]
     settings = ctx.settings
     opset = ctx.settings.export.opset
-    spec = spec_for(settings.distill, settings.image, len(labels), embed_dim(settings.teacher))
+    spec = spec_for(
+        settings.distill, settings.image, len(labels), embed_dim(settings.teacher) or USUAL_SPACE
+    )
     manual_seed(0, "sketch")
     student = build(spec).eval()
     size = spec.input_size
@@ -63,16 +66,3 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "bytes": {name: (ctx.folder / MODELS[name]).stat().st_size for name in models},
         "refused": refused,
     }
-
-
-def embed_dim(settings: TeacherSettings) -> int:
-    """Width D of the teacher's space as published; 512 for a teacher that publishes none."""
-    from compress.petals.nets import EMBED_DIM
-    from compress.teacher.sources import EMBEDDED
-
-    if settings.name == EMBEDDED:
-        return EMBED_DIM
-    import open_clip
-
-    config = open_clip.get_model_config(settings.name.partition("/")[0]) or {}
-    return int(config.get("embed_dim", 512))

@@ -13,7 +13,7 @@ from compress.engine.store import Artifact, Store
 from compress.stages import STAGES
 
 UNTRAINED = tuple(f"distill.{name}" for name in ("student", "init", "head", "activation"))
-SKETCHED = (*UNTRAINED, "image", "teacher.name", "export.opset")
+SKETCHED = (*UNTRAINED, "image", "teacher.name", "teacher.others", "export.opset")
 SKETCH = Stage("sketch", ("data",), SKETCHED, "export.sketch:run")
 TIMED = ("bench.threads", "budget.seconds", "image.size")
 BENCH = "compress.search.sketch_bench:run"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.engine.config import Settings
+from compress.engine.packages import PACKAGES
 
 FILE = Path(__file__).with_name("zoo.yaml")
 STEP = {True: 8, False: 32}  # is it the embedded world -> resolutions are multiples of this
@@ -31,8 +32,13 @@ def students(settings: Settings) -> tuple[str, ...]:
     """Names of the candidates: ``budget.students``, or the zoo and the run's own student."""
     if settings.budget.students:
         return tuple(dict.fromkeys(settings.budget.students))
-    zoo = _table()["embedded" if is_embedded(settings) else "hub"]
-    return tuple(dict.fromkeys((*zoo, settings.distill.student)))
+    return tuple(dict.fromkeys((*_table()[_world(settings)], settings.distill.student)))
+
+
+def _world(settings: Settings) -> str:
+    if is_embedded(settings):
+        return "embedded"
+    return "packages" if settings.distill.student in PACKAGES else "hub"
 
 
 def sizes(settings: Settings) -> list[tuple[int, ...]]:

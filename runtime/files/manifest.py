@@ -26,6 +26,7 @@ from runtime.files.strict_json import read_json
 
 SCHEMA = 2  # what is written; every schema from 1 on is read
 MANIFEST = "manifest.json"
+BUNDLE = "bundle"  # the folder of a run that holds one
 LABELS = "labels.json"
 PREPROCESS = "preprocess.json"
 GOLDEN = "golden.npz"
@@ -53,7 +54,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     file = folder / MANIFEST
     if not file.is_file():
         got = f"no {MANIFEST}" if folder.is_dir() else "a file" if folder.exists() else "no folder"
-        remedy = "compress build makes one"
+        inside = folder / BUNDLE
+        is_run = (inside / MANIFEST).is_file()
+        remedy = f"that of this run is {inside}" if is_run else "compress build makes one"
         raise BundleError(f"{folder} is not a bundle", got=got, remedy=remedy)
     return check_manifest(read_json(file), folder)
 

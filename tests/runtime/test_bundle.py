@@ -67,6 +67,13 @@ def test_missing_file_and_no_bundle(bundle: Path, tmp_path: Path) -> None:
         open_bundle(tmp_path / "nothing")
 
 
+def test_a_run_says_where_its_bundle_is(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "manifest.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(BundleError, match=f"that of this run is {tmp_path / 'bundle'}"):
+        open_bundle(tmp_path)
+
+
 def test_links_stay_inside(bundle: Path, tmp_path: Path) -> None:
     outside, file = tmp_path / "outside.txt", bundle / "labels.txt"
     outside.write_bytes(file.read_bytes())

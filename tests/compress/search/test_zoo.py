@@ -23,6 +23,8 @@ def test_each_world_has_its_zoo_and_smaller_resolutions_come_later() -> None:
         "petals", overrides={"budget": {"sizes": [24, 32], "students": ["petal_cnn_w4"]}}
     )
     assert sizes(named) == [(32, 24)] and students(named) == ("petal_cnn_w4",)
+    lite = settings_for("flowers", student="tf_efficientnet_lite0")
+    assert students(lite) == tuple(f"tf_efficientnet_lite{i}" for i in range(3))
     assert set(students(embedded)) | set(students(hub)) <= set(timm.list_models())
 
 
