@@ -20,6 +20,8 @@ from torchao.quantization.pt2e import (
 )
 from torchao.quantization.pt2e.quantizer import QuantizationSpec
 
+from compress.engine.progress import SILENT, Task
+
 EPS = 2.0**-12  # smallest scale: an all-zero channel (pruned, dead ReLU) must not divide by zero
 CALIBRATION_CHUNK = 32  # images per batch; a range averages batches, so one outlier cannot set it
 TRAINING_AVERAGING = 0.01  # torch's default for moving ranges
@@ -66,17 +68,20 @@ def set_averaging(model: nn.Module, constant: float) -> None:
             module.activation_post_process.averaging_constant = constant
 
 
-def calibrate(prepared: nn.Module, images: Tensor) -> None:
+def calibrate(prepared: nn.Module, images: Tensor, task: Task = SILENT) -> None:
     """Sets every range to the mean of its batches' ranges; leaves observers and rounding on.
 
     Args:
         images: ``(n, 3, S, S)`` float32, normalized; interleaved, so that batches are alike.
+        task: told of every batch.
     """
     set_observers(prepared, observe=True, quantize=False)  # ranges of the float activations
     chunks = max(1, len(images) // CALIBRATION_CHUNK)
     with torch.no_grad():
         for index in range(chunks):
             set_averaging(prepared, 1 / (index + 1))
-            prepared(images[index::chunks])
+            batch = images[index::chunks]
+            prepared(batch)
+            task.advance(len(batch))
     set_averaging(prepared, TRAINING_AVERAGING)
     set_observers(prepared, observe=True, quantize=True)

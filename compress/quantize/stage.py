@@ -40,12 +40,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
     try:
         loss = quantize_loss(ctx, student, batches)
         images, calibrated_on = batches.calibration(settings.calibration_images)
-        prepared = prepare(student, images, settings.float_blocks)
-        prepared.to(memory_format=torch.channels_last)
-        calibrate(prepared, images)
+        with ctx.progress.task("calibrate", total=len(images), unit="image") as task:
+            prepared = prepare(student, images, settings.float_blocks)
+            prepared.to(memory_format=torch.channels_last)
+            calibrate(prepared, images, task)
         calibrated = _copy_state(prepared)
         history = _train(ctx, prepared, batches, loss)
-        probe = [batches.at(settings.steps + index) for index in range(PROBE_BATCHES)]
+        # of calibrated weights alone the loss decides nothing: one batch shows it
+        probes = PROBE_BATCHES if history else 1
+        probe = [batches.at(settings.steps + index) for index in range(probes)]
     finally:
         batches.close()
 
