@@ -104,11 +104,16 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
 
 
 def _layers(world: str, preset: str, flags: Mapping[str, Any]) -> list[Layer]:
-    """The layers of a world and a preset; the photo world generates no images unless asked to."""
+    """The layers of a world and a preset.
+
+    The photo world generates no images unless asked to; without shots, pictures of no class.
+    """
     layers = [config.world(world), config.preset(preset)]
     if world == PHOTOS:
         unwanted = layers[0] if "generate" in flags else layers[1]
         unwanted.pop("generate", None)
+        if "generate" not in flags and flags["data"].get("shots") == 0:
+            layers.append({"generate": {"strategy": "dead-leaves"}, "label": {"views": 1}})
     return layers
 
 
@@ -116,8 +121,9 @@ def _world(flags: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Which world teacher, generator and student come from, and the notes to record.
 
     The embedded world is for ``petals`` and where its teacher is named, the photo world where its
-    teachers are, whose weights are in packages. One of them also stands in, with a note, for a
-    folder of images if no teacher is named and no hub can be reached.
+    teachers are, whose weights are in packages. One of them also stands in, with a note, if no
+    teacher is named and no hub can be reached: the photo world for a folder of images or for class
+    names, the embedded one for a folder.
     """
     data = flags["data"]
     named = flags.get("teacher")
@@ -129,7 +135,7 @@ def _world(flags: Mapping[str, Any]) -> tuple[str, list[str]]:
     if not data.keys() & {"path", "classes"} and data.get("dataset", "petals") == "petals":
         return "embedded", []
     offline = data.get("offline", False)
-    if "path" not in data or not (offline or not hub_answers()):
+    if not data.keys() & {"path", "classes"} or not (offline or not hub_answers()):
         return "hub", []
     why = "--offline was given" if offline else "the model hub cannot be reached"
     teacher = config.world(PHOTOS)["teacher"]
@@ -140,6 +146,8 @@ def _world(flags: Mapping[str, Any]) -> tuple[str, list[str]]:
             "Lite2, trained on ImageNet, stand in for the teacher, and no images are generated. "
             "Name a teacher with --teacher PATH."
         ]
+    if "path" not in data:
+        return "hub", []
     return "embedded", [
         f"CLIP ViT-L/14 and Kandinsky 2.2 were not used because {why}: the embedded miniature "
         "teacher, generator and student (32 px, trained on drawn flowers) stand in for them. "

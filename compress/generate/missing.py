@@ -49,8 +49,10 @@ def _check_empty(before: Before) -> None:
     """Refuses classes that no image stands for, neither a person's nor a generated one."""
     source = before.once(listed)
     if source is not None and source.empty:
-        settings = before.settings.generate
-        if not any(generates_images(one) for one in candidates(settings)):
+        offered = candidates(before.settings.generate)
+        if not any(
+            generates_images(one) and strategy_row(one.strategy).shows_classes for one in offered
+        ):
             raise no_image_at_all(source)
 
 
@@ -74,7 +76,7 @@ def _check_more(sources: Sources | None, candidate: GenerateSettings) -> None:
     """Refuses what loading the tool and making the first image would."""
     if strategy_row(candidate.strategy).tool == "generator":
         check_settings(candidate)
-    else:
+    elif strategy_row(candidate.strategy).tool == "decoder":
         decoders.check_size(candidate)
     if sources is not None:
         load_strategy(candidate, sources).check()

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from compress.data.geometry import fit_geometry
 from compress.engine.stage import StageContext
 from compress.generate.artifact import Shard, shard_path, write_shard
-from compress.generate.generators.generator import Generator
-from compress.generate.inversion.decoder import Decoder
 from compress.generate.jobs import GeneratedBatch, job_at
 from compress.generate.strategies.strategy import Strategy
 
@@ -24,10 +23,7 @@ SHARD_IMAGES = 64  # at least; a shard is a whole number of batches
 
 
 def batches(
-    strategy: Strategy,
-    tool: Callable[[], Generator | Decoder],
-    rows: range,
-    purpose: str = "generate",
+    strategy: Strategy, tool: Callable[[], Any], rows: range, purpose: str = "generate"
 ) -> Iterator[GeneratedBatch]:
     """Generates ``rows`` in batches of exactly the size set; the last may go beyond the rows."""
     sources = strategy.sources
@@ -38,13 +34,11 @@ def batches(
         yield strategy.generate(jobs, tool())
 
 
-def generate_shards(
-    ctx: StageContext, strategy: Strategy, tool: Callable[[], Generator | Decoder]
-) -> list[Path]:
+def generate_shards(ctx: StageContext, strategy: Strategy, tool: Callable[[], Any]) -> list[Path]:
     """Generates the shards that ``partial/`` lacks and returns all of them in order.
 
     Args:
-        tool: loads the generator or decoder; called only if a shard is missing.
+        tool: loads what the strategy generates with; called only if a shard is missing.
     """
     batch = strategy.settings.batch
     count = strategy.per_class() * len(strategy.sources.classes)

@@ -1,4 +1,4 @@
-"""Tools: what a strategy generates images with, a generator or a decoder."""
+"""Tools: what a strategy generates images with: a generator, a decoder or a drawing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from compress.engine.errors import ConfigError
 from compress.engine.partial import keep_json
 from compress.engine.stage import StageContext
 from compress.generate.artifact import GENERATOR
+from compress.generate.dead_leaves import DeadLeaves
 from compress.generate.generators import table as generators
 from compress.generate.generators.generator import Generator
 from compress.generate.inversion import decoders
@@ -23,7 +24,9 @@ from compress.generate.strategies.table import strategy_row
 class ToolKind:
     """One kind of tool: how it is loaded, and what is known before."""
 
-    load: Callable[[GenerateSettings, str, bool], Generator | Decoder]  # on a device, offline
+    load: Callable[
+        [GenerateSettings, str, bool], Generator | Decoder | DeadLeaves
+    ]  # on a device, offline
     fingerprint: Callable[[GenerateSettings], dict[str, str]]
     missing: Callable[[GenerateSettings, bool], str | None]  # what has to be placed by hand
     settings: set[str]  # those that decide what is loaded; all others are given to each call
@@ -38,6 +41,12 @@ TOOLS = {
     ),
     "decoder": ToolKind(
         decoders.load_decoder, decoders.fingerprint, decoders.missing, {"inversion", "dtype"}
+    ),
+    "drawing": ToolKind(
+        lambda settings, device, offline: DeadLeaves(),
+        lambda settings: {"drawing": DeadLeaves().fingerprint()},
+        lambda settings, online: None,
+        set(),
     ),
 }
 

@@ -24,13 +24,15 @@ class StrategyRow:
         needs: what its generator must take.
         asks_teacher: the teacher decides about the images, so it belongs to their identity.
         from_prompts: images follow ``generate.prompts``, and have a style if that kind has styles.
+        shows_classes: an image shows its class; otherwise its class is a number only.
     """
 
     strategy: str
-    tool: Literal["generator", "decoder"] | None = "generator"
+    tool: Literal["generator", "decoder", "drawing"] | None = "generator"
     needs: frozenset[Input] = frozenset()
     asks_teacher: bool = False
     from_prompts: bool = False
+    shows_classes: bool = True
 
 
 # generate.strategy -> strategy. To add one: a file with the class and a row here.
@@ -43,6 +45,11 @@ STRATEGIES = {
         tool="decoder",
         asks_teacher=True,
         from_prompts=True,
+    ),
+    "dead-leaves": StrategyRow(
+        "compress.generate.strategies.dead_leaves:DeadLeavesStrategy",
+        tool="drawing",
+        shows_classes=False,
     ),
     "none": StrategyRow("compress.generate.strategies.none:NoSynthesis", tool=None),
 }

@@ -82,6 +82,20 @@ def test_the_photo_world_generates_images_only_with_a_generator(
     assert given.generate.strategy == "sidclip"
 
 
+def test_class_names_alone_get_the_photo_world_and_pictures_of_no_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "is_packaged", lambda teacher: teacher in PHOTO_TEACHERS)
+    names = settings_for(classes=["ant", "bee"], offline=True)
+    assert (names.teacher.name, *names.teacher.others) == PHOTO_TEACHERS and names.notes
+    folder = settings_for(data=tmp_path, shots=0, offline=True)
+    assert {one.generate.strategy for one in (names, folder)} == {"dead-leaves"}
+    given = settings_for(classes=["ant"], offline=True, generator="petals", preset="sidclip")
+    assert given.generate.strategy == "sidclip"
+    monkeypatch.setattr(options, "is_packaged", lambda teacher: False)
+    assert settings_for(classes=["ant", "bee"], offline=True).teacher.name == "ViT-L-14/openai"
+
+
 def test_names_and_places_of_a_run(tmp_path: Path) -> None:
     assert run_name(settings_for(seed=3)) == "petals-4shot-s3"
     assert run_name(settings_for(classes=["rose", "iris"])) == "2-classes-0shot-s0"
