@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from compress.teacher.sources import has_text
 from export.bundle.markdown import code, markdown_text
 from export.onnx.parity import Parity
 
@@ -34,16 +35,18 @@ def model_card(
         f"| {row.noise_floor:.2g} |"
         for row in parity
     )
-    tags = ["clip", "knowledge-distillation", "int8", "transformers.js"]
-    name = settings["teacher"]["name"]
-    head = front_matter(license, name, "image-classification", tags, metrics=["accuracy"])
+    teachers = [settings["teacher"]["name"], *settings["teacher"].get("others", ())]
+    clip = any(map(has_text, teachers))
+    tags = [*(["clip"] if clip else []), "knowledge-distillation", "int8", "transformers.js"]
+    head = front_matter(license, teachers, "image-classification", tags)
     shots = _shots(settings["data"]["shots"])
     size = settings["image"]["size"]
     student_name = markdown_text(settings["distill"]["student"])
     return f"""{head}
 # {student_name} for {markdown_text(dataset)} ({len(classes)} classes)
 
-A small classifier distilled from {markdown_text(name)} with {shots} and
+A small classifier distilled from {" and ".join(map(markdown_text, teachers))} \
+{"" if clip else "(trained on labeled images: no CLIP) "}with {shots} and
 {stages["generate"]["facts"].get("per_class", 0)} synthetic images per class, then quantized to int8
 ({stages["quantize"]["facts"]["mode"]}).
 {student.get("params", 0):,} parameters, input {size} x {size}.
@@ -112,21 +115,18 @@ provenance.json.
 """
 
 
-def front_matter(
-    license: str, teacher: str, task: str, tags: Sequence[str], metrics: Sequence[str] = ()
-) -> str:
+def front_matter(license: str, teachers: Sequence[str], task: str, tags: Sequence[str]) -> str:
     """Hugging Face's metadata block (huggingface.co/docs/hub/model-cards), with its closing line.
 
-    ``base_model`` is left out where the teacher has no page there.
+    ``base_model`` is left out where no teacher has a page there.
     """
     values: dict[str, Any] = {"license": HUB_LICENSES.get(license, "other")}
     if values["license"] == "other":
         values["license_name"] = license
-    base = hub_name(teacher)
-    if base is not None:
-        values["base_model"] = base
+    bases = [base for base in map(hub_name, teachers) if base is not None]
+    if bases:
+        values["base_model"] = bases if len(bases) > 1 else bases[0]
     values |= {"pipeline_tag": task, "library_name": "onnx"}
-    values |= {"metrics": list(metrics)} if metrics else {}
     values["tags"] = list(tags)
     return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n"
 
@@ -140,8 +140,8 @@ def hub_name(teacher: str) -> str | None:
 
 
 def _shots(shots: int | str) -> str:
-    count = f"{shots} labelled image{'' if shots == 1 else 's'} per class"
-    return "every labelled image" if shots == "all" else count
+    count = f"{shots} labeled image{'' if shots == 1 else 's'} per class"
+    return "every labeled image" if shots == "all" else count
 
 
 def teacher_card(
@@ -160,7 +160,7 @@ def teacher_card(
     names = [markdown_text(each) for each in classes[:SHOWN_CLASSES]]
     shown = ", ".join(names) + (", ..." if len(classes) > SHOWN_CLASSES else "")
     task = "zero-shot-image-classification"
-    return f"""{front_matter(license, about["name"], task, ["clip", "teacher"])}
+    return f"""{front_matter(license, [about["name"]], task, ["clip", "teacher"])}
 # {markdown_text(about["name"])} as a classifier of {len(classes)} classes
 {warning}
 The image tower of a CLIP ({about["image_params"]:,} parameters) and a class head ({head}) in one

@@ -36,7 +36,7 @@ def test_the_hub_reads_the_front_matter(card: str) -> None:
 def test_every_license_of_the_teachers_has_a_name_on_the_hub() -> None:
     assert set(LICENSES.values()) | {"unknown", "Apache-2.0"} <= set(HUB_LICENSES)
     other = yaml.safe_load(
-        front_matter("cc-of-my-own: yes", "petals", "image-classification", ["a"]).strip("-\n")
+        front_matter("cc-of-my-own: yes", ["petals"], "image-classification", ["a"]).strip("-\n")
     )
     assert other["license"] == "other" and other["license_name"] == "cc-of-my-own: yes"
 
@@ -48,6 +48,17 @@ def test_a_teacher_without_a_page_is_no_base_model(teacher: str) -> None:
         "base_model"
         not in ModelCard(model_card(provenance(teacher), ["a", "b"], [])).data.to_dict()
     )
+
+
+def test_every_teacher_is_named_and_what_it_is() -> None:
+    clip = provenance()
+    clip["settings"]["teacher"]["others"] = ["ViT-B-32/laion2b_s34b_b79k", "timm:resnet18"]
+    text = model_card(clip, ["a", "b"], [])
+    assert "ViT-L-14/openai and ViT-B-32/laion2b_s34b_b79k and timm:resnet18 with" in text
+    assert len(ModelCard(text).data.to_dict()["base_model"]) == 2
+    images = model_card(provenance("timm:resnet18"), ["a", "b"], [])
+    assert "timm:resnet18 (trained on labeled images: no CLIP) with" in images
+    assert "clip" not in ModelCard(images).data.to_dict()["tags"]
 
 
 def test_every_file_that_is_named_can_be_in_a_bundle(card: str) -> None:
@@ -65,7 +76,7 @@ def test_the_python_that_is_shown_is_python(card: str) -> None:
 
 @pytest.mark.parametrize(
     ("shots", "words"),
-    [(1, "1 labelled image per"), (4, "4 labelled images per"), ("all", "every labelled")],
+    [(1, "1 labeled image per"), (4, "4 labeled images per"), ("all", "every labeled")],
 )
 def test_the_card_states_the_number_of_shots(shots: int | str, words: str) -> None:
     assert words in model_card(provenance(shots=shots), ["a", "b"], [])
