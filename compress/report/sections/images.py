@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from compress.generate.strategies.table import STRATEGIES
 from compress.report.model.build import Probe
 from compress.report.model.report import Report
 from compress.report.wording import distance, percent, plural
@@ -22,7 +23,9 @@ def images_sentence(report: Report, shown: int) -> str:
         how = f"by {synthetic.generator} " if synthetic.generator else ""
         how += f"(strategy {synthetic.strategy})"
         text = f"{real}, and {synthetic.images:,} synthetic images {how}."
-        if synthetic.teacher_agreement is not None:
+        if not _shows_classes(report):
+            text += " They show no class: they are what the ranges of activations come from."
+        elif synthetic.teacher_agreement is not None:
             share = percent(synthetic.teacher_agreement, 0)
             text += f" The teacher assigns {share} of them to their intended class."
         if synthetic.dropped:
@@ -37,7 +40,7 @@ def diversity_sentence(report: Report) -> str:
     synthetic = report.synthetic
     values = {"synthetic": synthetic.diversity, "real": synthetic.diversity_real}
     known = {kind: distance(value) for kind, value in values.items() if value is not None}
-    if not known:
+    if not known or not _shows_classes(report):
         return ""
     means = " and ".join(f"{mean} between two {kind} images" for kind, mean in known.items())
     text = "In the teacher's eyes (1 − cosine of features), the mean difference within a class "
@@ -45,6 +48,11 @@ def diversity_sentence(report: Report) -> str:
     if synthetic.domain_gap is not None:
         text += f"; between the class means of both it is {distance(synthetic.domain_gap)}"
     return f"{text}."
+
+
+def _shows_classes(report: Report) -> bool:
+    row = STRATEGIES.get(str(report.synthetic.strategy))
+    return row is None or row.shows_classes
 
 
 def candidate(row: Probe) -> str:
