@@ -69,7 +69,7 @@ def capture(model: nn.Module, example: Tensor) -> GraphModule:
     twin = reparameterized(model)
     images = torch.zeros((2, *example.shape[1:]))  # a batch of 1 would be specialized
     try:
-        with quiet_exporter():
+        with quiet_exporter(twin):
             batch = torch.export.Dim("batch", min=1)
             graph = torch.export.export(twin, (images,), dynamic_shapes=({0: batch},)).module()
     except Exception as error:

@@ -63,7 +63,7 @@ def to_onnx(
         )
     buffer = io.BytesIO()
     try:
-        with quiet_exporter(), torch.no_grad():
+        with quiet_exporter(model), torch.no_grad():
             program = torch.onnx.export(
                 model,
                 (torch.zeros((2, 3, size, size)),),

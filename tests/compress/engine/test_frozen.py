@@ -1,0 +1,36 @@
+"""Frozen networks in onnxruntime: torch's features, and a module that is left as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+timm = pytest.importorskip("timm")
+
+from compress.engine.frozen import FrozenNetwork, frozen_network, quiet_exporter
+
+
+def test_it_gives_torchs_features_of_any_number_of_images() -> None:
+    torch.manual_seed(0)
+    net = timm.create_model("test_resnet", num_classes=0).eval()
+    fast = FrozenNetwork(net, 48)
+    images = np.random.default_rng(0).normal(size=(19, 3, 48, 48)).astype(np.float32)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(fast(images), expected, atol=1e-4)
+
+
+def test_few_images_and_transformers_stay_with_torch() -> None:
+    net = timm.create_model("test_resnet", num_classes=0)
+    assert frozen_network(net, 48, 1, "cpu") is None
+    assert frozen_network(net, 48, 10_000, "cuda") is None
+    assert frozen_network(timm.create_model("test_vit", num_classes=0), 160, 10_000, "cpu") is None
+
+
+def test_relu6_is_out_of_place_only_while_a_module_is_exported() -> None:
+    net = torch.nn.Sequential(torch.nn.ReLU6(inplace=True), torch.nn.ReLU6(), torch.nn.ReLU(True))
+    with pytest.raises(RuntimeError), quiet_exporter(net):
+        assert [part.inplace for part in net] == [False, False, True]
+        raise RuntimeError
+    assert [part.inplace for part in net] == [True, False, True]
