@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-timm = pytest.importorskip("timm")
+pytest.importorskip("torch")
+pytest.importorskip("timm")
+import timm
+import torch
 
 from compress.engine.frozen import FrozenNetwork, frozen_network, quiet_exporter
 
