@@ -29,7 +29,7 @@ from compress.engine.frozen import frozen_network
 from compress.engine.packages import installed, packaged_classifier
 from compress.engine.partial import kept as kept_file
 from compress.engine.stage import StageContext
-from compress.teacher.discriminant import Views, discriminant, held_out_scale
+from compress.teacher.discriminant import RIDGE, Fit, Views, best_fit, discriminant
 from compress.teacher.named import Known, known_names
 from compress.teacher.sources import TimmNet
 from compress.teacher.timm_net import label_set
@@ -126,14 +126,15 @@ def start_head(
     own = _own_classifier(settings, student, classes, kept)
     with torch.no_grad():
         if own is not None and own.known.complete:
-            rows = list(own.known.indices)
-            head.weight.copy_(space.scale * own.weight[rows])
-            head.bias.copy_(own.bias[rows] + own.weight[rows] @ space.center)
+            weight, bias = own.rows
+            head.weight.copy_(space.scale * weight)
+            head.bias.copy_(bias + weight @ space.center)
             return "names"
         inside = Views(space.enter(features).numpy(), labels, images, head.out_features)
         known = None if own is None else own.known.directions(own.weight.numpy())
-        scale = held_out_scale(inside, known) or START_SCALE
-        head.weight.copy_(scale * torch.from_numpy(discriminant(inside, known)))
+        fit = best_fit(inside, known) or Fit(RIDGE, START_SCALE)
+        rows = torch.from_numpy(discriminant(inside, known, fit.ridge))
+        head.weight.copy_(fit.scale * rows)
         head.bias.zero_()
     return "discriminant"
 
@@ -145,6 +146,11 @@ class OwnClassifier:
     weight: Tensor
     bias: Tensor
     known: Known
+
+    @property
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the run's classes, if all are known."""
+        return self.weight[list(self.known.indices)], self.bias[list(self.known.indices)]
 
 
 def _own_classifier(

@@ -22,7 +22,7 @@ from compress.data.split import ClassInfo
 from compress.engine.errors import ConfigError
 from compress.teacher.artifact import unit
 from compress.teacher.clip import ClipTeacher
-from compress.teacher.discriminant import Views, discriminant, held_out_scale
+from compress.teacher.discriminant import RIDGE, Fit, Views, best_fit, discriminant
 from compress.teacher.named import Known, known_names
 from compress.teacher.prompts import prompts_for
 from compress.teacher.teacher import Teacher
@@ -86,8 +86,10 @@ def prior_of(
     center = features.mean(axis=0)
     views = Views(unit(features - center), labels, images, len(classes))
     rows = known.directions(classifier.rows) if classifier is not None else None
-    scale = held_out_scale(views, rows) or teacher.logit_scale
-    return Prior(discriminant(views, rows), None, known.mask, scale, center, about)
+    fit = best_fit(views, rows) or Fit(RIDGE, teacher.logit_scale)
+    start = discriminant(views, rows, fit.ridge)
+    about |= {"ridge": fit.ridge}
+    return Prior(start, None, known.mask, fit.scale, center, about)
 
 
 def require_origin(

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import softmax
 
 from compress.teacher.artifact import unit
-from compress.teacher.discriminant import Views, discriminant, held_out_scale
+from compress.teacher.discriminant import RIDGE, RIDGES, Views, best_fit, discriminant
 
 
 def sample(count: int, width: int, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -110,21 +110,47 @@ def noisy(spread: float, each: int = 12) -> Views:
 
 
 def test_the_scale_is_lower_where_left_out_images_are_harder() -> None:
-    easy, hard = (held_out_scale(noisy(spread)) for spread in (0.1, 1.0))
-    assert easy is not None and hard is not None and easy > 3 * hard
+    easy, hard = (best_fit(noisy(spread)) for spread in (0.1, 1.0))
+    assert easy is not None and hard is not None and easy.scale > 3 * hard.scale
 
 
 def test_the_scale_makes_the_confidence_that_of_images_it_did_not_see() -> None:
     views = noisy(0.8, 60)
     half = views.images % 2 == 0
     shots, rest = views.part(half), views.part(~half)
-    scale = held_out_scale(shots)
-    assert scale is not None
-    sure = softmax(scale * rest.features @ discriminant(shots).T, axis=1)
+    fit = best_fit(shots)
+    assert fit is not None
+    sure = softmax(fit.scale * rest.features @ discriminant(shots, ridge=fit.ridge).T, axis=1)
     confidence, right = sure.max(axis=1).mean(), (sure.argmax(axis=1) == rest.labels).mean()
     assert abs(confidence - right) < 0.15
 
 
 def test_one_image_a_class_leaves_nothing_out() -> None:
     features, labels = sample(3, 5)
-    assert held_out_scale(single(features, labels, 3)) is None
+    assert best_fit(single(features, labels, 3)) is None
+
+
+def correlated(each: int, seed: int) -> Views:
+    """Images of four classes; half of the directions vary ten times as much as the others."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(4), each)
+    spread = np.where(np.arange(60) < 30, 1.0, 0.1)
+    means = 0.6 * np.random.default_rng(9).normal(size=(4, 60)) * spread
+    rows = means[labels] + rng.normal(size=(4 * each, 60)) * spread
+    features = unit((rows - rows.mean(axis=0)).astype(np.float32))
+    return Views(features, labels, np.arange(len(labels)), 4)
+
+
+def test_a_ridge_that_left_out_images_want_is_better_on_new_ones() -> None:
+    new = correlated(500, 1)
+    for each, expected in ((8, max(RIDGES)), (300, min(RIDGES))):
+        views = correlated(each, 0)
+        fit = best_fit(views)
+        assert fit is not None and fit.ridge == expected
+        correct = [
+            (
+                (new.features @ discriminant(views, ridge=ridge).T).argmax(axis=1) == new.labels
+            ).mean()
+            for ridge in (expected, RIDGE)
+        ]
+        assert correct[0] > correct[1]
