@@ -162,8 +162,7 @@ def _checked(path: Path) -> Path:
     if os.path.isdir(path):  # unlike Path.is_dir, it takes names that no file system can hold
         return path
     if not os.path.isfile(path):
-        is_there = os.path.isdir(path.parent)
-        beside = [folder.name for folder in class_dirs(path.parent)] if is_there else []
+        beside = _folders_beside(path)
         what = f"{path} does not exist"
         remedy = f"in {path.parent}: {nearest(path.name, beside) if beside else 'no folders'}"
     elif is_archive(path):
@@ -175,6 +174,15 @@ def _checked(path: Path) -> Path:
         what = f"{path} is a file"
         remedy = "give the folder around it"
     raise DataError(what, expected="a folder of images, or an archive of one", remedy=remedy)
+
+
+def _folders_beside(path: Path) -> list[str]:
+    """Names of folders where the path should be; what cannot be read is none."""
+    try:
+        with os.scandir(path.parent) as entries:
+            return [entry.name for entry in entries if os.path.isdir(entry.path)]
+    except OSError:
+        return []
 
 
 def _labels(named: Named, settings: DataSettings) -> tuple[list[str], dict[str, int]]:

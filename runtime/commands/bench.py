@@ -17,7 +17,7 @@ from runtime.bench.run import bench as run_bench
 from runtime.bench.text import lines, merged
 from runtime.commands.trial import Stranger, require_bounded
 from runtime.errors import BackendError
-from runtime.files.atomic import require_target
+from runtime.files.atomic import atomic, require_target
 from runtime.files.strict_json import to_text
 
 
@@ -52,15 +52,19 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, or merges files that were measured; any failure is an EdgeError."""
+    if args.out:
+        require_target(args.out)
     if args.merge:
         contents = [bench_file.read(file) for file in args.merge]
         reports = [bench_file.parse(BenchReport, content) for content in contents]
-        print(to_text(contents, indent=2) if args.json else "\n".join(merged(reports)))
+        as_json = to_text(contents, indent=2)
+        if args.out:
+            with atomic(args.out) as temporary:
+                temporary.write_text(as_json + "\n", encoding="utf-8")
+        print(as_json if args.json else "\n".join(merged(reports)))
         return 0
     if args.bundle is None:
         raise BackendError("bench", got="no bundle", expected="BUNDLE, or --merge BENCH_JSON...")
-    if args.out:
-        require_target(args.out)
     strangers = [Stranger(args.bundle, tuple(args.models or ()))]
     strangers += [Stranger(args.teacher)] if args.teacher else []
     require_bounded(strangers, args.threads[0] if args.threads else None, args.backend)

@@ -109,6 +109,7 @@ def test_zero_shots_ignore_training_images(tmp_path):
 
 def test_missing_folder_names_the_nearest(tmp_path):
     image_folder(tmp_path / "flowers12")
+    (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(DataError, match="does not exist.*did you mean 'flowers12'"):
         open_source(settings(tmp_path / "flower12"))
 

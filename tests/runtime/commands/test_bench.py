@@ -44,6 +44,10 @@ def test_command_line_writes_merges_and_explains(
     )
     assert main(["bench", "--merge", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["kind"] == bench_file.KIND
+    both = tmp_path / "both.json"
+    assert main(["bench", "--merge", str(out), str(out), "--out", str(both)]) == 0
+    assert len(json.loads(both.read_text(encoding="utf-8"))) == 2
+    capsys.readouterr()
     for wrong in (
         ["bench"],
         ["bench", str(bundle), "--provider-option", "x"],
