@@ -70,8 +70,6 @@ class PhotoCells:
         overrides: dict[str, Any] = {name: dict(values) for name, values in ROWS[row].items()}
         overrides["bench"] = {"seconds": BENCH_SECONDS}
         overrides["data"] = {"test_limit": self.test_limit}
-        if shots == "all":
-            overrides["label"] = {"real_views": 1}
         return settings_for(
             data=self.data, shots=shots, seed=seed, offline=True, overrides=overrides
         )

@@ -64,6 +64,11 @@ class ViewRecipe:
         return cls(*crop, label.randaug_num_ops, label.randaug_magnitude, label.noise, label.rotate)
 
 
+def views_each(images: int, views: int, most: int) -> int:
+    """Views of each image: ``views``, or fewer if all images together had more than ``most``."""
+    return max(1, min(views, most // max(1, images)))
+
+
 def render_view(image: np.ndarray, recipe: ViewRecipe, seed: int) -> np.ndarray:
     """One view of an image, ``(H, W, 3)`` -> ``(S, S, 3)``, uint8; the same seed, the same bytes.
 

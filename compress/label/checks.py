@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from compress.data.augment import views_each
 from compress.data.catalog import dataset
 from compress.data.checks import listed
 from compress.data.split import Source
@@ -53,6 +54,7 @@ def bytes_needed(settings: Settings, source: Source | None) -> int:
         ratio = generate.synth_ratio
         synthetic = classes * generate.per_class if ratio is None else round(ratio * shots)
     views = synthetic * settings.label.views
-    views += max(views, shots * settings.label.views) if shots else 0
+    each = views_each(shots, settings.label.views, settings.label.most_views)
+    views += max(views, shots * each) if shots else 0
     pixels = 3 * (settings.image.resize**2 * (shots + synthetic) + settings.image.size**2 * tests)
     return pixels + views * (2 * (embed_dim(settings.teacher) or USUAL_SPACE) + 4 * classes)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.data.artifact import DataArtifact
+from compress.data.augment import views_each
 from compress.engine.stage import StageContext
 from compress.generate.artifact import GenerateArtifact
 from compress.label.artifact import PoolKind
@@ -35,8 +36,9 @@ def read_pools(ctx: StageContext) -> tuple[ImagePool, ImagePool]:
     shots = DataArtifact(ctx.inputs["data"].path).shots
     synthetic = GenerateArtifact(ctx.inputs["generate"].path)
     balanced = balanced_views(len(shots), len(synthetic.images), settings.views)
+    real = views_each(len(shots), settings.real_views or balanced, settings.most_views)
     return (
-        ImagePool("real", shots.pixels, shots.labels, settings.real_views or balanced),
+        ImagePool("real", shots.pixels, shots.labels, real),
         ImagePool("synthetic", synthetic.images, synthetic.classes, settings.views),
     )
 

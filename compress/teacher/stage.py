@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compress.data.artifact import DataArtifact
-from compress.data.augment import ViewRecipe
+from compress.data.augment import ViewRecipe, views_each
 from compress.engine.stage import StageContext
 from compress.evaluate.metrics import top1
 from compress.teacher.artifact import Head, Heads, TeacherArtifact
@@ -51,9 +51,10 @@ def _head_of(
     labels = images = np.empty(0, np.int64)
     if fits or (len(shots) and not isinstance(teacher, ClipTeacher)):
         recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
-        features = probe_features(teacher, shots.pixels, recipe, settings.probe_views, ctx)
-        labels = np.repeat(shots.labels, settings.probe_views)
-        images = np.repeat(np.arange(len(shots)), settings.probe_views)
+        views = views_each(len(shots), settings.probe_views, ctx.settings.label.most_views)
+        features = probe_features(teacher, shots.pixels, recipe, views, ctx)
+        labels = np.repeat(shots.labels, views)
+        images = np.repeat(np.arange(len(shots)), views)
     prior = prior_of(teacher, classes, settings.templates, features, labels, images)
     head = Head(prior.zero_shot, prior.start, prior.scale or teacher.logit_scale, prior.center)
     probe_facts: dict[str, Any] = {}

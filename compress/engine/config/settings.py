@@ -202,6 +202,8 @@ class LabelSettings(Section):
 
     views: Some = 4
     real_views: Some | None = None  # per shot; None: so many that real and synthetic are equal
+    # of all real images together, for labels and for the probe: of many images each has fewer
+    most_views: Count = 40_000
     randaug_num_ops: CountOrZero = 6  # [S] "six augmentations per image"
     randaug_magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # [I]
     crop_scale_min: Share = 0.5  # [I]

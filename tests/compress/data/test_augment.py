@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compress.data.augment import OPERATIONS, ViewRecipe, render_view
+from compress.data.augment import OPERATIONS, ViewRecipe, render_view, views_each
 from compress.engine.config import ImageSettings, LabelSettings
 
 NAMES = (
@@ -142,3 +142,13 @@ def test_a_turned_image_keeps_its_size_and_fills_its_corners_with_itself() -> No
     assert (
         render_view(image, ViewRecipe(size=32, resize=32, num_ops=0, rotate=180), 3) == 200
     ).all()
+
+
+@pytest.mark.parametrize(
+    ("images", "views", "expected"),
+    [(96, 12, 12), (2_000, 32, 20), (50_000, 32, 1), (0, 7, 7), (40_000, 2, 1), (20_000, 2, 2)],
+)
+def test_many_images_have_fewer_views_each_and_at_least_one(
+    images: int, views: int, expected: int
+) -> None:
+    assert views_each(images, views, 40_000) == expected

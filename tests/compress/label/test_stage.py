@@ -111,6 +111,14 @@ def test_targets_are_the_teachers_answer_to_the_replayed_view(
     json.dumps(facts)
 
 
+def test_many_real_images_have_fewer_views_each(
+    inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    ctx = context(inputs, tmp_path / "a", most_views=1)
+    facts = run(ctx)
+    assert facts["real_views"] == 1 and facts["synthetic_views"] == 3
+
+
 def test_a_resumed_stage_equals_an_uninterrupted_one(
     inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,10 @@ def test_without_shots_or_probe_the_head_is_zero_shot(
     heads = TeacherArtifact(ctx.folder).heads()
     np.testing.assert_array_equal(heads.probe, heads.zero_shot)
     assert facts["head"] == "zero_shot"
+
+
+def test_many_shots_are_probed_with_fewer_views_each(tmp_path: Path) -> None:
+    ctx = context(tmp_path, 2)
+    label = ctx.settings.label.model_copy(update={"most_views": 2 * CLASSES * 2})
+    fewer = replace(ctx, settings=ctx.settings.model_copy(update={"label": label}))
+    assert run(fewer)["probe"]["views"] == 2 * CLASSES * 2
