@@ -44,7 +44,6 @@ def run(ctx: StageContext) -> dict[str, Any]:
     gate, slower = static_gate(over_static.to_json() if over_static else None)
     if slower:
         ctx.progress.note(slower)
-    ctx.progress.note(ship.reason)
     states = [] if metrics else [NO_TEST_IMAGES]
     states += [slower] if slower else []
     states += [NO_TENSORRT] if any(one.name in NOT_TIMED for one in variants) else []

@@ -41,7 +41,11 @@ TARGETS: dict[str, AppTarget] = {
         "npm install && npm run ort (not after --ort); python3 -m http.server 8000",
         frozenset({"ort"}),
     ),
-    "cpp": AppTarget(cpp.fill, "C++17 on onnxruntime", "cmake -S . -B build; cmake --build build"),
+    "cpp": AppTarget(
+        cpp.fill,
+        "C++17 on onnxruntime",
+        "cmake -S . -B build -DONNXRUNTIME_ROOT=/path/to/onnxruntime; cmake --build build",
+    ),
     "triton": AppTarget(
         triton.fill, "a Triton model repository", "tritonserver --model-repository=model_repository"
     ),

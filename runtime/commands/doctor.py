@@ -13,7 +13,7 @@ from runtime.files.strict_json import to_text
 from runtime.host import telemetry
 from runtime.host.support import MATRIX, table
 
-LABEL = 15  # columns
+LABEL = 17  # columns
 STATE = 9
 WIDTH = 79
 DEVICE_GROUPS = (("machine", "This machine"), ("run", "Run a bundle"), ("measure", "Measure"))
@@ -53,7 +53,7 @@ def lines(
 
 def _wrapped(finding: Finding) -> list[str]:
     margin = " " * (2 + STATE + LABEL)
-    head = f"  {finding.state:{STATE}}{finding.name:{LABEL}}"
+    head = f"  {finding.state:{STATE}}{finding.name:{LABEL - 1}} "
     text = textwrap.TextWrapper(WIDTH, head, margin, break_long_words=False, break_on_hyphens=False)
     out = text.wrap(finding.detail) or [head]
     text.initial_indent = f"{margin}-> "

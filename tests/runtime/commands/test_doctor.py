@@ -28,7 +28,7 @@ def test_this_machine_runs_bundles(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.rstrip().endswith("This machine runs bundles.")
     assert all(len(line) <= 80 for line in out.splitlines())
-    assert f"onnxruntime    {metadata.version('onnxruntime')}" in out
+    assert f"onnxruntime      {metadata.version('onnxruntime')}" in out
 
 
 def test_json_has_the_same_findings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,3 +64,10 @@ def test_a_reader_that_leaves_early_is_no_traceback() -> None:
     command = f"{sys.executable} -m runtime doctor | true"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT)
     assert done.stderr == ""
+
+
+def test_a_long_name_does_not_touch_what_is_said_of_it() -> None:
+    names = ("open_clip_torch", "a-distribution-of-a-longer-name")
+    found = [Finding("build", each, MISSING, "not installed") for each in names]
+    for line, name in zip(lines(found, [("build", "Build")], matrix=False)[1:], names, strict=True):
+        assert f"{name} " in line and line.rstrip().endswith("not installed")
