@@ -35,6 +35,7 @@ STAGES: tuple[Stage, ...] = (
         external="compress.teacher.loading:fingerprint",
         missing="compress.teacher.loading:missing",
         checks="compress.teacher.checks:checks",
+        version=2,
     ),
     Stage(
         "generate",
@@ -63,14 +64,14 @@ STAGES: tuple[Stage, ...] = (
         external="compress.distill.first_weights:fingerprint",
         missing="compress.distill.missing:missing",
         checks="compress.distill.checks:checks",
-        version=3,
+        version=4,
     ),
     Stage(
         "quantize",
         needs=("data", "teacher", "generate", "label", "distill"),
         sections=("quantize", "distill", "label", "image", "seed"),
         run="compress.quantize.stage:run",
-        version=3,
+        version=4,
     ),
     Stage(
         "export",
