@@ -58,8 +58,13 @@ def settings_for(
             raise ConfigError("settings come from one place", got=got, remedy=remedy)
         base = [config.read_config(Path(file))]
     else:
-        world, notes = _world(flags)
-        preset = options.get("preset") or (PHOTOS if world == PHOTOS else DEFAULT_PRESET)
+        preset = options.get("preset")
+        named = overrides.get("teacher", {})
+        if "name" in named:  # the others of a world do not belong to it
+            flags = config.merge(flags, {"teacher": {"others": ()}})
+        asked = config.merge(flags, {"teacher": named})
+        world, notes = _world(asked, {} if preset is None else config.preset(preset))
+        preset = preset or (PHOTOS if world == PHOTOS else DEFAULT_PRESET)
         base = [*_layers(world, preset, flags), {"notes": notes}]
     generate = overrides.get("generate", {})
     if "strategy" in generate and "probing" not in generate:
@@ -117,23 +122,25 @@ def _layers(world: str, preset: str, flags: Mapping[str, Any]) -> list[Layer]:
     return layers
 
 
-def _world(flags: Mapping[str, Any]) -> tuple[str, list[str]]:
+def _world(asked: Mapping[str, Any], preset: Layer) -> tuple[str, list[str]]:
     """Which world teacher, generator and student come from, and the notes to record.
 
     The embedded world is for ``petals`` and where its teacher is named, the photo world where its
     teachers are, whose weights are in packages. One of them also stands in, with a note, if no
-    teacher is named and no hub can be reached: the photo world for a folder of images or for class
-    names, the embedded one for a folder.
+    teacher is named, by a person or by the preset of a paper, and no hub can be reached: the photo
+    world for a folder of images or for class names, the embedded one for a folder.
     """
-    data = flags["data"]
-    named = flags.get("teacher")
-    if named is not None:
-        teachers = [named["name"], *named["others"]]
+    data = asked["data"]
+    named = asked["teacher"]
+    if "name" in named:
+        teachers = [named["name"], *named.get("others", ())]
         if teachers == ["petals"]:
             return "embedded", []
         return (PHOTOS if all(map(is_packaged, teachers)) else "hub"), []
     if not data.keys() & {"path", "classes"} and data.get("dataset", "petals") == "petals":
         return "embedded", []
+    if "name" in preset.get("teacher", {}):
+        return "hub", []
     offline = data.get("offline", False)
     if not data.keys() & {"path", "classes"} or not (offline or not hub_answers()):
         return "hub", []

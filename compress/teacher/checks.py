@@ -25,8 +25,7 @@ def checks(before: Before) -> Iterator[Check]:
         if has_text(teacher.name):
             yield require_open_clip
         yield partial(_require, teacher)
-        if not has_text(teacher.name):
-            yield partial(_origin, before, teacher)
+    yield partial(_origins, before)
     if any(has_text(teacher.name) for teacher in each_teacher(before.settings.teacher)):
         yield partial(_prompts, before)
 
@@ -59,14 +58,16 @@ def _require(settings: TeacherSettings) -> None:
         require(source)
 
 
-def _origin(before: Before, teacher: TeacherSettings) -> None:
-    """Refuses classes that an image-only teacher cannot know without shots."""
+def _origins(before: Before) -> None:
+    """Refuses classes that an image-only teacher cannot know without shots; names one teacher."""
     source = before.once(listed)
-    network = locate(teacher.name)
-    if source is None or before.settings.data.shots != 0 or not isinstance(network, TimmNet):
+    if source is None or before.settings.data.shots != 0:
         return
-    known = known_names(label_set(network), source.classes)
-    require_origin(teacher.name, source.classes, known, np.zeros(len(source.classes), bool))
+    for teacher in each_teacher(before.settings.teacher):
+        network = locate(teacher.name)
+        if isinstance(network, TimmNet):
+            known = known_names(label_set(network), source.classes)
+            require_origin(teacher.name, source.classes, known, np.zeros(len(source.classes), bool))
 
 
 def _prompts(before: Before) -> None:

@@ -112,5 +112,5 @@ def require_origin(
         f"teacher {teacher} has no texts, and these classes have no shots and no name it knows",
         got=", ".join(without[:MOST_NAMED]) + more + ambiguous,
         expected="a shot of every class, or a name from its own label set",
-        remedy="--shots 1 or more, or a CLIP teacher",
+        remedy="--data FOLDER --shots 1 or more, or a CLIP teacher: --teacher MODEL/TAG or PATH",
     )

@@ -192,9 +192,12 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
         build(tmp_path / "absent")
 
 
-def test_class_names_alone_need_a_real_teacher(tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="ViT-L-14"):
-        compress.build(classes=["water lily", "tacos"], offline=True, work_dir=tmp_path)
+def test_class_names_alone_need_a_teacher_that_knows_them(tmp_path: Path) -> None:
+    names = ["water lily", "ant"]
+    with pytest.raises(ConfigError, match="no name it knows .* water lily .*--teacher MODEL/TAG"):
+        compress.build(classes=names, offline=True, work_dir=tmp_path)
+    with pytest.raises(DownloadError, match="ViT-B-32"):
+        compress.build(classes=names, offline=True, preset="cvlm", work_dir=tmp_path)
 
 
 def test_a_folder_without_a_hub_uses_the_photo_world_and_says_so(tmp_path: Path) -> None:

@@ -71,6 +71,21 @@ def test_packaged_teachers_mean_their_world_with_or_without_a_hub(
     assert two.teacher.others == ("ViT-L-14/openai",) and two.distill.student.startswith("mobile")
 
 
+def test_nothing_stands_in_for_a_teacher_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "is_packaged", lambda teacher: teacher in PHOTO_TEACHERS)
+    by_preset = settings_for(data=tmp_path, offline=True, preset="cvlm")
+    override = {"teacher": {"name": "ViT-B-32/openai"}}
+    by_set = settings_for(data=tmp_path, offline=True, overrides=override)
+    for resolved in (by_preset, by_set):
+        assert (resolved.teacher.name, resolved.teacher.others) == ("ViT-B-32/openai", ())
+        assert not resolved.notes
+    packaged = {"teacher": {"name": PHOTO_TEACHERS[1]}}
+    one = settings_for(data=tmp_path, offline=True, overrides=packaged)
+    assert one.distill.student == "tf_efficientnet_lite0" and one.teacher.others == ()
+
+
 def test_the_photo_world_generates_images_only_with_a_generator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
