@@ -1,13 +1,14 @@
 """Named heads: rows of a network's own classifier, for classes whose names it knows.
 
 A network trained on labeled classes is a zero-shot classifier of them. Names are matched with the
-words that WordNet has for each of its classes: "ant, emmet, pismire".
+words that WordNet has for each of its classes: "ant, emmet, pismire". A word may name other things
+too, of which the network knows none: which meaning was taken is told.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,6 +18,10 @@ from numpy.typing import NDArray
 
 from compress.data.class_names import look_alike
 from compress.data.split import ClassInfo
+from compress.data.words import WORDNET
+
+ALL = "imagenet22k"  # timm's name of a label set with the words for most things that can be seen
+MOST_TOLD = 8  # classes in a note
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,13 @@ class Known:
         indices: per class its row, -1 for an unknown or an ambiguous one.
         meant: class -> the words of its row.
         ambiguous: class -> the several things that its name means.
+        doubtful: classes with a row whose name means other things as well, which it does not know.
     """
 
     indices: tuple[int, ...]
     meant: Mapping[str, str] = field(default_factory=dict)
     ambiguous: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    doubtful: frozenset[str] = frozenset()
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -55,30 +62,63 @@ class Known:
         """Those rows less the mean of all: where classes lie, seen from the center of features."""
         return self.rows(classifier - classifier.mean(axis=0)) if self.mask.any() else None
 
+    def notes(self) -> list[str]:
+        """What a person should know before a wrong meaning is taught."""
+        meant = [
+            f"{name} is {words!r}{' (not the only meaning)' if name in self.doubtful else ''}"
+            for name, words in sorted(
+                self.meant.items(), key=lambda row: row[0] not in self.doubtful
+            )
+        ]
+        several = [f"{name} ({'; '.join(them)})" for name, them in self.ambiguous.items()]
+        told = [("the networks know these names", meant), ("names of several meanings", several)]
+        return [f"{what}: {_some(them)}" for what, them in told if them]
+
 
 def known_names(subset: str | None, classes: Sequence[ClassInfo]) -> Known:
     """The classes that a label set of timm's knows, e.g. "imagenet-1k"; none for None."""
+    if subset is None:
+        return Known((-1,) * len(classes))
+    found = [_indices(subset, entry) for entry in classes]
+    taken = Counter(one[0][0] for one in found if len(one[0]) == 1)
     indices = []
     meant: dict[str, str] = {}
     ambiguous: dict[str, list[str]] = {}
-    for entry in classes:
-        found = _indices(subset, entry) if subset else []
-        indices.append(found[0] if len(found) == 1 else -1)
-        if subset and len(found) == 1:
-            meant[entry.name] = _description(subset, found[0])
-        elif subset and found:
-            ambiguous[entry.name] = [_description(subset, one) for one in found]
-    return Known(tuple(indices), meant, ambiguous)
+    doubtful = set()
+    for entry, (rows, word) in zip(classes, found, strict=True):
+        described = [_description(subset, row) for row in rows]
+        known = (
+            len(rows) == 1 and taken[rows[0]] == 1
+        )  # two classes of one row cannot be told apart
+        indices.append(rows[0] if known else -1)
+        if known:
+            meant[entry.name] = described[0]
+            if len(_words(ALL).get(word, ())) > 1:
+                doubtful.add(entry.name)
+        elif rows:
+            ambiguous[entry.name] = described
+    return Known(tuple(indices), meant, ambiguous, frozenset(doubtful))
 
 
-def _indices(subset: str, entry: ClassInfo) -> list[int]:
-    """The classes of a label set that a class's name means, those of its first known word."""
+def _indices(subset: str, entry: ClassInfo) -> tuple[list[int], str]:
+    """The classes of a label set that a class's name means, and the word that was found there.
+
+    An id of WordNet means what it says, and no other thing of the same name.
+    """
     by_word = _words(subset)
+    if (match := WORDNET.fullmatch(entry.name)) is not None:
+        number = f"n{match[1]}"
+        return list(by_word.get(number, ())), number
     for word in (entry.name, entry.prompt, *entry.synonyms):
         for form in _forms(word):
             if form in by_word:
-                return list(by_word[form])
-    return []
+                return list(by_word[form]), form
+    return [], ""
+
+
+def _some(them: Sequence[str]) -> str:
+    more = f" and {len(them) - MOST_TOLD} more" if len(them) > MOST_TOLD else ""
+    return "; ".join(them[:MOST_TOLD]) + more
 
 
 def _forms(word: str) -> Iterator[str]:

@@ -77,7 +77,10 @@ def prior_of(
     assert isinstance(teacher, TimmTeacher)
     classifier = teacher.classifier
     known = known_names(classifier.subset if classifier else None, classes)
-    about = {"names": dict(known.meant), "ambiguous_names": dict(known.ambiguous)}
+    about: dict[str, Any] = {
+        **{"names": dict(known.meant), "ambiguous_names": dict(known.ambiguous)},
+        "notes": known.notes(),
+    }
     if classifier is not None and known.complete:
         named = known.rows(classifier.rows)
         return Prior(named, named, known.mask, facts=about)

@@ -32,9 +32,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
     made = [_head_of(ctx, member, data) for member in members]
     TeacherArtifact(ctx.folder).write_heads(Heads(tuple(head for head, _ in made)))
     facts = [facts for _, facts in made]
+    notes = list(dict.fromkeys(note for row in facts for note in row.pop("notes", ())))
+    for note in notes:
+        ctx.progress.note(note)
     if len(facts) == 1:
-        return facts[0]
-    joined = _about(teacher)
+        return {**facts[0], "notes": notes}
+    joined = {**_about(teacher), "notes": notes}
     kinds = {row["head"] for row in facts}
     return {**joined, "head": kinds.pop() if len(kinds) == 1 else "probe", "members": facts}
 

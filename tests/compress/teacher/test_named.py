@@ -36,7 +36,34 @@ def test_a_name_finds_its_row(name: str, index: int) -> None:
 def test_the_words_of_a_class_count_where_its_folder_is_no_name() -> None:
     entry = ClassInfo("017", "ant")
     synonym = ClassInfo("x", "y", synonyms=("emmet",))
-    assert known_names("imagenet-1k", [entry, synonym]).indices == (310, 310)
+    for one in (entry, synonym):
+        assert known_names("imagenet-1k", [one]).indices == (310,)
+
+
+def test_two_classes_of_one_row_are_no_names() -> None:
+    known = known_names("imagenet-1k", names("ant", "emmet", "bee"))
+    assert known.indices == (-1, -1, 309) and list(known.ambiguous) == ["ant", "emmet"]
+
+
+@pytest.mark.parametrize("name", ["n02330245", "n02330245-mouse", "n02691156", "N02691156"])
+def test_an_id_of_wordnet_means_no_other_thing_of_the_same_name(name: str) -> None:
+    """The rodent and the airplane, whose words also name a computer's mouse and a tool."""
+    entry = ClassInfo(name, "mouse", synonyms=("plane",))
+    assert known_names("imagenet-1k", [entry]).indices == (-1,)
+
+
+def test_a_meaning_is_told_first_where_the_word_has_others() -> None:
+    known = known_names("imagenet-1k", names("ant", "mouse", "crane"))
+    assert known.doubtful == {"mouse"}
+    meant, several = known.notes()
+    assert "mouse is 'mouse, computer mouse' (not the only meaning); ant is 'ant, emmet" in meant
+    assert "crane (crane; crane)" in several
+    many = [
+        row.name for row in names(*("ant", "bee", "daisy", "tench", "goldfish", "hay", "zebra"))
+    ]
+    assert "more" not in known_names("imagenet-1k", names(*many)).notes()[0]
+    assert "and 1 more" in known_names("imagenet-1k", names(*many, "lion", "tiger")).notes()[0]
+    assert known_names("imagenet-1k", names("windflower")).notes() == []
 
 
 def test_an_ambiguous_name_gets_no_row_and_is_listed() -> None:
