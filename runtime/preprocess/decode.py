@@ -16,6 +16,7 @@ from runtime.errors import ImageError
 from runtime.files.regular import open_file
 from runtime.preprocess.color import to_srgb
 from runtime.preprocess.heif import is_heif, open_heif
+from runtime.preprocess.large import pixels_up_to
 from runtime.preprocess.png_text import without_texts
 from runtime.preprocess.strict import strict
 
@@ -130,13 +131,14 @@ def _from_stream(stream: IO[bytes], name: str, max_pixels: int) -> Image.Image:
 
 def _decoded(stream: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     try:
-        with _open(stream, name) as image:
+        with pixels_up_to(max_pixels), _open(stream, name) as image:
             return _upright(image, name, max_pixels, own=True)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        limit = min(max_pixels, Image.MAX_IMAGE_PIXELS or max_pixels)  # another library's, if lower
-        expected = f"at most {limit:,} pixels"
+        limit = Image.MAX_IMAGE_PIXELS or max_pixels  # another library's, if lower
+        limit *= 2 if isinstance(error, Image.DecompressionBombError) else 1  # as Pillow takes it
+        expected = f"at most {min(max_pixels, limit):,} pixels"
         raise ImageError(f"{name} is too large", got=error, expected=expected) from error
     except Image.UnidentifiedImageError as error:
         formats = f"one of {', '.join(FORMATS)}"
@@ -191,7 +193,11 @@ def _reason(error: Exception) -> str:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """8-bit sRGB; transparency on white."""
     if image.mode.startswith("I"):
-        gray = _from_16_bit(np.asarray(image))
+        values = np.asarray(image)
+        gray = _from_16_bit(values)
+        clear = image.info.get("transparency")  # of a PNG: the level that is transparent
+        if isinstance(clear, int):
+            gray.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
         gray.info = {key: image.info[key] for key in ("icc_profile",) if key in image.info}
         image = gray
     if image.mode == "F":

@@ -102,6 +102,17 @@ def test_16_bit_gray_is_scaled_not_clipped() -> None:
         assert np.asarray(decode(form))[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+def test_the_transparent_level_of_16_bit_gray_is_white() -> None:
+    values = np.array([[999, 1000, 1001, 65535, 0]], np.uint16)
+    for clear, expected in ((1000, [4, 255, 4, 255, 0]), (0, [4, 4, 4, 255, 255])):
+        buffer = io.BytesIO()
+        Image.fromarray(values).save(buffer, "PNG", transparency=clear)
+        with Image.open(io.BytesIO(buffer.getvalue())) as image:
+            for form in (buffer.getvalue(), image):
+                decoded = decode(form)
+                assert np.asarray(decoded)[0, :, 0].tolist() == expected and not decoded.info
+
+
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3), (4, 5, 4)])
 def test_arrays_of_every_image_shape_are_decoded(shape: tuple[int, ...]) -> None:
     assert decode(np.full(shape, 200, np.uint8)).size == (5, 4)
