@@ -65,7 +65,8 @@ def settings_for(
         asked = config.merge(flags, {"teacher": named})
         world, notes = _world(asked, {} if preset is None else config.preset(preset))
         preset = preset or (PHOTOS if world == PHOTOS else DEFAULT_PRESET)
-        base = [*_layers(world, preset, flags), {"notes": notes}]
+        shots = overrides.get("data", {}).get("shots", flags["data"].get("shots"))
+        base = [*_layers(world, preset, flags, shots), {"notes": notes}]
     generate = overrides.get("generate", {})
     if "strategy" in generate and "probing" not in generate:
         # an explicit strategy disables probing
@@ -94,6 +95,9 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
         data["offline"] = True
     flags: Layer = {"data": data}
     if (teacher := options.get("teacher")) is not None:
+        if not teacher:
+            expected = "a name, or a list of names that are averaged"
+            raise ConfigError("no teacher is named", got=repr(teacher), expected=expected)
         name, *others = [teacher] if isinstance(teacher, str) else teacher
         flags["teacher"] = {"name": name, "others": tuple(others)}
     if (generator := options.get("generator")) is not None:
@@ -108,7 +112,7 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
     return flags
 
 
-def _layers(world: str, preset: str, flags: Mapping[str, Any]) -> list[Layer]:
+def _layers(world: str, preset: str, flags: Mapping[str, Any], shots: object) -> list[Layer]:
     """The layers of a world and a preset.
 
     The photo world generates no images unless asked to; without shots, pictures of no class.
@@ -117,7 +121,7 @@ def _layers(world: str, preset: str, flags: Mapping[str, Any]) -> list[Layer]:
     if world == PHOTOS:
         unwanted = layers[0] if "generate" in flags else layers[1]
         unwanted.pop("generate", None)
-        if "generate" not in flags and flags["data"].get("shots") == 0:
+        if "generate" not in flags and shots == 0:
             layers.append({"generate": {"strategy": "dead-leaves"}, "label": {"views": 1}})
     return layers
 

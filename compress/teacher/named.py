@@ -64,11 +64,11 @@ class Known:
 
     def notes(self) -> list[str]:
         """What a person should know before a wrong meaning is taught."""
+        order = sorted(self.meant, key=lambda name: name not in self.doubtful)
         meant = [
-            f"{name} is {words!r}{' (not the only meaning)' if name in self.doubtful else ''}"
-            for name, words in sorted(
-                self.meant.items(), key=lambda row: row[0] not in self.doubtful
-            )
+            f"{name} is {self.meant[name]!r}"
+            + (" (not the only meaning)" if name in self.doubtful else "")
+            for name in order
         ]
         several = [f"{name} ({'; '.join(them)})" for name, them in self.ambiguous.items()]
         told = [("the networks know these names", meant), ("names of several meanings", several)]
@@ -87,9 +87,7 @@ def known_names(subset: str | None, classes: Sequence[ClassInfo]) -> Known:
     doubtful = set()
     for entry, (rows, word) in zip(classes, found, strict=True):
         described = [_description(subset, row) for row in rows]
-        known = (
-            len(rows) == 1 and taken[rows[0]] == 1
-        )  # two classes of one row cannot be told apart
+        known = len(rows) == 1 and taken[rows[0]] == 1  # nobody tells two classes of one row apart
         indices.append(rows[0] if known else -1)
         if known:
             meant[entry.name] = described[0]
@@ -103,12 +101,13 @@ def known_names(subset: str | None, classes: Sequence[ClassInfo]) -> Known:
 def _indices(subset: str, entry: ClassInfo) -> tuple[list[int], str]:
     """The classes of a label set that a class's name means, and the word that was found there.
 
-    An id of WordNet means what it says, and no other thing of the same name.
+    An id of WordNet, as name or synonym, means what it says, and no other thing of the same name.
     """
     by_word = _words(subset)
-    if (match := WORDNET.fullmatch(entry.name)) is not None:
-        number = f"n{match[1]}"
-        return list(by_word.get(number, ())), number
+    for word in (entry.name, *entry.synonyms):
+        if (match := WORDNET.fullmatch(word)) is not None:
+            number = f"n{match[1]}"
+            return list(by_word.get(number, ())), number
     for word in (entry.name, entry.prompt, *entry.synonyms):
         for form in _forms(word):
             if form in by_word:

@@ -149,15 +149,23 @@ def load_timm(
 
 
 def label_set(source: TimmNet) -> str | None:
-    """timm's name of the label set that a network names, e.g. "imagenet-1k"; None if unknown."""
+    """timm's name of the label set that a network names, e.g. "imagenet-1k"; None if unknown.
+
+    Also None for a network whose classifier has no row for each class.
+    """
     import timm
+    import torch
     from timm.data import infer_imagenet_subset
 
     record = timm.get_pretrained_cfg(source.model, allow_unregistered=True)
     subset: str | None = None
     if record is not None and getattr(record, "classifier", None):
         subset = infer_imagenet_subset({"num_classes": record.num_classes})
-    return subset
+    if subset is None:
+        return None
+    with torch.device("meta"):
+        model = timm.create_model(source.model)
+    return subset if _last_layer(model) is not None else None
 
 
 def repository(source: TimmNet) -> str | None:
@@ -189,10 +197,11 @@ def require_timm(source: TimmNet) -> None:
 
 
 def embed_dim(source: TimmNet) -> int:
-    """The width D of a network's features; computes shapes only."""
+    """The width D of a network's features; computes shapes only. Errors as `require_timm`."""
     import timm
     import torch
 
+    require_timm(source)
     with torch.device("meta"):
         model: Any = timm.create_model(source.model, num_classes=0)
     return int(model.head_hidden_size if hasattr(model, "head_hidden_size") else model.num_features)
@@ -247,12 +256,24 @@ def _filled(source: TimmNet, state: dict[str, Tensor], file: Path) -> Any:
 def _classifier(model: Any) -> Classifier | None:
     """The rows of a network's classifier if the names of its classes are known."""
     from timm.data import infer_imagenet_subset
-    from torch import nn
 
     subset = infer_imagenet_subset(model) if model.num_classes else None
-    layer = model.get_classifier() if subset else None
-    if not isinstance(layer, nn.Linear) or subset is None:
+    layer = _last_layer(model)
+    if subset is None or layer is None:
         return None
-    if layer.in_features != int(getattr(model, "head_hidden_size", None) or model.num_features):
-        return None
-    return Classifier(layer.weight.detach().float().numpy().copy(), subset)
+    rows = layer.weight.detach().float().flatten(1).numpy().copy()
+    return Classifier(rows, subset)
+
+
+def _last_layer(model: Any) -> Any | None:
+    """The one linear layer, or 1 x 1 convolution, on the pooled features; None for anything else.
+
+    Some networks have several classifiers, or more layers before one.
+    """
+    from torch import nn
+
+    layer = model.get_classifier()
+    width = int(getattr(model, "head_hidden_size", None) or model.num_features)
+    linear = isinstance(layer, nn.Linear) and layer.in_features == width
+    pointwise = isinstance(layer, nn.Conv2d) and layer.weight.shape[1:] == (width, 1, 1)
+    return layer if linear or pointwise else None

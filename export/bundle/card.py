@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from compress.generate.strategies.table import STRATEGIES
 from compress.teacher.sources import has_text
 from export.bundle.markdown import code, markdown_text
 from export.onnx.parity import Parity
@@ -47,7 +48,7 @@ def model_card(
 
 A small classifier distilled from {" and ".join(map(markdown_text, teachers))} \
 {"" if clip else "(trained on labeled images: no CLIP) "}with {shots} and
-{stages["generate"]["facts"].get("per_class", 0)} synthetic images per class, then quantized to int8
+{_generated(stages["generate"]["facts"])}, then quantized to int8
 ({stages["quantize"]["facts"]["mode"]}).
 {student.get("params", 0):,} parameters, input {size} x {size}.
 
@@ -139,6 +140,14 @@ def hub_name(teacher: str) -> str | None:
     return str(get_pretrained_cfg(model, tag).get("hf_hub", "")).strip("/") or None
 
 
+def _generated(facts: Mapping[str, Any]) -> str:
+    """The synthetic images in words; some strategies draw pictures that show no class."""
+    row = STRATEGIES.get(str(facts.get("strategy")))
+    if row is not None and not row.shows_classes:
+        return f"{facts.get('images', 0)} drawn pictures of no class"
+    return f"{facts.get('per_class', 0)} synthetic images per class"
+
+
 def _shots(shots: int | str) -> str:
     count = f"{shots} labeled image{'' if shots == 1 else 's'} per class"
     return "every labeled image" if shots == "all" else count
@@ -153,17 +162,22 @@ def teacher_card(
     purpose = "This bundle is for latency, memory and size alone: its answers mean nothing."
     random = f"\n**The weights are random.** {purpose}\n"
     warning = random if about["weights"] == "random" else ""
+    clip = has_text(about["name"])
     head = "the linear probe of a run"
-    if provenance["head"] != "probe":
+    if provenance["head"] != "probe" and not clip:
+        head = "the rows of its own classifier for these names"
+    elif provenance["head"] != "probe":
         templates = provenance["templates"]
         head = f"its texts, from {len(templates)} template(s): {code(templates[0])} ..."
     names = [markdown_text(each) for each in classes[:SHOWN_CLASSES]]
     shown = ", ".join(names) + (", ..." if len(classes) > SHOWN_CLASSES else "")
-    task = "zero-shot-image-classification"
-    return f"""{front_matter(license, [about["name"]], task, ["clip", "teacher"])}
+    task = "zero-shot-image-classification" if clip else "image-classification"
+    tags = ["clip", "teacher"] if clip else ["teacher"]
+    tower = "image tower of a CLIP" if clip else "trunk of a network trained on labeled images"
+    return f"""{front_matter(license, [about["name"]], task, tags)}
 # {markdown_text(about["name"])} as a classifier of {len(classes)} classes
 {warning}
-The image tower of a CLIP ({about["image_params"]:,} parameters) and a class head ({head}) in one
+The {tower} ({about["image_params"]:,} parameters) and a class head ({head}) in one
 {precision} ONNX file: the teacher that students are compared with, measured by the same commands \
 as they are.
 

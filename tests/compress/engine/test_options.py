@@ -71,6 +71,12 @@ def test_packaged_teachers_mean_their_world_with_or_without_a_hub(
     assert two.teacher.others == ("ViT-L-14/openai",) and two.distill.student.startswith("mobile")
 
 
+@pytest.mark.parametrize("nothing", ["", [], ()])
+def test_an_empty_teacher_is_refused(nothing: str | list[str]) -> None:
+    with pytest.raises(ConfigError, match="no teacher is named"):
+        settings_for(teacher=nothing)
+
+
 def test_nothing_stands_in_for_a_teacher_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +110,8 @@ def test_class_names_alone_get_the_photo_world_and_pictures_of_no_class(
     names = settings_for(classes=["ant", "bee"], offline=True)
     assert (names.teacher.name, *names.teacher.others) == PHOTO_TEACHERS and names.notes
     folder = settings_for(data=tmp_path, shots=0, offline=True)
-    assert {one.generate.strategy for one in (names, folder)} == {"dead-leaves"}
+    by_set = settings_for(data=tmp_path, offline=True, overrides={"data": {"shots": 0}})
+    assert {one.generate.strategy for one in (names, folder, by_set)} == {"dead-leaves"}
     given = settings_for(classes=["ant"], offline=True, generator="petals", preset="sidclip")
     assert given.generate.strategy == "sidclip"
     monkeypatch.setattr(options, "is_packaged", lambda teacher: False)

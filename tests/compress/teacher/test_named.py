@@ -52,15 +52,19 @@ def test_an_id_of_wordnet_means_no_other_thing_of_the_same_name(name: str) -> No
     assert known_names("imagenet-1k", [entry]).indices == (-1,)
 
 
+def test_an_id_among_the_synonyms_chooses_the_meaning() -> None:
+    bird = ClassInfo("crane", "crane", synonyms=("wader", "n02012849"))
+    known = known_names("imagenet-1k", [bird])
+    assert known.indices == (134,) and not known.ambiguous and not known.doubtful
+
+
 def test_a_meaning_is_told_first_where_the_word_has_others() -> None:
     known = known_names("imagenet-1k", names("ant", "mouse", "crane"))
     assert known.doubtful == {"mouse"}
     meant, several = known.notes()
     assert "mouse is 'mouse, computer mouse' (not the only meaning); ant is 'ant, emmet" in meant
     assert "crane (crane; crane)" in several
-    many = [
-        row.name for row in names(*("ant", "bee", "daisy", "tench", "goldfish", "hay", "zebra"))
-    ]
+    many = ["ant", "bee", "daisy", "tench", "goldfish", "hay", "zebra"]
     assert "more" not in known_names("imagenet-1k", names(*many)).notes()[0]
     assert "and 1 more" in known_names("imagenet-1k", names(*many, "lion", "tiger")).notes()[0]
     assert known_names("imagenet-1k", names("windflower")).notes() == []

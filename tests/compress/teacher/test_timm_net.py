@@ -103,6 +103,24 @@ def test_a_network_with_its_label_set_keeps_its_classifier(weights: Path) -> Non
     assert label_set(TimmNet(NET)) == "imagenet-1k"
 
 
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("resnet18", True),
+        ("resnetv2_50", True),  # a 1 x 1 convolution
+        ("deit_tiny_distilled_patch16_224", False),  # two classifiers
+        ("levit_128s", False),  # a norm before it
+    ],
+)
+def test_names_come_with_one_row_for_each_class(name: str, known: bool) -> None:
+    assert (label_set(TimmNet(name)) == "imagenet-1k") is known
+
+
+def test_the_width_of_an_unknown_network_is_no_question() -> None:
+    with pytest.raises(ConfigError, match="unknown timm network.*did you mean"):
+        embed_dim(TeacherSettings(name="timm:tf_efficientnet_lite9"))
+
+
 def test_a_file_without_or_with_another_classifier_is_a_teacher_without_names(
     weights: Path, tmp_path: Path
 ) -> None:

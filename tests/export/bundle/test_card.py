@@ -11,8 +11,9 @@ from huggingface_hub import ModelCard, ModelCardData
 from provenance import provenance
 
 from compress.teacher.loading import LICENSES
-from export.bundle.card import HUB_LICENSES, front_matter, hub_name, model_card
+from export.bundle.card import HUB_LICENSES, front_matter, hub_name, model_card, teacher_card
 from export.bundle.write import MODELS
+from export.onnx.parity import Parity
 from runtime.bundle import MANIFEST, TWINS
 
 
@@ -59,6 +60,30 @@ def test_every_teacher_is_named_and_what_it_is() -> None:
     images = model_card(provenance("timm:resnet18"), ["a", "b"], [])
     assert "timm:resnet18 (trained on labeled images: no CLIP) with" in images
     assert "clip" not in ModelCard(images).data.to_dict()["tags"]
+
+
+def test_pictures_of_no_class_are_not_called_images_of_one() -> None:
+    drawn = provenance()
+    drawn["stages"]["generate"]["facts"] = {
+        **{"strategy": "dead-leaves", "images": 128, "per_class": 64}
+    }
+    text = model_card(drawn, ["a", "b"], [])
+    assert "128 drawn pictures of no class" in text and "per class, then" not in text
+    assert "64 synthetic images per class" in model_card(provenance(), ["a", "b"], [])
+
+
+def teachers_card(name: str) -> str:
+    about = {"name": name, "license": "MIT", "weights": "own", "image_params": 5_000_000}
+    origin = {"teacher": about, "head": "zero-shot", "templates": ["a photo of a {}"]}
+    parity = Parity("model.fp32.onnx", 4, 1e-4, 1e-5, 0, 1e-4, 1e-5, 9.0, 1e-3, 1.0, True)
+    return teacher_card(origin, ["ant", "bee"], parity, "fp32")
+
+
+def test_a_teachers_card_says_what_it_is() -> None:
+    clip, net = teachers_card("ViT-L-14/openai"), teachers_card("timm:resnet18")
+    assert "tower of a CLIP" in clip and "its texts, from 1 template" in clip
+    assert "CLIP" not in net and "rows of its own classifier" in net and "template" not in net
+    assert ModelCard(net).data.to_dict()["tags"] == ["teacher"]
 
 
 def test_every_file_that_is_named_can_be_in_a_bundle(card: str) -> None:
