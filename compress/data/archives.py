@@ -1,10 +1,11 @@
 """A folder of images packed as .zip or .tar: unpacked once, beside the named datasets.
 
     <root>/unpacked/<digest of the archive>/        its files, as they would lie in a folder
-    <root>/unpacked/<digest of the archive>.json    their sizes; written last
+    <root>/unpacked/<digest of the archive>.json    what it holds; written last
 
-Nothing leaves the folder, links and devices are left out, and an archive that grows beyond all
-measure is refused while it is unpacked. The fingerprint of the images is that of the same folder.
+Nothing leaves the folder: links become copies of what they lead to in the archive, other links and
+devices are left out. An archive that grows beyond all measure is refused while it is unpacked. The
+fingerprint of the images is that of the same folder.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ import errno
 import json
 import re
 import shutil
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from compress.data.class_names import one_form, printable
+from compress.data.members import DAMAGED, Member, is_archive, members_of
 from compress.data.walk import digest_of_file
 from compress.engine.disk import require_space
 from compress.engine.errors import DataError
@@ -38,28 +38,12 @@ FREE_BYTES = 1 << 30  # unpacked without a look at the ratio
 RATIO = 100  # unpacked : packed; photos are packed already, drawings shrink to a tenth
 CHUNK = 1 << 20
 LITTER = frozenset(("__macosx", ".ds_store", "thumbs.db", "desktop.ini"))
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError, NotImplementedError)
 NO_NAME = frozenset(  # a name is too long, odd, or that of a file and a folder
     (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 )
-UTF8_FLAG = 0x800  # of a zip entry: its name is UTF-8
+LINKS = 40  # links to links that are followed
 
-
-@dataclass(frozen=True)
-class Member:
-    """A regular file of an archive."""
-
-    name: str
-    size: int  # as the archive says
-    content: IO[bytes]
-
-
-def is_archive(path: Path) -> bool:
-    """Whether a file is an archive that is read here, by its content."""
-    try:
-        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
-    except (OSError, *DAMAGED):
-        return False
+__all__ = ["KINDS", "is_archive", "shown_name", "unpack", "unpacking_notes"]
 
 
 def unpack(archive: Path, root: Path) -> Path:
@@ -73,7 +57,7 @@ def unpack(archive: Path, root: Path) -> Path:
     with system_errors(place):
         digest = digest_of_file(archive).hex()[:32]
         folder = place / digest
-        record = place / f"{digest}.json"
+        record = _record(folder)
         if _is_whole(folder, record):
             return folder
         place.mkdir(parents=True, exist_ok=True)
@@ -82,18 +66,36 @@ def unpack(archive: Path, root: Path) -> Path:
                 record.unlink(missing_ok=True)
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
-                sizes = _Unpacking(archive, folder).run()
+                held = _Unpacking(archive, folder).run()
                 with atomic(record) as temporary:  # ASCII: names need not be UTF-8
-                    temporary.write_text(json.dumps(sizes), encoding="ascii")
+                    temporary.write_text(json.dumps(held), encoding="ascii")
     return folder
+
+
+def unpacking_notes(folder: Path) -> list[str]:
+    """What of an archive is not in the folder that ``unpack`` gave, in a line."""
+    try:
+        count, example = json.loads(_record(folder).read_text(encoding="ascii"))["left_out"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+    if not count:
+        return []
+    members = "1 member" if count == 1 else f"{count:,} members"
+    why = "links to nothing in it, pipes or devices"
+    return [line(f"{members} of the archive left out ({why}), e.g. {printable(example)}")]
+
+
+def _record(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.json")
 
 
 def _is_whole(folder: Path, record: Path) -> bool:
     """Whether everything that was unpacked is still there."""
     try:
-        sizes = json.loads(record.read_text(encoding="utf-8"))
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, AttributeError):
+        held = json.loads(record.read_text(encoding="utf-8"))
+        files = all((folder / name).stat().st_size == size for name, size in held["files"].items())
+        return files and all((folder / name).is_dir() for name in held["folders"])
+    except (OSError, ValueError, AttributeError, LookupError, TypeError):
         return False
 
 
@@ -102,40 +104,56 @@ class _Unpacking:
     archive: Path
     folder: Path
     sizes: dict[str, int] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    links: dict[str, str | None] = field(default_factory=dict)
     total: int = 0
+    left_out: list[str] = field(default_factory=list)
 
-    def run(self) -> dict[str, int]:
-        """Writes every file; name -> bytes."""
+    def run(self) -> dict[str, Any]:
+        """Writes every file and folder; what there is, and what was left out."""
         packed = self.archive.stat().st_size
         self.limit = min(MOST_BYTES, max(FREE_BYTES, RATIO * packed))
         try:
-            with _members(self.archive) as members:
+            with members_of(self.archive, self.limit) as members:
                 for member in members:
                     self._write(member)
         except OSError as error:
-            if error.errno is None:  # gzip and lzma say so of damaged data
+            if error.errno is None:  # gzip and bz2 say so of damaged data
                 raise self._damaged(error) from error
             raise
-        except (RuntimeError, *DAMAGED) as error:  # RuntimeError: a password is needed
+        except DAMAGED as error:
             raise self._damaged(error) from error
+        self._write_links()
         if not self.sizes:
             raise DataError(f"{self.archive} is an archive without files", expected="images")
-        return self.sizes
+        left_out = (len(self.left_out), min(self.left_out, default=""))
+        return {"files": self.sizes, "folders": sorted(self.folders), "left_out": left_out}
 
     def _write(self, member: Member) -> None:
         parts = self._parts(member.name)
         if not parts or any(part.casefold() in LITTER for part in parts):
             return
         name = "/".join(parts)
-        if name in self.sizes:
+        if name in self.sizes or name in self.links:
             raise self._refused("holds two files of one name", name)
-        if len(self.sizes) >= MOST_FILES or self.total + member.size > self.limit:
+        if len(self.sizes) + len(self.folders) + len(self.links) >= MOST_FILES:
             raise self._too_much()
-        require_space(self.folder, member.size)
-        target = self.folder.joinpath(*parts)
+        if member.kind == "folder":
+            self._make(name)
+        elif member.kind == "link":
+            self.links[name] = member.target
+        elif member.content is not None:
+            self._write_file(name, member.size, member.content)
+        else:
+            self.left_out.append(name)
+
+    def _write_file(self, name: str, expected: int, content: IO[bytes]) -> None:
+        if self.total + expected > self.limit:
+            raise self._too_much()
+        require_space(self.folder, expected)
         size = 0
-        with self._opened(target, name) as file:
-            while chunk := member.content.read(CHUNK):
+        with self._opened(name) as file:
+            while chunk := content.read(CHUNK):
                 size += len(chunk)
                 if self.total + size > self.limit:
                     raise self._too_much()
@@ -143,10 +161,79 @@ class _Unpacking:
         self.total += size
         self.sizes[name] = size
 
-    def _opened(self, target: Path, name: str) -> IO[bytes]:
-        try:
+    def _write_links(self) -> None:
+        """Copies what links lead to; those to folders last, the inner ones first."""
+        folders = self.folders.union(*map(_above, self.sizes))
+        waiting = {}
+        for name, target in self.links.items():
+            place = self._followed(target)
+            if place in self.sizes:
+                self._copy(place, name)
+            elif place in folders:
+                waiting[name] = place
+            else:
+                self.left_out.append(name)
+        while waiting:
+            unfinished = set().union(*map(_above, waiting))
+            ready = [name for name, place in waiting.items() if place not in unfinished]
+            if not ready:  # they lead into each other
+                break
+            for name in ready:
+                self._copy_folder(waiting.pop(name), name)
+        self.left_out += waiting
+
+    def _followed(self, target: str | None) -> str | None:
+        """Where a path in the archive ends, through links; None if it leads out or in a circle."""
+        if target is None or target.startswith("/"):
+            return None
+        ahead, place, followed = target.split("/")[::-1], list[str](), 0
+        while ahead:
+            part = ahead.pop()
+            if part == ".." and not place:
+                return None
+            if part == "..":
+                place.pop()
+            elif part not in ("", "."):
+                place.append(part)
+            name = "/".join(place)
+            if part not in ("", ".", "..") and name in self.links:
+                further = self.links[name]
+                followed += 1
+                if further is None or further.startswith("/") or followed > LINKS:
+                    return None
+                ahead += further.split("/")[::-1]
+                place = []
+        return "/".join(place)
+
+    def _copy(self, source: str, name: str) -> None:
+        if len(self.sizes) + len(self.folders) >= MOST_FILES:
+            raise self._too_much()
+        with (self.folder / source).open("rb") as content:
+            self._write_file(name, self.sizes[source], content)
+
+    def _copy_folder(self, source: str, name: str) -> None:
+        self._make(name)
+        for inner in [one for one in self.folders if one.startswith(f"{source}/")]:
+            self._make(name + inner[len(source) :])
+        for inner in [one for one in self.sizes if one.startswith(f"{source}/")]:
+            self._copy(inner, name + inner[len(source) :])
+
+    def _make(self, name: str) -> None:
+        with self._taken(name):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.folders.add(name)
+
+    def _opened(self, name: str) -> IO[bytes]:
+        with self._taken(name):
+            target = self.folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             return target.open("xb")
+
+    @contextmanager
+    def _taken(self, name: str) -> Iterator[None]:
+        """DataError for a name that the folder does not take."""
+        try:
+            yield
         except OSError as error:
             if error.errno in NO_NAME:
                 raise self._refused("holds a file that no folder takes", name) from error
@@ -175,6 +262,9 @@ class _Unpacking:
         return DataError(f"{self.archive} {what}", got=line(repr(name)), remedy=remedy)
 
     def _damaged(self, error: Exception) -> DataError:
+        if isinstance(error, NotImplementedError):
+            what = f"{self.archive} is damaged, or packed in a way that is not read"
+            return DataError(what, got=error, remedy="unpack it, and give the folder")
         if "password" in str(error) or "encrypted" in str(error):
             what = f"{self.archive} needs a password"
             return DataError(what, remedy="unpack it, and give the folder")
@@ -182,42 +272,10 @@ class _Unpacking:
         return DataError(f"{self.archive} is damaged", got=str(error) or repr(error), remedy=remedy)
 
 
-@contextmanager
-def _members(archive: Path) -> Iterator[Iterator[Member]]:
-    """The regular files of an archive in its order, each open while it is its turn."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            yield _of_zip(opened)
-    else:
-        with tarfile.open(archive, "r:*") as tar:
-            yield _of_tar(tar)
-
-
-def _of_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
-    for info in archive.infolist():
-        kind = info.external_attr >> 28  # of Unix: 8 is a regular file, 10 a link, 0 unknown
-        if info.is_dir() or kind not in (0, 8):
-            continue
-        with archive.open(info) as content:
-            yield Member(_zip_name(info), info.file_size, content)
-
-
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    """A name; macOS writes UTF-8 without saying so, which reads as code page 437."""
-    if not info.flag_bits & UTF8_FLAG:
-        try:
-            return info.filename.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            pass
-    return info.filename
-
-
-def _of_tar(archive: tarfile.TarFile) -> Iterator[Member]:
-    for info in archive:
-        content = archive.extractfile(info) if info.isreg() else None
-        if content is not None:
-            with content:
-                yield Member(info.name, info.size, content)
+def _above(name: str) -> set[str]:
+    """The folders around a file or folder; "" is the archive itself."""
+    parts = name.split("/")
+    return {"/".join(parts[:count]) for count in range(len(parts))}
 
 
 def shown_name(path: Path) -> str:

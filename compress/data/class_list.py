@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compress.data.class_names import class_name, look_alike, refuse_names
+from compress.data.class_names import class_name, look_alike, refuse_names, shown
 from compress.engine.errors import DataError, nearest
 from compress.engine.store import sha256_text
 from compress.engine.text import read_text
@@ -74,9 +74,25 @@ def read_class_list(root: Path) -> ClassList:
     if not isinstance(content, dict) or not content:
         got = type(content).__name__ if content else "nothing"
         raise DataError(f"{file} is no list of classes", got=got, expected=EXPECTED)
-    entries = {_key(key, file): _entry(value, key, file) for key, value in content.items()}
+    entries = _entries(content, file)
     refuse_names({entry.name: entry.name for entry in entries.values() if entry.name}, file)
     return ClassList(file, entries, sha256_text(text))
+
+
+def _entries(content: Mapping[Any, Any], file: Path) -> dict[str, ClassEntry]:
+    """The entries by folder; folders that look alike may be named together, if they agree."""
+    entries: dict[str, ClassEntry] = {}
+    spelled: dict[str, str] = {}
+    for key, value in content.items():
+        folder, entry = _key(key, file), _entry(value, key, file)
+        if entries.setdefault(folder, entry) != entry:
+            raise DataError(
+                f"{file} says two things of folders that differ in case or signs only",
+                got=shown(spelled[folder], key),
+                remedy="write one entry, or rename one of the folders",
+            )
+        spelled[folder] = key
+    return entries
 
 
 def _key(key: Any, file: Path) -> str:
@@ -91,9 +107,12 @@ def _entry(value: Any, key: str, file: Path) -> ClassEntry:
     if not isinstance(value, dict) or not value or not set(value) <= FIELDS:
         got = f"{key}: {value!r}"[:120]
         raise DataError(f"{file} has an entry that is no class", got=got, expected=EXPECTED)
-    synonyms = value.get("synonyms", ())
+    synonyms = value.get("synonyms", [])
     if isinstance(synonyms, str):
         synonyms = synonyms.split(",")
+    if not isinstance(synonyms, list):
+        got = f"{key}: synonyms: {synonyms!r}"[:120]
+        raise DataError(f"{file} has synonyms that are no list", got=got, expected="a list")
     name, prompt = (
         _text(value[part], key, file) if part in value else None for part in ("name", "prompt")
     )
