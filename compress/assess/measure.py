@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -29,6 +29,8 @@ from runtime.files.paths import line
 AT_ONCE = 8  # decoded images in memory, each of up to 64 megapixels
 THUMBNAILS = 24  # of the surest mistakes
 READERS = 4  # threads that decode
+#: where the classes can be besides the outer folders: inside them, or a single folder around them
+OTHER_LEVELS: tuple[tuple[Literal["top", "leaf"], bool], ...] = (("leaf", False), ("top", True))
 
 
 def evaluate_bundle(
@@ -57,18 +59,20 @@ def evaluate_bundle(
 def _read(
     folder: Path, archives: Path, split: str | None, labels: tuple[Label, ...]
 ) -> tuple[Labeled, Matching]:
-    """The images with their classes matched: of nested folders the level that fits better."""
+    """The images with their classes matched: of nested folders the level that fits best."""
     images = labeled_images(folder, archives, split=split)
-    matching = match_classes(images.classes, labels)
-    if not matching.unknown:
-        return images, matching
-    try:
-        inner = labeled_images(folder, archives, "leaf", split)
-    except DataError:  # the inner folders give no classes
-        return images, matching
-    of_inner = match_classes(inner.classes, labels)
-    fits_better = _used(inner, of_inner) > _used(images, matching)
-    return (inner, of_inner) if fits_better else (images, matching)
+    best = images, match_classes(images.classes, labels)
+    for level, above in OTHER_LEVELS:
+        if not best[1].unknown:
+            break
+        try:
+            images = labeled_images(folder, archives, level, split, above)
+        except DataError:  # there are no classes
+            continue
+        matching = match_classes(images.classes, labels)
+        if _used(images, matching) > _used(*best):
+            best = images, matching
+    return best
 
 
 def _used(images: Labeled, matching: Matching) -> int:

@@ -28,6 +28,7 @@ from compress.engine.config import DataSettings
 from compress.engine.errors import DataError, nearest
 from runtime.files.paths import line
 
+BESIDE = (*NAMES, *FILES)  # files that say what the images beside them are
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 
@@ -48,25 +49,38 @@ class Folder:
         return tuple(_shown(path, self.root) for path in self.found.left_out)
 
 
-def read_folder(path: Path, level: str, root_of_datasets: Path) -> Folder:
+def read_folder(path: Path, level: str, root_of_datasets: Path, above: bool = False) -> Folder:
     """The images of a folder or an archive by split and class; reads lists of them, no image.
 
     Args:
         level: ``data.class_folders``.
         root_of_datasets: where archives are unpacked.
+        above: the last of the single folders that were stepped into is a class.
 
     Raises: DataError: nothing in it that images and their classes can be read from.
     """
     given = _checked(path)
     packed = not given.is_dir()
-    root, notes = step_into(unpack(given, root_of_datasets) if packed else given, (*NAMES, *FILES))
+    start = unpack(given, root_of_datasets) if packed else given
+    root, notes = step_into(start, BESIDE)
+    tables = find_tables(root)
+    unused = tables.notes
+    if not tables.used:  # then what lies beside a single folder labels nothing
+        inner, further = step_into(root, BESIDE, at_root=FILES)
+        if inner != root:
+            root, tables = inner, find_tables(inner)
+            notes, unused = [*notes, *further], [*unused, *tables.notes]
+    if above:
+        if root == start:
+            raise DataError(f"{given} is stepped into no folder", expected="a single folder in it")
+        root, tables, notes = root.parent, find_tables(root.parent), []
+        unused = tables.notes
     name = shown_name(given) if packed else root.name
     if packed:
         notes = [f"{given.name} is read as a folder of its files"]
     listed = read_class_list(root)
-    tables = find_tables(root)
-    found = read_tables(root, tables) if tables else read_class_folders(root, level)
-    return Folder(root, name, found, listed, tables, notes)
+    found = read_tables(tables, level, listed) if tables.used else read_class_folders(root, level)
+    return Folder(root, name, found, listed, tables.used, [*notes, *unused])
 
 
 def open_folder(settings: DataSettings, root_of_datasets: Path) -> Source:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from compress.data.folders import read_folder, split_files
-from compress.data.layout import split_kind
+from compress.data.layout import plain, split_kind
 from compress.data.naming import class_infos, name_classes
 from compress.data.split import ClassInfo, Split
 from compress.engine.config import DataSettings
@@ -43,7 +43,11 @@ class Labeled:
 
 
 def labeled_images(
-    path: Path, archives: Path, level: Literal["top", "leaf"] = "top", split: str | None = None
+    path: Path,
+    archives: Path,
+    level: Literal["top", "leaf"] = "top",
+    split: str | None = None,
+    above: bool = False,
 ) -> Labeled:
     """The test images of a folder or an archive, all images if there is no test split.
 
@@ -51,12 +55,14 @@ def labeled_images(
         archives: where an archive is unpacked.
         level: whether the outer or the innermost folders are the classes.
         split: takes this one instead, by its own name.
+        above: a single folder with folders in it is a class, not a folder of classes.
 
     Raises: DataError: nothing that can be read as classes of images, or no such split.
     """
-    folder = read_folder(path, level, archives)
+    folder = read_folder(path, level, archives, above)
     found = folder.found
     if split is not None:
+        split = next((one for one in found.splits if plain(one) == plain(split)), split)
         require_known(split, found.splits, f"{folder.root} has no such split", DataError)
         name = split
     else:

@@ -9,12 +9,12 @@ DIR/<group>/<class>/...                        nested: the inner folders are the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from compress.data.class_names import look_alike
+from compress.data.class_names import class_name, look_alike
 from compress.data.walk import is_folder, key_of, takes_part, visible, walk
 from compress.data.words import WORDNET
 from compress.engine.errors import DataError
@@ -38,10 +38,15 @@ NUMBERED = re.compile(r"[\W\d_]+|\w{0,9}?[-_ ]?\d+")  # 2024-05-01, 3, batch_2, 
 ClassFiles = Mapping[str, tuple[Path, ...]]  # name of a folder or label -> its images
 
 
+def plain(name: str) -> str:
+    """A name of a split or of a column as it is compared: ``"Test Set "`` -> ``"test_set"``."""
+    return re.sub(r"[\s_-]+", "_", class_name(name).casefold())
+
+
 def split_kind(name: str) -> Literal["train", "test"] | None:
     """Which split a folder or a cell names, if any."""
-    plain = re.sub(r"[\s-]+", "_", name.strip().casefold())
-    return "train" if plain in TRAIN_NAMES else "test" if plain in TEST_NAMES else None
+    known = plain(name)
+    return "train" if known in TRAIN_NAMES else "test" if known in TEST_NAMES else None
 
 
 @dataclass
@@ -67,22 +72,48 @@ class Found:
 
     def take(self, splits: Mapping[str, ClassFiles]) -> None:
         """Chooses the training and the test split among all; "" is a split without a name."""
-        in_order = sorted(splits, key=lambda name: (split_kind(name) == "test", name))
-        self.splits = {name or "train": splits[name] for name in in_order}
-        train = [name for name in splits if split_kind(name) != "test"]
-        tests = {name.casefold(): name for name in splits if split_kind(name) == "test"}
-        for name in train:
-            listed = splits[name]
-            both = dict.fromkeys((*self.train, *listed))
-            self.train = {one: (*self.train.get(one, ()), *listed.get(one, ())) for one in both}
+        whole = self._by_plain_name(splits)
+        in_order = sorted(whole, key=lambda name: (split_kind(name) == "test", name))
+        self.splits = {name or "train": whole[name] for name in in_order}
+        train = [name for name in in_order if split_kind(name) != "test"]
+        tests = [name for name in in_order if split_kind(name) == "test"]
+        self.train = _joined([whole[name] for name in train])
+        if train[1:]:
+            self.notes.append(line(f"{_folders(train)} are both for training"))
         if tests:
-            order = {name: place for place, name in enumerate(TEST_NAMES)}
-            plain = sorted(tests, key=lambda name: order[re.sub(r"[\s-]+", "_", name)])
-            self.test_name = tests[plain[0]]
-            self.test = splits[self.test_name]
-            if plain[1:]:
-                unused = ", ".join(tests[name] for name in plain[1:])
-                self.notes.append(f"{unused}/ is not used: {self.test_name}/ is the test split")
+            self.test_name, *unused = sorted(tests, key=lambda name: TEST_NAMES.index(plain(name)))
+            self.test = whole[self.test_name]
+            if unused:
+                note = f"{_folders(unused)} is not used: {self.test_name}/ is the test split"
+                self.notes.append(line(note))
+
+    def _by_plain_name(self, splits: Mapping[str, ClassFiles]) -> dict[str, ClassFiles]:
+        """Test/ and test/ are one split; images of no split are for training."""
+        groups: dict[str, list[str]] = {}
+        in_order = sorted(splits, key=lambda name: (name != plain(name), name))
+        train = next((plain(name) for name in in_order if split_kind(name) == "train"), "")
+        for name in in_order:
+            groups.setdefault(plain(name) or train, []).append(name)
+        whole: dict[str, ClassFiles] = {}
+        for names in groups.values():
+            own = [name for name in names if name]
+            whole[own[0] if own else ""] = _joined([splits[name] for name in names])
+            if own[1:]:
+                self.notes.append(line(f"{_folders(own)} are read as one split"))
+            if own and "" in names:
+                count = sum(map(len, splits[""].values()))
+                self.notes.append(f"{count} images are in no split: they are for training")
+        return whole
+
+
+def _joined(splits: Sequence[ClassFiles]) -> dict[str, tuple[Path, ...]]:
+    """The images of several splits by class."""
+    names = dict.fromkeys(name for files in splits for name in files)
+    return {name: tuple(path for one in splits for path in one.get(name, ())) for name in names}
+
+
+def _folders(names: Iterable[str]) -> str:
+    return ", ".join(f"{name}/" for name in names)
 
 
 def read_class_folders(root: Path, level: str) -> Found:
@@ -109,10 +140,17 @@ def read_class_folders(root: Path, level: str) -> Found:
         splits = {"": root}  # "train" is a class beside "bus" and "car"
     else:
         found.left_out += [path for path in inside if path.name not in splits]
-    if level == "auto":  # one rule for all splits
-        level = _level([path for base in splits.values() for path in class_dirs(base)], found, root)
-    found.take({name: _of_split(base, level, found) for name, base in splits.items()})
+    found.take(read_splits(splits, level, found, root))
     return found
+
+
+def read_splits(
+    splits: Mapping[str, Path], level: str, found: Found, root: Path
+) -> dict[str, ClassFiles]:
+    """The images of the class folders of every split; one rule for all says which are those."""
+    if level == "auto":
+        level = _level([path for base in splits.values() for path in class_dirs(base)], found, root)
+    return {name: _of_split(base, level, found) for name, base in splits.items()}
 
 
 def class_dirs(base: Path) -> list[Path]:
@@ -121,15 +159,19 @@ def class_dirs(base: Path) -> list[Path]:
     return [path for path in folders if not _is_side_folder(path, base)]
 
 
-def step_into(root: Path, tables: Collection[str]) -> tuple[Path, list[str]]:
+def step_into(
+    root: Path, tables: Collection[str], at_root: Collection[str] | None = None
+) -> tuple[Path, list[str]]:
     """The folder with the classes inside single folders, as archives have them, with a note.
 
     Args:
         tables: names of files that belong to the images beside them, so that none is stepped over.
+        at_root: those that do so in ``root`` itself, if others.
     """
     place = found = root
-    while (only := _only_folder(place, tables)) is not None:
-        place = only
+    kept = tables if at_root is None else at_root
+    while (only := _only_folder(place, kept)) is not None:
+        place, kept = only, tables
         inner = class_dirs(place)
         has_split = any(split_kind(path.name) for path in inner)
         if len(inner) > 1 or has_split or _has_file(place, tables):

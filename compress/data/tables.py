@@ -3,10 +3,11 @@
     file_name,label,split        at the root, or file_name,label in train/ and test/
     a/001.jpg,rose,train
 
-Columns go by their usual names, whatever the case; the separator is a comma, a semicolon, a tab or
-a bar. ``.jsonl`` has an object a line. A file is found by its path below the table or the root, or
-by its name alone if that is unique, also without its suffix. A table without a column of labels,
-such as one of captions, takes no part.
+The separator is a comma, a semicolon, a tab or a bar; ``.jsonl`` has an object a line. Which column
+says what: ``columns.py``. How a file is found: ``file_index.py``. Where a table has no splits, its
+images are of the split folder that they lie in, and a split folder that no table names is read by
+its class folders. A table without a column of labels, such as one of captions, takes no part, nor
+does a list of classes beside class folders.
 """
 
 from __future__ import annotations
@@ -16,31 +17,33 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from compress.data.class_names import class_name, one_form
-from compress.data.layout import TEST_NAMES, TRAIN_NAMES, Found, split_kind
+from compress.data.class_list import ClassList
+from compress.data.class_names import class_name, look_alike, one_form, readable_name
+from compress.data.columns import are_numbers, find_columns, is_image_name
+from compress.data.file_index import FileIndex, find
+from compress.data.layout import (
+    TEST_NAMES,
+    TRAIN_NAMES,
+    Found,
+    class_dirs,
+    plain,
+    read_splits,
+    split_kind,
+)
 from compress.data.walk import key_of, takes_part, visible, walk
 from compress.engine.errors import DataError, nearest
 from compress.engine.store import sha256_text
 from compress.engine.text import read_text
 from runtime.files.paths import line
-from runtime.preprocess.image_files import SUFFIXES
 
 STEMS = ("labels", "metadata", "annotations")
 SUFFIXES_OF_TABLES = (".csv", ".tsv", ".jsonl")
 NAMES = tuple(stem + suffix for stem in STEMS for suffix in SUFFIXES_OF_TABLES)
-FILE_COLUMNS = (
-    *("file_name", "filename", "file", "image", "image_path", "path", "file_path", "filepath"),
-    *("image_name", "image_file", "img", "img_path", "image_id", "id", "name"),
-)
-LABEL_COLUMNS = (
-    *("label", "labels", "class", "class_name", "category", "label_name", "target", "species"),
-    *("breed", "classname", "class_label", "tag", "y", "class_id", "label_id"),
-)
-SPLIT_COLUMNS = ("split", "set", "subset", "partition", "dataset", "phase", "fold")
 SEPARATORS = ",;\t|"
 
 
@@ -61,37 +64,59 @@ class Table:
     rows: tuple[Row, ...]
     digest: str
     split: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def find_tables(root: Path) -> list[Table]:
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a folder that label its images, and notes on those that take no part."""
+
+    used: list[Table]
+    notes: list[str]
+    files: Files
+
+
+def find_tables(root: Path) -> Tables:
     """The tables of labels of a folder: the first at its root, else one in each split folder.
 
-    Raises: DataError: a table that cannot be read, or images beside a table without labels.
+    Raises: DataError: a table that cannot be read.
     """
-    own = _first_table(root)
-    if own is not None:
-        return [own]
-    folders = [Path(entry.path) for entry in visible(root) if entry.is_dir()]
-    inside = ((folder, _first_table(folder)) for folder in folders if split_kind(folder.name))
-    return [
-        Table(table.path, table.rows, table.digest, folder.name)
-        for folder, table in inside
-        if table
-    ]
+    files = Files(root)
+    notes: list[str] = []
+
+    def first(folder: Path) -> list[Table]:
+        for table in _read_all(folder):
+            reason = _no_labels(table, files)
+            if reason is None:
+                return [table]
+            notes.append(line(f"{key_of(table.path, root)} takes no part: {reason}"))
+        return []
+
+    used = first(root)
+    if not used:
+        folders = [Path(entry.path) for entry in visible(root) if entry.is_dir()]
+        for folder in folders:
+            if split_kind(folder.name):
+                used += [replace(table, split=folder.name) for table in first(folder)]
+    return Tables(used, notes, files)
 
 
-def read_tables(root: Path, tables: Sequence[Table]) -> Found:
-    """The images that tables name, by split and label.
+def read_tables(tables: Tables, level: str, listed: ClassList) -> Found:
+    """The images that tables name, by split and label; other split folders by their class folders.
+
+    Args:
+        level: ``data.class_folders``.
+        listed: what the classes are called, to compare folders with labels.
 
     Raises: DataError: an image with two labels or in two splits, an unknown split, or no image.
     """
-    files = _Files.below(root)
+    files, root = tables.files, tables.files.root
     found = Found()
     labels: dict[Path, tuple[str, str]] = {}
     missing: list[str] = []
-    for table in tables:
+    for table in tables.used:
         for row in table.rows:
-            path = files.find(row.file, table.path.parent)
+            path = files.find(row.file, table)
             label = class_name(row.label)
             split = table.split or _split(row.split, table.path)
             if path is None:
@@ -105,41 +130,155 @@ def read_tables(root: Path, tables: Sequence[Table]) -> Found:
                 )
             elif not label:
                 found.left_out.append(path)
-            elif labels.setdefault(path, (label, split)) != (label, split):
+            elif not _agree(labels.setdefault(path, (label, split)), (label, split)):
                 got = f"{key_of(path, root)}: {line(', '.join((*labels[path], label, split)))}"
                 what = f"{table.path} gives an image two labels or splits"
                 raise DataError(what, got=got, remedy="keep one row for each image")
+    paths = [table.path for table in tables.used]
     if not labels:
         got = f"{len(missing)} rows, e.g. {line(missing[0])}" if missing else "no row with a label"
-        what = f"the rows of {', '.join(str(table.path) for table in tables)} name no image"
+        what = f"the rows of {', '.join(map(str, paths))} name no image"
         remedy = f"paths are below {root}, or names of files there"
         raise DataError(what, got=got, remedy=remedy)
+    names = ", ".join(key_of(path, root) for path in paths)
+    found.notes += [note for table in tables.used for note in table.notes]
+    if named := _names_of_folders(labels, root):
+        labels = {path: (named[label], split) for path, (label, split) in labels.items()}
+        found.notes.append(f"{names} numbers the folders: labels are the names of these")
+    else:
+        found.notes.append(f"labels are those of {names}, not the names of folders")
+    beside = _splits_beside(labels, listed, found, root)
+    labels = _with_splits(labels, beside, found, root)
     by_split: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path, (label, split) in labels.items():
         by_split[split][label].append(path)
-    found.take(
-        {
-            split: {label: tuple(sorted(paths)) for label, paths in listed.items()}
-            for split, listed in by_split.items()
-        }
-    )
-    found.left_out += [path for path in files.paths if path not in labels]
-    names = ", ".join(key_of(table.path, root) for table in tables)
-    found.notes.append(f"labels are those of {names}, not the names of folders")
+    of_folders = read_splits(beside, level, found, root)
+    if beside:
+        shown = ", ".join(f"{name}/" for name in beside)
+        found.notes.append(line(f"no table labels {shown}: labels there are the names of folders"))
+    of_tables = {
+        split: {label: tuple(sorted(paths)) for label, paths in one.items()}
+        for split, one in by_split.items()
+    }
+    found.take({**of_tables, **of_folders})
+    read = {path for split in of_folders.values() for one in split.values() for path in one}
+    left_out = {*read, *labels, *found.left_out}
+    found.left_out += [path for path in files.paths if path not in left_out]
     if missing:
         found.notes.append(f"{len(missing)} rows of {names} name no image, e.g. {line(missing[0])}")
     return found
 
 
-def _first_table(folder: Path) -> Table | None:
-    """The table of labels in a folder, or None."""
+def _agree(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    return one[0] == other[0] and plain(one[1]) == plain(other[1])
+
+
+def _no_labels(table: Table, files: Files) -> str | None:
+    """Why a table of names that are no paths says nothing of images: it is a list of classes."""
+    if any(is_image_name(row.file) or re.search(r"[/\\]", row.file) for row in table.rows):
+        return None
+    within = files.below(table.path.parent)
+    folders = {
+        tuple(part for part in key.split("/")[:-1] if split_kind(part) is None) for key in within
+    } - {()}
+    parts = {look_alike(readable_name(part)) for folder in folders for part in folder}
+    ids = {look_alike(readable_name(row.file)) for row in table.rows}
+    labels = [look_alike(readable_name(row.label)) for row in table.rows if row.label]
+    about_folders = bool(parts) and (parts <= ids | set(labels) or {*labels} <= parts)
+    if len(folders) < 2 and not about_folders:
+        return None
+    named = {path for row in table.rows if (path := files.find(row.file, table))}
+    if not named:
+        return "its rows name no image, and there are class folders (classes.yaml names those)"
+    if len(named) * 2 < len(within) and (about_folders or len(set(labels)) == len(labels)):
+        return f"its {len(table.rows)} rows are a list of classes, and there are class folders"
+    return None
+
+
+def _names_of_folders(labels: Mapping[Path, tuple[str, str]], root: Path) -> dict[str, str]:
+    """Number -> folder, where a table only numbers the class folders; else nothing."""
+    if any(path.parent == root for path in labels):
+        return {}
+    pairs = {(label, path.parent.name) for path, (label, _) in labels.items()}
+    names = [name for _, name in pairs]
+    numbers = {label for label, _ in pairs}
+    if not len(numbers) == len(set(names)) == len(pairs) > 1 or not are_numbers(numbers):
+        return {}
+    if any(split_kind(name) or are_numbers([name]) for name in names):
+        return {}
+    return dict(pairs)
+
+
+def _splits_beside(
+    labels: Mapping[Path, tuple[str, str]], listed: ClassList, found: Found, root: Path
+) -> dict[str, Path]:
+    """The split folders whose class folders are labels, and that no table names an image of."""
+    named = {_top(path, root) for path in labels}
+    own = {split for _, split in labels.values()}
+    splits = {plain(split) for split in (own if any(own) else named)}
+    kinds = {split_kind(split) or "train" for split in splits}
+    known = {_key(label, listed) for label, _ in labels.values()}
+    beside = {}
+    for entry in visible(root):
+        folder = Path(entry.path)
+        kind = split_kind(folder.name)
+        if not entry.is_dir() or kind is None or folder.name in named:
+            continue
+        if kind in kinds if kind == "train" else plain(folder.name) in splits:
+            continue
+        classes = _folders_below(folder)
+        if known & {_key(path.name, listed) for path in classes}:
+            beside[folder.name] = folder
+        elif classes:
+            got = ", ".join(path.name for path in classes[:4])
+            note = f"{folder.name}/ is left out: its folders ({got}) are no labels of a table; "
+            found.notes.append(line(f"{note}classes.yaml can give them the same names"))
+    return beside
+
+
+def _folders_below(folder: Path) -> list[Path]:
+    """The class folders in a folder, and those in them."""
+    outer = class_dirs(folder)
+    return [*outer, *(inner for path in outer for inner in class_dirs(path))]
+
+
+def _key(name: str, listed: ClassList) -> str:
+    return look_alike(readable_name(listed.of(name).name or name))
+
+
+def _with_splits(
+    labels: dict[Path, tuple[str, str]], beside: Iterable[str], found: Found, root: Path
+) -> dict[Path, tuple[str, str]]:
+    """Images of a table without splits are of the folder train/ or test/ that they lie in."""
+    if any(split for _, split in labels.values()):
+        return labels
+    tops = {_top(path, root) for path in labels}
+    splits = {name for name in tops if split_kind(name)}
+    if {split_kind(name) for name in {*splits, *beside}} != {"train", "test"}:
+        return labels
+    if splits:
+        shown = ", ".join(f"{name}/" for name in sorted(splits))
+        found.notes.append(line(f"the table has no splits: they are the folders {shown}"))
+    return {
+        path: (label, top if (top := _top(path, root)) in splits else "")
+        for path, (label, _) in labels.items()
+    }
+
+
+def _top(path: Path, root: Path) -> str:
+    """The outermost folder that an image lies in; "" for the root."""
+    parts = path.relative_to(root).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def _read_all(folder: Path) -> Iterator[Table]:
+    """The tables in a folder that have a column of files and one of labels."""
     there = {entry.name.casefold(): Path(entry.path) for entry in visible(folder)}
     for name in NAMES:
         path = there.get(name)
         table = _read(path) if path is not None and path.is_file() else None
         if table is not None:
-            return table
-    return None
+            yield table
 
 
 def _read(path: Path) -> Table | None:
@@ -149,17 +288,16 @@ def _read(path: Path) -> Table | None:
         lines = list(_objects(text) if path.suffix.lower() == ".jsonl" else _lines(text))
     except (csv.Error, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as a table", got=line(str(error))) from error
-    if not lines:
-        return None
-    columns = _columns(lines[0])
+    columns = find_columns(lines, path.name) if lines else None
     if columns is None:
         return None
+    places = (columns.file, columns.label, columns.split)
     rows = (
-        tuple(cells[i].strip() if 0 <= i < len(cells) else "" for i in columns[0])
-        for cells in lines[columns[1] :]
+        tuple(cells[i].strip() if 0 <= i < len(cells) else "" for i in places)
+        for cells in lines[columns.first :]
     )
     kept = [Row(*row) for row in rows if row[0]]
-    return Table(path, tuple(_whole_numbers(kept)), sha256_text(text))
+    return Table(path, tuple(_whole_numbers(kept)), sha256_text(text), notes=tuple(columns.notes))
 
 
 def _lines(text: str) -> Iterator[list[str]]:
@@ -183,22 +321,6 @@ def _objects(text: str) -> Iterator[list[str]]:
         yield ["" if one.get(key) is None else str(one[key]) for key in keys]
 
 
-def _columns(head: Sequence[str]) -> tuple[tuple[int, int, int], int] | None:
-    """Places of file, label and split (-1: none), and of the first row; None without both."""
-    names = [re.sub(r"[\s-]+", "_", cell.strip().casefold()) for cell in head]
-
-    def place(known: Iterable[str], taken: int = -1) -> int:
-        return next((names.index(n) for n in known if n in names and names.index(n) != taken), -1)
-
-    file = place(FILE_COLUMNS)
-    label = place(LABEL_COLUMNS, file)
-    if file >= 0 and label >= 0:
-        return (file, label, place(SPLIT_COLUMNS, label)), 1
-    if len(head) in (2, 3) and Path(head[0].strip()).suffix.lower() in SUFFIXES:
-        return (0, 1, 2 if len(head) == 3 else -1), 0  # no line of names
-    return None
-
-
 def _whole_numbers(rows: Sequence[Row]) -> Iterable[Row]:
     """Class numbers as such where a program wrote them as 3.0."""
     if not all(re.fullmatch(r"\d+\.0|", row.label) for row in rows):
@@ -213,50 +335,48 @@ def _split(name: str, path: Path) -> str:
     return name
 
 
-@dataclass
-class _Files:
-    """The images below a folder, found by what tables call them."""
+@dataclass(frozen=True)
+class Files:
+    """The images below a folder, listed once they are asked for."""
 
     root: Path
-    paths: list[Path] = field(default_factory=list)
-    by_end: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    by_key: dict[str, Path] = field(default_factory=dict)
 
-    @classmethod
-    def below(cls, root: Path) -> _Files:
-        files = cls(root)
-        for path in walk(root):
-            if takes_part(path, root):
-                files.paths.append(path)
-                key = one_form(key_of(path, root))
-                files.by_key[key] = path
-                for end in {path.name, path.stem}:
-                    files.by_end[one_form(end)].append(key)
-        return files
+    @cached_property
+    def paths(self) -> list[Path]:
+        return [path for path in walk(self.root) if takes_part(path, self.root)]
 
-    def find(self, name: str, beside: Path) -> Path | None:
-        """The image of a name: below the table's folder, the root, or by its last parts."""
-        wanted = [part for part in one_form(name).replace("\\", "/").split("/") if part != "."]
-        if ".." in wanted:
-            return None
-        inside = () if beside == self.root else (key_of(beside, self.root),)
-        for key in ("/".join((*inside, *wanted)), "/".join(wanted)):
-            if key in self.by_key:
-                return self.by_key[key]
-        keys = self.by_end.get(wanted[-1], []) if wanted else []
-        for start in range(len(wanted)):  # the longest end first
-            end = wanted[start:]
-            fits = [key for key in keys if _ends(key, end)]
-            if len(fits) == 1:
-                return self.by_key[fits[0]]
-            if fits and inside:
-                fits = [key for key in fits if key.startswith(f"{inside[0]}/")]
-                if len(fits) == 1:
-                    return self.by_key[fits[0]]
-        return None
+    @cached_property
+    def _by_key(self) -> dict[str, Path]:
+        return {one_form(key_of(path, self.root)): path for path in self.paths}
+
+    @cached_property
+    def _indexes(self) -> dict[str, tuple[FileIndex, FileIndex]]:
+        return {}
+
+    def below(self, folder: Path) -> list[str]:
+        """The names of the images below a folder, seen from there."""
+        start = self._start(folder)
+        return [key.removeprefix(start) for key in self._by_key if key.startswith(start)]
+
+    def find(self, name: str, table: Table) -> Path | None:
+        """The image of a name in a table: below its folder, the root, or by its last parts.
+
+        A table in a split folder names no image of another split's folder.
+        """
+        start = self._start(table.path.parent)
+        if start not in self._indexes:
+            near = [key for key in self._by_key if key.startswith(start)]
+            own = start.split("/")[0]
+            others = [key for key in self._by_key if _may_name(own, key)] if own else []
+            index = FileIndex(near)
+            self._indexes[start] = index, FileIndex(others) if own else index
+        key = find(name, start.rstrip("/"), *self._indexes[start])
+        return None if key is None else self._by_key[key]
+
+    def _start(self, folder: Path) -> str:
+        return "" if folder == self.root else f"{one_form(key_of(folder, self.root))}/"
 
 
-def _ends(key: str, end: Sequence[str]) -> bool:
-    """Whether a path ends in these parts; the last one may lack its suffix."""
-    parts = key.split("/")[-len(end) :]
-    return parts[:-1] == list(end[:-1]) and end[-1] in (parts[-1], Path(parts[-1]).stem)
+def _may_name(own: str, key: str) -> bool:
+    top, inside, _ = key.partition("/")
+    return top == own or not inside or split_kind(top) is None
