@@ -40,7 +40,7 @@ ClassFiles = Mapping[str, tuple[Path, ...]]  # name of a folder or label -> its 
 
 def plain(name: str) -> str:
     """A name of a split or of a column as it is compared: ``"Test Set "`` -> ``"test_set"``."""
-    return re.sub(r"[\s_-]+", "_", class_name(name).casefold())
+    return re.sub(r"[\s_-]+", "_", class_name(name).casefold()).strip("_")
 
 
 def split_kind(name: str) -> Literal["train", "test"] | None:

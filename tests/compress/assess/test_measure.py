@@ -144,6 +144,14 @@ def dated(root: Path) -> Path:
     return root
 
 
+@pytest.mark.parametrize("around", ["", "photos"])
+def test_a_single_class_may_lie_in_parts(bundle: Path, tmp_path: Path, around: str) -> None:
+    for number, part in enumerate(("2024-05", "2024-06")):
+        fill(tmp_path / "single" / around / "rose" / part, 3, seed=50 * number)
+    result = api.evaluate(bundle, tmp_path / "single")
+    assert result.n == 6 and [match.label for match in result.tested.matched] == ["rose"]
+
+
 def test_inner_folders_that_give_no_classes_are_no_matter(bundle: Path, tmp_path: Path) -> None:
     fill(tmp_path / "garden" / "rose" / "Part 1", 2)
     fill(tmp_path / "garden" / "oak" / "part 1", 2, seed=50)

@@ -48,3 +48,23 @@ def test_the_list_of_classes_may_name_those_of_other_splits(tmp_path: Path) -> N
 def test_images_without_class_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no class folders · got 3 files beside each other"):
         labeled_images(fill(tmp_path / "loose", 3), tmp_path)
+
+
+def test_a_split_is_found_whatever_its_case_and_spaces(tmp_path: Path) -> None:
+    root = image_folder(tmp_path / "images", train=2, test=3)
+    (root / "test").rename(root / "Test ")
+    images = labeled_images(root, tmp_path)
+    assert (images.split, len(images.images), images.others) == ("Test ", 6, {"train": 4})
+    assert labeled_images(root, tmp_path, split="test").images.keys == images.images.keys
+
+
+@pytest.mark.parametrize("around", ["", "download/data"])
+def test_a_single_folder_with_parts_can_be_the_class(tmp_path: Path, around: str) -> None:
+    for number, part in enumerate(("2024-05", "2024-06")):
+        fill(tmp_path / "images" / around / "rose" / part, 2, seed=50 * number)
+    root = tmp_path / "images"
+    assert len(labeled_images(root, tmp_path).classes) == 2
+    images = labeled_images(root, tmp_path, above=True)
+    assert [entry.name for entry in images.classes] == ["rose"] and len(images.images) == 4
+    with pytest.raises(DataError, match="stepped into no folder"):
+        labeled_images(image_folder(tmp_path / "more"), tmp_path, above=True)

@@ -131,3 +131,30 @@ def test_an_image_beside_inner_folders_is_of_the_outer_class_alone(tmp_path: Pat
     found = read_class_folders(tmp_path, "leaf")
     counts = {name: len(paths) for name, paths in found.train.items()}
     assert counts == {"oak": 2, "red": 2, "rose": 1, "white": 3}
+
+
+@pytest.mark.parametrize(
+    "names", [("Test", "test"), ("test", "TEST"), ("Test-Set", "test set"), ("val", "val ")]
+)
+def test_splits_that_differ_in_case_and_spaces_are_one(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    nested(tmp_path, "train/oak", "train/rose", f"{names[0]}/oak", f"{names[1]}/rose")
+    read = source(tmp_path)
+    assert [key.split("/")[1] for key in read.test.keys] == ["oak"] * 3 + ["rose"] * 3
+    assert any(note.endswith("are read as one split") for note in read.notes)
+    assert read.facts is not None and len(read.facts.counts) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["test ", " Test", "test\u00a0", "test_ set", "te\u200bst", "TEST-"]
+)
+def test_spaces_around_the_name_of_a_split_do_not_matter(tmp_path: Path, name: str) -> None:
+    nested(tmp_path, "train/oak", "train/rose", f"{name}/oak", f"{name}/rose")
+    assert len(source(tmp_path).test) == 6
+
+
+def test_two_training_folders_are_both_used_and_told(tmp_path: Path) -> None:
+    nested(tmp_path, "train/oak", "train/rose", "training/oak", "test/oak", "test/rose")
+    read = source(tmp_path)
+    assert len(read.train) == 9 and "train/, training/ are both for training" in read.notes

@@ -175,3 +175,160 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded())
     with pytest.raises(DataError, match="cannot be read as a table"):
         source(tmp_path)
+
+
+def flat(root: Path, *splits: str) -> list[str]:
+    """Images of two classes beside each other in each split folder; rows of all."""
+    rows = []
+    for number, split in enumerate(splits):
+        fill(root / split, 8, seed=500 * number)
+        rows += [f"{split}/{i:03d}.jpg,{'rose' if i < 4 else 'oak'}" for i in range(8)]
+    return rows
+
+
+def class_folders(root: Path, count: int = 3, first: int = 0) -> None:
+    """rose/ and oak/ with images numbered on from folder to folder."""
+    for number, name in enumerate(("oak", "rose")):
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            image = root / name / f"{first + number * count + i}.jpg"
+            image.write_bytes(encoded(9000 + 1000 * first + number * count + i))
+
+
+def put(file: Path, *lines: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("table", ["train", "test"])
+@pytest.mark.parametrize("at_root", [False, True])
+def test_a_split_without_rows_is_read_by_its_class_folders(
+    tmp_path: Path, table: str, at_root: bool
+) -> None:
+    """Nothing is held out of the training images where there is a test split."""
+    rows = flat(tmp_path, table)
+    other = "test" if table == "train" else "train"
+    class_folders(tmp_path / other)
+    if not at_root:
+        rows = [row.removeprefix(f"{table}/") for row in rows]
+    put((tmp_path if at_root else tmp_path / table) / "labels.csv", "file,label", *rows)
+    read = source(tmp_path)
+    assert read.names == ("oak", "rose") and read.facts is not None
+    assert {split: sum(counts.values()) for split, counts in read.facts.counts.items()} == {
+        table: 8,
+        other: 6,
+    }
+    assert all(key.startswith("test/") for key in read.test.keys)
+    assert len(read.test) == (6 if other == "test" else 8)
+    assert not read.facts.left_out and not read.facts.held_out
+    assert f"no table labels {other}/: labels there are the names of folders" in read.notes
+
+
+def test_rows_without_splits_are_of_the_folders_train_and_test(tmp_path: Path) -> None:
+    put(tmp_path / "labels.csv", "file,label", *flat(tmp_path, "train", "Test"))
+    read = source(tmp_path)
+    assert (len(read.train), len(read.test)) == (8, 8)
+    assert all(key.startswith("Test/") for key in read.test.keys)
+    assert "the table has no splits: they are the folders Test/, train/" in read.notes
+
+
+def test_a_table_in_train_names_no_image_of_the_test_folder(tmp_path: Path) -> None:
+    rows = [row.removeprefix("train/") for row in flat(tmp_path, "train")]
+    class_folders(tmp_path / "test")
+    put(tmp_path / "train" / "labels.csv", "file,label", *rows, "0.jpg,oak", "test/oak/1.jpg,oak")
+    read = source(tmp_path)
+    assert (len(read.train), len(read.test)) == (8, 6)
+    assert any("2 rows of train/labels.csv name no image" in note for note in read.notes)
+
+
+def test_unlabeled_test_images_are_left_out_and_told(tmp_path: Path) -> None:
+    put(tmp_path / "labels.csv", "file,label", *flat(tmp_path, "train"))
+    fill(tmp_path / "test" / "images", 3, seed=7000)
+    read = source(tmp_path)
+    assert (len(read.train), len(read.test)) == (6, 2)
+    assert any("test/ is left out: its folders (images) are no labels" in n for n in read.notes)
+
+
+def test_classes_yaml_ties_numbers_to_the_folders_of_another_split(tmp_path: Path) -> None:
+    rows = flat(tmp_path, "train")
+    rows = [row.replace("rose", "1").replace(",oak", ",0") for row in rows]
+    class_folders(tmp_path / "test")
+    put(tmp_path / "labels.csv", "file,label", *rows)
+    put(tmp_path / "classes.yaml", '"0": oak', '"1": rose')
+    read = source(tmp_path)
+    assert read.names == ("oak", "rose") and (len(read.train), len(read.test)) == (8, 6)
+
+
+def test_splits_of_rows_that_differ_in_case_are_one(tmp_path: Path) -> None:
+    fill(tmp_path, 10)
+    splits = ["train", "Train ", "test", "Test", ""]
+    rows = [f"{i:03d}.jpg,{'ab'[i % 2]},{splits[i // 2]}" for i in range(10)]
+    put(tmp_path / "labels.csv", "file,label,split", *rows, rows[4].replace("test", "TEST"))
+    read = source(tmp_path)
+    assert (len(read.train), len(read.test)) == (6, 4)
+    assert read.facts is not None and set(read.facts.counts) == {"train", "test"}
+    assert "test/, Test/ are read as one split" in read.notes
+    assert "2 images are in no split: they are for training" in read.notes
+
+
+LISTS = {
+    "numbers": ("id,label", "0,oak", "1,rose"),
+    "numbers and splits": ("id,label,split", "0,oak,", "1,rose,"),
+    "names": ("name,label", "oak,0", "rose,1"),
+    "other numbers": ("id,label", "100,oak", "200,rose"),
+    "sorts": ("id,label", "0,oak", "1,rose", "2,rose"),
+}
+
+
+@pytest.mark.parametrize("lines", LISTS.values(), ids=LISTS)
+@pytest.mark.parametrize("inside", ["", "images", "train", "train and test"])
+def test_a_list_of_classes_beside_class_folders_takes_no_part(
+    tmp_path: Path, lines: tuple[str, ...], inside: str
+) -> None:
+    splits = inside.split(" and ")
+    for split in splits:
+        class_folders(tmp_path / split, 10)
+    put(tmp_path / "labels.csv", *lines)
+    read = source(tmp_path)
+    assert read.names == ("oak", "rose") and read.facts is not None and not read.facts.left_out
+    assert len(read.train) + len(read.test) == 20 * len(splits)
+    assert any(note.startswith("labels.csv takes no part: its ") for note in read.notes)
+    before = read.identity()
+    put(tmp_path / "labels.csv", *lines, "")
+    assert source(tmp_path).identity() == before
+
+
+def test_the_next_table_is_read_after_a_list_of_classes(tmp_path: Path) -> None:
+    class_folders(tmp_path, 10)
+    put(tmp_path / "labels.csv", *LISTS["numbers"])
+    rows = [f"{i // 10 and 'rose' or 'oak'}/{i}.jpg,{'ab'[i % 2]}" for i in range(20)]
+    put(tmp_path / "metadata.csv", "file_name,label", *rows)
+    assert source(tmp_path).names == ("a", "b")
+
+
+def test_bare_names_that_label_some_images_stay_labels(tmp_path: Path) -> None:
+    class_folders(tmp_path, 10)
+    put(tmp_path / "labels.csv", "id,label", *(f"{i},{'ab'[i % 2]}" for i in range(6)))
+    read = source(tmp_path)
+    assert read.names == ("a", "b") and len(read.train) + len(read.test) == 6
+
+
+def test_numbers_of_class_folders_are_named_after_these(tmp_path: Path) -> None:
+    class_folders(tmp_path, 5)
+    rows = [f"{'rose' if i > 4 else 'oak'}/{i}.jpg,{int(i > 4)}" for i in range(10)]
+    put(tmp_path / "labels.csv", "file,label", *rows)
+    read = source(tmp_path)
+    assert read.names == ("oak", "rose")
+    assert "labels.csv numbers the folders: labels are the names of these" in read.notes
+    put(tmp_path / "labels.csv", "file,label", *rows[:-1], rows[-1].replace(",1", ",0"))
+    assert source(tmp_path).names == ("0", "1"), "then they say something else"
+
+
+def test_notes_of_columns_reach_the_source(tmp_path: Path) -> None:
+    fill(tmp_path, 10)
+    rows = [f"{i:03d}.jpg,{i % 2},{('cat', 'dog')[i % 2]},{i % 5}" for i in range(10)]
+    put(tmp_path / "labels.csv", "file,label,class_name,fold", *rows)
+    read = source(tmp_path)
+    assert read.names == ("cat", "dog")
+    assert any("not the numbers of 'label'" in note for note in read.notes)
+    assert any("'fold' of labels.csv names no split" in note for note in read.notes)
