@@ -17,7 +17,7 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,12 +29,13 @@ from compress.data.file_index import FileIndex, find
 from compress.data.layout import (
     TEST_NAMES,
     TRAIN_NAMES,
+    ClassFiles,
     Found,
-    class_dirs,
     plain,
     read_splits,
     split_kind,
 )
+from compress.data.table_splits import Labels, splits_beside, with_splits
 from compress.data.walk import key_of, takes_part, visible, walk
 from compress.engine.errors import DataError, nearest
 from compress.engine.store import sha256_text
@@ -110,67 +111,65 @@ def read_tables(tables: Tables, level: str, listed: ClassList) -> Found:
 
     Raises: DataError: an image with two labels or in two splits, an unknown split, or no image.
     """
-    files, root = tables.files, tables.files.root
-    found = Found()
+    root = tables.files.root
+    names = ", ".join(key_of(table.path, root) for table in tables.used)
+    found = Found(notes=[note for table in tables.used for note in table.notes])
+    labels = _labels(tables, found)
+    if named := _names_of_folders(labels, root):
+        labels = {path: (named[label], split) for path, (label, split) in labels.items()}
+        found.notes.append(f"{names} numbers the folders: labels are the names of these")
+    else:
+        found.notes.append(f"labels are those of {names}, not the names of folders")
+    beside = splits_beside(labels, listed, found, root)
+    by_split: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path, (label, split) in with_splits(labels, beside, found, root).items():
+        by_split[split][label].append(path)
+    splits: dict[str, ClassFiles] = {
+        split: {label: tuple(sorted(paths)) for label, paths in listed_paths.items()}
+        for split, listed_paths in by_split.items()
+    }
+    if beside:
+        shown = ", ".join(f"{name}/" for name in beside)
+        found.notes.append(line(f"no table labels {shown}: labels there are the names of folders"))
+        splits |= read_splits(beside, level, found, root)
+    found.take(splits)
+    taken = {path for split in splits.values() for paths in split.values() for path in paths}
+    taken.update(found.left_out)
+    found.left_out += [path for path in tables.files.paths if path not in taken]
+    if missing := [row["key"] for row in found.skipped]:
+        found.notes.append(f"{len(missing)} rows of {names} name no image, e.g. {missing[0]}")
+    return found
+
+
+def _labels(tables: Tables, found: Found) -> dict[Path, tuple[str, str]]:
+    """The label and the split of every image that a row names; raises as ``read_tables``."""
+    root = tables.files.root
     labels: dict[Path, tuple[str, str]] = {}
-    missing: list[str] = []
     for table in tables.used:
         for row in table.rows:
-            path = files.find(row.file, table)
+            path = tables.files.find(row.file, table)
             label = class_name(row.label)
             split = table.split or _split(row.split, table.path)
             if path is None:
-                missing.append(row.file)
-                found.skipped.append(
-                    {
-                        "key": line(row.file),
-                        "reason": f"{table.path.name} names it, "
-                        "and there is no such image, or several",
-                    }
-                )
+                reason = f"{table.path.name} names it, and there is no such image, or several"
+                found.skipped.append({"key": line(row.file), "reason": reason})
             elif not label:
                 found.left_out.append(path)
             elif not _agree(labels.setdefault(path, (label, split)), (label, split)):
                 got = f"{key_of(path, root)}: {line(', '.join((*labels[path], label, split)))}"
                 what = f"{table.path} gives an image two labels or splits"
                 raise DataError(what, got=got, remedy="keep one row for each image")
-    paths = [table.path for table in tables.used]
     if not labels:
-        got = f"{len(missing)} rows, e.g. {line(missing[0])}" if missing else "no row with a label"
-        what = f"the rows of {', '.join(map(str, paths))} name no image"
+        rows = [row["key"] for row in found.skipped]
+        got = f"{len(rows)} rows, e.g. {rows[0]}" if rows else "no row with a label"
+        what = f"the rows of {', '.join(str(table.path) for table in tables.used)} name no image"
         remedy = f"paths are below {root}, or names of files there"
         raise DataError(what, got=got, remedy=remedy)
-    names = ", ".join(key_of(path, root) for path in paths)
-    found.notes += [note for table in tables.used for note in table.notes]
-    if named := _names_of_folders(labels, root):
-        labels = {path: (named[label], split) for path, (label, split) in labels.items()}
-        found.notes.append(f"{names} numbers the folders: labels are the names of these")
-    else:
-        found.notes.append(f"labels are those of {names}, not the names of folders")
-    beside = _splits_beside(labels, listed, found, root)
-    labels = _with_splits(labels, beside, found, root)
-    by_split: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for path, (label, split) in labels.items():
-        by_split[split][label].append(path)
-    of_folders = read_splits(beside, level, found, root)
-    if beside:
-        shown = ", ".join(f"{name}/" for name in beside)
-        found.notes.append(line(f"no table labels {shown}: labels there are the names of folders"))
-    of_tables = {
-        split: {label: tuple(sorted(paths)) for label, paths in one.items()}
-        for split, one in by_split.items()
-    }
-    found.take({**of_tables, **of_folders})
-    read = {path for split in of_folders.values() for one in split.values() for path in one}
-    left_out = {*read, *labels, *found.left_out}
-    found.left_out += [path for path in files.paths if path not in left_out]
-    if missing:
-        found.notes.append(f"{len(missing)} rows of {names} name no image, e.g. {line(missing[0])}")
-    return found
+    return labels
 
 
 def _agree(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    return one[0] == other[0] and plain(one[1]) == plain(other[1])
+    return one == other or (one[0] == other[0] and plain(one[1]) == plain(other[1]))
 
 
 def _no_labels(table: Table, files: Files) -> str | None:
@@ -195,7 +194,7 @@ def _no_labels(table: Table, files: Files) -> str | None:
     return None
 
 
-def _names_of_folders(labels: Mapping[Path, tuple[str, str]], root: Path) -> dict[str, str]:
+def _names_of_folders(labels: Labels, root: Path) -> dict[str, str]:
     """Number -> folder, where a table only numbers the class folders; else nothing."""
     if any(path.parent == root for path in labels):
         return {}
@@ -207,68 +206,6 @@ def _names_of_folders(labels: Mapping[Path, tuple[str, str]], root: Path) -> dic
     if any(split_kind(name) or are_numbers([name]) for name in names):
         return {}
     return dict(pairs)
-
-
-def _splits_beside(
-    labels: Mapping[Path, tuple[str, str]], listed: ClassList, found: Found, root: Path
-) -> dict[str, Path]:
-    """The split folders whose class folders are labels, and that no table names an image of."""
-    named = {_top(path, root) for path in labels}
-    own = {split for _, split in labels.values()}
-    splits = {plain(split) for split in (own if any(own) else named)}
-    kinds = {split_kind(split) or "train" for split in splits}
-    known = {_key(label, listed) for label, _ in labels.values()}
-    beside = {}
-    for entry in visible(root):
-        folder = Path(entry.path)
-        kind = split_kind(folder.name)
-        if not entry.is_dir() or kind is None or folder.name in named:
-            continue
-        if kind in kinds if kind == "train" else plain(folder.name) in splits:
-            continue
-        classes = _folders_below(folder)
-        if known & {_key(path.name, listed) for path in classes}:
-            beside[folder.name] = folder
-        elif classes:
-            got = ", ".join(path.name for path in classes[:4])
-            note = f"{folder.name}/ is left out: its folders ({got}) are no labels of a table; "
-            found.notes.append(line(f"{note}classes.yaml can give them the same names"))
-    return beside
-
-
-def _folders_below(folder: Path) -> list[Path]:
-    """The class folders in a folder, and those in them."""
-    outer = class_dirs(folder)
-    return [*outer, *(inner for path in outer for inner in class_dirs(path))]
-
-
-def _key(name: str, listed: ClassList) -> str:
-    return look_alike(readable_name(listed.of(name).name or name))
-
-
-def _with_splits(
-    labels: dict[Path, tuple[str, str]], beside: Iterable[str], found: Found, root: Path
-) -> dict[Path, tuple[str, str]]:
-    """Images of a table without splits are of the folder train/ or test/ that they lie in."""
-    if any(split for _, split in labels.values()):
-        return labels
-    tops = {_top(path, root) for path in labels}
-    splits = {name for name in tops if split_kind(name)}
-    if {split_kind(name) for name in {*splits, *beside}} != {"train", "test"}:
-        return labels
-    if splits:
-        shown = ", ".join(f"{name}/" for name in sorted(splits))
-        found.notes.append(line(f"the table has no splits: they are the folders {shown}"))
-    return {
-        path: (label, top if (top := _top(path, root)) in splits else "")
-        for path, (label, _) in labels.items()
-    }
-
-
-def _top(path: Path, root: Path) -> str:
-    """The outermost folder that an image lies in; "" for the root."""
-    parts = path.relative_to(root).parts
-    return parts[0] if len(parts) > 1 else ""
 
 
 def _read_all(folder: Path) -> Iterator[Table]:
