@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from compress.data.class_names import one_form, printable
-from compress.data.members import DAMAGED, Member, is_archive, members_of
+from compress.data.members import DAMAGED, Member, is_archive, is_damage, members_of
 from compress.data.walk import digest_of_file
 from compress.engine.disk import require_space
 from compress.engine.errors import DataError
@@ -118,7 +118,7 @@ class _Unpacking:
                 for member in members:
                     self._write(member)
         except OSError as error:
-            if error.errno is None:  # gzip and bz2 say so of damaged data
+            if is_damage(error):
                 raise self._damaged(error) from error
             raise
         except DAMAGED as error:
@@ -163,7 +163,7 @@ class _Unpacking:
 
     def _write_links(self) -> None:
         """Copies what links lead to; those to folders last, the inner ones first."""
-        folders = self.folders.union(*map(_above, self.sizes))
+        folders = self.folders.union(*map(_above, (*self.sizes, *self.links)))
         waiting = {}
         for name, target in self.links.items():
             place = self._followed(target)

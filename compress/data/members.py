@@ -8,6 +8,7 @@ member together take little memory, whatever they ask for.
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import posixpath
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
-# what the readers raise for a damaged archive, beside OSErrors without a number
+# what the readers raise for a damaged archive, beside the OSErrors of ``is_damage``
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, ValueError, IndexError, OverflowError, NotImplementedError, RuntimeError),
@@ -62,14 +63,19 @@ def is_archive(path: Path) -> bool:
     try:
         return _is_tar(path) or zipfile.is_zipfile(path)
     except OSError as error:
-        return error.errno is None  # so say gzip and bz2 of damaged data
+        return is_damage(error)
     except DAMAGED:
         return True
 
 
+def is_damage(error: OSError) -> bool:
+    """Whether it is about what an archive says: bad data, or a place before its start."""
+    return error.errno in (None, errno.EINVAL)
+
+
 @contextmanager
 def members_of(archive: Path, limit: int) -> Iterator[Iterator[Member]]:
-    """The members of an archive in its order; one of ``DAMAGED`` where it is damaged.
+    """The members of an archive in its order; ``DAMAGED`` or ``is_damage`` where it is damaged.
 
     Args:
         limit: bytes of a tar, out of its compression, that are read at most.
@@ -106,18 +112,21 @@ def _is_tar(path: Path) -> bool:
 
 def _of_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
     for info in archive.infolist():
-        name = _zip_name(info)
-        kind = info.external_attr >> 28  # of Unix: 4 is a folder, 8 a file, 10 a link, 0 unknown
         _require_sound_entry(archive, info)
-        if name.endswith(("/", "\\")) or (kind == 4 and not info.file_size):
-            yield Member(name, "folder")
-        elif kind == 10:
-            yield Member(name, "link", target=_beside(name, _link_of_zip(archive, info)))
-        elif kind in (0, 8) or info.file_size:
-            with archive.open(info) as content:
-                yield Member(name, "file", info.file_size, content)
-        else:  # a pipe or a device
-            yield Member(name, "other")
+        with archive.open(info) as content:  # compares its two names, also those of a folder
+            yield _member_of_zip(info, content)
+
+
+def _member_of_zip(info: zipfile.ZipInfo, content: IO[bytes]) -> Member:
+    name = _zip_name(info)
+    kind = info.external_attr >> 28  # of Unix: 4 is a folder, 8 a file, 10 a link, 0 unknown
+    if name.endswith(("/", "\\")) or (kind == 4 and not info.file_size):
+        return Member(name, "folder")
+    if kind == 10:
+        return Member(name, "link", target=_beside(name, _link_of_zip(info, content)))
+    if kind in (0, 8) or info.file_size:
+        return Member(name, "file", info.file_size, content)
+    return Member(name, "other")  # a pipe or a device
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
@@ -130,12 +139,10 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
     return info.filename
 
 
-def _link_of_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
-    if info.file_size > LONGEST_PATH:
-        raise zipfile.BadZipFile(f"a link of {info.file_size:,} bytes")
-    target = archive.read(info)
+def _link_of_zip(info: zipfile.ZipInfo, content: IO[bytes]) -> str:
+    target = content.read() if info.file_size <= LONGEST_PATH else b"\0"
     if b"\0" in target:
-        raise zipfile.BadZipFile("a link to a name with zeros")
+        raise zipfile.BadZipFile(f"{info.filename!r} is a link to no name")
     return target.decode("utf-8", "surrogateescape")
 
 

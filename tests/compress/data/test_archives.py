@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import stat
@@ -103,29 +104,133 @@ def test_nothing_leaves_the_folder(tmp_path: Path, name: str, kind: str) -> None
     assert not list(tmp_path.rglob("*.jpg")) and not Path("/a.jpg").exists()
 
 
-def test_links_and_devices_are_left_out(tmp_path: Path) -> None:
+def folder_of_all_kinds(tmp_path: Path) -> Path:
+    """A folder with an empty class, links that can be followed, and others that cannot."""
+    root = image_folder(tmp_path / "flowers")
+    rose = root / "train" / "rose"
+    (root / "train" / "tulip").mkdir()
+    os.link(rose / "000.jpg", rose / "zz_hard.jpg")
+    os.symlink("zz_hard.jpg", rose / "zz_soft.jpg")
+    os.symlink("../rose/zz_soft.jpg", root / "train" / "water_lily" / "soft.jpg")
+    os.symlink("water_lily", root / "train" / "nenuphar")
+    os.symlink("nenuphar", root / "train" / "lotus")
+    return root
+
+
+def add_dead_ends(root: Path) -> None:
+    rose = root / "train" / "rose"
+    os.symlink("/etc/passwd", rose / "absolute.jpg")
+    os.symlink("../../../../etc/passwd", rose / "out.jpg")
+    os.symlink("missing.jpg", rose / "missing_too.jpg")
+    os.symlink("circle_b.jpg", rose / "circle_a.jpg")
+    os.symlink("circle_a.jpg", rose / "circle_b.jpg")
+    os.symlink("..", rose / "loop")
+
+
+def zip_with_links(root: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for inner in sorted(root.rglob("*")):
+            name = inner.relative_to(root).as_posix()
+            if inner.is_symlink():
+                info = zipfile.ZipInfo(name)
+                info.external_attr = (stat.S_IFLNK | 0o777) << 16
+                made.writestr(info, os.readlink(inner))
+            else:
+                made.write(inner, name)
+    return path
+
+
+def tar_with_links(root: Path, path: Path) -> Path:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as made:
+        for inner in sorted(root.rglob("*"), reverse=True):  # links before what they lead to
+            made.add(inner, inner.relative_to(root).as_posix(), recursive=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
+def test_empty_classes_and_links_are_those_of_the_folder(tmp_path: Path, name: str) -> None:
+    root = folder_of_all_kinds(tmp_path)
+    pack = zip_with_links if name.endswith("zip") else tar_with_links
+    read, folder = source(pack(root, tmp_path / name), tmp_path), source(root, tmp_path)
+    assert read.names == folder.names == ("lotus", "nenuphar", "rose", "tulip", "water_lily")
+    assert read.train.keys == folder.train.keys and len(read.train) == 21
+    assert read.identity() == folder.identity()
+    assert list(read.empty) == list(folder.empty) == ["tulip"]
+    unpacked = tmp_path / "root" / "unpacked"
+    assert not any(path.is_symlink() for path in unpacked.rglob("*"))
+    assert not archives.unpacking_notes(archives.unpack(tmp_path / name, tmp_path / "root"))
+    next(unpacked.rglob("tulip")).rmdir()
+    assert list(source(tmp_path / name, tmp_path).empty) == ["tulip"], "made again"
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+def test_links_to_nothing_and_devices_are_left_out_and_told(tmp_path: Path, name: str) -> None:
+    root = folder_of_all_kinds(tmp_path)
+    keys = source(root, tmp_path).train.keys
+    add_dead_ends(root)
+    if name == "a.tar":
+        os.mkfifo(root / "train" / "rose" / "pipe.jpg")
+    pack = zip_with_links if name.endswith("zip") else tar_with_links
+    archive = pack(root, tmp_path / name)
+    assert source(archive, tmp_path).train.keys == keys
+    unpacked = archives.unpack(archive, tmp_path / "root")
+    assert not any(path.is_symlink() for path in unpacked.rglob("*"))
+    (note,) = archives.unpacking_notes(unpacked)
+    count = 7 if name == "a.tar" else 6
+    assert note.startswith(f"{count} members of the archive left out")
+    assert note.endswith("e.g. train/rose/absolute.jpg")
+
+
+def test_hard_links_out_of_the_archive_are_left_out(tmp_path: Path) -> None:
     members = [
         tarfile.TarInfo(f"{part}/{name}/{i}.jpg")
         for part in ("train", "test")
         for name in ("a", "b")
         for i in range(3)
     ]
-    link = tarfile.TarInfo("train/a/link.jpg")
-    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     hard = tarfile.TarInfo("train/a/hard.jpg")
     hard.type, hard.linkname = tarfile.LNKTYPE, "../../../etc/passwd"
-    pipe = tarfile.TarInfo("train/a/pipe.jpg")
-    pipe.type = tarfile.FIFOTYPE
-    tar = source(tar_of(tmp_path / "a.tar", *members, link, hard, pipe), tmp_path)
+    absolute = tarfile.TarInfo("train/a/absolute.jpg")
+    absolute.type, absolute.linkname = tarfile.LNKTYPE, "/etc/passwd"
+    tar = source(tar_of(tmp_path / "a.tar", *members, hard, absolute), tmp_path)
     assert len(tar.train) == 6
-    archive = zip_of(tmp_path / "b.zip", *(member.name for member in members))
-    with zipfile.ZipFile(archive, "a") as made:
-        info = zipfile.ZipInfo("train/a/link.jpg")
-        info.external_attr = (stat.S_IFLNK | 0o777) << 16
-        made.writestr(info, "/etc/passwd")
-    read = source(archive, tmp_path)
-    assert len(read.train) == 6
-    assert not any(os.path.islink(path) for path in (tmp_path / "root").rglob("*"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_folders_and_links_do_not_leave_the_folder_either(tmp_path: Path, kind: bytes) -> None:
+    for name in ("../out", "/out"):
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, "a.jpg"
+        archive = tar_of(tmp_path / "evil.tar", tarfile.TarInfo("a.jpg"), member)
+        with pytest.raises(DataError, match="leads out of it"):
+            source(archive, tmp_path)
+    link = tarfile.TarInfo("way")
+    link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+    archive = tar_of(tmp_path / "through.tar", link, tarfile.TarInfo("way/planted.jpg"))
+    unpacked = archives.unpack(archive, tmp_path / "root")
+    assert not (tmp_path / "planted.jpg").exists() and (unpacked / "way" / "planted.jpg").is_file()
+
+
+def test_links_that_multiply_are_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(archives, "MOST_FILES", 500)
+    members = [tarfile.TarInfo("x0/a.jpg"), tarfile.TarInfo("x0/b.jpg")]
+    for number in range(1, 20):
+        for way in ("l", "r"):
+            link = tarfile.TarInfo(f"x{number}/{way}")
+            link.type, link.linkname = tarfile.SYMTYPE, f"../x{number - 1}"
+            members.append(link)
+    with pytest.raises(DataError, match="or 500 files"):
+        archives.unpack(tar_of(tmp_path / "bomb.tar", *members), tmp_path / "root")
+
+
+def test_what_an_older_version_unpacked_is_unpacked_again(tmp_path: Path) -> None:
+    archive = packed(tmp_path, "zip")
+    unpacked = archives.unpack(archive, tmp_path / "root")
+    record = unpacked.with_name(f"{unpacked.name}.json")
+    record.write_text(json.dumps(json.loads(record.read_text("ascii"))["files"]), "ascii")
+    (unpacked / "stray.jpg").touch()
+    archives.unpack(archive, tmp_path / "root")
+    assert not (unpacked / "stray.jpg").exists()
 
 
 def test_bombs_are_refused_before_they_fill_the_disk(tmp_path: Path, monkeypatch) -> None:

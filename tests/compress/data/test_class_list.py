@@ -53,6 +53,21 @@ def test_folders_that_read_the_same_are_merged_by_name(tmp_path: Path) -> None:
     assert source(tmp_path).names == ("oak", "water lily")
 
 
+def test_folders_that_differ_in_case_are_merged_by_their_entries(tmp_path: Path) -> None:
+    image_folder(tmp_path, classes=("Rose", "rose", "oak"))
+    if len(list((tmp_path / "train").iterdir())) == 2:
+        pytest.skip("a file system without case")
+    (tmp_path / "classes.yaml").write_text("rose: a rose\nRose: a rose\n", encoding="utf-8")
+    assert source(tmp_path).names == ("a rose", "oak")
+
+
+def test_synonyms_are_a_list_or_a_text_with_commas(tmp_path: Path) -> None:
+    image_folder(tmp_path)
+    for text in ("[sweet briar, eglantine]", "'sweet briar, eglantine'"):
+        (tmp_path / "classes.yaml").write_text(f"rose: {{synonyms: {text}}}", "utf-8")
+        assert source(tmp_path).classes[0].synonyms == ("sweet briar", "eglantine")
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -64,6 +79,12 @@ def test_folders_that_read_the_same_are_merged_by_name(tmp_path: Path) -> None:
         ("rose: {synonyms: [[a]]}", "empty or odd name"),
         ("rsoe: a rose", "has no folder or label.*got 'rsoe'.*did you mean 'rose'"),
         ("rose: a\nrose: b", "given twice"),
+        ("rose: dog rose\nRose: cabbage rose", "two things.*got rose, Rose"),
+        ("ROSE: {prompt: a}\n'rose ': {prompt: b}", "two things"),
+        ("rose: {synonyms: {a: b}}", "synonyms that are no list"),
+        ("rose: {synonyms: !!set {a, b}}", "synonyms that are no list"),
+        ("rose: {synonyms: [{a: b}]}", "empty or odd name"),
+        ("rose: {synonyms: }", "empty or odd name"),
         ("rose: {name: 'a\\u0007b'}", "no bundle can hold"),
         ("rose: [", "cannot be read as YAML"),
     ],
