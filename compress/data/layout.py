@@ -199,7 +199,8 @@ def _has_file(folder: Path, names: Collection[str]) -> bool:
 def _of_split(base: Path, level: str, found: Found) -> dict[str, tuple[Path, ...]]:
     """The images of every class folder; empty ones too."""
     outer = class_dirs(base)
-    beside = [Path(entry.path) for entry in visible(base) if Path(entry.path) not in outer]
+    classes = set(outer)
+    beside = [path for entry in visible(base) if (path := Path(entry.path)) not in classes]
     if not outer:
         loose = len([path for path in beside if takes_part(path, base)])
         raise DataError(
