@@ -98,7 +98,7 @@ def _evaluate(
     numbers = np.array([known.get(entry.name, -1) for entry in images.classes], np.int64)
     rows = np.flatnonzero(numbers[images.images.labels] >= 0)
     used = images.images.subset(rows)
-    logits, faults, repaired = _classify(classifier, used, progress)
+    logits, faults = _classify(classifier, used, progress)
     read = np.array([key not in faults for key in used.keys], bool)
     if not read.any():
         got = next(iter(faults.items()), None)
@@ -129,7 +129,7 @@ def _evaluate(
                 label for k, label in enumerate(classifier.labels) if not (truth == k).any()
             ),
             unreadable=_reasons(images.missing) + _listed(faults),
-            repaired=_listed(repaired),
+            repaired=(),
             left_out=images.left_out,
             notes=images.notes,
         ),
@@ -145,15 +145,14 @@ def _evaluate(
 
 def _classify(
     classifier: Classifier, split: Split, progress: Progress
-) -> tuple[np.ndarray, dict[str, str], dict[str, str]]:
-    """Logits (n, K) of the readable images; reasons of the others, and repairs, by path."""
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Logits (n, K) of the images that a device can read; reasons of the others, by path."""
     parts = [np.empty((0, len(classifier.labels)), np.float32)]
     faults: dict[str, str] = {}
-    repaired: dict[str, str] = {}
 
-    def read(index: int) -> tuple[Image.Image, str | None] | str:
+    def read(index: int) -> Image.Image | str:
         try:
-            return split.read(index)
+            return split.image(index)
         except ImageError as error:
             return reason_of(error, split.load(index))
 
@@ -167,14 +166,12 @@ def _classify(
             for index, result in zip(part, threads.map(read, part), strict=True):
                 if isinstance(result, str):
                     faults[split.keys[index]] = result
-                    continue
-                decoded.append(result[0])
-                if result[1] is not None:
-                    repaired[split.keys[index]] = result[1]
+                else:
+                    decoded.append(result)
             if decoded:
                 parts.append(classifier.logits(decoded))
             task.advance(len(part))
-    return np.concatenate(parts), faults, repaired
+    return np.concatenate(parts), faults
 
 
 def _mistakes(

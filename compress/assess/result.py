@@ -59,7 +59,7 @@ class Coverage:
         unknown: class -> images, of classes that are no label of the bundle.
         ambiguous: class -> the labels that it could be.
         without_images: labels of the bundle that no image has.
-        repaired: images that were mended in memory.
+        repaired: none: an image that a device cannot read is unreadable here too.
     """
 
     source: str

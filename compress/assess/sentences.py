@@ -37,7 +37,7 @@ def confusions(result: Evaluation) -> list[Confusion]:
 
 
 def remarks(result: Evaluation) -> list[str]:
-    """What took no part, was read as another name, repaired or left out, a line each."""
+    """What took no part, was read as another name or left out, a line each."""
     tested = result.tested
     split = f"the images of {tested.split}/ are used" if tested.split else "all images are used"
     if tested.others:
@@ -56,9 +56,6 @@ def remarks(result: Evaluation) -> list[str]:
     if tested.without_images:
         number = plural(len(tested.without_images), "label")
         lines.append(f"{number} of the bundle without images: {_few(tested.without_images)}")
-    if tested.repaired:
-        keys = [row.key for row in tested.repaired]
-        lines.append(f"{plural(len(keys), 'image')} mended in memory: {_few(keys)}")
     if tested.left_out:
         lines.append(f"left out, since they are no images of a class: {_few(tested.left_out)}")
     return lines

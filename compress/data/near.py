@@ -19,9 +19,8 @@ EDGE = 8  # gradients of a row and of a column; 2 * EDGE * EDGE bits
 SMALL = 16  # edge of the color picture
 BANDS = 8  # of 16 bits: hashes that differ in fewer bits than bands agree in one of them
 MOST_BITS = BANDS - 1
-MOST_UNLIKE = 0.02  # see _unlike; of copies saved at JPEG quality 10 at most 0.01
+MOST_UNLIKE = 0.02  # see _direction; of copies saved at JPEG quality 10 at most 0.01
 LEAST_CONTRAST = 6.0  # standard deviation of the gray levels
-MOST_IN_BAND = 4096  # images that agree in a band and are compared
 
 
 @dataclass(frozen=True)
@@ -64,28 +63,42 @@ def near_groups(looks: Sequence[Look]) -> list[list[int]]:
 
 
 def _near_pairs(looks: Sequence[Look]) -> Iterator[tuple[int, int]]:
+    """Near pairs that join every chain: of n images in one chain n - 1 pairs in each band."""
     kept = [index for index, look in enumerate(looks) if not look.is_flat]
     if not kept:
         return
-    hashes = np.stack([np.frombuffer(looks[index].bits, np.uint16) for index in kept])
+    hashes = np.stack([np.frombuffer(looks[index].bits, np.uint16) for index in kept], axis=1)
+    pictures = np.stack([_direction(looks[index]) for index in kept])
+    bits_of = np.unpackbits(np.arange(1 << 16, dtype=">u2").view(np.uint8)).reshape(-1, 16)
+    bit_count = bits_of.sum(axis=1, dtype=np.uint8)
+
+    def near(one: int, others: NDArray[np.intp]) -> NDArray[np.bool_]:
+        differ = bit_count.take(hashes.take(others, axis=1) ^ hashes[:, one, None])
+        is_near = differ.sum(axis=0, dtype=np.uint8) <= MOST_BITS  # of 128
+        alike = pictures[others[is_near]] @ pictures[one]
+        is_near[is_near] = 1 - alike <= MOST_UNLIKE
+        return is_near
+
     for band in range(BANDS):
-        order = np.argsort(hashes[:, band], kind="stable")
-        values = hashes[order, band]
-        starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
-        for members in np.split(order, starts[1:]):
-            for place, one in enumerate(members[:MOST_IN_BAND]):
-                others = members[place + 1 : MOST_IN_BAND]
-                differ = np.unpackbits((hashes[others] ^ hashes[one]).view(np.uint8), axis=1)
-                for other in others[differ.sum(axis=1) <= MOST_BITS]:
-                    pair = kept[int(one)], kept[int(other)]
-                    if _unlike(looks[pair[0]], looks[pair[1]]) <= MOST_UNLIKE:
-                        yield pair
+        order = np.argsort(hashes[band], kind="stable")
+        values = hashes[band, order]
+        edges = np.flatnonzero(np.r_[True, values[1:] != values[:-1], True])
+        for start in np.flatnonzero(np.diff(edges) > 1):
+            others = order[edges[start] : edges[start + 1]]
+            while len(others) > 1:
+                chain, others = [int(others[0])], others[1:]
+                while chain and len(others):
+                    one = chain.pop()
+                    is_near = near(one, others)
+                    chain += others[is_near].tolist()
+                    yield from ((kept[one], kept[other]) for other in others[is_near])
+                    others = others[~is_near]
 
 
-def _unlike(one: Look, other: Look) -> float:
-    """The share of a picture that the other one does not explain, whatever its brightness.
+def _direction(look: Look) -> NDArray[np.float32]:
+    """A picture without its brightness: less its mean in each channel, of length 1, (D,).
 
-    With a and b the pictures less their means in each channel: 1 - <a, b> / (|a| |b|).
+    Of two pictures a and b, 1 - <a, b> is the share of one that the other does not explain.
     """
-    a, b = (look.small.astype(np.float64) - look.small.mean(axis=(0, 1)) for look in (one, other))
-    return float(1 - (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+    picture = (look.small.astype(np.float64) - look.small.mean(axis=(0, 1))).ravel()
+    return (picture / max(float(np.linalg.norm(picture)), 1.0)).astype(np.float32)

@@ -29,14 +29,22 @@ class ReadImage(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Decodes images of a split on threads, in order; unreadable ones are None and listed."""
+    """Decodes images of a split on threads, in order; unreadable ones are None and listed.
+
+    Attributes:
+        spec: the geometry of the pixels.
+        seen: that of the test images, in which images are compared.
+        mends: whether images that were cut short are mended, as for training.
+        repaired: key -> what was wrong with an image that was mended.
+    """
 
     split: Split
     spec: Geometry
-    seen: Geometry  # of the test images, in which images are compared
+    seen: Geometry
     threads: ThreadPoolExecutor
     unreadable: Unreadable
-    repaired: dict[str, str] = field(default_factory=dict)  # key -> what was wrong
+    mends: bool = False
+    repaired: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, indices: Sequence[int]) -> list[ReadImage | None]:
         """Each image, or None."""
@@ -54,7 +62,8 @@ class ImageReader:
 
     def _read(self, index: int) -> ReadImage | str:
         try:
-            image, repaired = self.split.read(index)
+            split = self.split
+            image, repaired = split.read(index) if self.mends else (split.image(index), None)
             pixels = geometry(image, self.spec)
         except ImageError as error:
             return reason_of(error, self.split.load(index))

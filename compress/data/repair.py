@@ -1,7 +1,8 @@
 """JPEG files that were cut short, e.g. by a broken copy: mended in memory for training.
 
-A decoder takes the end marker as the end of the data and leaves the rest of the picture gray. The
-runtime does not do so: a device must not answer about half of a picture.
+A decoder takes the end marker as the end of the data and leaves the rest of the picture gray, or
+coarse. The runtime does not do so: a device must not answer about half of a picture. Neither do
+test images, which stand for what a device sees.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from compress.data.jpeg_scans import whole_scans
 from runtime.files.regular import open_file
 
 START = b"\xff\xd8\xff"
@@ -28,22 +30,35 @@ def mended(path: Path, max_pixels: int) -> tuple[bytes, str] | None:
             data = file.read(MAX_BYTES)
         if not data.startswith(START):
             return None
-        whole = data + END
-        with Image.open(io.BytesIO(whole), formats=["JPEG", "MPO"]) as image:
+        with Image.open(io.BytesIO(data + END), formats=["JPEG", "MPO"]) as image:
             if image.width * image.height > max_pixels:
                 return None
-            missing = _rows_missing(np.asarray(image))
-            height = image.height
+            lost = _lost(data, np.asarray(image))
     except Exception:  # more than its end is damaged: the first error says it
         return None
-    if missing > MOST_MISSING * height:
+    return None if lost is None else (data + END, f"cut short: {lost}")
+
+
+def _lost(data: bytes, pixels: np.ndarray) -> str | None:
+    """What a picture lacks, in words; None if it is too much."""
+    scans = whole_scans(data)
+    if not scans:
         return None
-    lost = f"the last {missing} of {height} rows are gray" if missing else "no row is lost"
-    return whole, f"cut short: {lost}"
+    if scans[-1].refines:
+        return "some fine detail is lost, but no row"
+    if len(scans) == 1:
+        missing = _rows_after(~np.isin(pixels, GRAY))
+        what = "gray"
+    else:  # without the last scan the rows that it reaches are others
+        with Image.open(io.BytesIO(data[: scans[-1].start] + END), formats=["JPEG", "MPO"]) as less:
+            missing = _rows_after(pixels != np.asarray(less))
+        what = "coarse"
+    if missing > MOST_MISSING * len(pixels):
+        return None
+    return f"the last {missing} of {len(pixels)} rows are {what}" if missing else "no row is lost"
 
 
-def _rows_missing(pixels: np.ndarray) -> int:
-    """How many rows at the bottom are of the gray that stands for no data."""
-    has_data = ~np.isin(pixels, GRAY).reshape(len(pixels), -1).all(axis=1)
-    rows = np.flatnonzero(has_data)
-    return int(len(pixels) - 1 - rows[-1]) if len(rows) else len(pixels)
+def _rows_after(is_there: np.ndarray) -> int:
+    """How many rows at the bottom have no value that is there."""
+    rows = np.flatnonzero(is_there.reshape(len(is_there), -1).any(axis=1))
+    return int(len(is_there) - 1 - rows[-1]) if len(rows) else len(is_there)

@@ -46,15 +46,15 @@ class Split:
         return len(self.labels)
 
     def image(self, index: int) -> Image.Image:
-        """Image ``index`` as upright RGB; ImageError if it cannot be decoded."""
-        return self.read(index)[0]
+        """Image ``index`` as upright RGB, as a device sees it; ImageError if it is none."""
+        return decode(self.load(index), max_pixels=self.max_pixels)
 
     def read(self, index: int) -> tuple[Image.Image, str | None]:
-        """Image ``index``, and what had to be repaired, if anything; raises as ``image``."""
-        where = self.load(index)
+        """Image ``index`` for training: mended, and what was wrong, if anything; else ``image``."""
         try:
-            return decode(where, max_pixels=self.max_pixels), None
+            return self.image(index), None
         except ImageError:
+            where = self.load(index)
             whole = mended(where, self.max_pixels) if isinstance(where, Path) else None
             if whole is None:
                 raise
@@ -65,6 +65,17 @@ class Split:
         rows = [int(i) for i in indices]
         keys = tuple(self.keys[i] for i in rows)
         return Split(self.labels[rows], keys, lambda i: self.load(rows[i]), self.max_pixels)
+
+
+def joined(first: Split, second: Split) -> Split:
+    """The images of one split, then those of another of the same source."""
+    count = len(first)
+    return Split(
+        np.concatenate([first.labels, second.labels]),
+        (*first.keys, *second.keys),
+        lambda i: first.load(i) if i < count else second.load(i - count),
+        first.max_pixels,
+    )
 
 
 def nothing() -> Split:

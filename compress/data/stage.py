@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from compress.data.artifact import SHOTS, TEST, DataArtifact
 from compress.data.duplicates import Duplicates
 from compress.data.geometry import eval_geometry, shot_geometry
+from compress.data.held_out import readable_hold_out
 from compress.data.reading import ImageReader
 from compress.data.shots import WINDOW, draw_shots, stratified_part
 from compress.data.sources import open_source
@@ -23,7 +25,7 @@ from compress.data.summary import (
     class_summaries,
     count_by_class,
 )
-from compress.data.survey import ALLOW, Survey, images_in_both, survey
+from compress.data.survey import ALLOW, Survey, images_in_both, look_over, survey
 from compress.data.unreadable import Unreadable
 from compress.engine.config import Settings
 from compress.engine.errors import DataError
@@ -59,34 +61,43 @@ def run(ctx: StageContext) -> dict[str, Any]:
     artifact = DataArtifact(ctx.folder)
     unreadable = Unreadable(artifact)
     repaired: dict[str, str] = {}
+    lost: list[str] = []
     duplicates = Duplicates()
     seen = eval_geometry(image)
     allow = data.duplicates == "allow"
     given = source.facts is not None and not source.facts.held_out  # a split of a person's own
     with ThreadPoolExecutor(ctx.host.workers) as threads:
-        looked = survey(source, tests, seen, allow, threads, ctx.progress)
+        looks = look_over(source, tests, threads, ctx.progress)
+        if source.facts is not None and source.facts.held_out:
+            damaged = {*looks.skipped, *looks.repaired}
+            train, tests[TEST] = readable_hold_out(
+                source.train, tests[TEST], source.names, data.shots, damaged, looks.skipped
+            )
+            source = replace(source, train=train)
+            lost += _untested(source, source.test, tests[TEST], "test images")
+        looked = survey(source, tests, looks, seen, allow, threads)
         train = _without_copies(source, looked, data.shots)
-        read = ImageReader(train, shot_geometry(image), seen, threads, unreadable, repaired)
+        shape = shot_geometry(image)
+        read = ImageReader(train, shape, seen, threads, unreadable, mends=True, repaired=repaired)
         shots = _write_shots(ctx, source, read, duplicates)
         written = {}
         for name, split in tests.items():
-            read = ImageReader(split, seen, seen, threads, unreadable, repaired)
-            written[name] = _write_test(ctx, source, name, read, duplicates)
+            read = ImageReader(split, seen, seen, threads, unreadable)
+            written[name], untested = _write_test(ctx, source, name, read, duplicates)
+            lost += untested
             refuse_leaks(shots, written[name], name)
     if given and not allow and (pairs := duplicates.pairs_in_both):
         raise images_in_both(pairs)
     source.refuse_changes(ctx.external)
-    repaired = {**repaired, **looked.repaired}
+    repaired = {**repaired, **looks.repaired}
     known = {row["key"] for row in unreadable.rows}
-    unused = [
-        {"key": key, "reason": why} for key, why in looked.skipped.items() if key not in known
-    ]
+    unused = [{"key": key, "reason": why} for key, why in looks.skipped.items() if key not in known]
     skipped = [*(source.facts.missing if source.facts else ()), *unreadable.rows, *unused]
     artifact.write_classes(source.classes)
     artifact.write_skipped(skipped)
     artifact.write_duplicates(duplicates.groups)
     kept = written[TEST]
-    notes = _notes(source, len(skipped), repaired, duplicates, looked)
+    notes = _notes(source, len(skipped), repaired, duplicates, (*lost, *looked.notes))
     summary = _summary(artifact, source, tests, skipped, repaired, duplicates, looked, notes)
     artifact.write_summary(summary)
     for text in (*notes, *summary.lines):
@@ -136,7 +147,7 @@ def _notes(
     skipped: int,
     repaired: Mapping[str, str],
     duplicates: Duplicates,
-    looked: Survey,
+    more: Sequence[str],
 ) -> list[str]:
     """What a person should know before training, in a line each."""
     notes = list(source.notes)
@@ -147,8 +158,7 @@ def _notes(
     if repaired:
         first, why = next(iter(repaired.items()))
         notes.append(f"{len(repaired)} damaged images were mended, e.g. {first} ({why})")
-    notes += [looked.note] if looked.note else []
-    return [line(text) for text in (*notes, *duplicates.notes)]
+    return [line(text) for text in (*notes, *more, *duplicates.notes)]
 
 
 def _summary(
@@ -178,14 +188,13 @@ def _summary(
         return CopyOf(where, key, source.names[int(split.labels[place[1]])])
 
     equal = [tuple(CopyOf(*row.values()) for row in group) for group in duplicates.groups]
-    told = [{image.key for image in group} for group in equal]
-    near = [tuple(map(copy_of, group)) for group in looked.groups]
+    group_of = {image.key: number for number, group in enumerate(equal) for image in group}
     copies = [Copies("equal", group) for group in equal]
-    copies += [
-        Copies("near", group)
-        for group in near
-        if not any({image.key for image in group} <= keys for keys in told)
-    ]
+    for group in looked.groups:
+        near = tuple(map(copy_of, group))
+        numbers = {group_of.get(image.key) for image in near}
+        if None in numbers or len(numbers) > 1:  # else they are equal, as told already
+            copies.append(Copies("near", near))
     held_out = facts is not None and facts.held_out
     return DataSummary(
         source.name,
@@ -232,8 +241,8 @@ def _write_shots(
 
 def _write_test(
     ctx: StageContext, source: Source, name: str, read: ImageReader, duplicates: Duplicates
-) -> list[str]:
-    """Writes a test set and returns the keys of its images."""
+) -> tuple[list[str], list[str]]:
+    """Writes a test set; returns the keys of its images, and a note on classes without any."""
     artifact = DataArtifact(ctx.folder)
     test = read.split
     what = f"{name.replace('_', ' ', 1)} images"
@@ -256,16 +265,19 @@ def _write_test(
         remedy = "check that the images are complete and of a format that is read"
         raise DataError(f"most of the {what} cannot be read", got=got, remedy=remedy)
     labels = test.labels[kept].tolist()
-    lost = sorted(set(test.labels.tolist()) - set(labels))
-    if lost:
-        reasons = read.why(np.flatnonzero(np.isin(test.labels, lost)).tolist())
-        got = ", ".join(source.names[label] for label in lost) + reasons
-        remedy = "add readable images to the class, or remove it from train/ too"
-        what = f"a class has no readable image among the {what}"
-        raise DataError(what, got=got, remedy=remedy)
+    unread = sorted(set(range(len(test))) - set(kept))
+    lost = _untested(source, test, test.subset(kept), what)
+    reason = read.unreadable.commonest(test.keys[index] for index in unread)
     keys = [test.keys[index] for index in kept]
     artifact.write_rows(name, keys, labels)
-    return keys
+    return keys, [text + reason for text in lost]
+
+
+def _untested(source: Source, given: Split, read: Split, what: str) -> list[str]:
+    """A note on the classes that have test images, but none that can be read."""
+    lost = sorted(set(given.labels.tolist()) - set(read.labels.tolist()))
+    names = ", ".join(source.names[label] for label in lost[:8])
+    return [f"no readable image, so no accuracy, among the {what} of: {names}"] if lost else []
 
 
 def refuse_leaks(shots: Iterable[str], tests: Iterable[str], name: str) -> None:

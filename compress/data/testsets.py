@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compress.data.artifact import TEST, DataArtifact
 from compress.data.sources import open_source
-from compress.data.split import Source, Split
+from compress.data.split import Source, Split, joined
 from compress.engine.stage import StageContext
 from runtime.preprocess import Geometry, geometry
 
@@ -53,7 +53,10 @@ class TestSets:
 
     def _open_originals(self, name: str) -> Split:
         """The images of a test set as they lie in the source, in the test set's order."""
-        split = self._source.test if name == TEST else self._source.others[self.domains[name]]
+        source = self._source
+        split = source.others[self.domains[name]] if name in self.domains else source.test
+        if source.facts is not None and source.facts.held_out:  # see readable_hold_out
+            split = joined(split, source.train)
         places = {key: place for place, key in enumerate(split.keys)}
         return split.subset([places[key] for key in self.images(name).keys])
 

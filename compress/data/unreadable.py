@@ -23,8 +23,13 @@ class Unreadable:
         self.rows.append({"key": key, "reason": reason})
 
     def why(self, keys: Iterable[str]) -> str:
-        """The commonest reason among some images with its count and a file; writes them all."""
+        """``commonest``, for an error: the list of all is written, and named."""
         self.artifact.write_skipped(self.rows)
+        reason = self.commonest(keys)
+        return line(f"{reason}; all: {self.artifact.skipped_file}") if reason else ""
+
+    def commonest(self, keys: Iterable[str]) -> str:
+        """The commonest reason among some images with its count and a file; "" if all are read."""
         asked = set(keys)
         rows = [row for row in self.rows if row["key"] in asked]
         kinds = Counter(map(_kind, rows))
@@ -33,8 +38,7 @@ class Unreadable:
         kind, count = kinds.most_common(1)[0]
         first = next(row for row in rows if _kind(row) == kind)
         reason = first["reason"].replace("file ", "", 1).replace(" · ", ", ")
-        example = f"{reason}, e.g. {first['key']}"
-        return line(f"; {count} of {len(rows)}: {example}; all: {self.artifact.skipped_file}")
+        return line(f"; {count} of {len(rows)}: {reason}, e.g. {first['key']}")
 
 
 def _kind(row: dict[str, str]) -> str:

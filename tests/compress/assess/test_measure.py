@@ -82,16 +82,19 @@ def test_a_class_list_in_the_folder_maps_names_to_labels(bundle: Path, tmp_path:
     assert api.evaluate(bundle, images).n == 10
 
 
-def test_unreadable_images_are_listed_and_short_ones_mended(bundle: Path, tmp_path: Path) -> None:
+def test_images_that_a_device_cannot_read_are_listed_and_not_counted(
+    bundle: Path, tmp_path: Path
+) -> None:
     images = garden(tmp_path / "garden")
     (images / "rose" / "text.jpg").write_text("no image", encoding="utf-8")
     (images / "iris" / "empty.png").touch()
     (images / "daisy" / "cut.jpg").write_bytes(saved(grainy(1))[:-2])
     result = api.evaluate(bundle, images)
     reasons = {row.key: row.reason for row in result.tested.unreadable}
-    assert set(reasons) == {"rose/text.jpg", "iris/empty.png"}
+    assert set(reasons) == {"rose/text.jpg", "iris/empty.png", "daisy/cut.jpg"}
+    assert "truncated" in reasons["daisy/cut.jpg"]
     assert "it is empty" in reasons["iris/empty.png"]
-    assert [row.key for row in result.tested.repaired] == ["daisy/cut.jpg"] and result.n == 21
+    assert result.tested.repaired == () and result.n == 20
 
 
 def test_a_folder_of_nothing_readable_is_an_error(bundle: Path, tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import time
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from compress.data.near import look_of, near_groups
+from compress.data.near import Look, look_of, near_groups
 
 
 def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
@@ -59,3 +60,41 @@ def test_pictures_without_contrast_are_near_to_none() -> None:
 def test_many_copies_are_one_group() -> None:
     looks = [look_of(again(scene(1), quality)) for quality in range(30, 90, 2)]
     assert near_groups(looks) == [list(range(30))]
+
+
+def frames(count: int) -> list[Image.Image]:
+    """Frames of a camera that does not move: one scene with other noise in each."""
+    rng = np.random.default_rng(0)
+    still = np.asarray(scene(5), float)
+    noisy = [still + rng.normal(0, 4, still.shape) for _ in range(count)]
+    return [Image.fromarray(np.uint8(image.clip(0, 255))) for image in noisy]
+
+
+def test_many_near_frames_are_grouped_in_no_time() -> None:
+    looks = [look_of(image) for image in frames(400)]
+    start = time.process_time()
+    assert near_groups(looks) == [list(range(400))]
+    assert time.process_time() - start < 2
+
+
+def test_no_number_of_images_with_one_border_is_too_many() -> None:
+    """Images on white agree in parts of the hash: copies among very many of them are found."""
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 256, (4200, 16), np.uint8)
+    bits[:, :8] = 0
+    pictures = rng.integers(0, 256, (4200, 16, 16, 3), np.uint8)
+    looks = [Look(bits[i].tobytes(), pictures[i], False) for i in range(4200)]
+    assert near_groups([*looks, looks[-1]]) == [[4199, 4200]]
+
+
+def test_a_chain_is_one_group_whatever_the_order() -> None:
+    rng = np.random.default_rng(3)
+    still, change = np.asarray(scene(5), float), np.asarray(scene(6), float)
+    chain = [still + step * (change - still) for step in np.linspace(0, 0.6, 25)]
+    looks = [look_of(Image.fromarray(np.uint8(image))) for image in chain]
+    looks += [look_of(scene(seed)) for seed in range(20, 30)]
+    assert not near_groups([looks[0], looks[24]]), "its ends are not near"
+    for _ in range(5):
+        order = rng.permutation(len(looks))
+        (group,) = near_groups([looks[i] for i in order])
+        assert sorted(order[group].tolist()) == list(range(25))

@@ -79,7 +79,6 @@ PICTURES = {
     "pages.tif": lambda: frames("TIFF"),
     "one.png": lambda: saved(Image.new("RGB", (1, 1), (200, 30, 30)), "PNG"),
     "bits.png": lambda: saved(grainy(14).convert("1"), "PNG"),
-    "cut.jpg": lambda: saved(grainy(15))[:-3],
 }
 
 
@@ -93,12 +92,25 @@ def test_every_kind_of_picture_is_read_as_the_runtime_reads_it(tmp_path: Path) -
     for name in PICTURES:
         row = test.keys.index(f"test/rose/{name}")
         file = images / "test" / "rose" / name
-        seen = decode(file) if name != "cut.jpg" else decode(file.read_bytes() + b"\xff\xd9")
-        expected = geometry(seen, eval_geometry(settings(images).image))
+        expected = geometry(decode(file), eval_geometry(settings(images).image))
         assert np.array_equal(test.pixels[row], expected), name
+
+
+def test_a_photo_cut_short_is_for_training_only(tmp_path: Path) -> None:
+    images = image_folder(tmp_path / "images", train=1)
+    for file in (images / "train" / "rose" / "000.jpg", images / "test" / "rose" / "cut.jpg"):
+        file.write_bytes(saved(grainy(len(str(file))))[:-3])
+    (tmp_path / "out").mkdir()
+    chosen = settings(images).model_copy(
+        update={"data": settings(images).data.model_copy(update={"shots": 1})}
+    )
+    run(StageContext(chosen, {}, tmp_path / "out", 0))
+    data = DataArtifact(tmp_path / "out")
+    assert "train/rose/000.jpg" in data.shots.keys
+    assert [row["key"] for row in data.skipped] == ["test/rose/cut.jpg"]
     assert data.summary is not None
     (repaired,) = data.summary.repaired
-    assert repaired.key == "test/rose/cut.jpg" and repaired.reason.startswith("cut short")
+    assert repaired.key == "train/rose/000.jpg" and repaired.reason.startswith("cut short")
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.png", "moving.webp", "pages.tif"])

@@ -27,7 +27,7 @@ def test_the_order_is_that_of_the_indices(tmp_path: Path) -> None:
     split = Split(np.zeros(20, np.int64), keys, [tmp_path / key for key in keys].__getitem__)
     with ThreadPoolExecutor(4) as threads:
         unreadable = Unreadable(DataArtifact(tmp_path))
-        read = ImageReader(split, SPEC, SPEC, threads, unreadable)
+        read = ImageReader(split, SPEC, SPEC, threads, unreadable, mends=True)
         images = read([19, 3, 5, 0])
         again = read([0])
     assert images[1] is None and [row["key"] for row in unreadable.rows] == ["3.jpg"]
@@ -36,6 +36,16 @@ def test_the_order_is_that_of_the_indices(tmp_path: Path) -> None:
     assert first is not None and last is not None and again[0] is not None
     assert first.digest != last.digest == again[0].digest
     assert first.pixels.shape == (12, 12, 3)
+
+
+def test_only_a_reader_for_training_mends(tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").write_bytes(saved(grainy(0))[:-30])
+    split = Split(np.zeros(1, np.int64), ("0.jpg",), [tmp_path / "0.jpg"].__getitem__)
+    with ThreadPoolExecutor(1) as threads:
+        unreadable = Unreadable(DataArtifact(tmp_path))
+        read = ImageReader(split, SPEC, SPEC, threads, unreadable)
+        assert read([0]) == [None] and not read.repaired
+    assert "truncated" in unreadable.rows[0]["reason"]
 
 
 def test_a_reason_names_no_path_and_says_what_it_is(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from image_folders import grainy, saved
 
-from compress.data.repair import mended
+from compress.data import jpeg_scans
+from compress.data.jpeg_scans import whole_scans
+from compress.data.repair import END, mended
 from compress.data.split import Split
 from runtime import ImageError, decode
 
@@ -35,7 +37,10 @@ def test_a_missing_end_is_added(tmp_path: Path, options: dict, mode: str, lost: 
     rows = [np.asarray(image, int)[:56] for image in kept]
     assert np.abs(rows[0] - rows[1]).mean() < 8
     split = Split(np.zeros(1, np.int64), ("a",), [path].__getitem__)
-    assert split.read(0)[1] == whole[1] and split.image(0).size == picture.size
+    read, why = split.read(0)
+    assert why == whole[1] and read.size == picture.size
+    with pytest.raises(ImageError):  # a device and a test set answer about whole pictures only
+        split.image(0)
 
 
 def test_a_white_background_is_not_missing(tmp_path: Path) -> None:
@@ -54,6 +59,40 @@ def test_half_a_picture_is_not_used(tmp_path: Path) -> None:
         mended(tmp_path / "c.jpg", WHOLE) is None and mended(tmp_path / "gone.jpg", WHOLE) is None
     )
     assert mended(cut(tmp_path / "d.png", saved(grainy(1), "PNG"), 40), WHOLE) is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_progressive_file_needs_all_its_scans(tmp_path: Path, mode: str) -> None:
+    data = saved(grainy(1, (320, 240)).convert(mode), progressive=True, quality=90)
+    scans = whole_scans(data)
+    assert len(scans) > 5 and scans[-1].refines
+    for share in (0.1, 0.25, 0.3, 0.4, 0.5):
+        lost = len(data) - int(share * len(data))
+        assert mended(cut(tmp_path / "a.jpg", data, lost), WHOLE) is None
+    whole = mended(cut(tmp_path / "b.jpg", data, (len(data) - scans[-1].start) // 2), WHOLE)
+    assert whole is not None and whole[1] == "cut short: some fine detail is lost, but no row"
+    pixels = [np.asarray(decode(each), int) for each in (whole[0], data)]
+    assert np.abs(pixels[0] - pixels[1]).mean() < 8
+
+
+def spectral(data: bytes) -> bytes:
+    """A progressive gray file without refinement: its first three scans bring all bits."""
+    scans = jpeg_scans.scans_of(data)
+    short = bytearray(data[: scans[3].start] + END)
+    for scan in scans[:3]:
+        short[scan.start + 9] = 0
+    return bytes(short)
+
+
+def test_what_the_last_scan_does_not_reach_counts_as_missing(tmp_path: Path) -> None:
+    data = spectral(saved(grainy(1, (320, 240)).convert("L"), progressive=True))
+    scans = whole_scans(data)
+    assert len(scans) == 3 and not scans[-1].refines
+    size = len(data) - scans[-1].start
+    whole = mended(cut(tmp_path / "a.jpg", data, size // 10), WHOLE)
+    assert whole is not None and "of 240 rows are coarse" in whole[1]
+    assert mended(cut(tmp_path / "b.jpg", data, size // 2), WHOLE) is None
+    assert mended(cut(tmp_path / "c.jpg", data, size + 50), WHOLE) is None
 
 
 def test_a_huge_picture_is_not_mended(tmp_path: Path) -> None:

@@ -85,3 +85,18 @@ def test_names_alone_and_petals_have_one_too(tmp_path: Path) -> None:
 
 def test_an_older_folder_has_none(tmp_path: Path) -> None:
     assert DataArtifact(tmp_path).summary is None
+
+
+def test_equal_images_are_listed_once_and_a_group_that_holds_more_too(tmp_path: Path) -> None:
+    images = image_folder(tmp_path / "images", train=8)
+    rose = images / "train" / "rose"
+    for number in range(8):
+        file = rose / f"{number:03d}.jpg"
+        file.write_bytes(saved(grainy(number), quality=95))
+        (rose / f"copy{number}.jpg").write_bytes(file.read_bytes())
+    (rose / "again.jpg").write_bytes(saved(grainy(0), quality=60))
+    summary, _ = make(tmp_path, dataset=None, path=images, shots="all")
+    kinds = [group.kind for group in summary.copies]
+    assert kinds.count("equal") == 8 and kinds.count("near") == 1
+    (near,) = [group for group in summary.copies if group.kind == "near"]
+    assert {Path(image.key).name for image in near.images} == {"000.jpg", "copy0.jpg", "again.jpg"}

@@ -6,6 +6,7 @@ import io
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from image_folders import fill, grainy, image_folder, saved
 from PIL import Image
@@ -117,3 +118,115 @@ def test_among_very_many_images_it_is_not_looked_and_said(tmp_path: Path, monkey
     assert any(
         "nearly equal images are not looked for among 18 images" in n for n in facts["notes"]
     )
+
+
+def inspection(folder: Path, counts: dict[str, int]) -> Path:
+    """Photos of a camera that does not move: a part that is good, or scratched somewhere."""
+    rng = np.random.default_rng(0)
+    still = np.asarray(grainy(3, (120, 90)), float)
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            image = still + rng.normal(0, 4, still.shape)
+            if name.endswith("scratched"):
+                x, y = rng.integers(10, 100), rng.integers(10, 80)
+                image[y : y + 2, x : x + 8] = 250
+            pixels = Image.fromarray(np.uint8(image.clip(0, 255)))
+            (folder / name / f"{number}.jpg").write_bytes(saved(pixels, quality=90))
+    return folder
+
+
+@pytest.mark.parametrize("count", [3, 5, 20])
+@pytest.mark.parametrize("shots", [2, "all"])
+def test_photos_of_one_scene_are_used_and_told(tmp_path: Path, count: int, shots: object) -> None:
+    images = inspection(tmp_path / "images", {"good": count, "scratched": count})
+    data, facts = make(tmp_path, images, shots=shots)
+    tested = 2 * max(1, round(0.2 * count))
+    assert len(data.images("test")) == tested
+    assert len(data.shots) == (4 if shots == 2 else 2 * count - tested)
+    assert any(f"{2 * count} images are nearly the same, as photos of" in n for n in facts["notes"])
+    assert data.summary is not None and data.summary.not_used == ()
+    assert data.summary.copies == (), "no label is doubted, and none is a copy"
+    assert not any("two classes" in text for text in data.summary.lines)
+
+
+def test_equal_photos_of_one_scene_are_not_used_twice(tmp_path: Path) -> None:
+    images = inspection(tmp_path / "images", {"good": 10, "scratched": 10})
+    for file in sorted(images.rglob("*.jpg")):
+        shutil.copy(file, file.with_name(f"copy of {file.name}"))
+    data, facts = make(tmp_path, images, shots="all")
+    tested = {key.replace("copy of ", "") for key in data.images("test").keys}
+    assert len(tested) >= 4 and not tested & {
+        key.replace("copy of ", "") for key in data.shots.keys
+    }
+    assert data.summary is not None and len(data.shots) + len(data.summary.not_used) == 32
+
+
+def test_a_split_of_ones_own_of_one_scene_is_used_and_equal_photos_are_refused(
+    tmp_path: Path,
+) -> None:
+    images = inspection(
+        tmp_path / "images",
+        {"train/good": 12, "train/scratched": 12, "test/good": 6, "test/scratched": 6},
+    )
+    data, facts = make(tmp_path, images, shots="all")
+    assert (facts["train_images"], facts["test_images"]) == (24, 12)
+    assert any("by a camera that does not move" in note for note in facts["notes"])
+    shutil.copy(images / "train" / "good" / "3.jpg", images / "test" / "good" / "copy.jpg")
+    with pytest.raises(DataError, match=r"train/good/3.jpg = test/good/copy.jpg.*duplicates"):
+        make(tmp_path, images, "refused", shots=1)
+    data, facts = make(tmp_path, images, "allowed", shots="all", duplicates="allow")
+    assert (facts["train_images"], facts["test_images"]) == (24, 13)
+
+
+def test_each_class_may_have_its_own_scene(tmp_path: Path) -> None:
+    images = photos(tmp_path)
+    still = grainy(99, (64, 48))
+    for part, count in (("train", 8), ("test", 3)):
+        fill(images / part / "gate", count)
+        for number, file in enumerate(sorted((images / part / "gate").iterdir())):
+            file.write_bytes(saved(still, quality=40 + 5 * number + (part == "test")))
+    data, facts = make(tmp_path, images, shots="all")
+    assert sum(key.startswith("train/gate/") for key in data.shots.keys) == 8
+    assert any("11 images are nearly the same" in note for note in facts["notes"])
+
+
+def test_some_frames_of_one_scene_among_many_photos_are_copies(tmp_path: Path) -> None:
+    images = image_folder(tmp_path / "images", train=12)
+    for number, file in enumerate(sorted(images.rglob("*.jpg"))):
+        file.write_bytes(saved(grainy(number, (64, 48)), quality=95))
+    first = images / "train" / "rose" / "000.jpg"
+    for number in range(5):
+        saved_again(first, images / "train" / "rose" / f"x{number}.jpg", 50 + 5 * number)
+    saved_again(first, images / "test" / "rose" / "again.jpg", 90)
+    data, _ = make(tmp_path, images, shots="all")
+    assert data.summary is not None and len(data.summary.not_used) == 6
+    (copies,) = data.summary.copies
+    assert len(copies.images) == 7
+
+
+@pytest.mark.parametrize("shots", [1, "all"])
+def test_equal_images_without_contrast_are_refused_too(tmp_path: Path, shots: object) -> None:
+    images = photos(tmp_path)
+    flat = Image.new("RGB", (64, 48), (120, 130, 125))
+    for number in range(6):
+        place = images / "test" / "rose" / "flat.png"
+        copied = images / "train" / "rose" / f"{number:03d}.jpg"
+        before = copied.read_bytes()
+        copied.write_bytes(saved(flat, "PNG"))
+        place.write_bytes(saved(flat, "BMP"))
+        with pytest.raises(DataError, match=rf"{number:03d}.jpg = test/rose/flat.png"):
+            make(tmp_path, images, f"out{number}", shots=shots)
+        copied.write_bytes(before)
+    place.write_bytes(saved(Image.new("RGB", (64, 48), (120, 130, 126)), "PNG"))
+    (images / "train" / "rose" / "flat.png").write_bytes(saved(flat, "PNG"))
+    make(tmp_path, images, "other", shots=shots)
+
+
+def test_a_held_out_class_of_equal_images_without_contrast_is_used(tmp_path: Path) -> None:
+    for name in ("dark", "oak"):
+        fill(tmp_path / "images" / name, 10, seed=len(name) * 1000)
+    for file in (tmp_path / "images" / "dark").iterdir():
+        file.write_bytes(saved(Image.new("RGB", (64, 48)), "PNG"))
+    data, _ = make(tmp_path, tmp_path / "images", shots="all")
+    assert sum(key.startswith("dark/") for key in data.shots.keys) == 8
