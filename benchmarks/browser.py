@@ -37,6 +37,24 @@ def find_chromium() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, found), None)
 
 
+def screenshot(file: Path, out: Path, size: tuple[int, int]) -> None:
+    """The top of an HTML file as a PNG of ``size``, (width, height) in pixels.
+
+    Raises: RuntimeError: no browser.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [_program(), *FLAGS, f"--user-data-dir={profile}", "--hide-scrollbars"]
+        command += [f"--window-size={size[0]},{size[1]}", f"--screenshot={out}", file.as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+
+
+def _program() -> str:
+    program = find_chromium()
+    if program is None:
+        raise RuntimeError("no Chromium: apt install chromium, or set CHROMIUM")
+    return program
+
+
 class _Handler(http.server.SimpleHTTPRequestHandler):
     results: queue.Queue[Any]
     requests: list[str]
@@ -77,9 +95,7 @@ def run_page(folder: Path, page: str, flags: Sequence[str] = (), timeout_s: floa
         RuntimeError: no browser, or nothing was posted in time; the message holds the last requests
             and console lines.
     """
-    program = find_chromium()
-    if program is None:
-        raise RuntimeError("no Chromium: apt install chromium, or set CHROMIUM")
+    program = _program()
     # the browser's own children may still write to its profile when it is gone
     profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     with served(folder) as (address, results, requests), profile as scratch:

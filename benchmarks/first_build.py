@@ -3,9 +3,9 @@
     python -m benchmarks.first_build petals
     python -m benchmarks.first_build flowers12 --data FLOWERS12 --shots 8      # folder of photos
 
-Runs ``compress build`` as a user would, in an empty work folder, and writes beside each other
-``NAME_build.txt`` (its last lines), ``NAME_build.md`` (seconds per stage) and ``NAME_report.png``
-(with a Chromium). Nothing else should run meanwhile.
+Runs ``compress build`` as a user would, in an empty work folder, and writes beside each other, for
+petals, ``petals_build.txt`` (its last lines), ``petals_build.md`` (seconds per stage) and
+``petals_report.png`` (with a Chromium). Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import page
-from benchmarks.browser import FLAGS, find_chromium
+from benchmarks.browser import screenshot
 from runtime.host.telemetry import usable_cores
 
 COLUMNS = "100"  # of the terminal
@@ -68,18 +68,6 @@ def stages_page(shown: str, seconds: Mapping[str, float], whole: float) -> str:
 """
 
 
-def picture(report: Path, out: Path) -> None:
-    """The top of a report as a PNG; raises RuntimeError without a Chromium."""
-    program = find_chromium()
-    if program is None:
-        raise RuntimeError("no Chromium: apt install chromium, or set CHROMIUM")
-    size = f"--window-size={WINDOW[0]},{WINDOW[1]}"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [program, *FLAGS, f"--user-data-dir={profile}", "--hide-scrollbars", size]
-        command += [f"--screenshot={out}", report.as_uri()]
-        subprocess.run(command, check=True, capture_output=True, timeout=300)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Builds, and writes the three files."""
     parser = page.options("first_build", __doc__)
@@ -103,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         page.write(
             folder / f"{options.name}_build.md", stages_page(shown, report["timings_s"], whole)
         )
-        picture(run / "report.html", folder / f"{options.name}_report.png")
+        screenshot(run / "report.html", folder / f"{options.name}_report.png", WINDOW)
 
 
 if __name__ == "__main__":
