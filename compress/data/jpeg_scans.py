@@ -29,34 +29,35 @@ class Scan:
     refines: bool
 
 
-def whole_scans(data: bytes) -> list[Scan]:
-    """The scans of a file, if they bring a whole picture; else none.
+@dataclass(frozen=True)
+class Scans:
+    """The scans of a file, without one whose header is cut.
 
-    The last one may be cut short, and the last bit of one component, but not of the first, may lack
-    its scan: of the black of CMYK it is often empty.
+    Attributes:
+        is_whole: whether they bring a whole picture. The last one may be cut short, and the last
+            bit of one component, but not of the first, may lack its scan: of the black of CMYK it
+            is often empty.
+        end: where the file ends, or a header that is cut begins.
     """
-    scans, missing = _walk(data)
-    most = [max(lacking) for lacking in missing.values()]
-    return scans if most and most[0] == 0 and sum(most) <= 1 else []
+
+    scans: tuple[Scan, ...]
+    is_whole: bool
+    end: int
 
 
-def scans_of(data: bytes) -> list[Scan]:
-    """The scans that a file has, but one whose header is cut."""
-    return _walk(data)[0]
-
-
-def _walk(data: bytes) -> tuple[list[Scan], dict[int, list[int]]]:
-    """The scans, and by component how many bits of each coefficient they leave out."""
+def scans_of(data: bytes) -> Scans:
+    """The scans of a file. Raises: KeyError or ValueError: a header that makes no sense."""
     scans: list[Scan] = []
     missing: dict[int, list[int]] = {}  # component -> bits that each coefficient lacks
-    at = 2
+    at, end = 2, len(data)
     while (found := NEXT_MARKER.search(data, at)) is not None:
         start, code = found.start(), data[found.end() - 1]
         if code == 0xD9:  # the end of the (first) image
             break
         body = found.end() + 2
         at = found.end() + int.from_bytes(data[found.end() : body], "big")
-        if at > len(data):
+        if max(at, body) > len(data):
+            end = start
             break
         if code in FRAMES:
             missing = {
@@ -69,4 +70,5 @@ def _walk(data: bytes) -> tuple[list[Scan], dict[int, list[int]]]:
                 lacking = missing[component]
                 lacking[first : last + 1] = [bits & 15] * (last + 1 - first)
             scans.append(Scan(start, bits >> 4 > 0))
-    return scans, missing
+    most = [max(lacking) for lacking in missing.values()]
+    return Scans(tuple(scans), bool(most) and most[0] == 0 and sum(most) <= 1, end)

@@ -8,12 +8,13 @@ test images, which stand for what a device sees.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from compress.data.jpeg_scans import whole_scans
+from compress.data.jpeg_scans import Scan, scans_of
 from runtime.files.regular import open_file
 
 START = b"\xff\xd8\xff"
@@ -30,20 +31,19 @@ def mended(path: Path, max_pixels: int) -> tuple[bytes, str] | None:
             data = file.read(MAX_BYTES)
         if not data.startswith(START):
             return None
-        with Image.open(io.BytesIO(data + END), formats=["JPEG", "MPO"]) as image:
-            if image.width * image.height > max_pixels:
+        scans = scans_of(data)
+        whole = data[: scans.end] + END
+        with Image.open(io.BytesIO(whole), formats=["JPEG", "MPO"]) as image:
+            if not scans.is_whole or image.width * image.height > max_pixels:
                 return None
-            lost = _lost(data, np.asarray(image))
+            lost = _lost(whole, scans.scans, np.asarray(image))
     except Exception:  # more than its end is damaged: the first error says it
         return None
-    return None if lost is None else (data + END, f"cut short: {lost}")
+    return None if lost is None else (whole, f"cut short: {lost}")
 
 
-def _lost(data: bytes, pixels: np.ndarray) -> str | None:
+def _lost(data: bytes, scans: Sequence[Scan], pixels: np.ndarray) -> str | None:
     """What a picture lacks, in words; None if it is too much."""
-    scans = whole_scans(data)
-    if not scans:
-        return None
     if scans[-1].refines:
         return "some fine detail is lost, but no row"
     if len(scans) == 1:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from image_folders import grainy, saved
 
-from compress.data import jpeg_scans
-from compress.data.jpeg_scans import whole_scans
+from compress.data.jpeg_scans import scans_of
 from compress.data.repair import END, mended
 from compress.data.split import Split
 from runtime import ImageError, decode
@@ -64,7 +63,7 @@ def test_half_a_picture_is_not_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_a_progressive_file_needs_all_its_scans(tmp_path: Path, mode: str) -> None:
     data = saved(grainy(1, (320, 240)).convert(mode), progressive=True, quality=90)
-    scans = whole_scans(data)
+    scans = scans_of(data).scans
     assert len(scans) > 5 and scans[-1].refines
     for share in (0.1, 0.25, 0.3, 0.4, 0.5):
         lost = len(data) - int(share * len(data))
@@ -77,7 +76,7 @@ def test_a_progressive_file_needs_all_its_scans(tmp_path: Path, mode: str) -> No
 
 def spectral(data: bytes) -> bytes:
     """A progressive gray file without refinement: its first three scans bring all bits."""
-    scans = jpeg_scans.scans_of(data)
+    scans = scans_of(data).scans
     short = bytearray(data[: scans[3].start] + END)
     for scan in scans[:3]:
         short[scan.start + 9] = 0
@@ -86,8 +85,8 @@ def spectral(data: bytes) -> bytes:
 
 def test_what_the_last_scan_does_not_reach_counts_as_missing(tmp_path: Path) -> None:
     data = spectral(saved(grainy(1, (320, 240)).convert("L"), progressive=True))
-    scans = whole_scans(data)
-    assert len(scans) == 3 and not scans[-1].refines
+    scans = scans_of(data).scans
+    assert len(scans) == 3 and scans_of(data).is_whole and not scans[-1].refines
     size = len(data) - scans[-1].start
     whole = mended(cut(tmp_path / "a.jpg", data, size // 10), WHOLE)
     assert whole is not None and "of 240 rows are coarse" in whole[1]
