@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.data.archives import KINDS, is_archive, shown_name, unpack
+from compress.data.archives import KINDS, is_archive, shown_name, unpack, unpacking_notes
 from compress.data.class_list import FILES, ClassList, read_class_list
 from compress.data.class_names import one_form
 from compress.data.layout import ClassFiles, Found, class_dirs, read_class_folders, step_into
@@ -77,7 +77,7 @@ def read_folder(path: Path, level: str, root_of_datasets: Path, above: bool = Fa
         unused = tables.notes
     name = shown_name(given) if packed else root.name
     if packed:
-        notes = [f"{given.name} is read as a folder of its files"]
+        notes = [f"{given.name} is read as a folder of its files", *unpacking_notes(start)]
     listed = read_class_list(root)
     found = read_tables(tables, level, listed) if tables.used else read_class_folders(root, level)
     return Folder(root, name, found, listed, tables.used, [*notes, *unused])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tarfile
 import unicodedata
 
 import numpy as np
@@ -349,3 +350,12 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     image_folder(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     assert len(open_source(settings(f"~/{tmp_path.name}")).train) == 8
+
+
+def test_what_an_archive_loses_is_told(tmp_path):
+    folder = image_folder(tmp_path / "x")
+    (folder / "train" / "dead.png").symlink_to("nowhere.png")
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(folder, "x")
+    source = open_source(settings(tmp_path / "x.tar", root=tmp_path / "unpacked"))
+    assert any("1 member of the archive left out" in note for note in source.notes)
