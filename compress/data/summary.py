@@ -48,7 +48,7 @@ class Copies:
 
     @property
     def in_two_classes(self) -> bool:
-        """Whether one of their labels is wrong."""
+        """Whether their labels differ: of equal images one is wrong."""
         return len({image.name for image in self.images}) > 1
 
     @property

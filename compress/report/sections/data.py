@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from compress.data.summary import ClassSummary, DataSummary
+from compress.data.summary import ClassSummary, Copies, DataSummary
 from compress.report.charts.map import image_map
 from compress.report.charts.svg import both_widths
 from compress.report.images import LISTED
@@ -79,7 +79,7 @@ def listings(report: Report) -> list[Listing]:
     copies = [
         Row(
             SIGNS[group.kind].join(f"{image.key} ({image.name})" for image in group.images),
-            _copies_why(group.in_two_classes, group.in_train_and_test),
+            _copies_why(group),
         )
         for group in summary.copies
     ]
@@ -121,9 +121,10 @@ def listings(report: Report) -> list[Listing]:
     ]
 
 
-def _copies_why(in_two_classes: bool, in_both: bool) -> str:
-    parts = ["in two classes: one label is wrong"] if in_two_classes else []
-    return "; ".join([*parts, *(["in training and test"] if in_both else [])])
+def _copies_why(group: Copies) -> str:
+    wrong = "one label is wrong" if group.kind == "equal" else "a label may be wrong"
+    parts = [f"in two classes: {wrong}"] if group.in_two_classes else []
+    return "; ".join([*parts, *(["in training and test"] if group.in_train_and_test else [])])
 
 
 def map_plots(report: Report) -> list[tuple[str, str]]:

@@ -93,7 +93,7 @@ def test_every_list_of_the_summary_is_shown_with_its_length() -> None:
         "cut short",
         "y (classes.yaml)",
         "1.jpg (a) ~ 2.jpg (b)",
-        "in two classes: one label is wrong; in training and test",
+        "in two classes: a label may be wrong; in training and test",
         "an empty folder",
         "2 images",
         "images of a class: 99",
