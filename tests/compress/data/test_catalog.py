@@ -20,7 +20,7 @@ from compress.data.names import CALTECH101, CIFAR10, EUROSAT, FLOWERS, IMAGENETT
 from compress.data.sources import missing, open_source
 from compress.data.stage import run
 from compress.engine.config import DataSettings, Settings, resolve
-from compress.engine.errors import ConfigError, DataError, DownloadError
+from compress.engine.errors import ConfigError, DownloadError
 from compress.engine.stage import StageContext
 
 CHECKED = ("flowers102", "cifar", "svhn", "stl10")  # torchvision modules that compare MD5 sums
