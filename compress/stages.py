@@ -25,7 +25,7 @@ STAGES: tuple[Stage, ...] = (
         external="compress.data.stage:fingerprint",
         missing="compress.data.sources:missing",
         checks="compress.data.checks:checks",
-        version=3,
+        version=4,
     ),
     Stage(
         "teacher",
