@@ -45,6 +45,7 @@ def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def stopped(number: int, *arguments: str) -> tuple[int, str]:
     """Exit code and last line of a command that gets a signal when it starts to work."""
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "signal.signal(signal.SIGHUP, signal.SIG_DFL); "  # these tests may run under nohup
     code += "from runtime.__main__ import main; import sys; sys.exit(main())"
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
