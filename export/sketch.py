@@ -21,12 +21,10 @@ from compress.quantize.scales import calibrate, set_observers
 from compress.teacher.loading import embed_dim
 from export.bundle.files import MODELS
 from export.bundle.write import copy_with_metadata, model_metadata
+from export.checks import PIXELS, SMALLEST_SPACE
 from export.onnx.convert import save, to_onnx
 from export.onnx.qdq import to_uint8
 from export.tensorrt.rules import MAX_OPSET as TENSORRT_OPSET
-
-PIXELS = 8  # random images that ranges are taken from
-USUAL_SPACE = 512  # D of a teacher that does not publish it
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -39,7 +37,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     settings = ctx.settings
     opset = ctx.settings.export.opset
     spec = spec_for(
-        settings.distill, settings.image, len(labels), embed_dim(settings.teacher) or USUAL_SPACE
+        settings.distill, settings.image, len(labels), embed_dim(settings.teacher) or SMALLEST_SPACE
     )
     manual_seed(0, "sketch")
     student = build(spec).eval()

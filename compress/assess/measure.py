@@ -129,7 +129,6 @@ def _evaluate(
                 label for k, label in enumerate(classifier.labels) if not (truth == k).any()
             ),
             unreadable=_reasons(images.missing) + _listed(faults),
-            repaired=(),
             left_out=images.left_out,
             notes=images.notes,
         ),

@@ -59,7 +59,6 @@ class Coverage:
         unknown: class -> images, of classes that are no label of the bundle.
         ambiguous: class -> the labels that it could be.
         without_images: labels of the bundle that no image has.
-        repaired: none: an image that a device cannot read is unreadable here too.
     """
 
     source: str
@@ -71,7 +70,6 @@ class Coverage:
     ambiguous: Mapping[str, tuple[str, ...]]
     without_images: tuple[str, ...]
     unreadable: tuple[KeyedReason, ...]
-    repaired: tuple[KeyedReason, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
 

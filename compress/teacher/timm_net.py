@@ -258,7 +258,7 @@ def _classifier(model: Any) -> Classifier | None:
     from timm.data import infer_imagenet_subset
 
     subset = infer_imagenet_subset(model) if model.num_classes else None
-    layer = _last_layer(model)
+    layer = _last_layer(model) if subset else None
     if subset is None or layer is None:
         return None
     rows = layer.weight.detach().float().flatten(1).numpy().copy()

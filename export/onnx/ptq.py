@@ -75,10 +75,13 @@ def quantize_static(model: Path, images: NDArray[np.float32], target: Path) -> P
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences onnxruntime's quantization tools, which print and log to the root logger."""
+    """Silences onnxruntime's quantization tools, which print, and log to the root logger.
+
+    They log a traceback where they go on to fail; what they raise tells it.
+    """
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.ERROR)
+    root.setLevel(logging.CRITICAL + 1)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield

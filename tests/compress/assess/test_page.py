@@ -39,7 +39,6 @@ def evaluation(names: tuple[str, ...], images: int = 40, **tested: object) -> Ev
         "ambiguous": {"crane": (names[0], names[1])},
         "without_images": (),
         "unreadable": (KeyedReason(EVIL, "damaged"),),
-        "repaired": (),
         "left_out": (),
         "notes": (),
         **tested,

@@ -349,9 +349,8 @@ def test_equal_images_are_named_and_healthy_ones_are_not(tmp_path):
     shutil.copy(rose, images / "test" / "rose" / "leak.jpg")
     with Image.open(images / "test" / "rose" / "000.jpg") as image:
         image.save(images / "test" / "rose" / "again.png")  # the same pixels in other bytes
-    shutil.copy(
-        images / "train" / "rose" / "001.jpg", images / "train" / "water_lily" / "other.jpg"
-    )
+    twin = images / "train" / "water_lily" / "other.jpg"
+    shutil.copy(images / "train" / "rose" / "001.jpg", twin)
     with pytest.raises(
         DataError, match=r"train/rose/000.jpg = test/rose/leak.jpg .*--set data.duplicates=allow"
     ):
