@@ -1,9 +1,13 @@
-"""Runs the parts, prints their table and writes it; exit code 1 if anything was found."""
+"""Runs the parts, prints their table and writes it; exit code 1 if anything was found.
+
+Parts that are named are merged into the table there is, so that hours can be spread over days.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -100,6 +104,15 @@ def summary(part: str, outcomes: Iterable[Outcome]) -> dict[str, Any]:
     }
 
 
+def earlier(out: Path, scale: float, parts: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a record written before, at the same scale, of the parts that are not run now."""
+    if not out.is_file():
+        return []
+    known = json.loads(out.read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = known["rows"] if known["scale"] == scale else []
+    return [row for row in rows if row["part"] not in parts]
+
+
 def is_clean(rows: Sequence[Row]) -> bool:
     """Whether every part ran, and found nothing."""
     return not any(one["skipped"] or one["faults"] for one in rows)
@@ -162,9 +175,12 @@ def main(arguments: list[str] | None = None, shop: Workshop | None = None) -> in
         summary(part, [outcome for cell, outcome in done.items() if cell.part == part])
         for part in parts
     ]
+    rows = [*earlier(options.out, options.scale, parts), *rows]
+    rows.sort(key=lambda row: list(PARTS).index(row["part"]))
     given = sys.argv[1:] if arguments is None else arguments
+    flags = given if not options.parts else [one for one in given if one not in parts]
     record = {
-        "command": " ".join(["python -m benchmarks.abuse", *given]),
+        "command": " ".join(["python -m benchmarks.abuse", *flags]),
         "scale": options.scale,
         "commits": sorted({one for each in rows for one in each["commits"]}),
         "host": asdict(telemetry.host()),

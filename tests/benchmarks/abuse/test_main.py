@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,26 @@ def test_a_fault_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_what_was_skipped_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, page = table(Outcome(5, skipped="no root"), tmp_path, monkeypatch)
     assert code == 1 and "skipped: no root" in page and "| kills | 0 |" in page
+
+
+def test_a_part_run_alone_is_merged_into_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def part(name: str, cases: int) -> Callable[[Workshop, float], Iterator[Cell]]:
+        return lambda _, scale: iter([Cell(name, f"{scale}", lambda _: Outcome(cases))])
+
+    monkeypatch.setattr(command, "PARTS", {"kills": part("kills", 1), "crowd": part("crowd", 2)})
+    out = tmp_path / "abuse.json"
+
+    def cases(*arguments: str) -> list[tuple[str, int]]:
+        common = ["--work", str(tmp_path), "--out", str(out)]
+        command.main([*arguments, *common], toy_shop(tmp_path))
+        return [(row["part"], row["cases"]) for row in json.loads(out.read_text())["rows"]]
+
+    assert cases("crowd") == [("crowd", 2)]
+    assert cases("kills") == [("kills", 1), ("crowd", 2)]
+    assert "python -m benchmarks.abuse --work" in out.with_suffix(".md").read_text()
+    assert cases("crowd", "--scale", "0.5") == [("crowd", 2)]  # another table
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
