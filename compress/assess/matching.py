@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compress.data.class_names import look_alike, readable_name
+from compress.data.folders.words import words_of
 from compress.data.split import ClassInfo
-from compress.data.words import words_of
 from compress.engine.errors import DataError
 from runtime.bundle import Label
 from runtime.files.paths import line

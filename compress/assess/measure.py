@@ -13,8 +13,8 @@ from PIL import Image
 
 from compress.assess.matching import Matching, match_classes, require_matches
 from compress.assess.result import Coverage, Evaluation, Mistake, cells, class_results
-from compress.data.labeled import Labeled, labeled_images
-from compress.data.reading import reason_of
+from compress.data.folders.labeled import Labeled, labeled_images
+from compress.data.images.reading import reason_of
 from compress.data.split import Split
 from compress.data.summary import KeyedReason
 from compress.engine.errors import DataError

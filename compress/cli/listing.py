@@ -9,7 +9,7 @@ from compress.engine.stage import resolve
 
 #: kind -> a table of names, or a function that gives them; imported when listed
 KINDS = {
-    "datasets": "compress.data.catalog:CATALOG",
+    "datasets": "compress.data.datasets.catalog:CATALOG",
     "teachers": "compress.cli.listing:teachers",
     "students": "compress.distill.students:architectures",
     "generators": "compress.generate.generators.table:GENERATORS",

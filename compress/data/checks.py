@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from compress.data.catalog import dataset, open_dataset, refuse_options, root_of
+from compress.data.datasets.catalog import dataset, open_dataset, refuse_options, root_of
 from compress.data.shots import require_shots
 from compress.data.sources import open_source
 from compress.data.split import Source

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from compress.data.catalog import (
+from compress.data.class_names import class_name, look_alike, refuse_names, shown
+from compress.data.datasets.catalog import (
     missing_dataset,
     open_dataset,
     refuse_domains,
     refuse_style,
     root_of,
 )
-from compress.data.class_names import class_name, look_alike, refuse_names, shown
-from compress.data.folders import open_folder
+from compress.data.folders.source import open_folder
 from compress.data.split import ClassInfo, Source, nothing
 from compress.engine.config import DataSettings, Settings
 from compress.engine.errors import DataError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from compress.data.repair import mended
+from compress.data.images.repair import mended
 from compress.engine.errors import DataError
 from runtime.errors import ImageError
 from runtime.preprocess import decode

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from compress.data.artifact import SHOTS, TEST, DataArtifact
-from compress.data.duplicates import Duplicates
+from compress.data.copies.duplicates import Duplicates
+from compress.data.copies.survey import ALLOW, Survey, images_in_both, look_over, survey
 from compress.data.geometry import eval_geometry, shot_geometry
 from compress.data.held_out import readable_hold_out
-from compress.data.reading import ImageReader
+from compress.data.images.reading import ImageReader
+from compress.data.images.unreadable import Unreadable
 from compress.data.shots import WINDOW, draw_shots, stratified_part
 from compress.data.sources import open_source
 from compress.data.split import Source, Split
@@ -25,8 +27,6 @@ from compress.data.summary import (
     class_summaries,
     count_by_class,
 )
-from compress.data.survey import ALLOW, Survey, images_in_both, look_over, survey
-from compress.data.unreadable import Unreadable
 from compress.engine.config import Settings
 from compress.engine.errors import DataError
 from runtime.files.paths import line

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from compress.data.augment import views_each
-from compress.data.catalog import dataset
 from compress.data.checks import listed
+from compress.data.datasets.catalog import dataset
 from compress.data.split import Source
 from compress.engine.config import Settings
 from compress.engine.disk import require_space

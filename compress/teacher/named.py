@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.data.class_names import look_alike
+from compress.data.folders.words import WORDNET
 from compress.data.split import ClassInfo
-from compress.data.words import WORDNET
 
 ALL = "imagenet22k"  # timm's name of a label set with the words for most things that can be seen
 MOST_TOLD = 8  # classes in a note

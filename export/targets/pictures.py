@@ -12,7 +12,7 @@ from PIL import Image
 
 import runtime
 from compress.data.artifact import TEST, DataArtifact
-from compress.data.walk import takes_part, walk
+from compress.data.folders.walk import takes_part, walk
 from compress.engine.errors import ExportError
 from runtime import golden
 from runtime.bundle import GOLDEN, Bundle

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from provenance import provenance
 from report_page import Words
 
-from compress.data import names
+from compress.data.datasets import names
 from export.bundle.card import model_card
 from export.bundle.markdown import code, markdown_text, plain_text
 

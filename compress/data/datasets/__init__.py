@@ -1,0 +1,1 @@
+"""The named datasets: their rows, readers and class names."""

@@ -1,0 +1,1 @@
+"""Tables of labels beside the images: their columns, their splits, the files they name."""
