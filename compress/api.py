@@ -16,11 +16,13 @@ from compress.engine import runner
 from compress.engine.config import HostSettings, Settings
 from compress.engine.disk import require_folder, require_no_file
 from compress.engine.errors import BudgetError, Clip2EdgeError, ConfigError, ExplainedError, joined
+from compress.engine.executors.table import require_executor
 from compress.engine.options import BuildOptions, run_name, with_root
 from compress.engine.plan import Step, up_to
 from compress.engine.preflight import Check, obstacles, preflight
 from compress.engine.progress import SILENT, Progress
 from compress.engine.runs import RunFolder, as_plain_name, plain_name
+from compress.engine.slices import Slice, make_slice
 from compress.engine.store import Store
 from compress.engine.system_errors import system_errors
 from compress.engine.text import user_path
@@ -131,7 +133,8 @@ def build(
     name = run_name(settings) if name is None else name
     limits = settings.budget.limits
     measured = [user_path(bench) for bench in benches]
-    further = checks_of_run(settings, work, name, until, measured)
+    host = host or HostSettings()
+    further = checks_of_run(settings, work, name, until, measured, host)
     preflight(STAGES, settings, Store.of(work), further)
     for note in settings.notes:
         progress.note(f"note: {note}")
@@ -139,7 +142,7 @@ def build(
         from compress.search.search import search_for_run
 
         with system_errors(work):
-            settings = search_for_run(settings, work, name, host or HostSettings(), progress)
+            settings = search_for_run(settings, work, name, host, progress)
     built = run_stages(
         settings, work, name, until=until, host=host, progress=progress, command=command
     )
@@ -151,10 +154,38 @@ def build(
     return built
 
 
+def shard(
+    settings: Settings,
+    stage: str,
+    part: Slice,
+    *,
+    work_dir: str | Path | None = None,
+    host: HostSettings | None = None,
+    progress: Progress = SILENT,
+) -> list[Path]:
+    """Makes a slice of a stage's images or labels, which the next build finds; gives its files.
+
+    Raises:
+        ConfigError: a stage without slices, or no such slice.
+        StoreError: a stage before it is not finished.
+    """
+    work = work_folder(work_dir)
+    host = host or HostSettings()
+    require_executor(host)
+    settings = with_root(settings, work)
+    return make_slice(STAGES, stage, part, settings, Store.of(work), host, progress)
+
+
 def checks_of_run(
-    settings: Settings, work: Path, name: str, until: str | None, benches: Sequence[Path]
+    settings: Settings,
+    work: Path,
+    name: str,
+    until: str | None,
+    benches: Sequence[Path],
+    host: HostSettings,
 ) -> Iterator[Check]:
-    """What a run refuses besides its stages: its name, its folders, its budget."""
+    """What a run refuses besides its stages: its engine, its name, its folders, its budget."""
+    yield partial(require_executor, host)
     yield partial(up_to, STAGES, until)
     yield partial(plain_name, name)
     yield partial(require_folder, Store.of(work).root)

@@ -45,6 +45,7 @@ STAGES: tuple[Stage, ...] = (
         external="compress.generate.stage:fingerprint",
         missing="compress.generate.missing:missing",
         checks="compress.generate.missing:checks",
+        spans="compress.generate.stage:span_work",
         version=3,
     ),
     Stage(
@@ -54,6 +55,7 @@ STAGES: tuple[Stage, ...] = (
         run="compress.label.stage:run",
         external="compress.teacher.loading:fingerprint",
         checks="compress.label.checks:checks",
+        spans="compress.label.work:LabelWork",
         version=2,
     ),
     Stage(

@@ -6,6 +6,7 @@ ExplainedError, their root, is also the base of the build's errors.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 SHOWN = 200  # characters of a wrong value that a message repeats
 # Characters that a terminal or a page acts on: controls but tab and newline, line separators,
@@ -41,6 +42,21 @@ class ExplainedError(Exception):
         parts = (("", what), ("got ", got), ("expected ", expected), ("", remedy))
         text = " · ".join(f"{word}{part}" for word, part in parts if part is not None)
         super().__init__(harmless(_BREAK.sub(_written_out, text)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross processes; values that might not are told as text."""
+        told = {name: _told(getattr(self, name)) for name in ("got", "expected")}
+        return _rebuilt, (type(self), self.args, {**vars(self), **told})
+
+
+def _told(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _rebuilt(kind: type[ExplainedError], args: tuple[Any, ...], facts: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *args)
+    vars(error).update(facts)
+    return error
 
 
 class EdgeError(ExplainedError):

@@ -5,11 +5,10 @@ They import what they call when they run, so that help needs no torch.
 
 from __future__ import annotations
 
-import logging
-
 import typer
 
 from compress.cli import build, bundle, estimate, papers, runs
+from compress.engine.hush import hush_libraries
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +18,4 @@ app = typer.Typer(
 )
 for _module in (build, runs, papers, bundle, estimate):
     app.add_typer(_module.commands)
-# they warn about each other, and a user can do nothing about it
-for _name in ("torch.utils._pytree", "diffusers.quantizers.torchao.torchao_quantizer"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
+hush_libraries()

@@ -1,4 +1,4 @@
-"""Commands that build: ``build``, ``explain``."""
+"""Commands that build: ``build``, ``explain``, ``shard``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Exit, Option, Typer, echo
 
 from compress.cli import options as shared
-from compress.cli.options import Device, Quiet, SettingsOptions, WorkDir, Workers
+from compress.cli.options import HostOptions, Quiet, SettingsOptions, WorkDir
 from compress.cli.runs import print_summary
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ commands = Typer()
 
 
 @commands.command()
-@shared.with_settings_options
+@shared.with_options
 def build(
     options: SettingsOptions,
+    host: HostOptions,
     work_dir: WorkDir = None,
     name: Annotated[str | None, Option(help="The run's name")] = None,
     until: Annotated[str | None, Option(help="Stop after this stage")] = None,
@@ -34,8 +35,6 @@ def build(
     bench: Annotated[
         list[Path] | None, Option(help="bench.json of another device, to judge the budget by")
     ] = None,
-    device: Device = "cpu",
-    workers: Workers = 2,
     dry_run: Annotated[bool, Option("--dry-run", help="Print the plan and stop")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -62,7 +61,7 @@ def build(
         name=name,
         until=until,
         command=shlex.join(["compress", *sys.argv[1:]]),
-        host=shared.host_settings(device, workers),
+        host=host.settings(),
         progress=QuietProgress() if quiet else RichProgress(),
         benches=bench or (),
     )
@@ -83,7 +82,7 @@ def build(
 
 
 @commands.command()
-@shared.with_settings_options
+@shared.with_options
 def explain(
     stage: Annotated[str, Argument(help="A stage, e.g. distill")],
     options: SettingsOptions,
@@ -93,6 +92,40 @@ def explain(
     from compress import api
 
     _print_plan([api.explain(options.settings(), stage, work_dir=work_dir)])
+
+
+@commands.command()
+@shared.with_options
+def shard(
+    options: SettingsOptions,
+    host: HostOptions,
+    stage: Annotated[str, Option(help="generate or label")],
+    index: Annotated[int, Option(min=0, help="Which slice, from 0")] = 0,
+    of: Annotated[int, Option(min=1, help="How many slices there are")] = 1,
+    only: Annotated[int | None, Option(help="Only the span that starts at this row")] = None,
+    prepare: Annotated[
+        bool, Option("--prepare", help="Only what all slices share, e.g. probing; run it once")
+    ] = False,
+    work_dir: WorkDir = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make a slice of a stage's images or labels, e.g. in an array job; `build` finds them."""
+    from compress import api
+    from compress.engine.progress import QuietProgress, RichProgress
+    from compress.engine.slices import Slice
+
+    files = api.shard(
+        options.settings(),
+        stage,
+        Slice(index, of, only, prepare),
+        work_dir=work_dir,
+        host=host.settings(),
+        progress=QuietProgress() if quiet else RichProgress(),
+    )
+    if not files:
+        echo("nothing to make: the stage is finished, or no span is in this slice")
+    for file in files:
+        echo(str(file))
 
 
 def _print_plan(steps: Iterable[Step]) -> None:

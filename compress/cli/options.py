@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from compress.engine.config import HostSettings, Settings
 
 MOST_DIGITS = 9  # of --shots
+SCALE = "Beyond one process"  # a panel of the help
 
 Data = Annotated[
     Path | None,
@@ -25,7 +26,7 @@ Data = Annotated[
         help="A folder or archive of images: train/ and test/, one that is split, or labels.csv"
     ),
 ]
-TEACHER = "open_clip model/tag, a local folder, timm:NAME[@FILE], or petals"
+TEACHER = "open_clip model/tag, a local folder, timm:NAME, timm:NAME@FILE, or petals"
 Teacher = Annotated[str | None, Option(help=TEACHER)]
 Teachers = Annotated[
     list[str] | None, Option("--teacher", help=f"{TEACHER}; repeat it: their answers are averaged")
@@ -101,21 +102,73 @@ class SettingsOptions:
         )
 
 
-def with_settings_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the fields of `SettingsOptions` in place of its parameter ``options``.
+@dataclass(frozen=True)
+class HostOptions:
+    """Where and how it runs, which changes no result; shared by the commands that build."""
+
+    device: Device = "cpu"
+    workers: Workers = 2
+    engine: Annotated[
+        str,
+        Option(help="Who makes images and labels: local, processes or ray", rich_help_panel=SCALE),
+    ] = "local"
+    address: Annotated[
+        str | None,
+        Option(help="Of a Ray cluster, e.g. auto. Default: one here", rich_help_panel=SCALE),
+    ] = None
+    jobs: Annotated[
+        int | None,
+        Option(min=1, help="Processes side by side. Default: a core each", rich_help_panel=SCALE),
+    ] = None
+    task_cpus: Annotated[
+        float, Option(min=0, help="Cores of each task on Ray", rich_help_panel=SCALE)
+    ] = 1.0
+    task_gpus: Annotated[
+        float, Option(min=0, help="GPUs of each task on Ray: 0.5 shares one", rich_help_panel=SCALE)
+    ] = 0.0
+    mixed_fleet: Annotated[
+        bool,
+        Option(
+            "--mixed-fleet",
+            help="Accept machines that compute differently; the report says so",
+            rich_help_panel=SCALE,
+        ),
+    ] = False
+
+    def settings(self) -> HostSettings:
+        """How to run; ConfigError if torch cannot use the device."""
+        from compress.engine.config import HostSettings
+
+        if self.engine != "ray":  # there the workers have the devices
+            require_device(self.device)
+        return HostSettings(**vars(self))
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the fields of `SettingsOptions` and `HostOptions` for such parameters.
 
     Typer reads options from the signature of a command.
     """
-    fields = inspect.signature(SettingsOptions, eval_str=True).parameters
-    parameters = list(inspect.signature(command, eval_str=True).parameters.values())
-    place = [parameter.name for parameter in parameters].index("options")
-    parameters[place : place + 1] = fields.values()
+    groups: dict[str, tuple[type, tuple[str, ...]]] = {}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        if parameter.annotation in (SettingsOptions, HostOptions):
+            group = inspect.signature(parameter.annotation, eval_str=True).parameters
+            groups[name] = parameter.annotation, tuple(group)
+            parameters += group.values()
+        else:
+            parameters.append(parameter)
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
-        options = SettingsOptions(**{name: values.pop(name) for name in fields})
-        command(options=options, **values)
+        grouped = {
+            name: group(**{field: values.pop(field) for field in fields})
+            for name, (group, fields) in groups.items()
+        }
+        command(**grouped, **values)
 
+    # typer takes no parameter without a default after one with one
+    parameters.sort(key=lambda one: one.default is not inspect.Parameter.empty)
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return wrapper
 
@@ -173,16 +226,14 @@ def known_work(work_dir: Path | None) -> Path:
     return work
 
 
-def host_settings(device: str, workers: int) -> HostSettings:
-    """How to run; ConfigError if torch cannot use the device."""
-    from compress.engine.config import HostSettings
+def require_device(device: str) -> None:
+    """ConfigError if torch cannot use the device."""
+    if device == "cpu":
+        return
+    import torch
 
-    if device != "cpu":
-        import torch
-
-        try:
-            torch.zeros(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            got = f"--device {device}: {str(error).splitlines()[0]}"
-            raise ConfigError("no such device here", got=got, remedy="--device cpu") from error
-    return HostSettings(device=device, workers=workers)
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        got = f"--device {device}: {str(error).splitlines()[0]}"
+        raise ConfigError("no such device here", got=got, remedy="--device cpu") from error

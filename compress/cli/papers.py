@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Argument, Option, Typer, echo
 
 from compress.cli import options as shared
-from compress.cli.options import Data, Device, Generator, Offline, Set, Teacher, WorkDir, Workers
+from compress.cli.options import Data, Generator, HostOptions, Offline, Set, Teacher, WorkDir
 from compress.engine.disk import require_folder
 from runtime.files.atomic import atomic, require_target
 
@@ -17,8 +17,10 @@ commands = Typer()
 
 
 @commands.command()
+@shared.with_options
 def reproduce(
     paper: Annotated[str, Argument(help="A paper (compress list methods)")],
+    host: HostOptions,
     scale: Annotated[
         str, Option(help="mini: the embedded world; full: the paper's data and models")
     ] = "mini",
@@ -30,8 +32,6 @@ def reproduce(
     generator: Generator = None,
     offline: Offline = False,
     set_: Set = None,
-    device: Device = "cpu",
-    workers: Workers = 2,
     out: Annotated[
         Path | None, Option(help="The page's file. Default: WORK/papers/PAPER-SCALE.md")
     ] = None,
@@ -67,7 +67,7 @@ def reproduce(
     file.parent.mkdir(parents=True, exist_ok=True)
     require_target(file)
     start = time.perf_counter()
-    results = tables.run(plan, work, shared.host_settings(device, workers), say=echo)
+    results = tables.run(plan, work, host.settings(), say=echo)
     text = page(plan, results, work, (time.perf_counter() - start) / 60)
     with atomic(file) as whole:
         whole.write_text(text, encoding="utf-8")

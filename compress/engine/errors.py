@@ -6,6 +6,8 @@ Clip2EdgeError
 ├─ DownloadError        a file that is neither on disk nor reachable; says where to put it by hand
 ├─ MissingExtraError    an optional dependency that is not installed
 ├─ StoreError           the work folder is locked, full or damaged
+├─ SpanError            a piece of a stage that failed again and again, whoever made it
+├─ FleetError           pieces of a stage from machines that compute differently
 ├─ TrainingError        a loss that became NaN or infinite
 ├─ ExportError          a model that cannot be exported
 │  └─ ParityError       an exported graph that disagrees with the model it came from
@@ -51,6 +53,14 @@ class MissingExtraError(Clip2EdgeError):
 
 class StoreError(Clip2EdgeError):
     """The work folder is locked, full or damaged."""
+
+
+class SpanError(Clip2EdgeError):
+    """A piece of a stage that failed again and again, whoever made it."""
+
+
+class FleetError(Clip2EdgeError):
+    """Pieces of a stage from machines that compute differently."""
 
 
 class TrainingError(Clip2EdgeError):

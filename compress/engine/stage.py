@@ -10,7 +10,7 @@ import importlib
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -33,6 +33,11 @@ class StageContext:
     progress: Progress = SILENT
     external: Mapping[str, str] = field(default_factory=dict)  # fingerprints in the stage's key
     weights: Path | None = None  # where converted weights are kept; None: nowhere
+
+    @property
+    def silent(self) -> StageContext:
+        """The same without progress, for another process."""
+        return replace(self, progress=SILENT)
 
     @property
     def partial(self) -> Path:
@@ -59,6 +64,8 @@ class Stage:
             the stage can run. Raises ConfigError for settings that the stage refuses.
         checks: ``Before -> checks``, see ``compress/engine/preflight.py``; each raises what the
             stage would refuse later.
+        spans: ``StageContext -> SpanWork``: its long part, which several processes and machines
+            can share, see ``compress/engine/executors/``.
         version: raised when the code changes the result.
         machine_bound: measures this machine, so that hosts never share it.
     """
@@ -70,6 +77,7 @@ class Stage:
     external: str | None = None
     missing: str | None = None
     checks: str | None = None
+    spans: str | None = None
     version: int = 1
     machine_bound: bool = False
 

@@ -6,8 +6,8 @@
     source_conditions.npy    float32 (n, E): the generator's raw embeddings of the shots, or (0, 0)
     sheet_<class>.png        contact sheets: shots above, synthetic images below
 
-Until the stage is finished, under ``partial/``: ``shard_<row>.safetensors``, ``probing.json``,
-``generator.json`` and ``shot_embeds_<hash of the generator's name>.npy``.
+Until the stage is finished, under ``partial/``: ``shard_<row>.safetensors``, ``probing.json`` and
+``shot_embeds_<hash of the generator's name>.npy``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from compress.data.rows import RowWriter
-from compress.engine.partial import kept
+from compress.engine.executors.work import metadata_of
 from compress.engine.store import sha256_text
 from runtime.files.strict_json import to_text
 
@@ -35,7 +35,6 @@ RECORDS = "synthetic.jsonl"
 CONDITIONS = "conditions.npy"
 SOURCE_CONDITIONS = "source_conditions.npy"
 PROBING = "probing.json"
-GENERATOR = "generator.json"
 SLUG = 100  # characters of a class's name in a file name; file systems take 255 bytes in all
 
 
@@ -81,12 +80,29 @@ class SyntheticRecord:
 
 
 @dataclass(frozen=True)
+class ToolFacts:
+    """What the report says about what made the images; all None if none was made."""
+
+    name: str | None = None
+    license: str | None = None
+    fingerprint: str | None = None
+    image_size: int | None = None
+
+
+@dataclass(frozen=True)
 class Shard:
     """A run of consecutive rows."""
 
     images: NDArray[np.uint8]  # (n, C, C, 3)
     conditions: NDArray[np.float16]  # (n, E)
-    records: tuple[str, ...]  # one line of JSON per image
+    records: Sequence[SyntheticRecord]
+    tool: ToolFacts
+
+    def content(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Arrays and metadata of its safetensors file."""
+        lines = "\n".join(record.line() for record in self.records)
+        arrays: dict[str, NDArray[Any]] = {"images": self.images, "conditions": self.conditions}
+        return arrays, {"records": lines, "tool": to_text(asdict(self.tool))}
 
 
 def shard_path(partial: Path, first_row: int) -> Path:
@@ -104,17 +120,9 @@ def shot_embeds_files(partial: Path) -> list[Path]:
     return sorted(partial.glob("shot_embeds_*.npy"))
 
 
-def write_shard(path: Path, shard: Shard) -> None:
-    """Writes a shard: a file that exists is whole."""
-    from safetensors.numpy import save_file
-
-    # safetensors ignores strides: a transposed array would be read back as another image
-    arrays: dict[str, NDArray[Any]] = {
-        "images": np.ascontiguousarray(shard.images),
-        "conditions": np.ascontiguousarray(shard.conditions),
-    }
-    with kept(path) as temporary:
-        save_file(arrays, temporary, metadata={"records": "\n".join(shard.records)})
+def tool_of(shard: Path) -> ToolFacts:
+    """What made the images of a shard."""
+    return ToolFacts(**json.loads(metadata_of(shard)["tool"]))
 
 
 @dataclass(frozen=True)

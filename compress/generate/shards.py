@@ -8,18 +8,26 @@ padded with images that are thrown away, because a batch of another size may rou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from compress.data.geometry import fit_geometry
+from compress.engine.config import GenerateSettings
+from compress.engine.executors.work import Advance, write_span
 from compress.engine.stage import StageContext
-from compress.generate.artifact import Shard, shard_path, write_shard
+from compress.generate.artifact import Shard, shard_path
 from compress.generate.jobs import GeneratedBatch, job_at
+from compress.generate.sources import Sources, read_sources
 from compress.generate.strategies.strategy import Strategy
+from compress.generate.strategies.table import load_strategy
+from compress.generate.tools import ToolCache
 
 SHARD_IMAGES = 64  # at least; a shard is a whole number of batches
+NAMED = 3  # classes in an error
 
 
 def batches(
@@ -34,29 +42,75 @@ def batches(
         yield strategy.generate(jobs, tool())
 
 
-def generate_shards(ctx: StageContext, strategy: Strategy, tool: Callable[[], Any]) -> list[Path]:
-    """Generates the shards that ``partial/`` lacks and returns all of them in order.
+@dataclass(frozen=True)
+class ShardWork:
+    """Generates shards: the `SpanWork` of the stage.
 
-    Args:
-        tool: loads what the strategy generates with; called only if a shard is missing.
+    Attributes:
+        settings: those that are generated with, e.g. chosen by probing.
+        held: what this process has loaded already.
     """
-    batch = strategy.settings.batch
-    count = strategy.per_class() * len(strategy.sources.classes)
-    size = -(-SHARD_IMAGES // batch) * batch
-    shards = [range(start, min(start + size, count)) for start in range(0, count, size)]
-    paths = {shard_path(ctx.partial, rows.start): rows for rows in shards}
-    done = sum(len(rows) for path, rows in paths.items() if path.exists())
-    with ctx.progress.task("generate", total=count, unit="image", done=done) as task:
-        for path, rows in paths.items():
-            if path.exists():
-                continue
-            parts: list[GeneratedBatch] = []
-            for part in batches(strategy, tool, rows):
-                task.advance(min(batch, len(rows) - batch * len(parts)))
-                parts.append(part)
-            images = np.concatenate([part.images for part in parts])[: len(rows)]
-            conditions = np.concatenate([part.conditions for part in parts])[: len(rows)]
-            lines = [record.line() for part in parts for record in part.records][: len(rows)]
-            images = fit_geometry(images, strategy.sources.geometry)
-            write_shard(path, Shard(images, conditions.astype(np.float16), tuple(lines)))
-    return list(paths)
+
+    ctx: StageContext
+    settings: GenerateSettings
+    held: tuple[Sources, ToolCache] | None = field(default=None, repr=False, compare=False)
+
+    name = "generate"
+    unit = "image"
+
+    def spans(self) -> list[range]:
+        """The rows of all shards, each a whole number of batches."""
+        batch = self.settings.batch
+        count = self.strategy.per_class() * len(self.strategy.sources.classes)
+        size = -(-SHARD_IMAGES // batch) * batch
+        return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def for_worker(self) -> ShardWork:
+        """A copy that loads for itself."""
+        return ShardWork(self.ctx.silent, self.settings)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """What the strategy reads of the run."""
+        return self.held[0] if self.held else read_sources(self.ctx)
+
+    @cached_property
+    def tools(self) -> ToolCache:
+        """What it generates with."""
+        return self.held[1] if self.held else ToolCache(self.ctx)
+
+    @cached_property
+    def strategy(self) -> Strategy:
+        """What is generated."""
+        return load_strategy(self.settings, self.sources)
+
+    def path(self, span: range) -> Path:
+        """The shard of some rows."""
+        return shard_path(self.ctx.partial, span.start)
+
+    def units(self, span: range) -> int:
+        """Images."""
+        return len(span)
+
+    def about(self, span: range) -> str:
+        """The rows and the classes of a shard."""
+        classes = [entry.name for entry in self.sources.classes]
+        names = list(dict.fromkeys(classes[row % len(classes)] for row in span))
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return f"images {span.start}..{span.stop - 1} of {', '.join(names[:NAMED])}{more}"
+
+    def load(self, span: range) -> None:
+        """Nothing: what is generated is read by no other image."""
+
+    def make(self, span: range, loaded: None, advance: Advance) -> None:
+        """Generates a shard and writes it."""
+        parts: list[GeneratedBatch] = []
+        for part in batches(self.strategy, lambda: self.tools.get(self.settings), span):
+            advance(min(len(part.images), len(span) - len(part.images) * len(parts)), 0.0)
+            parts.append(part)
+        images = np.concatenate([part.images for part in parts])[: len(span)]
+        conditions = np.concatenate([part.conditions for part in parts])[: len(span)]
+        records = [record for part in parts for record in part.records][: len(span)]
+        images = fit_geometry(images, self.sources.geometry)
+        shard = Shard(images, conditions.astype(np.float16), records, self.tools.facts)
+        write_span(self, span, *shard.content())

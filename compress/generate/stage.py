@@ -5,6 +5,7 @@ A killed run continues, and a smaller run is a prefix of a larger one: see ``sha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -13,32 +14,28 @@ from numpy.typing import NDArray
 
 from compress.data.geometry import fit_geometry
 from compress.engine.config import GenerateSettings, Settings
+from compress.engine.executors.spans import environments, make_spans, notes
 from compress.engine.stage import StageContext
 from compress.engine.store import canonical, sha256_text
-from compress.generate.artifact import PROBING, GenerateArtifact
+from compress.generate.artifact import PROBING, GenerateArtifact, ToolFacts, tool_of
 from compress.generate.missing import check
 from compress.generate.probing import candidates, probe
-from compress.generate.shards import batches, generate_shards
+from compress.generate.shards import ShardWork, batches
 from compress.generate.sheets import contact_sheet
 from compress.generate.sources import Sources, read_sources
 from compress.generate.strategies.table import load_strategy, strategy_row
-from compress.generate.tools import TOOLS, ToolCache, ToolFacts
+from compress.generate.tools import TOOLS, ToolCache
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Writes the files of a `GenerateArtifact` and returns the facts."""
-    check(ctx.settings.generate)
-    sources = read_sources(ctx)
-    tools = ToolCache(ctx)
+    work, probing = _prepared(ctx)
+    settings, sources, tools, strategy = work.settings, work.sources, work.tools, work.strategy
     artifact = GenerateArtifact(ctx.folder)
     names = [entry.name for entry in sources.classes]
-    draw = partial(_sample, ctx, sources, tools)
-    probing = probe(ctx.settings.generate, sources, draw, ctx.partial / PROBING)
-    settings = probing.settings
-    strategy = load_strategy(settings, sources)
-    shards = generate_shards(ctx, strategy, lambda: tools.get(settings))
-    embed_dim = artifact.join_shards(shards, sources.geometry.size)
-    tool = tools.facts(settings) if shards else ToolFacts()
+    files = make_spans(work)
+    embed_dim = artifact.join_shards(files, sources.geometry.size)
+    tool = tool_of(files[0]) if files else ToolFacts()
     needs = strategy_row(settings.strategy).needs
     embeds = None
     if tool.name and "image" in needs:
@@ -67,10 +64,26 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "scheduler": settings.scheduler,
         "encoder_images": sources.shot_embeds.encoder_images(),
         "loss": dict(ends) if ends else None,  # mean over the optimized images
-        "probing": probing.facts,
+        "probing": probing,
+        "environments": environments(files),
+        "notes": [f"images {note}" for note in notes(files)],
         "sheets": artifact.write_sheets(names, sheets),
         **strategy.facts(),
     }
+
+
+def span_work(ctx: StageContext) -> ShardWork:
+    """The shards of a stage, after probing."""
+    return _prepared(ctx)[0]
+
+
+def _prepared(ctx: StageContext) -> tuple[ShardWork, Mapping[str, object] | None]:
+    """What to generate, and what probing found; None if nothing was probed."""
+    check(ctx.settings.generate)
+    sources, tools = read_sources(ctx), ToolCache(ctx)
+    draw = partial(_sample, ctx, sources, tools)
+    probing = probe(ctx.settings.generate, sources, draw, ctx.partial / PROBING)
+    return ShardWork(ctx, probing.settings, (sources, tools)), probing.facts
 
 
 def fingerprint(settings: Settings) -> dict[str, str]:

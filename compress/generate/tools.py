@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
-from compress.engine.partial import keep_json
 from compress.engine.stage import StageContext
-from compress.generate.artifact import GENERATOR
+from compress.generate.artifact import ToolFacts
 from compress.generate.dead_leaves import DeadLeaves
 from compress.generate.generators import table as generators
 from compress.generate.generators.generator import Generator
@@ -51,25 +49,11 @@ TOOLS = {
 }
 
 
-@dataclass(frozen=True)
-class ToolFacts:
-    """What the report says about a tool; all None if no image was generated."""
-
-    name: str | None = None
-    license: str | None = None
-    fingerprint: str | None = None
-    image_size: int | None = None
-
-
 class ToolCache:
-    """Loads one tool at a time, on first use: two may not fit into memory.
-
-    Its facts are kept on disk, for a resumed run that needs the tool no more.
-    """
+    """Loads one tool at a time, on first use: two may not fit into memory."""
 
     def __init__(self, ctx: StageContext) -> None:
         self._ctx = ctx
-        self._file = ctx.partial / GENERATOR
         self._key: object = None
         self._tool: Any = None
 
@@ -87,17 +71,14 @@ class ToolCache:
         key = row.tool, settings.model_dump_json(include=kind.settings)
         if self._key != key:
             self._key = self._tool = None  # frees the old one first
-            tool = kind.load(settings, self._ctx.host.device, self._ctx.settings.data.offline)
-            facts = ToolFacts(tool.name, tool.license, tool.fingerprint(), tool.image_size)
-            keep_json(self._file, asdict(facts))
+            self._tool = kind.load(settings, self._ctx.host.device, self._ctx.settings.data.offline)
             self._key = key
-            self._tool = tool
         if row.needs:
             generators.check_takes(settings, row.needs, self._tool.takes)
         return self._tool
 
-    def facts(self, settings: GenerateSettings) -> ToolFacts:
-        """Of the tool that was loaded last, by this process or one before it."""
-        if not self._file.exists():  # it was damaged after the last image
-            self.get(settings)
-        return ToolFacts(**json.loads(self._file.read_text(encoding="utf-8")))
+    @property
+    def facts(self) -> ToolFacts:
+        """Of the tool that is loaded."""
+        tool = self._tool
+        return ToolFacts(tool.name, tool.license, tool.fingerprint(), tool.image_size)

@@ -12,30 +12,25 @@ the real images.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from scipy.special import softmax
 
 from compress.data.artifact import DataArtifact
-from compress.data.augment import ViewRecipe, submit_views
-from compress.data.geometry import fit_geometry
-from compress.engine.errors import TrainingError
-from compress.engine.partial import kept
+from compress.data.augment import ViewRecipe
+from compress.engine.executors.spans import environments, make_spans, notes
 from compress.engine.stage import StageContext
 from compress.evaluate.diversity import domain_gap, within_class_diversity
 from compress.label.artifact import LabelArtifact, PoolKind, PoolTargets
 from compress.label.pools import ImagePool, read_pools
+from compress.label.work import LabelWork
 from compress.teacher.artifact import Heads, TeacherArtifact
-from compress.teacher.loading import load_for
-from compress.teacher.teacher import Teacher
 
 UNFILTERED = "label.agreement_filter did nothing: label.pools leaves the synthetic images out"
 
@@ -47,16 +42,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
     heads = TeacherArtifact(ctx.inputs["teacher"].path).heads()
     pools = read_pools(ctx)
     labeled = {pool.kind: pool for pool in pools if pool.kind in settings.pools}
-
-    @cache
-    def teacher() -> Teacher:  # a resumed stage whose shards are complete never loads it
-        loaded = load_for(ctx)
-        # of all pools, finished or not: a resumed stage computes as the killed one did
-        loaded.expect(sum(len(pool.images) * pool.views for pool in labeled.values()))
-        return loaded
-
+    work = LabelWork(ctx)
+    files = make_spans(work)
     targets = {
-        kind: label_pool(ctx, pool, recipe, teacher, heads) for kind, pool in labeled.items()
+        kind: joined(pool.views, heads, [file for file in files if work.is_of(kind, file)])
+        for kind, pool in labeled.items()
     }
     synthetic = pools[1].classes
     keep = np.ones(len(synthetic), bool)
@@ -77,58 +67,23 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "agreement_filter": settings.agreement_filter,
         "dropped": int(dropped.sum()),
         "dropped_per_class": {name: int(n) for name, n in zip(names, dropped, strict=True) if n},
-        "notes": [UNFILTERED] if settings.agreement_filter and "synthetic" not in labeled else [],
+        "environments": environments(files),
+        "notes": [
+            *([UNFILTERED] if settings.agreement_filter and "synthetic" not in labeled else []),
+            *(f"labels {note}" for note in notes(files)),
+        ],
     }
 
 
-def label_pool(
-    ctx: StageContext,
-    pool: ImagePool,
-    recipe: ViewRecipe,
-    teacher: Callable[[], Teacher],
-    heads: Heads,
-) -> PoolTargets:
-    """The teacher's features and logits of all views of a pool, shard by shard."""
-    spans = pool.shards(ctx.settings.label.batch)
-    files = [ctx.partial / f"label_{pool.kind}_{span.start:07d}.safetensors" for span in spans]
-    todo = [(path, span) for path, span in zip(files, spans, strict=True) if not path.exists()]
-    total = len(pool.images) * pool.views
-    done = total - sum(len(span) for _, span in todo) * pool.views
-    with (
-        ThreadPoolExecutor(ctx.host.workers) as threads,
-        ctx.progress.task(f"label {pool.kind}", total=total, unit="view", done=done) as task,
-    ):
-
-        def start(position: int) -> list[Future[NDArray[np.uint8]]]:
-            span = todo[position][1] if position < len(todo) else range(0)
-            images = pool.images
-            return submit_views(threads, recipe, images, span, pool.views, ctx.seed, pool.kind)
-
-        ahead = start(0)
-        for position, (path, span) in enumerate(todo):
-            clock = time.perf_counter()
-            views = np.stack([job.result() for job in ahead])
-            waited = time.perf_counter() - clock
-            ahead = start(position + 1)
-            features = heads.space(teacher().encode_images(fit_geometry(views, teacher().spec)))
-            if not np.isfinite(features).all():
-                got = f"{pool.kind} images {span.start}..{span.stop - 1}"
-                raise TrainingError("the teacher's features are not finite", got=got)
-            logits = heads.logits(features)
-            shard: dict[str, NDArray[Any]]
-            shard = {"features": features.astype(np.float16), "logits": logits}
-            shape = (len(span), pool.views, -1)
-            with kept(path) as temporary:
-                save_file({name: rows.reshape(shape) for name, rows in shard.items()}, temporary)
-            task.advance(len(views), wait_s=waited)
-    shards = [load_file(path) for path in files]
+def joined(views: int, heads: Heads, shards: Iterable[Path]) -> PoolTargets:
+    """The teacher's features and logits of all views of a pool, from its shards."""
     classes, width = heads.probe.shape
-    no_features = np.empty((0, pool.views, width), np.float16)
-    no_logits = np.empty((0, pool.views, classes), np.float32)
-    return PoolTargets(
-        np.concatenate([no_features, *(shard["features"] for shard in shards)]),
-        np.concatenate([no_logits, *(shard["logits"] for shard in shards)]),
-    )
+    features = [np.empty((0, views, width), np.float16)]
+    logits = [np.empty((0, views, classes), np.float32)]
+    for shard in map(load_file, shards):
+        features.append(shard["features"])
+        logits.append(shard["logits"])
+    return PoolTargets(np.concatenate(features), np.concatenate(logits))
 
 
 def vote(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -355,3 +355,11 @@ class HostSettings(Section):
     workers: Count = 2
     device: str = "cpu"
     cache_mb: CountOrZero = 2048  # RAM for rendered views
+    engine: str = (
+        "local"  # who makes images and labels: a row of compress/engine/executors/table.py
+    )
+    address: str | None = None  # of a Ray cluster; None: one on this machine
+    jobs: Count | None = None  # processes, or Ray's cores on this machine; None: one for each core
+    task_cpus: float = Field(default=1.0, ge=0)  # of each task on Ray
+    task_gpus: float = Field(default=0.0, ge=0)  # a fraction shares a GPU
+    mixed_fleet: bool = False  # accept parts from machines that compute differently

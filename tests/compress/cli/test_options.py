@@ -9,7 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from compress.cli.app import app
-from compress.cli.options import SettingsOptions, class_names, host_settings, parse_shots
+from compress.cli.options import HostOptions, SettingsOptions, class_names, parse_shots
 from compress.engine.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def options_of(command: str) -> list[str]:
 
 
 def test_build_and_explain_share_the_options_of_settings() -> None:
-    shared = options_of("build")[: options_of("build").index("--work-dir")]
+    shared = options_of("build")[: options_of("build").index("--device")]
     assert shared[:3] == ["--dataset", "--data", "--classes"] and "--config" in shared
     assert options_of("explain") == ["stage", *shared, "--work-dir"]
 
@@ -55,9 +55,10 @@ def test_class_names_come_from_one_place(tmp_path: Path) -> None:
 
 
 def test_a_device_that_torch_cannot_use_is_refused() -> None:
-    assert host_settings("cpu", 3).workers == 3
+    assert HostOptions(workers=3).settings().workers == 3
     with pytest.raises(ConfigError, match="--device cpu"):
-        host_settings("nonsense", 1)
+        HostOptions(device="nonsense").settings()
+    assert HostOptions(device="cuda", engine="ray").settings().device == "cuda", "of the workers"
 
 
 def test_every_command_has_help() -> None:

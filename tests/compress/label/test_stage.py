@@ -27,7 +27,7 @@ from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
 from compress.evaluate.diversity import domain_gap
 from compress.generate.artifact import IMAGES
-from compress.label import stage as label
+from compress.label import work
 from compress.label.stage import agreeing, run, vote
 from compress.teacher.artifact import Head, Heads, TeacherArtifact
 from compress.teacher.loading import load_teacher
@@ -143,7 +143,7 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(
     assert len(calls) - 10 == (6 + 3) - 3, (
         "six shards of one real image, three of two synthetic, three were finished"
     )
-    monkeypatch.setattr(label, "load_for", None)  # complete shards need no teacher
+    monkeypatch.setattr(work, "load_for", None)  # complete shards need no teacher
     assert run(broken) == facts
 
 
