@@ -34,7 +34,7 @@ def stored_files(recipe: Recipe, work: Path) -> list[str]:
     """The files of the store and of the bundle that hold something; locks do not."""
     tops = (work / "store", recipe.bundle(work))
     files = [path for top in tops for path in sorted(top.rglob("*")) if path.is_file()]
-    kept = (file for file in files if file.suffix != ".lock" and file.stat().st_size)
+    kept = (file for file in files if file.suffix != ".lease" and file.stat().st_size)
     return [str(file.relative_to(work)) for file in kept]
 
 

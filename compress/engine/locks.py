@@ -1,49 +1,100 @@
-"""Locks between processes that share a work folder."""
+"""Leases between processes that share a work folder, also over a network.
+
+A lease is a file that its holder made and refreshes; ``flock`` does nothing on some network file
+systems. The lease of a process of this machine that has died is taken at once, that of another
+machine once nobody has refreshed it for a minute.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
+import re
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compress.engine.errors import StoreError
 
-NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP})
+if TYPE_CHECKING:
+    from filelock import SoftFileLease
+
+LEASE_S = 60.0  # without a refresh, until another machine's lease is taken
+GRACE_S = 5.0
+RECORD = re.compile(r"^(pid|host)=(\S+)$", re.MULTILINE)
 
 
-@contextlib.contextmanager
-def lock(path: Path, what: str) -> Iterator[None]:
-    """Holds an advisory lock that the kernel drops when the process dies.
+@contextmanager
+def lock(path: Path, what: str) -> Iterator[Held]:
+    """Holds the lease at ``path``; that of another machine is waited for, until it expires.
 
-    A file system without such locks gets a file that names the holder; that of a dead one is taken.
-
-    Raises: StoreError: another process, which it names, holds the lock.
+    Raises: StoreError: another process, which it names, holds the lease.
     """
-    from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+    from filelock import SoftFileLease, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    held: BaseFileLock = FileLock(path, fallback_to_soft=False)
+    lease = SoftFileLease(path, lease_duration=LEASE_S, thread_local=False)
     try:
         try:
-            held.acquire(timeout=0)
-            path.write_text(str(os.getpid()), encoding="utf-8")
-        except (OSError, NotImplementedError) as error:
-            if isinstance(error, Timeout) or getattr(error, "errno", errno.ENOSYS) not in NO_LOCKS:
+            lease.acquire(timeout=0)
+        except Timeout:
+            if _lives_here(*_holder(path)):
                 raise
-            path = path.with_suffix(".holder")
-            held = SoftFileLock(path)
-            held.acquire(timeout=0)
+            lease.acquire(timeout=LEASE_S + GRACE_S, poll_interval=LEASE_S / 60)
     except Timeout as error:
-        with contextlib.suppress(OSError):
-            holder = path.read_text(encoding="utf-8", errors="replace").split()[:1]
+        pid, host = _holder(path)
+        there = "" if _is_here(host) else f" of {host}"
         raise StoreError(
             f"{what} is being made by another process in the same work folder",
-            got=f"process {(holder or ['?'])[0]} holds {path}",
+            got=f"process {pid}{there} holds {path}",
             remedy="wait for it, or give this build another folder with --work-dir",
         ) from error
     try:
-        yield
+        yield Held(lease, what)
     finally:
-        held.release()
+        lease.release()
+
+
+class Held:
+    """A lease that is held, as far as this process knows."""
+
+    def __init__(self, lease: SoftFileLease, what: str) -> None:
+        self._lease = lease
+        self._what = what
+
+    def require(self) -> None:
+        """StoreError if another process has taken over, e.g. after a pause of this machine."""
+        if self._lease.compromise is not None:
+            raise StoreError(
+                f"another process has taken over {self._what}",
+                got="this one did not answer for a while",
+                remedy="let the other one finish, then repeat the command",
+            )
+
+
+def _holder(path: Path) -> tuple[str, str]:
+    """Process and machine in a lease; "?" for what cannot be read."""
+    found: dict[str, str] = {}
+    with suppress(OSError):
+        found = dict(RECORD.findall(path.read_text(encoding="utf-8", errors="replace")))
+    return found.get("pid", "?"), found.get("host", "?")
+
+
+def _is_here(host: str) -> bool:
+    """Whether a lease names this machine; behind a "?" stands the namespace of its processes."""
+    return host.partition("?")[0] == socket.gethostname()
+
+
+def _lives_here(pid: str, host: str) -> bool:
+    if not _is_here(host) or not pid.isdecimal():
+        return False
+    if os.name == "nt":
+        return True  # there signal 0 is no question
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from compress.engine.config import HostSettings, Layer, Settings, read_layer, resolve
 from compress.engine.errors import ConfigError, StoreError, nearest
-from compress.engine.locks import lock
+from compress.engine.locks import Held, lock
 from compress.engine.progress import SILENT, Progress
 from compress.engine.stage import StageContext
 from compress.engine.store import MANIFEST, Artifact, Store, is_place, write_json
@@ -31,7 +31,7 @@ RUNS = "runs"  # in a work folder
 CONFIG = "config.yaml"
 RECORD = "run.json"
 LOG = "log.jsonl"
-SEARCH_LOCK = ".search.lock"
+SEARCH_LOCK = ".search.lease"
 NAME_BYTES = 200  # longest name of a run
 
 
@@ -222,9 +222,9 @@ class RunFolder:
                         used.append(store.folder(event["stage"], event["key"]))
         return used
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[Held]:
         """Keeps other builds out; raises StoreError if one is inside."""
-        return lock(self.path / ".lock", f"run {self.path.name!r}")
+        return lock(self.path / ".lease", f"run {self.path.name!r}")
 
 
 def now() -> str:
@@ -296,7 +296,7 @@ def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
             if folder.suffix == ".part":
                 try:
                     what = f"stage {folder.parent.name}"
-                    held.enter_context(lock(folder.with_suffix(".lock"), what))
+                    held.enter_context(lock(folder.with_suffix(".lease"), what))
                 except StoreError:  # a build is filling it
                     continue
             freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

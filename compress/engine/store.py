@@ -200,7 +200,7 @@ class Store:
         part, final = self.part(stage, key), self.folder(stage, key)
         with system_errors(self.root):
             part.mkdir(parents=True, exist_ok=True)
-            with lock(part.with_suffix(".lock"), f"stage {stage}"):
+            with lock(part.with_suffix(".lease"), f"stage {stage}") as held:
                 if done := self.get(stage, key):
                     return done
                 if damage := self.damage(stage, key):
@@ -214,6 +214,7 @@ class Store:
                 start = time.monotonic()
                 facts = fill(part)
                 seconds = time.monotonic() - start
+                held.require()
                 _remove(part / PARTIAL)
                 files = _flushed(part)
                 digests = {name: row["sha256"] for name, row in files.items()}

@@ -61,7 +61,7 @@ def unpack(archive: Path, root: Path) -> Path:
         if _is_whole(folder, record):
             return folder
         place.mkdir(parents=True, exist_ok=True)
-        with lock(place / f"{digest}.lock", f"unpacking {archive.name}"):
+        with lock(place / f"{digest}.lease", f"unpacking {archive.name}"):
             if not _is_whole(folder, record):
                 record.unlink(missing_ok=True)
                 shutil.rmtree(folder, ignore_errors=True)

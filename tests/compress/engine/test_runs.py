@@ -28,7 +28,7 @@ from compress.engine.store import write_json
 def test_clean_leaves_alone_what_another_build_is_making(tmp_path: Path) -> None:
     part = tmp_path / "store" / "distill" / ".0123.part"
     (part / "partial").mkdir(parents=True)
-    with lock(part.with_suffix(".lock"), "stage distill"):
+    with lock(part.with_suffix(".lease"), "stage distill"):
         child = multiprocessing.get_context("spawn").Process(target=clean, args=(tmp_path,))
         child.start()
         child.join()
