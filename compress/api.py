@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from compress.engine.options import BuildOptions, run_name, with_root
 from compress.engine.plan import Step, up_to
 from compress.engine.preflight import Check, obstacles, preflight
 from compress.engine.progress import SILENT, Progress
+from compress.engine.remote.mirror import fetch_runs, send_run
+from compress.engine.remote.storage import Remote, is_url, mirror_of
 from compress.engine.runs import RunFolder, as_plain_name, plain_name
 from compress.engine.slices import Slice, make_slice
 from compress.engine.store import Store
@@ -79,9 +82,30 @@ def settings_for(
 
 
 def work_folder(work_dir: str | Path | None = None) -> Path:
-    """``work_dir``, else ``$CLIP2EDGE_WORK``, else ``./work``."""
-    path = user_path(work_dir or os.environ.get("CLIP2EDGE_WORK") or "work")
-    return Path(os.path.realpath(path))
+    """``work_dir``, else ``$CLIP2EDGE_WORK``, else ``./work``; of object storage its mirror here.
+
+    Raises:
+        MissingExtraError: a URL whose storage needs a package that is not installed.
+        StoreError: a storage that cannot be reached.
+    """
+    given = str(work_dir or os.environ.get("CLIP2EDGE_WORK") or "work")
+    if is_url(given):
+        return mirror_of(given)
+    return Path(os.path.realpath(user_path(given.removeprefix("file://"))))
+
+
+@contextmanager
+def mirrored(work: Path, run: str | Path) -> Iterator[None]:
+    """Fetches a run from the object storage of a work folder, and uploads it at the end."""
+    remote = Remote.of(work)
+    folder = RunFolder.of(work, run)
+    if remote:
+        fetch_runs(remote, folder.path.parent, folder.path.name)
+        for stage, key in folder.recorded.items():
+            folder.store.get(stage, key)
+    yield
+    if remote and folder.exists:
+        send_run(remote, folder.path)
 
 
 def plan(
@@ -143,14 +167,15 @@ def build(
 
         with system_errors(work):
             settings = search_for_run(settings, work, name, host, progress)
-    built = run_stages(
-        settings, work, name, until=until, host=host, progress=progress, command=command
-    )
-    if limits:
-        from compress.search.verdict import judge_run
+    with mirrored(work, name):
+        built = run_stages(
+            settings, work, name, until=until, host=host, progress=progress, command=command
+        )
+        if limits:
+            from compress.search.verdict import judge_run
 
-        with system_errors(work):
-            judge_run(built, measured)
+            with system_errors(work):
+                judge_run(built, measured)
     return built
 
 

@@ -192,7 +192,7 @@ def doctor_(as_json: Annotated[bool, Option("--json", help="Print JSON")] = Fals
     raise Exit(doctor(as_json))
 
 
-def _verify_store(work_dir: Path | None) -> None:
+def _verify_store(work_dir: str | None) -> None:
     from compress.engine.store import Store
 
     damaged = 0

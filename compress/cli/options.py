@@ -37,7 +37,11 @@ Set = Annotated[
 ]
 Offline = Annotated[bool, Option("--offline", help="Never use the network")]
 WorkDir = Annotated[
-    Path | None, Option(help="Where everything is kept. Default: $CLIP2EDGE_WORK, else ./work")
+    str | None,
+    Option(
+        metavar="PATH|URL",
+        help="Where all is kept, also s3://BUCKET/FOLDER. Default: $CLIP2EDGE_WORK, else ./work",
+    ),
 ]
 Device = Annotated[str, Option(help="Where the networks run: cpu, cuda, cuda:1")]
 Workers = Annotated[int, Option(min=1, help="Threads that read and augment images")]
@@ -213,11 +217,16 @@ def listed_names(file: Path) -> list[str]:
     return names
 
 
-def known_work(work_dir: Path | None) -> Path:
+def known_work(work_dir: str | None) -> Path:
     """The work folder to look into; says so if nothing is there, ConfigError for no folder."""
     from compress import api
+    from compress.engine.remote.mirror import fetch_runs
+    from compress.engine.remote.storage import Remote
+    from compress.engine.runs import RunFolder
 
     work = api.work_folder(work_dir)
+    if remote := Remote.of(work):
+        fetch_runs(remote, RunFolder.of(work, "").path)
     if not os.path.lexists(work):
         echo(f"nothing is there yet: {work}", err=True)
     elif not work.is_dir():

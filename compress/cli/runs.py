@@ -78,9 +78,11 @@ def report(
     from compress.report.rerender import rerender
     from compress.report.sections.devices import device_sentence
 
-    named = RunFolder.of(api.work_folder(work_dir), run).path
-    folder = run if run.is_dir() or not named.is_dir() else named
-    rendered = rerender(folder, bench or (), out)
+    work = api.work_folder(work_dir)
+    with api.mirrored(work, run):
+        named = RunFolder.of(work, run).path
+        folder = run if run.is_dir() or not named.is_dir() else named
+        rendered = rerender(folder, bench or (), out)
     echo(rendered.headline)
     if rendered.devices:
         echo(device_sentence(rendered))
@@ -110,18 +112,20 @@ def sensitivity(
     from compress.report.rerender import add_sensitivity
     from export.sensitivity import measure
 
-    folder = find_run(run, api.work_folder(work_dir))
-    if ReportArtifact(folder).exists:
-        ReportArtifact(folder).require_writable()
-    opened = open_run(folder, QuietProgress() if quiet else RichProgress())
-    options = measure.SensitivityOptions(blocks, images, seconds, threads)
-    result = measure.run(opened, options, write=write)
-    for line in result.lines():
-        echo(line)
-    if add_sensitivity(folder, result.to_json()):
-        echo(f"report  {ReportArtifact(folder).html}")
-    else:
-        echo(f"written to {RunFolder(folder).sensitivity}")
+    work = api.work_folder(work_dir)
+    with api.mirrored(work, run):
+        folder = find_run(run, work)
+        if ReportArtifact(folder).exists:
+            ReportArtifact(folder).require_writable()
+        opened = open_run(folder, QuietProgress() if quiet else RichProgress())
+        options = measure.SensitivityOptions(blocks, images, seconds, threads)
+        result = measure.run(opened, options, write=write)
+        for line in result.lines():
+            echo(line)
+        if add_sensitivity(folder, result.to_json()):
+            echo(f"report  {ReportArtifact(folder).html}")
+        else:
+            echo(f"written to {RunFolder(folder).sensitivity}")
 
 
 @commands.command()
@@ -131,8 +135,11 @@ def clean(
 ) -> None:
     """Remove finished stages that no run uses, and the remains of unfinished ones."""
     from compress.engine import runs
+    from compress.engine.remote.storage import Remote
 
     work = known_work(work_dir)
+    if remote := Remote.of(work):
+        echo(f"this cleans the mirror {work}; {remote.url} stays as it is", err=True)
     for damage in filter(None, (run.damage for run in runs.all_runs(work))):
         echo(f"{damage}; what it ever made is kept", err=True)
     removed, freed = runs.clean(work, dry_run=dry_run)

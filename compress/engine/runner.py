@@ -12,7 +12,7 @@ from typing import TypeVar
 from compress.engine.config import HostSettings, Settings
 from compress.engine.progress import SILENT, Progress
 from compress.engine.runs import RunFolder, RunRecord, now
-from compress.engine.stage import Stage, StageContext, identity, key_of, resolve
+from compress.engine.stage import Stage, context, identity, key_of, resolve
 from compress.engine.store import Artifact, Facts, Store
 from compress.engine.system_errors import system_errors
 from compress.engine.threads import limit_threads
@@ -56,8 +56,9 @@ def make(
     key = key_of(made_from)
 
     def fill(folder: Path) -> Facts:
-        how = (host or HostSettings(), progress, made_from["external"], store.weights)
-        return resolve(stage.run)(StageContext(settings, inputs, folder, settings.seed, *how))
+        return resolve(stage.run)(
+            context(store, settings, inputs, folder, made_from, host, progress)
+        )
 
     finished_before = store.get(stage.name, key)
     return finished_before or store.make(

@@ -181,6 +181,14 @@ class RunFolder:
             link.unlink(missing_ok=True)
             link.symlink_to(os.path.relpath(folder, self.path))
 
+    @property
+    def recorded(self) -> Mapping[str, str]:
+        """The keys of its stages in run.json, by name; none if that cannot be read."""
+        try:
+            return self.record().get("stages", {})
+        except ConfigError:
+            return {}
+
     def stages(self) -> dict[str, Path]:
         """The folders of its stages, by name: as recorded, or where its links lead."""
         entries = sorted(self.path.iterdir()) if self.path.is_dir() else []
@@ -191,11 +199,8 @@ class RunFolder:
             if (entry.name == place.parent.name and is_place(entry.name, place.name))
             or (entry / MANIFEST).is_file()  # a copy that followed links
         }
-        keys: Mapping[str, str] = {}
-        with contextlib.suppress(ConfigError):
-            keys = self.record().get("stages", {})
         store = self.store
-        recorded = {name: store.folder(name, key) for name, key in keys.items()}
+        recorded = {name: store.folder(name, key) for name, key in self.recorded.items()}
         return found | {name: path for name, path in recorded.items() if path.is_dir()}
 
     def keys(self) -> dict[str, str]:

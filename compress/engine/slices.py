@@ -15,7 +15,8 @@ from compress.engine.errors import ConfigError, StoreError, require_known
 from compress.engine.executors.spans import make_spans
 from compress.engine.partial import SUMS
 from compress.engine.progress import SILENT, Progress
-from compress.engine.stage import Stage, StageContext, identity, key_of, resolve
+from compress.engine.remote.mirror import StageMirror
+from compress.engine.stage import Stage, context, identity, key_of, resolve
 from compress.engine.store import Artifact, Store
 from compress.engine.system_errors import system_errors
 
@@ -89,7 +90,9 @@ def make_slice(
         if store.get(name, key):
             return []
         folder = store.part(name, key)
-        how = (host, progress, made_from["external"], store.weights)
-        ctx = StageContext(settings, finished, folder, settings.seed, *how)
+        ctx = context(store, settings, finished, folder, made_from, host, progress)
         work = resolve(str(stage.spans))(ctx)
-        return make_spans(work, part.choose(work.spans()), part.sums)
+        if store.remote is None:
+            return make_spans(work, part.choose(work.spans()), part.sums)
+        with StageMirror(store.remote, name, key).partials_of(ctx.partial):
+            return make_spans(work, part.choose(work.spans()), part.sums)

@@ -18,7 +18,7 @@ from typing import Any
 
 from compress.engine.config import HostSettings, Settings
 from compress.engine.progress import SILENT, Progress
-from compress.engine.store import PARTIAL, Artifact, Identity, canonical, sha256_text
+from compress.engine.store import PARTIAL, Artifact, Identity, Store, canonical, sha256_text
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class StageContext:
     progress: Progress = SILENT
     external: Mapping[str, str] = field(default_factory=dict)  # fingerprints in the stage's key
     weights: Path | None = None  # where converted weights are kept; None: nowhere
+    url: str | None = None  # of the object storage that the store is a mirror of
 
     @property
     def silent(self) -> StageContext:
@@ -108,3 +109,26 @@ def identity(stage: Stage, settings: Settings, inputs: Mapping[str, Artifact]) -
 def key_of(made_from: Identity) -> str:
     """The store key of an identity: the first 32 hex digits of its SHA-256."""
     return sha256_text(canonical(made_from))[:32]
+
+
+def context(
+    store: Store,
+    settings: Settings,
+    inputs: Mapping[str, Artifact],
+    folder: Path,
+    made_from: Identity,
+    host: HostSettings | None,
+    progress: Progress,
+) -> StageContext:
+    """What a stage of a store gets."""
+    return StageContext(
+        settings,
+        inputs,
+        folder,
+        settings.seed,
+        host or HostSettings(),
+        progress,
+        made_from["external"],
+        store.weights,
+        store.remote.url if store.remote else None,
+    )

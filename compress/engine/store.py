@@ -22,12 +22,16 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from compress.engine.errors import StoreError
-from compress.engine.locks import lock
+from compress.engine.locks import Held, lock
 from compress.engine.partial import discard_damaged
+from compress.engine.remote.lease import RemoteLease, leased
+from compress.engine.remote.mirror import StageMirror
+from compress.engine.remote.storage import Remote
 from compress.engine.system_errors import system_errors
 from runtime.files.atomic import atomic, flush, flush_folder
 from runtime.files.regular import open_file
@@ -99,13 +103,14 @@ class Artifact:
 class Store:
     """Write-once stage folders below ``root``."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, remote: Remote | None = None) -> None:
         self.root = root
+        self.remote = remote
 
     @classmethod
     def of(cls, work: Path) -> Store:
         """The store of a work folder."""
-        return cls(work / "store")
+        return cls(work / "store", Remote.of(work))
 
     @property
     def weights(self) -> Path:
@@ -127,10 +132,18 @@ class Store:
         with ``rehash`` always.
         """
         try:
-            artifact, _ = self._read(stage, key, rehash)
+            return self._read(stage, key, rehash)[0]
         except UNREADABLE:
+            pass
+        if self.remote is None or not self._elsewhere(stage, key).fetch(self.folder(stage, key)):
             return None
-        return artifact
+        with contextlib.suppress(*UNREADABLE):
+            return self._read(stage, key, rehash)[0]
+        return None
+
+    def _elsewhere(self, stage: str, key: str) -> StageMirror:
+        assert self.remote is not None
+        return StageMirror(self.remote, stage, key)
 
     def damage(self, stage: str, key: str, *, rehash: bool = False) -> str | None:
         """Why a stage that is there cannot be used; None if it can, or is not there."""
@@ -197,49 +210,62 @@ class Store:
 
         ``threads`` is recorded: another number may give other bytes under the same key.
         """
-        part, final = self.part(stage, key), self.folder(stage, key)
-        with system_errors(self.root):
+        part = self.part(stage, key)
+        what = f"stage {stage}"
+        with system_errors(self.root), contextlib.ExitStack() as leases:
             part.mkdir(parents=True, exist_ok=True)
-            with lock(part.with_suffix(".lease"), f"stage {stage}") as held:
-                if done := self.get(stage, key):
-                    return done
-                if damage := self.damage(stage, key):
-                    note(f"{damage}: stage {stage} is made again")
-                for name in discard_damaged(part / PARTIAL):
-                    note(f"{stage}: the unfinished {name} is damaged and is made again")
-                resumed = (part / PARTIAL).exists()
-                for leftover in part.iterdir():  # after a kill, only partial/ can be trusted
-                    if leftover.name != PARTIAL:
-                        _remove(leftover)
-                start = time.monotonic()
+            held: list[Held | RemoteLease]
+            held = [leases.enter_context(lock(part.with_suffix(".lease"), what))]
+            elsewhere = self.remote and StageMirror(self.remote, stage, key)
+            if elsewhere:
+                is_done = partial(self._is_done, stage, key)
+                other = leases.enter_context(leased(elsewhere, what, is_done, note))
+                held += [other] if other else []
+            if done := self.get(stage, key):
+                return done
+            if damage := self.damage(stage, key):
+                note(f"{damage}: stage {stage} is made again")
+            if elsewhere:
+                elsewhere.fetch_partials(part / PARTIAL)
+            for name in discard_damaged(part / PARTIAL):
+                note(f"{stage}: the unfinished {name} is damaged and is made again")
+            resumed = (part / PARTIAL).exists()
+            for leftover in part.iterdir():  # after a kill, only partial/ can be trusted
+                if leftover.name != PARTIAL:
+                    _remove(leftover)
+            start = time.monotonic()
+            with elsewhere.partials_of(part / PARTIAL) if elsewhere else contextlib.nullcontext():
                 facts = fill(part)
-                seconds = time.monotonic() - start
-                held.require()
-                _remove(part / PARTIAL)
-                files = _flushed(part)
-                digests = {name: row["sha256"] for name, row in files.items()}
-                manifest = {
-                    "schema": SCHEMA,
-                    "stage": stage,
-                    "key": key,
-                    "content": sha256_text(canonical(digests)),
-                    "seconds": round(seconds, 3),
-                    "resumed": resumed,
-                    "threads": threads,
-                    "facts": facts,
-                    "identity": identity,
-                    "files": files,
-                }
-                check = sha256_text(canonical(json.loads(canonical(manifest))))  # as read back
-                write_json(part / MANIFEST, {**manifest, CHECK: check})
-                _remove(final)  # present but damaged
-                os.replace(part, final)
-                flush_folder(final.parent)
-                self._write_seen(stage, key, {name: _state(final / name) for name in files})
+            seconds = time.monotonic() - start
+            for lease in held:
+                lease.require()
+            _remove(part / PARTIAL)
+            record = {"seconds": round(seconds, 3), "resumed": resumed, "threads": threads}
+            self._seal(stage, key, {**record, "facts": facts, "identity": identity})
+            if elsewhere:
+                elsewhere.send(self.folder(stage, key))
         if finished := self.get(stage, key):
             return finished
         what = f"stage {stage} was sealed but cannot be read back"
-        raise StoreError(what, got=final, remedy="check the disk")
+        raise StoreError(what, got=self.folder(stage, key), remedy="check the disk")
+
+    def _seal(self, stage: str, key: str, record: Mapping[str, Any]) -> None:
+        """Puts an unfinished stage into its place, whole and on the disk."""
+        part, final = self.part(stage, key), self.folder(stage, key)
+        files = _flushed(part)
+        digests = {name: row["sha256"] for name, row in files.items()}
+        content = sha256_text(canonical(digests))
+        head = {"schema": SCHEMA, "stage": stage, "key": key, "content": content}
+        manifest = {**head, **record, "files": files}
+        check = sha256_text(canonical(json.loads(canonical(manifest))))  # as read back
+        write_json(part / MANIFEST, {**manifest, CHECK: check})
+        _remove(final)  # present but damaged
+        os.replace(part, final)
+        flush_folder(final.parent)
+        self._write_seen(stage, key, {name: _state(final / name) for name in files})
+
+    def _is_done(self, stage: str, key: str) -> bool:
+        return self.get(stage, key) is not None
 
 
 def _checked_manifest(text: bytes) -> dict[str, Any]:

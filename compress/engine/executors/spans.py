@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from compress.engine.errors import StoreError
 from compress.engine.executors.fleet import Fleet, differences
 from compress.engine.executors.table import executor_for
 from compress.engine.executors.work import SpanWork, environment_of
 from compress.engine.partial import SUMS, trust
+from compress.engine.remote.mirror import StageMirror
 
 
 def make_spans(
@@ -41,9 +43,22 @@ def make_spans(
 
         executor = executor_for(ctx.host)
         for made in executor.map(work, todo, advance, ctx.progress.note) if todo else ():
+            _require_here(work, paths[made.span], made.sha256)
             fleet.admit(environment_of(paths[made.span]))
             trust(paths[made.span], made.sha256, sums)
     return list(paths.values())
+
+
+def _require_here(work: SpanWork, path: Path, sha256: str) -> None:
+    """Fetches what a worker elsewhere has made; StoreError if that is not to be had."""
+    if work.ctx.url and not path.exists():
+        StageMirror.of(work.ctx.url, work.ctx.folder).fetch_partial(path, sha256)
+    if not path.exists():
+        raise StoreError(
+            "what a worker has made is not in the work folder",
+            got=path,
+            remedy="give all machines the same folder, or object storage: --work-dir s3://...",
+        )
 
 
 def environments(files: Sequence[Path]) -> list[dict[str, Any]]:

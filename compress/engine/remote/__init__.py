@@ -1,0 +1,1 @@
+"""A work folder in object storage: its mirror on this machine, partial work, leases."""
