@@ -8,7 +8,6 @@ target with its pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compress.data.artifact import DataArtifact
-from compress.data.augment import ViewRecipe, render_view
-from compress.engine.seeds import derive, numpy_rng
+from compress.data.views import Views
+from compress.engine.seeds import numpy_rng
 from compress.engine.stage import StageContext
 from compress.generate.artifact import GenerateArtifact
 from compress.label.artifact import LabelArtifact, PoolKind
@@ -35,22 +34,26 @@ class ViewPool:
     """
 
     kind: PoolKind
-    images: NDArray[np.uint8]  # (N, C, C, 3), may be a memory map
     labels: NDArray[np.int64]  # (N,)
     targets: dict[TargetName, Tensor]
     keep: NDArray[np.bool_]  # (N,); images dropped by a filter are never drawn
     styles: NDArray[np.int64]  # (N,), -1 for an image without one
-    views: int  # V, renderings of each image
-    recipe: ViewRecipe
     seed: int
-    cache_bytes: int  # rendered views are kept in RAM if all of them fit into this
+    renderings: Views
 
     def __post_init__(self) -> None:
         self.members = np.flatnonzero(np.repeat(self.keep, self.views))  # flat indices
-        shape = (len(self.images) * self.views, self.recipe.size, self.recipe.size, 3)
-        self._cache = np.empty(shape, np.uint8) if np.prod(shape) <= self.cache_bytes else None
-        self._cached = np.zeros(shape[0], bool)
         self._passes: dict[tuple[str, int], NDArray[np.int64]] = {}
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """(N, C, C, 3), may be a memory map."""
+        return self.renderings.images
+
+    @property
+    def views(self) -> int:
+        """V, renderings of each image."""
+        return self.renderings.views
 
     def draw(self, phase: str, position: int, count: int) -> NDArray[np.int64]:
         """Flat indices at ``position .. position + count`` of an endless row of shuffled passes."""
@@ -94,16 +97,7 @@ class ViewPool:
 
     def view(self, index: int) -> NDArray[np.uint8]:
         """The view of a flat index, ``(S, S, 3)`` uint8."""
-        if self._cache is not None and self._cached[index]:
-            row: NDArray[np.uint8] = self._cache[index]
-            return row
-        image, view = divmod(int(index), self.views)
-        seed = derive(self.seed, "view", self.kind, image, view)
-        rendered = render_view(np.asarray(self.images[image]), self.recipe, seed)
-        if self._cache is not None:
-            self._cache[index] = rendered
-            self._cached[index] = True
-        return rendered
+        return self.renderings.at(int(index))
 
 
 def read_pools(ctx: StageContext) -> tuple[ViewPool, ViewPool]:
@@ -111,10 +105,6 @@ def read_pools(ctx: StageContext) -> tuple[ViewPool, ViewPool]:
     shots = DataArtifact(ctx.inputs["data"].path).shots
     synthetic = GenerateArtifact(ctx.inputs["generate"].path)
     label = LabelArtifact(ctx.inputs["label"].path)
-    recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
-    pool = partial(
-        ViewPool, recipe=recipe, seed=ctx.seed, cache_bytes=ctx.host.cache_mb * 2**20 // 2
-    )
 
     def targets(
         kind: PoolKind, conditions: NDArray[np.floating] | None
@@ -128,11 +118,11 @@ def read_pools(ctx: StageContext) -> tuple[ViewPool, ViewPool]:
     cached = targets("real", synthetic.source_conditions)
     every = np.ones(len(shots), bool)
     no_style = np.full(len(shots), -1)
-    views = label.views("real")
-    real = pool("real", shots.pixels, shots.labels, cached, every, no_style, views)
+    views = Views.of(ctx, "real", shots.pixels, label.views("real"))
+    real = ViewPool("real", shots.labels, cached, every, no_style, ctx.seed, views)
     cached = targets("synthetic", synthetic.conditions)
     labels = synthetic.classes
     ids = [-1 if row.style_id is None else row.style_id for row in synthetic.records]
     styles = np.asarray(ids, np.int64)
-    views = label.views("synthetic")
-    return real, pool("synthetic", synthetic.images, labels, cached, label.keep, styles, views)
+    views = Views.of(ctx, "synthetic", synthetic.images, label.views("synthetic"))
+    return real, ViewPool("synthetic", labels, cached, label.keep, styles, ctx.seed, views)

@@ -282,9 +282,10 @@ def require_stages(ctx: StageContext, *names: str) -> None:
 
 
 def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
-    """Removes stage folders that no run names, and unfinished ones.
+    """Removes stage folders that no run names, unfinished ones, and the cache of rendered views.
 
-    Gives the number of folders, and their bytes. Raises StoreError while a build is running here.
+    Gives the number of folders, and the bytes of it all. Raises StoreError while a build is running
+    here.
     """
     store = Store.of(work)
     with contextlib.ExitStack() as held:
@@ -309,6 +310,10 @@ def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
             if not dry_run:
                 shutil.rmtree(folder)
                 store.forget(folder)
+        views = list(store.views.iterdir()) if store.views.is_dir() else []
+        freed += sum(file.stat().st_size for file in views)
+        for file in () if dry_run else views:
+            file.unlink()
     return removed, freed
 
 

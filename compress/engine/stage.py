@@ -33,6 +33,7 @@ class StageContext:
     progress: Progress = SILENT
     external: Mapping[str, str] = field(default_factory=dict)  # fingerprints in the stage's key
     weights: Path | None = None  # where converted weights are kept; None: nowhere
+    views: Path | None = None  # where rendered views are kept; None: nowhere
     url: str | None = None  # of the object storage that the store is a mirror of
 
     @property
@@ -130,5 +131,6 @@ def context(
         progress,
         made_from["external"],
         store.weights,
+        store.views,
         store.remote.url if store.remote else None,
     )

@@ -117,6 +117,11 @@ class Store:
         """The folder for weights that were converted once, beside the stages."""
         return self.root.parent / "weights"
 
+    @property
+    def views(self) -> Path:
+        """The folder for rendered views, a cache beside the stages."""
+        return self.root.parent / "views"
+
     def folder(self, stage: str, key: str) -> Path:
         """Where a finished stage lies, or would."""
         return self.root / stage / key

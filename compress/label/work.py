@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.data.augment import ViewRecipe, submit_views
 from compress.data.geometry import fit_geometry
+from compress.data.views import Views
 from compress.engine.errors import TrainingError
 from compress.engine.executors.work import Advance, write_span
 from compress.engine.stage import StageContext
@@ -64,6 +64,14 @@ class LabelWork:
         return pool, range(span.start - first, span.stop - first)
 
     @cached_property
+    def views(self) -> dict[PoolKind, Views]:
+        """The views of each pool."""
+        return {
+            pool.kind: Views.of(self.ctx, pool.kind, pool.images, pool.views)
+            for _, pool in self.pools
+        }
+
+    @cached_property
     def heads(self) -> Heads:
         """The teacher's answers to its features."""
         return TeacherArtifact(self.ctx.inputs["teacher"].path).heads()
@@ -97,13 +105,11 @@ class LabelWork:
 
     def load(self, span: range) -> NDArray[np.uint8]:
         """The views of some images, ``(n * V, S, S, 3)``."""
-        recipe = ViewRecipe.from_settings(self.ctx.settings.label, self.ctx.settings.image)
         pool, rows = self.place(span)
+        views = self.views[pool.kind]
+        flat = range(rows.start * pool.views, rows.stop * pool.views)
         with ThreadPoolExecutor(self.ctx.host.workers) as threads:
-            jobs = submit_views(
-                threads, recipe, pool.images, rows, pool.views, self.ctx.seed, pool.kind
-            )
-            return np.stack([job.result() for job in jobs])
+            return np.stack([job.result() for job in views.submit(threads, flat)])
 
     def make(self, span: range, loaded: NDArray[np.uint8], advance: Advance) -> None:
         """Asks the teacher about the views, and writes features and logits of each."""

@@ -354,7 +354,7 @@ class HostSettings(Section):
 
     workers: Count = 2
     device: str = "cpu"
-    cache_mb: CountOrZero = 2048  # RAM for rendered views
+    cache_mb: CountOrZero = 8192  # of the work folder's disk, for rendered views
     engine: str = (
         "local"  # who makes images and labels: a row of compress/engine/executors/table.py
     )

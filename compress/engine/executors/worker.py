@@ -72,7 +72,7 @@ def _at_home(work: SpanWork) -> SpanWork:
         inputs[name] = found
     folder = store.root / ctx.folder.parent.name / ctx.folder.name
     folder.mkdir(parents=True, exist_ok=True)
-    here = replace(ctx, inputs=inputs, folder=folder, weights=store.weights)
+    here = replace(ctx, inputs=inputs, folder=folder, weights=store.weights, views=store.views)
     return replace(work, ctx=here)  # type: ignore[type-var]  # each is a dataclass
 
 
