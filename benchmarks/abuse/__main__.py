@@ -177,10 +177,9 @@ def main(arguments: list[str] | None = None, shop: Workshop | None = None) -> in
     ]
     rows = [*earlier(options.out, options.scale, parts), *rows]
     rows.sort(key=lambda row: list(PARTS).index(row["part"]))
-    given = sys.argv[1:] if arguments is None else arguments
-    flags = given if not options.parts else [one for one in given if one not in parts]
+    scaled = "" if options.scale == 1 else f" --scale {options.scale:g}"
     record = {
-        "command": " ".join(["python -m benchmarks.abuse", *flags]),
+        "command": f"python -m benchmarks.abuse --work DIR{scaled}",
         "scale": options.scale,
         "commits": sorted({one for each in rows for one in each["commits"]}),
         "host": asdict(telemetry.host()),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compress.engine.config import HostSettings
-from compress.engine.errors import ConfigError, MissingExtraError
+from compress.engine.errors import ConfigError, MissingExtraError, SpanError
 from compress.engine.executors.attempts import Attempts, line_of
 from compress.engine.executors.work import Advance, Made, Note, SpanWork
 from compress.engine.executors.worker import Refused, serve
@@ -54,6 +54,13 @@ class OnRay:
                     span = running.pop(call)
                     try:
                         made = ray.get(call)
+                    except ray.exceptions.LocalRayletDiedError as error:
+                        raise SpanError(
+                            "this machine's part of the Ray cluster has ended",
+                            got=line_of(error),
+                            remedy="start it again (ray start), then repeat the command: the "
+                            "spans that are finished stay",
+                        ) from error
                     except Exception as error:
                         trace = "".join(traceback.format_exception(error))
                         attempts.failed(span, line_of(error), trace)
