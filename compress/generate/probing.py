@@ -23,27 +23,27 @@ All candidates use the same seeds, so that they differ by their settings and not
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.data.geometry import fit_geometry
 from compress.engine.config import GenerateSettings, ProbingSettings, resolve
 from compress.engine.errors import ConfigError
+from compress.engine.executors.spans import make_spans
 from compress.engine.partial import keep_json
+from compress.engine.stage import StageContext
 from compress.evaluate.diversity import domain_gap, within_class_diversity
+from compress.generate.artifact import PROBING
+from compress.generate.probe_work import ProbeWork
 from compress.generate.sources import Sources
 from compress.generate.strategies.table import generates_images
+from compress.generate.tools import ToolCache
 
 CHUNK = 256  # images encoded at once
 FIXED = ("per_class", "synth_ratio", "probing")  # the amount of images, which no sample can judge
-
-# Settings and n -> n images of each class (n * K, C, C, 3); row j * K + c is image j of class c.
-Draw = Callable[[GenerateSettings, int], NDArray[np.uint8]]
 
 
 class Measures(TypedDict, total=False):
@@ -87,33 +87,33 @@ def candidates(settings: GenerateSettings) -> list[GenerateSettings]:
     return offered
 
 
-def probe(settings: GenerateSettings, sources: Sources, draw: Draw, cache: Path) -> ProbingResult:
+def probe(ctx: StageContext, sources: Sources, tools: ToolCache) -> ProbingResult:
     """Measures the candidates, if there are any, and returns the best; the first of equals.
 
-    Args:
-        cache: JSON file with what is measured, the shots first; read by a resumed run.
+    What is measured stays for a resumed run, the diversity of the shots first.
 
     Raises:
         ConfigError: no candidate can generate images.
     """
+    settings, cache = ctx.settings.generate, ctx.partial / PROBING
     if not (generates_images(settings) and settings.probing.candidates):
         return ProbingResult(settings, None)
     offered = candidates(settings)
     weights = settings.probing
-    measured: list[Measures] = (
-        json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else []
-    )
-    if len(measured) <= len(offered):
-        teacher = TeacherMeasures(sources)
-        measured = measured or [{"diversity": within_class_diversity(teacher.real, teacher.labels)}]
-        for candidate in offered[len(measured) - 1 :]:
-            try:
-                images = draw(candidate, weights.per_class)
-            except ConfigError as error:  # img2img without shots, for one
-                measured.append({"refused": str(error)})
+    if cache.exists():
+        measured: list[Measures] = json.loads(cache.read_text(encoding="utf-8"))
+    else:
+        images = weights.per_class * len(sources.classes)
+        work = ProbeWork(ctx, offered, images, held=(sources, tools))
+        answers = work.answers(make_spans(work))
+        teacher = TeacherMeasures(sources, work)
+        measured = [{"diversity": within_class_diversity(teacher.real, teacher.labels)}]
+        for answer in answers:
+            if isinstance(answer, str):
+                measured.append({"refused": answer})
             else:
-                measured.append(teacher.measure(images))
-            keep_json(cache, measured)
+                measured.append(teacher.measure(answer))
+        keep_json(cache, measured)
     shots_diversity = measured[0]["diversity"]
     rows = scored(measured[1:], shots_diversity, weights)
     able = [position for position, row in enumerate(rows) if "refused" not in row]
@@ -158,28 +158,22 @@ def scored(
 class TeacherMeasures:
     """Measures images with the run's teacher, its zero-shot head and its features of the shots."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, work: ProbeWork) -> None:
         from compress.teacher.prompts import prompts_for
 
-        self.teacher = sources.teacher()
-        self.head = self.teacher.class_head(prompts_for(sources.classes, sources.templates))
-        self.real = self._features(sources.shots)
+        prompts = prompts_for(sources.classes, sources.templates)
+        self.head = sources.teacher().class_head(prompts)
+        starts = range(0, len(sources.shots), CHUNK)  # one enlarged chunk in memory at a time
+        rows = [work.features(np.asarray(sources.shots[at : at + CHUNK])) for at in starts]
+        none = np.empty((0, self.head.shape[1]), np.float32)
+        self.real: NDArray[np.float32] = np.concatenate([none, *rows])
         self.labels = sources.labels
 
-    def measure(self, images: NDArray[np.uint8]) -> Measures:
-        """Agreement, diversity and domain gap of images in rows ``j * K + c``."""
-        features = self._features(images)
+    def measure(self, features: NDArray[np.float32]) -> Measures:
+        """Agreement, diversity and domain gap of images' features in rows ``j * K + c``."""
         labels = np.arange(len(features)) % len(self.head)
         return {
             "agreement": float(((features @ self.head.T).argmax(axis=1) == labels).mean()),
             "diversity": within_class_diversity(features, labels),
             "gap": domain_gap(features, labels, self.real, self.labels),
         }
-
-    def _features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """``(N, C, C, 3)`` -> unit rows ``(N, D)``; one enlarged chunk in memory at a time."""
-        out = np.empty((len(images), self.head.shape[1]), np.float32)
-        for start in range(0, len(images), CHUNK):
-            chunk = fit_geometry(np.asarray(images[start : start + CHUNK]), self.teacher.spec)
-            out[start : start + CHUNK] = self.teacher.encode_images(chunk)
-        return out

@@ -8,10 +8,10 @@ padded with images that are thrown away, because a batch of another size may rou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -43,41 +43,60 @@ def batches(
 
 
 @dataclass(frozen=True)
-class ShardWork:
-    """Generates shards: the `SpanWork` of the stage.
+class Generating:
+    """What both kinds of `SpanWork` of the stage have, shards and probing.
 
     Attributes:
-        settings: those that are generated with, e.g. chosen by probing.
         held: what this process has loaded already.
     """
 
     ctx: StageContext
-    settings: GenerateSettings
-    held: tuple[Sources, ToolCache] | None = field(default=None, repr=False, compare=False)
+    held: tuple[Sources, ToolCache] | None = field(
+        default=None, kw_only=True, repr=False, compare=False
+    )
 
-    name = "generate"
     unit = "image"
 
-    def spans(self) -> list[range]:
-        """The rows of all shards, each a whole number of batches."""
-        batch = self.settings.batch
-        count = self.strategy.per_class() * len(self.strategy.sources.classes)
-        size = -(-SHARD_IMAGES // batch) * batch
-        return [range(start, min(start + size, count)) for start in range(0, count, size)]
-
-    def for_worker(self) -> ShardWork:
+    def for_worker(self) -> Self:
         """A copy that loads for itself."""
-        return ShardWork(self.ctx.silent, self.settings)
+        return replace(self, ctx=self.ctx.silent, held=None)
 
     @cached_property
     def sources(self) -> Sources:
-        """What the strategy reads of the run."""
+        """What strategies read of the run."""
         return self.held[0] if self.held else read_sources(self.ctx)
 
     @cached_property
     def tools(self) -> ToolCache:
-        """What it generates with."""
+        """What they generate with."""
         return self.held[1] if self.held else ToolCache(self.ctx)
+
+    def units(self, span: range) -> int:
+        """Images."""
+        return len(span)
+
+    def load(self, span: range) -> None:
+        """Nothing: what is generated is read by no other image."""
+
+
+def cut(rows: range, batch: int) -> list[range]:
+    """Rows in spans of at least ``SHARD_IMAGES``, each a whole number of batches."""
+    size = -(-SHARD_IMAGES // batch) * batch
+    return [range(at, min(at + size, rows.stop)) for at in range(rows.start, rows.stop, size)]
+
+
+@dataclass(frozen=True)
+class ShardWork(Generating):
+    """Generates the shards of a run; ``settings`` may have been chosen by probing."""
+
+    settings: GenerateSettings
+
+    name = "generate"
+
+    def spans(self) -> list[range]:
+        """The rows of all shards."""
+        count = self.strategy.per_class() * len(self.sources.classes)
+        return cut(range(count), self.settings.batch)
 
     @cached_property
     def strategy(self) -> Strategy:
@@ -88,19 +107,12 @@ class ShardWork:
         """The shard of some rows."""
         return shard_path(self.ctx.partial, span.start)
 
-    def units(self, span: range) -> int:
-        """Images."""
-        return len(span)
-
     def about(self, span: range) -> str:
         """The rows and the classes of a shard."""
         classes = [entry.name for entry in self.sources.classes]
         names = list(dict.fromkeys(classes[row % len(classes)] for row in span))
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         return f"images {span.start}..{span.stop - 1} of {', '.join(names[:NAMED])}{more}"
-
-    def load(self, span: range) -> None:
-        """Nothing: what is generated is read by no other image."""
 
     def make(self, span: range, loaded: None, advance: Advance) -> None:
         """Generates a shard and writes it."""

@@ -6,24 +6,21 @@ A killed run continues, and a smaller run is a prefix of a larger one: see ``sha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compress.data.geometry import fit_geometry
-from compress.engine.config import GenerateSettings, Settings
+from compress.engine.config import Settings
 from compress.engine.executors.spans import environments, make_spans, notes
 from compress.engine.stage import StageContext
 from compress.engine.store import canonical, sha256_text
-from compress.generate.artifact import PROBING, GenerateArtifact, ToolFacts, tool_of
+from compress.generate.artifact import GenerateArtifact, ToolFacts, tool_of
 from compress.generate.missing import check
 from compress.generate.probing import candidates, probe
-from compress.generate.shards import ShardWork, batches
+from compress.generate.shards import ShardWork
 from compress.generate.sheets import contact_sheet
-from compress.generate.sources import Sources, read_sources
-from compress.generate.strategies.table import load_strategy, strategy_row
+from compress.generate.sources import read_sources
+from compress.generate.strategies.table import strategy_row
 from compress.generate.tools import TOOLS, ToolCache
 
 
@@ -81,9 +78,8 @@ def _prepared(ctx: StageContext) -> tuple[ShardWork, Mapping[str, object] | None
     """What to generate, and what probing found; None if nothing was probed."""
     check(ctx.settings.generate)
     sources, tools = read_sources(ctx), ToolCache(ctx)
-    draw = partial(_sample, ctx, sources, tools)
-    probing = probe(ctx.settings.generate, sources, draw, ctx.partial / PROBING)
-    return ShardWork(ctx, probing.settings, (sources, tools)), probing.facts
+    probing = probe(ctx, sources, tools)
+    return ShardWork(ctx, probing.settings, held=(sources, tools)), probing.facts
 
 
 def fingerprint(settings: Settings) -> dict[str, str]:
@@ -108,17 +104,3 @@ def fingerprint(settings: Settings) -> dict[str, str]:
         "teacher_templates": sha256_text(canonical(list(settings.teacher.templates))),
         "teacher_precision": settings.teacher.precision,
     }
-
-
-def _sample(
-    ctx: StageContext, sources: Sources, tools: ToolCache, settings: GenerateSettings, number: int
-) -> NDArray[np.uint8]:
-    """Images to probe settings with, at the edge of the shots, from seeds of their own."""
-    strategy = load_strategy(settings, sources)
-    count = number * len(sources.classes)
-    images: list[NDArray[np.uint8]] = []
-    with ctx.progress.task("probe", total=count, unit="image") as task:
-        for part in batches(strategy, lambda: tools.get(settings), range(count), "probing"):
-            task.advance(min(settings.batch, count - len(images)))
-            images += list(fit_geometry(part.images, sources.geometry))
-    return np.stack(images[:count])

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from compress.data.artifact import DataArtifact
@@ -21,10 +20,12 @@ from compress.engine.config import (
     TeacherSettings,
 )
 from compress.engine.errors import ConfigError
+from compress.engine.executors.spans import make_spans
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
 from compress.generate import stage
 from compress.generate.artifact import GenerateArtifact
+from compress.generate.probe_work import ProbeWork
 from compress.generate.probing import Measures, candidates, scored
 from compress.petals.world import SPECIES, render_species
 
@@ -150,23 +151,32 @@ def test_a_resumed_run_probes_only_what_was_not_probed(
 ) -> None:
     whole, broken = context(tmp_path, "whole", GOOD, LOST), context(tmp_path, "broken", GOOD, LOST)
     expected, drawn = stage.run(whole), []
-    sample = stage._sample
+    make = ProbeWork.make
 
-    def dies_at_the_second(
-        ctx: Any, sources: Any, tools: Any, settings: GenerateSettings, per_class: int
-    ) -> np.ndarray:
-        drawn.append(settings.noise_level)
+    def dies_at_the_second(work: ProbeWork, span: range, *rest: Any) -> None:
+        drawn.append(span.start)
         if len(drawn) == 2:
             raise KeyboardInterrupt
-        return sample(ctx, sources, tools, settings, per_class)
+        make(work, span, *rest)
 
-    monkeypatch.setattr(stage, "_sample", dies_at_the_second)
+    monkeypatch.setattr(ProbeWork, "make", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         stage.run(broken)
     assert stage.run(broken) == expected
-    assert drawn == [0, 998, 998]
+    assert drawn == [0, 12, 12]
     assert stage.run(broken) == expected
     assert len(drawn) == 3, "and nothing when all is measured"
+
+
+def test_a_candidate_may_take_several_spans_on_any_worker(tmp_path: Path) -> None:
+    ctx = context(tmp_path, "a", GOOD, {"strategy": "none"})
+    many = ctx.settings.generate.model_copy(update={"batch": 64})
+    offered = [one.model_copy(update={"batch": 64}) for one in candidates(many)]
+    work = ProbeWork(ctx, offered, 96)
+    assert work.spans() == [range(64), range(64, 96), range(96, 160), range(160, 192)]
+    files = make_spans(work.for_worker())
+    good, refused = work.answers(files)
+    assert good.shape[0] == 96 and "generates no images" in refused
 
 
 def test_without_shots_there_is_no_gap(tmp_path: Path) -> None:
