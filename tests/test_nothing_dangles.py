@@ -74,7 +74,7 @@ FOREIGN = {
     "chromium": "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run "
     "--mute-audio --use-fake-device-for-media-stream --use-fake-ui-for-media-stream "
     "--user-data-dir --enable-logging --hide-scrollbars --window-size --screenshot",
-    "ray": "--head",
+    "ray": "--head --num-cpus --include-dashboard --disable-usage-stats --force",
 }
 
 
