@@ -26,6 +26,7 @@ from runtime.host import telemetry
 
 PARTS: dict[str, Callable[[Workshop, float], Iterator[Cell]]] = {
     kills.PART: kills.cells,
+    kills.DEFAULT_PART: kills.default_cells,
     full_disk.PART: full_disk.cells,
     flips.PART: flips.cells,
     fuzz.PART: fuzz.cells,

@@ -29,6 +29,7 @@ from benchmarks.abuse.builds import (
 from benchmarks.abuse.cells import LOST, Cell, Fault, Outcome
 
 PART = "kills"
+DEFAULT_PART = "kills_default"
 SMOKE, DEFAULT = 80, 20  # kills at full scale
 A_CELL = 5
 WHOLE = 0.5  # below this scale the default preset, minutes a build, is left out
@@ -36,16 +37,21 @@ BUILD, CHILD = "build", "child"
 
 
 def cells(shop: Workshop, scale: float) -> Iterator[Cell]:
-    """Cells of five kills."""
-    wanted = [(shop.smoke, SMOKE), (shop.default, DEFAULT if scale >= WHOLE else 0)]
-    for recipe, full in wanted:
-        kills = round(full * scale) or int(full > 0)
-        if kills:
-            shop.reference(recipe)  # before cells that run side by side need it
-        for first in range(0, kills, A_CELL):
-            name = f"{recipe.name}-{first:03d}"
-            count = min(A_CELL, kills - first)
-            yield Cell(PART, name, partial(run, shop, recipe, count, name))
+    """Cells of five kills of smoke builds."""
+    yield from _cells(PART, shop, shop.smoke, round(SMOKE * scale) or 1)
+
+
+def default_cells(shop: Workshop, scale: float) -> Iterator[Cell]:
+    """Cells of five kills of default builds, minutes each: none at a small scale."""
+    yield from _cells(DEFAULT_PART, shop, shop.default, round(DEFAULT * scale * (scale >= WHOLE)))
+
+
+def _cells(part: str, shop: Workshop, recipe: Recipe, kills: int) -> Iterator[Cell]:
+    if kills:
+        shop.reference(recipe)  # before cells that run side by side need it
+    for first in range(0, kills, A_CELL):
+        name = f"{recipe.name}-{first:03d}"
+        yield Cell(part, name, partial(run, shop, recipe, min(A_CELL, kills - first), name))
 
 
 def run(shop: Workshop, recipe: Recipe, kills: int, seed: str, folder: Path) -> Outcome:

@@ -8,25 +8,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
-from compress.bench.artifact import Predictions, part_path
+from compress.bench.answers import LOGITS, AnswerWork
+from compress.bench.artifact import Predictions
 from compress.bench.variants import SHIPPING, ModelVariant, student
 from compress.data.artifact import TEST, DataArtifact
 from compress.data.testsets import TestSets
 from compress.engine.errors import ParityError
-from compress.engine.partial import kept
+from compress.engine.executors.spans import make_spans
 from compress.engine.stage import StageContext
 from compress.evaluate.changes import changes
 from compress.evaluate.comparison import paired
 from compress.evaluate.metrics import evaluate
 from export.artifact import ExportArtifact
-from runtime import Classifier, PreprocessSpec, normalize
+from runtime import PreprocessSpec
 from runtime.bench.photos import encoded
-from runtime.host import telemetry
 
-# images between two saved parts of the logits: a killed bench of a large teacher resumes there
-CHUNK = 512
-BATCH = 32  # images in one call
 CHECKED_IMAGES = 8  # test images that go through predict() as encoded files
 # variants that further domains are tested with
 ELSEWHERE = frozenset({"teacher", "teacher_zero_shot", *SHIPPING})
@@ -49,7 +47,7 @@ def measure_accuracy(
 ) -> tuple[dict[str, Any], Predictions]:
     """accuracy.json, and the logits over the test split; ``spec`` is the student's."""
     sets = TestSets(ctx)
-    everywhere = logits_of(ctx, variants, spec, sets)
+    everywhere = logits_of(ctx, variants, sets)
     labels, logits = sets.labels(TEST), everywhere[TEST]
     metrics = {name: evaluate(values, labels) for name, values in logits.items()}
     accuracy = {
@@ -66,50 +64,22 @@ def measure_accuracy(
 
 
 def logits_of(
-    ctx: StageContext, variants: list[ModelVariant], student: PreprocessSpec, sets: TestSets
+    ctx: StageContext, variants: list[ModelVariant], sets: TestSets
 ) -> dict[str, dict[str, Logits]]:
     """Test set -> variant -> logits (N, K); nothing for a set without images."""
-    export = ExportArtifact(ctx.inputs["export"].path)
     out: dict[str, dict[str, Logits]] = {name: {} for name in sets.names}
     for _, group in groupby(variants, key=lambda variant: variant.file):
-        outputs = list(group)
-        classifier = outputs[0].load(export, telemetry.usable_cores())
+        outputs = [variant.name for variant in group]
+        model = None  # loaded once for all sets; one at a time
         for name in sets.names:
-            tested = [one for one in outputs if name == TEST or one.name in ELSEWHERE]
+            tested = [one for one in outputs if name == TEST or one in ELSEWHERE]
             if tested and len(sets.images(name)):
-                out[name].update(_logits(ctx, tested, classifier, student, sets, name))
+                work = AnswerWork(ctx, tested, name, sets, model)
+                parts = [load_file(file)[LOGITS] for file in make_spans(work)]
+                whole = np.concatenate(parts, axis=1)
+                out[name].update(zip(tested, whole, strict=True))
+                model = work.loaded
     return out
-
-
-def _logits(
-    ctx: StageContext,
-    variants: list[ModelVariant],
-    classifier: Classifier,
-    student: PreprocessSpec,
-    sets: TestSets,
-    name: str,
-) -> dict[str, Logits]:
-    """Logits over a test set of all outputs of one file: one pass, in parts that survive a kill."""
-    count, first = len(sets.images(name)), variants[0].name
-    outputs = [variant.output for variant in variants]
-    parts = {at: part_path(ctx.partial, name, first, at) for at in range(0, count, CHUNK)}
-    done = sum(min(CHUNK, count - start) for start, part in parts.items() if part.exists())
-    what = f"{name} {first}".replace("_", " ")
-    with ctx.progress.task(what, total=count, unit="image", done=done) as task:
-        for start, part in parts.items():
-            if part.exists():
-                continue
-            batches = []
-            for at in range(start, min(start + CHUNK, count), BATCH):
-                end = min(at + BATCH, count, start + CHUNK)
-                pixels = sets.pixels(name, at, end, classifier.spec, student)
-                ran = classifier.runner.run_all(normalize(pixels, classifier.spec), outputs)
-                batches.append(np.stack([ran[output] for output in outputs]))
-                task.advance(len(pixels))
-            with kept(part) as temporary, temporary.open("wb") as file:
-                np.save(file, np.concatenate(batches, axis=1), allow_pickle=False)
-    whole = np.concatenate([np.load(part, allow_pickle=False) for part in parts.values()], axis=1)
-    return {variant.name: values for variant, values in zip(variants, whole, strict=True)}
 
 
 def changed(data: DataArtifact, logits: Mapping[str, Logits]) -> dict[str, object]:

@@ -7,7 +7,7 @@
     latency.json      rows with quantiles and energy, speed-ups with intervals, the breakdown of an
                       image's time, cold starts, executed kernels, the host
 
-Unfinished, under ``partial/``: ``<test set>.<variant>.<row>.npy``.
+Unfinished, under ``partial/``: ``<test set>.<variant>.<row>.safetensors``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Int8Kernels:
 
 def part_path(partial: Path, test_set: str, variant: str, first_row: int) -> Path:
     """The logits of a part of a test set until the stage is finished."""
-    return partial / f"{test_set}.{variant}.{first_row:08d}.npy"
+    return partial / f"{test_set}.{variant}.{first_row:08d}.safetensors"
 
 
 @dataclass(frozen=True)

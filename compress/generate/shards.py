@@ -17,6 +17,7 @@ import numpy as np
 
 from compress.data.geometry import fit_geometry
 from compress.engine.config import GenerateSettings
+from compress.engine.executors.fleet import environment
 from compress.engine.executors.work import Advance, write_span
 from compress.engine.stage import StageContext
 from compress.generate.artifact import Shard, shard_path
@@ -74,6 +75,10 @@ class Generating:
     def units(self, span: range) -> int:
         """Images."""
         return len(span)
+
+    def environment(self) -> dict[str, str]:
+        """That of torch on the run's device."""
+        return environment(self.ctx.host.device)
 
     def load(self, span: range) -> None:
         """Nothing: what is generated is read by no other image."""

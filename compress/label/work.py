@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from compress.data.geometry import fit_geometry
 from compress.data.views import Views
 from compress.engine.errors import TrainingError
+from compress.engine.executors.fleet import environment
 from compress.engine.executors.work import Advance, write_span
 from compress.engine.stage import StageContext
 from compress.label.artifact import PoolKind
@@ -102,6 +103,10 @@ class LabelWork:
         """The images of a span."""
         pool, rows = self.place(span)
         return f"{pool.kind} images {rows.start}..{rows.stop - 1}"
+
+    def environment(self) -> dict[str, str]:
+        """That of torch on the run's device."""
+        return environment(self.ctx.host.device)
 
     def load(self, span: range) -> NDArray[np.uint8]:
         """The views of some images, ``(n * V, S, S, 3)``."""

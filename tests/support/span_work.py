@@ -11,6 +11,7 @@ import numpy as np
 
 from compress.engine.config import HostSettings, Settings
 from compress.engine.errors import DataError
+from compress.engine.executors.fleet import environment
 from compress.engine.executors.work import Advance, write_span
 from compress.engine.stage import StageContext
 
@@ -41,6 +42,9 @@ class Counting:
 
     def about(self, span: range) -> str:
         return f"numbers {span.start}..{span.stop - 1}"
+
+    def environment(self) -> dict[str, str]:
+        return environment(self.ctx.host.device)
 
     def load(self, span: range) -> list[int]:
         return list(span)

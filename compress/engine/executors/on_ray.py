@@ -15,7 +15,7 @@ from compress.engine.errors import ConfigError, MissingExtraError, SpanError
 from compress.engine.executors.attempts import Attempts, line_of
 from compress.engine.executors.work import Advance, Made, Note, SpanWork
 from compress.engine.executors.worker import Refused, serve
-from runtime.host.telemetry import usable_cores
+from compress.engine.threads import jobs_of, threads_each
 
 CONNECT_S = 10.0  # until a head node counts as absent
 LOOK_S = 5.0  # between two looks at the machines
@@ -46,7 +46,7 @@ class OnRay:
             while waiting or running:
                 while waiting and len(running) < machines.slots(cpus, gpus) * AHEAD:
                     span = waiting.popleft()
-                    call = task.remote(sent, ticket, span.start, span.stop, max(1, int(cpus)))
+                    call = task.remote(sent, ticket, span.start, span.stop, threads_each(self.host))
                     running[call] = span
                 finished, _ = ray.wait(list(running), timeout=LOOK_S)
                 machines.look()
@@ -88,7 +88,7 @@ def connect(host: HostSettings) -> Any:
     quiet = {"log_to_driver": False, "logging_level": "error"}
     try:
         if host.address is None:
-            ray.init(include_dashboard=False, num_cpus=host.jobs or usable_cores(), **quiet)
+            ray.init(include_dashboard=False, num_cpus=jobs_of(host), **quiet)
         else:
             _require_open(host.address)
             ray.init(address=host.address, **quiet)

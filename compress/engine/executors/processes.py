@@ -16,7 +16,7 @@ from compress.engine.config import HostSettings
 from compress.engine.executors.attempts import Attempts, line_of
 from compress.engine.executors.work import Advance, Made, Note, SpanWork
 from compress.engine.executors.worker import Refused, end_with, serve
-from runtime.host.telemetry import usable_cores
+from compress.engine.threads import jobs_of, threads_each
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Processes:
         """Makes the spans side by side; a span whose process died counts as failed."""
         attempts = Attempts(work, note)
         sent, ticket = work.for_worker(), uuid.uuid4().hex
-        jobs = min(self.host.jobs or usable_cores(), len(spans))
-        threads = max(1, usable_cores() // jobs)
+        jobs = min(jobs_of(self.host), len(spans))
+        threads = threads_each(self.host)
         waiting = deque(spans)
         idle = [Worker() for _ in range(jobs)]
         running: dict[Future[Made | Refused], tuple[range, Worker]] = {}

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.engine.executors.fleet import environment
 from compress.engine.stage import StageContext
 from runtime.files.atomic import atomic
 from runtime.files.strict_json import to_text
@@ -55,6 +54,9 @@ class SpanWork(Protocol):
 
     def about(self, span: range) -> str:
         """What is in a span, for errors, e.g. "images 64..127 of class rose"."""
+
+    def environment(self) -> dict[str, str]:
+        """What can change the last bits here, see ``fleet.py``."""
 
     def load(self, span: range) -> Any:
         """What ``make`` needs and no model makes; called ahead, on a thread."""
@@ -103,7 +105,7 @@ def write_span(
 
     # safetensors ignores strides: a transposed array would be read back as another image
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    made_in = to_text(environment(work.ctx.host.device), sort_keys=True)
+    made_in = to_text(work.environment(), sort_keys=True)
     with atomic(work.path(span)) as temporary:
         save_file(whole, temporary, metadata={**(metadata or {}), ENVIRONMENT: made_in})
 

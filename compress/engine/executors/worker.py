@@ -14,6 +14,7 @@ from compress.engine.hush import hush_libraries
 from compress.engine.remote.mirror import StageMirror
 from compress.engine.remote.storage import mirror_of
 from compress.engine.store import Store
+from compress.engine.threads import hold_threads
 
 _resident: dict[str, SpanWork] = {}  # the work whose models are loaded, by its ticket
 PARENT_S = 1.0  # between two looks at whether the parent still lives
@@ -33,11 +34,9 @@ def serve(work: SpanWork, ticket: str, start: int, stop: int, threads: int) -> M
         ticket: the same for all spans of a stage: their models are loaded once.
         threads: torch's.
     """
-    import torch
-
     if ticket not in _resident:
         hush_libraries()
-        torch.set_num_threads(threads)
+        hold_threads(threads)
         _resident.clear()  # frees the models of the stage before
     span = range(start, stop)
     try:

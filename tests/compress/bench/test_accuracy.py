@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 from drawn_shapes import NAMES
 from finished_runs import Finished
+from safetensors.numpy import save_file
 
-from compress.bench import accuracy
+from compress.bench import accuracy, answers
 from compress.bench.artifact import BenchArtifact
 from compress.bench.variants import variants_of
 from compress.data.sources import open_source
 from compress.data.testsets import TestSets
+from compress.engine.config import HostSettings
 from compress.engine.errors import ParityError
+from compress.engine.executors.work import metadata_of
 from compress.engine.stage import StageContext
 from compress.evaluate.metrics import top1
 from export.artifact import ExportArtifact
@@ -112,20 +115,32 @@ def test_a_drift_of_preprocessing_is_an_error(finished: Finished, tmp_path: Path
 def test_a_killed_evaluation_goes_on_where_it_was(
     finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accuracy, "CHUNK", 50)
+    monkeypatch.setattr(answers, "CHUNK", 50)
     ctx = StageContext(finished.settings, finished.stages, tmp_path)
     export = ExportArtifact(finished.stages["export"].path)
     variants = [one for one in variants_of(export) if one.name == "student_fp32"]
-    spec, sets = Classifier.load(variants[0].file, threads=1).spec, TestSets(ctx)
-    whole = accuracy.logits_of(ctx, variants, spec, sets)["test"]["student_fp32"]
-    parts = sorted(ctx.partial.glob("test.student_fp32.*.npy"))
+    whole = accuracy.logits_of(ctx, variants, TestSets(ctx))["test"]["student_fp32"]
+    parts = sorted(ctx.partial.glob("test.student_fp32.*.safetensors"))
     assert len(parts) == 3
-    kept = np.full_like(np.load(parts[0]), 7.0)
-    np.save(parts[0], kept)
+    known = metadata_of(parts[0])
+    assert json.loads(known["environment"]).keys() >= {"onnxruntime", "processor"}
+    save_file({"logits": np.full((1, 50, whole.shape[1]), 7.0, np.float32)}, parts[0], known)
     parts[1].unlink()
-    resumed = accuracy.logits_of(ctx, variants, spec, sets)["test"]["student_fp32"]
+    resumed = accuracy.logits_of(ctx, variants, TestSets(ctx))["test"]["student_fp32"]
     assert (resumed[:50] == 7.0).all(), "a finished part is not made again"
     assert np.array_equal(resumed[50:], whole[50:])
+
+
+def test_several_processes_give_the_same_answers(finished: Finished, tmp_path: Path) -> None:
+    host = HostSettings(engine="processes", jobs=2)
+    ctx = StageContext(finished.settings, finished.stages, tmp_path, host=host)
+    every = variants_of(ExportArtifact(finished.stages["export"].path))
+    variants = [one for one in every if one.is_teacher or one.name == "student_int8"]
+    found = accuracy.logits_of(ctx, variants, TestSets(ctx))["test"]
+    known = BenchArtifact(finished.stages["bench"].path).predictions().logits
+    assert {"teacher", "student_int8"} <= found.keys()
+    for name, logits in found.items():
+        assert np.array_equal(logits, known[name]), name
 
 
 def test_without_further_domains_there_is_no_mean(finished: Finished) -> None:
