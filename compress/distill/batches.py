@@ -18,6 +18,7 @@ from torch import Tensor
 
 import runtime
 from compress.distill.pools import TargetName, ViewPool, read_pools
+from compress.distill.schedule import parts_of_batch
 from compress.engine.seeds import numpy_rng
 from compress.engine.stage import StageContext
 
@@ -76,11 +77,10 @@ class Batches:
         self._threads = ThreadPoolExecutor(ctx.host.workers)
         self._ahead = ThreadPoolExecutor(1)
         self._next: tuple[tuple[int, bool], Future[Batch]] | None = None
-        has_real = len(self.real.members) > 0
-        both = has_real and len(self.synthetic.members) > 0
-        share = ctx.settings.distill.real_fraction if both else float(has_real)
-        real = round(self.batch * share)
-        counts = ((self.real, real), (self.synthetic, self.batch - real))
+        real, synthetic = parts_of_batch(
+            ctx.settings.distill, len(self.real.members) > 0, len(self.synthetic.members) > 0
+        )
+        counts = ((self.real, real), (self.synthetic, synthetic))
         self.parts = tuple((pool, count) for pool, count in counts if count)  # of a batch
         # by pool: rows (N * V, F) that stand for the images of its views, none of which is rendered
         self.stand_ins: dict[str, Tensor] = {}

@@ -38,11 +38,6 @@ CHUNK = 128  # views of a part that survives a kill
 START_SCALE = 10.0  # of the first head's rows where no shots can be left out to find a better one
 
 
-def stays_frozen(settings: DistillSettings) -> bool:
-    """Whether no update of a run moves the trunk."""
-    return settings.train == "head" and not settings.feature_steps
-
-
 @dataclass(frozen=True)
 class Space:
     """Where a head trains: features less ``center (F,)``, divided by ``scale``."""

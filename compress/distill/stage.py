@@ -8,7 +8,6 @@ objective's last steps are meta steps.
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,12 @@ from compress.data.artifact import DataArtifact
 from compress.distill.artifact import PRECISION, DistillArtifact
 from compress.distill.batches import Batches
 from compress.distill.first_weights import initialize
-from compress.distill.frozen import Space, pooled_features, start_head, stays_frozen
+from compress.distill.frozen import Space, pooled_features, start_head
 from compress.distill.loop import FitPlan, History, StepResult, autocast_pays, fit
 from compress.distill.meta import MetaStep
 from compress.distill.missing import require_styles
 from compress.distill.objectives import Objective
+from compress.distill.schedule import stays_frozen, steps_for
 from compress.distill.small_clip import SmallClip, read_small_clip
 from compress.distill.students import Outputs, Student, spec_for
 from compress.distill.terms import ObjectiveInputs
@@ -186,13 +186,6 @@ def objective_inputs(
         batches.condition_dim,
         batches.has,
     )
-
-
-def steps_for(settings: DistillSettings, images: int) -> int:
-    """Number of updates: ``steps``, or those of ``epochs`` passes over the images."""
-    if settings.epochs is None:
-        return settings.steps
-    return max(1, math.ceil(settings.epochs * images / settings.batch))
 
 
 def _train(ctx: StageContext, model: StudentWithObjective, batches: Batches) -> History:

@@ -26,9 +26,9 @@ from compress.engine.stage import StageContext
 from compress.quantize.artifact import QuantizeArtifact
 from compress.quantize.graph import PreparedStudent, prepare
 from compress.quantize.scales import calibrate, fake_quantizers, set_observers
+from compress.quantize.schedule import compared_batches, training_steps
 from compress.teacher.artifact import TeacherArtifact
 
-PROBE_BATCHES = 4  # unseen training batches that calibrated and trained weights are compared on
 Loss = Callable[[Tensor, Batch], tuple[Tensor, dict[str, float]]]  # logits (B, K) -> loss, numbers
 
 
@@ -46,8 +46,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             calibrate(prepared, images, task)
         calibrated = _copy_state(prepared)
         history = _train(ctx, prepared, batches, loss)
-        # of calibrated weights alone the loss decides nothing: one batch shows it
-        probes = PROBE_BATCHES if history else 1
+        probes = compared_batches(len(history))
         probe = [batches.at(settings.steps + index) for index in range(probes)]
     finally:
         batches.close()
@@ -116,7 +115,7 @@ def _train(ctx: StageContext, prepared: PreparedStudent, batches: Batches, loss:
     """Quantization-aware training; from ``freeze_at`` on the ranges are fixed."""
     settings = ctx.settings.quantize
     distill = ctx.settings.distill
-    if settings.mode == "ptq" or settings.steps == 0:
+    if training_steps(settings) == 0:
         return []
     freeze_from = round(settings.freeze_at * settings.steps)
 

@@ -32,6 +32,7 @@ from compress.engine.config.settings import (
     MetaSettings,
     ProbingSettings,
     PromptSettings,
+    QuantizeSettings,
     Section,
     Settings,
     TeacherSettings,

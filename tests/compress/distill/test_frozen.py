@@ -12,7 +12,7 @@ pytest.importorskip("timm")
 import torch
 
 from compress.data.split import ClassInfo
-from compress.distill.frozen import Space, start_head, stays_frozen
+from compress.distill.frozen import Space, start_head
 from compress.distill.students import StudentSpec, build
 from compress.engine.config import DistillSettings
 from compress.engine.packages import installed, packaged_classifier
@@ -99,9 +99,3 @@ def test_a_trunk_with_other_weights_has_no_use_for_its_networks_rows(tmp_path: P
         names = infos("ant", "bee")
         start = start_head(settings, net, space, rows, labels, np.arange(30), names, None)
         assert start == "discriminant"
-
-
-def test_only_a_head_without_feature_phase_stays_frozen() -> None:
-    assert stays_frozen(DistillSettings(train="head"))
-    assert not stays_frozen(DistillSettings(train="head", feature_steps=5))
-    assert not stays_frozen(DistillSettings())

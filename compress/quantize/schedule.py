@@ -1,0 +1,17 @@
+"""How long quantization trains, by the settings alone; imports no torch."""
+
+from __future__ import annotations
+
+from compress.engine.config import QuantizeSettings
+
+PROBE_BATCHES = 4  # unseen training batches that calibrated and trained weights are compared on
+
+
+def training_steps(settings: QuantizeSettings) -> int:
+    """Updates through the rounding; 0: calibration alone."""
+    return 0 if settings.mode == "ptq" else settings.steps
+
+
+def compared_batches(steps: int) -> int:
+    """Unseen batches that show the loss: of calibrated weights alone it decides nothing."""
+    return PROBE_BATCHES if steps else 1
