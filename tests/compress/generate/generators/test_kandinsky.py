@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("diffusers")
 import torch
-from tiny_pipelines import save_tokenizer
+from tiny_pipelines import WIDTH, save_kandinsky
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, DownloadError
@@ -18,108 +18,11 @@ from compress.generate.generators.generator import GeneratorWeights, Sampling
 from compress.generate.generators.kandinsky import Kandinsky
 from compress.generate.generators.table import load_generator, locate
 
-WIDTH = 32
-
-
-def save_pipelines(folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """``prior/`` and ``decoder/`` with random weights; the decoder predicts a variance, as the
-    published one does.
-    """
-    from diffusers import (
-        DDPMScheduler,
-        KandinskyV22Pipeline,
-        KandinskyV22PriorPipeline,
-        PriorTransformer,
-        UnCLIPScheduler,
-        UNet2DConditionModel,
-        VQModel,
-    )
-    from transformers import (
-        CLIPImageProcessor,
-        CLIPTextConfig,
-        CLIPTextModelWithProjection,
-        CLIPTokenizer,
-        CLIPVisionConfig,
-        CLIPVisionModelWithProjection,
-    )
-
-    torch.manual_seed(0)
-    shared = {
-        "hidden_size": WIDTH,
-        "projection_dim": WIDTH,
-        "intermediate_size": 37,
-        "num_attention_heads": 4,
-        "num_hidden_layers": 2,
-    }
-    text = CLIPTextModelWithProjection(
-        CLIPTextConfig(**shared, bos_token_id=0, pad_token_id=1, eos_token_id=2, vocab_size=64)
-    )
-    vision = CLIPVisionModelWithProjection(CLIPVisionConfig(**shared, image_size=28, patch_size=14))
-    transformer = PriorTransformer(
-        num_attention_heads=2, attention_head_dim=12, embedding_dim=WIDTH, num_layers=1
-    )
-    transformer.clip_std = torch.nn.Parameter(torch.ones(transformer.clip_std.shape))
-    save_tokenizer(folder / "tokenizer")
-    KandinskyV22PriorPipeline(
-        prior=transformer,
-        image_encoder=vision,
-        text_encoder=text,
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        scheduler=UnCLIPScheduler(
-            variance_type="fixed_small_log",
-            prediction_type="sample",
-            num_train_timesteps=1000,
-            clip_sample=True,
-            clip_sample_range=10.0,
-        ),
-        image_processor=CLIPImageProcessor(
-            size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}
-        ),
-    ).save_pretrained(folder / "prior")
-    unet = UNet2DConditionModel(
-        in_channels=4,
-        out_channels=8,
-        addition_embed_type="image",
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
-        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
-        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
-        encoder_hid_dim=WIDTH,
-        encoder_hid_dim_type="image_proj",
-        cross_attention_dim=WIDTH,
-        attention_head_dim=4,
-        resnet_time_scale_shift="scale_shift",
-    )
-    movq = VQModel(
-        block_out_channels=[32, 64],
-        down_block_types=["DownEncoderBlock2D", "AttnDownEncoderBlock2D"],
-        up_block_types=["AttnUpDecoderBlock2D", "UpDecoderBlock2D"],
-        latent_channels=4,
-        layers_per_block=1,
-        norm_num_groups=8,
-        norm_type="spatial",
-        num_vq_embeddings=12,
-        vq_embed_dim=4,
-    )
-    scheduler = DDPMScheduler(
-        beta_schedule="linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        variance_type="learned_range",
-        clip_sample=False,
-        thresholding=True,
-        sample_max_value=2.0,
-    )
-    KandinskyV22Pipeline(unet=unet, scheduler=scheduler, movq=movq).save_pretrained(
-        folder / "decoder"
-    )
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("generator") / "tiny"
-    save_pipelines(path)
+    save_kandinsky(path)
     return path
 
 
