@@ -98,6 +98,7 @@ class Artifact:
     content: str  # SHA-256 over the names and bytes of its files
     seconds: float = 0.0  # of the last attempt
     identity: Identity = field(default_factory=dict)
+    resumed: bool = False  # the last attempt found parts of an earlier one
 
 
 class Store:
@@ -181,7 +182,8 @@ class Store:
                 return None, name
         if now != seen:
             self._write_seen(stage, key, now)
-        fields = (manifest[name] for name in ("facts", "content", "seconds", "identity"))
+        manifest.setdefault("resumed", False)  # the first schema has none
+        fields = (manifest[name] for name in ("facts", "content", "seconds", "identity", "resumed"))
         return Artifact(stage, folder, *fields), ""
 
     def forget(self, folder: Path) -> None:
