@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from compress.assess.result import Evaluation
+    from compress.cost.estimate import StageEstimate
 
 
 class Run(runner.BaseRun):
@@ -114,6 +115,28 @@ def plan(
     """What a build would do, stage by stage, without doing it."""
     work = work_folder(work_dir)
     return planning.plan(STAGES, with_root(settings, work), work, until)
+
+
+def estimate(
+    settings: Settings,
+    *,
+    work_dir: str | Path | None = None,
+    until: str | None = None,
+    steps: Sequence[Step] | None = None,
+) -> list[StageEstimate]:
+    """What the stages that are to be made would cost: images, FLOPs, disk, hours on devices.
+
+    Nothing is downloaded, loaded or made; networks are counted by shape alone.
+
+    Args:
+        steps: what :func:`plan` gave for the same arguments, if it is known already.
+    """
+    from compress.cost.estimate import estimates
+
+    work = work_folder(work_dir)
+    settings = with_root(settings, work)
+    planned = planning.plan(STAGES, settings, work, until) if steps is None else steps
+    return estimates(settings, planned, Store.of(work))
 
 
 def explain(settings: Settings, stage: str, *, work_dir: str | Path | None = None) -> Step:

@@ -35,7 +35,9 @@ def build(
     bench: Annotated[
         list[Path] | None, Option(help="bench.json of another device, to judge the budget by")
     ] = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="Print the plan and stop")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Print the plan and what it would cost, and stop")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Build a classifier.
@@ -53,7 +55,13 @@ def build(
 
             limits = ", ".join(settings.budget.limits)
             echo(f"{'search':10} {', '.join(students(settings))} for {limits}")
-        _print_plan(api.plan(settings, work_dir=work_dir, until=until))
+            echo(f"{'':10}   what it trains is in no estimate")
+        from compress.cost.lines import lines as estimated
+
+        steps = api.plan(settings, work_dir=work_dir, until=until)
+        _print_plan(steps)
+        for line in estimated(api.estimate(settings, work_dir=work_dir, steps=steps)):
+            echo(line)
         return
     run = api.build(
         settings=settings,

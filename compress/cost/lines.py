@@ -1,0 +1,107 @@
+"""Estimates as aligned plain lines, under a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from compress.cost.devices import trainers
+from compress.cost.estimate import WITHOUT, DeviceTime, StageEstimate
+
+#: seconds -> the unit that a duration is shown in, the largest that fits
+DURATIONS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (0.0, "s"))
+BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (0.0, "B"))
+INDENT = 10  # columns of the first word, as in a plan
+STAGE = 9  # and of the stage's name
+
+
+def lines(rows: Sequence[StageEstimate]) -> list[str]:
+    """The rows, their sum, and what is assumed; no line for no row."""
+    if not rows:
+        return []
+    out = []
+    for row in rows:
+        out.append(_line("estimate", row.stage, [*_amounts(row), *_times(row.times)]))
+        out += [_line("", "", [note]) for note in row.notes]
+    if len(rows) > 1:
+        out.append(_line("estimate", "all", _sum(rows)))
+    return [*out, *_assumed(rows)]
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit that gives at least one, with two digits."""
+    divisor, unit = next(pair for pair in DURATIONS if seconds >= pair[0])
+    return f"{_digits(seconds / (divisor or 1.0))} {unit}"
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units, with two digits."""
+    divisor, unit = next(pair for pair in BYTES if count >= pair[0])
+    return f"{_digits(count / (divisor or 1.0))} {unit}"
+
+
+def flops(count: float) -> str:
+    """Operations, e.g. "1.2e18 FLOPs"."""
+    return f"{count:.1e}".replace("e+", "e") + " FLOPs"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
+
+
+def _line(word: str, stage: str, parts: Iterable[str]) -> str:
+    return f"{word:{INDENT}} {stage:{STAGE}} {' · '.join(parts)}".rstrip()
+
+
+def _amounts(row: StageEstimate) -> list[str]:
+    each = " for each class" if row.per_class else ""
+    parts = [f"{row.amount:,} {row.unit}{each}"]
+    if row.teacher_calls:
+        parts.append(f"{row.teacher_calls:,} teacher calls")
+    if row.flops is None:
+        parts.append("FLOPs unknown")
+    elif row.flops:
+        parts.append(flops(row.flops))
+    more = f" ({size(row.peak_bytes)} while made)" if row.peak_bytes > row.bytes else ""
+    return [*parts, size(row.bytes) + more]
+
+
+def _times(times: Iterable[DeviceTime]) -> list[str]:
+    return [f"{duration(time.seconds)} on {time.device}{_basis(time)}" for time in times]
+
+
+def _basis(time: DeviceTime) -> str:
+    if time.measured_s is None:
+        return ""
+    return f", measured here over {duration(time.measured_s)}"
+
+
+def _sum(rows: Sequence[StageEstimate]) -> list[str]:
+    """All stages together; a stage that only this machine's cores can run counts as on these."""
+    each = " for each class" if any(row.per_class for row in rows) else ""
+    known = [row.flops for row in rows if row.flops is not None]
+    more = "" if len(known) == len(rows) else "more than "
+    parts = [f"{more}{flops(sum(known))}{each}", size(sum(row.bytes for row in rows))]
+    for device in [trainer.name for trainer in trainers()]:
+        seconds = 0.0
+        for row in rows:
+            on = {time.device: time.seconds for time in row.times}
+            seconds += on.get(device, next(reversed(on.values()), 0.0))
+        if seconds:
+            parts.append(f"{more}{duration(seconds)} on {device}")
+    return parts
+
+
+def _assumed(rows: Sequence[StageEstimate]) -> list[str]:
+    """By arithmetic the peaks and the shares of them that the hours above assume."""
+    peaks: dict[str, dict[str, str]] = {}
+    shares = {trainer.name: trainer.utilization for trainer in trainers()}
+    for row in rows:
+        for time in row.times:
+            if time.peak is not None:
+                share = f"{100 * shares[time.device]:.0f} % of {time.peak / 1e12:.3g}"
+                peaks.setdefault(time.arithmetic, {})[time.device] = f"{time.device} {share}"
+    out = [
+        _line("assumed", arithmetic, [*devices.values()]) + " TFLOP/s"
+        for arithmetic, devices in sorted(peaks.items())
+    ]
+    return [*out, _line("no figure", "", [f"{', '.join(WITHOUT)}: no network decides their time"])]
