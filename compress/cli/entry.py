@@ -39,7 +39,7 @@ def main() -> None:
         _command_line()
     except Stopped:
         signal.alarm(0)
-        print(STOPPED, file=sys.stderr)
+        _say(STOPPED)
         raise SystemExit(128 + _signals[0]) from None
     except BrokenPipeError:  # head or less has left; without this Python complains at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,8 +49,18 @@ def main() -> None:
             raise
         # an import that was cut off fails in some other way
         line, code = (STOPPED, 128 + _signals[0]) if _signals else _ending(error)
-        print(line, file=sys.stderr)
+        _say(line)
         raise SystemExit(code) from None
+
+
+def _say(line: str) -> None:
+    """The last line of a command; torchrun stops the ranks but the first when that has ended."""
+    from compress.engine.ranks import follows
+
+    if not follows():
+        print(line, file=sys.stderr)
+    elif line != STOPPED:
+        print(f"rank {os.environ.get('RANK')}: {line}", file=sys.stderr)
 
 
 def _command_line() -> None:

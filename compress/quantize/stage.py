@@ -22,10 +22,11 @@ from compress.distill.losses import kl_distill
 from compress.distill.objectives import Objective, objective_spec
 from compress.distill.stage import objective_inputs
 from compress.distill.students import Outputs, Student
+from compress.engine import ranks
 from compress.engine.stage import StageContext
 from compress.quantize.artifact import QuantizeArtifact
 from compress.quantize.graph import PreparedStudent, prepare
-from compress.quantize.scales import calibrate, fake_quantizers, set_observers
+from compress.quantize.scales import calibrate, fake_quantizers, set_observers, share_ranges
 from compress.teacher.artifact import TeacherArtifact
 
 PROBE_BATCHES = 4  # unseen training batches that calibrated and trained weights are compared on
@@ -48,7 +49,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         history = _train(ctx, prepared, batches, loss)
         # of calibrated weights alone the loss decides nothing: one batch shows it
         probes = PROBE_BATCHES if history else 1
-        probe = [batches.at(settings.steps + index) for index in range(probes)]
+        probe = [batches.at(settings.steps + index, whole=True) for index in range(probes)]
     finally:
         batches.close()
 
@@ -79,6 +80,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "calibration_images": len(calibrated_on),
         "input_size": student.spec.input_size,
         "float_blocks": list(settings.float_blocks),
+        **ranks.facts(),
     }
     QuantizeArtifact(ctx.folder).write(prepared.state_dict(), facts, calibrated_on, history)
     return facts
@@ -118,6 +120,7 @@ def _train(ctx: StageContext, prepared: PreparedStudent, batches: Batches, loss:
     distill = ctx.settings.distill
     if settings.mode == "ptq" or settings.steps == 0:
         return []
+    share_ranges(prepared)
     freeze_from = round(settings.freeze_at * settings.steps)
 
     def loss_at(step: int) -> StepResult:
