@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CONNECT_S = 60.0  # until rank 0 has to answer
-WAIT_S = 20.0  # of one look at the store; the ranks wait for hours while images are made
+LOOK_S = 0.1  # between two looks at the store; the ranks wait for hours while images are made
 #: of one collective: torchrun ends the ranks when one dies, and a slow one must not look dead
 PATIENCE = timedelta(days=1)
 Order = dict[str, Any]  # JSON values: what rank 0 tells the others to train
@@ -102,9 +104,10 @@ def connect(device: str) -> None:
     import torch.distributed as dist
 
     try:
+        _require_answer()
         patience = timedelta(seconds=CONNECT_S)
         store, number, ranks = next(iter(dist.rendezvous("env://", timeout=patience)))
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         raise RankError(
             "the ranks of torchrun do not reach each other",
             got=f"WORLD_SIZE={started()}: {_first_line(error)}",
@@ -115,6 +118,25 @@ def connect(device: str) -> None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     _link = _Link(dist.PrefixStore(f"compress/{attempt}", store), number, ranks, device)
+
+
+def _require_answer() -> None:
+    """OSError if nobody listens at the store's address: torch would print pages about that."""
+    is_host = os.environ.get("RANK") == "0" and "TORCHELASTIC_RUN_ID" not in os.environ
+    port = os.environ.get("MASTER_PORT", "")
+    if is_host or not port.isdecimal() or "MASTER_ADDR" not in os.environ:
+        return  # this process listens there itself, or torch names the variable that is missing
+    address = (os.environ["MASTER_ADDR"], int(port))
+    end = time.monotonic() + CONNECT_S
+    while True:
+        try:
+            socket.create_connection(address, timeout=CONNECT_S).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                place = ":".join(map(str, address))
+                raise OSError(f"nobody answers at {place}: {error}") from error
+            time.sleep(LOOK_S)
 
 
 @contextmanager
@@ -174,19 +196,11 @@ def _tell(order: Order) -> None:
 
 
 def _await(keys: list[str]) -> None:
-    """Waits for keys in the store, however long it takes."""
-    from torch.distributed import DistStoreError
-
+    """Waits for keys in the store, however long it takes; a signal is heard meanwhile."""
     assert _link is not None
-    while True:
-        try:
-            with _explained():
-                _link.store.wait(keys, timedelta(seconds=WAIT_S))
-        except RankError as error:
-            if isinstance(error.__cause__, DistStoreError):
-                continue
-            raise
-        return
+    with _explained():
+        while not _link.store.check(keys):
+            time.sleep(LOOK_S)
 
 
 @contextmanager
