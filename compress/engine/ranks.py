@@ -93,14 +93,13 @@ def connect(device: str) -> None:
     """Meets the other ranks at torchrun's store; does nothing without any.
 
     Args:
-        device: "cuda" becomes the GPU of this process's ``LOCAL_RANK``.
+        device: that they train on; each rank on its own GPU, see `take_gpu`.
 
     Raises: RankError: they cannot be reached.
     """
     global _link
     if started() == 1 or _link:
         return
-    import torch
     import torch.distributed as dist
 
     try:
@@ -114,10 +113,17 @@ def connect(device: str) -> None:
             expected="torchrun --nproc-per-node N -m compress build ...",
             remedy="start it with torchrun, or unset WORLD_SIZE for one process",
         ) from error
-    if device == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    take_gpu(device)
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     _link = _Link(dist.PrefixStore(f"compress/{attempt}", store), number, ranks, device)
+
+
+def take_gpu(device: str) -> None:
+    """From now on "cuda" is the GPU of this process's ``LOCAL_RANK``, if torchrun gave it one."""
+    if device == "cuda" and started() > 1:
+        import torch
+
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _require_answer() -> None:
