@@ -76,7 +76,7 @@ class _BatchNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # torch's own statistics of batch norms: 10 times as fast as `var_mean` on channels-last maps
+        # torch's statistics of batch norms: 10 times as fast as `var_mean` on channels-last maps
         mean, variance = torch.batch_norm_update_stats(x.float(), None, None, 0.0)
         # each rank has as many values: means of means, and the spread of the means on top
         variances, means = ranks.gathered(torch.stack([variance, mean])).unbind(1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from distill_targets import FEATURES, POOLED, STUDENT, TEXTS, batch, inputs, out
 
 from compress.distill.losses import kl_distill
-from compress.distill.terms import ConditionTerm, FeatureTerm, ZeroShotTerm
+from compress.distill.terms import ConditionTerm, FeatureTerm, TrustedLabelTerm, ZeroShotTerm
 
 
 def test_condition_prediction_is_feature_distillation_when_the_generator_is_the_identity() -> None:
@@ -40,3 +42,28 @@ def test_a_student_with_a_projection_into_the_teachers_space_uses_it() -> None:
 def test_logit_distillation_targets_are_the_scaled_cosines_with_the_class_texts() -> None:
     expected = kl_distill(STUDENT, 20.0 * FEATURES @ TEXTS.T, 2.0)
     assert float(ZeroShotTerm(inputs())(out(), batch())) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_labels_of_real_rows_weigh_the_same_on_however_many_ranks() -> None:
+    whole = batch()
+    rows = len(whole.labels)
+    real = torch.arange(rows) < max(1, rows // 2) - (rows // 2) % 2 + 1  # not the same on each rank
+    whole = replace(whole, real=real)
+    logits = STUDENT.clone().requires_grad_()
+    term = TrustedLabelTerm(inputs())
+    term(out(logits=logits), whole).backward()
+    expected, shared = logits.grad, torch.zeros_like(STUDENT)
+    for rank in range(2):
+        mine = torch.arange(rows) % 2 == rank
+        part = replace(
+            whole.part(mine), real_weight=2 * float(real[mine].sum()) / float(real.sum())
+        )
+        own = STUDENT[mine].clone().requires_grad_()
+        term(out(logits=own), part).backward()
+        assert own.grad is not None
+        shared[mine] = own.grad / 2
+    torch.testing.assert_close(shared, expected)
+    none_here = replace(whole.part(~real), real_weight=0.0)
+    logits = STUDENT[~real].clone().requires_grad_()
+    term(out(logits=logits), none_here).backward()
+    assert logits.grad is not None and not logits.grad.any()
