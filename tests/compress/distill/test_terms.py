@@ -8,7 +8,9 @@ import pytest
 import torch
 from distill_targets import FEATURES, POOLED, STUDENT, TEXTS, batch, inputs, out
 
+from compress.distill.batches import Batch
 from compress.distill.losses import kl_distill
+from compress.distill.students import Outputs
 from compress.distill.terms import ConditionTerm, FeatureTerm, TrustedLabelTerm, ZeroShotTerm
 
 
@@ -45,25 +47,22 @@ def test_logit_distillation_targets_are_the_scaled_cosines_with_the_class_texts(
 
 
 def test_the_labels_of_real_rows_weigh_the_same_on_however_many_ranks() -> None:
-    whole = batch()
-    rows = len(whole.labels)
-    real = torch.arange(rows) < max(1, rows // 2) - (rows // 2) % 2 + 1  # not the same on each rank
-    whole = replace(whole, real=real)
-    logits = STUDENT.clone().requires_grad_()
-    term = TrustedLabelTerm(inputs())
-    term(out(logits=logits), whole).backward()
-    expected, shared = logits.grad, torch.zeros_like(STUDENT)
-    for rank in range(2):
-        mine = torch.arange(rows) % 2 == rank
-        part = replace(
-            whole.part(mine), real_weight=2 * float(real[mine].sum()) / float(real.sum())
-        )
-        own = STUDENT[mine].clone().requires_grad_()
-        term(out(logits=own), part).backward()
-        assert own.grad is not None
-        shared[mine] = own.grad / 2
-    torch.testing.assert_close(shared, expected)
-    none_here = replace(whole.part(~real), real_weight=0.0)
-    logits = STUDENT[~real].clone().requires_grad_()
-    term(out(logits=logits), none_here).backward()
-    assert logits.grad is not None and not logits.grad.any()
+    whole, term = batch(), TrustedLabelTerm(inputs())
+
+    def gradient(part: Batch, logits: torch.Tensor) -> torch.Tensor:
+        leaf = logits.clone().requires_grad_()
+        loss = term(Outputs(POOLED, leaf), part)
+        assert loss is not None
+        loss.backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    shared = torch.zeros_like(STUDENT)
+    for rank in range(2):  # of the three real rows one has two, the other one
+        mine = torch.arange(len(STUDENT)) % 2 == rank
+        weight = 2 * int(whole.real[mine].sum()) / int(whole.real.sum())
+        part = replace(whole.part(mine), real_weight=weight)
+        shared[mine] = gradient(part, STUDENT[mine]) / 2
+    torch.testing.assert_close(shared, gradient(whole, STUDENT))
+    none_here = replace(whole.part(~whole.real), real_weight=0.0)
+    assert not gradient(none_here, STUDENT[~whole.real]).any(), "the same graph as on other ranks"

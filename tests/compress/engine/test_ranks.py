@@ -88,14 +88,18 @@ from compress.quantize.artifact import QuantizeArtifact
 
 torch.set_num_threads(1)
 root = Path(sys.argv[0]).parent / str(int(ranks.follows()))
-steps = {"steps": 20, "warmup": 1.0, "lr": 3e-4, "gendd": {"token_dim": 8, "width": 16, "depth": 1}}
+# Adam magnifies the last bits of small gradients: the rate rises from a low one
+steps = {"steps": 20, "warmup": 1.0, "lr": 1e-4, "head_lr": 1e-4}
+steps["gendd"] = {"token_dim": 8, "width": 16, "depth": 1}
 cases = [{"objective": name, **steps} for name in OBJECTIVES]
 cases += [{"feature_steps": 10, **steps}, {"train": "head", **steps}]
 
 def losses(name, **sections):
     ctx = stage_context(root, name, **sections)
-    run, artifact = (quantize, QuantizeArtifact) if "quantize" in sections else (distill, DistillArtifact)
-    facts = run.run(ctx)
+    stage, artifact = distill, DistillArtifact
+    if "quantize" in sections:
+        stage, artifact = quantize, QuantizeArtifact
+    facts = stage.run(ctx)
     assert facts.get("ranks", 1) == ranks.count()
     return [row["loss"] for row in artifact(ctx.folder).history()]
 
@@ -103,12 +107,10 @@ runs = [{"distill": case} for case in cases]
 runs += [{"distill": {"objective": name}, "quantize": {"steps": 20}} for name in ("kd", "fd")]
 for number, sections in enumerate(runs):
     alone = losses(f"{number}-alone", **sections)
-    if number:
-        told = told if ranks.follows() else None
     with together():
         both = losses(f"{number}-both", **sections)
         apart = max(abs(a - b) for a, b in zip(alone, both, strict=True))
-        print(sections, f"{apart:.1e}", flush=True)
+        print(f"{apart:.1e} {alone[0]:.2f} {sections}", flush=True)
         assert len(alone) == 20 and apart < 1e-4, (sections, apart)
 """
 )
@@ -134,9 +136,7 @@ def test_ranks_that_nobody_answers_are_one_line(
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(
-        RankError, match="MASTER_ADDR expected, but not set.*start it with torchrun"
-    ):
+    with pytest.raises(RankError, match="MASTER_ADDR expected, .* start it with torchrun"):
         ranks.connect("cpu")
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", "1")
