@@ -6,9 +6,9 @@ Real builds of the embedded world: all stages before training are made once, the
 trained with few and with more steps, one process and N processes in turns, each with one thread.
 The difference of the two times is steps alone, without start-up, loading and sealing.
 
-Losses are compared step by step, in fp32, while the learning rate rises as in the first steps of
-the embedded recipe. Adam divides by the size of gradients and so magnifies their last bits: as a
-yardstick, one process with two threads is compared with one of one thread.
+Losses are compared step by step, in fp32, while the learning rate rises to 1e-4, as at the start of
+a long training. Adam divides by the size of gradients and so magnifies their last bits, the more
+the higher the rate: as a yardstick, one process with two threads is compared with one of one.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from compress.engine.store import Store
 
 AGREED_STEPS = 20  # whose losses are compared
 TOLERANCE = 1e-4  # between N ranks and one, in fp32: sums in another order
+RATE = 1e-4  # that the learning rate rises to in these steps
 FACTOR = 1.6  # of two ranks, claimed
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node")
 
@@ -69,7 +70,7 @@ def measure(
 ) -> dict[str, Any]:
     """Steps a second of one process and of N, and the largest difference of their losses."""
     build(work, 1, "label", settings)
-    rising = {**settings, "distill.warmup": 1.0}
+    rising = {**settings, "distill.warmup": 1.0, "distill.lr": RATE, "distill.head_lr": RATE}
     rates: dict[int, list[float]] = {1: [], ranks: []}
     losses: dict[int, list[float]] = {}
     for _ in range(repeats):
@@ -116,7 +117,7 @@ def text(record: Mapping[str, Any], command: str) -> str:
 
 {record["factor"]:.2f} times the steps of one process (median of the turns), each process with one
 thread. The losses of the first {AGREED_STEPS} steps differ by at most {record["apart"]:.1e};
-those of one process with two threads by {record["control"]:.1e}.
+those of one process with two threads differ from those with one thread by {record["control"]:.1e}.
 {wrong}
 {page.cpu()}; {page.library_versions()}.
 """

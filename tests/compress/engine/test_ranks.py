@@ -157,7 +157,9 @@ def test_two_ranks_have_the_losses_of_one_with_every_objective(tmp_path: Path) -
 
 SETTINGS = ["--dataset", "petals", "--shots", "2", "--preset", "smoke", "--quiet"]
 #: batch statistics are synced too; the learning rate rises as in the first steps of a long training
+#: (at five times this rate, one process with two threads is 5e-4 from one with one thread)
 SETTINGS += ["--set", "distill.freeze_batch_norm=false", "--set", "distill.warmup=1.0"]
+SETTINGS += ["--set", "distill.lr=1e-4", "--set", "distill.head_lr=1e-4"]
 SETTINGS += ["--set", "distill.steps=20", "--set", "quantize.steps=8", "--until", "quantize"]
 STAGES = ("distill", "quantize")
 
@@ -214,7 +216,8 @@ def test_two_ranks_have_the_losses_of_one(alone: Path, both: Path) -> None:
         )
     assert len(rows[0]) == 20
     assert rows[0] == pytest.approx(rows[1], abs=1e-4)
-    assert files(alone).keys() == files(both).keys(), "the keys of one rank"
+    (one,), (other,) = ((work / "store" / "distill").glob("[0-9a-f]*") for work in (alone, both))
+    assert one.name == other.name, "the identity is that of one rank"
 
 
 @pytest.mark.slow
