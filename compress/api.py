@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from compress.budgets.grammar import parse_budget, read_budget
 from compress.engine import options as resolution
 from compress.engine import plan as planning
-from compress.engine import runner
+from compress.engine import ranks, runner
 from compress.engine.config import HostSettings, Settings
 from compress.engine.disk import require_folder, require_no_file
 from compress.engine.errors import BudgetError, Clip2EdgeError, ConfigError, ExplainedError, joined
@@ -177,6 +177,7 @@ def build(
     """
     work = work_folder(work_dir)
     settings = with_root(settings or settings_for(dataset, budget=budget, **options), work)
+    ranks.connect((host or HostSettings()).device)
     name = run_name(settings) if name is None else name
     limits = settings.budget.limits
     measured = [user_path(bench) for bench in benches]
@@ -199,7 +200,22 @@ def build(
 
             with system_errors(work):
                 judge_run(built, measured)
+    ranks.dismiss()
     return built
+
+
+def follow(*, work_dir: str | Path | None = None, host: HostSettings | None = None) -> None:
+    """What the ranks of torchrun but the first do: they train along, until its build is finished.
+
+    Raises:
+        RankError: the others cannot be reached, or rank 0 has ended early.
+        StoreError: this machine does not see the work folder of rank 0.
+    """
+    host = host or HostSettings()
+    store = Store.of(work_folder(work_dir))
+    ranks.connect(host.device)
+    with system_errors(store.root):
+        runner.follow(store, host)
 
 
 def shard(

@@ -66,6 +66,7 @@ STAGES: tuple[Stage, ...] = (
         external="compress.distill.first_weights:fingerprint",
         missing="compress.distill.missing:missing",
         checks="compress.distill.checks:checks",
+        trains=True,
         version=4,
     ),
     Stage(
@@ -73,6 +74,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("data", "teacher", "generate", "label", "distill"),
         sections=("quantize", "distill", "label", "image", "seed"),
         run="compress.quantize.stage:run",
+        trains=True,
         version=4,
     ),
     Stage(

@@ -75,6 +75,7 @@ FOREIGN = {
     "--mute-audio --use-fake-device-for-media-stream --use-fake-ui-for-media-stream "
     "--user-data-dir --enable-logging --hide-scrollbars --window-size --screenshot",
     "ray": "--head --num-cpus --include-dashboard --disable-usage-stats --force",
+    "torchrun": "--nproc-per-node --max-restarts",
 }
 
 

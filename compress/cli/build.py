@@ -45,9 +45,14 @@ def build(
     Stages: data, teacher, generate, label, distill, quantize, export, bench, report.
     """
     from compress import api
+    from compress.engine import ranks
     from compress.engine.progress import QuietProgress, RichProgress
     from compress.report.artifact import ReportArtifact
 
+    if ranks.follows():  # the first rank reads the settings, and says what is wrong with them
+        if not dry_run:
+            api.follow(work_dir=work_dir, host=host.settings())
+        return
     settings = options.settings(budget or ())
     if dry_run:
         if settings.budget.limits and settings.budget.search:

@@ -8,6 +8,7 @@ import signal
 import sys
 from types import FrameType
 
+from compress.engine.ranks import follows
 from runtime.files.home import expanded
 from runtime.files.system import require_current_folder
 
@@ -26,7 +27,9 @@ def main() -> None:
     """Runs the command line; whatever ends it is one line on stderr and an exit code.
 
     1: a budget is not kept; 2: any other error; 128 + number of the signal that stopped it.
+    A rank of torchrun but the first dies of a signal at once: it holds nothing, and says nothing.
     """
+    stop = signal.SIG_DFL if follows() else _stop
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # a terminal may lack characters
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -34,7 +37,7 @@ def main() -> None:
         with contextlib.suppress(ValueError):  # not the main thread
             number: signal.Signals = getattr(signal, name)
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
-                signal.signal(number, _stop)
+                signal.signal(number, stop)
     try:
         _command_line()
     except Stopped:
@@ -49,7 +52,8 @@ def main() -> None:
             raise
         # an import that was cut off fails in some other way
         line, code = (STOPPED, 128 + _signals[0]) if _signals else _ending(error)
-        print(line, file=sys.stderr)
+        rank = f"rank {os.environ.get('RANK')}: " if follows() else ""
+        print(f"{rank}{line}", file=sys.stderr)
         raise SystemExit(code) from None
 
 

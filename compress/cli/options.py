@@ -241,7 +241,10 @@ def require_device(device: str) -> None:
         return
     import torch
 
+    from compress.engine.ranks import take_gpu
+
     try:
+        take_gpu(device)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         got = f"--device {device}: {str(error).splitlines()[0]}"

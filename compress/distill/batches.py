@@ -1,6 +1,7 @@
 """Batches of replayable views with the teacher's cached targets.
 
 What a batch holds depends on the seed and the step alone, so a resumed run sees the same batches.
+Of N ranks, rank r has its rows r, r + N, r + 2 N, ...
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 import runtime
 from compress.distill.pools import TargetName, ViewPool, read_pools
 from compress.distill.schedule import parts_of_batch
+from compress.engine import ranks
 from compress.engine.seeds import numpy_rng
 from compress.engine.stage import StageContext
 
@@ -42,6 +44,8 @@ class Batch:
     conditions: Tensor | None = None  # (B, E) float32
     group: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))  # (B,)
     wait_s: float = 0.0  # seconds spent waiting for this batch
+    # makes the mean over the real rows here its part in the mean of all ranks' such means
+    real_weight: float = 1.0
 
     def tensors(self) -> dict[str, Tensor]:
         """What is saved when training stops on a NaN."""
@@ -76,7 +80,8 @@ class Batches:
         self.real, self.synthetic = read_pools(ctx)
         self._threads = ThreadPoolExecutor(ctx.host.workers)
         self._ahead = ThreadPoolExecutor(1)
-        self._next: tuple[tuple[int, bool], Future[Batch]] | None = None
+        self._next: tuple[tuple[int, bool, int], Future[Batch]] | None = None
+        self._rank, self._ranks = ranks.rank(), ranks.count()
         real, synthetic = parts_of_batch(
             ctx.settings.distill, len(self.real.members) > 0, len(self.synthetic.members) > 0
         )
@@ -118,17 +123,20 @@ class Batches:
         """The styles of the images in use; images without one share the style -1."""
         return np.unique(np.concatenate([pool.styles_in_use for pool, _ in self.parts]))
 
-    def at(self, step: int, *, apart: bool = False) -> Batch:
+    def at(self, step: int, *, apart: bool = False, whole: bool = False) -> Batch:
         """The batch of a step; the next one renders in the background meanwhile.
 
-        With ``apart`` every step splits the styles into two groups and draws half from each.
+        With ``apart`` every step splits the styles into two groups and draws half from each; with
+        ``whole`` a rank gets the rows of all.
         """
         start = time.perf_counter()
-        if self._next and self._next[0] == (step, apart):
+        asked = (step, apart, 1 if whole else self._ranks)
+        if self._next and self._next[0] == asked:
             batch = self._next[1].result()
         else:
-            batch = self._batch(step, apart)
-        self._next = ((step + 1, apart), self._ahead.submit(self._batch, step + 1, apart))
+            batch = self._batch(*asked)
+        following = (step + 1, *asked[1:])
+        self._next = (following, self._ahead.submit(self._batch, *following))
         batch.wait_s = time.perf_counter() - start
         return batch
 
@@ -142,11 +150,14 @@ class Batches:
         images = self._images([self._threads.submit(pool.view, index) for pool, index in drawn])
         return images, [[pool.kind, *divmod(index, pool.views)] for pool, index in drawn]
 
-    def _batch(self, step: int, apart: bool) -> Batch:
+    def _batch(self, step: int, apart: bool, of: int) -> Batch:
         if apart:
             drawn = self._draw_apart(step)
         else:
             drawn = [(pool, pool.draw(self.phase, step * n, n), True) for pool, n in self.parts]
+        real = _real_rows(drawn)
+        if of > 1:
+            drawn = _rows_of(drawn, self._rank, of)
         labels = [pool.labels[indices // pool.views] for pool, indices, _ in drawn]
 
         def target(name: TargetName) -> Tensor | None:
@@ -162,6 +173,7 @@ class Batches:
             real=torch.cat([torch.full((len(i),), pool.kind == "real") for pool, i, _ in drawn]),
             conditions=target("conditions"),
             group=torch.cat([torch.full((len(i),), first) for _, i, first in drawn]),
+            real_weight=of * _real_rows(drawn) / real if real else 1.0,
         )
 
     def _draw_apart(self, step: int) -> list[Draw]:
@@ -191,3 +203,17 @@ class Batches:
         """Stops the background threads."""
         self._ahead.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
+
+
+def _real_rows(drawn: list[Draw]) -> int:
+    return sum(len(indices) for pool, indices, _ in drawn if pool.kind == "real")
+
+
+def _rows_of(drawn: list[Draw], rank: int, ranks: int) -> list[Draw]:
+    """The rows of a batch that belong to a rank."""
+    mine = []
+    start = 0  # in the batch
+    for pool, indices, first in drawn:
+        mine.append((pool, indices[(rank - start) % ranks :: ranks], first))
+        start += len(indices)
+    return mine

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from compress.engine.errors import ConfigError
 from compress.engine.preflight import Before, Check
+from compress.engine.ranks import started
 from compress.generate.probing import candidates
 from compress.generate.strategies.table import generates_images, strategy_row
 from compress.teacher.checks import require_texts
@@ -22,6 +24,7 @@ def checks(before: Before) -> Iterator[Check]:
     yield partial(_student, before.settings)
     yield partial(_targets, before.settings)
     yield partial(_options, before.settings)
+    yield partial(require_divisible, before.settings, started())
     yield partial(_texts, before.settings)
 
 
@@ -82,6 +85,38 @@ def _options(settings: Settings) -> None:
             require_chunks(distill.gendd, dim)
     if distill.meta.mode == "reptile" and distill.meta.inner_lr is not None:
         require_inner_rate(distill.meta.inner_lr)
+
+
+def require_divisible(settings: Settings, ranks: int) -> None:
+    """Raises ConfigError for what several ranks of torchrun cannot train as one would.
+
+    Their losses are means over a batch's rows, so equal shares of the rows add up to the same. A
+    meta step's gradient is no such mean, and mixup takes partners from the whole batch.
+    """
+    distill = settings.distill
+    one = "build it without torchrun"
+    if ranks == 1:
+        return
+    if distill.batch % ranks:
+        nearest = max(ranks, round(distill.batch / ranks) * ranks)
+        raise ConfigError(
+            "the ranks of torchrun cannot share a batch evenly",
+            got=f"distill.batch={distill.batch} for {ranks} ranks",
+            expected=f"a multiple of {ranks}",
+            remedy=f"--set distill.batch={nearest}",
+        )
+    if distill.meta.mode != "none":
+        raise ConfigError(
+            "meta steps are not shared by ranks of torchrun",
+            got=f"distill.meta.mode={distill.meta.mode} for {ranks} ranks",
+            remedy=f"{one}, or --set distill.meta.mode=none",
+        )
+    if distill.objective == "gendd" and distill.gendd.mixup_beta:
+        raise ConfigError(
+            "the objective gendd with mixup is not shared by ranks of torchrun",
+            got=f"distill.gendd.mixup_beta={distill.gendd.mixup_beta:g} for {ranks} ranks",
+            remedy=f"{one}, or --set distill.gendd.mixup_beta=0",
+        )
 
 
 def _texts(settings: Settings) -> None:

@@ -23,7 +23,7 @@ paper's own path, at D / token_dim x sampling_steps x 2 x samples denoiser calls
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from compress.distill.diffusion import Denoiser, NoiseSchedule, ancestral_sample, hybrid_loss
 from compress.distill.terms import ObjectiveInputs
+from compress.engine import ranks
 from compress.engine.config import GenddSettings
 from compress.engine.errors import ConfigError, lookup
 
@@ -195,10 +196,15 @@ class GenddTerm(nn.Module):
         if self.options.mixup_beta:
             condition, target = mixup(condition, target, self.options.mixup_beta)
         rows, chunk = repeat_condition(condition, self.chunks, self.options.repeats)
-        rows = drop_condition(rows, self.options.condition_drop)
         x0 = split(target, self.options.token_dim).flatten(0, 1).repeat(self.options.repeats, 1)
-        t = torch.randint(len(self.schedule), (len(x0),), device=x0.device)
-        return hybrid_loss(self.denoiser, self.schedule, x0, t, torch.randn_like(x0), rows, chunk)
+        place: Any = {"device": x0.device}
+        sizes = (self.options.repeats, len(target), self.chunks)
+        with ranks.shared_randomness(x0):
+            kept = ranks.rows_of(lambda n: torch.rand(n, 1, **place), *sizes)
+            t = ranks.rows_of(lambda n: torch.randint(len(self.schedule), (n,), **place), *sizes)
+            noise = ranks.rows_of(lambda n: torch.randn(n, x0.shape[1], **place), *sizes)
+        rows = drop_condition(rows, self.options.condition_drop, kept)
+        return hybrid_loss(self.denoiser, self.schedule, x0, t, noise, rows, chunk)
 
 
 def repeat_condition(condition: Tensor, chunks: int, times: int) -> tuple[Tensor, Tensor]:
@@ -210,9 +216,13 @@ def repeat_condition(condition: Tensor, chunks: int, times: int) -> tuple[Tensor
     return rows, torch.arange(chunks, device=condition.device).repeat(len(condition) * times)
 
 
-def drop_condition(rows: Tensor, share: float) -> Tensor:
-    """Zeroes each row of ``(N, F)`` with probability ``share``: guidance's "no condition"."""
-    return rows * (torch.rand(len(rows), 1, device=rows.device) >= share)
+def drop_condition(rows: Tensor, share: float, drawn: Tensor | None = None) -> Tensor:
+    """Zeroes each row of ``(N, F)`` with probability ``share``: guidance's "no condition".
+
+    ``drawn (N, 1)``: uniform in 0..1; None = drawn here.
+    """
+    drawn = torch.rand(len(rows), 1, device=rows.device) if drawn is None else drawn
+    return rows * (drawn >= share)
 
 
 def mixup(condition: Tensor, target: Tensor, beta: float) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,9 @@
 
 A step depends only on the weights, the optimizer state and the step's number, so a run that is
 killed and resumed from its checkpoint ends with the same bits on CPU as an uninterrupted one.
+
+Under torchrun each rank computes the loss of its own rows; numbers, gradients and the statistics of
+batch norms are those of the whole batch, so all ranks hold the same weights after every step.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from compress.distill.batch_norm import synced_batch_norm
+from compress.engine import ranks
 from compress.engine.errors import TrainingError
 from compress.engine.partial import kept
 from compress.engine.progress import SILENT, Progress
@@ -87,10 +92,13 @@ def fit(
 
     Returns ``{"step", "loss", "lr", ...}`` per logged interval, means over the interval.
     Raises TrainingError if the loss is not finite; the batch is saved and named.
+    A rank that follows keeps no files, and leaves with ``ranks.Parted`` at the end.
     """
+    folder = folder if ranks.rank() == 0 else None
     optimizer = torch.optim.AdamW(_groups(model, plan))
     state = _State(model, optimizer, plan.ema)
     done, history = state.load(folder)
+    done = state.share(done)
     if done and after_step:
         after_step(done - 1)
     every = max(1, plan.steps // log_points)
@@ -98,20 +106,23 @@ def fit(
     with progress.task(name, plan.steps, "step", done) as task:
         for step in range(done, plan.steps):
             manual_seed(seed, name, step)
+            ranks.part_randomness()
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * plan.rate(step)
-            result = loss_at(step)
-            if not torch.isfinite(result.loss):
-                raise _not_finite(result, step, folder)
+            with synced_batch_norm():
+                result = loss_at(step)
+            numbers = ranks.mean({"loss": float(result.loss.detach()), **result.values})
+            if not math.isfinite(numbers["loss"]):
+                raise _not_finite(result.batch, numbers, step, folder)
             optimizer.zero_grad(set_to_none=True)
             (result.backward or result.loss.backward)()
+            ranks.average_gradients(model.parameters())
             nn.utils.clip_grad_norm_(model.parameters(), plan.grad_clip)
             optimizer.step()
             state.average(step)
             if after_step:
                 after_step(step)
-            loss = float(result.loss.detach())
-            for key, value in {"loss": loss, **result.values, "open": 1.0}.items():
+            for key, value in {**numbers, "open": 1.0}.items():
                 sums[key] = sums.get(key, 0.0) + value
             if (step + 1) % every == 0 or step + 1 == plan.steps:
                 count = sums.pop("open")
@@ -120,7 +131,8 @@ def fit(
                 sums = {}
             if folder and (step + 1) % plan.checkpoint_every == 0 and step + 1 < plan.steps:
                 state.save(folder, step + 1, [*history, sums] if sums else history)
-            task.advance(1, wait_s=result.wait_s, loss=loss)
+            task.advance(1, wait_s=result.wait_s, loss=numbers["loss"])
+    ranks.part()
     state.finish()
     return history
 
@@ -181,14 +193,17 @@ class _State:
         for mean, parameter in zip(self.averaged, self._parameters(), strict=False):
             parameter.data.copy_(mean)
 
-    def save(self, folder: Path, step: int, history: History) -> None:
+    def tensors(self) -> dict[str, Tensor]:
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         for index, parameter in enumerate(self._parameters()):
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
         tensors |= {f"average.{index}": mean for index, mean in enumerate(self.averaged)}
         # clones: safetensors refuses tensors that share memory
-        copies = {key: value.detach().clone().contiguous() for key, value in tensors.items()}
+        return {key: value.detach().clone().contiguous() for key, value in tensors.items()}
+
+    def save(self, folder: Path, step: int, history: History) -> None:
+        copies = self.tensors()
         with kept(folder / CHECKPOINT) as temporary:
             save_file(copies, temporary, {"step": str(step), "history": to_text(history)})
 
@@ -198,6 +213,18 @@ class _State:
         with safe_open(folder / CHECKPOINT, "pt") as file:
             meta = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        self.restore(tensors)
+        return int(meta["step"]), json.loads(meta["history"])
+
+    def share(self, done: int) -> int:
+        """Gives all ranks the state of rank 0, and the number of its finished steps."""
+        if ranks.count() > 1:
+            both = ranks.first(lambda: {"done": torch.tensor(done), **self.tensors()})
+            done = int(both.pop("done"))
+            self.restore(both)
+        return done
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
         with torch.no_grad():
             for key, value in self.model.state_dict().items():
                 value.copy_(tensors[f"model.{key}"])
@@ -208,17 +235,19 @@ class _State:
             self.optimizer.state[parameter] = moved
         for index, mean in enumerate(self.averaged):
             mean.copy_(tensors[f"average.{index}"])
-        return int(meta["step"]), json.loads(meta["history"])
 
 
-def _not_finite(result: StepResult, step: int, folder: Path | None) -> TrainingError:
+def _not_finite(
+    batch: dict[str, Tensor], numbers: dict[str, float], step: int, folder: Path | None
+) -> TrainingError:
     saved = folder / BAD_BATCH if folder else "nowhere (no work folder)"
+    tensors = {key: ranks.whole(value.detach().contiguous()) for key, value in batch.items()}
+    ranks.part()
     if isinstance(saved, Path):
-        tensors = {key: value.detach().contiguous() for key, value in result.batch.items()}
         with kept(saved) as temporary:
             save_file(tensors, temporary, {"step": str(step)})
     return TrainingError(
         f"the loss is not finite at step {step}",
-        got=f"{float(result.loss.detach())}; {result.values}",
+        got=f"{numbers.pop('loss')}; {numbers}",
         remedy=f"the batch was saved to {saved}; try a lower learning rate (--set distill.lr=...)",
     )

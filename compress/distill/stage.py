@@ -8,6 +8,7 @@ objective's last steps are meta steps.
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import runtime
 from compress.data.artifact import DataArtifact
 from compress.distill.artifact import PRECISION, DistillArtifact
 from compress.distill.batches import Batches
@@ -24,10 +26,12 @@ from compress.distill.loop import FitPlan, History, StepResult, autocast_pays, f
 from compress.distill.meta import MetaStep
 from compress.distill.missing import require_styles
 from compress.distill.objectives import Objective
+from compress.distill.pools import ViewPool
 from compress.distill.schedule import stays_frozen, steps_for
 from compress.distill.small_clip import SmallClip, read_small_clip
 from compress.distill.students import Outputs, Student, spec_for
 from compress.distill.terms import ObjectiveInputs
+from compress.engine import ranks
 from compress.engine.config import DistillSettings
 from compress.engine.errors import DataError
 from compress.engine.partial import keep_json
@@ -120,6 +124,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "images_per_step": {pool.kind: count for pool, count in batches.parts},
         "precision": "bf16" if model.bf16 else "fp32",
         **({"head_start": head_start} if head_start else {}),
+        **ranks.facts(batch_norm="synced"),
         "loss_first": history[0]["loss"],
         "loss_last": history[-1]["loss"],
     }
@@ -130,7 +135,9 @@ def _features_for_images(
 ) -> tuple[Space, str | None]:
     """Puts the frozen trunk's features in the place of the images, and starts the head on them."""
     for pool, _ in batches.parts:
-        batches.stand_ins[pool.kind] = pooled_features(ctx, student, pool, batches.preprocess)
+        features_of = partial(_named_features, ctx, student, pool, batches.preprocess)
+        # the first rank's: they are kept in files, and others would compute them again
+        batches.stand_ins |= ranks.first(features_of)
     features = torch.cat([batches.stand_ins[pool.kind][pool.members] for pool, _ in batches.parts])
     images = [pool.members // pool.views for pool, _ in batches.parts]
     labels = np.concatenate(
@@ -144,6 +151,12 @@ def _features_for_images(
     classes = DataArtifact(ctx.inputs["data"].path).classes
     started = (student, space, features, labels, image, classes, ctx.weights)
     return space, start_head(ctx.settings.distill, *started)
+
+
+def _named_features(
+    ctx: StageContext, student: Student, pool: ViewPool, preprocess: runtime.PreprocessSpec
+) -> dict[str, Tensor]:
+    return {pool.kind: pooled_features(ctx, student, pool, preprocess)}
 
 
 def require_images(some: bool) -> None:
@@ -247,6 +260,10 @@ def _bf16(ctx: StageContext, student: nn.Module, batches: Batches) -> bool:
     if precision != "auto":
         return precision == "bf16"
     answer = ctx.partial / PRECISION
-    if not answer.exists():
-        keep_json(answer, autocast_pays(student, batches.at(0).images.to(ctx.host.device)))
-    return bool(json.loads(answer.read_text(encoding="utf-8")))
+
+    def measured() -> dict[str, Tensor]:
+        if not answer.exists():
+            keep_json(answer, autocast_pays(student, batches.at(0).images.to(ctx.host.device)))
+        return {"bf16": torch.tensor(json.loads(answer.read_text(encoding="utf-8")))}
+
+    return bool(ranks.first(measured)["bf16"])

@@ -67,7 +67,11 @@ class TrustedLabelTerm(Term):
 
     def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
         rows = batch.real | self.settings.synthetic_ce
-        return F.cross_entropy(out.logits[rows], batch.labels[rows]) if bool(rows.any()) else None
+        if not bool(rows.any()):
+            # with rows on other ranks, all have this term and the gradients of its inputs
+            return None if batch.real_weight else out.logits.sum() * 0
+        loss = F.cross_entropy(out.logits[rows], batch.labels[rows])
+        return loss if self.settings.synthetic_ce else loss * batch.real_weight
 
 
 class ProbeTerm(Term):

@@ -8,6 +8,7 @@ Clip2EdgeError
 ├─ StoreError           the work folder is locked, full or damaged
 ├─ SpanError            a piece of a stage that failed again and again, whoever made it
 ├─ FleetError           pieces of a stage from machines that compute differently
+├─ RankError            a process of torchrun that has ended, or cannot be reached
 ├─ TrainingError        a loss that became NaN or infinite
 ├─ ExportError          a model that cannot be exported
 │  └─ ParityError       an exported graph that disagrees with the model it came from
@@ -61,6 +62,10 @@ class SpanError(Clip2EdgeError):
 
 class FleetError(Clip2EdgeError):
     """Pieces of a stage from machines that compute differently."""
+
+
+class RankError(Clip2EdgeError):
+    """A process of torchrun that has ended, or cannot be reached."""
 
 
 class TrainingError(Clip2EdgeError):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from compress.engine import ranks
 from compress.engine.config import HostSettings, Settings
+from compress.engine.config import resolve as resolve_settings
+from compress.engine.errors import StoreError
 from compress.engine.progress import SILENT, Progress
 from compress.engine.runs import RunFolder, RunRecord, now
 from compress.engine.stage import Stage, context, identity, key_of, resolve
@@ -56,14 +61,44 @@ def make(
     key = key_of(made_from)
 
     def fill(folder: Path) -> Facts:
-        return resolve(stage.run)(
-            context(store, settings, inputs, folder, made_from, host, progress)
-        )
+        ctx = context(store, settings, inputs, folder, made_from, host, progress)
+        if not stage.trains:
+            return resolve(stage.run)(ctx)
+        keys = {name: artifact.path.name for name, artifact in inputs.items()}
+        whole = {"settings": settings.plain(), "inputs": keys, "identity": made_from}
+        with ranks.leading({"run": stage.run, **whole}):
+            return resolve(stage.run)(ctx)
 
     finished_before = store.get(stage.name, key)
     return finished_before or store.make(
         stage.name, key, made_from, fill, progress.note, limit_threads()
     )
+
+
+def follow(store: Store, host: HostSettings) -> None:
+    """Trains what rank 0 of torchrun trains, until its build is finished.
+
+    Raises:
+        RankError: rank 0 has ended early.
+        StoreError: this machine does not see the stages that rank 0 has made.
+    """
+    limit_threads()
+    for order in ranks.orders():
+        settings = resolve_settings(order["settings"])
+        inputs: dict[str, Artifact] = {}
+        for name, key in order["inputs"].items():
+            artifact = store.get(name, key)
+            if artifact is None:
+                raise StoreError(
+                    f"rank {os.environ['RANK']} of torchrun does not see the work folder of rank 0",
+                    got=f"no {store.folder(name, key)} on {platform.node()}",
+                    remedy="give all machines the same folder, or object storage: "
+                    "--work-dir s3://...",
+                )
+            inputs[name] = artifact
+        with tempfile.TemporaryDirectory() as folder, ranks.following():
+            ctx = context(store, settings, inputs, Path(folder), order["identity"], host, SILENT)
+            resolve(order["run"])(ctx)
 
 
 def run(

@@ -68,6 +68,8 @@ class Stage:
             stage would refuse later.
         spans: ``StageContext -> SpanWork``: its long part, which several processes and machines
             can share, see ``compress/engine/executors/``.
+        trains: whether the ranks of torchrun share its training loop, see
+            ``compress/engine/ranks.py``.
         version: raised when the code changes the result.
         machine_bound: measures this machine, so that hosts never share it.
     """
@@ -80,6 +82,7 @@ class Stage:
     missing: str | None = None
     checks: str | None = None
     spans: str | None = None
+    trains: bool = False
     version: int = 1
     machine_bound: bool = False
 

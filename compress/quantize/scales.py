@@ -20,6 +20,7 @@ from torchao.quantization.pt2e import (
 )
 from torchao.quantization.pt2e.quantizer import QuantizationSpec
 
+from compress.engine import ranks
 from compress.engine.progress import SILENT, Task
 
 EPS = 2.0**-12  # smallest scale: an all-zero channel (pruned, dead ReLU) must not divide by zero
@@ -66,6 +67,25 @@ def set_averaging(model: nn.Module, constant: float) -> None:
     for module in fake_quantizers(model):
         if not module.is_per_channel:
             module.activation_post_process.averaging_constant = constant
+
+
+def share_ranges(model: nn.Module) -> None:
+    """From now on activations' ranges follow the rows of all ranks of torchrun; of one: nothing."""
+    if ranks.count() == 1:
+        return
+
+    def extremes(observer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        least, most = torch.aminmax(inputs[0].detach().float())
+        # no maximum of NaN is defined between ranks: infinity stands for it on the way
+        ends = ranks.largest(
+            torch.stack([-least, most]).nan_to_num(nan=torch.inf, posinf=torch.inf)
+        )
+        ends = torch.where(ends.isinf(), torch.nan, ends)
+        return (torch.stack([-ends[0], ends[1]]),)
+
+    for module in fake_quantizers(model):
+        if not module.is_per_channel:  # weights are the same on all ranks
+            module.activation_post_process.register_forward_pre_hook(extremes)
 
 
 def calibrate(prepared: nn.Module, images: Tensor, task: Task = SILENT) -> None:

@@ -22,10 +22,11 @@ from compress.distill.losses import kl_distill
 from compress.distill.objectives import Objective, objective_spec
 from compress.distill.stage import objective_inputs
 from compress.distill.students import Outputs, Student
+from compress.engine import ranks
 from compress.engine.stage import StageContext
 from compress.quantize.artifact import QuantizeArtifact
 from compress.quantize.graph import PreparedStudent, prepare
-from compress.quantize.scales import calibrate, fake_quantizers, set_observers
+from compress.quantize.scales import calibrate, fake_quantizers, set_observers, share_ranges
 from compress.quantize.schedule import compared_batches, training_steps
 from compress.teacher.artifact import TeacherArtifact
 
@@ -47,7 +48,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         calibrated = _copy_state(prepared)
         history = _train(ctx, prepared, batches, loss)
         probes = compared_batches(len(history))
-        probe = [batches.at(settings.steps + index) for index in range(probes)]
+        probe = [batches.at(settings.steps + index, whole=True) for index in range(probes)]
     finally:
         batches.close()
 
@@ -78,6 +79,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "calibration_images": len(calibrated_on),
         "input_size": student.spec.input_size,
         "float_blocks": list(settings.float_blocks),
+        **ranks.facts(),
     }
     QuantizeArtifact(ctx.folder).write(prepared.state_dict(), facts, calibrated_on, history)
     return facts
@@ -117,6 +119,7 @@ def _train(ctx: StageContext, prepared: PreparedStudent, batches: Batches, loss:
     distill = ctx.settings.distill
     if training_steps(settings) == 0:
         return []
+    share_ranges(prepared)
     freeze_from = round(settings.freeze_at * settings.steps)
 
     def loss_at(step: int) -> StepResult:

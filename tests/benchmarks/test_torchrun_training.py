@@ -1,0 +1,33 @@
+"""Training under torchrun: what is claimed can be missed, and real builds give a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import torchrun_training as bench
+
+RECORD = {"ranks": 2, "factor": 1.7, "apart": 2e-5, "control": 1e-5}
+RECORD |= {"rates": {"1": [2.0, 3.0], "2": [4.0, 5.0]}}
+
+
+def test_a_missed_claim_is_named() -> None:
+    assert list(bench.missed(RECORD)) == []
+    slow = {**RECORD, "factor": 1.5, "apart": 2e-4}
+    assert list(bench.missed(slow)) == [
+        "2 ranks: 1.50x the steps of one, claimed 1.6x",
+        "losses differ by 2.0e-04, claimed 1e-04",
+    ]
+    assert list(bench.missed({**RECORD, "ranks": 3, "factor": 1.0})) == []
+    assert "\nMissed: 2 ranks" in bench.text(slow, "c")
+    assert "| 1 | 2.50 | 2.00 | 3.00 |" in bench.text(RECORD, "c")
+
+
+@pytest.mark.slow
+def test_real_builds_are_measured(tmp_path: Path) -> None:
+    tiny = {"generate.per_class": 4, "label.real_views": 2, "distill.batch": 16}
+    record = bench.measure(tmp_path, 2, 20, 1, {**tiny, "distill.precision": "fp32"})
+    assert record["apart"] < bench.TOLERANCE and record["control"] < bench.TOLERANCE
+    assert len(record["losses"]["2"]) == bench.AGREED_STEPS
+    assert all(rate > 0 for rates in record["rates"].values() for rate in rates)
