@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import traceback
 import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,7 @@ from compress.engine.threads import jobs_of, threads_each
 CONNECT_S = 10.0  # until a head node counts as absent
 LOOK_S = 5.0  # between two looks at the machines
 RETRIES = 2  # Ray's own, of a task whose worker or machine is lost
+STOPS = (signal.SIGINT, signal.SIGTERM)  # Ray sets handlers of its own; ours say how to go on
 AHEAD = 2  # tasks in flight for each that can run
 
 
@@ -86,6 +89,7 @@ def connect(host: HostSettings) -> Any:
     if ray.is_initialized():
         return ray
     quiet = {"log_to_driver": False, "logging_level": "error"}
+    handlers = {number: signal.getsignal(number) for number in STOPS}
     try:
         if host.address is None:
             ray.init(include_dashboard=False, num_cpus=jobs_of(host), **quiet)
@@ -98,6 +102,10 @@ def connect(host: HostSettings) -> Any:
             got=f"--address {host.address}: {line_of(error)}",
             remedy="start one (ray start --head), or leave --address away to use this machine",
         ) from error
+    finally:
+        with suppress(ValueError):  # not the main thread, where Ray sets none either
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
     return ray
 
 
