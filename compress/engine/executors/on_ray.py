@@ -74,8 +74,9 @@ class OnRay:
                     advance(work.units(span), 0.0)
                     yield made
         finally:
-            for call in running:
-                ray.cancel(call, force=True)
+            with suppress(Exception):  # of a cluster that is gone
+                for call in running:
+                    ray.cancel(call, force=True)
 
 
 def connect(host: HostSettings) -> Any:
