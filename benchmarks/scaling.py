@@ -30,6 +30,7 @@ from typing import Any
 import psutil
 
 from benchmarks import page
+from benchmarks.abuse.__main__ import commit
 from benchmarks.abuse.builds import compare, contents
 from compress.engine.runs import RunFolder
 from runtime.host import telemetry
@@ -80,7 +81,7 @@ def speed(work: Path, rounds: int) -> list[Row]:
     """Seconds of the stages on every engine, the median of some rounds, and whether bytes agree."""
     base = work / "speed" / "base"
     build(base, *DEFAULT, "--until", "teacher")
-    measured: dict[str, list[tuple[dict[str, float], dict[str, list[str]]]]] = {}
+    measured: dict[str, list[tuple[dict[str, float], dict[str, list[str]], str]]] = {}
     for number in range(rounds):
         for name, engine in ENGINES.items():
             cell = work / "speed" / f"{name.replace(' ', '_')}-{number}.json"
@@ -90,7 +91,8 @@ def speed(work: Path, rounds: int) -> list[Row]:
                 shutil.copytree(base, copy, symlinks=True)
                 shutil.rmtree(copy / "views", ignore_errors=True)
                 build(copy, *DEFAULT, "--until", "label", *engine)
-                cell.write_text(json.dumps([seconds(copy), contents(copy)]), encoding="utf-8")
+                made = [seconds(copy), contents(copy), commit()]
+                cell.write_text(json.dumps(made), encoding="utf-8")
             measured.setdefault(name, []).append(json.loads(cell.read_text(encoding="utf-8")))
     wanted = measured["local"][0][1]
     rows = []
@@ -98,7 +100,8 @@ def speed(work: Path, rounds: int) -> list[Row]:
         each = {stage: statistics.median(one[0][stage] for one in cells) for stage in STAGES}
         total = statistics.median(sum(one[0].values()) for one in cells)
         same = all(one[1] == wanted for one in cells)
-        rows.append({"engine": name, **each, "total": total, "rounds": rounds, "same_bytes": same})
+        row = {"engine": name, **each, "total": total, "rounds": rounds, "same_bytes": same}
+        rows.append({**row, "commits": sorted({one[2] for one in cells})})
     return rows
 
 
@@ -146,6 +149,7 @@ class Killed:
     seconds: float
     hangs: int
     faults: tuple[str, ...]
+    commit: str
 
 
 def kills(work: Path, count: int) -> list[Row]:
@@ -203,7 +207,7 @@ def one_kill(work: Path, reference: Path, victim: str, after_s: float) -> Killed
     if "Traceback (most recent call last)" in log.read_text(encoding="utf-8", errors="replace"):
         faults.append("a traceback")
     took = round(time.monotonic() - begin, 1)
-    return Killed(victim, round(after_s, 1), struck, attempt, took, hangs, tuple(faults))
+    return Killed(victim, round(after_s, 1), struck, attempt, took, hangs, tuple(faults), commit())
 
 
 def strike(driver: subprocess.Popen[bytes], victim: str, after_s: float) -> bool:
@@ -251,7 +255,7 @@ def markdown(record: Mapping[str, Any]) -> str:
         ratio, cost = alone["total"] / two["total"], alone["total"] / local["total"] - 1
         parts.append(
             f"Two workers of one thread are {ratio:.2f}× as fast as one; one worker costs "
-            f"{100 * cost:+.0f} % against no Ray at all. Median of {local['rounds']} rounds."
+            f"{100 * cost:+.0f} % against no Ray at all. Rounds of each: {local['rounds']}."
             f"\n\n{table}"
         )
     if rows := record.get("kills"):
@@ -274,7 +278,11 @@ def markdown(record: Mapping[str, Any]) -> str:
             "SIGKILL at a random moment of a whole build on a Ray cluster of this machine, then "
             f"the same command until it ends; the bundle is compared byte for byte.\n\n{table}"
         )
-    parts.append(f"{record['host']['cpu']}, {record['versions']}.")
+    commits = {one for row in record.get("speed", ()) for one in row["commits"]}
+    commits |= {row["commit"] for row in record.get("kills", ())}
+    parts.append(
+        f"Commits {', '.join(sorted(commits))}; {record['host']['cpu']}, {record['versions']}."
+    )
     return "\n\n".join(parts) + "\n"
 
 

@@ -16,7 +16,7 @@ from compress.cost.networks import TeacherCounts, count_student, count_teacher
 from compress.cost.published import generator_configs
 from compress.data.augment import views_each
 from compress.distill.schedule import parts_of_batch, stays_frozen, steps_for
-from compress.engine.config import GenerateSettings, Settings
+from compress.engine.config import GenerateSettings, HostSettings, Settings
 from compress.generate.strategies.table import strategy_row
 from compress.label.pools import balanced_views
 from compress.quantize.schedule import compared_batches, training_steps
@@ -203,8 +203,16 @@ def label_work(settings: Settings, amounts: Amounts, synthetic: int) -> Work:
         size,
         2 * size,
         settings.teacher.precision,
-        notes=() if known else (UNKNOWN_TEACHER,),
+        notes=(
+            f"and up to {_views_bytes(settings, total) / 1e9:.1f} GB of rendered views, a cache",
+            *(() if known else (UNKNOWN_TEACHER,)),
+        ),
     )
+
+
+def _views_bytes(settings: Settings, views: int) -> int:
+    """What the cache of rendered views takes, as far as it may grow."""
+    return min(views * settings.image.size**2 * CHANNELS, HostSettings().cache_mb * 2**20)
 
 
 def _image_flops(teachers: Sequence[TeacherCounts]) -> int:

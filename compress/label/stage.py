@@ -28,7 +28,7 @@ from compress.engine.executors.spans import environments, make_spans, notes
 from compress.engine.stage import StageContext
 from compress.evaluate.diversity import domain_gap, within_class_diversity
 from compress.label.artifact import LabelArtifact, PoolKind, PoolTargets
-from compress.label.pools import ImagePool, read_pools
+from compress.label.pools import ImagePool
 from compress.label.work import LabelWork
 from compress.teacher.artifact import Heads, TeacherArtifact
 
@@ -40,9 +40,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     settings = ctx.settings.label
     recipe = ViewRecipe.from_settings(settings, ctx.settings.image)
     heads = TeacherArtifact(ctx.inputs["teacher"].path).heads()
-    pools = read_pools(ctx)
-    labeled = {pool.kind: pool for pool in pools if pool.kind in settings.pools}
     work = LabelWork(ctx)
+    pools = work.every
+    labeled = {pool.kind: pool for _, pool in work.pools}
     files = make_spans(work)
     targets = {
         kind: joined(pool.views, heads, [file for file in files if work.is_of(kind, file)])

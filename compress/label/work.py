@@ -42,11 +42,14 @@ class LabelWork:
         return LabelWork(self.ctx.silent)
 
     @cached_property
+    def every(self) -> tuple[ImagePool, ImagePool]:
+        """The real and the synthetic images, labeled or not."""
+        return read_pools(self.ctx)
+
+    @cached_property
     def pools(self) -> list[tuple[int, ImagePool]]:
         """The pools to label, each with the row of its first image."""
-        wanted = [
-            pool for pool in read_pools(self.ctx) if pool.kind in self.ctx.settings.label.pools
-        ]
+        wanted = [pool for pool in self.every if pool.kind in self.ctx.settings.label.pools]
         firsts = accumulate((len(pool.images) for pool in wanted), initial=0)
         return list(zip(firsts, wanted, strict=False))
 

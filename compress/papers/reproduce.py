@@ -15,11 +15,13 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from compress.engine.config import HostSettings, Settings, parse_set
 from compress.engine.errors import lookup, require_known
+from compress.engine.executors.table import require_executor
 from compress.engine.options import with_root
 from compress.engine.preflight import preflight
 from compress.engine.store import Store
@@ -118,7 +120,8 @@ def run(
     """
     for dataset, row, shots in itertools.product(plan.datasets, plan.rows, plan.shots):
         settings = plan.settings(row, dataset, shots, 0, work)
-        preflight(STAGES, settings, Store.of(work))
+        engine = partial(require_executor, host or HostSettings())
+        preflight(STAGES, settings, Store.of(work), [engine])
     results: Results = {key: [] for key in itertools.product(plan.datasets, plan.shots)}
     done = 0
     start = time.perf_counter()

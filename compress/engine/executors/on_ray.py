@@ -117,6 +117,13 @@ def _require_open(address: str) -> None:
         socket.create_connection((place.strip("[]"), int(port)), CONNECT_S).close()
 
 
+def require(host: HostSettings) -> None:
+    """Raises what `connect` would, before any work; starts nothing on this machine."""
+    require_ray()
+    if host.address is not None:
+        connect(host)
+
+
 def require_ray() -> Any:
     """The module; MissingExtraError without it."""
     try:

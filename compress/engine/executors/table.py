@@ -18,7 +18,7 @@ class ExecutorRow:
     Attributes:
         executor: ``"module:Class"``, imported when spans are made.
         says: one line for people.
-        requires: ``"module:function"`` that raises what is missing to use it.
+        requires: ``"module:function"`` that raises, of the host's settings, what is missing.
     """
 
     executor: str
@@ -31,7 +31,7 @@ EXECUTORS = {
     "local": ExecutorRow(f"{ROOM}.local:Local", "this process"),
     "processes": ExecutorRow(f"{ROOM}.processes:Processes", "processes of this machine"),
     "ray": ExecutorRow(
-        f"{ROOM}.on_ray:OnRay", "workers of a Ray cluster", f"{ROOM}.on_ray:require_ray"
+        f"{ROOM}.on_ray:OnRay", "workers of a Ray cluster", f"{ROOM}.on_ray:require"
     ),
 }
 
@@ -45,7 +45,7 @@ def require_executor(host: HostSettings) -> None:
     """Raises what stands in the way of the executor that was asked for."""
     requires = executor_row(host.engine).requires
     if requires:
-        resolve(requires)()
+        resolve(requires)(host)
 
 
 def executor_for(host: HostSettings) -> Executor:

@@ -53,7 +53,8 @@ class StageMirror:
         return (STORE, self.stage, self.key)
 
     @property
-    def _partial(self) -> tuple[str, ...]:
+    def partial(self) -> tuple[str, ...]:
+        """The folder of its partial work."""
         return (STORE, self.stage, f"{self.key}.partial")
 
     def fetch(self, folder: Path) -> bool:
@@ -83,11 +84,11 @@ class StageMirror:
         names = [path.relative_to(folder).as_posix() for path in files]
         self.remote.send(folder, [name for name in names if name != MANIFEST], *self._finished)
         self.remote.send(folder, [MANIFEST], *self._finished)
-        self.remote.remove(*self._partial)
+        self.remote.remove(*self.partial)
 
     def fetch_partials(self, folder: Path) -> None:
         """Fetches the partial work that ``folder`` lacks."""
-        for name in self.remote.names(*self._partial):
+        for name in self.remote.names(*self.partial):
             known, _, sha256 = name.rpartition("@")
             if known and not (folder / known).exists():
                 self.fetch_partial(folder / known, sha256)
@@ -96,7 +97,7 @@ class StageMirror:
         """Fetches a piece of partial work; one that arrives with other bytes is not kept."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            content = self.remote.read(*self._partial, f"{path.name}@{sha256}")
+            content = self.remote.read(*self.partial, f"{path.name}@{sha256}")
             if hashlib.sha256(content).hexdigest() == sha256:
                 with atomic(path) as temporary:
                     temporary.write_bytes(content)
@@ -104,7 +105,7 @@ class StageMirror:
 
     def send_partial(self, path: Path, sha256: str) -> None:
         """Uploads a piece of partial work, in place of an older one of its name."""
-        self.remote.write(path.read_bytes(), *self._partial, f"{path.name}@{sha256}")
+        self.remote.write(path.read_bytes(), *self.partial, f"{path.name}@{sha256}")
 
     @contextlib.contextmanager
     def partials_of(self, folder: Path) -> Iterator[None]:
@@ -143,17 +144,22 @@ class Sender:
     def send(self) -> None:
         """Uploads what is new."""
         with self._one:
-            for name, sha256 in self._trusted().items():
+            new = [one for one in self._trusted().items() if self.sent.get(one[0]) != one[1]]
+            # what was fetched, or a worker has sent
+            there = set(self.mirror.remote.names(*self.mirror.partial)) if new else set()
+            for name, sha256 in new:
                 path = self.folder / name
-                if self.sent.get(name) == sha256 or not path.is_file():
+                if f"{name}@{sha256}" in there:
+                    self.sent[name] = sha256
+                    continue
+                if not path.is_file():
                     continue
                 content = path.read_bytes()
                 if hashlib.sha256(content).hexdigest() != sha256:
                     continue  # its checksum is there first; the file follows
-                place = self.mirror._partial
-                self.mirror.remote.write(content, *place, f"{name}@{sha256}")
+                self.mirror.remote.write(content, *self.mirror.partial, f"{name}@{sha256}")
                 if before := self.sent.get(name):
-                    self.mirror.remote.remove(*place, f"{name}@{before}")
+                    self.mirror.remote.remove(*self.mirror.partial, f"{name}@{before}")
                 self.sent[name] = sha256
 
     def _trusted(self) -> dict[str, str]:

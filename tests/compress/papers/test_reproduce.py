@@ -47,6 +47,14 @@ def test_unknown_papers_rows_and_scales_are_errors_with_the_nearest_name() -> No
         reproduce.plan_for("sasaki", rows=["SUPP"])
 
 
+def test_an_unknown_engine_is_refused_before_any_work(tmp_path: Path) -> None:
+    command = ["reproduce", "sasaki", "--engine", "rai", "--work-dir", str(tmp_path)]
+    found = CliRunner().invoke(app, [*command, "--row", "SUP"])
+    assert isinstance(found.exception, ConfigError)
+    assert "did you mean 'ray'" in str(found.exception)
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_dry_run_says_which_builds_there_are(tmp_path: Path) -> None:
     found = CliRunner().invoke(
         app, ["reproduce", "sasaki", "--dry-run", "--seeds", "2", "--work-dir", str(tmp_path)]

@@ -158,6 +158,8 @@ def test_a_cluster_that_does_not_answer_is_one_clear_error(
     told = re.escape(f"no Ray cluster answers · got --address {address}: ")
     with pytest.raises(ConfigError, match=told + r".* · start one \(ray start --head\)"):
         connect(HostSettings(engine="ray", address=address))
+    with pytest.raises(ConfigError, match=told):  # before any work
+        require_executor(HostSettings(engine="ray", address=address))
 
 
 def test_a_killed_build_leaves_no_worker(tmp_path: Path) -> None:

@@ -163,6 +163,27 @@ def test_a_killed_build_goes_on_on_another_machine(bucket: str, tmp_path: Path) 
     assert not [name for name in Remote(bucket).tree("store") if "partial" in name]
 
 
+def test_what_is_in_storage_is_not_uploaded_again(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = StageMirror(Remote(bucket), "data", KEY)
+    keep_json(tmp_path / "one.json", 1)
+    keep_json(tmp_path / "two.json", 2)
+    mirror.send_partial(tmp_path / "one.json", hashlib.sha256(b"1").hexdigest())
+    sent: list[str] = []
+    write = Remote.write
+
+    def noting(self: Remote, content: bytes, *parts: str) -> None:
+        sent.append(parts[-1])
+        write(self, content, *parts)
+
+    monkeypatch.setattr(Remote, "write", noting)
+    for _ in range(2):
+        with mirror.partials_of(tmp_path):
+            pass
+    assert [name.partition("@")[0] for name in sent] == ["two.json"]
+
+
 def test_damaged_objects_are_never_used(bucket: str, tmp_path: Path) -> None:
     remote = Remote(bucket)
     remote.write(b"other", "store", "data", f"{KEY}.partial", f"step.json@{'a' * 64}")
@@ -183,7 +204,7 @@ def test_damaged_objects_are_never_used(bucket: str, tmp_path: Path) -> None:
     assert remote.read("store", "data", KEY, "inner", "out") == b"good"
 
 
-@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped"])
+@pytest.mark.parametrize("name", ["../../escaped", "/escaped"])
 def test_an_object_cannot_leave_its_folder(bucket: str, tmp_path: Path, name: str) -> None:
     manifest = {"files": {name: {}}}
     Remote(bucket).write(json.dumps(manifest).encode(), "store", "data", KEY, "stage.json")
