@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ BENCHED = {
     "probe": "teacher",
     "zero-shot": "teacher_zero_shot",
 }
+#: stands for all images of the training split where a number of shots does
+ALL = sys.maxsize
 Cell = dict[str, NDArray[np.bool_]]
 Hits = Mapping[tuple[int, int], Mapping[str, NDArray[np.bool_]]]
 
@@ -66,7 +69,8 @@ def table(hits: Hits, columns: Sequence[str]) -> str:
     for shots in sorted({k for _, k in hits}):
         seeds = cells(hits, shots)
         top1 = {name: [100 * float(cell[name].mean()) for cell in seeds] for name in columns}
-        rows.append((shots, len(seeds), *map(mean_and_deviation, top1.values())))
+        name = "all" if shots == ALL else shots
+        rows.append((name, len(seeds), *map(mean_and_deviation, top1.values())))
     return page.table(" | ".join(("shots", "seeds", *columns)), rows)
 
 
@@ -77,7 +81,9 @@ def image_count(hits: Hits) -> int:
 
 
 def shot(k: int) -> str:
-    """``1 shot``, ``4 shots``."""
+    """``1 shot``, ``4 shots``, ``all shots``."""
+    if k == ALL:
+        return "all shots"
     return f"{k} shot" if k == 1 else f"{k} shots"
 
 

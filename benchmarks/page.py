@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,18 @@ def library_versions() -> str:
 
     shown = ("torch", "onnxruntime", "python")
     return ", ".join(f"{name} {version}" for name, version in versions().items() if name in shown)
+
+
+def commit() -> str:
+    """The commit of this tree; ``+``: with changes."""
+    root = Path(__file__).parents[1]
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "compress", "export", "runtime")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + "+" * bool(changed)
 
 
 def write(out: Path, text: str) -> None:

@@ -1,20 +1,22 @@
 """Real photos at 224 px, without a model hub: the photo world beside baselines on its own trunk.
 
-    python -m benchmarks.photos --data FLOWERS12              # 5 seeds of 1, 2, 4, 8 shots: 2 hours
+    python -m benchmarks.photos --data FLOWERS12     # 5 seeds of 1, 2, 4, 8 shots: 70 minutes
+    python -m benchmarks.photos --data FLOWERS12 --shots 8 --rows "no teacher" "random weights"
     python -m benchmarks.photos --data CIFAR10 --shots 10 all --seeds 1 --test-limit 1000
-    python -m benchmarks.photos --data FLOWERS12 --seeds 1 --shots 8 --rows ours
 
 A folder has train/<class>/ and test/<class>/. Every row is the same command of a user with another
 setting, ``compress build --data FOLDER --offline``; accuracy is that of the exported files in the
 runtime, on all test photos. Beside them, on the very shots of each cell: a logistic regression on
 the frozen trunk's pooled features, of the shots as they are and of their views.
 
-Finished work is kept in the work folder: an interrupted run resumes.
+What was measured stands in the record, with its commit: a run adds what is missing there. Builds
+are kept in the work folder: an interrupted one resumes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +27,16 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from benchmarks import page
-from benchmarks.ladder import Cell, Hits, image_count, int8_claim, measure_bench, sign_claim, table
+from benchmarks.ladder import (
+    ALL,
+    Cell,
+    Hits,
+    image_count,
+    int8_claim,
+    measure_bench,
+    sign_claim,
+    table,
+)
 from compress.api import run_stages, settings_for, work_folder
 from compress.data.artifact import TEST, DataArtifact
 from compress.data.augment import ViewRecipe, render_view
@@ -142,31 +153,85 @@ def regression(
     return np.asarray(answers.argmax(1) == truth)
 
 
-def report(hits: Hits, data: Path, command: str) -> str:
-    """The page of a folder."""
-    columns = [name for name in (*COLUMNS, *ROWS, *BASELINES) if name in next(iter(hits.values()))]
-    claims = []
+def key(data: Path, shots: Shots, seed: int) -> str:
+    """The name of a cell in the record."""
+    return f"{data.name}/{shots}/{seed}"
+
+
+def packed(cell: Cell) -> dict[str, str]:
+    """Hits as text, a digit for each photo."""
+    return {name: "".join(map(str, rows.astype(int))) for name, rows in cell.items()}
+
+
+def unpacked(record: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], Cell]]:
+    """The hits of a record, by folder."""
+    folders: dict[str, dict[tuple[int, int], Cell]] = {}
+    for name, kept in record["cells"].items():
+        folder, shots, seed = name.split("/")
+        place = int(seed), ALL if shots == "all" else int(shots)
+        cell = {row: np.array([*text]) == "1" for row, text in kept["hits"].items()}
+        folders.setdefault(folder, {})[place] = cell
+    return folders
+
+
+def known(out: Path) -> dict[str, Any]:
+    """The record written before, or an empty one."""
+    if out.is_file():
+        found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+        return found
+    return {"cells": {}}
+
+
+def claims(hits: Hits) -> list[str]:
+    """What the cells of a folder say, at each number of shots."""
+    lines = []
     for shots in sorted({k for _, k in hits}):
-        claims.append(int8_claim(hits, "fp32", shots))
-        worse = [name for name in (*BASELINES, *ROWS) if name in columns and name != OURS]
-        claims += [sign_claim(hits, "int8", name, shots) for name in worse]
-    return "\n".join(
-        [
-            f"# Photos at 224 px without a model hub: {data.name}\n",
-            f"    {command}\n",
-            f"{page.cpu()}; {page.library_versions()}. Top-1 in %, mean and standard deviation "
-            f"over seeds, {image_count(hits)} test photos; 0 shots stand for all photos.\n",
-            table(hits, columns),
-            "",
-            *claims,
+        at = {place: cell for place, cell in hits.items() if place[1] == shots}
+        if {"int8", "fp32"} <= shared(at):
+            lines.append(int8_claim(at, "fp32", shots))
+        for worse in (*BASELINES, *ROWS):
+            if worse != OURS and {"int8", worse} <= shared(at):
+                lines.append(sign_claim(at, "int8", worse, shots))
+    return lines
+
+
+def shared(hits: Hits) -> set[str]:
+    """The rows that all cells have."""
+    return set.intersection(*map(set, hits.values()))
+
+
+def tables(hits: Hits) -> Iterator[str]:
+    """A table for each set of rows that numbers of shots have in common."""
+    by_shots = {k: shared({p: c for p, c in hits.items() if p[1] == k}) for _, k in sorted(hits)}
+    order = (*COLUMNS, *BASELINES, *(row for row in ROWS if row != OURS))
+    for rows in sorted({frozenset(rows) for rows in by_shots.values()}, key=len):
+        same = {place: cell for place, cell in hits.items() if by_shots[place[1]] == rows}
+        yield table(same, [row for row in order if row in rows])
+
+
+def report(record: Mapping[str, Any]) -> str:
+    """The page of a record."""
+    parts = ["# Photos at 224 px without a model hub\n"]
+    for folder, hits in unpacked(record).items():
+        own = [cell for name, cell in record["cells"].items() if name.startswith(f"{folder}/")]
+        commands = sorted({command for cell in own for command in cell["commands"]})
+        parts += [
+            f"## {folder}\n",
+            *(f"    {command}" for command in commands),
+            "\nTop-1 in %, mean and standard deviation over seeds, "
+            f"{image_count(hits)} test photos.\n",
+            *(f"{each}\n" for each in tables(hits)),
+            *claims(hits),
             "",
         ]
-    )
+    commits = sorted({cell["commit"] for cell in record["cells"].values()})
+    parts.append(f"Commits {', '.join(commits)}; {record['host']}, {record['versions']}.\n")
+    return "\n".join(parts)
 
 
 def main() -> None:
-    """Measures the cells and writes the page."""
-    parser = page.options("photos", __doc__)
+    """Measures the cells that the record lacks and writes it and its page."""
+    parser = page.options("photos", __doc__, "photos.json")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--shots", nargs="+", default=["1", "2", "4", "8"])
     parser.add_argument("--seeds", type=int, default=5)
@@ -175,16 +240,27 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     args = parser.parse_args()
     cells = PhotoCells(args.data.resolve(), work_folder(args.work), args.test_limit)
-    hits = {}
-    for shots in args.shots:
-        number: Shots = "all" if shots == "all" else int(shots)
-        for seed in range(args.seeds):
-            hits[seed, 0 if number == "all" else number] = cells.cell(number, seed, args.rows)
-            done = hits[seed, 0 if number == "all" else number]
-            print(shots, seed, {name: f"{100 * rows.mean():.1f}" for name, rows in done.items()})
+    limit = f" --test-limit {args.test_limit}" if args.test_limit else ""
     shown = f"python -m benchmarks.photos --data {args.data.name} --shots {' '.join(args.shots)}"
-    shown += f" --seeds {args.seeds} --rows {' '.join(repr(row) for row in args.rows)}"
-    page.write(args.out, report(hits, args.data, shown))
+    shown += f" --rows {' '.join(repr(row) for row in args.rows)}{limit}"
+    record = known(args.out)
+    for seed in range(args.seeds):
+        for shots in args.shots:
+            number: Shots = "all" if shots == "all" else int(shots)
+            place = key(cells.data, number, seed)
+            kept = record["cells"].setdefault(place, {"hits": {}, "commands": []})
+            missing = [
+                row for row in args.rows if {"int8" if row == OURS else row} - {*kept["hits"]}
+            ]
+            if not missing:
+                continue
+            done = cells.cell(number, seed, missing)
+            print(place, {name: f"{100 * rows.mean():.1f}" for name, rows in done.items()})
+            kept["hits"] |= packed(done)
+            kept["commands"] = sorted({*kept["commands"], shown})
+            kept["commit"] = page.commit()
+            record |= {"host": page.cpu(), "versions": page.library_versions()}
+            page.write_record(args.out, record, report(record))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ from typing import Any
 import psutil
 
 from benchmarks import page
-from benchmarks.abuse.__main__ import commit
 from benchmarks.abuse.builds import compare, contents
 from compress.engine.runs import RunFolder
 from runtime.host import telemetry
@@ -91,7 +90,7 @@ def speed(work: Path, rounds: int) -> list[Row]:
                 shutil.copytree(base, copy, symlinks=True)
                 shutil.rmtree(copy / "views", ignore_errors=True)
                 build(copy, *DEFAULT, "--until", "label", *engine)
-                made = [seconds(copy), contents(copy), commit()]
+                made = [seconds(copy), contents(copy), page.commit()]
                 cell.write_text(json.dumps(made), encoding="utf-8")
             measured.setdefault(name, []).append(json.loads(cell.read_text(encoding="utf-8")))
     wanted = measured["local"][0][1]
@@ -207,7 +206,9 @@ def one_kill(work: Path, reference: Path, victim: str, after_s: float) -> Killed
     if "Traceback (most recent call last)" in log.read_text(encoding="utf-8", errors="replace"):
         faults.append("a traceback")
     took = round(time.monotonic() - begin, 1)
-    return Killed(victim, round(after_s, 1), struck, attempt, took, hangs, tuple(faults), commit())
+    return Killed(
+        victim, round(after_s, 1), struck, attempt, took, hangs, tuple(faults), page.commit()
+    )
 
 
 def strike(driver: subprocess.Popen[bytes], victim: str, after_s: float) -> bool:

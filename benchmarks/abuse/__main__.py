@@ -9,7 +9,6 @@ import contextlib
 import importlib
 import json
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -143,18 +142,6 @@ def cells(one: Row) -> tuple[object, ...]:
     return (one["part"], f"{one['cases']:,}", *(one[kind] for kind in KINDS), one["seconds"], state)
 
 
-def commit() -> str:
-    """The commit of this tree; ``+``: with changes."""
-    root = Path(abuse.__path__[0]).parents[1]
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-
-    changed = git("status", "--porcelain", "--", "compress", "export", "runtime")
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + "+" * bool(changed)
-
-
 def main(arguments: list[str] | None = None, shop: Workshop | None = None) -> int:
     """Runs what was not run before, prints and writes the table of it all."""
     parser = page.options("abuse", abuse.__doc__, "abuse.json")
@@ -171,7 +158,7 @@ def main(arguments: list[str] | None = None, shop: Workshop | None = None) -> in
         preload(shop)
     # the parts' cells side by side, the long one first; each part prepares its own here
     wanted = [cell for part in reversed(parts) for cell in PARTS[part](shop, options.scale)]
-    done = run_cells(wanted, shop.folder, options.jobs, commit())
+    done = run_cells(wanted, shop.folder, options.jobs, page.commit())
     rows = [
         summary(part, [outcome for cell, outcome in done.items() if cell.part == part])
         for part in parts
