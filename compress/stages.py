@@ -46,7 +46,7 @@ STAGES: tuple[Stage, ...] = (
         missing="compress.generate.missing:missing",
         checks="compress.generate.missing:checks",
         spans="compress.generate.stage:span_work",
-        version=3,
+        version=4,
     ),
     Stage(
         "label",
@@ -91,7 +91,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("data", "export"),
         sections=("bench", "image", "seed"),
         run="compress.bench.stage:run",
-        version=5,
+        version=6,
         machine_bound=True,
     ),
     Stage(

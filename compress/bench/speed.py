@@ -24,7 +24,7 @@ from runtime.backends.onnxruntime import quantized_kernels
 from runtime.bench import latency
 from runtime.bench.breakdown import Breakdown, break_down
 from runtime.bench.cold import Cold, measure_cold
-from runtime.bench.latency import END_TO_END, LatencyRow, Ratio, Samples
+from runtime.bench.latency import COMPUTE, END_TO_END, LatencyRow, Ratio, Samples
 from runtime.bench.photos import encoded
 from runtime.bench.run import NO_SENSOR
 from runtime.host import sensors, telemetry
@@ -42,6 +42,17 @@ class Speed:
     kernels: Int8Kernels
     environment: telemetry.Host
     states: list[str]
+
+    @property
+    def stamps(self) -> list[str]:
+        """Of the series whose ratio decides what ships: fp32 and int8 at the first threads."""
+        return [
+            row.verdict
+            for row in self.rows
+            if f"{row.model}_{row.precision}" in SHIPPING
+            and row.includes == COMPUTE
+            and row.threads == self.rows[0].threads
+        ]
 
 
 def measure_speed(ctx: StageContext, variants: list[ModelVariant], spec: PreprocessSpec) -> Speed:

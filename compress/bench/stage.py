@@ -39,7 +39,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     metrics = accuracy["forms"]
     ratio = speed.speedups.get("student_int8_vs_student_fp32")
     speedup = ratio.to_json() if ratio else None
-    gates, ship = decide(metrics, speedup, asdict(speed.kernels), ctx.settings.bench.precision)
+    gates, ship = decide(
+        metrics, speedup, asdict(speed.kernels), ctx.settings.bench.precision, speed.stamps
+    )
     over_static = speed.speedups.get(f"student_int8_vs_{BASELINE}")
     gate, slower = static_gate(over_static.to_json() if over_static else None)
     if slower:

@@ -13,6 +13,7 @@ from compress.cost.counting import INPUT_GRADIENT, NotCountable
 from compress.cost.networks import count_part, count_teacher
 from compress.cost.published import GeneratorConfigs, decoder_config, generator_configs
 from compress.engine.config import GenerateSettings
+from compress.generate.generators.guidance import guided_steps
 from compress.generate.strategies.table import strategy_row
 
 PETALS_CHUNK = 32  # rows of a call, as in compress/petals/generator.py
@@ -91,13 +92,12 @@ def _petals(
     assert configs.teacher is not None
     towers = count_clip(Folder(configs.teacher))
     unet = configs.parts["unet"]
-    passes = 2 if settings.guidance_scale != 1 else 1
     denoiser = count_part("unet", unet, int(unet["sample_size"]))
     prior = count_part("prior", configs.parts["prior"])
     return ImageCost(
         text=towers.text.flops if texts and towers.text else 0,
         prior=prior.flops if texts else 0,
-        denoiser=settings.steps * passes * denoiser.flops,
+        denoiser=_calls(settings, settings.guidance_scale != 1) * denoiser.flops,
         shot=towers.image.flops if images else 0,
         width=prior.width if images else 0,
         chunk=PETALS_CHUNK,
@@ -109,7 +109,6 @@ def _kandinsky(
 ) -> ImageCost:
     text = prior = calls = 0
     encoder = count_part("image_encoder", configs.parts["image_encoder"])
-    passes = _passes(settings)
     if texts:
         text = count_part("text_encoder", configs.parts["text_encoder"]).flops
         if settings.text_via_prior:
@@ -120,7 +119,7 @@ def _kandinsky(
     return ImageCost(
         text=text,
         prior=prior,
-        denoiser=_unet(settings, configs) * passes,
+        denoiser=_unet(settings, configs),
         autoencoder=_autoencoder(settings, configs, "movq"),
         per_call=calls + encoder.flops,
         shot=encoder.flops if images else 0,
@@ -134,7 +133,7 @@ def _stable_diffusion(
     passes = _passes(settings)
     return ImageCost(
         text=passes * count_part("text_encoder", configs.parts["text_encoder"]).flops,
-        denoiser=_unet(settings, configs) * passes,
+        denoiser=_unet(settings, configs),
         autoencoder=_autoencoder(settings, configs, "vae"),
     )
 
@@ -147,7 +146,7 @@ def _unclip(
     return ImageCost(
         # its prompts are empty, and encoded all the same
         text=passes * count_part("text_encoder", configs.parts["text_encoder"]).flops,
-        denoiser=_unet(settings, configs) * passes,
+        denoiser=_unet(settings, configs),
         autoencoder=_autoencoder(settings, configs, "vae"),
         shot=encoder.flops,
         width=encoder.width,
@@ -185,14 +184,20 @@ def _inversion(settings: GenerateSettings, teacher: str) -> ImageCost | None:
 
 
 def _passes(settings: GenerateSettings) -> int:
-    """Of the UNet at each step: with and without its condition where diffusers guides."""
+    """Of the text encoder: with and without a text where diffusers guides."""
     return 2 if settings.guidance_scale > 1 else 1
 
 
+def _calls(settings: GenerateSettings, guides: bool, extra: int = 0) -> int:
+    """Passes of the denoiser: two at the steps that are guided."""
+    steps = settings.steps + extra
+    return steps + (guided_steps(steps, settings.guidance_interval) if guides else 0)
+
+
 def _unet(settings: GenerateSettings, configs: GeneratorConfigs) -> int:
-    """The UNet at all steps, one pass each."""
-    scheduler = settings.scheduler or configs.scheduler or ""
-    calls = settings.steps + EXTRA_CALLS.get(scheduler, 0)
+    """The UNet in all its passes."""
+    extra = EXTRA_CALLS.get(settings.scheduler or configs.scheduler or "", 0)
+    calls = _calls(settings, settings.guidance_scale > 1, extra)
     edge = configs.latent_edge(settings)
     return calls * count_part("unet", configs.parts["unet"], edge).flops
 

@@ -17,6 +17,7 @@ from compress.cost.published import generator_configs
 from compress.data.augment import views_each
 from compress.distill.schedule import parts_of_batch, stays_frozen, steps_for
 from compress.engine.config import GenerateSettings, HostSettings, Settings
+from compress.generate.shards import cut
 from compress.generate.strategies.table import strategy_row
 from compress.label.pools import balanced_views
 from compress.quantize.schedule import compared_batches, training_steps
@@ -109,7 +110,7 @@ def teacher_work(settings: Settings, amounts: Amounts) -> Work:
 
 
 def generate_work(settings: Settings, amounts: Amounts, chosen: int | None = None) -> Work:
-    """The bulk, and before it the small batches that probing compares.
+    """The bulk, and before it the small batches that probing compares, one of which is its start.
 
     Args:
         chosen: the candidate that probing chose; None: the one that costs most.
@@ -117,7 +118,7 @@ def generate_work(settings: Settings, amounts: Amounts, chosen: int | None = Non
     offered = possible(settings, amounts)
     if not offered:
         return Work("generate", "images", 0, on_cpu=True)
-    bulk = {at: _bulk(settings, amounts, *one) for at, one in offered.items()}
+    bulk = {at: _after_probing(settings, amounts, *one) for at, one in offered.items()}
     notes: list[str] = []
     if chosen is None or chosen not in bulk:
         work = max(bulk.values(), key=lambda one: (one.flops or 0, one.amount))
@@ -153,6 +154,24 @@ def _probing(
     if counts is None or None in [one.flops for one in small]:
         return None, calls
     return sum(one.flops or 0 for one in small) + seen * counts.image.flops, calls
+
+
+def _after_probing(
+    settings: Settings, amounts: Amounts, candidate: GenerateSettings, images: int
+) -> Work:
+    """The images of one candidate; probing has made its first whole shards."""
+    work = _bulk(settings, amounts, candidate, images)
+    probing = settings.generate.probing
+    if not probing.candidates or work.flops is None:
+        return work
+    few = probing.per_class * amounts.classes
+    shared = {*cut(range(few), candidate.batch)} & {*cut(range(images), candidate.batch)}
+    made = _bulk(settings, replace(amounts, shots=0), candidate, sum(map(len, shared)))
+    return replace(
+        work,
+        flops=work.flops - (made.flops or 0),
+        teacher_calls=work.teacher_calls - made.teacher_calls,
+    )
 
 
 def _bulk(settings: Settings, amounts: Amounts, candidate: GenerateSettings, images: int) -> Work:

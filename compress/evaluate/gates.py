@@ -7,7 +7,7 @@ same network. A miss means that the export left something in float that need not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from runtime.backends import BACKENDS
 MAX_DROP_POINTS = 0.5
 MIN_SPEEDUP = BACKENDS["onnxruntime"].min_speedup
 RUN_TO_RUN = 0.10  # share by which two measurements of the same files differ on one machine
+STEADY = "VALID"  # the stamp of a series that may be quoted, see runtime/bench/latency.py
 MAX_OVER_STATIC = 1.05  # time of the int8 file over that of static quantization, in one run
 
 
@@ -52,6 +53,7 @@ def decide(
     speedup: Mapping[str, Any] | None,
     kernels: Mapping[str, Any],
     precision: str = "auto",
+    stamps: Collection[str] = (),
 ) -> tuple[list[Gate], Ship]:
     """The gates and the verdict.
 
@@ -60,17 +62,24 @@ def decide(
         speedup: {"p50", "ci95"}: fp32 over int8, compute only, one thread count. The gate fails
             only if the whole interval lies ``RUN_TO_RUN`` below the limit, so that noise does not
             flip the verdict of two identical builds.
+        stamps: of the two series behind it. What was measured on a busy machine counts against
+            int8 only if it was slower than fp32 even so; between that and the limit it is open.
         kernels: {"ran": kernel -> count, "is_quantized"} of the int8 file.
         precision: "fp32" or "int8" leaves no choice; the gates are judged all the same.
     """
-    lost = accurate = ratio = fast = None
+    lost = accurate = ratio = None
+    fast: bool | None = None
+    unsteady = sorted({stamp for stamp in stamps if stamp != STEADY})
     if metrics.keys() >= {"student_fp32", "student_int8"}:
         fp32 = metrics["student_fp32"]
         lost = 100 * (fp32["correct"] - metrics["student_int8"]["correct"]) / fp32["n"]
         accurate = lost <= MAX_DROP_POINTS + 1e-9
     if speedup is not None:
         ratio = float(speedup["p50"])
-        fast = bool(speedup["ci95"][1] >= MIN_SPEEDUP * (1 - RUN_TO_RUN))
+        highest = float(speedup["ci95"][1])
+        fast = highest >= MIN_SPEEDUP * (1 - RUN_TO_RUN)
+        if unsteady and not fast and highest >= 1:
+            fast = None
     quantized = bool(kernels["is_quantized"])
     speed_gate = f"int8 faster than fp32, at least (less {RUN_TO_RUN:.0%} between runs)"
     gates = [
@@ -84,7 +93,7 @@ def decide(
         if missed and precision == "int8":
             why += f" The gates would not have chosen int8: missed is {'; '.join(missed)}."
     else:
-        precision, why = _choose(gates, lost, ratio)
+        precision, why = _choose(gates, lost, ratio, unsteady)
     return gates, Ship(f"model.{precision}.onnx", precision, why)
 
 
@@ -108,8 +117,11 @@ def static_gate(speedup: Mapping[str, Any] | None) -> tuple[Gate, str | None]:
     return gate, None if gate.passed else slower
 
 
-def _choose(gates: Sequence[Gate], lost: float | None, ratio: float | None) -> tuple[str, str]:
+def _choose(
+    gates: Sequence[Gate], lost: float | None, ratio: float | None, unsteady: Sequence[str]
+) -> tuple[str, str]:
     """The precision that the gates choose, and why."""
+    busy = f", measured on a busy machine ({', '.join(unsteady)})" if unsteady else ""
     complaints = (
         f"int8 loses {lost or 0:.2f} points of top-1, more than {MAX_DROP_POINTS:g}",
         f"int8 is only {ratio or 0:.2f}× as fast, less than {MIN_SPEEDUP:g}×"
@@ -120,10 +132,13 @@ def _choose(gates: Sequence[Gate], lost: float | None, ratio: float | None) -> t
     failed = [why for gate, why in zip(gates, complaints, strict=True) if gate.passed is False]
     if failed or ratio is None:
         why = ", and ".join(failed) or "the speed of int8 was not measured"
-        return "fp32", f"fp32 is the better file on this machine: {why}."
-    speed = f"int8 is {ratio:.2f}× as fast as fp32 here"
+        return "fp32", f"fp32 is the better file on this machine: {why}{busy}."
+    speed = f"int8 is {ratio:.2f}× as fast as fp32 here{busy}{',' if busy else ''}"
     if lost is None:
-        return "int8", f"{speed}; what it costs in accuracy is not known without test images."
+        return (
+            "int8",
+            f"{speed.rstrip(',')}; what it costs in accuracy is not known without test images.",
+        )
     cost = f"loses {lost:.2f} points" if lost > 0 else f"gains {-lost:.2f} points"
     cost = cost if lost else "costs no accuracy"
     return "int8", f"{speed} and {cost} on the test set (limit {MAX_DROP_POINTS:g} points)."

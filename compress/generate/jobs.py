@@ -47,7 +47,7 @@ class GeneratedBatch:
     records: list[SyntheticRecord]
 
 
-def job_at(index: int, classes: int, seed: int, purpose: str) -> Job:
+def job_at(index: int, classes: int, seed: int) -> Job:
     """The job of a row: number by number, class by class."""
     number, class_id = divmod(index, classes)
-    return Job(index, class_id, number, derive(seed, purpose, class_id, number))
+    return Job(index, class_id, number, derive(seed, "generate", class_id, number))

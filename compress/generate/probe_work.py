@@ -1,4 +1,7 @@
-"""Probes candidates in spans: of a few images of one candidate the teacher's answers stay."""
+"""Probes candidates in spans: a few images of each, and the teacher's answers to them.
+
+The images are the first ones of the bulk: those of the chosen candidate are not made again.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from compress.data.geometry import fit_geometry
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.executors.work import Advance, metadata_of, write_span
-from compress.generate.shards import Generating, batches, cut
+from compress.engine.partial import kept
+from compress.generate.shards import Generating, ShardWork, cut
 from compress.generate.strategies.table import load_strategy
 
 FEATURES = "features"
@@ -22,7 +26,7 @@ REFUSED = "refused"
 
 @dataclass(frozen=True)
 class ProbeWork(Generating):
-    """Images of every candidate, from seeds of their own.
+    """The first images of every candidate.
 
     Rows count through the candidates, ``images`` of each.
     """
@@ -43,7 +47,7 @@ class ProbeWork(Generating):
         ]
 
     def path(self, span: range) -> Path:
-        """The answers to some images."""
+        """Some images and the answers to them."""
         return self.ctx.partial / f"probe_{span.start:07d}.safetensors"
 
     def about(self, span: range) -> str:
@@ -51,20 +55,31 @@ class ProbeWork(Generating):
         return f"candidate {span.start // self.images}"
 
     def make(self, span: range, loaded: None, advance: Advance) -> None:
-        """Generates the images and writes the teacher's features of them, or why there are none."""
+        """Generates the images and writes them and their features, or why there are none."""
         number, at = divmod(span.start, self.images)
-        settings, rows = self.offered[number], range(at, at + len(span))
-        features: list[NDArray[np.float32]] = []
         try:
-            strategy = load_strategy(settings, self.sources)
-            for part in batches(strategy, lambda: self.tools.get(settings), rows, "probing"):
-                whole = fit_geometry(part.images, self.sources.geometry)
-                features.append(self.features(whole))
-                advance(min(len(whole), len(span) - len(whole) * (len(features) - 1)), 0.0)
+            strategy = load_strategy(self.offered[number], self.sources)
+            shard = self.shard(strategy, range(at, at + len(span)), advance)
         except ConfigError as error:  # img2img without shots, for one
             write_span(self, span, {FEATURES: np.empty((0, 0), np.float32)}, {REFUSED: str(error)})
             return
-        write_span(self, span, {FEATURES: np.concatenate(features)[: len(span)]})
+        arrays, metadata = shard.content()
+        write_span(self, span, {**arrays, FEATURES: self.features(shard.images)}, metadata)
+
+    def keep(self, chosen: int, shards: ShardWork) -> None:
+        """Makes the images of a candidate those of the bulk, where they are whole shards of it."""
+        from safetensors.numpy import load_file, save_file
+
+        wanted = set(shards.spans())
+        for span in self.spans():
+            number, at = divmod(span.start, self.images)
+            rows = range(at, at + len(span))
+            source, target = self.path(span), shards.path(rows)
+            if number == chosen and rows in wanted and source.exists() and not target.exists():
+                arrays = load_file(source)
+                del arrays[FEATURES]
+                with kept(target) as temporary:
+                    save_file(arrays, temporary, metadata=metadata_of(source))
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, C, C, 3)`` -> the teacher's unit rows ``(N, D)``."""

@@ -17,7 +17,8 @@ guidance gave. Diversity beyond that of the shots counts no further. With fewer 
 class the most diverse candidate takes their place. The score and its weights are our choice; it
 ranks the candidates of one run and compares to nothing else.
 
-All candidates use the same seeds, so that they differ by their settings and not by chance.
+All candidates use the same seeds, those of the bulk: they differ by their settings and not by
+chance, and the images of the best are the first of the bulk.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from compress.engine.stage import StageContext
 from compress.evaluate.diversity import domain_gap, within_class_diversity
 from compress.generate.artifact import PROBING
 from compress.generate.probe_work import ProbeWork
+from compress.generate.shards import ShardWork
 from compress.generate.sources import Sources
 from compress.generate.strategies.table import generates_images
 from compress.generate.tools import ToolCache
@@ -100,11 +102,11 @@ def probe(ctx: StageContext, sources: Sources, tools: ToolCache) -> ProbingResul
         return ProbingResult(settings, None)
     offered = candidates(settings)
     weights = settings.probing
+    images = weights.per_class * len(sources.classes)
+    work = ProbeWork(ctx, offered, images, held=(sources, tools))
     if cache.exists():
         measured: list[Measures] = json.loads(cache.read_text(encoding="utf-8"))
     else:
-        images = weights.per_class * len(sources.classes)
-        work = ProbeWork(ctx, offered, images, held=(sources, tools))
         answers = work.answers(make_spans(work))
         teacher = TeacherMeasures(sources, work)
         measured = [{"diversity": within_class_diversity(teacher.real, teacher.labels)}]
@@ -125,6 +127,7 @@ def probe(ctx: StageContext, sources: Sources, tools: ToolCache) -> ProbingResul
             remedy="--set generate.probing.candidates=[] and one strategy that fits",
         )
     best = max(able, key=lambda position: rows[position]["score"])
+    work.keep(best, ShardWork(ctx, offered[best], held=(sources, tools)))
     facts = {
         "rows": [
             {"candidate": dict(overrides), **row}

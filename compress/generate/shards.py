@@ -31,15 +31,13 @@ SHARD_IMAGES = 64  # at least; a shard is a whole number of batches
 NAMED = 3  # classes in an error
 
 
-def batches(
-    strategy: Strategy, tool: Callable[[], Any], rows: range, purpose: str = "generate"
-) -> Iterator[GeneratedBatch]:
+def batches(strategy: Strategy, tool: Callable[[], Any], rows: range) -> Iterator[GeneratedBatch]:
     """Generates ``rows`` in batches of exactly the size set; the last may go beyond the rows."""
     sources = strategy.sources
     batch = strategy.settings.batch
     for start in range(rows.start, rows.stop, batch):
         numbers = range(start, start + batch)
-        jobs = [job_at(row, len(sources.classes), sources.seed, purpose) for row in numbers]
+        jobs = [job_at(row, len(sources.classes), sources.seed) for row in numbers]
         yield strategy.generate(jobs, tool())
 
 
@@ -83,6 +81,18 @@ class Generating:
     def load(self, span: range) -> None:
         """Nothing: what is generated is read by no other image."""
 
+    def shard(self, strategy: Strategy, rows: range, advance: Advance) -> Shard:
+        """Generates rows."""
+        parts: list[GeneratedBatch] = []
+        for part in batches(strategy, lambda: self.tools.get(strategy.settings), rows):
+            advance(min(len(part.images), len(rows) - len(part.images) * len(parts)), 0.0)
+            parts.append(part)
+        images = np.concatenate([part.images for part in parts])[: len(rows)]
+        conditions = np.concatenate([part.conditions for part in parts])[: len(rows)]
+        records = [record for part in parts for record in part.records][: len(rows)]
+        images = fit_geometry(images, self.sources.geometry)
+        return Shard(images, conditions.astype(np.float16), records, self.tools.facts)
+
 
 def cut(rows: range, batch: int) -> list[range]:
     """Rows in spans of at least ``SHARD_IMAGES``, each a whole number of batches."""
@@ -121,13 +131,5 @@ class ShardWork(Generating):
 
     def make(self, span: range, loaded: None, advance: Advance) -> None:
         """Generates a shard and writes it."""
-        parts: list[GeneratedBatch] = []
-        for part in batches(self.strategy, lambda: self.tools.get(self.settings), span):
-            advance(min(len(part.images), len(span) - len(part.images) * len(parts)), 0.0)
-            parts.append(part)
-        images = np.concatenate([part.images for part in parts])[: len(span)]
-        conditions = np.concatenate([part.conditions for part in parts])[: len(span)]
-        records = [record for part in parts for record in part.records][: len(span)]
-        images = fit_geometry(images, self.sources.geometry)
-        shard = Shard(images, conditions.astype(np.float16), records, self.tools.facts)
+        shard = self.shard(self.strategy, span, advance)
         write_span(self, span, *shard.content())

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+import diffusers
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
@@ -39,6 +40,7 @@ class PetalsGenerator:
         *,
         device: str = "cpu",
         precision: Literal["auto", "fp32", "bf16"] = "auto",
+        scheduler: str | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.device = torch.device(device)
@@ -55,7 +57,9 @@ class PetalsGenerator:
         self._unet = unet.eval().requires_grad_(False)
         prior = PetalPrior.from_pretrained(self.folder / "prior", torch_dtype=torch.float32)
         self._prior = prior.to(self.device).eval().requires_grad_(False)
-        self._scheduler = dict(DDIMScheduler.from_pretrained(self.folder / "scheduler").config)
+        trained = DDIMScheduler.from_pretrained(self.folder / "scheduler").config
+        kind = getattr(diffusers, scheduler or DDIMScheduler.__name__)
+        self._scheduler = lambda: kind.from_config(trained)
 
     def fingerprint(self) -> str:
         """Hex digest over the files of the generator and what else decides its pixels."""
@@ -98,38 +102,46 @@ class PetalsGenerator:
         seeds: Sequence[int],
         steps: int = 12,
         guidance_scale: float = 1.5,
+        guided: Callable[[int], bool] = lambda step: True,
         progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """Images uint8 (N, 32, 32, 3) of embeddings (N, D), image i from the noise of ``seeds[i]``.
 
         The images lack the sensor noise of photos (the last step lands on a mean), so training on
-        them should use noisy views. ``guidance_scale`` 1 switches guidance off and halves the work.
+        them should use noisy views. ``guidance_scale`` 1 switches guidance off and halves the work,
+        as ``guided`` does for the steps, counted from the noise, that it refuses.
         ``progress`` receives the number of images finished since its last call.
         """
         noise = _noises(seeds, (12, INPUT_SIZE // 2, INPUT_SIZE // 2))
 
         def sample(condition: Tensor, x: Tensor) -> Tensor:
-            return self._sample(condition * EMBED_SCALE, x, steps, guidance_scale)
+            return self._sample(condition * EMBED_SCALE, x, steps, guidance_scale, guided)
 
         unit = functional.normalize(embeds.float(), dim=-1)
         images = self._by_chunks(sample, unit, noise, progress=progress)
         levels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return levels.permute(0, 2, 3, 1).contiguous().numpy()
 
-    def _sample(self, condition: Tensor, x: Tensor, steps: int, guidance_scale: float) -> Tensor:
-        """DDIM from noise x (B, 12, 16, 16) to images (B, 3, 32, 32) in about [-1, 1]."""
-        scheduler = DDIMScheduler.from_config(self._scheduler)
+    def _sample(
+        self,
+        condition: Tensor,
+        x: Tensor,
+        steps: int,
+        guidance_scale: float,
+        guided: Callable[[int], bool],
+    ) -> Tensor:
+        """From noise x (B, 12, 16, 16) to images (B, 3, 32, 32) in about [-1, 1]."""
+        scheduler = self._scheduler()
         scheduler.set_timesteps(steps)
-        guided = guidance_scale != 1
-        if guided:
-            condition = torch.cat((condition, torch.zeros_like(condition)))
-        for time in scheduler.timesteps:
-            batch = torch.cat((x, x)) if guided else x
+        both = torch.cat((condition, torch.zeros_like(condition)))
+        for step, time in enumerate(scheduler.timesteps):
+            here = guidance_scale != 1 and guided(step)
+            batch = torch.cat((x, x)) if here else x
             batch = batch.contiguous(memory_format=torch.channels_last)
-            embeds = {"image_embeds": condition}
+            embeds = {"image_embeds": both if here else condition}
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 velocity = self._unet(batch, time, None, added_cond_kwargs=embeds).sample.float()
-            if guided:
+            if here:
                 conditional, free = velocity.chunk(2)
                 velocity = free + guidance_scale * (conditional - free)
             x = scheduler.step(velocity, time, x).prev_sample

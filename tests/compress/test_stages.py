@@ -48,6 +48,7 @@ VALUES = {
     "teacher.precision": "bf16",
     "teacher.templates": ["a {}"],
     "generate.scheduler": "X",
+    "generate.guidance_interval": [0.2, 0.8],
     "generate.height": 64,
     "generate.dtype": "bf16",
     "generate.pair_mode": "fixed",

@@ -183,6 +183,8 @@ class GenerateSettings(Section):
     steps: Count = 50  # denoising steps of the decoder [I]
     prior_steps: Count = 25
     guidance_scale: NonNegative = 4.0  # [I]
+    # guided steps, as shares of all from the noise to the image: arXiv 2404.07724
+    guidance_interval: tuple[Fraction, Fraction] = (0.0, 1.0)
     noise_level: Annotated[int, Field(ge=0, le=999)] = 0  # of unCLIP's image embedding [C]
     templates: tuple[str, ...] = ("a photo of a(n) {}",)  # cls2img, one drawn per image [I]
     batch: Some = 8

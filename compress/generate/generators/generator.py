@@ -52,11 +52,13 @@ class Sampling:
 
     Attributes:
         noise_level: noise on the image embedding (unCLIP), 0..999; larger is more diverse.
+        interval: of the steps that are guided, as shares of all, from the noise to the image.
     """
 
     steps: int
     guidance_scale: float
     noise_level: int = 0
+    interval: tuple[float, float] = (0.0, 1.0)
 
 
 class Generator(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 
 from compress.data.geometry import fit_geometry
 from compress.engine.config import GenerateSettings
-from compress.engine.errors import ConfigError
+from compress.engine.errors import ConfigError, require_known
 from compress.engine.seeds import numpy_rng
 from compress.generate.generators.generator import BOTH, Generator, GeneratorWeights, Sampling
+from compress.generate.generators.guidance import is_guided
 from compress.petals.weights import WEIGHTS
 from runtime import Geometry
 
@@ -31,6 +33,7 @@ class Petals(Generator):
     """The embedded generator; it works on unit vectors and normalizes a mix in `decode`."""
 
     takes = BOTH
+    schedulers = ("DDIMScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
 
     def __init__(
         self, generator: PetalsGenerator, name: str = "petals", license: str = "unknown"
@@ -55,11 +58,15 @@ class Petals(Generator):
 
         cls.check(settings)
         folder = Path(weights.parts[0]) if weights.parts else WEIGHTS
-        return cls(PetalsGenerator(folder, device=device), settings.generator, weights.license)
+        generator = PetalsGenerator(folder, device=device, scheduler=settings.scheduler)
+        return cls(generator, settings.generator, weights.license)
 
     @classmethod
     def check(cls, settings: GenerateSettings) -> None:
-        """Refuses raw text embeddings."""
+        """Refuses raw text embeddings, and a scheduler that it cannot use."""
+        if settings.scheduler is not None:
+            what = "this generator cannot use the scheduler"
+            require_known(settings.scheduler, cls.schedulers, what)
         if not settings.text_via_prior:
             got = "generate.text_via_prior=false"
             raise ConfigError("generator petals decodes image embeddings only", got=got)
@@ -83,7 +90,9 @@ class Petals(Generator):
     ) -> NDArray[np.uint8]:
         """``(N, E)`` -> ``(N, 32, 32, 3)``, with noise as in `noised`."""
         noisy = torch.from_numpy(noised(self.checked(embeds), seeds, sampling.noise_level))
-        return self.generator.decode(noisy, seeds, sampling.steps, sampling.guidance_scale)
+        steps = sampling.steps
+        guided = partial(is_guided, steps=steps, interval=sampling.interval)
+        return self.generator.decode(noisy, seeds, steps, sampling.guidance_scale, guided)
 
 
 def noised(embeds: NDArray[np.float32], seeds: Sequence[int], level: int) -> NDArray[np.float32]:

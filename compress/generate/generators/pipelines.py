@@ -131,15 +131,18 @@ class PipelineGenerator(Generator):
         self, seeds: Sequence[int], sampling: Sampling, **inputs: object
     ) -> NDArray[np.uint8]:
         """Images ``(N, S, S, 3)`` of its last pipeline for ``inputs``, each from its seed."""
-        output = self.pipeline(
-            **inputs,
-            height=self.image_size,
-            width=self.image_size,
-            num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance_scale,
-            generator=noise_generators(seeds),
-            output_type="np",
-        )
+        from compress.generate.generators.guidance import guided
+
+        with guided(self.pipeline, sampling.guidance_scale, sampling.interval):
+            output = self.pipeline(
+                **inputs,
+                height=self.image_size,
+                width=self.image_size,
+                num_inference_steps=sampling.steps,
+                guidance_scale=sampling.guidance_scale,
+                generator=noise_generators(seeds),
+                output_type="np",
+            )
         return (np.asarray(output.images) * 255).round().astype(np.uint8)
 
 

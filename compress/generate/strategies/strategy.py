@@ -18,7 +18,12 @@ class Strategy(ABC):
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
         self.settings = settings
         self.sources = sources
-        self.sampling = Sampling(settings.steps, settings.guidance_scale, settings.noise_level)
+        self.sampling = Sampling(
+            settings.steps,
+            settings.guidance_scale,
+            settings.noise_level,
+            settings.guidance_interval,
+        )
 
     def check(self) -> None:
         """Raises ConfigError for what would be refused at the first image; loads nothing."""

@@ -55,6 +55,24 @@ def test_every_gate_decides(
     assert all(gate.passed for gate in gates) == (precision == "int8")
 
 
+@pytest.mark.parametrize(
+    ("ratio", "stamp", "precision", "passed", "words"),
+    [
+        (1.2, "VALID", "fp32", False, "only 1.20× as fast, less than 1.5×."),
+        (1.2, "NOISY_HOST", "int8", None, "here, measured on a busy machine (NOISY_HOST), and"),
+        (1.8, "DRIFTING", "int8", True, "here, measured on a busy machine (DRIFTING), and"),
+        (0.8, "DRIFTING", "fp32", False, "speed of fp32), measured on a busy machine (DRIFTING)."),
+        (1.8, "VALID", "int8", True, "as fast as fp32 here and costs no accuracy"),
+    ],
+)
+def test_a_busy_machine_counts_against_int8_only_where_it_is_slower(
+    ratio: float, stamp: str, precision: str, passed: bool | None, words: str
+) -> None:
+    gates, ship = decide(metrics(900, 900), speed(ratio), INT8, stamps=[stamp, "VALID"])
+    assert (ship.precision, gates[1].passed) == (precision, passed)
+    assert words in ship.reason
+
+
 def test_without_test_images_accuracy_is_open_and_said_so() -> None:
     gates, ship = decide({}, speed(2.0), INT8)
     assert gates[0].passed is None and gates[0].value is None

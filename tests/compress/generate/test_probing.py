@@ -27,6 +27,7 @@ from compress.generate import stage
 from compress.generate.artifact import GenerateArtifact
 from compress.generate.probe_work import ProbeWork
 from compress.generate.probing import Measures, candidates, scored
+from compress.generate.shards import Generating
 from compress.petals.world import SPECIES, render_species
 
 SPECIES_IDS, SHOTS, EDGE = (0, 12, 24), 2, 32
@@ -136,11 +137,25 @@ def test_the_planted_best_is_chosen_and_used_for_the_bulk(tmp_path: Path) -> Non
     json.dumps(facts)
 
 
-def test_the_bulk_is_that_of_the_chosen_settings_alone(tmp_path: Path) -> None:
+def test_the_bulk_is_that_of_the_chosen_settings_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     probed, plain = context(tmp_path, "a", LOST, GOOD), context(tmp_path, "b")
+    four = GenerateSettings(**{**probed.settings.generate.model_dump(), "per_class": 4})
+    probed = replace(probed, settings=probed.settings.model_copy(update={"generate": four}))
     chosen = candidates(probed.settings.generate)[1]
     plain = replace(plain, settings=plain.settings.model_copy(update={"generate": chosen}))
+    made: list[range] = []
+    generates = Generating.shard
+    monkeypatch.setattr(
+        Generating,
+        "shard",
+        lambda self, strategy, rows, advance: (
+            made.append(rows) or generates(self, strategy, rows, advance)
+        ),
+    )
     stage.run(probed)
+    assert made == [range(12), range(12)], "of each candidate; those of the best are the bulk's"
     stage.run(plain)
     for file in ("synthetic.npy", "synthetic.jsonl", "conditions.npy", "source_conditions.npy"):
         assert (probed.folder / file).read_bytes() == (plain.folder / file).read_bytes()
