@@ -196,6 +196,11 @@ def class_names(classes: str | None, classes_file: Path | None) -> list[str] | N
         return listed_names(classes_file)
     if classes is None:
         return None
+    if "," not in classes and Path(classes).is_file():
+        what, expected = "--classes takes the names themselves", '"water lily,tacos"'
+        raise ConfigError(
+            what, got=f"the file {classes}", expected=expected, remedy=f"--classes-file {classes}"
+        )
     return [name.strip() for name in classes.split(",") if name.strip()]
 
 

@@ -20,14 +20,16 @@ import torch
 from torch import fx
 from torchao.quantization.pt2e.quantizer import (
     QuantizationAnnotation,
+    QuantizationSpec,
     Quantizer,
     SharedQuantizationSpec,
 )
 
-from compress.quantize.scales import ACTIVATION, WEIGHT
+from compress.quantize.scales import ACTIVATION, DEPTHWISE_WEIGHT, WEIGHT
 
 aten = torch.ops.aten
 PAD = aten.pad.default
+GROUPS = 6  # position of the groups among a convolution's arguments
 
 #: a linear layer with fewer inputs or outputs stays float: little arithmetic, slow int8 kernels
 MIN_LINEAR_WIDTH = 16
@@ -54,7 +56,17 @@ def _annotate(inputs: dict[Any, Any], output: Any = None) -> QuantizationAnnotat
 
 def _convolution(node: fx.Node, graph: fx.GraphModule) -> QuantizationAnnotation | None:
     source, weight = node.args[:2]
-    return _annotate({source: ACTIVATION, weight: WEIGHT}) if _shape_of(weight, graph) else None
+    shape = _shape_of(weight, graph)
+    if not shape:
+        return None
+    return _annotate({source: ACTIVATION, weight: _weight_spec(node, shape)})
+
+
+def _weight_spec(node: fx.Node, shape: tuple[int, ...]) -> QuantizationSpec:
+    """Of a layer with weights ``(O, I, ...)``: depthwise if it has a group for each output."""
+    groups = node.args[GROUPS] if len(node.args) > GROUPS else 1
+    depthwise = node.target in CONVOLUTIONS and shape[1] == 1 and groups == shape[0]
+    return DEPTHWISE_WEIGHT if depthwise else WEIGHT
 
 
 def _linear(node: fx.Node, graph: fx.GraphModule) -> QuantizationAnnotation | None:

@@ -1,8 +1,14 @@
 """The int8 scales: the grid of weights and activations, and the ranges that set it.
 
 Activations are symmetric int8 per tensor (zero point 0, -128..127), weights symmetric int8 per
-output channel (-127..127, so that negating a kernel is exact). An activation's range is the moving
-average of its batches' ranges; a weight's is its current one.
+output channel. An activation's range is the moving average of its batches' ranges; a weight's is
+its current one.
+
+Weights of matrix products keep to -64..64, one bit less. x86 processors without VNNI (most before
+2020, AMD's before Zen 4) add two products of an unsigned activation and a weight in 16 bits, and
+what does not fit is cut off: 2 * 255 * 64 fits, 2 * 255 * 127 does not, and a network then answers
+differently there, without a word. Depthwise convolutions are no matrix products: kernels add them
+in 32 bits, and their weights use all of int8.
 
 The fake quantizers are torchao's plain ``FakeQuantize``: its fused default trains on another grid
 than conversion emits (zero point -128 and half the scale after a ReLU), so the shipped model would
@@ -37,17 +43,25 @@ ACTIVATION = QuantizationSpec(
         observer=MovingAverageMinMaxObserver, eps=EPS
     ),
 )
-WEIGHT = QuantizationSpec(
-    dtype=torch.int8,
-    quant_min=-127,
-    quant_max=127,
-    qscheme=torch.per_channel_symmetric,
-    ch_axis=0,
-    is_dynamic=False,
-    observer_or_fake_quant_ctr=FakeQuantize.with_args(
-        observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0, eps=EPS
-    ),
-)
+PRODUCT_LIMIT = 64  # of weights that are summed in pairs of 16 bits
+DEPTHWISE_LIMIT = 127  # symmetric, so that negating a kernel is exact
+
+
+def _weight(limit: int) -> QuantizationSpec:
+    return QuantizationSpec(
+        dtype=torch.int8,
+        quant_min=-limit,
+        quant_max=limit,
+        qscheme=torch.per_channel_symmetric,
+        ch_axis=0,
+        is_dynamic=False,
+        observer_or_fake_quant_ctr=FakeQuantize.with_args(
+            observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0, eps=EPS
+        ),
+    )
+
+
+WEIGHT, DEPTHWISE_WEIGHT = _weight(PRODUCT_LIMIT), _weight(DEPTHWISE_LIMIT)
 
 
 def fake_quantizers(model: nn.Module) -> list[FakeQuantize]:

@@ -24,6 +24,13 @@ def test_build_and_explain_share_the_options_of_settings() -> None:
     assert options_of("explain") == ["stage", *shared, "--work-dir"]
 
 
+def test_a_file_where_names_belong_names_the_other_option(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("rose\noak\n")
+    with pytest.raises(ConfigError, match=r"--classes-file .*names\.txt"):
+        class_names(str(tmp_path / "names.txt"), None)
+    assert class_names("rose, oak", None) == ["rose", "oak"]
+
+
 def test_an_option_reaches_the_settings() -> None:
     settings = SettingsOptions(dataset="petals", shots="2", seed=3, set_=["distill.steps=7"])
     resolved = settings.settings(["p50<=5ms"])

@@ -1,0 +1,173 @@
+"""Claim: generating can cost a fraction of the plain call and lose neither agreement nor diversity.
+
+    python -m benchmarks.sampling                 # 5 seeds, about 20 minutes on two cores
+
+The teacher's measures of images of the embedded generator, as probing takes them, by sampler:
+scheduler, steps, and the part of the steps that is guided. Every sampler has the same seeds,
+conditions and guidance scale; a difference is taken seed by seed, from the first row. Beside them,
+from the shapes of the real networks: the FLOPs of an image by Kandinsky 2.2 as its model card calls
+it, and as the defaults do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from benchmarks import page
+from compress.api import run_stages, settings_for, work_folder
+from compress.cost.generators import image_cost
+from compress.engine.config import GenerateSettings
+from compress.engine.progress import RichProgress
+from compress.generate.generators.guidance import guided_steps
+from compress.papers.statistics import t95
+
+SEEDS = 5
+PER_CLASS = 16  # images of each sampler and class
+DPM = "DPMSolverMultistepScheduler"
+UNIPC = "UniPCMultistepScheduler"
+EARLY = (0.0, 0.5)
+MIDDLE = (0.2, 0.8)
+LATE = (0.5, 1.0)
+SAMPLERS: tuple[dict[str, Any], ...] = (
+    {"steps": 50},
+    {"steps": 25},
+    {"steps": 12},
+    {"steps": 6},
+    {"steps": 4},
+    *({"steps": steps, "scheduler": DPM} for steps in (25, 12, 6, 4)),
+    *({"steps": steps, "scheduler": UNIPC} for steps in (12, 6, 4)),
+    *(
+        {"steps": 6, "scheduler": kind, "guidance_interval": part}
+        for kind in (None, DPM)
+        for part in (EARLY, MIDDLE, LATE)
+    ),
+    {"steps": 25, "guidance_interval": MIDDLE},
+)
+MEASURES = ("agreement", "diversity", "gap")
+LOSS = 0.01  # of agreement or of relative diversity: more counts as a loss
+CARD = {"height": 768, "steps": 50, "prior_steps": 25, "batch": 1}  # of Kandinsky's model card
+Rows = Sequence[Mapping[str, float]]
+
+
+def measure(seed: int, work: Path) -> list[dict[str, float]]:
+    """Agreement, diversity and gap of every sampler."""
+    probing = {"candidates": SAMPLERS, "per_class": PER_CLASS}
+    generate = {"strategy": "sidclip", "per_class": 1, "probing": probing}
+    settings = settings_for(
+        "petals", shots=4, seed=seed, offline=True, overrides={"generate": generate}
+    )
+    run = run_stages(settings, work, f"sampling-{seed}", until="generate", progress=RichProgress())
+    rows = cast(list[dict[str, float]], run.stages["generate"].facts["probing"]["rows"])
+    return [{name: row[name] for name in MEASURES} for row in rows]
+
+
+def passes(sampler: Mapping[str, Any]) -> int:
+    """Passes of the denoiser for an image."""
+    interval = sampler.get("guidance_interval", (0.0, 1.0))
+    return int(sampler["steps"]) + guided_steps(int(sampler["steps"]), interval)
+
+
+def words(sampler: Mapping[str, Any]) -> str:
+    """A sampler as the table names it."""
+    kind = {DPM: "DPM-Solver++", UNIPC: "UniPC"}.get(sampler.get("scheduler") or "", "DDIM")
+    interval = sampler.get("guidance_interval")
+    guided = "" if interval is None else f", guided {interval[0]:.0%} to {interval[1]:.0%}"
+    return f"{kind}, {sampler['steps']} steps{guided}"
+
+
+def difference(values: Sequence[float]) -> tuple[float, float]:
+    """Mean over seeds and half the width of its 95 % interval; infinite for one seed."""
+    count = len(values)
+    if count < 2:
+        return float(np.mean(values)), math.inf
+    return float(np.mean(values)), t95(count) * float(np.std(values, ddof=1)) / math.sqrt(count)
+
+
+def verdict(agreement: Sequence[float], diversity: Sequence[float]) -> str:
+    """Whether the whole interval of either difference lies above a loss, or below it."""
+    ends = [difference(agreement), difference(diversity)]
+    if all(mean - half > -LOSS for mean, half in ends):
+        return "no loss"
+    return "loses" if any(mean + half < -LOSS for mean, half in ends) else "not shown"
+
+
+def table(seeds: Sequence[Rows]) -> Iterator[tuple[object, ...]]:
+    """The rows of the page."""
+    first = [rows[0] for rows in seeds]
+    for at, sampler in enumerate(SAMPLERS):
+        own = [rows[at] for rows in seeds]
+        pairs = list(zip(own, first, strict=True))
+        agreement = [one["agreement"] - other["agreement"] for one, other in pairs]
+        diversity = [one["diversity"] / other["diversity"] - 1 for one, other in pairs]
+        (a, a_half), (d, d_half) = difference(agreement), difference(diversity)
+        yield (
+            words(sampler),
+            passes(sampler),
+            f"{100 * np.mean([row['agreement'] for row in own]):.1f}",
+            f"{100 * a:+.1f} ± {100 * a_half:.1f}",
+            f"{np.mean([row['diversity'] for row in own]):.3f}",
+            f"{100 * d:+.1f} % ± {100 * d_half:.1f}",
+            f"{np.mean([row['gap'] for row in own]):.3f}",
+            verdict(agreement, diversity) if at else "reference",
+        )
+
+
+def kandinsky(**changes: Any) -> float:
+    """TFLOPs of an image of a batch by Kandinsky 2.2 from a text and shots, prior included."""
+    plain = GenerateSettings(strategy="sidclip", generator="kandinsky-2.2", **changes)
+    cost = image_cost(plain, "ViT-L-14/openai")
+    assert cost is not None
+    return cost.of(plain.batch, plain.batch, 0) / plain.batch / 1e12
+
+
+def flops() -> Iterator[tuple[object, ...]]:
+    """TFLOPs of an image: the card's call, then what the defaults change, one after the other."""
+    defaults = settings_for(classes=["a", "b"], teacher="ViT-L-14/openai", generator="kandinsky-2.2")
+    changed = defaults.generate.model_dump()
+    fields: dict[str, Any] = dict(CARD)
+    before = kandinsky(**fields)
+    yield ("the model card's call, an image at a time", f"{before:.1f}", "1.0×")
+    for name in ("batch", "height", "steps", "guidance_interval"):
+        fields[name] = changed[name]
+        now = kandinsky(**fields, scheduler=changed["scheduler"])
+        yield (f"generate.{name}={changed[name]}", f"{now:.1f}", f"{before / now:.1f}×")
+
+
+def report(seeds: Sequence[Rows]) -> str:
+    """The page."""
+    header = "sampler | passes | agreement, % | difference | diversity | difference | gap | verdict"
+    return f"""# Cheap sampling
+
+`python -m benchmarks.sampling`
+
+{PER_CLASS} images of each of 32 classes per sampler and seed, {len(seeds)} seeds, guidance scale as by
+default; differences are those to the first row, with 95 % intervals over seeds. "No loss": both
+intervals exclude a loss of {LOSS:.0%}.
+
+{page.table(header, table(seeds))}
+
+Kandinsky 2.2 by count: FLOPs of an image, each line with the changes of those above.
+
+{page.table("call | TFLOPs | fewer", flops())}
+
+Commit {page.commit()}; {page.cpu()}; {page.library_versions()}.
+"""
+
+
+def main() -> None:
+    """Measures the seeds and writes the page."""
+    parser = page.options("sampling", __doc__)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--work", type=Path)
+    args = parser.parse_args()
+    work = work_folder(args.work)
+    page.write(args.out, report([measure(seed, work) for seed in range(args.seeds)]))
+
+
+if __name__ == "__main__":
+    main()
