@@ -127,7 +127,9 @@ def kandinsky(**changes: Any) -> float:
 
 def flops() -> Iterator[tuple[object, ...]]:
     """TFLOPs of an image: the card's call, then what the defaults change, one after the other."""
-    defaults = settings_for(classes=["a", "b"], teacher="ViT-L-14/openai", generator="kandinsky-2.2")
+    defaults = settings_for(
+        classes=["a", "b"], teacher="ViT-L-14/openai", generator="kandinsky-2.2"
+    )
     changed = defaults.generate.model_dump()
     fields: dict[str, Any] = dict(CARD)
     before = kandinsky(**fields)
@@ -145,9 +147,9 @@ def report(seeds: Sequence[Rows]) -> str:
 
 `python -m benchmarks.sampling`
 
-{PER_CLASS} images of each of 32 classes per sampler and seed, {len(seeds)} seeds, guidance scale as by
-default; differences are those to the first row, with 95 % intervals over seeds. "No loss": both
-intervals exclude a loss of {LOSS:.0%}.
+{PER_CLASS} images of each of 32 classes per sampler and seed, {len(seeds)} seeds, guidance scale
+as by default; differences are those to the first row, with 95 % intervals over seeds. "No loss":
+both intervals exclude a loss of {LOSS:.0%}.
 
 {page.table(header, table(seeds))}
 
