@@ -67,6 +67,7 @@ def settings_for(
         preset = preset or (PHOTOS if world == PHOTOS else DEFAULT_PRESET)
         shots = overrides.get("data", {}).get("shots", flags["data"].get("shots"))
         base = [*_layers(world, preset, flags, shots), {"notes": notes}]
+        _forget_height(base, flags, overrides)
     generate = overrides.get("generate", {})
     if "strategy" in generate and "probing" not in generate:
         # an explicit strategy disables probing
@@ -124,6 +125,14 @@ def _layers(world: str, preset: str, flags: Mapping[str, Any], shots: object) ->
         if "generate" not in flags and shots == 0:
             layers.append({"generate": {"strategy": "dead-leaves"}, "label": {"views": 1}})
     return layers
+
+
+def _forget_height(base: list[Layer], *above: Mapping[str, Any]) -> None:
+    """The height that a world gives its generator belongs to no other: it was trained at its own."""
+    own = base[0].get("generate", {})
+    named = [layer.get("generate", {}).get("generator") for layer in (*base[1:], *above)]
+    if "height" in own and any(name not in (None, own["generator"]) for name in named):
+        del own["height"]
 
 
 def _world(asked: Mapping[str, Any], preset: Layer) -> tuple[str, list[str]]:

@@ -118,6 +118,18 @@ def test_class_names_alone_get_the_photo_world_and_pictures_of_no_class(
     assert settings_for(classes=["ant", "bee"], offline=True).teacher.name == "ViT-L-14/openai"
 
 
+def test_the_height_of_a_world_belongs_to_its_own_generator() -> None:
+    plain = settings_for(classes=["rose", "oak"], teacher="ViT-L-14/openai")
+    assert (plain.generate.generator, plain.generate.height) == ("kandinsky-2.2", 384)
+    other = settings_for(
+        classes=["rose", "oak"], teacher="ViT-L-14/openai", generator="stable-diffusion-2.1"
+    )
+    assert other.generate.height is None, "as it was trained"
+    assert settings_for("flowers", preset="sasaki").generate.height is None
+    over = {"generate": {"generator": "stable-diffusion-2.1", "height": 512}}
+    assert settings_for("flowers", overrides=over).generate.height == 512
+
+
 def test_names_and_places_of_a_run(tmp_path: Path) -> None:
     assert run_name(settings_for(seed=3)) == "petals-4shot-s3"
     assert run_name(settings_for(classes=["rose", "iris"])) == "2-classes-0shot-s0"
