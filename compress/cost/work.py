@@ -73,14 +73,16 @@ def data_work(settings: Settings, amounts: Amounts) -> Work:
 def teacher_work(settings: Settings, amounts: Amounts) -> Work:
     """Class texts, views of the shots, and the probe that is fitted on them."""
     teacher, classes = settings.teacher, amounts.classes
-    views = views_each(amounts.shots, teacher.probe_views, settings.label.most_views)
+    most = settings.label.most_views
+    images = min(amounts.shots, most)
+    views = views_each(images, teacher.probe_views, most)
     calls = flops = width = 0
     known = True
     notes: list[str] = []
     for one in each_teacher(teacher):
         counts = count_teacher(one.name)
         fits = bool(teacher.probe and teacher.probe_steps and has_text(one.name))
-        seen = amounts.shots * views if fits or not has_text(one.name) else 0
+        seen = images * views if fits or not has_text(one.name) else 0
         calls += seen
         if counts is None:
             known = False

@@ -15,7 +15,7 @@ SIDCLIP's "six augmentations per image" has two readings: six operations per vie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
@@ -69,6 +69,23 @@ def views_each(images: int, views: int, most: int) -> int:
     return max(1, min(views, most // max(1, images)))
 
 
+def sampled(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Rows of at most ``most`` images in their order, of every class as many as of the others.
+
+    Args:
+        labels: class of each image, ``(N,)``.
+        seed: decides which images of a class.
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    mixed = numpy_rng(seed, "sampled").permutation(len(labels))
+    by_class = mixed[np.argsort(labels[mixed], kind="stable")]
+    counts = np.bincount(labels)
+    firsts = np.repeat(np.cumsum(counts) - counts, counts)
+    ranks = np.arange(len(labels)) - firsts  # of an image in its class
+    return np.sort(by_class[np.argsort(ranks, kind="stable")[:most]])
+
+
 def render_view(image: np.ndarray, recipe: ViewRecipe, seed: int) -> np.ndarray:
     """One view of an image, ``(H, W, 3)`` -> ``(S, S, 3)``, uint8; the same seed, the same bytes.
 
@@ -92,17 +109,17 @@ def submit_views(
     threads: ThreadPoolExecutor,
     recipe: ViewRecipe,
     images: np.ndarray,
-    span: range,
+    rows: Iterable[int],
     views: int,
     run_seed: int,
     pool: str,
 ) -> list[Future[np.ndarray]]:
-    """Starts rendering the images of a range: row ``i * views + v`` is view v of its image i."""
+    """Starts rendering images: row ``i * views + v`` is view v of the i-th of ``rows``."""
     return [
         threads.submit(
             render_view, np.asarray(images[i]), recipe, derive(run_seed, "view", pool, i, v)
         )
-        for i in span
+        for i in map(int, rows)
         for v in range(views)
     ]
 

@@ -128,7 +128,7 @@ def _layers(world: str, preset: str, flags: Mapping[str, Any], shots: object) ->
 
 
 def _forget_height(base: list[Layer], *above: Mapping[str, Any]) -> None:
-    """The height that a world gives its generator belongs to no other: it was trained at its own."""
+    """The height that a world gives its generator belongs to no other, trained at its own."""
     own = base[0].get("generate", {})
     named = [layer.get("generate", {}).get("generator") for layer in (*base[1:], *above)]
     if "height" in own and any(name not in (None, own["generator"]) for name in named):

@@ -40,19 +40,27 @@ ANCHOR = 1.0
 
 
 def probe_features(
-    teacher: Teacher, shots: NDArray[np.uint8], recipe: ViewRecipe, views: int, ctx: StageContext
+    teacher: Teacher,
+    shots: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    recipe: ViewRecipe,
+    views: int,
+    ctx: StageContext,
 ) -> NDArray[np.float32]:
-    """Unit features ``(n * views, D)`` of augmented shots; row ``i * views + v`` is view v of i."""
+    """Unit features of augmented shots, ``(n * views, D)`` for n ``rows`` of them.
+
+    Row ``i * views + v`` is view v of the i-th.
+    """
     per_block = max(1, ctx.settings.label.batch // views)
     parts = []
-    teacher.expect(len(shots) * views)
+    teacher.expect(len(rows) * views)
     with (
         ThreadPoolExecutor(ctx.host.workers) as threads,
-        ctx.progress.task("probe views", total=len(shots) * views, unit="view") as task,
+        ctx.progress.task("probe views", total=len(rows) * views, unit="view") as task,
     ):
-        for start in range(0, len(shots), per_block):
-            span = range(start, min(start + per_block, len(shots)))
-            jobs = submit_views(threads, recipe, shots, span, views, ctx.seed, "probe")
+        for start in range(0, len(rows), per_block):
+            some = rows[start : start + per_block]
+            jobs = submit_views(threads, recipe, shots, some, views, ctx.seed, "probe")
             block = np.stack([job.result() for job in jobs])
             parts.append(teacher.encode_images(fit_geometry(block, teacher.spec)))
             task.advance(len(block))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compress.data.artifact import DataArtifact
-from compress.data.augment import ViewRecipe, views_each
+from compress.data.augment import ViewRecipe, sampled, views_each
 from compress.engine.stage import StageContext
 from compress.evaluate.metrics import top1
 from compress.teacher.artifact import Head, Heads, TeacherArtifact
@@ -54,10 +54,12 @@ def _head_of(
     labels = images = np.empty(0, np.int64)
     if fits or (len(shots) and not isinstance(teacher, ClipTeacher)):
         recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
-        views = views_each(len(shots), settings.probe_views, ctx.settings.label.most_views)
-        features = probe_features(teacher, shots.pixels, recipe, views, ctx)
-        labels = np.repeat(shots.labels, views)
-        images = np.repeat(np.arange(len(shots)), views)
+        most = ctx.settings.label.most_views
+        rows = sampled(shots.labels, most, ctx.seed)
+        views = views_each(len(rows), settings.probe_views, most)
+        features = probe_features(teacher, shots.pixels, rows, recipe, views, ctx)
+        labels = np.repeat(shots.labels[rows], views)
+        images = np.repeat(rows, views)
     prior = prior_of(teacher, classes, settings.templates, features, labels, images)
     head = Head(prior.zero_shot, prior.start, prior.scale or teacher.logit_scale, prior.center)
     probe_facts: dict[str, Any] = {}
@@ -85,7 +87,12 @@ def _head_of(
             "cos_probe_text": float((probe * prior.start).sum(axis=1).mean()),
         }
     kind = "probe" if probe_facts else "zero_shot"
-    return head, {**_about(teacher), **prior.facts, "head": kind, "probe": probe_facts}
+    facts = {**_about(teacher), **prior.facts, "head": kind, "probe": probe_facts}
+    used = len(np.unique(images))
+    if 0 < used < len(shots):
+        told = f"the teacher's head was fitted on {used:,} of {len(shots):,} images"
+        facts["notes"] = [*facts.get("notes", ()), f"{told} (label.most_views)"]
+    return head, facts
 
 
 def _about(teacher: Teacher) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compress.data.augment import OPERATIONS, ViewRecipe, render_view, views_each
+from compress.data.augment import OPERATIONS, ViewRecipe, render_view, sampled, views_each
 from compress.engine.config import ImageSettings, LabelSettings
 
 NAMES = (
@@ -152,3 +152,12 @@ def test_many_images_have_fewer_views_each_and_at_least_one(
     images: int, views: int, expected: int
 ) -> None:
     assert views_each(images, views, 40_000) == expected
+
+
+def test_a_sample_of_many_images_is_even_over_the_classes() -> None:
+    labels = np.array([0] * 50 + [1] * 5 + [2] * 45)
+    rows = sampled(labels, 30, seed=0)
+    assert np.bincount(labels[rows]).tolist() == [13, 5, 12], "all of the rare class"
+    assert (np.diff(rows) > 0).all()
+    assert rows.tolist() == sampled(labels, 30, seed=0).tolist() != sampled(labels, 30, 1).tolist()
+    assert sampled(labels, 100, seed=0).tolist() == list(range(100))

@@ -86,3 +86,11 @@ def test_many_shots_are_probed_with_fewer_views_each(tmp_path: Path) -> None:
     label = ctx.settings.label.model_copy(update={"most_views": 2 * CLASSES * 2})
     fewer = replace(ctx, settings=ctx.settings.model_copy(update={"label": label}))
     assert run(fewer)["probe"]["views"] == 2 * CLASSES * 2
+
+
+def test_of_too_many_shots_a_part_is_probed_and_told(tmp_path: Path) -> None:
+    ctx = context(tmp_path, 2)
+    label = ctx.settings.label.model_copy(update={"most_views": CLASSES})
+    facts = run(replace(ctx, settings=ctx.settings.model_copy(update={"label": label})))
+    assert facts["probe"]["views"] == CLASSES, "one image of each class"
+    assert facts["notes"] == ["the teacher's head was fitted on 3 of 6 images (label.most_views)"]
