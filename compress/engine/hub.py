@@ -17,6 +17,7 @@ from pathlib import Path
 
 from compress.engine.errors import DownloadError
 from compress.engine.store import canonical, sha256_file, sha256_text
+from compress.engine.text import shortened
 
 ENDPOINT = "https://huggingface.co"
 PATIENCE_S = 5.0
@@ -67,7 +68,7 @@ def not_available(what: str, error: BaseException, *, place: str) -> DownloadErr
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return DownloadError(
         f"{what} is neither on this machine nor could it be downloaded",
-        got=lines[0][:200],
+        got=shortened(lines[0], 200),
         remedy=f"{place}; `{OFFLINE_COMMAND}` works offline",
     )
 

@@ -23,6 +23,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from compress.engine.errors import RankError
+from compress.engine.text import shortened
 from runtime.files.strict_json import to_text
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _explained() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return shortened((str(error).strip().splitlines() or [type(error).__name__])[0], 200)
 
 
 def first(make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ import os
 import re
 import select
 import stat
+import textwrap
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,6 +44,11 @@ _CAPITAL_INSIDE = re.compile(
     "[a-z\u00df-\u00ff][\u00c0-\u00de\u0160\u0178\u017d]|[\u00df-\u00ff][A-Z]"
 )
 _log = logging.getLogger(__name__)
+
+
+def shortened(text: object, most: int) -> str:
+    """Text on one line of at most ``most`` characters, cut between words."""
+    return textwrap.shorten(str(text), most, placeholder=" …")
 
 
 def read_text(path: Path, error: type[Clip2EdgeError] = ConfigError) -> str:

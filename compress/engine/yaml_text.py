@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from compress.engine.text import shortened
+
 if TYPE_CHECKING:
     import yaml
 
@@ -84,4 +86,4 @@ def _reason(error: yaml.YAMLError) -> str:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     mark = getattr(error, "problem_mark", None)
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return " ".join(str(problem).split())[:160] + where
+    return shortened(problem, 160) + where

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from compress.engine.errors import SpanError
 from compress.engine.executors.work import Note, SpanWork
+from compress.engine.text import shortened
 
 MOST = 3
 
@@ -40,4 +41,4 @@ class Attempts:
 
 def line_of(error: BaseException) -> str:
     """An error on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return f"{type(error).__name__}: {shortened(error, 300)}"

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from compress.engine.errors import ConfigError, ExplainedError, MissingExtraError, StoreError
+from compress.engine.text import shortened
 from runtime.files.atomic import atomic
 from runtime.files.home import cache_folder
 
@@ -105,7 +106,7 @@ class Remote:
         except Exception as error:  # every kind of storage has errors of its own
             raise StoreError(
                 "the work folder in object storage cannot be used",
-                got=f"{self.url}: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
+                got=f"{self.url}: {type(error).__name__}: {shortened(error, 200)}",
                 remedy="check its address, your credentials and the network, then repeat the "
                 "command: finished work stays",
             ) from error

@@ -12,7 +12,7 @@ import pytest
 
 from compress.engine import text
 from compress.engine.errors import BudgetError, ConfigError
-from compress.engine.text import MAX_BYTES, decode_text, read_object, read_text
+from compress.engine.text import MAX_BYTES, decode_text, read_object, read_text, shortened
 
 NAMES = "Blüte\r\nrote\u00a0Rose\r\nété à “Öland” – McDonald’s\r\n"
 READ = "Blüte\nrote Rose\nété à “Öland” – McDonald’s\n"
@@ -103,3 +103,8 @@ def test_a_pipe_is_read_if_somebody_writes_to_it(
     command = [sys.executable, "-c", f"open({str(tmp_path / 'pipe')!r}, 'w').write('seed: 1')"]
     with subprocess.Popen(command):
         assert read_text(tmp_path / "pipe") == "seed: 1"
+
+
+def test_a_long_message_ends_between_words() -> None:
+    assert shortened("one  two\nthree", 13) == "one two three"
+    assert shortened("one two three four", 11) == "one two …"
