@@ -30,7 +30,7 @@ from benchmarks.abuse.cells import LOST, Cell, Fault, Outcome
 
 PART = "kills"
 DEFAULT_PART = "kills_default"
-SMOKE, DEFAULT = 80, 20  # kills at full scale
+SMOKE, DEFAULT = 90, 10  # kills at full scale
 A_CELL = 5
 WHOLE = 0.5  # below this scale the default preset, minutes a build, is left out
 BUILD, CHILD = "build", "child"
