@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command import cli
+from command import cli, cli_here
 from paths import ROOT
 
 import compress
@@ -92,7 +92,7 @@ def test_the_second_identical_build_does_nothing(smoke_work: Path) -> None:
 
 def test_plan_explain_show_list_clean(smoke_work: Path) -> None:
     same = ("--shots", "1", "--preset", "smoke")
-    plan = cli("build", *same, "--set", "distill.steps=13", "--dry-run", work=smoke_work)
+    plan = cli_here("build", *same, "--set", "distill.steps=13", "--dry-run", work=smoke_work)
     actions = {
         line.split()[0]: line.split()[1]
         for line in plan.stdout.splitlines()
@@ -103,13 +103,13 @@ def test_plan_explain_show_list_clean(smoke_work: Path) -> None:
         and actions["distill"] == "make"
         and actions["export"] == "behind"
     )
-    why = cli("explain", "distill", *same, "--set", "distill.steps=13", work=smoke_work)
+    why = cli_here("explain", "distill", *same, "--set", "distill.steps=13", work=smoke_work)
     assert "settings.distill.steps: 12 -> 13" in why.stdout
-    assert "smoke" in cli("show", work=smoke_work).stdout
-    assert "student int8" in cli("show", "smoke", work=smoke_work).stdout
-    assert "flowers" in cli("list", "datasets", work=smoke_work).stdout.split()
-    cli("clean", work=smoke_work)  # what other tests left in the shared folder
-    assert "removed 0 stage folders" in cli("clean", work=smoke_work).stdout
+    assert "smoke" in cli_here("show", work=smoke_work).stdout
+    assert "student int8" in cli_here("show", "smoke", work=smoke_work).stdout
+    assert "flowers" in cli_here("list", "datasets", work=smoke_work).stdout.split()
+    cli_here("clean", work=smoke_work)  # what other tests left in the shared folder
+    assert "removed 0 stage folders" in cli_here("clean", work=smoke_work).stdout
     assert (smoke_work / "runs" / "smoke" / "export" / "stage.json").exists()
 
 
@@ -121,7 +121,7 @@ def test_typed_call_equals_command_line(smoke_work: Path) -> None:
 
 def test_config_yaml_repeats_a_run(smoke_work: Path) -> None:
     config = smoke_work / "runs" / "smoke" / "config.yaml"
-    done = cli("build", "--config", str(config), "--name", "again", "--quiet", work=smoke_work)
+    done = cli_here("build", "--config", str(config), "--name", "again", "--quiet", work=smoke_work)
     assert done.returncode == 0 and "nothing to do" in done.stdout
 
 
@@ -147,7 +147,7 @@ def test_a_wrong_name_is_one_line_and_exit_code_2(
         if flag not in arguments
         for word in (flag, value)
     ]
-    done = cli("build", *arguments, *rest, "--quiet", work=tmp_path)
+    done = cli_here("build", *arguments, *rest, "--quiet", work=tmp_path)
     assert done.returncode == 2 and says in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
 

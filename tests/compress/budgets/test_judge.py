@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import cli
+from command import cli_here
 from report_devices import ORIN, bench_json, row
 
 from compress.budgets.grammar import parse_budget
@@ -162,7 +162,7 @@ def test_a_finished_build_is_judged_through_the_command_line(
         "--set",
         "budget.search=false",
     )
-    good = cli(
+    good = cli_here(
         *same, "--name", "kept", "--budget", "size<=10MB, p50<=10s, drop<=100pt", work=smoke_work
     )
     assert good.returncode == 0, good.stderr
@@ -171,7 +171,7 @@ def test_a_finished_build_is_judged_through_the_command_line(
     parse(told)
     assert [(one["what"], one["device"]) for one in told["budgets"]][1] == ("p50<=10s", "host")
     assert [one["pass"] for one in told["budgets"]] == [True] * 3 and told["candidates"] == []
-    bad = cli(
+    bad = cli_here(
         *same,
         "--name",
         "missed",
