@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import traceback
@@ -17,7 +18,8 @@ from compress.engine.errors import ConfigError, MissingExtraError, SpanError
 from compress.engine.executors.attempts import Attempts, line_of
 from compress.engine.executors.work import Advance, Made, Note, SpanWork
 from compress.engine.executors.worker import Refused, serve
-from compress.engine.threads import jobs_of, threads_each
+from compress.engine.threads import VARIABLE, jobs_of, threads_each
+from runtime.host.telemetry import usable_cores
 
 CONNECT_S = 10.0  # until a head node counts as absent
 LOOK_S = 5.0  # between two looks at the machines
@@ -89,7 +91,10 @@ def connect(host: HostSettings) -> Any:
     ray = require_ray()
     if ray.is_initialized():
         return ray
-    quiet = {"log_to_driver": False, "logging_level": "error"}
+    # Libraries below torch choose their kernels by the variable at their start: as in the driver,
+    # or last bits differ on some processors. Ray would say 1; a task holds torch to its own share.
+    same = {"env_vars": {VARIABLE: os.environ.get(VARIABLE) or str(usable_cores())}}
+    quiet = {"log_to_driver": False, "logging_level": "error", "runtime_env": same}
     handlers = {number: signal.getsignal(number) for number in STOPS}
     try:
         if host.address is None:
