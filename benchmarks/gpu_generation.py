@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,26 @@ GENERATOR = "kandinsky-2.2"
 TEXT = "a photo of a rose"
 CARD_EDGE, CARD_STEPS = 768, 50
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-WORDS = [*"abcdefghijklmnopqrstuvwxyz"]
+DTYPES["auto"] = DTYPES["bf16"]  # on a GPU
+#: the published decoder's; it predicts a variance
+DECODER_SCHEDULE: dict[str, Any] = {
+    "beta_schedule": "linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "variance_type": "learned_range",
+    "clip_sample": False,
+    "thresholding": True,
+    "sample_max_value": 2.0,
+}
+#: and the published prior's
+PRIOR_SCHEDULE: dict[str, Any] = {
+    "variance_type": "fixed_small_log",
+    "prediction_type": "sample",
+    "num_train_timesteps": 1000,
+    "clip_sample": True,
+    "clip_sample_range": 10.0,
+}
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True)
@@ -41,6 +61,16 @@ class Speed:
     images_per_s: float
     peak_gib: float | None
     busy: float | None
+
+
+def save_tokenizer(folder: Path) -> None:
+    """A byte-level CLIP vocabulary without merges: every letter is a token."""
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    words = ["<|startoftext|>", "<|pad|>", "<|endoftext|>", *LETTERS]
+    words += [f"{letter}</w>" for letter in LETTERS]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
 
 
 def pipelines(parts: Mapping[str, Any], device: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -59,11 +89,7 @@ def pipelines(parts: Mapping[str, Any], device: str, dtype: torch.dtype) -> tupl
         return made.to(dtype).eval()
 
     with tempfile.TemporaryDirectory() as folder:
-        words = ["<|startoftext|>", "<|pad|>", "<|endoftext|>"]
-        words += [*WORDS, *(f"{letter}</w>" for letter in WORDS)]
-        vocabulary = {word: index for index, word in enumerate(words)}
-        tokenizer = transformers.CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
-        tokenizer.save_pretrained(folder)
+        save_tokenizer(Path(folder))
         tokenizer = transformers.CLIPTokenizer.from_pretrained(folder)
     side = int(parts["image_encoder"].get("image_size", 224))
     square = {"height": side, "width": side}
@@ -72,12 +98,7 @@ def pipelines(parts: Mapping[str, Any], device: str, dtype: torch.dtype) -> tupl
         image_encoder=network(parts["image_encoder"]),
         text_encoder=network(parts["text_encoder"]),
         tokenizer=tokenizer,
-        scheduler=diffusers.UnCLIPScheduler(
-            variance_type="fixed_small_log",
-            prediction_type="sample",
-            num_train_timesteps=1000,
-            clip_sample_range=10.0,
-        ),
+        scheduler=diffusers.UnCLIPScheduler(**PRIOR_SCHEDULE),
         image_processor=transformers.CLIPImageProcessor(
             size={"shortest_edge": side}, crop_size=square
         ),
@@ -85,15 +106,7 @@ def pipelines(parts: Mapping[str, Any], device: str, dtype: torch.dtype) -> tupl
     decoder = diffusers.KandinskyV22Pipeline(
         unet=network(parts["unet"]),
         movq=network(parts["movq"]),
-        scheduler=diffusers.DDPMScheduler(
-            beta_schedule="linear",
-            beta_start=0.00085,
-            beta_end=0.012,
-            variance_type="learned_range",
-            clip_sample=False,
-            thresholding=True,
-            sample_max_value=2.0,
-        ),
+        scheduler=diffusers.DDPMScheduler(**DECODER_SCHEDULE),
     )
     made: tuple[Any, Any] = (prior, decoder)
     for pipeline in made:

@@ -1,6 +1,6 @@
 """Claim: generating can cost a fraction of the plain call and lose neither agreement nor diversity.
 
-    python -m benchmarks.sampling                 # 5 seeds, about 20 minutes on two cores
+    python -m benchmarks.sampling                 # 5 seeds: hours on two cores
 
 The teacher's measures of images of the embedded generator, as probing takes them, by sampler:
 scheduler, steps, and the part of the steps that is guided. Every sampler has the same seeds,

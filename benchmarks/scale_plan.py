@@ -24,6 +24,7 @@ from compress.cost.published import published
 from compress.engine.config import Settings
 from compress.generate.shards import cut
 from compress.label.pools import ImagePool
+from runtime.host.telemetry import usable_cores
 
 OUT = Path(__file__).parents[1] / "docs/scale.md"
 # ruff: noqa: E501 (lines of the page hold figures)
@@ -165,7 +166,7 @@ the same bytes; a lost worker loses a part of one task, a lost driver nothing th
 H100, assumed at 40 % of its peak. Each worker loads {weights:.1f} GB of the generator's weights, assumed at
 {LOADING_GB_S:g} GB/s. Ray with one worker took {overhead:+.0%} of the time of no Ray, which is added; two workers
 were {two:.2f}× as fast as one. Join: the driver reads what was made, assumed at {STORE_GB_S:g} GB/s. Distill:
-one GPU. Quantize: the driver's cores, here those of this machine. Failures are those expected, one
+one GPU. Quantize: the driver's cores, here {usable_cores()} of {page.cpu()} at 25 % of their peak, assumed. Failures are those expected, one
 in {GPU_HOURS_BETWEEN_FAILURES:,.0f} GPU hours (arXiv 2407.21783: 419 in 54 days on 16,384 GPUs). {DOLLARS:g} $ an hour is an assumption.
 
 ## What breaks first
@@ -175,7 +176,7 @@ in {GPU_HOURS_BETWEEN_FAILURES:,.0f} GPU hours (arXiv 2407.21783: 419 in 54 days
 2. **Training and joining** take one machine each, {serial["distill"]:.1f} and {serial["join"]:.1f} minutes; beyond 64 GPUs they
    outlast the images. Training takes several GPUs of one machine with `torchrun`.
 3. **Loading.** 1,000 workers read {weights:.0f} TB of weights. Bake them into the image.
-4. **The tail.** {generate.spans:,} tasks on 1,000 GPUs are {generate.spans / 1000:.1f} each: most wait in the last round.
+4. **The tail.** {generate.spans:,} tasks on 1,000 GPUs are {generate.spans / 1000:.1f} each: {-generate.spans % 1000} wait in the last round.
    `--set generate.batch` decides the size of a task.
 5. **Disk of the driver.** {joined:.0f} GB of spans, and as much again while they are joined. Rendered views
    of all {label.amount:,} would take {label.amount * settings.image.size**2 * 3 / 1e9:.0f} GB; beyond `host.cache_mb` they are rendered at every use.

@@ -1,6 +1,6 @@
 """Claim: kept views feed training at 224 px at 0.9 of the speed of a batch that lies in memory.
 
-    python -m benchmarks.view_feed --work DIR               # about 10 minutes on two cores
+    python -m benchmarks.view_feed --work DIR
 
 The same steps of the same student with three feeds, in turns: a batch that stays in memory, views
 that were rendered before and are read (`WORK/views`), views rendered at every use. Beside them how

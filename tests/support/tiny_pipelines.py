@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.gpu_generation import DECODER_SCHEDULE, PRIOR_SCHEDULE, save_tokenizer
+
 WIDTH = 32  # E of the unCLIP pipeline
 TOWER: dict[str, Any] = {
     "hidden_size": WIDTH,
@@ -16,22 +18,6 @@ TOWER: dict[str, Any] = {
     "num_hidden_layers": 2,
 }
 SAMPLE = 8  # edge of the latents; the autoencoder's factor is 2
-
-
-def save_tokenizer(folder: Path) -> None:
-    """A byte-level CLIP vocabulary without merges: every letter is a token."""
-    from transformers.models.clip.tokenization_clip import CLIPTokenizer
-
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    words = [
-        "<|startoftext|>",
-        "<|pad|>",
-        "<|endoftext|>",
-        *letters,
-        *(f"{letter}</w>" for letter in letters),
-    ]
-    vocabulary = {word: i for i, word in enumerate(words)}
-    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
 
 
 def save_stable_diffusion(folder: Path) -> None:
@@ -125,13 +111,7 @@ def save_kandinsky(folder: Path, dtype: torch.dtype = torch.float32) -> None:
         image_encoder=vision,
         text_encoder=text,
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        scheduler=UnCLIPScheduler(
-            variance_type="fixed_small_log",
-            prediction_type="sample",
-            num_train_timesteps=1000,
-            clip_sample=True,
-            clip_sample_range=10.0,
-        ),
+        scheduler=UnCLIPScheduler(**PRIOR_SCHEDULE),
         image_processor=CLIPImageProcessor(
             size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}
         ),
@@ -162,15 +142,7 @@ def save_kandinsky(folder: Path, dtype: torch.dtype = torch.float32) -> None:
         num_vq_embeddings=12,
         vq_embed_dim=4,
     )
-    scheduler = DDPMScheduler(
-        beta_schedule="linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        variance_type="learned_range",
-        clip_sample=False,
-        thresholding=True,
-        sample_max_value=2.0,
-    )
+    scheduler = DDPMScheduler(**DECODER_SCHEDULE)
     KandinskyV22Pipeline(unet=unet, scheduler=scheduler, movq=movq).save_pretrained(
         folder / "decoder"
     )

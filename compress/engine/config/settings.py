@@ -190,13 +190,20 @@ class GenerateSettings(Section):
     batch: Some = 8
     height: Annotated[int, Field(ge=32, le=4096)] | None = None
     scheduler: str | None = None  # a diffusers class name, e.g. DPMSolverMultistepScheduler
-    dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
+    dtype: Literal["fp32", "fp16", "bf16", "auto"] = "fp32"  # auto: bf16 where it is faster
     pair_mode: Literal["resample", "fixed"] = "resample"  # [I] for 4 and more shots
     text_via_prior: bool = True  # text becomes an image embedding through the diffusion prior [I]
     prior_per_image: bool = True  # [I]
     prompts: PromptSettings = PromptSettings()
     inversion: InversionSettings = InversionSettings()
     probing: ProbingSettings = ProbingSettings()
+
+    @model_validator(mode="after")
+    def _interval(self) -> GenerateSettings:
+        first, last = self.guidance_interval
+        if first > last:
+            raise ValueError(f"guidance_interval goes from the noise on, got {first} to {last}")
+        return self
 
 
 class LabelSettings(Section):

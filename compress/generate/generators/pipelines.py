@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from compress.engine.arithmetic import bf16_pays
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, MissingExtraError, require_known
 from compress.engine.hub import fingerprint_tensors, hub, not_available
@@ -78,6 +79,8 @@ class PipelineGenerator(Generator):
             remedy = "pip install 'clip2edge[build]'"
             raise MissingExtraError(f"{what} needs diffusers", remedy=remedy) from error
         dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+        fastest = "bf16" if bf16_pays(torch.device(device)) else "fp32"
+        dtypes["auto"] = dtypes[fastest]
         pipelines = []
         with hub(offline) as online:
             for where, kind in zip(weights.parts, weights.pipelines, strict=True):

@@ -12,8 +12,7 @@ from tiny_models import SIZE, images, quantized, tiny_cnn
 from torch import Tensor, nn
 
 from compress.engine.errors import ExportError, ParityError
-from compress.quantize.graph import PreparedStudent, convert, prepare
-from compress.quantize.scales import calibrate, set_observers
+from compress.quantize.graph import PreparedStudent, convert
 from export.onnx.convert import save, to_onnx
 from export.onnx.graph import GraphView
 from export.onnx.parity import compare, onnx_logits, require
@@ -120,22 +119,6 @@ def test_weights_are_stored_as_int8(int8: ModelProto, fp32: ModelProto) -> None:
     depthwise = most.pop(1)
     assert depthwise == 127, "summed in 32 bits: all of int8"
     assert set(most.values()) == {64}, "two products of 255 and 64 fit into 16 bits"
-
-
-def test_the_largest_products_are_no_other_on_processors_without_vnni() -> None:
-    """Such kernels add pairs of products in 16 bits, and cut off what does not fit."""
-    torch.manual_seed(0)
-    bright = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 1), nn.ReLU())
-    with torch.no_grad():
-        for layer in (bright[0], bright[2]):
-            layer.weight.abs_()  # nothing cancels
-    pictures = images(8).abs() + 1
-    graph = prepare(bright, pictures)
-    calibrate(graph, pictures)
-    set_observers(graph, observe=False, quantize=True)
-    model = to_uint8(to_onnx(convert(graph), SIZE))
-    literal, fused = (logits(model, pictures, optimize) for optimize in (False, True))
-    assert np.abs(literal - fused).max() <= 1.5 * literal.max() / 255
 
 
 # -- int8 -> uint8

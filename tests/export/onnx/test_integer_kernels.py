@@ -15,7 +15,8 @@ from tiny_models import SIZE, images, quantized, settled
 from torch import Tensor, nn
 
 from compress.quantize.blocks import operators_of
-from compress.quantize.graph import convert
+from compress.quantize.graph import convert, prepare
+from compress.quantize.scales import calibrate, set_observers
 from export.onnx.convert import save, to_onnx
 from export.onnx.float_blocks import float_weights, leave_float, left_float
 from export.onnx.graph import GraphView
@@ -174,3 +175,21 @@ def test_a_result_that_every_reader_quantizes_gets_no_second_quantizer() -> None
     view = GraphView(model)
     quantizers = sum(view.quantizes_activation(node) for node in model.graph.node)
     assert quantizers == 5, "before four convolutions and the pooling"
+
+
+def test_the_largest_products_are_no_other_on_processors_without_vnni(tmp_path: Path) -> None:
+    """Such kernels add pairs of products in 16 bits, and cut off what does not fit."""
+    torch.manual_seed(0)
+    bright = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 1), nn.ReLU())
+    with torch.no_grad():
+        for layer in (bright[0], bright[2]):
+            layer.weight.abs_()  # nothing cancels
+    pictures = images(8).abs() + 1
+    graph = prepare(bright, pictures)
+    calibrate(graph, pictures)
+    set_observers(graph, observe=False, quantize=True)
+    path = save(to_uint8(to_onnx(convert(graph), SIZE)), tmp_path / "model.onnx")
+    with torch.no_grad():
+        exact = graph(pictures).numpy()
+    shipped = onnx_logits(path)(pictures.numpy())
+    assert np.abs(exact - shipped).max() <= 2 * exact.max() / 127

@@ -84,6 +84,11 @@ def test_a_step_outside_costs_half(made: Generator) -> None:
     assert seen == [batch, 2 * batch, 2 * batch, batch]
 
 
+def test_an_interval_that_ends_before_it_begins_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"got 0\.6 to 0\.4"):
+        GenerateSettings(guidance_interval=(0.6, 0.4))
+
+
 @pytest.mark.parametrize(
     ("steps", "interval", "expected"),
     [
@@ -91,7 +96,7 @@ def test_a_step_outside_costs_half(made: Generator) -> None:
         (6, (0.0, 0.5), 3),
         (50, (0.2, 0.8), 30),
         (5, (0.0, 0.5), 3),
-        (4, (0.6, 0.4), 0),
+        (4, (0.5, 0.5), 0),
     ],
 )
 def test_how_many_steps_are_guided(

@@ -12,6 +12,7 @@ from tiny_pipelines import save_stable_diffusion
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, DownloadError
+from compress.generate.generators import pipelines
 from compress.generate.generators.generator import Sampling
 from compress.generate.generators.stable_diffusion import StableDiffusion
 from compress.generate.generators.table import load_generator
@@ -98,3 +99,13 @@ def test_half_precision_gives_nearly_the_same_images(folder: Path) -> None:
     images = made.draw(["rose", "oak"], [1, 2], Sampling(2, 7.5))
     difference = np.abs(images.astype(int) - exact.draw(["rose", "oak"], [1, 2], Sampling(2, 7.5)))
     assert 0 < difference.mean() < 12
+
+
+@pytest.mark.parametrize(("pays", "expected"), [(True, "torch.bfloat16"), (False, "torch.float32")])
+def test_auto_is_what_the_device_is_fast_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pays: bool, expected: str
+) -> None:
+    monkeypatch.setattr(pipelines, "bf16_pays", lambda device: pays)
+    made = load_generator(settings(folder, dtype="auto"))
+    assert isinstance(made, StableDiffusion)
+    assert str(made.pipeline.unet.dtype) == expected
