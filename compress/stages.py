@@ -35,7 +35,7 @@ STAGES: tuple[Stage, ...] = (
         external="compress.teacher.loading:fingerprint",
         missing="compress.teacher.loading:missing",
         checks="compress.teacher.checks:checks",
-        version=3,
+        version=4,
     ),
     Stage(
         "generate",
@@ -46,7 +46,7 @@ STAGES: tuple[Stage, ...] = (
         missing="compress.generate.missing:missing",
         checks="compress.generate.missing:checks",
         spans="compress.generate.stage:span_work",
-        version=4,
+        version=5,
     ),
     Stage(
         "label",
@@ -56,7 +56,7 @@ STAGES: tuple[Stage, ...] = (
         external="compress.teacher.loading:fingerprint",
         checks="compress.label.checks:checks",
         spans="compress.label.work:LabelWork",
-        version=2,
+        version=3,
     ),
     Stage(
         "distill",

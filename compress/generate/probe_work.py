@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.data.geometry import fit_geometry
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.executors.work import Advance, metadata_of, write_span
@@ -83,8 +82,7 @@ class ProbeWork(Generating):
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``(N, C, C, 3)`` -> the teacher's unit rows ``(N, D)``."""
-        teacher = self.sources.teacher()
-        return teacher.encode_images(fit_geometry(images, teacher.spec))
+        return self.sources.teacher().encode_images(images)
 
     def answers(self, files: Sequence[Path]) -> list[NDArray[np.float32] | str]:
         """Of each candidate, in order: the features ``(images, D)``, or why it has no images."""

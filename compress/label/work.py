@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.data.geometry import fit_geometry
 from compress.data.views import Views
 from compress.engine.errors import TrainingError
 from compress.engine.executors.fleet import environment
@@ -122,7 +121,7 @@ class LabelWork:
     def make(self, span: range, loaded: NDArray[np.uint8], advance: Advance) -> None:
         """Asks the teacher about the views, and writes features and logits of each."""
         teacher, heads = self.teacher, self.heads
-        features = heads.space(teacher.encode_images(fit_geometry(loaded, teacher.spec)))
+        features = heads.space(teacher.encode_images(loaded))
         if not np.isfinite(features).all():
             raise TrainingError("the teacher's features are not finite", got=self.about(span))
         answers: dict[str, NDArray[Any]]

@@ -100,6 +100,15 @@ class Ensemble(Teacher):
         for member in self.members:
             member.expect(images)
 
+    def encode_images(self, images: NDArray[np.uint8], batch: int = 256) -> NDArray[np.float32]:
+        """Unit features ``(N, D)`` of uint8 images ``(N, H, W, 3)``.
+
+        Every member sees images of another size than the ensemble's as it would see them alone.
+        """
+        if images.shape[1:3] == (self.spec.size,) * 2:
+            return super().encode_images(images, batch)
+        return unit(np.concatenate([m.encode_images(images, batch) for m in self.members], axis=1))
+
     def unit_rows(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unit features ``(B, D)`` of images ``(B, 3, S, S)`` in [0, 1]."""
         images = torch.from_numpy(pixels).to(self.device)

@@ -25,7 +25,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from compress.data.augment import ViewRecipe, submit_views
-from compress.data.geometry import fit_geometry
 from compress.engine.errors import TrainingError
 from compress.engine.progress import SILENT, Progress
 from compress.engine.stage import StageContext
@@ -62,7 +61,7 @@ def probe_features(
             some = rows[start : start + per_block]
             jobs = submit_views(threads, recipe, shots, some, views, ctx.seed, "probe")
             block = np.stack([job.result() for job in jobs])
-            parts.append(teacher.encode_images(fit_geometry(block, teacher.spec)))
+            parts.append(teacher.encode_images(block))
             task.advance(len(block))
     return np.concatenate(parts)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import runtime
+from compress.data.geometry import fit_geometry
 from compress.engine.hub import fingerprint_tensors
 
 if TYPE_CHECKING:
@@ -69,13 +70,15 @@ class Teacher(ABC):
         return sum(p.numel() for p in self.image_tower.parameters())
 
     def encode_images(self, images: NDArray[np.uint8], batch: int = 256) -> NDArray[np.float32]:
-        """Unit features ``(N, D)`` of uint8 images ``(N, S, S, 3)`` in the teacher's geometry."""
-        edge = self.spec.size
-        if images.ndim != 4 or images.shape[1:] != (edge, edge, 3):
-            raise ValueError(f"teacher images must be (N, {edge}, {edge}, 3), got {images.shape}")
+        """Unit features ``(N, D)`` of uint8 images ``(N, H, W, 3)``.
+
+        Images of another size than the teacher's are brought to its geometry.
+        """
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"teacher images must be (N, H, W, 3), got {images.shape}")
         out = np.empty((len(images), self.embed_dim), np.float32)
         for start in range(0, len(images), batch):
-            rows = np.asarray(images[start : start + batch])
+            rows = fit_geometry(np.asarray(images[start : start + batch]), self.spec)
             out[start : start + batch] = self.unit_rows(runtime.normalize(rows, self.spec))
         return out
 

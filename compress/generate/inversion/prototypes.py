@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compress.data.geometry import fit_geometry
 from compress.engine.errors import ConfigError
 from compress.generate.inversion.word_targets import ImageTarget, PromptTargets
 from compress.generate.jobs import Job
@@ -37,8 +36,7 @@ class Prototypes(PromptTargets):
     def class_head(self) -> Tensor:
         """``(K, D)``: ``u(mean of u(E_img(x)))`` over the shots of each class."""
         self.check()
-        pixels = fit_geometry(np.asarray(self.sources.shots), self.teacher.spec)
-        features = torch.from_numpy(self.teacher.encode_images(pixels))
+        features = torch.from_numpy(self.teacher.encode_images(self.sources.shots))
         members = map(torch.from_numpy, self.sources.members)
         means = torch.stack([features[rows].mean(0) for rows in members])
         return functional.normalize(means, dim=-1).to(self.teacher.device)

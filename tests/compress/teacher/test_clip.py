@@ -11,6 +11,7 @@ pytest.importorskip("open_clip")
 import torch
 from tiny_sources import MODEL, PREPROCESS, SIGLIP, save_folder
 
+from compress.data.geometry import fit_geometry
 from compress.engine.config import TeacherSettings
 from compress.teacher.loading import load_teacher
 
@@ -77,10 +78,13 @@ def test_class_head_is_the_normalized_mean_of_unit_prompt_embeddings(folder: Pat
     np.testing.assert_allclose(head[1], teacher.encode_texts(["an oak"])[0], atol=1e-6)
 
 
-def test_images_of_another_size_are_refused(folder: Path) -> None:
+def test_images_of_another_size_are_brought_to_the_teacher_s(folder: Path) -> None:
     teacher = load_teacher(TeacherSettings(name=str(folder)))
-    with pytest.raises(ValueError, match="32, 32, 3"):
-        teacher.encode_images(pictures(2, 31))
+    large = pictures(2, 47)
+    own = fit_geometry(large, teacher.spec)
+    np.testing.assert_array_equal(teacher.encode_images(large), teacher.encode_images(own))
+    with pytest.raises(ValueError, match="N, H, W, 3"):
+        teacher.encode_images(large[..., :1])
 
 
 def test_pixels_with_gradients_give_the_same_features_as_images(folder: Path) -> None:

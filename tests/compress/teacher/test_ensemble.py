@@ -55,6 +55,15 @@ def test_a_member_of_another_size_sees_resized_images(members: list[TimmTeacher]
     assert float((seen * members[0].encode_images(small)).sum()) > 0.999
 
 
+def test_images_of_another_size_are_seen_as_by_each_member_alone(
+    members: list[TimmTeacher],
+) -> None:
+    both = Ensemble.of(members)
+    pictures = images(3, 64)  # the size of the first
+    parts = np.concatenate([member.encode_images(pictures) for member in members], axis=1)
+    np.testing.assert_array_equal(both.encode_images(pictures), unit(parts))
+
+
 def test_probabilities_are_averaged(members: list[TimmTeacher]) -> None:
     rng = np.random.default_rng(1)
     features = unit(
