@@ -39,7 +39,7 @@ def mended(path: Path, max_pixels: int) -> tuple[bytes, str] | None:
             lost = _lost(whole, scans.scans, np.asarray(image))
     except Exception:  # more than its end is damaged: the first error says it
         return None
-    return None if lost is None else (whole, f"cut short: {lost}")
+    return None if lost is None else (whole, f"truncated: {lost}")
 
 
 def _lost(data: bytes, scans: Sequence[Scan], pixels: np.ndarray) -> str | None:

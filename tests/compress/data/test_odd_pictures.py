@@ -110,7 +110,7 @@ def test_a_photo_cut_short_is_for_training_only(tmp_path: Path) -> None:
     assert [row["key"] for row in data.skipped] == ["test/rose/cut.jpg"]
     assert data.summary is not None
     (repaired,) = data.summary.repaired
-    assert repaired.key == "train/rose/000.jpg" and repaired.reason.startswith("cut short")
+    assert repaired.key == "train/rose/000.jpg" and repaired.reason.startswith("truncated")
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.png", "moving.webp", "pages.tif"])

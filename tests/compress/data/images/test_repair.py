@@ -31,7 +31,7 @@ def test_a_missing_end_is_added(tmp_path: Path, options: dict, mode: str, lost: 
     with pytest.raises(ImageError):
         decode(path)
     whole = mended(path, WHOLE)
-    assert whole is not None and whole[1].startswith("cut short: ")
+    assert whole is not None and whole[1].startswith("truncated: ")
     kept = decode(data), decode(whole[0])
     rows = [np.asarray(image, int)[:56] for image in kept]
     assert np.abs(rows[0] - rows[1]).mean() < 8
@@ -46,7 +46,7 @@ def test_a_white_background_is_not_missing(tmp_path: Path) -> None:
     picture = grainy(1)
     picture.paste((255, 255, 255), (0, 30, 96, 80))
     whole = mended(cut(tmp_path / "a.jpg", saved(picture), 2), WHOLE)
-    assert whole is not None and whole[1] == "cut short: no row is lost"
+    assert whole is not None and whole[1] == "truncated: no row is lost"
 
 
 def test_half_a_picture_is_not_used(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_progressive_file_needs_all_its_scans(tmp_path: Path, mode: str) -> No
         lost = len(data) - int(share * len(data))
         assert mended(cut(tmp_path / "a.jpg", data, lost), WHOLE) is None
     whole = mended(cut(tmp_path / "b.jpg", data, (len(data) - scans[-1].start) // 2), WHOLE)
-    assert whole is not None and whole[1] == "cut short: some fine detail is lost, but no row"
+    assert whole is not None and whole[1] == "truncated: some fine detail is lost, but no row"
     pixels = [np.asarray(decode(each), int) for each in (whole[0], data)]
     assert np.abs(pixels[0] - pixels[1]).mean() < 8
 
