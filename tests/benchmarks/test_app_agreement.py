@@ -64,4 +64,4 @@ def test_a_page_that_posts_nothing_is_an_error_that_shows_the_requests(tmp_path:
     with pytest.raises(
         RuntimeError, match=r"(?s)posted nothing.*GET /silent.html.*seen on the console"
     ):
-        browser.run_page(tmp_path, "silent.html", timeout_s=10)
+        browser.run_page(tmp_path, "silent.html", timeout_s=5)

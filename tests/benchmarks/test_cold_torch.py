@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from tiny_bundles import encoded, photo
 
 from benchmarks import cold_torch
 from runtime import Classifier
 
 
+@pytest.mark.slow
 def test_both_cold_processes_name_the_same_label(tmp_path: Path) -> None:
     weights, onnx = cold_torch.make("test_efficientnet", tmp_path)
     image = tmp_path / "photo.png"

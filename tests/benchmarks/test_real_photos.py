@@ -149,6 +149,7 @@ def test_spread_is_within_classes() -> None:
     assert world.spread(features, torch.tensor([0, 1, 2])) == 0.0
 
 
+@pytest.mark.slow
 def test_a_rung_is_a_build_by_public_names(
     made: tuple[Path, dict[str, float]],
     photos: Path,

@@ -21,6 +21,7 @@ def test_a_missed_factor_is_named() -> None:
     assert towers.missed(bad) == ["mobilenetv4_conv_small int8: 499x, claimed 500x"]
 
 
+@pytest.mark.slow
 def test_small_files_race_in_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         towers.TOWERS, towers.TEACHER, ("teacher", 64, lambda: towers.vit(64, 2, 32, 64, 32))

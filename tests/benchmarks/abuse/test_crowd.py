@@ -28,7 +28,14 @@ def test_good_builds_wait_for_each_other_or_say_so(kind: str, tmp_path: Path) ->
     assert facts["built"] >= 1 and facts["built"] + facts["locked"] == crowd.BUILDS
 
 
-@pytest.mark.parametrize(("fault", "kind"), [("mumbles", SILENT), ("dice", LOST), ("hangs", HANG)])
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("mumbles", SILENT),
+        pytest.param("dice", LOST, marks=pytest.mark.slow),
+        pytest.param("hangs", HANG, marks=pytest.mark.slow),
+    ],
+)
 def test_a_planted_fault_is_seen(fault: str, kind: str, tmp_path: Path) -> None:
     kinds, _ = found(tmp_path, fault, crowd.KINDS[0])
     assert kind in kinds

@@ -44,7 +44,13 @@ def test_a_good_build_says_so_and_ends_later(tmp_path: Path) -> None:
 @needs_root
 @pytest.mark.parametrize(
     ("fault", "kind"),
-    [("raw", TRACEBACK), ("mumbles", SILENT), ("deaf", SILENT), ("dice", LOST), ("hangs", HANG)],
+    [
+        ("raw", TRACEBACK),
+        pytest.param("mumbles", SILENT, marks=pytest.mark.slow),
+        pytest.param("deaf", SILENT, marks=pytest.mark.slow),
+        pytest.param("dice", LOST, marks=pytest.mark.slow),
+        pytest.param("hangs", HANG, marks=pytest.mark.slow),
+    ],
 )
 def test_a_planted_fault_is_seen(fault: str, kind: str, tmp_path: Path) -> None:
     done = outcomes(tmp_path, fault, 0.02 if fault == "hangs" else 0.3)

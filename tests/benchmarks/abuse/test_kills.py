@@ -26,7 +26,13 @@ def test_a_good_build_survives_kills_of_itself_and_of_its_child(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"), [("torn", LOST), ("dice", LOST), ("raw", TRACEBACK), ("hangs", HANG)]
+    ("fault", "kind"),
+    [
+        ("dice", LOST),
+        pytest.param("torn", LOST, marks=pytest.mark.slow),
+        pytest.param("raw", TRACEBACK, marks=pytest.mark.slow),
+        pytest.param("hangs", HANG, marks=pytest.mark.slow),
+    ],
 )
 def test_a_planted_fault_is_seen(fault: str, kind: str, tmp_path: Path) -> None:
     kinds, _, _ = found(tmp_path, fault, 2 if fault == "hangs" else 12)

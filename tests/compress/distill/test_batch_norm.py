@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 from torchrun import run_script
@@ -53,6 +54,7 @@ with order:
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_normalize_as_one_with_all_rows(tmp_path: Path) -> None:
     run_script(tmp_path, SCRIPT)
 

@@ -62,6 +62,7 @@ def test_a_dry_run_says_which_builds_there_are(tmp_path: Path) -> None:
     assert found.exit_code == 0 and "img2img CP" in found.output and "18 builds" in found.output
 
 
+@pytest.mark.slow
 def test_a_table_is_made_with_verdicts_and_names_what_is_inferred(tmp_path: Path) -> None:
     plan = reproduce.plan_for("sasaki", rows=["SUP", "real FD", "img2img CP"], seeds=2)
     mini = plan.scale

@@ -20,7 +20,14 @@ from export.onnx.parity import compare, onnx_logits, require
 from export.onnx.qdq import to_uint8
 from export.tensorrt.rules import tensorrt_ready
 
-ARCHS = ("tiny", "resnet18", "mobilenetv4_conv_small", "efficientnet_b0", "petal_cnn")
+ARCHS = (
+    "tiny",
+    "petal_cnn",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("resnet18", "mobilenetv4_conv_small", "efficientnet_b0")
+    ),
+)
 
 
 class Made:
@@ -132,8 +139,8 @@ def with_float_blocks(
 @pytest.mark.parametrize(
     ("arch", "names"),
     [
-        ("resnet18", ("layer2", "head")),
-        ("efficientnet_b0", ("blocks.5", "conv_stem")),
+        pytest.param("resnet18", ("layer2", "head"), marks=pytest.mark.slow),
+        pytest.param("efficientnet_b0", ("blocks.5", "conv_stem"), marks=pytest.mark.slow),
         ("petal_cnn", ("layers.0",)),
     ],
 )
