@@ -177,11 +177,11 @@ def build(
     """
     work = work_folder(work_dir)
     settings = with_root(settings or settings_for(dataset, budget=budget, **options), work)
-    ranks.connect((host or HostSettings()).device)
+    host = host or HostSettings()
+    ranks.connect(host.device)
     name = run_name(settings) if name is None else name
     limits = settings.budget.limits
     measured = [user_path(bench) for bench in benches]
-    host = host or HostSettings()
     further = checks_of_run(settings, work, name, until, measured, host)
     preflight(STAGES, settings, Store.of(work), further)
     for note in settings.notes:

@@ -23,6 +23,18 @@ def test_it_gives_torchs_features_of_any_number_of_images() -> None:
     np.testing.assert_allclose(fast(images), expected, atol=1e-4)
 
 
+def test_the_features_do_not_depend_on_the_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = timm.create_model("test_efficientnet", num_classes=0).eval()
+    images = np.random.default_rng(0).normal(size=(19, 3, 64, 64)).astype(np.float32)
+    features = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        features.append(FrozenNetwork(net, 64)(images))
+    assert np.array_equal(features[0], features[1]) and np.array_equal(features[0], features[2])
+
+
 def test_few_images_and_transformers_stay_with_torch() -> None:
     net = timm.create_model("test_resnet", num_classes=0)
     assert frozen_network(net, 48, 1, "cpu") is None
