@@ -20,12 +20,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.engine.hub import fingerprint_tensors
+
 if TYPE_CHECKING:
     from torch import nn
 
 WORTH = 192  # images from which on an export pays
 CONVOLUTIONS = 8  # a network with fewer is a transformer, which gains little
 BATCH = 4  # images in a pass: more do not stay in the cache
+KEPT = 4  # exported networks of this process: stages ask for the same ones
+
+_sessions: dict[tuple[str, str, int], Any] = {}
 
 
 class FrozenNetwork:
@@ -33,25 +38,9 @@ class FrozenNetwork:
 
     def __init__(self, module: nn.Module, size: int) -> None:
         """Exports the module, in eval mode and on the CPU, for images of ``size`` pixels."""
-        import onnxruntime
         import torch
 
-        buffer = io.BytesIO()
-        with quiet_exporter(module), torch.no_grad():
-            program = torch.onnx.export(
-                module.eval(),
-                (torch.zeros((2, 3, size, size)),),
-                dynamo=True,
-                input_names=["images"],
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-                verbose=False,
-            )
-            program.save(buffer, external_data=False)  # type: ignore[union-attr, arg-type]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        providers = ["CPUExecutionProvider"]
-        self._session = onnxruntime.InferenceSession(buffer.getvalue(), options, providers)
+        self._session = _session(module, size)
         self._threads = torch.get_num_threads()
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,6 +53,41 @@ class FrozenNetwork:
 
         with ThreadPoolExecutor(self._threads) as threads:
             return np.concatenate(list(threads.map(features, range(0, len(images), BATCH))))
+
+
+def _session(module: nn.Module, size: int) -> Any:
+    """The module in onnxruntime; that of an earlier one of the same layers and weights."""
+    import onnxruntime
+
+    key = (fingerprint_tensors(dict(module.state_dict())), repr(module), size)
+    if key not in _sessions:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        providers = ["CPUExecutionProvider"]
+        made = onnxruntime.InferenceSession(_exported(module, size), options, providers)
+        if len(_sessions) == KEPT:
+            del _sessions[next(iter(_sessions))]
+        _sessions[key] = made
+    return _sessions[key]
+
+
+def _exported(module: nn.Module, size: int) -> bytes:
+    """The module as ONNX, for any number of images."""
+    import torch
+
+    buffer = io.BytesIO()
+    with quiet_exporter(module), torch.no_grad():
+        program = torch.onnx.export(
+            module.eval(),
+            (torch.zeros((2, 3, size, size)),),
+            dynamo=True,
+            input_names=["images"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            verbose=False,
+        )
+        program.save(buffer, external_data=False)  # type: ignore[union-attr, arg-type]
+    return buffer.getvalue()
 
 
 def frozen_network(module: Any, size: int, images: int, device: str) -> FrozenNetwork | None:

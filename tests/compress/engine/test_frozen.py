@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ pytest.importorskip("timm")
 import timm
 import torch
 
+from compress.engine import frozen
 from compress.engine.frozen import FrozenNetwork, frozen_network, quiet_exporter
 
 
@@ -33,6 +36,24 @@ def test_the_features_do_not_depend_on_the_number_of_threads(
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         features.append(FrozenNetwork(net, 64)(images))
     assert np.array_equal(features[0], features[1]) and np.array_equal(features[0], features[2])
+
+
+def test_the_same_network_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    nets = [timm.create_model("test_resnet", num_classes=0).eval() for _ in range(2)]
+    nets.append(copy.deepcopy(nets[0]))
+    other = copy.deepcopy(nets[0])  # the same weights in other layers
+    for name, part in other.named_modules():
+        if isinstance(part, torch.nn.ReLU):
+            other.set_submodule(name, torch.nn.GELU())
+    made = []
+    exported = frozen._exported
+    monkeypatch.setattr(frozen, "_sessions", {})
+    monkeypatch.setattr(frozen, "_exported", lambda *net: made.append(net) or exported(*net))
+    images = np.random.default_rng(0).normal(size=(2, 3, 48, 48)).astype(np.float32)
+    features = [FrozenNetwork(net, 48)(images) for net in (*nets, other)]
+    assert len(made) == 3 and np.array_equal(features[0], features[2])
+    assert all(np.abs(features[0] - features[i]).max() > 1e-3 for i in (1, 3))
 
 
 def test_few_images_and_transformers_stay_with_torch() -> None:
