@@ -13,15 +13,17 @@ RECORD |= {"rates": {"1": [2.0, 3.0], "2": [4.0, 5.0]}}
 
 
 def test_a_missed_claim_is_named() -> None:
-    assert list(bench.missed(RECORD)) == []
-    slow = {**RECORD, "factor": 1.5, "apart": 2e-4}
+    assert list(bench.missed({"frozen": RECORD, "synced": {**RECORD, "factor": 1.0}})) == []
+    slow = {"frozen": {**RECORD, "factor": 1.5}, "synced": {**RECORD, "apart": 2e-4}}
     assert list(bench.missed(slow)) == [
         "2 ranks: 1.50x the steps of one, claimed 1.6x",
-        "losses differ by 2.0e-04, claimed 1e-04",
+        "synced: losses differ by 2.0e-04, claimed 1e-04",
     ]
-    assert list(bench.missed({**RECORD, "ranks": 3, "factor": 1.0})) == []
+    assert list(bench.missed({"frozen": {**RECORD, "ranks": 3, "factor": 1.0}})) == []
     assert "\nMissed: 2 ranks" in bench.text(slow, "c")
-    assert "| 1 | 2.50 | 2.00 | 3.00 |" in bench.text(RECORD, "c")
+    good = bench.text({"synced": RECORD}, "c")
+    assert "| synced | 1 | 2.50 | 2.00 to 3.00 | 1 | 1.0e-05 (two threads) |" in good
+    assert "| synced | 2 | 4.50 | 4.00 to 5.00 | 1.70 | 2.0e-05 |" in good
 
 
 @pytest.mark.slow
