@@ -72,6 +72,14 @@ def write(out: Path, text: str) -> None:
     print(text)
 
 
+def read_record(out: Path) -> dict[str, Any]:
+    """The record written before, or an empty one."""
+    found: dict[str, Any] = {}
+    if out.is_file():
+        found = json.loads(out.read_text(encoding="utf-8"))
+    return found
+
+
 def write_record(out: Path, record: Mapping[str, Any], text: str) -> None:
     """Writes a record as JSON and its page beside it, and prints the page."""
     out.parent.mkdir(parents=True, exist_ok=True)

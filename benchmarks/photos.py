@@ -15,7 +15,6 @@ are kept in the work folder: an interrupted one resumes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,14 +173,6 @@ def unpacked(record: Mapping[str, Any]) -> dict[str, dict[tuple[int, int], Cell]
     return folders
 
 
-def known(out: Path) -> dict[str, Any]:
-    """The record written before, or an empty one."""
-    if out.is_file():
-        found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-        return found
-    return {"cells": {}}
-
-
 def claims(hits: Hits) -> list[str]:
     """What the cells of a folder say, at each number of shots."""
     lines = []
@@ -243,7 +234,7 @@ def main() -> None:
     limit = f" --test-limit {args.test_limit}" if args.test_limit else ""
     shown = f"python -m benchmarks.photos --data {args.data.name} --shots {' '.join(args.shots)}"
     shown += f" --rows {' '.join(repr(row) for row in args.rows)}{limit}"
-    record = known(args.out)
+    record = page.read_record(args.out) or {"cells": {}}
     for seed in range(args.seeds):
         for shots in args.shots:
             number: Shots = "all" if shots == "all" else int(shots)

@@ -7,6 +7,8 @@ scheduler, steps, and the part of the steps that is guided. Every sampler has th
 conditions and guidance scale; a difference is taken seed by seed, from the first row. Beside them,
 from the shapes of the real networks: the FLOPs of an image by Kandinsky 2.2 as its model card calls
 it, and as the defaults do.
+
+What was measured stands in the record: a run adds the samplers and seeds that are missing there.
 """
 
 from __future__ import annotations
@@ -47,23 +49,27 @@ SAMPLERS: tuple[dict[str, Any], ...] = (
         for part in (EARLY, MIDDLE, LATE)
     ),
     {"steps": 25, "guidance_interval": MIDDLE},
+    {"steps": 20, "scheduler": DPM},
+    {"steps": 25, "scheduler": UNIPC},
+    *({"steps": 4, "scheduler": UNIPC, "guidance_interval": part} for part in (MIDDLE, LATE)),
 )
 MEASURES = ("agreement", "diversity", "gap")
 LOSS = 0.01  # of agreement or of relative diversity: more counts as a loss
 CARD = {"height": 768, "steps": 50, "prior_steps": 25, "batch": 1}  # of Kandinsky's model card
-Rows = Sequence[Mapping[str, float]]
+Rows = Mapping[str, Mapping[str, float]]  # of a seed: sampler, in words -> its measures
 
 
-def measure(seed: int, work: Path) -> list[dict[str, float]]:
-    """Agreement, diversity and gap of every sampler."""
-    probing = {"candidates": SAMPLERS, "per_class": PER_CLASS}
+def measure(seed: int, work: Path, samplers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Agreement, diversity and gap of some samplers."""
+    probing = {"candidates": samplers, "per_class": PER_CLASS}
     generate = {"strategy": "sidclip", "per_class": 1, "probing": probing}
     settings = settings_for(
         "petals", shots=4, seed=seed, offline=True, overrides={"generate": generate}
     )
     run = run_stages(settings, work, f"sampling-{seed}", until="generate", progress=RichProgress())
     rows = cast(list[dict[str, float]], run.stages["generate"].facts["probing"]["rows"])
-    return [{name: row[name] for name in MEASURES} for row in rows]
+    found = [{name: row[name] for name in MEASURES} for row in rows]
+    return dict(zip(map(words, samplers), found, strict=True))
 
 
 def passes(sampler: Mapping[str, Any]) -> int:
@@ -98,22 +104,23 @@ def verdict(agreement: Sequence[float], diversity: Sequence[float]) -> str:
 
 def table(seeds: Sequence[Rows]) -> Iterator[tuple[object, ...]]:
     """The rows of the page."""
-    first = [rows[0] for rows in seeds]
-    for at, sampler in enumerate(SAMPLERS):
-        own = [rows[at] for rows in seeds]
+    first = [rows[words(SAMPLERS[0])] for rows in seeds]
+    for sampler in SAMPLERS:
+        name = words(sampler)
+        own = [rows[name] for rows in seeds]
         pairs = list(zip(own, first, strict=True))
         agreement = [one["agreement"] - other["agreement"] for one, other in pairs]
         diversity = [one["diversity"] / other["diversity"] - 1 for one, other in pairs]
         (a, a_half), (d, d_half) = difference(agreement), difference(diversity)
         yield (
-            words(sampler),
+            name,
             passes(sampler),
             f"{100 * np.mean([row['agreement'] for row in own]):.1f}",
             f"{100 * a:+.1f} ± {100 * a_half:.1f}",
             f"{np.mean([row['diversity'] for row in own]):.3f}",
             f"{100 * d:+.1f} % ± {100 * d_half:.1f}",
             f"{np.mean([row['gap'] for row in own]):.3f}",
-            verdict(agreement, diversity) if at else "reference",
+            "reference" if sampler is SAMPLERS[0] else verdict(agreement, diversity),
         )
 
 
@@ -140,8 +147,9 @@ def flops() -> Iterator[tuple[object, ...]]:
         yield (f"generate.{name}={changed[name]}", f"{now:.1f}", f"{before / now:.1f}×")
 
 
-def report(seeds: Sequence[Rows]) -> str:
-    """The page."""
+def report(record: Mapping[str, Any]) -> str:
+    """The page of a record: of the seeds that have all samplers."""
+    seeds = [rows for rows in record["seeds"].values() if not missing(rows)]
     header = "sampler | passes | agreement, % | difference | diversity | difference | gap | verdict"
     return f"""# Cheap sampling
 
@@ -157,18 +165,30 @@ Kandinsky 2.2 by count: FLOPs of an image, each line with the changes of those a
 
 {page.table("call | TFLOPs | fewer", flops())}
 
-Commit {page.commit()}; {page.cpu()}; {page.library_versions()}.
+Commits {", ".join(record["commits"])}; {record["host"]}; {record["versions"]}.
 """
 
 
+def missing(rows: Rows) -> list[dict[str, Any]]:
+    """The samplers that a seed lacks."""
+    return [sampler for sampler in SAMPLERS if words(sampler) not in rows]
+
+
 def main() -> None:
-    """Measures the seeds and writes the page."""
-    parser = page.options("sampling", __doc__)
+    """Measures what the record lacks and writes it and its page."""
+    parser = page.options("sampling", __doc__, "sampling.json")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--work", type=Path)
     args = parser.parse_args()
     work = work_folder(args.work)
-    page.write(args.out, report([measure(seed, work) for seed in range(args.seeds)]))
+    record = page.read_record(args.out) or {"seeds": {}, "commits": []}
+    for seed in map(str, range(args.seeds)):
+        rows = record["seeds"].setdefault(seed, {})
+        if lacking := missing(rows):
+            rows |= measure(int(seed), work, lacking)
+            record["commits"] = sorted({*record["commits"], page.commit()})
+            record |= {"host": page.cpu(), "versions": page.library_versions()}
+            page.write_record(args.out, record, report(record))
 
 
 if __name__ == "__main__":

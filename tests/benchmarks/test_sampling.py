@@ -9,8 +9,9 @@ import pytest
 from benchmarks import sampling
 
 
-def rows(*agreements: float) -> list[dict[str, float]]:
-    return [{"agreement": value, "diversity": 0.5, "gap": 0.1} for value in agreements]
+def rows(*agreements: float) -> dict[str, dict[str, float]]:
+    measured = [{"agreement": value, "diversity": 0.5, "gap": 0.1} for value in agreements]
+    return dict(zip(map(sampling.words, sampling.SAMPLERS), measured, strict=False))
 
 
 def test_a_loss_and_none_need_intervals_that_say_so() -> None:
@@ -43,5 +44,27 @@ def test_samplers_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     samplers = ({"steps": 2}, {"steps": 1, "scheduler": sampling.UNIPC})
     monkeypatch.setattr(sampling, "SAMPLERS", samplers)
     monkeypatch.setattr(sampling, "PER_CLASS", 2)
-    two, one = sampling.measure(0, tmp_path)
+    rows = sampling.measure(0, tmp_path, samplers)
+    assert [*rows] == ["DDIM, 2 steps", "UniPC, 1 steps"] and not sampling.missing(rows)
+    two, one = rows.values()
     assert {*two} == {*sampling.MEASURES} and two["agreement"] != one["agreement"]
+
+
+def test_a_run_measures_what_the_record_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def measured(seed: int, work: Path, samplers: list[dict[str, object]]) -> object:
+        asked.append((seed, len(samplers)))
+        return dict.fromkeys(map(sampling.words, samplers), dict.fromkeys(sampling.MEASURES, 0.5))
+
+    monkeypatch.setattr(sampling, "measure", measured)
+    out = tmp_path / "s.json"
+    for seeds, samplers in ((1, 1), (2, 1), (2, 3)):
+        monkeypatch.setattr(sampling, "SAMPLERS", tuple({"steps": 2 + n} for n in range(samplers)))
+        call = ["sampling", "--out", str(out), "--work", str(tmp_path), "--seeds", str(seeds)]
+        monkeypatch.setattr("sys.argv", call)
+        sampling.main()
+    assert asked == [(0, 1), (1, 1), (0, 2), (1, 2)]
+    assert "2 seeds, guidance" in out.with_suffix(".md").read_text(encoding="utf-8")
