@@ -203,6 +203,24 @@ class RunFolder:
         recorded = {name: store.folder(name, key) for name, key in self.recorded.items()}
         return found | {name: path for name, path in recorded.items() if path.is_dir()}
 
+    def require_whole(self) -> None:
+        """Raises ConfigError if its stages are of several builds, the last of which did not end."""
+        folders = self.stages()
+        made = {
+            name: json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            for name, folder in folders.items()
+            if (folder / MANIFEST).is_file()
+        }
+        for name, manifest in made.items():
+            for needed, content in manifest["identity"]["inputs"].items():
+                if needed in made and made[needed]["content"] != content:
+                    raise ConfigError(
+                        "this run is half rebuilt: a build with other settings did not end",
+                        got=f"stage {name} was made from another stage {needed}",
+                        remedy=f"{self.repeat} finishes it; the command of the earlier build "
+                        "makes it as it was",
+                    )
+
     def keys(self) -> dict[str, str]:
         """The keys of its stages, by name, as far as they are in a store."""
         rows = ((name, path.name) for name, path in self.stages().items())
@@ -263,6 +281,7 @@ def open_run(
     """The settings and stages of a run, or ConfigError; the context's ``folder`` is the run's."""
     run = RunFolder(folder)
     settings = resolve(run.layer())
+    run.require_whole()
     stages: dict[str, Artifact] = {}
     for name, target in run.stages().items():
         artifact = Store(target.parents[1]).get(name, target.name)

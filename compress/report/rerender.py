@@ -41,13 +41,14 @@ def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -
         benches: bench.json files of this bundle from other devices.
 
     Raises:
-        ConfigError: not the folder of a finished run.
+        ConfigError: not the folder of a finished run, or of one that is being built anew.
         BenchFileError: a bench.json that is damaged or measured another bundle.
         BudgetError: a limit in report.json that cannot be read, so that it cannot be judged again.
         Clip2EdgeError: a report.json that does not keep its contract.
     """
     files = ReportArtifact(out or run)
     before = load(run)
+    RunFolder(run).require_whole()
     files.require_writable()
     plain = merge(completed(before, run), benches, run / "bundle")
     if benches:

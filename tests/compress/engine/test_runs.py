@@ -127,6 +127,16 @@ def test_clean_waits_for_a_running_build(tmp_path: Path) -> None:
         clean(tmp_path)
 
 
+def test_a_run_that_is_half_rebuilt_is_not_opened(tmp_path: Path) -> None:
+    run = build(Settings(), tmp_path, "a")
+    open_run(run.folder)
+    build(changed(data={"shots": 2}), tmp_path, "a", until="data")
+    with pytest.raises(ConfigError, match="half rebuilt.*was made from another stage data"):
+        open_run(run.folder)
+    build(changed(data={"shots": 2}), tmp_path, "a")
+    open_run(run.folder)
+
+
 def test_a_run_without_links_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "no links here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,20 @@ def test_a_run_without_its_stages_says_that_pictures_are_missing(run: Path) -> N
     page = (run / "report.html").read_text()
     assert WITHOUT_PICTURES in page and 'id="images"' not in page and Page(page).open == []
     assert WITHOUT_PICTURES not in report.states, "that is about this rendering, not about the run"
+
+
+def test_a_run_that_is_half_rebuilt_is_refused(finished: Finished, run: Path) -> None:
+    """Pictures of new data beside old figures would be wrong."""
+    before = (run / "report.json").read_bytes()
+    for name, needed in (("data", {}), ("bench", {"data": "of other settings"})):
+        (run / name).unlink()
+        shutil.copytree(finished.stages[name].path, run.parent / name)
+        manifest = {"content": f"the {name} of this run", "identity": {"inputs": needed}}
+        (run.parent / name / "stage.json").write_text(json.dumps(manifest))
+        (run / name).symlink_to(run.parent / name)
+    with pytest.raises(ConfigError, match="half rebuilt"):
+        rerender(run)
+    assert (run / "report.json").read_bytes() == before and not (run / "report.html").exists()
 
 
 def test_no_run_and_no_bundle_are_refused(run: Path, tmp_path: Path) -> None:
