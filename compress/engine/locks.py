@@ -26,8 +26,17 @@ RECORD = re.compile(r"^(pid|host)=(\S+)$", re.MULTILINE)
 
 
 @contextmanager
-def lock(path: Path, what: str) -> Iterator[Held]:
+def lock(
+    path: Path,
+    what: str,
+    *,
+    wait_s: float = 0.0,
+    remedy: str = "wait for it, or give this build another folder with --work-dir",
+) -> Iterator[Held]:
     """Holds the lease at ``path``; that of another machine is waited for, until it expires.
+
+    Args:
+        wait_s: how long a process of this machine is waited for.
 
     Raises: StoreError: another process, which it names, holds the lease.
     """
@@ -37,7 +46,7 @@ def lock(path: Path, what: str) -> Iterator[Held]:
     lease = SoftFileLease(path, lease_duration=LEASE_S, thread_local=False)
     try:
         try:
-            lease.acquire(timeout=0)
+            lease.acquire(timeout=wait_s)
         except Timeout:
             if _lives_here(*_holder(path)):
                 raise
@@ -48,7 +57,7 @@ def lock(path: Path, what: str) -> Iterator[Held]:
         raise StoreError(
             f"{what} is being made by another process in the same work folder",
             got=f"process {pid}{there} holds {path}",
-            remedy="wait for it, or give this build another folder with --work-dir",
+            remedy=remedy,
         ) from error
     try:
         yield Held(lease, what)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compress.engine.errors import ExportError
+from compress.engine.locks import lock
 from runtime.bundle import MANIFEST, Bundle
 
 
@@ -20,6 +21,18 @@ def scratch_beside(goal: Path) -> Iterator[Path]:
     goal.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{goal.name}.export-", dir=goal.parent) as scratch:
         yield Path(scratch)
+
+
+@contextlib.contextmanager
+def held(bundle: Path, wait_s: float = 0.0) -> Iterator[None]:
+    """The bundle is changed by this process alone: a manifest is read, extended and replaced.
+
+    Raises: StoreError: another process changes it, for longer than ``wait_s`` seconds.
+    """
+    place = Path(os.path.realpath(bundle))
+    lease, what = place.with_name(f".{place.name}.lease"), f"a change of {place.name!r}"
+    with lock(lease, what, wait_s=wait_s, remedy="wait for it, or copy the bundle first"):
+        yield
 
 
 def require_new(folder: Path, remedy: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from compress.engine.disk import require_no_file
+from export.bundle.folder import held
 from export.bundle.write import write_json
 from runtime import golden
 from runtime.bundle import GOLDEN, LABELS, MANIFEST, PREPROCESS, check_file, open_bundle
@@ -26,6 +27,7 @@ from runtime.files.atomic import flush, flush_folder, is_temporary
 from runtime.files.manifest import read_manifest
 
 Manifest = Mapping[str, Any]
+WAIT_S = 600.0  # for an export that is adding a file: a build does not fail at its end
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,16 @@ def publish_bundle(fresh: Path, bundle: Path, default: str | None = None) -> Pub
 
     Raises:
         BundleError: ``fresh`` is damaged.
-        StoreError: what is in the bundle's place is no folder.
+        StoreError: what is in the bundle's place is no folder, or an export holds it for long.
     """
     require_no_file(bundle)
     bundle = Path(os.path.realpath(bundle))
     bundle.parent.mkdir(parents=True, exist_ok=True)
+    with held(bundle, WAIT_S):
+        return _published(fresh, bundle, default)
+
+
+def _published(fresh: Path, bundle: Path, default: str | None) -> Published:
     scratch, old = (bundle.with_name(f".{bundle.name}.{name}") for name in ("tmp", "old"))
     if old.is_dir() and not old.is_symlink():
         if not bundle.exists():

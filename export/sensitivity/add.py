@@ -8,6 +8,8 @@ from compress.engine.errors import ExportError
 from compress.engine.runs import RunFolder
 from compress.engine.stage import StageContext
 from export.bundle.files import MIXED, model_file
+from export.bundle.folder import held
+from export.bundle.publish import WAIT_S
 from export.bundle.write import copy_with_metadata, seal
 from export.onnx.parity import compare, require, torch_logits
 from export.sensitivity.result import Addition, SensitivityResult
@@ -57,20 +59,21 @@ def add_mixed(
     reference = torch_logits(variants.reference(names), images)
     parity = require(compare(source, reference, images, precision="int8"))
 
-    bundle = open_bundle(folder)
-    described = check(bundle.models["int8"]).metadata
-    carried = {key: described[key] for key in (META_LABELS, META_PREPROCESS)}
-    copy_with_metadata(source, folder / FILE, {**carried, META_PRECISION: MIXED})
-    if (folder / GOLDEN).exists():
-        arrays = golden.read(folder / GOLDEN)
-        encoded = [arrays[f"img_{index}"].tobytes() for index in range(len(arrays["decoded"]))]
-        runner = load_model("onnxruntime", folder / FILE, threads=1)
-        logits = golden.make(encoded, variants.spec, {MIXED: runner.run})
-        golden.write(folder / GOLDEN, {**arrays, **logits})
-    what = f"int8 but for {', '.join(variants.ordered(names))}, which stay in float"
-    reason = f"{what}: faster than all in int8 and all in float where compress sensitivity ran"
-    numbers = {**asdict(parity), "file": FILE}
-    row = {"file": FILE, "state": VERIFIED, "why": what, "parity": numbers}
-    models = {**bundle.manifest["models"], MIXED: FILE}
-    seal(folder, models, MIXED, {**bundle.targets, MIXED: row}, default_reason=reason)
+    with held(folder, WAIT_S):
+        bundle = open_bundle(folder)
+        described = check(bundle.models["int8"]).metadata
+        carried = {key: described[key] for key in (META_LABELS, META_PREPROCESS)}
+        copy_with_metadata(source, folder / FILE, {**carried, META_PRECISION: MIXED})
+        if (folder / GOLDEN).exists():
+            arrays = golden.read(folder / GOLDEN)
+            encoded = [arrays[f"img_{index}"].tobytes() for index in range(len(arrays["decoded"]))]
+            runner = load_model("onnxruntime", folder / FILE, threads=1)
+            logits = golden.make(encoded, variants.spec, {MIXED: runner.run})
+            golden.write(folder / GOLDEN, {**arrays, **logits})
+        what = f"int8 but for {', '.join(variants.ordered(names))}, which stay in float"
+        reason = f"{what}: faster than all in int8 and all in float where compress sensitivity ran"
+        numbers = {**asdict(parity), "file": FILE}
+        row = {"file": FILE, "state": VERIFIED, "why": what, "parity": numbers}
+        models = {**bundle.manifest["models"], MIXED: FILE}
+        seal(folder, models, MIXED, {**bundle.targets, MIXED: row}, default_reason=reason)
     return Addition(True, what, FILE, (folder / FILE).stat().st_size, numbers)

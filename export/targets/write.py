@@ -18,7 +18,7 @@ from onnx import ModelProto
 from compress.engine.disk import require_folder
 from compress.engine.errors import ExportError
 from compress.engine.text import user_path
-from export.bundle.folder import copy_bundle, require_new, scratch_beside
+from export.bundle.folder import copy_bundle, held, require_new, scratch_beside
 from export.bundle.huggingface import write_twins
 from export.bundle.write import file_entry, write_json
 from export.onnx.convert import save
@@ -69,6 +69,7 @@ def export_targets(
         ExportError: an unknown target, a modifier that the graph does not allow, or ``out`` exists.
         ParityError: a target computes something else; nothing was written.
         BundleError: the bundle is damaged.
+        StoreError: another process changes the bundle.
     """
     opened = open_bundle(bundle)
     parsed = [table.parse(name, opset, ir) for name in names if name not in ENGINES]
@@ -79,7 +80,8 @@ def export_targets(
     if out is not None:
         require_new(goal, "choose another --out")
     require_folder(goal)
-    with scratch_beside(goal) as scratch:
+    with held(goal), scratch_beside(goal) as scratch:
+        opened = open_bundle(bundle)  # as it is from now on
         written = _write_all(opened, targets.values(), scratch, Path(images) if images else None)
         if out is None:
             _install(opened.path, written)
@@ -88,10 +90,10 @@ def export_targets(
             copy_bundle(opened, whole)
             _install(whole, written)
             os.replace(whole, goal)
-    rows = {one.target.key: one.row for one in written}
-    for name in names:
-        if name in ENGINES:
-            rows.update(ENGINES[name](goal))
+        rows = {one.target.key: one.row for one in written}
+        for name in names:
+            if name in ENGINES:
+                rows.update(ENGINES[name](goal))
     return rows
 
 

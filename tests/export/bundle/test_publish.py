@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
 
 from compress.engine.errors import StoreError
 from export.bundle import publish
+from export.bundle.folder import held
 from export.bundle.publish import publish_bundle
 from export.bundle.write import seal, update_default, write_bundle
 from export.targets.write import export_targets
@@ -81,6 +83,19 @@ def test_additions_stay_and_nothing_is_written(fresh: Path, published: Path) -> 
     assert publish_bundle(fresh, published).same_model
     assert {path: path.stat().st_mtime_ns for path in published.rglob("*")} == before
     assert TARGET in open_bundle(published).targets
+
+
+def test_a_build_waits_for_an_export_and_no_longer_than_it_has_to(
+    fresh: Path, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with held(published):
+            waiting = threads.submit(publish_bundle, fresh, published)
+            assert not wait([waiting], timeout=0.3).done
+        assert waiting.result(timeout=60).same_model
+    monkeypatch.setattr(publish, "WAIT_S", 0.0)
+    with held(published), pytest.raises(StoreError, match="a change of 'bundle'"):
+        publish_bundle(fresh, published)
 
 
 @pytest.mark.parametrize("name", ["model.int8.onnx", "labels.json", "README.md", GOLDEN, MANIFEST])

@@ -19,8 +19,8 @@ from tiny_bundles import SIZE, SPEC, encoded, make_bundle, photo
 from typer.testing import CliRunner
 
 from compress.data.artifact import DataArtifact
-from compress.engine.errors import ExportError, ParityError
-from export.targets import parity, table
+from compress.engine.errors import ExportError, ParityError, StoreError
+from export.targets import parity, table, write
 from export.targets.shapes import infer
 from export.targets.write import export_targets
 from runtime import BackendError, Classifier, open_bundle
@@ -191,6 +191,25 @@ def test_in_place_keeps_every_file_that_was_there(bundle: Path) -> None:
     ]
     assert sorted(set(after) - set(before)) == added
     assert [p.name for p in bundle.parent.iterdir()] == ["bundle"]  # no scratch is left
+
+
+def test_two_exports_at_once_do_not_lose_a_target(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is refused while the first reads, extends and replaces the manifest."""
+    real, refused = write._write_golden, []
+
+    def slow(*arguments: object) -> object:
+        with pytest.raises(StoreError, match="a change of 'bundle' .*another process"):
+            export_targets(bundle, ["fp16"])
+        refused.append("fp16")
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "_write_golden", slow)
+        export_targets(bundle, ["int8.batch1"])
+    export_targets(bundle, ["fp16"])
+    assert refused and set(open_bundle(bundle).targets) == {"fp16", "int8.batch1"}
 
 
 @pytest.mark.parametrize(
