@@ -25,6 +25,7 @@ from compress.engine.progress import SILENT, Progress
 from compress.engine.remote.mirror import fetch_runs, send_run
 from compress.engine.remote.storage import Remote, is_url, mirror_of
 from compress.engine.runs import RunFolder, as_plain_name, plain_name
+from compress.engine.same_name import replaced, require_same_images
 from compress.engine.slices import Slice, make_slice
 from compress.engine.store import Store
 from compress.engine.system_errors import system_errors
@@ -192,6 +193,8 @@ def build(
         with system_errors(work):
             settings = search_for_run(settings, work, name, host, progress)
     with mirrored(work, name):
+        if note := replaced(RunFolder.of(work, name), settings):
+            progress.note(note)
         built = run_stages(
             settings, work, name, until=until, host=host, progress=progress, command=command
         )
@@ -256,6 +259,7 @@ def checks_of_run(
     run = RunFolder.of(work, as_plain_name(name))
     yield partial(require_folder, run.path)
     yield partial(require_no_file, run.bundle)
+    yield partial(require_same_images, run, settings)
     yield partial(_require_budget, settings.budget.limits, name, until, benches)
     if settings.budget.calibration:
         from compress.budgets.calibration import load_calibration

@@ -78,6 +78,16 @@ def _differences(store: Store, stage: str, made_from: Identity) -> tuple[str, ..
     return min(compared, key=len, default=("never made in this work folder",))
 
 
+def changes(before: Settings, after: Settings) -> list[str]:
+    """The settings that differ, one a line: "data.shots: 4 -> 8"."""
+    old, new = _flatten(before.plain()), _flatten(after.plain())
+    return [
+        f"{name}: {_short(old.get(name))} -> {_short(new.get(name))}"
+        for name in sorted(new.keys() | old.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
 def _short(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 48 else f"{text[:12]}…{text[-4:]}"
