@@ -9,7 +9,8 @@ takes no part, hidden files are ignored. With 0 shots class names and test image
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from compress.data.folders.layout import (
     step_into,
 )
 from compress.data.folders.naming import Named, class_infos, name_classes, naming_notes
-from compress.data.folders.tables.read import NAMES, Table, find_tables, read_tables
+from compress.data.folders.tables.read import find_tables, read_tables
+from compress.data.folders.tables.table import NAMES, Table
 from compress.data.folders.walk import fingerprint_files, key_of, last_change, takes_part, walk
 from compress.data.shots import hold_out
 from compress.data.split import FolderFacts, Source, Split, nothing
@@ -48,6 +50,7 @@ class Folder:
     listed: ClassList
     tables: list[Table]
     notes: list[str]
+    unused: list[str]  # those of the notes that say which tables take no part, and why
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -85,8 +88,24 @@ def read_folder(path: Path, level: str, root_of_datasets: Path, above: bool = Fa
     if packed:
         notes = [f"{given.name} is read as a folder of its files", *unpacking_notes(start)]
     listed = read_class_list(root)
-    found = read_tables(tables, level, listed) if tables.used else read_class_folders(root, level)
-    return Folder(root, name, found, listed, tables.used, [*notes, *unused])
+    with _told(unused):
+        used = bool(tables.used)
+        found = read_tables(tables, level, listed) if used else read_class_folders(root, level)
+    return Folder(root, name, found, listed, tables.used, [*notes, *unused], unused)
+
+
+@contextmanager
+def _told(unused: Sequence[str]) -> Iterator[None]:
+    """Errors about classes say which tables take no part: those may be what is wrong."""
+    try:
+        yield
+    except DataError as error:
+        if not unused:
+            raise
+        parts = [*([] if error.got is None else [error.got]), *unused]
+        got = "; ".join(map(str, parts))
+        remedy = error.remedy or "a table of labels has columns such as file_name,label"
+        raise DataError(error.what, got=got, expected=error.expected, remedy=remedy) from error
 
 
 def open_folder(settings: DataSettings, root_of_datasets: Path) -> Source:
@@ -100,6 +119,11 @@ def open_folder(settings: DataSettings, root_of_datasets: Path) -> Source:
     """
     assert settings.path is not None
     folder = read_folder(settings.path, settings.class_folders, root_of_datasets)
+    with _told(folder.unused):
+        return _source(folder, settings)
+
+
+def _source(folder: Folder, settings: DataSettings) -> Source:
     root, found, listed = folder.root, folder.found, folder.listed
     if found.test is not None and not found.train and settings.shots:
         raise DataError(

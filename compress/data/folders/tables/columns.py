@@ -14,6 +14,7 @@ from pathlib import Path
 
 from compress.data.class_names import look_alike
 from compress.data.folders.layout import plain, split_kind
+from compress.data.folders.tables.cells import shown
 from runtime.files.paths import line
 from runtime.preprocess.image_files import SUFFIXES
 
@@ -68,6 +69,14 @@ def find_columns(lines: Sequence[Sequence[str]], table: str) -> Columns | None:
         columns = _Cells(lines, names, ["column 1", "column 2", "column 3"])
         return _chosen(columns, 0, [1], table, others=[2][: len(names) - 2], first=0)
     return None
+
+
+def missing_columns(names: Sequence[str]) -> str:
+    """What a table without files or labels lacks, for a note that says what it has."""
+    known = [plain(name) for name in names]
+    usual = {"files": FILE_COLUMNS, "labels": LABEL_COLUMNS}
+    missing = [what for what, columns in usual.items() if not {*columns} & {*known}]
+    return f"no column of {' and none of '.join(missing)} (has: {shown(names)})"
 
 
 def is_image_name(text: str) -> bool:

@@ -7,17 +7,13 @@ The separator is a comma, a semicolon, a tab or a bar; ``.jsonl`` has an object 
 says what: ``columns.py``. How a file is found: ``file_index.py``. Where a table has no splits, its
 images are of the split folder that they lie in, and a split folder that no table names is read by
 its class folders. A table without a column of labels, such as one of captions, takes no part, nor
-does a list of classes beside class folders.
+does a list of classes beside class folders, nor what another table comes before: a note says so.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,39 +29,13 @@ from compress.data.folders.layout import (
     read_splits,
     split_kind,
 )
-from compress.data.folders.tables.columns import are_numbers, find_columns, is_image_name
+from compress.data.folders.tables.columns import are_numbers, is_image_name
 from compress.data.folders.tables.file_index import FileIndex, find
 from compress.data.folders.tables.splits import Labels, splits_beside, with_splits
+from compress.data.folders.tables.table import Table, candidates, read_table
 from compress.data.folders.walk import key_of, takes_part, visible, walk
 from compress.engine.errors import DataError, nearest
-from compress.engine.store import sha256_text
-from compress.engine.text import read_text
 from runtime.files.paths import line
-
-STEMS = ("labels", "metadata", "annotations")
-SUFFIXES_OF_TABLES = (".csv", ".tsv", ".jsonl")
-NAMES = tuple(stem + suffix for stem in STEMS for suffix in SUFFIXES_OF_TABLES)
-SEPARATORS = ",;\t|"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a table: what it says of a file, as text."""
-
-    file: str
-    label: str
-    split: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of labels; ``split`` is that of the folder it lies in."""
-
-    path: Path
-    rows: tuple[Row, ...]
-    digest: str
-    split: str = ""
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,20 +55,25 @@ def find_tables(root: Path) -> Tables:
     files = Files(root)
     notes: list[str] = []
 
-    def first(folder: Path) -> list[Table]:
-        for table in _read_all(folder):
-            reason = _no_labels(table, files)
-            if reason is None:
-                return [table]
-            notes.append(line(f"{key_of(table.path, root)} takes no part: {reason}"))
-        return []
+    def first(folder: Path, used: str = "") -> list[Table]:
+        """The first table that labels images; ``used`` is one that comes before."""
+        taken: list[Table] = []
+        for path in candidates(folder):
+            table = f"{used} comes first" if used else read_table(path)
+            if isinstance(table, Table) and (reason := _no_labels(table, files)) is not None:
+                table = reason
+            if isinstance(table, Table):
+                taken, used = [table], key_of(path, root)
+            else:
+                notes.append(line(f"{key_of(path, root)} takes no part: {table}"))
+        return taken
 
-    used = first(root)
-    if not used:
-        folders = [Path(entry.path) for entry in visible(root) if entry.is_dir()]
-        for folder in folders:
-            if split_kind(folder.name):
-                used += [replace(table, split=folder.name) for table in first(folder)]
+    at_root = first(root)
+    used = list(at_root)
+    for entry in visible(root):
+        if entry.is_dir() and split_kind(entry.name):
+            before = key_of(at_root[0].path, root) if at_root else ""
+            used += [replace(one, split=entry.name) for one in first(Path(entry.path), before)]
     return Tables(used, notes, files)
 
 
@@ -145,6 +120,7 @@ def _labels(tables: Tables, found: Found) -> dict[Path, tuple[str, str]]:
     """The label and the split of every image that a row names; raises as ``read_tables``."""
     root = tables.files.root
     labels: dict[Path, tuple[str, str]] = {}
+    bare: dict[Path, Table] = {}  # images of rows without a label
     for table in tables.used:
         for row in table.rows:
             path = tables.files.find(row.file, table)
@@ -154,11 +130,16 @@ def _labels(tables: Tables, found: Found) -> dict[Path, tuple[str, str]]:
                 reason = f"{table.path.name} names it, and there is no such image, or several"
                 found.skipped.append({"key": line(row.file), "reason": reason})
             elif not label:
-                found.left_out.append(path)
+                bare.setdefault(path, table)
             elif not _agree(labels.setdefault(path, (label, split)), (label, split)):
                 got = f"{key_of(path, root)}: {line(', '.join((*labels[path], label, split)))}"
                 what = f"{table.path} gives an image two labels or splits"
                 raise DataError(what, got=got, remedy="keep one row for each image")
+    found.left_out += [path for path in bare if path not in labels]
+    if again := [path for path in bare if path in labels]:
+        name = key_of(bare[again[0]].path, root)
+        note = f"{len(again)} images have a row without a label in {name}, and one with a label, "
+        found.notes.append(line(f"{note}which counts: e.g. {key_of(again[0], root)}"))
     if not labels:
         rows = [row["key"] for row in found.skipped]
         got = f"{len(rows)} rows, e.g. {rows[0]}" if rows else "no row with a label"
@@ -206,63 +187,6 @@ def _names_of_folders(labels: Labels, root: Path) -> dict[str, str]:
     if any(split_kind(name) or are_numbers([name]) for name in names):
         return {}
     return dict(pairs)
-
-
-def _read_all(folder: Path) -> Iterator[Table]:
-    """The tables in a folder that have a column of files and one of labels."""
-    there = {entry.name.casefold(): Path(entry.path) for entry in visible(folder)}
-    for name in NAMES:
-        path = there.get(name)
-        table = _read(path) if path is not None and path.is_file() else None
-        if table is not None:
-            yield table
-
-
-def _read(path: Path) -> Table | None:
-    """A table; None for one without a column of files or of labels."""
-    text = read_text(path, DataError)
-    try:
-        lines = list(_objects(text) if path.suffix.lower() == ".jsonl" else _lines(text))
-    except (csv.Error, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read as a table", got=line(str(error))) from error
-    columns = find_columns(lines, path.name) if lines else None
-    if columns is None:
-        return None
-    places = (columns.file, columns.label, columns.split)
-    rows = (
-        tuple(cells[i].strip() if 0 <= i < len(cells) else "" for i in places)
-        for cells in lines[columns.first :]
-    )
-    kept = [Row(*row) for row in rows if row[0]]
-    return Table(path, tuple(_whole_numbers(kept)), sha256_text(text), notes=tuple(columns.notes))
-
-
-def _lines(text: str) -> Iterator[list[str]]:
-    """The cells of every line that has any; a line "sep=;" is Excel's."""
-    head, _, rest = text.partition("\n")
-    if match := re.fullmatch(r"sep=(.)\s*", head):
-        separator, text = match[1], rest
-    else:
-        separator = max(SEPARATORS, key=head.count)
-    return (row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(row))
-
-
-def _objects(text: str) -> Iterator[list[str]]:
-    """The keys of a file of JSON objects as a first line, then the values of each."""
-    objects = [json.loads(each) for each in text.splitlines() if each.strip()]
-    if not all(isinstance(one, dict) for one in objects):
-        raise ValueError("a line is no JSON object")
-    keys = list(dict.fromkeys(key for one in objects for key in one))
-    yield keys
-    for one in objects:
-        yield ["" if one.get(key) is None else str(one[key]) for key in keys]
-
-
-def _whole_numbers(rows: Sequence[Row]) -> Iterable[Row]:
-    """Class numbers as such where a program wrote them as 3.0."""
-    if not all(re.fullmatch(r"\d+\.0|", row.label) for row in rows):
-        return rows
-    return [Row(row.file, row.label.removesuffix(".0"), row.split) for row in rows]
 
 
 def _split(name: str, path: Path) -> str:

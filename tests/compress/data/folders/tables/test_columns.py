@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compress.data.folders.tables.columns import Columns, find_columns
+from compress.data.folders.tables.columns import Columns, find_columns, missing_columns
 
 NAMES = ("cat", "dog")
 
@@ -100,3 +100,16 @@ def test_the_column_that_names_splits_is_taken() -> None:
 def test_a_table_needs_files_and_labels() -> None:
     assert find_columns(table("file,text", "{i}.jpg, a"), "labels.csv") is None
     assert find_columns(table("label,text", "{n}, a"), "labels.csv") is None
+
+
+@pytest.mark.parametrize(
+    "head, missing",
+    [
+        ("File Name,lable", "no column of labels (has: File Name, lable)"),
+        ("flie, label,split", "no column of files (has: flie, label, split)"),
+        ("a.jpg,rose,3,4", "no column of files and none of labels (has: a.jpg, rose, 3, 4)"),
+    ],
+)
+def test_what_a_table_lacks_is_told_with_what_it_has(head: str, missing: str) -> None:
+    assert missing_columns(head.split(",")) == missing
+    assert len(missing_columns(["flie"] * 1000)) < 160

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from image_folders import encoded, fill
 
+from compress.data.folders.labeled import labeled_images
 from compress.data.sources import open_source
 from compress.data.split import Source
 from compress.engine.config import DataSettings
@@ -115,7 +116,14 @@ def test_captions_and_class_indexes_are_no_labels(tmp_path: Path) -> None:
     fill(tmp_path / "b", 5, seed=50)
     (tmp_path / "metadata.csv").write_text("file_name,text\na/000.jpg,a photo\n", encoding="utf-8")
     (tmp_path / "labels.csv").write_text("label,description\n0,a\n", encoding="utf-8")
-    assert source(tmp_path).names == ("a", "b")
+    for name in ("captions.txt", "results.csv", "a/labels.csv"):
+        (tmp_path / name).write_text("file_name,label\n", encoding="utf-8")
+    read = source(tmp_path)
+    assert read.names == ("a", "b")
+    assert [note for note in read.notes if "takes no part" in note] == [
+        "labels.csv takes no part: no column of files (has: label, description)",
+        "metadata.csv takes no part: no column of labels (has: file_name, text)",
+    ]
 
 
 def test_numbers_as_labels_stay_numbers(tmp_path: Path) -> None:
@@ -156,6 +164,51 @@ def test_tables_that_cannot_be_used_are_refused(
     message = message.replace("rose, train", "rose, ")
     with pytest.raises(DataError, match=message):
         source(tmp_path / "in", shots=1)
+
+
+MISTYPED = "labels.csv takes no part: no column of labels (has: file_name, lable)"
+
+
+def test_a_table_without_labels_is_told_with_what_it_has(tmp_path: Path) -> None:
+    for folder in ("batch_1", "batch_2"):
+        fill(tmp_path / folder, 3, seed=100 * int(folder[-1]))
+    put(tmp_path / "labels.csv", "file_name,lable", "batch_1/000.jpg,rose", "batch_1/001.jpg,oak")
+    assert MISTYPED in source(tmp_path, shots=1).notes
+    assert MISTYPED in labeled_images(tmp_path, tmp_path / "archives").notes
+
+
+@pytest.mark.parametrize("folder", ["", "batch_1"])
+def test_errors_about_classes_name_the_table_that_takes_no_part(
+    tmp_path: Path, folder: str
+) -> None:
+    fill(tmp_path / folder, 3)
+    put(tmp_path / "labels.csv", "file_name,lable", "000.jpg,rose", "001.jpg,oak")
+    with pytest.raises(DataError, match="single class|no class folders") as told:
+        source(tmp_path, shots=1)
+    assert MISTYPED in str(told.value.got) and "file_name,label" in str(told.value)
+
+
+def test_tables_after_the_one_that_counts_are_told(tmp_path: Path) -> None:
+    put(tmp_path / "labels.csv", "file,label", *flat(tmp_path, "train"))
+    for name in ("Labels.csv", "metadata.jsonl", "train/annotations.csv"):
+        (tmp_path / name).touch()
+    notes = source(tmp_path).notes
+    assert [note for note in notes if "takes no part" in note] == [
+        f"{name} takes no part: labels.csv comes first"
+        for name in ("Labels.csv", "metadata.jsonl", "train/annotations.csv")
+    ]
+
+
+def test_an_image_with_a_second_row_without_label_is_used(tmp_path: Path) -> None:
+    fill(tmp_path, 11)
+    write(tmp_path, "file_name,label", "{file},{label}")
+    with (tmp_path / "labels.csv").open("a", encoding="utf-8") as file:
+        file.write("000.jpg\n010.jpg\n010.jpg,\n")
+    read = source(tmp_path)
+    assert len(read.train) + len(read.test) == 10
+    assert read.facts is not None and read.facts.left_out == ("010.jpg",)
+    note = "1 images have a row without a label in labels.csv, and one with a label, which counts"
+    assert any(f"{note}: e.g. 000.jpg" in each for each in read.notes)
 
 
 def test_a_name_that_stands_twice_is_found_by_its_folder_only(tmp_path: Path) -> None:
