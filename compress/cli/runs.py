@@ -33,7 +33,7 @@ def show(
             except ConfigError as error:
                 state = "run.json is damaged"
                 what = str(error.remedy)
-            echo(f"{run.path.name:32} {state:34} {what}")
+            echo(f"{run.name:32} {state:34} {what}")
         return
     folder = find_run(name, work)
     report = ReportArtifact(folder)
@@ -140,7 +140,7 @@ def clean(
     work = known_work(work_dir)
     if remote := Remote.of(work):
         echo(f"this cleans the mirror {work}; {remote.url} stays as it is", err=True)
-    for damage in filter(None, (run.damage for run in runs.all_runs(work))):
+    for damage in filter(None, (run.damage for run in runs.run_folders(work))):
         echo(f"{damage}; what it ever made is kept", err=True)
     removed, freed = runs.clean(work, dry_run=dry_run)
     done = "would remove" if dry_run else "removed"

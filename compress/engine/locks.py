@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LEASE_S = 60.0  # without a refresh, until another machine's lease is taken
 GRACE_S = 5.0
+POLL_S = 0.2
 RECORD = re.compile(r"^(pid|host)=(\S+)$", re.MULTILINE)
 
 
@@ -63,6 +65,14 @@ def lock(
         yield Held(lease, what)
     finally:
         lease.release()
+
+
+def wait_for(path: Path, what: str) -> None:
+    """Waits until nobody holds the lease at ``path``; does not keep it."""
+    while path.exists():
+        with suppress(StoreError), lock(path, what):
+            return
+        time.sleep(POLL_S)
 
 
 class Held:

@@ -109,9 +109,17 @@ class RunFolder:
     @property
     def store(self) -> Store:
         """The store of the work folder that it is in."""
-        folder = Path(os.path.abspath(self.path))
-        above = (parent.parent for parent in folder.parents if parent.name == RUNS)
-        return Store.of(next(above, folder.parent.parent))
+        named = Path(os.path.abspath(self.path))
+        tops = [_top(named), _top(Path(os.path.realpath(self.path)))]  # of a link, and behind it
+        stores = [Store.of(top.parent) for top in tops if top]
+        there = (store for store in stores if store.root.is_dir())
+        return next(there, stores[0] if stores else Store.of(named.parent.parent))
+
+    @property
+    def name(self) -> str:
+        """What ``find_run`` knows it by."""
+        named = Path(os.path.abspath(self.path))
+        return named.relative_to(_top(named) or named.parent).as_posix()
 
     @property
     def exists(self) -> bool:
@@ -179,7 +187,9 @@ class RunFolder:
             shutil.rmtree(link)
         with contextlib.suppress(OSError):
             link.unlink(missing_ok=True)
-            link.symlink_to(os.path.relpath(folder, self.path))
+            work = os.path.realpath(folder.parents[2])
+            target = os.path.join(work, *folder.parts[-3:])
+            link.symlink_to(os.path.relpath(target, os.path.realpath(self.path)))
 
     @property
     def recorded(self) -> Mapping[str, str]:
@@ -200,6 +210,9 @@ class RunFolder:
             or (entry / MANIFEST).is_file()  # a copy that followed links
         }
         store = self.store
+        for name, place in found.items():
+            if not place.is_dir() and (moved := store.folder(name, place.name)).is_dir():
+                found[name] = moved  # the run was moved, and a link is in its place
         recorded = {name: store.folder(name, key) for name, key in self.recorded.items()}
         return found | {name: path for name, path in recorded.items() if path.is_dir()}
 
@@ -256,17 +269,45 @@ def now() -> str:
 
 
 def run_folders(work: Path) -> list[RunFolder]:
-    """The runs of a work folder, by name."""
-    folders = {file.parent for name in (CONFIG, RECORD) for file in (work / RUNS).glob(f"*/{name}")}
-    return [RunFolder(folder) for folder in sorted(folders)]
+    """The runs of a work folder, by name: what a build has written to below ``runs``.
+
+    Runs behind links count, and nested ones of old versions; so does what cannot be looked into.
+    """
+    top = work / RUNS
+    found: list[Path] = []
+    seen: set[str] = set()
+    todo = [top]
+    while todo:
+        folder = todo.pop()
+        try:
+            names = os.listdir(folder)
+        except PermissionError:
+            if folder == top:
+                raise
+            names = [CONFIG]
+        except OSError:  # no folder, or a loop of links
+            continue
+        is_run = folder != top and not {CONFIG, RECORD, LOG}.isdisjoint(names)
+        found += [folder] if is_run else []
+        if (real := os.path.realpath(folder)) not in seen:
+            seen.add(real)
+            paths = [folder / name for name in names]
+            # links in a run lead to its stages
+            todo += [p for p in paths if os.path.isdir(p) and not (is_run and os.path.islink(p))]
+    return [RunFolder(folder) for folder in sorted(found)]
+
+
+def _top(folder: Path) -> Path | None:
+    """The folder ``runs`` that is nearest above."""
+    return next((parent for parent in folder.parents if parent.name == RUNS), None)
 
 
 def find_run(run: str | Path, work: Path) -> Path:
     """The folder of a run, given by its name in a work folder or by its path, or ConfigError."""
     for folder in (RunFolder.of(work, run), RunFolder(Path(run))):
         if folder.exists:
-            return Path(os.path.realpath(folder.path))
-    known = [folder.path.name for folder in run_folders(work)]
+            return Path(os.path.abspath(folder.path))  # through a link, to keep its work folder
+    known = [folder.name for folder in run_folders(work)]
     raise ConfigError(
         "no such run",
         got=repr(str(run)),
@@ -303,20 +344,29 @@ def require_stages(ctx: StageContext, *names: str) -> None:
 def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
     """Removes stage folders that no run names, unfinished ones, and the cache of rendered views.
 
-    Gives the number of folders, and the bytes of it all. Raises StoreError while a build is running
-    here.
+    Gives the number of folders, and the bytes of it all. Files that compress has not made stay.
+
+    Raises:
+        ConfigError: this is no work folder.
+        StoreError: a build, or a slice of a stage, is being made here.
     """
     store = Store.of(work)
+    own = store.remote or (work / RUNS).is_dir() or store.folders() or store.view_files()
+    if os.path.lexists(work) and not own:
+        expected = "runs/, or stages in store/"
+        remedy = "name the folder that builds were given: --work-dir"
+        raise ConfigError("this is no work folder", got=work, expected=expected, remedy=remedy)
     with contextlib.ExitStack() as held:
-        runs = all_runs(work)
-        for run in runs:
+        runs = run_folders(work)
+        for run in {os.path.realpath(run.path): run for run in runs}.values():  # each once
             held.enter_context(run.lock())
             if (searching := run.path / SEARCH_LOCK).exists():
                 held.enter_context(lock(searching, f"search of run {run.path.name!r}"))
+        held.enter_context(store.cleaning())
         kept = {os.path.realpath(path) for run in runs for path in run.used()}
         removed = freed = 0
-        for folder in sorted(store.root.glob("*/*")):
-            if not folder.is_dir() or os.path.realpath(folder) in kept:
+        for folder in store.folders():
+            if os.path.realpath(folder) in kept:
                 continue
             if folder.suffix == ".part":
                 try:
@@ -324,19 +374,13 @@ def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
                     held.enter_context(lock(folder.with_suffix(".lease"), what))
                 except StoreError:  # a build is filling it
                     continue
-            freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            if not folder.is_symlink():  # of a link only itself goes
+                freed += sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
             removed += 1
             if not dry_run:
-                shutil.rmtree(folder)
-                store.forget(folder)
-        views = list(store.views.iterdir()) if store.views.is_dir() else []
-        freed += sum(file.stat().st_size for file in views)
+                store.remove(folder)
+        views = store.view_files()
+        freed += sum(file.lstat().st_size for file in views)
         for file in () if dry_run else views:
-            file.unlink()
+            file.unlink(missing_ok=True)
     return removed, freed
-
-
-def all_runs(work: Path) -> list[RunFolder]:
-    """Every folder below ``runs`` that a build has written to, nested ones of old versions too."""
-    files = [file for name in (CONFIG, RECORD, LOG) for file in (work / RUNS).rglob(name)]
-    return [RunFolder(folder) for folder in sorted({file.parent for file in files})]

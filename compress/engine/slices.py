@@ -6,6 +6,7 @@ The next build finds what they made.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def make_slice(
 
     Raises:
         ConfigError: the stage has no spans, or an index outside of its slices.
-        StoreError: a stage before it is not finished.
+        StoreError: a stage before it is not finished, or files of the slice were removed meanwhile.
     """
     able = [stage.name for stage in stages if stage.spans]
     require_known(name, able, "this stage cannot be made in slices")
@@ -87,12 +88,22 @@ def make_slice(
             remedy = f"the same command with `build --until {last}` in place of `shard` first"
             what = f"stage {name} needs stages that are not finished"
             raise StoreError(what, got=", ".join(finished) or "none of them", remedy=remedy)
-        if store.get(name, key):
-            return []
-        folder = store.part(name, key)
-        ctx = context(store, settings, finished, folder, made_from, host, progress)
-        work = resolve(str(stage.spans))(ctx)
-        if store.remote is None:
-            return make_spans(work, part.choose(work.spans()), part.sums)
-        with StageMirror(store.remote, name, key).partials_of(ctx.partial):
-            return make_spans(work, part.choose(work.spans()), part.sums)
+        with store.slicing(name):
+            if store.get(name, key):
+                return []
+            folder = store.part(name, key)
+            ctx = context(store, settings, finished, folder, made_from, host, progress)
+            work = resolve(str(stage.spans))(ctx)
+            mirror = store.remote and StageMirror(store.remote, name, key)
+            with mirror.partials_of(ctx.partial) if mirror else contextlib.nullcontext():
+                files = make_spans(work, part.choose(work.spans()), part.sums)
+            gone = [file for file in files if not file.is_file()]
+            if gone and store.get(name, key):  # a build has finished the stage meanwhile
+                return []
+            if gone:
+                raise StoreError(
+                    "files of this slice were removed while it was made",
+                    got=f"{len(gone)} of {len(files)} are gone, e.g. {gone[0]}",
+                    remedy="repeat the command, and leave the work folder alone meanwhile",
+                )
+            return files

@@ -3,6 +3,7 @@
     store/<stage>/<key>/           finished: stage.json is written last, then one atomic rename
     store/<stage>/.<key>.part/     unfinished: survives a kill, so that long stages resume
     store/<stage>/.<key>.verified  size, time and inode of every file when it was last hashed
+    store/.<token>.slice           lease of a process that makes a slice of a stage
 
 The *key* of a stage is the SHA-256 of its name, version, canonical settings and the *content* of
 its inputs. The *content* of a finished stage is the SHA-256 of its files. So two settings that can
@@ -20,6 +21,7 @@ import os
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.engine.errors import StoreError
-from compress.engine.locks import Held, lock
+from compress.engine.locks import Held, lock, wait_for
 from compress.engine.partial import discard_damaged
 from compress.engine.remote.lease import RemoteLease, leased
 from compress.engine.remote.mirror import StageMirror
@@ -47,6 +49,11 @@ FIRST_FIELDS = 9  # of schema 1
 
 KEY = re.compile(r"[0-9a-f]{32}")  # of a finished stage
 STAGE = re.compile(r"[a-z][a-z0-9_]*")
+#: folders of a stage: finished, unfinished, on its way from object storage
+FOLDER = re.compile(r"[0-9a-f]{32}|\.[0-9a-f]{32}\.part|\.[0-9a-f]{32}\.[0-9a-f]{32}\.fetched")
+SLICE = re.compile(r"\.[0-9a-f]{32}\.slice")  # leases
+VIEWS = re.compile(r"[0-9a-f]{32}\.(u8|crc32)")  # files of rendered views
+CLEANING = ".clean.lease"
 
 Facts = dict[str, Any]  # what a stage reports about itself: JSON values
 Identity = dict[str, Any]  # what the key of a stage is made from: JSON values
@@ -131,6 +138,34 @@ class Store:
         """Where an unfinished stage lies, or would."""
         return self.root / stage / f".{key}.part"
 
+    def folders(self) -> list[Path]:
+        """Every stage folder, unfinished ones too; whatever else lies there is not the store's."""
+        found = (path for path in self.root.glob("*/*") if FOLDER.fullmatch(path.name))
+        return sorted(path for path in found if STAGE.fullmatch(path.parent.name) and path.is_dir())
+
+    def view_files(self) -> list[Path]:
+        """The files of rendered views; whatever else lies beside them is not the store's."""
+        files = list(self.views.iterdir()) if self.views.is_dir() else []
+        return sorted(file for file in files if VIEWS.fullmatch(file.name) and file.is_file())
+
+    @contextlib.contextmanager
+    def slicing(self, stage: str) -> Iterator[None]:
+        """While a slice of a stage is made: any number at once, and none while ``clean`` runs."""
+        with lock(self.root / f".{uuid.uuid4().hex}.slice", f"a slice of stage {stage}"):
+            wait_for(self.root / CLEANING, "a clean store")
+            yield
+
+    @contextlib.contextmanager
+    def cleaning(self) -> Iterator[None]:
+        """Keeps slices out; raises StoreError if one is being made."""
+        with contextlib.ExitStack() as held:
+            if self.root.is_dir():
+                held.enter_context(lock(self.root / CLEANING, "a clean store"))
+                for lease in sorted(self.root.glob(".*.slice")):
+                    if SLICE.fullmatch(lease.name):
+                        held.enter_context(lock(lease, "a slice of a stage"))
+            yield
+
     def get(self, stage: str, key: str, *, rehash: bool = False) -> Artifact | None:
         """The finished stage, or None if there is none or it is damaged.
 
@@ -164,9 +199,9 @@ class Store:
 
     def check(self) -> Iterator[tuple[str, str, str | None]]:
         """Stage, key and damage of every finished stage, each file hashed."""
-        for folder in sorted(self.root.glob("*/*")):
-            if folder.is_dir() and not folder.name.startswith("."):
-                place = (folder.parent.name, folder.name)
+        for folder in self.folders():
+            place = (folder.parent.name, folder.name)
+            if is_place(*place):
                 yield (*place, self.damage(*place, rehash=True))
 
     def _read(self, stage: str, key: str, rehash: bool) -> tuple[Artifact | None, str]:
@@ -186,8 +221,9 @@ class Store:
         fields = (manifest[name] for name in ("facts", "content", "seconds", "identity", "resumed"))
         return Artifact(stage, folder, *fields), ""
 
-    def forget(self, folder: Path) -> None:
-        """Removes what is noted of a stage whose folder is gone."""
+    def remove(self, folder: Path) -> None:
+        """Removes the folder of a stage, and what is noted of it."""
+        _remove(folder)
         self._seen(folder.parent.name, folder.name).unlink(missing_ok=True)
 
     def _seen(self, stage: str, key: str) -> Path:

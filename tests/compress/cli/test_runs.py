@@ -45,7 +45,17 @@ def test_a_work_folder_that_is_not_there_is_told(tmp_path: Path, command: list[s
 def test_clean_tells_a_damaged_record_and_goes_on(tmp_path: Path) -> None:
     record = build(Settings(), tmp_path, "a").folder / "run.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "stages": ["a"]}))
-    (tmp_path / "store" / "data" / "unused").mkdir()
+    (tmp_path / "store" / "data" / ("0" * 32)).mkdir()
     ended = run(["clean"], tmp_path)
     assert ended.exit_code == 0 and "removed 1 stage folders" in ended.stdout
     assert str(record) in ended.stderr and "compress build --config" in ended.stderr
+
+
+def test_show_lists_linked_and_nested_runs_by_their_names(tmp_path: Path) -> None:
+    folder = build(Settings(), tmp_path / "w", "a").folder
+    build(Settings(), tmp_path / "w", "exp/one")
+    folder.rename(tmp_path / "far")
+    folder.symlink_to(tmp_path / "far")
+    lines = run(["show"], tmp_path / "w").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["a", "exp/one"]
+    assert "removed 0 stage folders" in run(["clean"], tmp_path / "w").stdout

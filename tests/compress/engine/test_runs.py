@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_stages import build, changed
 
+from compress.data.views import PIXELS, SUMS
 from compress.engine.config import Settings, resolve
 from compress.engine.errors import ConfigError, StoreError
 from compress.engine.locks import lock
@@ -22,11 +23,11 @@ from compress.engine.runs import (
     plain_name,
     run_folders,
 )
-from compress.engine.store import write_json
+from compress.engine.store import Store, write_json
 
 
 def test_clean_leaves_alone_what_another_build_is_making(tmp_path: Path) -> None:
-    part = tmp_path / "store" / "distill" / ".0123.part"
+    part = tmp_path / "store" / "distill" / f".{'0' * 32}.part"
     (part / "partial").mkdir(parents=True)
     with lock(part.with_suffix(".lease"), "stage distill"):
         child = multiprocessing.get_context("spawn").Process(target=clean, args=(tmp_path,))
@@ -232,3 +233,125 @@ def test_a_loop_of_links_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such run"):
         find_run("a", tmp_path)
     assert clean(tmp_path) == (0, 0)
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def foreign(work: Path) -> None:
+    """Files of a web project in folders that are called as those of a work folder."""
+    names = ["views/home.py", "views/parts/a.html", "views/x.u8", f"views/{'a' * 32}.txt"]
+    names += ["store/modules/cart/index.js", f"store/Modules/{'a' * 32}/index.js"]
+    names += ["store/data/.cart.part/x", f"store/data/{'a' * 31}/x", f"store/.{'a' * 31}.slice"]
+    names += [f"views/{'b' * 32}{PIXELS}/x"]
+    for name in names:
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("mine")
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_folder_that_is_no_work_folder_is_refused(tmp_path: Path, dry_run: bool) -> None:
+    foreign(tmp_path)
+    before = tree(tmp_path)
+    with pytest.raises(ConfigError, match=r"no work folder · got .* · expected runs/.*--work-dir"):
+        clean(tmp_path, dry_run=dry_run)
+    assert tree(tmp_path) == before
+    assert clean(tmp_path / "absent", dry_run=dry_run) == (0, 0)
+    assert tree(tmp_path) == before
+
+
+def test_clean_removes_only_what_is_its_own(tmp_path: Path) -> None:
+    foreign(tmp_path)
+    before = tree(tmp_path)
+    own = [f"store/data/{'0' * 32}/out", f"store/data/.{'1' * 32}.part/partial/x"]
+    own += [f"store/data/.{'1' * 32}.{'2' * 32}.fetched/x"]
+    own += [f"views/{'0' * 32}{suffix}" for suffix in (PIXELS, SUMS)]
+    for name in own:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("12345")
+    assert clean(tmp_path, dry_run=True) == clean(tmp_path) == (3, 25)
+    assert tree(tmp_path) == before
+
+
+def test_of_a_stage_behind_a_link_only_the_link_goes(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "out").write_text("x")
+    (tmp_path / "store" / "data").mkdir(parents=True)
+    (tmp_path / "store" / "data" / ("0" * 32)).symlink_to(tmp_path / "far")
+    assert clean(tmp_path) == (1, 0)
+    assert tree(tmp_path / "store" / "data") == [] and tree(tmp_path / "far") == ["out"]
+
+
+def moved(tmp_path: Path) -> RunFolder:
+    """A run that lies elsewhere; a link is in its place."""
+    run = build(Settings(), tmp_path / "w", "a").folder
+    (tmp_path / "far").mkdir()
+    shutil.move(run, tmp_path / "far" / "a")
+    run.symlink_to(tmp_path / "far" / "a")
+    return RunFolder(run)
+
+
+def test_what_show_lists_is_what_clean_keeps(tmp_path: Path) -> None:
+    run = moved(tmp_path)
+    build(changed(seed=1), tmp_path / "w", "exp/one")
+    run.path.with_name("alias").symlink_to("a")
+    (tmp_path / "w" / "runs" / "loop").symlink_to(tmp_path / "w")
+    names = [folder.name for folder in run_folders(tmp_path / "w")]
+    assert names == ["a", "alias", "exp/one"]
+    assert all(RunFolder(find_run(name, tmp_path / "w")).exists for name in names)
+    assert clean(tmp_path / "w")[0] == 0
+    assert [build(Settings(), tmp_path / "w", "a").made] == [[]]
+
+
+def test_a_linked_run_has_the_store_of_the_folder_it_is_named_in(tmp_path: Path) -> None:
+    run = moved(tmp_path)
+    found = RunFolder(find_run("a", tmp_path / "w"))
+    assert found.store.root == tmp_path / "w" / "store"
+    assert sorted(open_run(found.path).inputs) == ["data", "distill", "teacher"]
+    (run.path / "run.json").write_text("")  # only the links are left, and they lead nowhere
+    assert sorted(open_run(found.path).inputs) == ["data", "distill", "teacher"]
+    assert build(Settings(), tmp_path / "w", "a").made == []
+    assert (tmp_path / "far" / "a" / "data" / "out.json").is_file(), "the link is mended"
+
+
+def test_a_link_to_a_run_leads_to_its_store(tmp_path: Path) -> None:
+    build(Settings(), tmp_path / "w", "a")
+    (tmp_path / "mine").symlink_to(tmp_path / "w" / "runs" / "a")
+    found = RunFolder(find_run(tmp_path / "mine", tmp_path / "absent"))
+    assert found.store.root == tmp_path / "w" / "store"
+    assert sorted(open_run(found.path).inputs) == ["data", "distill", "teacher"]
+
+
+def test_a_run_that_cannot_be_looked_into_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = build(Settings(), tmp_path, "a").folder
+    listed = os.listdir
+
+    def refuse(folder: Path) -> list[str]:
+        if folder == run:
+            raise PermissionError(13, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr("os.listdir", refuse)
+    assert run_folders(tmp_path) == [RunFolder(run)]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_clean_waits_for_slices(tmp_path: Path, dry_run: bool) -> None:
+    store = Store.of(tmp_path)
+    part = store.part("generate", "0" * 32)
+    (part / "partial").mkdir(parents=True)
+    with store.slicing("generate"), store.slicing("label"):
+        with pytest.raises(StoreError, match="a slice of a stage is being made by another process"):
+            clean(tmp_path, dry_run=dry_run)
+        assert part.exists()
+        lease = next(store.root.glob(".*.slice"))
+        text = lease.read_text()
+    child = multiprocessing.get_context("spawn").Process(target=print)
+    child.start()
+    child.join()
+    lease.write_text(text.replace(f"pid={os.getpid()}", f"pid={child.pid}"))  # it was killed
+    assert clean(tmp_path, dry_run=dry_run)[0] == 1
+    assert part.exists() == dry_run and not list(store.root.glob(".*"))

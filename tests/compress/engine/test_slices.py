@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,11 @@ from safetensors.numpy import load_file
 from span_work import Counting
 from tiny_stages import TABLE, small
 
-from compress.engine import runner
+from compress.engine import runner, slices
 from compress.engine.config import HostSettings, Settings
 from compress.engine.errors import ConfigError, StoreError
 from compress.engine.executors.spans import make_spans
-from compress.engine.runs import RunFolder
+from compress.engine.runs import RunFolder, clean
 from compress.engine.slices import Slice, make_slice
 from compress.engine.stage import Stage, StageContext
 from compress.engine.store import Store
@@ -89,3 +91,65 @@ def test_what_cannot_be_sliced_is_refused(tmp_path: Path) -> None:
         shard(tmp_path, 2, 2)
     with pytest.raises(ConfigError, match=r"no span starts at this row · got '4'"):
         shard(tmp_path, only=4)
+
+
+def test_clean_leaves_a_running_slice_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, STAGES[:2])
+    make = Counting.make
+
+    def cleaned(*args: Any) -> None:
+        with pytest.raises(StoreError, match="a slice of a stage is being made"):
+            clean(tmp_path)
+        make(*args)
+
+    monkeypatch.setattr(Counting, "make", cleaned)
+    shard(tmp_path, 0, 2)
+    part = next(Store.of(tmp_path).root.glob("generate/.*.part/partial"))
+    assert len(list(part.glob("*.safetensors"))) == 3
+    assert clean(tmp_path)[0] == 1 and not part.exists()
+
+
+def test_slices_run_at_once_and_wait_for_clean(tmp_path: Path) -> None:
+    build(tmp_path, STAGES[:2])
+    store = Store.of(tmp_path)
+    made: list[list[str]] = []
+    threads = [
+        threading.Thread(target=lambda index=index: made.append(shard(tmp_path, index, 2)))
+        for index in range(2)
+    ]
+    with store.cleaning():
+        for thread in threads:
+            thread.start()
+        threads[0].join(1)
+        assert not made and not list(store.root.glob("generate/.*.part"))
+    for thread in threads:
+        thread.join(60)
+    assert sorted(map(len, made)) == [2, 3] and not list(store.root.glob(".*"))
+    with store.slicing("generate"), store.slicing("generate"):
+        assert len(shard(tmp_path, 0, 2)) == 3, "another one is running"
+        assert build(tmp_path).made == ["generate", "after"], "a build does not wait for slices"
+
+
+def test_a_slice_whose_files_are_gone_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path, STAGES[:2])
+
+    def removed(*args: Any) -> list[Path]:
+        files = make_spans(*args)
+        shutil.rmtree(files[0].parent)
+        return files
+
+    monkeypatch.setattr(slices, "make_spans", removed)
+    with pytest.raises(StoreError, match=r"were removed .* got 3 of 3 are gone, .*repeat"):
+        shard(tmp_path, 0, 2)
+
+    def finished(*args: Any) -> list[Path]:
+        files = make_spans(*args)
+        build(tmp_path, STAGES[:3])
+        return files
+
+    monkeypatch.setattr(slices, "make_spans", finished)
+    assert shard(tmp_path, 0, 2) == [], "a build has finished the stage"

@@ -14,6 +14,8 @@ from compress.engine.errors import ExplainedError, StoreError
 from compress.engine.partial import kept
 from compress.engine.store import MANIFEST, PARTIAL, Store, canonical, write_json
 
+KEY = "0" * 32
+
 
 def fill(text: str = "hello"):
     def write(folder: Path) -> dict:
@@ -138,11 +140,11 @@ def test_bytes_that_rot_without_a_trace_are_found_by_a_full_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
-    made = store.make("data", "k", {}, fill())
+    made = store.make("data", KEY, {}, fill())
     flip(made.path / "sub" / "file.txt")
     monkeypatch.setattr(store_module, "_state", lambda file: [0])
-    store._write_seen("data", "k", {"sub/file.txt": [0]})
-    assert store.get("data", "k")  # as a rotten disk shows it
+    store._write_seen("data", KEY, {"sub/file.txt": [0]})
+    assert store.get("data", KEY)  # as a rotten disk shows it
     assert [damage is None for _, _, damage in store.check()] == [False]
 
 
@@ -209,7 +211,7 @@ def test_what_is_no_file_in_place_of_a_stored_one_is_damage(
     tmp_path: Path, name: str, kind: str
 ) -> None:
     store = Store(tmp_path / "store")
-    made = store.make("data", "k", {}, fill())
+    made = store.make("data", KEY, {}, fill())
     (made.path / name).unlink()
     if kind == "folder":
         (made.path / name).mkdir()
@@ -220,9 +222,9 @@ def test_what_is_no_file_in_place_of_a_stored_one_is_damage(
         (made.path / name).symlink_to(tmp_path / "pipe")
     (damage,) = (damage for _, _, damage in store.check())
     assert damage is not None and name in damage
-    assert store.get("data", "k") is None
+    assert store.get("data", KEY) is None
     notes: list[str] = []
-    assert store.make("data", "k", {}, fill(), notes.append).facts == {"said": "hello"}
+    assert store.make("data", KEY, {}, fill(), notes.append).facts == {"said": "hello"}
     assert any(name in note for note in notes) and (made.path / name).is_file()
 
 
@@ -233,3 +235,13 @@ def test_a_pipe_in_place_of_what_is_noted_is_passed_over(tmp_path: Path) -> None
     noted.unlink()
     os.mkfifo(noted)
     assert store.get("data", "k") is not None
+
+
+def test_only_stages_are_checked(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.make("data", KEY, {}, fill())
+    for name in ("modules/cart", f"data/.{KEY}.part", "data/notes"):
+        (tmp_path / name).mkdir(parents=True)
+    assert list(store.check()) == [("data", KEY, None)]
+    parts = [store.part("data", KEY), store.folder("data", KEY)]
+    assert store.folders() == parts
