@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from compress.data.augment import ViewRecipe, render_view
 from compress.engine.seeds import derive
 from compress.engine.stage import StageContext
-from compress.engine.store import canonical, sha256_text
+from compress.engine.store import VIEWS, canonical, sha256_text
 
 PIXELS = ".u8"
 SUMS = ".crc32"
@@ -138,7 +138,8 @@ def make_room(place: Path, needed: int, most: int) -> int:
         own = sum(_bytes(Path(f"{place}{suffix}")) for suffix in (PIXELS, SUMS))
         free = shutil.disk_usage(folder).free
         most = min(most, own + int(SHARE * free))
-        others = {file for file in folder.iterdir() if file.stem != place.name}
+        files = (file for file in folder.iterdir() if VIEWS.fullmatch(file.name))
+        others = {file for file in files if file.stem != place.name}
         used = sum(map(_bytes, others))
         for file in sorted(others, key=lambda one: one.stat().st_mtime):
             if used + min(needed, most) <= most:

@@ -124,6 +124,7 @@ def run(
     folder = RunFolder(built.folder)
     settings = built.settings
     with system_errors(store.root), folder.lock():
+        store.wait_for_clean()
         if damage := folder.damage:
             progress.note(damage)
         record: RunRecord = {

@@ -152,8 +152,12 @@ class Store:
     def slicing(self, stage: str) -> Iterator[None]:
         """While a slice of a stage is made: any number at once, and none while ``clean`` runs."""
         with lock(self.root / f".{uuid.uuid4().hex}.slice", f"a slice of stage {stage}"):
-            wait_for(self.root / CLEANING, "a clean store")
+            self.wait_for_clean()
             yield
+
+    def wait_for_clean(self) -> None:
+        """Waits until no ``clean`` runs, which does not know of work that starts meanwhile."""
+        wait_for(self.root / CLEANING, "a clean store")
 
     @contextlib.contextmanager
     def cleaning(self) -> Iterator[None]:

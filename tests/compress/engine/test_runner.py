@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from tiny_stages import TABLE, build, changed
 
 from compress.engine.config import Settings
 from compress.engine.plan import plan
+from compress.engine.store import Store
 
 
 def test_a_second_identical_build_does_nothing(tmp_path: Path) -> None:
@@ -30,3 +32,13 @@ def test_one_knob_remakes_only_what_depends_on_it(tmp_path: Path) -> None:
 def test_a_run_shows_itself_in_one_short_line(tmp_path: Path) -> None:
     run = build(Settings(), tmp_path, "a", until="data")
     assert repr(run) == f"BaseRun('a', 1 stages, 1 made, {str(run.folder)!r})"
+
+
+def test_a_new_run_starts_once_a_clean_has_ended(tmp_path: Path) -> None:
+    """The clean does not know of the run, whose first stages it would take for unused ones."""
+    build(Settings(), tmp_path, "a")
+    with ThreadPoolExecutor(1) as threads:
+        with Store.of(tmp_path).cleaning():
+            building = threads.submit(build, changed(seed=1), tmp_path, "b")
+            assert not wait([building], timeout=0.5).done
+        assert building.result(timeout=60).made == ["data", "teacher", "distill"]
