@@ -80,14 +80,16 @@ def match_classes(classes: Sequence[ClassInfo], labels: Sequence[Label]) -> Matc
     return Matching(tuple(matches), ambiguous, tuple(unknown))
 
 
-def require_matches(matching: Matching, labels: Sequence[Label], of: object) -> None:
-    """Raises DataError if no class has a label; it names both sides."""
+def require_matches(
+    matching: Matching, labels: Sequence[Label], of: object, notes: Sequence[str] = ()
+) -> None:
+    """Raises DataError if no class has a label; it names both sides, and what reading noted."""
     if matching.matches:
         return
     names = [*matching.unknown, *matching.ambiguous]
     raise DataError(
         f"no class of {of} is a label of the bundle",
-        got=_listed(names),
+        got="; ".join([_listed(names), *notes]),
         expected=_listed([label.name for label in labels]),
         remedy=f"name the folders as the labels, or map them in {of}/classes.yaml (folder: label)",
     )

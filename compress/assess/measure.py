@@ -52,7 +52,7 @@ def evaluate_bundle(
     given = user_path(folder)
     with tempfile.TemporaryDirectory(prefix="clip2edge-") as archives:
         images, matching = _read(given, Path(archives), split, classifier.label_rows)
-        require_matches(matching, classifier.label_rows, given)
+        require_matches(matching, classifier.label_rows, given, images.notes)
         return _evaluate(str(bundle), classifier, given, images, matching, progress)
 
 

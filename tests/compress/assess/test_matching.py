@@ -68,3 +68,5 @@ def test_no_match_at_all_names_both_sides_and_the_way_out() -> None:
     matching = match_classes([of("ant"), of("bee")], LABELS)
     with pytest.raises(DataError, match="got ant, bee · expected water_lily, .*classes.yaml"):
         require_matches(matching, LABELS, "photos")
+    with pytest.raises(DataError, match="got ant, bee; labels.csv takes no part · expected"):
+        require_matches(matching, LABELS, "photos", ["labels.csv takes no part"])
