@@ -17,11 +17,12 @@ from compress.engine import ranks, runner
 from compress.engine.config import HostSettings, Settings
 from compress.engine.disk import require_folder, require_no_file
 from compress.engine.errors import BudgetError, Clip2EdgeError, ConfigError, ExplainedError, joined
-from compress.engine.executors.table import require_executor
+from compress.engine.executors.table import executor_row, require_executor
 from compress.engine.options import BuildOptions, run_name, with_root
 from compress.engine.plan import Step, up_to
 from compress.engine.preflight import Check, obstacles, preflight
 from compress.engine.progress import SILENT, Progress
+from compress.engine.rehearsal import rehearse
 from compress.engine.remote.mirror import fetch_runs, send_run
 from compress.engine.remote.storage import Remote, is_url, mirror_of
 from compress.engine.runs import RunFolder, as_plain_name, plain_name
@@ -111,11 +112,30 @@ def mirrored(work: Path, run: str | Path) -> Iterator[None]:
 
 
 def plan(
-    settings: Settings, *, work_dir: str | Path | None = None, until: str | None = None
+    settings: Settings,
+    *,
+    work_dir: str | Path | None = None,
+    until: str | None = None,
+    name: str | None = None,
+    benches: Iterable[str | Path] = (),
+    engine: str = "local",
+    progress: Progress = SILENT,
 ) -> list[Step]:
-    """What a build would do, stage by stage, without doing it."""
+    """What a build would do, stage by stage, without doing it.
+
+    What only this machine lacks (downloads, packages, room) is a note of ``progress``.
+
+    Raises:
+        Clip2EdgeError: what :func:`build` would refuse with the same arguments.
+    """
     work = work_folder(work_dir)
-    return planning.plan(STAGES, with_root(settings, work), work, until)
+    settings = with_root(settings, work)
+    name = run_name(settings) if name is None else name
+    measured = [user_path(bench) for bench in benches]
+    own: list[Check] = [partial(executor_row, engine)]  # its cluster is not looked for
+    own += checks_of_run(settings, work, name, until, measured, HostSettings())
+    rehearse(STAGES, settings, Store.of(work), own, progress)
+    return planning.plan(STAGES, settings, work, until)
 
 
 def estimate(

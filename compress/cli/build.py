@@ -55,6 +55,15 @@ def build(
         return
     settings = options.settings(budget or ())
     if dry_run:
+        steps = api.plan(
+            settings,
+            work_dir=work_dir,
+            until=until,
+            name=name,
+            benches=bench or (),
+            engine=host.engine,
+            progress=QuietProgress(),
+        )
         if settings.budget.limits and settings.budget.search:
             from compress.search.zoo import students
 
@@ -63,7 +72,6 @@ def build(
             echo(f"{'':10}   what it trains is in no estimate")
         from compress.cost.lines import lines as estimated
 
-        steps = api.plan(settings, work_dir=work_dir, until=until)
         _print_plan(steps)
         for line in estimated(api.estimate(settings, work_dir=work_dir, steps=steps)):
             echo(line)
