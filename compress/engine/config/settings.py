@@ -17,11 +17,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from compress.engine.errors import ConfigError
 from compress.engine.text import user_path
 
 CLIP_TEMPLATES = (
@@ -38,11 +41,14 @@ MOST = 2**31 - 1  # of anything that is counted: beyond it lies a typing error
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Some = Annotated[int, Field(ge=1, le=65_536)]  # of what is in memory at once
 CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
+Noises = Annotated[int, Field(ge=1, le=100_000)]  # of a diffusion, one after the other
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Threads = Annotated[int, Field(ge=1, le=1024)]  # as the engine takes them
 Pixels = Annotated[int, Field(ge=16, le=1024)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+LEAST, LARGEST = 1e-9, 1e6  # of a rate, a weight, a ratio: beyond them lies a typing error
+Positive = Annotated[float, Field(ge=LEAST, le=LARGEST)]
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]  # as the commands that measure take them
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 UserPath = Annotated[Path, AfterValidator(user_path)]
@@ -135,8 +141,8 @@ class PromptSettings(Section):
     style_template: str = "a(n) {} in the style of {style}"  # for style words and pseudo-words
     words: tuple[str, ...] = tuple(STYLE_WORDS.split(", "))
     # learned pseudo-words: 16 for CVLM [I]; prompt diversity has 80 [C: PromptStyler]
-    count: Count = 16
-    mixed: Annotated[int, Field(ge=2, le=MOST)] = 2  # styles in a mix [I]
+    count: Some = 16
+    mixed: Annotated[int, Field(ge=2, le=65_536)] = 2  # styles in a mix [I]
     mix_alpha: Positive = 1.0  # Dirichlet concentration [I]
     mix_level: Literal["feature", "token"] = "feature"
     contrastive: Literal["infonce", "promptstyler"] = "infonce"
@@ -180,8 +186,8 @@ class GenerateSettings(Section):
     generator: str = "kandinsky-2.2"  # of `compress list generators`, a local folder or a hub id
     per_class: CountOrZero = 300  # [S: SIDCLIP] 100/200/300
     synth_ratio: NonNegative | None = None  # replaces per_class: x real images of the class
-    steps: Count = 50  # denoising steps of the decoder [I]
-    prior_steps: Count = 25
+    steps: Noises = 50  # denoising steps of the decoder [I]
+    prior_steps: Noises = 25
     guidance_scale: NonNegative = 4.0  # [I]
     # guided steps, as shares of all from the noise to the image: arXiv 2404.07724
     guidance_interval: tuple[Fraction, Fraction] = (0.0, 1.0)
@@ -213,7 +219,7 @@ class LabelSettings(Section):
     real_views: Some | None = None  # per shot; None: so many that real and synthetic are equal
     # of all real images together, for labels and for the probe: of many images each has fewer
     most_views: Count = 40_000
-    randaug_num_ops: CountOrZero = 6  # [S] "six augmentations per image"
+    randaug_num_ops: Annotated[int, Field(ge=0, le=1024)] = 6  # [S] "six augmentations per image"
     randaug_magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # [I]
     crop_scale_min: Share = 0.5  # [I]
     flip: bool = True
@@ -228,14 +234,14 @@ class LabelSettings(Section):
 class GenddSettings(Section):
     """The denoiser of GenDD; used in training only."""
 
-    token_dim: Count = 64  # width of a chunk; divides the width of the target [C]
-    width: Count = 1024  # [C]
-    depth: Count = 3  # residual blocks [C]
+    token_dim: Some = 64  # width of a chunk; divides the width of the target [C]
+    width: Some = 1024  # [C]
+    depth: Annotated[int, Field(ge=1, le=1024)] = 3  # residual blocks [C]
     diffusion_steps: Annotated[int, Field(ge=2, le=100_000)] = 1000  # [C]
     repeats: Some = 10  # noise levels per image, chunk and step [C]
     condition_drop: Fraction = 0.2  # [C]
     mixup_beta: NonNegative = 0.0  # feature-space mixup; 0: off, 1 for CNN pairs [C]
-    sampling_steps: Annotated[int, Field(ge=2, le=MOST)] = 64  # [C]
+    sampling_steps: Annotated[int, Field(ge=2, le=100_000)] = 64  # [C]
     guidance_scale: NonNegative = 2.0  # [C]
     samples: Some = 5  # averaged in feature space [C]
     sample_clip: Positive | None = 10.0  # in standard deviations; None: as in the code [I]
@@ -312,7 +318,7 @@ class ExportSettings(Section):
 class BenchSettings(Section):
     """Measurement on this host."""
 
-    seconds: Positive = 20.0
+    seconds: Seconds = 20.0
     threads: Annotated[tuple[Threads, ...], Field(min_length=1)] = (1,)
     # the bundle's default file; auto: as the gates decide
     precision: Literal["auto", "fp32", "int8"] = "auto"
@@ -333,7 +339,7 @@ class BudgetSettings(Section):
     rungs: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.25, 0.5)
     keep: Share = 0.5  # share of the candidates that goes on to the next rung
     held_out: Some = 16  # fresh synthetic images per class for the comparison
-    seconds: Positive = 0.5  # measuring each untrained file on this machine
+    seconds: Seconds = 0.5  # measuring each untrained file on this machine
     calibration: tuple[UserPath, ...] = ()  # files of `compress estimate --save`
 
 
@@ -361,14 +367,27 @@ class Settings(Section):
 class HostSettings(Section):
     """How to run, which changes no result: part of no identity."""
 
-    workers: Count = 2
+    workers: Threads = 2
     device: str = "cpu"
     cache_mb: CountOrZero = 8192  # of the work folder's disk, for rendered views
     engine: str = (
         "local"  # who makes images and labels: a row of compress/engine/executors/table.py
     )
     address: str | None = None  # of a Ray cluster; None: one on this machine
-    jobs: Count | None = None  # processes, or Ray's cores on this machine; None: one for each core
-    task_cpus: float = Field(default=1.0, ge=0)  # of each task on Ray
-    task_gpus: float = Field(default=0.0, ge=0)  # a fraction shares a GPU
+    jobs: Some | None = None  # processes, or Ray's cores on this machine; None: one for each core
+    task_cpus: NonNegative = 1.0  # of each task on Ray
+    task_gpus: NonNegative = 0.0  # a fraction shares a GPU
     mixed_fleet: bool = False  # accept parts from machines that compute differently
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _said_plainly(cls, values: Any, read: ModelWrapValidatorHandler[HostSettings]) -> Any:
+        """ConfigError that names the option: these come from a command line, not from a file."""
+        try:
+            return read(values)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False)[0]
+            option = "--" + ".".join(map(str, wrong["loc"])).replace("_", "-")
+            expected = wrong["msg"].removeprefix("Input should be ")
+            got = repr(wrong["input"])[:120]
+            raise ConfigError(f"{option} is wrong", got=got, expected=expected) from error
