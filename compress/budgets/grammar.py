@@ -30,6 +30,8 @@ class Metric:
     what: str
     unit: str  # the canonical unit of its values
     units: Mapping[str, float]  # spelling -> factor to the canonical unit
+    least: float  # in the canonical unit; a limit outside least..most cannot be meant
+    most: float
     on_device: bool = True  # it depends on hardware
     is_upper: bool = True  # less is better, so its limit is an upper one
 
@@ -37,22 +39,28 @@ class Metric:
 TIMES = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 BYTES = {"b": 1.0, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
 ENERGIES = {"uj": 1e-3, "µj": 1e-3, "mj": 1.0, "j": 1e3}
+SPANS = (1e-4, 1e9)  # 0.1 µs to 12 days
+AMOUNTS = (100.0, 1e15)  # less than the header of a model file, to a petabyte
 SHARES = {"pt": 1.0, "pts": 1.0, "points": 1.0, "%": 1.0}
 
 METRICS: dict[str, Metric] = {
-    "p50": Metric("median latency of one image", "ms", TIMES),
-    "p90": Metric("latency that nine of ten images stay below", "ms", TIMES),
-    "p99": Metric("latency that 99 of 100 images stay below", "ms", TIMES),
-    "load": Metric("time to load the model", "ms", TIMES),
-    "first": Metric("time of the first image", "ms", TIMES),
-    "energy": Metric("energy of one image", "mJ", ENERGIES),
-    "memory": Metric("peak memory of the process", "bytes", BYTES),
-    "size": Metric("size of the model file", "bytes", BYTES, on_device=False),
-    "drop": Metric("points of top-1 lost against the teacher", "points", SHARES, on_device=False),
-    "drop_fp32": Metric(
-        "points of top-1 lost against the float student", "points", SHARES, on_device=False
+    "p50": Metric("median latency of one image", "ms", TIMES, *SPANS),
+    "p90": Metric("latency that nine of ten images stay below", "ms", TIMES, *SPANS),
+    "p99": Metric("latency that 99 of 100 images stay below", "ms", TIMES, *SPANS),
+    "load": Metric("time to load the model", "ms", TIMES, *SPANS),
+    "first": Metric("time of the first image", "ms", TIMES, *SPANS),
+    "energy": Metric("energy of one image", "mJ", ENERGIES, 1e-6, 1e9),
+    "memory": Metric("peak memory of the process", "bytes", BYTES, *AMOUNTS),
+    "size": Metric("size of the model file", "bytes", BYTES, *AMOUNTS, on_device=False),
+    "drop": Metric(
+        "points of top-1 lost against the teacher", "points", SHARES, 0, 100, on_device=False
     ),
-    "top1": Metric("top-1 on the test split", "%", SHARES, on_device=False, is_upper=False),
+    "drop_fp32": Metric(
+        "points of top-1 lost against the float student", "points", SHARES, 0, 100, on_device=False
+    ),
+    "top1": Metric(
+        "top-1 on the test split", "%", SHARES, 1e-3, 100, on_device=False, is_upper=False
+    ),
 }
 EXAMPLE = 'e.g. --budget "p50<=5ms@host, size<=6MB, drop<=2pt"'
 _LIMIT = re.compile(
@@ -165,7 +173,19 @@ def _limit(text: str) -> Limit:
     value = float(match["value"]) * metric.units[unit]
     if math.isinf(value):
         raise BudgetError("a limit is no finite number", got=repr(text), remedy=EXAMPLE)
+    _require_meant(text, name, op, value)
     return Limit(name, op, value, device, written)
+
+
+def _require_meant(text: str, name: str, op: str, value: float) -> None:
+    """Refuses a limit that nothing can keep, or of a size that nobody means."""
+    metric = METRICS[name]
+    kept = value > 0 if op == "<" else value < metric.most if op == ">" else True
+    if not (kept and metric.least <= value <= metric.most):
+        most, least = show(metric.most, metric.unit), show(metric.least, metric.unit)
+        strictly = "" if kept else f", and with {op} not {value:g} itself"
+        what = f"no model can be asked for such a limit on {name}"
+        raise BudgetError(what, got=repr(text), expected=f"{least} to {most}{strictly}")
 
 
 def _file(path: Path) -> list[str]:

@@ -76,6 +76,17 @@ def test_a_limit_without_a_device_is_about_the_only_one_named() -> None:
         ("p50<=-5ms", "cannot be read"),
         ("p50<=5ms, p50<=6ms", "given twice"),
         (" , ", "empty"),
+        ("top1>=101%", "such a limit on top1 · got .* · expected 0.001 % to 100 %"),
+        ("top1>100%", "with > not 100 itself"),
+        ("top1>=0%", "such a limit on top1"),
+        ("p50<=0ms", "such a limit on p50"),
+        ("p50<=5e-324ms@pi5", "such a limit on p50"),
+        ("load<=1e300s", "such a limit on load"),
+        ("size<=0B", "such a limit on size"),
+        ("memory<=3b", "such a limit on memory"),
+        ("energy<=0mJ", "such a limit on energy"),
+        ("drop<0pt", "such a limit on drop"),
+        ("drop<=101pt", "such a limit on drop"),
     ],
 )
 def test_what_cannot_be_read_says_what_can(text: str, says: str) -> None:
@@ -85,13 +96,15 @@ def test_what_cannot_be_read_says_what_can(text: str, says: str) -> None:
 
 @given(
     st.sampled_from(sorted(METRICS)),
-    st.floats(0, 1e9, allow_nan=False),
+    st.floats(0, 1, allow_nan=False),
     st.booleans(),
     st.sampled_from(names()),
 )
-def test_what_is_written_is_read_again(name: str, number: float, strict: bool, device: str) -> None:
+def test_what_is_written_is_read_again(name: str, share: float, strict: bool, device: str) -> None:
     metric = METRICS[name]
     unit = next(iter(metric.units))
+    low, high = (limit / metric.units[unit] for limit in (metric.least, metric.most))
+    number = max(low, 1e-3) + share * 0.99 * (high - low)
     op = ("<" if metric.is_upper else ">") + ("" if strict else "=")
     (limit,) = parse_budget(
         f"{name} {op} {number:.6f} {unit}{f'@{device}' if metric.on_device else ''}"
@@ -117,6 +130,9 @@ def test_files_of_limits(tmp_path: Path) -> None:
         "drop<=2pt",
         "load<=1s@pi5",
     )
+    (tmp_path / "d.yaml").write_text('top1: ">=101%"\n')
+    with pytest.raises(BudgetError, match="such a limit on top1"):
+        read_budget([str(tmp_path / "d.yaml")])
     (tmp_path / "c.yaml").write_text("5")
     for file in ("c.yaml", "absent.yaml"):
         with pytest.raises(BudgetError, match=file):
