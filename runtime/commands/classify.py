@@ -43,11 +43,15 @@ def run(args: argparse.Namespace) -> int:
     classifier = Classifier.load(args.bundle, precision=args.precision, threads=args.threads)
     table: dict[str, Any] = {}
     bad = 0
-    for image in _files(args.images):
+    images = list(_files(args.images))
+    for image in images:
         name = name_of(image)
         try:
             if os.path.isdir(image) and not images_below(image):
-                raise ImageError(f"{line(name)} holds no image", expected="images in the folder")
+                raise ImageError(
+                    f"{name_of(image, on_a_line=True)} holds no image",
+                    expected="images in the folder",
+                )
             guesses = classifier.predict(image, top_k=top_k)
             answer: Any = [asdict(guess) for guess in guesses]
         except (ImageError, BackendError) as error:
@@ -60,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
             print(to_text({"image": name, **said}), flush=True)
         elif not args.json and isinstance(answer, list):
             rows = (f"  {guess.probability:6.1%}  {guess.label}" for guess in guesses)
-            print(line(name), *rows, sep="\n")
+            print(name_of(image, on_a_line=True), *rows, sep="\n")
     if args.json and not args.jsonl:
         print(to_text(table, indent=2))
     if bad > 1:
-        complain(f"{bad} of {len(table)} have no answer")
-    return 0 if not bad else 1 if bad < len(table) else 2
+        complain(f"{bad} of {len(images)} have no answer")
+    return 0 if not bad else 1 if bad < len(images) else 2
 
 
 def _files(given: Iterable[Path]) -> Iterable[Path]:

@@ -92,6 +92,30 @@ def test_names_of_any_bytes_are_shown(
     assert set(json.loads(capsys.readouterr().out)) == {"new\nline.png", "\\xff.png", "no\nsuch"}
 
 
+def test_names_that_would_look_alike_are_told_apart(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A byte and its escape as letters, a line break and its escape, U+0085 and the byte 0x85."""
+    names = [b"\\xff.png", b"\xff.png", b"\\\xff.png", b"\\n.png", b"\n.png", b"\\a.png"]
+    names += [b"\xc2\x85.png", b"\x85.png", b"\\u0085.png", b"\\\\xff.png"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes(encoded(photo()))
+    assert main(["classify", str(bundle), str(tmp_path), "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert len(table) == len(names) and str(tmp_path / "\\a.png") in table
+    assert main(["classify", str(bundle), str(tmp_path), "--jsonl"]) == 0
+    rows = [json.loads(row) for row in capsys.readouterr().out.splitlines()]
+    assert [row["image"] for row in rows] == list(table)
+    assert main(["classify", str(bundle), str(tmp_path), "--top-k", "1"]) == 0
+    told = [row for row in capsys.readouterr().out.splitlines() if row.endswith(".png")]
+    assert len(set(told)) == len(names)
+    for name in names[:2]:
+        (tmp_path / os.fsdecode(name)).write_bytes(b"x")
+    two = [str(tmp_path / os.fsdecode(name)) for name in names[:2]]
+    assert main(["classify", str(bundle), *two, str(tmp_path / "\\a.png")]) == 1
+    assert "2 of 3 have no answer" in capsys.readouterr().err
+
+
 def test_an_answer_of_nan_is_an_error_entry(
     bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
