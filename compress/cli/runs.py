@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -154,4 +155,6 @@ def print_summary(report: Mapping[str, object]) -> None:
     from compress.report.model.report import parse
     from compress.report.sections.summary import summary_table
 
-    Console().print(summary_table(parse(report)))
+    # rich takes COLUMNS=0, which says that the width is unknown, for a terminal without room
+    width = None if Console().width else shutil.get_terminal_size().columns
+    Console(width=width).print(summary_table(parse(report)))

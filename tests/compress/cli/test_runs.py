@@ -59,3 +59,9 @@ def test_show_lists_linked_and_nested_runs_by_their_names(tmp_path: Path) -> Non
     lines = run(["show"], tmp_path / "w").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["a", "exp/one"]
     assert "removed 0 stage folders" in run(["clean"], tmp_path / "w").stdout
+
+
+def test_a_width_of_0_is_an_unknown_one(smoke_work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    ended = run(["show", "smoke"], smoke_work)
+    assert ended.exit_code == 0 and "student int8" in ended.output
