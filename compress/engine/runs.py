@@ -342,9 +342,9 @@ def require_stages(ctx: StageContext, *names: str) -> None:
 
 
 def clean(work: Path, *, dry_run: bool = False) -> tuple[int, int]:
-    Gives the number of folders, and the bytes of it all. What others put there stays.
+    """Removes stage folders that no run names, unfinished ones, and the cache of rendered views.
 
-    Gives the number of folders, and the bytes of it all. Files that compress has not made stay.
+    Gives the number of folders, and the bytes of it all. What others put there stays.
 
     Raises:
         ConfigError: this is no work folder.
