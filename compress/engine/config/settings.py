@@ -45,7 +45,7 @@ Noises = Annotated[int, Field(ge=1, le=100_000)]  # of a diffusion, one after th
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Threads = Annotated[int, Field(ge=1, le=1024)]  # as the engine takes them
 Pixels = Annotated[int, Field(ge=16, le=1024)]
-LEAST, LARGEST = 1e-9, 1e6  # of a rate, a weight, a ratio: beyond them lies a typing error
+LEAST, LARGEST = 1e-15, 1e6  # of a rate, a weight, a ratio: beyond them lies a typing error
 Positive = Annotated[float, Field(ge=LEAST, le=LARGEST)]
 NonNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]  # as the commands that measure take them

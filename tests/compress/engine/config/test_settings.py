@@ -72,7 +72,7 @@ def test_every_number_has_a_limit_on_both_sides(model: type[BaseModel]) -> None:
     [
         ("generate.synth_ratio", 1e308, "1000000"),
         ("distill.epochs", 1e300, "1000000"),
-        ("distill.temperature", 5e-324, "0.000000001"),
+        ("distill.temperature", 5e-324, "0.000000000000001"),
         ("bench.seconds", 1e9, "86400"),
         ("label.randaug_num_ops", 2_000_000_000, "1024"),
         ("distill.gendd.width", 2_000_000_000, "65536"),
