@@ -99,7 +99,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("data", "teacher", "generate", "label", "distill", "quantize", "export", "bench"),
         sections=(*IMAGES, *TRAINING, "export", "bench", "notes", "seed"),
         run="compress.report.stage:run",
-        version=6,
+        version=7,
         machine_bound=True,
     ),
 )

@@ -53,6 +53,10 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, obj
         "teacher": {
             "name": facts["teacher"].get("name"),
             **_picked(facts["teacher"], *TEACHER_FACTS),
+            "members": [
+                _picked(one, "name", "params", "image_params")
+                for one in facts["teacher"].get("members", ())
+            ],
             "top1": metrics.get("teacher", {}).get("top1"),
             "zero_shot_top1": metrics.get("teacher_zero_shot", {}).get("top1"),
         },

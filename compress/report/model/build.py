@@ -34,8 +34,16 @@ class ReportDataset(Part):
     skipped: list[Skipped] = []
 
 
+class TeacherMember(Part):
+    """One of several teachers that are averaged."""
+
+    name: str
+    params: Count | None = None
+    image_params: Count | None = None
+
+
 class ReportTeacher(Part):
-    """The CLIP model that was compressed; both accuracies are null without test images."""
+    """The model that was compressed; both accuracies are null without test images."""
 
     name: str
     params: Count | None
@@ -44,6 +52,7 @@ class ReportTeacher(Part):
     image_params: Count | None = None
     revision: str | None = None
     license: str | None = None
+    members: list[TeacherMember] = []
 
 
 class ReportStudent(Part):

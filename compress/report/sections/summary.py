@@ -43,9 +43,6 @@ def summary_rows(report: Report, names: Iterable[str] = wording.VARIANTS) -> lis
 
 def _row(report: Report, name: str) -> SummaryRow:
     accuracy, speedup = report.accuracy.get(name), report.speedups.get(f"{name}_vs_teacher")
-    params = report.student.params
-    if name.startswith("teacher"):
-        params = report.teacher.image_params or report.teacher.params
     return SummaryRow(
         key=name,
         model=wording.variant(name),
@@ -56,9 +53,20 @@ def _row(report: Report, name: str) -> SummaryRow:
         size=wording.size(report.size_bytes.get(name)),
         p50=wording.milliseconds(report.p50_ms(name)),
         speedup="1×" if name == "teacher" else wording.times(speedup.p50 if speedup else None),
-        params=wording.count(params),
+        params=wording.count(_params(report, name)),
         mark="ships" if name == report.shipped else "",
     )
+
+
+def _params(report: Report, name: str) -> int | None:
+    """Parameters of a variant's network; None for a teacher of several that an old report lacks."""
+    if not name.startswith("teacher"):
+        return report.student.params
+    number = name.removeprefix("teacher_")
+    if not number.isdecimal():
+        return report.teacher.image_params or report.teacher.params
+    members = report.teacher.members[int(number) :]
+    return members[0].image_params or members[0].params if members else None
 
 
 def accuracy_plots(report: Report) -> list[str]:
