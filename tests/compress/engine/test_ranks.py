@@ -157,9 +157,9 @@ def test_two_ranks_have_the_losses_of_one_with_every_objective(tmp_path: Path) -
 
 SETTINGS = ["--dataset", "petals", "--shots", "2", "--preset", "smoke", "--quiet"]
 #: batch statistics are synced too; the learning rate rises as in the first steps of a long training
-#: (at five times this rate, one process with two threads is 5e-4 from one with one thread)
+#: (Adam magnifies last bits: at 1e-4 two ranks may be 4e-4 from one, at 5e-4 two threads are)
 SETTINGS += ["--set", "distill.freeze_batch_norm=false", "--set", "distill.warmup=1.0"]
-SETTINGS += ["--set", "distill.lr=1e-4", "--set", "distill.head_lr=1e-4"]
+SETTINGS += ["--set", "distill.lr=3e-5", "--set", "distill.head_lr=3e-5"]
 SETTINGS += ["--set", "distill.steps=20", "--set", "quantize.steps=8", "--until", "quantize"]
 STAGES = ("distill", "quantize")
 
