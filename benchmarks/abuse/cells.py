@@ -123,6 +123,8 @@ def forked(work: Callable[[], object]) -> int:
     code = 1
     try:
         die_with_parent()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)  # whatever the parent does on them
         work()
         code = 0
     except SystemExit as error:

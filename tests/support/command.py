@@ -39,8 +39,9 @@ def cli_here(*arguments: str, work: Path) -> subprocess.CompletedProcess[str]:
             entry.main()
         except SystemExit as ended:
             code = ended.code or 0
-    for number, handler in zip(numbers, handlers, strict=True):
-        signal.signal(number, handler)
+        finally:
+            for number, handler in zip(numbers, handlers, strict=True):
+                signal.signal(number, handler)
     assert isinstance(code, int)
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 

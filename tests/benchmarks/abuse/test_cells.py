@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
-from benchmarks.abuse.cells import LOST, TRACEBACK, Cell, Fault, Outcome, run_cells, spread
+from benchmarks.abuse.cells import LOST, TRACEBACK, Cell, Fault, Outcome, forked, run_cells, spread
 
 
 def cell(name: str, *faults: Fault, skipped: str | None = None, trace: Path | None = None) -> Cell:
@@ -50,3 +51,12 @@ def test_a_share_is_spread_over_all() -> None:
     assert spread(list(range(10)), 0.3) == [0, 3, 6]
     assert spread([1, 2, 3], 1.0) == [1, 2, 3] and spread([1, 2, 3], 0.01) == [1]
     assert spread([], 1.0) == []
+
+
+def test_a_child_has_no_handlers_of_its_parent() -> None:
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        pid = forked(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)
