@@ -67,7 +67,7 @@ STAGES: tuple[Stage, ...] = (
         missing="compress.distill.missing:missing",
         checks="compress.distill.checks:checks",
         trains=True,
-        version=4,
+        version=5,
     ),
     Stage(
         "quantize",

@@ -20,7 +20,7 @@ from compress.engine.errors import ConfigError, StoreError, nearest
 from compress.engine.locks import Held, lock
 from compress.engine.progress import SILENT, Progress
 from compress.engine.stage import StageContext
-from compress.engine.store import MANIFEST, Artifact, Store, is_place, write_json
+from compress.engine.store import MANIFEST, UNREADABLE, Artifact, Store, is_place, write_json
 from runtime.files.regular import open_file
 from runtime.files.strict_json import to_text
 
@@ -218,15 +218,16 @@ class RunFolder:
 
     def require_whole(self) -> None:
         """Raises ConfigError if its stages are of several builds, the last of which did not end."""
-        folders = self.stages()
-        made = {
-            name: json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            for name, folder in folders.items()
-            if (folder / MANIFEST).is_file()
-        }
-        for name, manifest in made.items():
-            for needed, content in manifest["identity"]["inputs"].items():
-                if needed in made and made[needed]["content"] != content:
+        contents: dict[str, str] = {}
+        inputs: dict[str, Mapping[str, str]] = {}
+        for name, folder in self.stages().items():
+            with contextlib.suppress(*UNREADABLE), open_file(folder / MANIFEST) as file:
+                manifest = json.load(file)  # whoever needs a damaged stage says so
+                inputs[name] = dict(manifest["identity"]["inputs"])
+                contents[name] = manifest["content"]
+        for name, needs in inputs.items():
+            for needed, content in needs.items():
+                if contents.get(needed, content) != content:
                     raise ConfigError(
                         "this run is half rebuilt: a build with other settings did not end",
                         got=f"stage {name} was made from another stage {needed}",

@@ -6,6 +6,8 @@ may have one name, and so do two lists of as many classes.
 
 from __future__ import annotations
 
+import os
+
 from compress.engine.config import Settings, resolve
 from compress.engine.errors import ConfigError, ExplainedError
 from compress.engine.plan import changes
@@ -48,7 +50,9 @@ def replaced(run: RunFolder, settings: Settings) -> str:
 def _images(settings: Settings) -> str:
     """Where the images of a run come from."""
     data = settings.data
-    return str(data.dataset or data.path or f"the classes {', '.join(data.classes or ())}")
+    if data.path is not None:
+        return os.path.realpath(data.path)
+    return data.dataset or f"the classes {', '.join(data.classes or ())}"
 
 
 def _earlier(run: RunFolder) -> Settings | None:

@@ -71,7 +71,7 @@ def export_targets(
         BundleError: the bundle is damaged.
         StoreError: another process changes the bundle.
     """
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, verify=False)
     parsed = [table.parse(name, opset, ir) for name in names if name not in ENGINES]
     targets = {target.key: target for target in parsed}
     if not names:

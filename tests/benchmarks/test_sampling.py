@@ -29,7 +29,7 @@ def test_passes_are_two_where_a_step_is_guided() -> None:
 
 def test_the_page_compares_with_the_first_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "SAMPLERS", ({"steps": 50}, {"steps": 4}))
-    first, second = sampling.table([rows(0.9, 0.8), rows(0.7, 0.6)])
+    first, second = sampling.table([rows(0.9, 0.8), rows(0.7, 0.6)], {"steps": 50})
     assert first[-1] == "reference" and second[:2] == ("DDIM, 4 steps", 8)
     assert second[3] == "-10.0 ± 0.0" and second[-1] == "loses"
 
@@ -62,6 +62,7 @@ def test_a_run_measures_what_the_record_lacks(
     monkeypatch.setattr(sampling, "measure", measured)
     out = tmp_path / "s.json"
     for seeds, samplers in ((1, 1), (2, 1), (2, 3)):
+        monkeypatch.setattr(sampling, "BEFORE", {"steps": 2})
         monkeypatch.setattr(sampling, "SAMPLERS", tuple({"steps": 2 + n} for n in range(samplers)))
         call = ["sampling", "--out", str(out), "--work", str(tmp_path), "--seeds", str(seeds)]
         monkeypatch.setattr("sys.argv", call)

@@ -136,6 +136,8 @@ def test_a_run_that_is_half_rebuilt_is_not_opened(tmp_path: Path) -> None:
         open_run(run.folder)
     build(changed(data={"shots": 2}), tmp_path, "a")
     open_run(run.folder)
+    RunFolder(run.folder).stages()["data"].joinpath("stage.json").write_text("[]")
+    RunFolder(run.folder).require_whole()  # damage is told by whoever needs the stage
 
 
 def test_a_run_without_links_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

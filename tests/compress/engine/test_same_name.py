@@ -33,6 +33,8 @@ def test_a_folder_of_the_same_name_elsewhere_is_refused(tmp_path: Path) -> None:
     require_same_images(run, first)
     with pytest.raises(ConfigError, match=r"other images.*b/photos.*a/photos.*--name NAME"):
         require_same_images(run, second)
+    (tmp_path / "link").symlink_to(tmp_path / "a" / "photos")
+    require_same_images(run, settings(path=tmp_path / "link"))
     (tmp_path / "a" / "photos").rmdir()  # it was moved
     require_same_images(run, second)
     assert "data.path" in replaced(run, second)
