@@ -134,7 +134,7 @@ def clean(
     work_dir: WorkDir = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Count, remove nothing")] = False,
 ) -> None:
-    """Remove finished stages that no run uses, and the remains of unfinished ones."""
+    """Remove stages that no run uses, remains of unfinished ones, and the cache of views."""
     from compress.engine import runs
     from compress.engine.remote.storage import Remote
 
@@ -145,7 +145,7 @@ def clean(
         echo(f"{damage}; what it ever made is kept", err=True)
     removed, freed = runs.clean(work, dry_run=dry_run)
     done = "would remove" if dry_run else "removed"
-    echo(f"{done} {removed} stage folders, {freed / 1e6:.1f} MB")
+    echo(f"{done} {removed} stage folders and the cache of views, {freed / 1e6:.1f} MB")
 
 
 def print_summary(report: Mapping[str, object]) -> None:
