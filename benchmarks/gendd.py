@@ -173,7 +173,7 @@ Settings were chosen at seed 0 on training pictures kept apart; test pictures we
 
 `probe`: linear layer on the student's features, which ships. It learns from labels (below: from
 the teacher's answers), and gives the features no gradient except with CE and KL. `regression`:
-the control without diffusion, `|P h - x'|^2`; `projected` puts its `P h` through the teacher's
+the control without diffusion, `|P h - x'|^2 / D`; `projected` puts its `P h` through the teacher's
 frozen head, as `1 sample` and `5 samples` do with generated features. `s`: contraction toward the
 rows of the teacher's probe, or the centers named.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compress.distill.gendd import ContractionTerm, GenddTerm, draw_features, feature_logits
 from compress.distill.loop import FitPlan, StepResult, fit
 from compress.distill.losses import kl_distill
+from compress.distill.pools import FeatureRows
 from compress.distill.terms import ObjectiveInputs
 from compress.engine.config import DistillSettings, GenddSettings, TeacherSettings
 from compress.engine.seeds import manual_seed, numpy_rng, torch_rng
@@ -108,10 +109,9 @@ class Task:
         cls, data: Embeddings, features: Tensor, labels: Tensor, probe: Tensor, means: Tensor
     ) -> Task:
         """The task, labeled if the probe is not the text head."""
-        mean = features.mean(0)
-        std = features.std(0)
+        rows = (FeatureRows(features, labels, 1.0),)
         settings = DistillSettings()
-        inputs = ObjectiveInputs(settings, WIDTH, data.text, probe, data.scale, means, mean, std)
+        inputs = ObjectiveInputs(settings, WIDTH, data.text, probe, data.scale, means, rows)
         return cls(features, labels, inputs, labeled=probe is not data.text)
 
 
@@ -225,7 +225,7 @@ class StudentInput:
     def __init__(self, task: Task, seed: int) -> None:
         mixing = torch.randn(task.features.shape[1], SEEN, generator=torch_rng(seed, "projection"))
         self.mixing = mixing
-        self.mean = task.inputs.feature_mean
+        self.mean = task.features.mean(0)
         self.scale = ((task.features - self.mean) @ mixing).std(0)
 
     def __call__(self, features: Tensor, generator: torch.Generator) -> Tensor:

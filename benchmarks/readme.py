@@ -1,9 +1,9 @@
-"""Copies measured tables into the README, so that it cannot drift from ``results/``.
+"""Copies measured tables into the README and the pages of docs, so that they cannot drift.
 
     python -m benchmarks.readme
 
 A block between ``<!-- begin FILE -->`` and ``<!-- end -->`` is replaced by that file, or with
-``FILE table`` by its first Markdown table. A test fails if the README differs from what this would
+``FILE table`` by its first Markdown table. A test fails if a page differs from what this would
 write.
 """
 
@@ -17,26 +17,31 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- begin (\S+)( table)? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+def pages(root: Path = ROOT) -> list[Path]:
+    """The README and every page of docs."""
+    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+
+
 def first_table(text: str) -> str:
     """The first Markdown table of a text, its lines as they are."""
     rest = dropwhile(lambda line: not line.startswith("|"), text.splitlines())
     return "\n".join(takewhile(lambda line: line.startswith("|"), rest)) + "\n"
 
 
-def filled(readme: str, root: Path = ROOT) -> str:
-    """The README's text with every block taken from its file."""
+def filled(page: str, root: Path = ROOT) -> str:
+    """A page's text with every block taken from its file."""
 
     def block(match: re.Match[str]) -> str:
         begin, name, table, end = match.groups()
         text = (root / name).read_text(encoding="utf-8")
         return begin + (first_table(text) if table else f"```\n{text.rstrip()}\n```\n") + end
 
-    return BLOCK.sub(block, readme)
+    return BLOCK.sub(block, page)
 
 
 def main() -> None:
-    path = ROOT / "README.md"
-    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in pages():
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,15 @@
 CIFAR10 is a folder with train/<class>/ and test/<class>/. Teacher and generator
 (``real_photos_world``) stand in for foundation models: they see the whole train split, so the
 teacher has seen the shots too, as a model pretrained on the web may have. The student sees k photos
-per class and generated images. Its first weights "I'" come from feature distillation on generated
-images alone (no photo, no label); they stand in for the small CLIP of the embedded world, and are
-trained once, as a pretrained model is. Every rung has the same number of updates and the same
-batch, and every strategy generates the same number of images. Accuracy is that of the exported file
-in the runtime, on a fixed part of the test split.
+per class and generated images. Every rung has the same number of updates and the same batch, and
+every strategy generates the same number of images. Accuracy is that of the exported file in the
+runtime, on a fixed part of the test split.
+
+"I'" stands in for SIDCLIP's start as a small CLIP: the first half of the rung's own updates is
+feature distillation, on the rung's own images, into a head that starts as the class texts. So
+"+I'+D" and "+D" differ in I' alone. "T" is a trunk that was trained once, for 2,000 updates of
+feature distillation on images of the class names (no photo, no label), as a pretrained model is: it
+holds synthetic images and a budget of its own, and is compared with what has neither in no claim.
 
 Finished work is kept in the work folder: an interrupted run resumes.
 """
@@ -77,7 +81,9 @@ BASE: dict[str, Any] = {
     "quantize": {"steps": 150, "lr": 1e-4, "calibration_images": 256},
     "bench": {"seconds": 1},
 }
-#: the trunk "I'": every update is feature distillation, on images of the class names
+#: "I'": half of a rung's updates, on its own images
+FEATURES_FIRST = {"head": "cosine", "feature_share": 0.5}
+#: the trunk "T": every update is feature distillation, on images of the class names
 TRUNK: dict[str, Any] = {
     "generate": {"strategy": "cls2img", "per_class": 500},
     "distill": {"head": "cosine", "objective": "fd", "steps": 2000, "feature_steps": 2000},
@@ -87,15 +93,18 @@ FROM_TRUNK = {"init": "clip", "lr": 5e-4, "head_lr": 5e-4, "freeze_batch_norm": 
 
 @dataclass(frozen=True)
 class Rung:
-    """The images and the objective of a rung, and whether it starts from the trunk I'."""
+    """The images and the objective of a rung, and how it starts: with I', or from the trunk T."""
 
     strategy: str
     objective: str
+    features_first: bool = False
     from_trunk: bool = False
 
     def overrides(self, trunk: Path | None) -> dict[str, Any]:
         """Its settings on top of ``BASE``."""
-        start = {**FROM_TRUNK, "init_path": str(trunk)} if self.from_trunk else {}
+        start: dict[str, Any] = dict(FEATURES_FIRST) if self.features_first else {}
+        if self.from_trunk:
+            start = {**FROM_TRUNK, "init_path": str(trunk)}
         return {
             "generate": {"strategy": self.strategy},
             "distill": {"objective": self.objective, **start},
@@ -105,8 +114,10 @@ class Rung:
 RUNGS = {
     "SUP": Rung("none", "ce"),
     "+D": Rung("none", "kd"),
-    "+I'+D": Rung("none", "kd", from_trunk=True),
-    "+I'+D+S": Rung("sidclip", "kd", from_trunk=True),
+    "+I'+D": Rung("none", "kd", features_first=True),
+    "+I'+D+S": Rung("sidclip", "kd", features_first=True),
+    "+T+D": Rung("none", "kd", from_trunk=True),
+    "+T+D+S": Rung("sidclip", "kd", from_trunk=True),
     "real FD": Rung("none", "fd"),
     "real LD": Rung("none", "ld"),
     "cls2img FD": Rung("cls2img", "fd"),
@@ -119,6 +130,7 @@ RUNGS = {
 SHIPPED = "+I'+D+S"
 TABLES = {
     "SIDCLIP": ("zero-shot", "SUP", "+D", "+I'+D", "+I'+D+S", "int8", "PTQ", "probe"),
+    "A trunk with images and a budget of its own": ("+I'+D", "+T+D", "+I'+D+S", "+T+D+S"),
     "Feature, logit and condition distillation": (
         "SUP",
         "real FD",
@@ -170,7 +182,7 @@ class PhotoLadder:
         )
 
     def trunk(self) -> Path:
-        """The file of the trunk I', trained once: its student has the layout of a small CLIP."""
+        """The file of the trunk T, trained once: its student has the layout of a small CLIP."""
         run = run_stages(
             self.settings(0, 0, TRUNK),
             self.work,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,14 @@ from compress.engine.config import HostSettings, Settings
 from compress.engine.disk import require_folder, require_no_file
 from compress.engine.errors import BudgetError, Clip2EdgeError, ConfigError, ExplainedError, joined
 from compress.engine.executors.table import executor_row, require_executor
+from compress.engine.hush import hushed
 from compress.engine.options import BuildOptions, run_name, with_root
 from compress.engine.plan import Step, up_to
 from compress.engine.preflight import Check, obstacles, preflight
-from compress.engine.progress import SILENT, Progress
+from compress.engine.progress import SILENT, Progress, default_progress
 from compress.engine.rehearsal import rehearse
-from compress.engine.remote.mirror import fetch_runs, send_run
-from compress.engine.remote.storage import Remote, is_url, mirror_of
+from compress.engine.remote.runs import mirrored
+from compress.engine.remote.storage import is_url, mirror_of
 from compress.engine.runs import RunFolder, as_plain_name, plain_name
 from compress.engine.same_name import replaced, require_same_images
 from compress.engine.slices import Slice, make_slice
@@ -49,6 +50,13 @@ class Run(runner.BaseRun):
     def report(self) -> dict[str, Any]:
         """report.json of a finished build."""
         return ReportArtifact(self.folder).read()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the results as a table and a picture, or what there is so far."""
+        from compress.report.notebook import as_html
+
+        finished = "report" in self.stages
+        return as_html(self.report) if finished else f"<pre>{escape(repr(self))}</pre>"
 
 
 def settings_for(
@@ -97,20 +105,7 @@ def work_folder(work_dir: str | Path | None = None) -> Path:
     return Path(os.path.realpath(user_path(given.removeprefix("file://"))))
 
 
-@contextmanager
-def mirrored(work: Path, run: str | Path) -> Iterator[None]:
-    """Fetches a run from the object storage of a work folder, and uploads it at the end."""
-    remote = Remote.of(work)
-    folder = RunFolder.of(work, run)
-    if remote:
-        fetch_runs(remote, folder.path.parent, folder.path.name)
-        for stage, key in folder.recorded.items():
-            folder.store.get(stage, key)
-    yield
-    if remote and folder.exists:
-        send_run(remote, folder.path)
-
-
+@hushed()
 def plan(
     settings: Settings,
     *,
@@ -166,6 +161,7 @@ def explain(settings: Settings, stage: str, *, work_dir: str | Path | None = Non
     return planning.explain(STAGES, with_root(settings, work), work, stage)
 
 
+@hushed()
 def build(
     dataset: str | None = None,
     *,
@@ -174,7 +170,7 @@ def build(
     name: str | None = None,
     until: str | None = None,
     host: HostSettings | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | None = None,
     command: str | None = None,
     benches: Iterable[str | Path] = (),
     budget: Iterable[str] = (),
@@ -190,6 +186,7 @@ def build(
         name: of the run. Default: dataset, shots and seed.
         until: the last stage to run.
         command: what the run records as its command line.
+        progress: what hears of it. Default: bars in a notebook, nothing elsewhere.
         benches: ``bench.json`` files of this run's bundle from other devices, to judge the budget.
 
     Raises:
@@ -198,13 +195,14 @@ def build(
     """
     work = work_folder(work_dir)
     settings = with_root(settings or settings_for(dataset, budget=budget, **options), work)
-    host = host or HostSettings()
+    host, progress = host or HostSettings(), progress or default_progress()
     ranks.connect(host.device)
     name = run_name(settings) if name is None else name
     limits = settings.budget.limits
     measured = [user_path(bench) for bench in benches]
     further = checks_of_run(settings, work, name, until, measured, host)
-    preflight(STAGES, settings, Store.of(work), further)
+    done = planning.nothing_to_make(STAGES, settings, work, until)
+    preflight(() if done else STAGES, settings, Store.of(work), further)
     for note in settings.notes:
         progress.note(f"note: {note}")
     if limits and settings.budget.search:
@@ -310,6 +308,7 @@ def _require_budget(
         raise ConfigError("a budget is judged at the end of a whole build", got=f"--until {until}")
 
 
+@hushed()
 def run_stages(
     settings: Settings,
     work: Path,
@@ -342,7 +341,12 @@ def publish(built: Run, progress: Progress = SILENT) -> None:
         # the file alone, not the measured reason: the same build must give the same bytes
         ship = built.stages["bench"].facts["ship"]["precision"] if "bench" in built.stages else None
         source = ExportArtifact(built.stages["export"].path).bundle
-        published = publish_bundle(source, built.bundle, ship)
+        card = None
+        if "report" in built.stages:
+            from compress.report.publish import measured_card
+
+            card = measured_card(built.stages["report"].path, source)
+        published = publish_bundle(source, built.bundle, ship, card)
         same_model = published.same_model
         notes += published.notes
         if not same_model:

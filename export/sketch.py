@@ -23,6 +23,8 @@ from export.bundle.files import MODELS
 from export.bundle.write import copy_with_metadata, model_metadata
 from export.checks import PIXELS, SMALLEST_SPACE
 from export.onnx.convert import save, to_onnx
+from export.onnx.features import featured, with_features
+from export.onnx.graph import OUTPUTS
 from export.onnx.qdq import to_uint8
 from export.tensorrt.rules import MAX_OPSET as TENSORRT_OPSET
 
@@ -42,14 +44,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
     manual_seed(0, "sketch")
     student = build(spec).eval()
     size = spec.input_size
-    models = {"fp32": to_onnx(student, size, opset=opset)}
+    models = {"fp32": to_onnx(featured(student), size, opset=opset, outputs=OUTPUTS)}
     refused = {}
     try:
         noise = torch.randn((PIXELS, 3, size, size), generator=torch_rng(0, "sketch", "pixels"))
         prepared = prepare(student, noise)
         calibrate(prepared, noise)
         set_observers(prepared, observe=False, quantize=True)
-        int8 = to_onnx(convert(prepared), size, opset=min(opset, TENSORRT_OPSET))
+        graph, oldest = with_features(convert(prepared)), min(opset, TENSORRT_OPSET)
+        int8 = to_onnx(graph, size, opset=oldest, outputs=OUTPUTS)
         models |= {"int8": to_uint8(int8), "int8.trt": int8}
     except ExportError as error:
         refused["int8"] = str(error)

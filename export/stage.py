@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
@@ -27,16 +27,19 @@ from compress.engine.errors import ExportError
 from compress.engine.stage import StageContext
 from compress.generate.artifact import GenerateArtifact
 from compress.quantize.artifact import QuantizeArtifact
-from compress.quantize.graph import PreparedStudent, convert, load_prepared, reparameterized
+from compress.quantize.graph import PreparedStudent, convert, load_prepared
 from compress.quantize.scales import set_observers
 from compress.teacher.artifact import TeacherArtifact
 from export.artifact import ExportArtifact
 from export.bundle.card import model_card
 from export.bundle.files import MODELS
 from export.bundle.write import copy_with_metadata, model_metadata, write_bundle
+from export.confidence.fit import fit_confidence
 from export.onnx.convert import save, to_onnx
+from export.onnx.features import featured, prepared_outputs, with_features
 from export.onnx.float_blocks import additions_left_float
-from export.onnx.parity import Logits, Parity, compare, require, torch_logits
+from export.onnx.graph import OUTPUTS, without_features
+from export.onnx.parity import Logits, Parity, compare_outputs, require, torch_outputs
 from export.onnx.ptq import quantize_static
 from export.onnx.qdq import to_uint8
 from export.targets.pictures import crops
@@ -71,9 +74,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
         task.advance()
         provenance = provenance_of(ctx)
         labels = [asdict(entry) for entry in classes]
-        card = model_card(provenance, [entry.name for entry in classes], parity)
         golden = list(pixels[:GOLDEN_IMAGES])
-        write_bundle(out.bundle, files, spec, labels, provenance, golden, card, default="int8")
+        confidence = fit_confidence(ctx, files, spec)
+        names = [entry.name for entry in classes]
+        card = model_card(provenance, names, parity, confidence.document)
+        content = (files, spec, labels, provenance, golden, card)
+        write_bundle(out.bundle, *content, default="int8", confidence=confidence)
         task.advance()
     rows = [*parity, teacher_parity]
     out.write_parity({"images_from": source, "files": [asdict(row) for row in rows]})
@@ -89,6 +95,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "ptq_size_bytes": out.baseline.stat().st_size,
         "opset": ctx.settings.export.opset,
         "tensorrt_ready": True,  # otherwise export_student raises
+        "confidence": dict(confidence.document),
     }
 
 
@@ -106,11 +113,15 @@ def export_student(
     prepared = prepared_student(ctx, student)
     models = student_models(student, prepared, spec.size, ctx.settings)
     paths = {name: save(model, folder / MODELS[name]) for name, model in models.items()}
-    references = {"fp32": torch_logits(student, images), "int8": torch_logits(prepared, images)}
+    references = {
+        "fp32": torch_outputs(featured(student), images),
+        "int8": torch_outputs(prepared_outputs(prepared), images),
+    }
     parity = []
     for name, path in paths.items():
         precision = name.partition(".")[0]
-        parity.append(require(compare(path, references[precision], images, precision=precision)))
+        row = compare_outputs(path, references[precision], images, precision=precision)
+        parity.append(require(row))
     return paths, parity
 
 
@@ -119,8 +130,9 @@ def student_models(
 ) -> dict[str, ModelProto]:
     """The fp32 model and both int8 ones; ExportError for what TensorRT would not run in int8."""
     opset = settings.export.opset
-    int8 = to_onnx(convert(prepared), size, opset=min(opset, TENSORRT_OPSET))
-    fp32 = to_onnx(reparameterized(student), size, opset=opset)
+    oldest = min(opset, TENSORRT_OPSET)
+    int8 = to_onnx(with_features(convert(prepared)), size, opset=oldest, outputs=OUTPUTS)
+    fp32 = to_onnx(featured(student), size, opset=opset, outputs=OUTPUTS)
     models = {"fp32": fp32, "int8": to_uint8(int8), "int8.trt": int8}
     additions = additions_left_float(prepared, int8, settings.quantize.float_blocks)
     violations = tensorrt_ready(int8, additions)
@@ -164,7 +176,10 @@ def _baseline(ctx: StageContext, spec: runtime.PreprocessSpec, fp32: Path) -> No
     if views != QuantizeArtifact(ctx.inputs["quantize"].path).calibration:
         what = "the calibration set is not the recorded one"
         raise ExportError(what, remedy="compress clean, then build again")
-    quantize_static(fp32, images.contiguous().numpy(), ExportArtifact(ctx.folder).baseline)
+    alone = without_features(onnx.load(fp32))  # what a tool that quantizes by itself is given
+    plain = save(alone, ctx.partial / "models" / "logits.onnx")
+    quantize_static(plain, images.contiguous().numpy(), ExportArtifact(ctx.folder).baseline)
+    plain.unlink()
 
 
 def _export_teacher(
@@ -186,9 +201,8 @@ def _export_teacher(
     copy_with_metadata(plain, path, metadata)
     plain.unlink()
     images = runtime.normalize(crops(pixels[:TEACHER_PARITY_IMAGES], spec), spec)
-    with torch.no_grad():
-        reference = classifier(torch.from_numpy(images))[0].numpy()
-    return require(compare(path, reference, images, precision="fp32"))
+    reference = torch_outputs(classifier, images, outputs=classifier.names)
+    return require(compare_outputs(path, reference, images, precision="fp32"))
 
 
 def provenance_of(ctx: StageContext) -> dict[str, Any]:

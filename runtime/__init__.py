@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from runtime.errors import BackendError, BundleError, EdgeError, ImageError
     from runtime.host import telemetry
     from runtime.preprocess import Geometry, PreprocessSpec, decode, geometry, normalize
+    from runtime.stream import Stream
 
 __all__ = ["BackendError", "BundleError", "EdgeError", "ImageError"]
 __all__ += ["Bundle", "Classifier", "Label", "Prediction", "open_bundle", "latency", "telemetry"]
-__all__ += ["Geometry", "PreprocessSpec", "decode", "geometry", "normalize"]
+__all__ += ["Geometry", "PreprocessSpec", "Stream", "decode", "geometry", "normalize"]
 _HOMES = {
     "bundle": ("Bundle", "Label", "open_bundle"),
     "classifier": ("Classifier", "Prediction"),
     "errors": ("BackendError", "BundleError", "EdgeError", "ImageError"),
     "preprocess": ("Geometry", "PreprocessSpec", "decode", "geometry", "normalize"),
+    "stream": ("Stream",),
 }
 _RENAMED = {"normalise": "normalize"}  # old names, still understood
 _MODULES = {"latency": "bench.latency", "telemetry": "host.telemetry"}

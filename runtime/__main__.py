@@ -1,4 +1,4 @@
-"""``python -m runtime classify|bench|verify|engine|doctor``: the device commands, on argparse."""
+"""``python -m runtime classify|stream|add-class|bench|...``: the device commands, on argparse."""
 
 from __future__ import annotations
 
@@ -44,12 +44,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from runtime.commands import bench, classify, doctor, engine, verify  # slow: inside stoppable
+    # slow: inside stoppable
+    from runtime.commands import add_class, bench, classify, doctor, engine, stream, verify
 
     about = "Use a clip2edge bundle on this machine."
     parser = argparse.ArgumentParser(prog="python -m runtime", description=about)
-    commands = parser.add_subparsers(required=True, metavar="classify|bench|verify|engine|doctor")
-    for command in (classify, bench, verify, engine, doctor):
+    names = "classify|stream|add-class|bench|verify|engine|doctor"
+    commands = parser.add_subparsers(required=True, metavar=names)
+    for command in (classify, stream, add_class, bench, verify, engine, doctor):
         command.add_parser(commands)
     return parser
 

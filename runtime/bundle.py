@@ -21,6 +21,7 @@ from runtime.files.manifest import (
     REQUIRED,
     SCHEMA,
     SUBFOLDER,
+    companion,
     read_manifest,
 )
 from runtime.files.paths import bundle_path
@@ -28,11 +29,12 @@ from runtime.files.regular import COPY_AGAIN, open_regular
 from runtime.files.strict_json import parse_json, read_json
 from runtime.preprocess import PreprocessSpec
 
-__all__ = ["GOLDEN", "INPUT", "LABELS", "MANIFEST", "PREPROCESS", "SCHEMA", "TWINS", "TWIN_INPUT"]
-__all__ += ["Bundle", "Label", "check_file", "label_fault", "labels_from_json", "open_bundle"]
-__all__ += ["parse_json", "read_json", "sha256_of"]
+__all__ = ["FEATURES", "GOLDEN", "INPUT", "LABELS", "MANIFEST", "PREPROCESS", "SCHEMA", "TWINS"]
+__all__ += ["TWIN_INPUT", "Bundle", "Label", "check_file", "label_fault", "labels_from_json"]
+__all__ += ["open_bundle", "parse_json", "read_json", "sha256_of"]
 
 INPUT = "images"  # of our models
+FEATURES = "features"  # their output beside the logits: unit rows (B, D); files of before lack it
 TWIN_INPUT = "pixel_values"  # of their copies for Hugging Face's loaders
 TWINS = {  # model key -> its copy under the name that optimum and transformers.js expect
     "fp32": f"{SUBFOLDER}model.onnx",
@@ -101,11 +103,23 @@ class Bundle:
         if name not in files:
             expected = ", ".join(["auto", *files])
             raise BundleError(f"no {name} model in {self.path}", got=name, expected=expected)
-        if self.is_absent(files[name]):
+        if gone := [file for file in self.parts(files[name]) if self.is_absent(file)]:
             there = [key for key, file in files.items() if not self.is_absent(file)]
             remedy = f"copy it from where the bundle was built, or load {' or '.join(there)}"
-            raise BundleError(f"{files[name]} is missing", remedy=remedy if there else COPY_AGAIN)
+            raise BundleError(f"{gone[0]} is missing", remedy=remedy if there else COPY_AGAIN)
         return files[name]
+
+    def parts(self, model: Path) -> tuple[Path, ...]:
+        """The files of a model: its own, and that of its weights if they lie in another."""
+        second = companion(model.name)
+        return (model, model.with_name(second)) if second else (model,)
+
+    def digest(self, model: Path) -> str:
+        """SHA-256 of a model by the manifest; of one in two files, of both digests."""
+        names = [part.relative_to(self.path).as_posix() for part in self.parts(model)]
+        digests = [str(self.manifest["files"][name]["sha256"]) for name in names]
+        joined = "".join(digests).encode()
+        return digests[0] if len(digests) == 1 else hashlib.sha256(joined).hexdigest()
 
     def is_absent(self, file: Path) -> bool:
         """Whether a listed file is not there."""

@@ -2,7 +2,7 @@
 
 golden.npz holds ``img_0 ...`` (encoded bytes, uint8 1-d), the SHA-256 of each decoded image, crop
 and input tensor (``decoded``, ``cropped``, ``normalised``: text (N,)) and per model
-``logits.<name>`` float32 (N, K).
+``logits.<name>`` float32 (N, K) and, if it has them, ``features.<name>`` (N, D).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from runtime.backends import Runner
+from runtime.backends import BACKENDS, Runner, readers
 from runtime.backends.limited import ENGINE, Images, Outcome, outcomes
 from runtime.bundle import GOLDEN, Bundle, open_bundle
 from runtime.errors import BundleError, EdgeError
@@ -29,7 +29,15 @@ from runtime.files.zipped import unpacked
 from runtime.preprocess import MAX_PIXELS, PreprocessSpec, decode, geometry, normalize
 
 __all__ = ["DIFFERS", "OK", "SKIPPED", "TARGETS_GOLDEN", "GoldenStep", "compare", "make", "read"]
-__all__ += ["first_difference", "hash_of", "logits_of", "unverified", "verify", "write"]
+__all__ += [
+    "first_difference",
+    "hash_of",
+    "logits_of",
+    "outputs_of",
+    "unverified",
+    "verify",
+    "write",
+]
 
 MAX_IMAGES = 64
 HEX = re.compile(r"[0-9a-f]{64}")
@@ -59,6 +67,8 @@ REMEDIES = {
     "rebuild it",
     "logits": "this engine or processor computes otherwise: pip install --upgrade onnxruntime, "
     "compare with fp32, and measure the accuracy here if the labels agree",
+    "features": "this engine or processor computes otherwise: pip install --upgrade onnxruntime; "
+    "what reads features may err here",
 }
 
 
@@ -104,12 +114,14 @@ def make(
     images: Sequence[bytes | np.ndarray],
     spec: PreprocessSpec,
     logits: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+    features: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays of golden.npz.
 
     Args:
         images: encoded images, or uint8 (H, W, 3), stored as PNG.
         logits: model name -> function from normalized images (N, 3, S, S) to logits (N, K).
+        features: the same for features (N, D), of models that have them.
 
     Raises: BundleError: no image.
     """
@@ -120,6 +132,8 @@ def make(
     results = _preprocess(encoded, spec)
     arrays |= {name: np.array(hashes) for name, hashes in results.hashes().items()}
     tables = {f"logits.{name}": run(results.normalised) for name, run in logits.items()}
+    unit = (features or {}).items()
+    tables |= {f"features.{name}": run(results.normalised) for name, run in unit}
     return arrays | {name: table.astype(np.float32) for name, table in tables.items()}
 
 
@@ -156,11 +170,16 @@ def _verify(folder: Path, backend: str, threads: int | None) -> list[GoldenStep]
         return [*steps, GoldenStep("decoded", DIFFERS, str(error))]
     steps += [_compare_hashes(name, own, golden[name]) for name, own in results.hashes().items()]
     models = {**bundle.models, **bundle.target_files}
-    steps += _run_all(bundle, models, golden, results, backend, threads)
+    for rows in _run_all(bundle, models, golden, results, backend, threads).values():
+        steps += rows
     twins = _run_all(bundle, bundle.twins, golden, results, ENGINE, threads)
-    files = [file.relative_to(bundle.path).as_posix() for file in bundle.twins.values()]
-    named = zip(twins, files, strict=True)
-    return steps + [replace(step, name=f"logits {file}") for step, file in named]
+    for precision, file in bundle.twins.items():
+        named = file.relative_to(bundle.path).as_posix()
+        steps += [
+            replace(step, name=f"{step.name.partition(' ')[0]} {named}")
+            for step in twins[precision]
+        ]
+    return steps
 
 
 def _run_all(
@@ -170,21 +189,36 @@ def _run_all(
     results: Preprocessed,
     engine: str,
     threads: int | None,
-) -> list[GoldenStep]:
-    """Precision -> file: the logits of each on the golden images."""
+) -> dict[str, list[GoldenStep]]:
+    """Precision -> the steps of its file's logits and features on the golden images."""
     steps = {}
     for precision, model in models.items():
         why = "its file is missing" if bundle.is_absent(model) else "no golden logits of this model"
-        steps[precision] = GoldenStep(f"logits {precision}", SKIPPED, why)
+        steps[precision] = [GoldenStep(f"logits {precision}", SKIPPED, why)]
     there = {
         precision: model
         for precision, model in models.items()
         if f"logits.{precision}" in golden and not bundle.is_absent(model)
     }
-    ran = outcomes(list(there.values()), results.images(), engine, threads)
-    for precision, outcome in zip(there, ran, strict=True):
-        steps[precision] = _judged(precision, outcome, golden[f"logits.{precision}"])
-    return list(steps.values())
+    images = results.images()
+    ran: dict[str, Outcome] = {}
+    for one in dict.fromkeys(_engine_for(model, engine) for model in there.values()):
+        own = [key for key, model in there.items() if _engine_for(model, engine) == one]
+        found = outcomes([there[key] for key in own], images, one, threads)
+        ran |= dict(zip(own, found, strict=True))
+    for precision in there:
+        outcome = ran[precision]
+        steps[precision] = [_judged(precision, outcome, golden[f"logits.{precision}"])]
+        want = golden.get(f"features.{precision}")
+        if want is not None and outcome.logits is not None:
+            steps[precision].append(compare_features(precision, outcome.features, want))
+    return steps
+
+
+def _engine_for(model: Path, engine: str) -> str:
+    """``engine`` if it reads the file, or is none; else the first that does."""
+    others = readers(model.suffix)
+    return others[0] if engine in BACKENDS and others and engine not in others else engine
 
 
 def _judged(precision: str, outcome: Outcome, want: np.ndarray) -> GoldenStep:
@@ -223,8 +257,8 @@ def _problems(golden: Mapping[str, np.ndarray]) -> Iterator[str]:
     for name, array in golden.items():
         is_table = array.ndim == 2 and array.dtype == np.float32 and len(array) == count
         is_valid = is_table and array.size > 0 and np.isfinite(array).all()
-        if name.startswith("logits.") and not is_valid:
-            yield f"{name} is {array.dtype} {array.shape}, expected finite float32 ({count}, K)"
+        if name.startswith(("logits.", "features.")) and not is_valid:
+            yield f"{name} is {array.dtype} {array.shape}, expected finite float32 ({count}, width)"
 
 
 def _encoded(golden: Mapping[str, np.ndarray]) -> list[bytes]:
@@ -277,9 +311,16 @@ def _compare_hashes(name: str, hashes: Sequence[str], golden: np.ndarray) -> Gol
     return GoldenStep(name, DIFFERS, differ) if wrong else GoldenStep(name, OK, same)
 
 
+def outputs_of(
+    runner: Runner, golden: Mapping[str, np.ndarray], spec: PreprocessSpec
+) -> dict[str, np.ndarray]:
+    """Logits (N, K) and, of a model that has them, features (N, D) of the images in golden.npz."""
+    return _preprocess(_encoded(golden), spec).images().outputs(runner)
+
+
 def logits_of(runner: Runner, golden: Mapping[str, np.ndarray], spec: PreprocessSpec) -> np.ndarray:
     """Logits (N, K) of the images in golden.npz, whatever the model ``takes``."""
-    return _preprocess(_encoded(golden), spec).images().logits(runner)
+    return outputs_of(runner, golden, spec)["logits"]
 
 
 def compare(precision: str, got: np.ndarray, want: np.ndarray, name: str = "") -> GoldenStep:
@@ -292,7 +333,21 @@ def compare(precision: str, got: np.ndarray, want: np.ndarray, name: str = "") -
     worst = float(np.abs(got - want).max() / max(float(np.ptp(want)), 1e-6))
     agree = f"{int((got.argmax(1) == want.argmax(1)).sum())} of {len(want)} labels agree"
     largest = f"largest difference {worst:.2g} of the spread, tolerance {tolerance:g}"
+    largest = largest if worst else "no difference"
     return GoldenStep(name, OK if worst <= tolerance else DIFFERS, f"{largest}; {agree}")
+
+
+def compare_features(precision: str, got: np.ndarray | None, want: np.ndarray) -> GoldenStep:
+    """Features (N, D) of a model against the golden ones, by the cosine of each pair of rows."""
+    name = f"features {precision}"
+    if got is None or got.shape != want.shape or not np.isfinite(got).all():
+        shape = "none" if got is None else f"{got.shape}"
+        return GoldenStep(name, DIFFERS, f"got {shape}, expected {want.shape}")
+    lengths = np.linalg.norm(got, axis=1) * np.linalg.norm(want, axis=1)
+    worst = float(((got * want).sum(1) / np.maximum(lengths, 1e-12)).min())
+    least = 1 - TOLERANCE.get(precision.split(".")[0], OTHER_TOLERANCE)
+    detail = f"least cosine {worst:.6f}, at least {least:g}"
+    return GoldenStep(name, OK if worst >= least else DIFFERS, detail)
 
 
 def _png(image: np.ndarray) -> bytes:

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from pages import BORROWED, MADE
 from paths import ROOT
 from product_texts import Text, product_texts
 from symbols import resolves
@@ -49,7 +50,8 @@ SUFFIXES |= {"onnx", "safetensors", "png", "txt", "cpp", "hpp"}
 #: other languages, with names of their own
 CODE = {".js", ".css", ".cpp", ".hpp", ".html", ".svg"}
 PLACEHOLDERS = {"section.field", "benchmarks.NAME", "results/NAME.md"}
-WRITTEN = {"report.md", "PAPER-SCALE.md"}  # documents that the product writes
+WRITTEN = {"report.md", "card.md", "PAPER-SCALE.md"}  # documents that the product writes
+WRITTEN |= {place.rpartition("/")[2] for place in (*MADE, *BORROWED)}  # and pages of the site
 #: names that exist elsewhere: in the repository of onnx-tensorrt; in metrics.json of petals
 ELSEWHERE = {
     "docs/operators.md",
@@ -58,12 +60,14 @@ ELSEWHERE = {
 }
 #: program of others -> those of its options that texts name
 FOREIGN = {
-    "pip, venv, uv": "--upgrade --force-reinstall --system-site-packages --python --no-cache-dir",
+    "pip, venv, uv": "--upgrade --force-reinstall --system-site-packages --python --no-cache-dir "
+    "--no-index --find-links --only-binary --platform --python-version",
+    "mkdocs": "--strict --site-dir",
     "pytest, ruff": "--pdb --check --strict-markers --dist --import-mode",
     "apt, docker": "--no-install-recommends --build-arg --rm --runtime --cpus",
     "git, mount, umount": "--porcelain --short --make-rprivate --lazy",
     "cmake, onnxruntime's own build": "--build --include_ops_by_config --use_xnnpack",
-    "the C++ app": "--top --golden",
+    "the C++ app": "--top --golden --stream --margin",
     "tritonserver": "--model-repository",
     "tegrastats": "--interval",
     "trtexec": "--onnx --stronglyTyped --saveEngine --builderOptimizationLevel --timingCacheFile "

@@ -7,38 +7,18 @@ evaluation.html   for a browser, in one file
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 from compress.assess.page import render_html
 from compress.assess.result import Evaluation
-from compress.engine.disk import require_folder, require_no_file
-from runtime.files.atomic import atomic, require_target
-
-JSON, HTML = "evaluation.json", "evaluation.html"
+from compress.report.result_folder import ResultFolder
 
 
 @dataclass(frozen=True)
-class EvaluationArtifact:
+class EvaluationArtifact(ResultFolder):
     """A folder of the user's choice."""
 
-    folder: Path
-
-    @property
-    def json(self) -> Path:
-        """The figures."""
-        return self.folder / JSON
-
-    @property
-    def html(self) -> Path:
-        """The page."""
-        return self.folder / HTML
-
-    def require_writable(self) -> None:
-        """StoreError or OSError, if the folder or a file of it cannot be written."""
-        require_no_file(self.folder)
-        require_folder(self.folder)
-        for file in (self.json, self.html) if self.folder.is_dir() else ():
-            require_target(file)
+    NAME: ClassVar[str] = "evaluation"
 
     def write_json(self, result: Evaluation) -> None:
         """Writes evaluation.json."""
@@ -47,8 +27,3 @@ class EvaluationArtifact:
     def write_page(self, result: Evaluation) -> None:
         """Writes evaluation.html."""
         self._write(self.html, render_html(result))
-
-    def _write(self, file: Path, text: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic(file) as whole:
-            whole.write_text(text, encoding="utf-8")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 from compress.data.class_names import look_alike, readable_name
-from compress.data.folders.words import words_of
+from compress.data.folders.words import ClassWords, words_of
 from compress.data.split import ClassInfo
 from compress.engine.errors import DataError
+from compress.teacher.named import known_names
 from runtime.bundle import Label
 from runtime.files.paths import line
 
 MOST_SHOWN = 8  # names in a message
+LABEL_SET = "imagenet-1k"  # whose names have synonyms of WordNet
 By = Literal["name", "prompt", "synonym"]
 #: What is compared, the surest first: of the class, of the label. Two synonyms say too little.
 ORDER: tuple[tuple[By, By], ...] = (
@@ -52,7 +55,10 @@ class Matching:
 
 
 def match_classes(classes: Sequence[ClassInfo], labels: Sequence[Label]) -> Matching:
-    """Finds the label of every class, whatever the case, signs and form of Unicode."""
+    """Finds the label of every class, whatever the case, signs and form of Unicode.
+
+    What no words of the bundle fit can be another word for what a label names: of ImageNet's names.
+    """
     words = words_of([label.name for label in labels])
     known: dict[By, dict[str, set[int]]] = {"name": {}, "prompt": {}, "synonym": {}}
     for number, label in enumerate(labels):
@@ -60,6 +66,7 @@ def match_classes(classes: Sequence[ClassInfo], labels: Sequence[Label]) -> Matc
         _add(known["name"], [label.name], number)
         _add(known["prompt"], [label.prompt or own.prompt, own.prompt], number)
         _add(known["synonym"], [*label.synonyms, *own.synonyms], number)
+    rows = _things(labels, words)
     matches = []
     ambiguous: dict[str, tuple[str, ...]] = {}
     unknown = []
@@ -70,6 +77,7 @@ def match_classes(classes: Sequence[ClassInfo], labels: Sequence[Label]) -> Matc
             "synonym": entry.synonyms,
         }
         found, by = _first(said, known)
+        found, by = (found, by) if found else (_same_thing(entry, rows), "synonym")
         if not found:
             unknown.append(entry.name)
         elif len(found) > 1:
@@ -104,6 +112,24 @@ def _first(
         if found:
             return found, other if own == "name" else own
     return set(), "name"
+
+
+def _things(labels: Sequence[Label], words: Mapping[str, ClassWords]) -> dict[int, int]:
+    """ImageNet's classes that labels name -> the labels; a build says the same of its classes."""
+    if find_spec("timm") is None:  # it has the words of WordNet
+        return {}
+    infos = [
+        ClassInfo(label.name, label.prompt or words[label.name].prompt, None, label.synonyms)
+        for label in labels
+    ]
+    numbers = known_names(LABEL_SET, infos).indices
+    return {row: number for number, row in enumerate(numbers) if row >= 0}
+
+
+def _same_thing(entry: ClassInfo, rows: Mapping[int, int]) -> set[int]:
+    """The label that WordNet has as a synonym of a class: ant, of a folder ``emmet``."""
+    (row,) = known_names(LABEL_SET, [entry]).indices if rows else (-1,)
+    return {rows[row]} if row in rows else set()
 
 
 def _add(table: dict[str, set[int]], texts: Iterable[str], number: int) -> None:

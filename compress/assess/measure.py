@@ -6,31 +6,37 @@ import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from compress.assess.matching import Matching, match_classes, require_matches
 from compress.assess.result import Coverage, Evaluation, Mistake, cells, class_results
+from compress.assess.training import TrainingImages, training_images
+from compress.data.artifact import TEST
+from compress.data.copies.duplicates import Duplicates
 from compress.data.folders.labeled import Labeled, labeled_images
-from compress.data.images.reading import reason_of
+from compress.data.folders.levels import Level
+from compress.data.images.reading import digest_of, reason_of
+from compress.data.images.unreadable import CHECK, MOST_UNREADABLE
 from compress.data.split import Split
-from compress.data.summary import KeyedReason
+from compress.data.summary import Copies, CopyOf, KeyedReason
 from compress.engine.errors import DataError
 from compress.engine.progress import SILENT, Progress
 from compress.engine.text import user_path
-from compress.evaluate.metrics import ReliabilityBin, evaluate, softmax
+from compress.evaluate.metrics import ReliabilityBin, evaluate, softmax, wilson
+from compress.evaluate.temperature import at_temperature
 from runtime.bundle import Label
 from runtime.classifier import Classifier
 from runtime.errors import ImageError
-from runtime.files.paths import line
+from runtime.files.paths import bundle_path, line
 
 AT_ONCE = 8  # decoded images in memory, each of up to 64 megapixels
 THUMBNAILS = 24  # of the surest mistakes
 READERS = 4  # threads that decode
 #: where the classes can be besides the outer folders: inside them, or a single folder around them
-OTHER_LEVELS: tuple[tuple[Literal["top", "leaf"], bool], ...] = (("leaf", False), ("top", True))
+OTHER_LEVELS: tuple[tuple[Level, bool], ...] = (("leaf", False), ("merged", False), ("top", True))
 
 
 def evaluate_bundle(
@@ -53,7 +59,8 @@ def evaluate_bundle(
     with tempfile.TemporaryDirectory(prefix="clip2edge-") as archives:
         images, matching = _read(given, Path(archives), split, classifier.label_rows)
         require_matches(matching, classifier.label_rows, given, images.notes)
-        return _evaluate(str(bundle), classifier, given, images, matching, progress)
+        trained = training_images(bundle_path(bundle), classifier.spec.interpolation)
+        return _evaluate(str(bundle), classifier, given, images, matching, trained, progress)
 
 
 def _read(
@@ -92,22 +99,23 @@ def _evaluate(
     folder: Path,
     images: Labeled,
     matching: Matching,
+    trained: TrainingImages | None,
     progress: Progress,
 ) -> Evaluation:
     known = matching.labels
     numbers = np.array([known.get(entry.name, -1) for entry in images.classes], np.int64)
     rows = np.flatnonzero(numbers[images.images.labels] >= 0)
     used = images.images.subset(rows)
-    logits, faults = _classify(classifier, used, progress)
+    raw, seen, digests, faults = _classify(classifier, used, trained, progress)
+    logits = at_temperature(raw, classifier.temperature)  # as predict has them
     read = np.array([key not in faults for key in used.keys], bool)
-    if not read.any():
-        got = next(iter(faults.items()), None)
-        raise DataError(
-            f"no image of {folder} can be read",
-            got=line(": ".join(got)) if got else "classes without images",
-            expected="images of at least one of the bundle's labels",
-        )
+    _require_readable(folder, len(read), faults)
     truth = numbers[used.labels[read]]
+    keys = np.array(used.keys)[read].tolist()
+    shots = [key for key, was in zip(keys, seen, strict=True) if was]
+    duplicates = Duplicates()
+    for key, label, digest in zip(keys, truth.tolist(), digests, strict=True):
+        duplicates.add(TEST, key, classifier.labels[label], digest)
     figures = evaluate(logits, truth)
     matrix = np.array(figures["confusion"], np.int64)
     mistakes, places = _mistakes(logits, truth, used.subset(np.flatnonzero(read)), classifier)
@@ -130,7 +138,12 @@ def _evaluate(
             ),
             unreadable=_reasons(images.missing) + _listed(faults),
             left_out=images.left_out,
-            notes=images.notes,
+            notes=(*duplicates.notes, *images.notes),
+            equal=tuple(
+                Copies("equal", tuple(CopyOf(*row.values()) for row in group))
+                for group in duplicates.groups
+            ),
+            trained_on=tuple(shots) if trained else None,
         ),
         **{key: figures[key] for key in ("n", "correct", "top1", "macro_f1", "ece", "nll")},
         ci95=tuple(figures["ci95"]),
@@ -138,15 +151,40 @@ def _evaluate(
         per_class=class_results(matrix, classifier.labels),
         confusion=cells(matrix, classifier.labels),
         mistakes=mistakes,
+        new=_new(logits[~seen], truth[~seen]) if shots else None,
         thumbnails=_thumbnails(classifier, used.subset(np.flatnonzero(read)), places),
     )
 
 
+def _require_readable(folder: Path, images: int, faults: Mapping[str, str]) -> None:
+    """Raises DataError if no image, or only the smaller part of them, can be read, as a build."""
+    first = line(": ".join(next(iter(faults.items()), ("classes without images",))))
+    if images == len(faults):
+        expected = "images of at least one of the bundle's labels"
+        raise DataError(f"no image of {folder} can be read", got=first, expected=expected)
+    if len(faults) > MOST_UNREADABLE * images:
+        got = f"{images - len(faults)} readable of {images}, e.g. {first}"
+        raise DataError(f"most images of {folder} cannot be read", got=got, remedy=CHECK)
+
+
+def _new(logits: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """Accuracy on images that the build did not train on."""
+    n, correct = len(truth), int((logits.argmax(axis=1) == truth).sum())
+    if not n:
+        return {"n": 0, "correct": 0, "top1": None, "ci95": None}
+    return {"n": n, "correct": correct, "top1": correct / n, "ci95": wilson(correct, n)}
+
+
 def _classify(
-    classifier: Classifier, split: Split, progress: Progress
-) -> tuple[np.ndarray, dict[str, str]]:
-    """Logits (n, K) of the images that a device can read; reasons of the others, by path."""
+    classifier: Classifier, split: Split, trained: TrainingImages | None, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, list[bytes], dict[str, str]]:
+    """Logits (n, K) of the images that a device can read, and which of them were shots, bool (n,).
+
+    Also digests of their pixels, and the reasons why the others cannot be read, by path.
+    """
     parts = [np.empty((0, len(classifier.labels)), np.float32)]
+    seen = [np.empty(0, bool)]
+    digests: list[bytes] = []
     faults: dict[str, str] = {}
 
     def read(index: int) -> Image.Image | str:
@@ -169,8 +207,11 @@ def _classify(
                     decoded.append(result)
             if decoded:
                 parts.append(classifier.logits(decoded))
+                digests += [digest_of(np.asarray(image)) for image in decoded]
+                none = np.zeros(len(decoded), bool)
+                seen.append(trained.among(decoded) if trained else none)
             task.advance(len(part))
-    return np.concatenate(parts), faults
+    return np.concatenate(parts), np.concatenate(seen), digests, faults
 
 
 def _mistakes(

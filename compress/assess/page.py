@@ -58,6 +58,7 @@ def render_html(result: Evaluation) -> str:
             result.reliability, student_variant(result.precision), result.ece
         ),
         calibration=calibration_words(result.precision, result.reliability, result.ece),
+        trained_on=sentences.trained_on(result),
         remarks=sentences.remarks(result),
         listed=LISTED,
         version=versions().get("clip2edge", ""),

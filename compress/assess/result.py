@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from compress.assess.matching import Match
-from compress.data.summary import KeyedReason
+from compress.data.summary import Copies, KeyedReason
 from compress.evaluate.metrics import ReliabilityBin
 from runtime.files.strict_json import to_text
 
@@ -59,6 +59,8 @@ class Coverage:
         unknown: class -> images, of classes that are no label of the bundle.
         ambiguous: class -> the labels that it could be.
         without_images: labels of the bundle that no image has.
+        equal: groups of images with the same pixels.
+        trained_on: images that the build took as shots; None: its run is not at hand to tell.
     """
 
     source: str
@@ -72,6 +74,8 @@ class Coverage:
     unreadable: tuple[KeyedReason, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
+    trained_on: tuple[str, ...] | None = None
+    equal: tuple[Copies, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Evaluation:
 
     Attributes:
         top1: fraction of n images; ``ci95`` its 95 % Wilson interval.
+        new: the same of those images that the build did not train on, if it did on some of them:
+            ``n``, ``correct``, ``top1`` and ``ci95``.
         per_class: labels with images or answers, in the order of the bundle.
         confusion: (true label, predicted label, images) of every cell that is not zero.
         mistakes: all wrong answers, the surest first.
@@ -103,6 +109,7 @@ class Evaluation:
     confusion: tuple[tuple[str, str, int], ...]
     mistakes: tuple[Mistake, ...]
     thumbnails: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    new: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values: all but the thumbnails."""

@@ -5,20 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from compress.assess.result import ClassResult, Evaluation
+from compress.evaluate.claims import too_few
 from compress.report.sections.classes import CONFUSED, Confusion
-from compress.report.wording import percent, plural
+from compress.report.wording import interval, percent, plural
 
 MOST_SHOWN = 8  # names in a sentence
 
 
 def headline(result: Evaluation) -> str:
-    """The one sentence to remember."""
+    """The one sentence to remember, and a second one if the images are too few for it."""
     tested = result.labels - len(result.tested.without_images)
     images = f"{plural(result.n, 'image')} of {result.tested.source}"
     text = f"{result.precision} names {percent(result.top1)} of {images} right"
     if tested < result.labels:
         text += f"; they are of {tested} of its {result.labels} labels"
-    return f"{text}."
+    if unreadable := len(result.tested.unreadable):
+        text += f"; {plural(unreadable, 'more image')} cannot be read"
+    few = too_few(result.n)
+    return f"{text}. {few}." if few else f"{text}."
+
+
+def trained_on(result: Evaluation) -> str:
+    """How many images the build took as shots, and the accuracy on the others; "" if none."""
+    new, shots = result.new, result.tested.trained_on
+    if new is None or not shots:
+        return ""
+    was = "was a shot" if len(shots) == 1 else "were shots"
+    text = f"{plural(len(shots), 'image')} of these {was} of this bundle's build, not new to it"
+    if not new["n"]:
+        return f"{text}: this says nothing of its accuracy on new images"
+    others = f"{percent(new['top1'])} of the other {new['n']:,} (95 % CI {interval(new['ci95'])})"
+    return f"{text}; it names {others} right"
 
 
 def weakest_first(result: Evaluation) -> list[ClassResult]:

@@ -25,6 +25,8 @@ def tables(result: Evaluation) -> Iterator[RenderableType]:
     from rich.text import Text
 
     yield Text(harmless(line(sentences.headline(result))), style="bold")
+    if known := sentences.trained_on(result):
+        yield Text(harmless(line(f"{known}.")), style="yellow")
     yield ""
     yield _figures(result)
     yield _classes(result)

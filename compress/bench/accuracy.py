@@ -21,14 +21,17 @@ from compress.engine.stage import StageContext
 from compress.evaluate.changes import changes
 from compress.evaluate.comparison import paired
 from compress.evaluate.metrics import evaluate
+from compress.evaluate.temperature import at_temperature
 from export.artifact import ExportArtifact
-from runtime import PreprocessSpec
+from runtime import PreprocessSpec, open_bundle
 from runtime.bench.photos import encoded
+from runtime.files.confidence import CONFIDENCE, temperature_of
 
 CHECKED_IMAGES = 8  # test images that go through predict() as encoded files
 # variants that further domains are tested with
 ELSEWHERE = frozenset({"teacher", "teacher_zero_shot", *SHIPPING})
 DOMAIN_METRICS = ("n", "top1", "ci95")
+CALIBRATED = ("ece", "nll", "reliability")  # what a temperature changes
 PAIRS = {  # name -> (first, second): the report says first minus second
     "int8_vs_fp32": ("student_int8", "student_fp32"),
     "fp32_vs_teacher": ("student_fp32", "teacher"),
@@ -50,10 +53,15 @@ def measure_accuracy(
     everywhere = logits_of(ctx, variants, sets)
     labels, logits = sets.labels(TEST), everywhere[TEST]
     metrics = {name: evaluate(values, labels) for name, values in logits.items()}
+    for name, temperature in temperatures(ctx, variants).items():
+        if name in metrics:
+            honest = evaluate(at_temperature(logits[name], temperature), labels)
+            told = {key: honest[key] for key in CALIBRATED}
+            metrics[name]["calibrated"] = {"temperature": temperature, **told}
     accuracy = {
         "forms": metrics,
         "paired": {
-            name: paired(logits[a], logits[b], labels, seed=ctx.seed).plain()
+            name: paired(logits[a], logits[b], labels).plain()
             for name, (a, b) in PAIRS.items()
             if a in logits and b in logits
         },
@@ -61,6 +69,15 @@ def measure_accuracy(
         **by_domain(sets, metrics, everywhere),
     }
     return accuracy, Predictions(labels, logits)
+
+
+def temperatures(ctx: StageContext, variants: list[ModelVariant]) -> dict[str, float]:
+    """The temperature of every model of the bundle that has one, by variant."""
+    bundle = open_bundle(ExportArtifact(ctx.inputs["export"].path).bundle, verify=False)
+    if CONFIDENCE not in bundle.manifest:
+        return {}
+    ours = [one for one in variants if one.precision in bundle.models and not one.is_teacher]
+    return {one.name: temperature_of(bundle.manifest, one.precision) for one in ours}
 
 
 def logits_of(

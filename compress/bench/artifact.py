@@ -1,9 +1,11 @@
 """Files of the bench stage, and the only place that spells their names.
 
     accuracy.json     per model variant: top-1, interval, macro-F1, ECE, per class, confusion,
-                      reliability; paired comparisons; changes between two variants; top-1 per
-                      domain and its mean
+                      reliability, the last at the bundle's temperature too; paired comparisons;
+                      changes between two variants; top-1 per domain and its mean
     predictions.npz   labels (N,) and the logits (N, K) of every variant, float32
+    field.json        the shipped model on images of no class and on corrupted test images
+    unknown.npz       pictures (P, S, S, 3) of images of no class that pass as known
     latency.json      rows with quantiles and energy, speed-ups with intervals, the breakdown of an
                       image's time, cold starts, executed kernels, the host
 
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 from compress.engine.store import write_json
 
 ACCURACY, LATENCY, PREDICTIONS = "accuracy.json", "latency.json", "predictions.npz"
+FIELD, UNKNOWN = "field.json", "unknown.npz"
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,24 @@ class BenchArtifact:
     def latency(self) -> Any:
         """latency.json."""
         return json.loads((self.folder / LATENCY).read_text(encoding="utf-8"))
+
+    def field(self) -> Any:
+        """field.json; None in a stage of an older version."""
+        file = self.folder / FIELD
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+    def passed(self) -> NDArray[np.uint8]:
+        """The pictures (P, S, S, 3) of images of no class that pass as known."""
+        if not (self.folder / UNKNOWN).exists():
+            return np.zeros((0, 1, 1, 3), np.uint8)
+        with np.load(self.folder / UNKNOWN, allow_pickle=False) as stored:
+            pictures: NDArray[np.uint8] = stored["pictures"]
+            return pictures
+
+    def write_field(self, field: Mapping[str, Any], pictures: NDArray[np.uint8]) -> None:
+        """Writes field.json and the pictures."""
+        write_json(self.folder / FIELD, field)
+        np.savez_compressed(self.folder / UNKNOWN, pictures=pictures)
 
     def write_accuracy(self, accuracy: Mapping[str, Any], predictions: Predictions) -> None:
         """Writes accuracy.json and the answers it was computed from."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,7 @@ class Speed:
     kernels: Int8Kernels
     environment: telemetry.Host
     states: list[str]
+    date: str  # when it was measured, UTC
 
     @property
     def stamps(self) -> list[str]:
@@ -102,6 +104,7 @@ def measure_speed(ctx: StageContext, variants: list[ModelVariant], spec: Preproc
         kernels=Int8Kernels(ran, BACKENDS["onnxruntime"].is_quantized(ran)),
         environment=telemetry.host(),
         states=states,
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 

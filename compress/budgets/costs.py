@@ -10,6 +10,7 @@ from onnx import ModelProto
 
 from compress.budgets.kernels import Kernel, KernelFusion
 from compress.engine.errors import BudgetError
+from runtime.bundle import FEATURES
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,32 @@ def costs_of(model: ModelProto | Path) -> Costs:
     return Costs(tuple(fused.kernels), fused.input_size, fused.peak_bytes(), unpriced)
 
 
+def _forget_features(model: ModelProto) -> None:
+    """Removes the output ``features``, and the nodes that nothing else reads."""
+    graph = model.graph
+    others = [output for output in graph.output if output.name != FEATURES]
+    if len(others) in (0, len(graph.output)):
+        return
+    del graph.output[:]
+    graph.output.extend(others)
+    needed = {output.name for output in others}
+    kept = []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+
+
 def _one_image(model: ModelProto) -> ModelProto:
-    """A copy with batch 1 and the shape of every tensor."""
+    """A copy with batch 1 and the shape of every tensor, without what only features need.
+
+    An engine that is asked for logits alone does not compute the rest.
+    """
     fixed = ModelProto()
     fixed.CopyFrom(model)
+    _forget_features(fixed)
     del fixed.graph.value_info[:]
     weights = {tensor.name for tensor in fixed.graph.initializer}
     for value in fixed.graph.input:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 commands = Typer()
 
 
-@commands.command()
+@commands.command(epilog="Example: compress build --data photos/ --shots 8")
 @shared.with_options
 def build(
     options: SettingsOptions,
@@ -38,6 +38,9 @@ def build(
     dry_run: Annotated[
         bool, Option("--dry-run", help="Print the plan and what it would cost, and stop")
     ] = False,
+    track: Annotated[
+        list[str] | None, Option(help="Send curves and figures to tensorboard or mlflow")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Build a classifier.
@@ -46,7 +49,10 @@ def build(
     """
     from compress import api
     from compress.engine import ranks
+    from compress.engine.options import run_name
     from compress.engine.progress import QuietProgress, RichProgress
+    from compress.engine.runs import RunFolder
+    from compress.engine.trackers import figures, tracked
     from compress.report.artifact import ReportArtifact
 
     if ranks.follows():  # the first rank reads the settings, and says what is wrong with them
@@ -76,16 +82,22 @@ def build(
         for line in estimated(api.estimate(settings, work_dir=work_dir, steps=steps)):
             echo(line)
         return
-    run = api.build(
-        settings=settings,
-        work_dir=work_dir,
-        name=name,
-        until=until,
-        command=shlex.join(["compress", *sys.argv[1:]]),
-        host=host.settings(),
-        progress=QuietProgress() if quiet else RichProgress(),
-        benches=bench or (),
-    )
+    shown = QuietProgress() if quiet else RichProgress()
+    work = api.work_folder(work_dir)
+    folder = RunFolder.of(work, run_name(settings) if name is None else name).path
+    with tracked(shown, track or (), folder, settings.plain()) as progress:
+        run = api.build(
+            settings=settings,
+            work_dir=work_dir,
+            name=name,
+            until=until,
+            command=shlex.join(["compress", *sys.argv[1:]]),
+            host=host.settings(),
+            progress=progress,
+            benches=bench or (),
+        )
+        for tracker in progress.trackers if "report" in run.stages else ():
+            tracker.points(0, figures(run.report))
     if not run.made:
         echo("nothing to do: every stage is finished with these settings and inputs")
     if "report" not in run.stages:
@@ -102,7 +114,9 @@ def build(
         raise Exit(1)
 
 
-@commands.command()
+@commands.command(
+    epilog="Example: compress explain distill --dataset petals --set distill.steps=800"
+)
 @shared.with_options
 def explain(
     stage: Annotated[str, Argument(help="A stage, e.g. distill")],
@@ -115,7 +129,9 @@ def explain(
     _print_plan([api.explain(options.settings(), stage, work_dir=work_dir)])
 
 
-@commands.command()
+@commands.command(
+    epilog="Example: compress shard --dataset flowers --stage generate --index 7 --of 64"
+)
 @shared.with_options
 def shard(
     options: SettingsOptions,

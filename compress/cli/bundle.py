@@ -19,13 +19,56 @@ commands = Typer()
 PASSED_ON = {"ignore_unknown_options": True, "help_option_names": []}
 
 
-@commands.command(context_settings=PASSED_ON)
+@commands.command(
+    context_settings=PASSED_ON, epilog="Example: compress classify bundle/ photo.jpg photos/"
+)
 def classify(arguments: Annotated[list[str], Argument(help="BUNDLE IMAGE|FOLDER...")]) -> None:
     """Classify images and folders of them (the same as python -m runtime classify)."""
     _runtime("classify", arguments)
 
 
-@commands.command()
+@commands.command("add-class", epilog="Example: compress add-class bundle/ photos-of/tulip")
+def add_class_(
+    bundle: Annotated[Path, Argument(help="A bundle's folder; a zipped one with --out")],
+    folder: Annotated[
+        Path, Argument(help="Photos of the class, or a subfolder of photos for each class")
+    ],
+    name: Annotated[str | None, Option(help="Of the class. Default: the folder's")] = None,
+    out: Annotated[Path | None, Option(help="A new folder. Default: in place, in one step")] = None,
+    test: Annotated[
+        Path | None, Option(help="Labeled photos, a subfolder each: accuracy before and after")
+    ] = None,
+    threads: Annotated[
+        int | None, Option(min=1, max=1024, help="Default: the usable physical cores")
+    ] = None,
+    as_json: Annotated[bool, Option("--json", help="Print JSON")] = False,
+) -> None:
+    """Add classes to a bundle from a few photos, without training (python -m runtime add-class)."""
+    from export.bundle.folder import held
+    from runtime.commands.add_class import add_and_test, lines, to_json
+    from runtime.commands.trial import Stranger, require_bounded
+    from runtime.files.paths import bundle_path
+    from runtime.files.strict_json import to_text
+
+    require_bounded([Stranger(bundle, ())], threads)
+    goal = bundle_path(bundle) if out is None else out
+    with held(goal):
+        addition, tested = add_and_test(
+            bundle, folder, name=name, out=out, test=test, threads=threads
+        )
+    document = to_json(addition, tested)
+    echo(to_text(document, 2) if as_json else "\n".join(lines(addition, tested)))
+
+
+@commands.command(
+    context_settings=PASSED_ON, epilog="Example: compress stream bundle/ video.mp4 --frames 12"
+)
+def stream(arguments: Annotated[list[str], Argument(help="BUNDLE CAMERA|VIDEO|FOLDER")]) -> None:
+    """Steady labels of a camera, a video or a folder of frames (python -m runtime stream)."""
+    _runtime("stream", arguments)
+
+
+@commands.command(epilog="Example: compress evaluate bundle/ new-photos/ --out out/")
 def evaluate(
     bundle: Annotated[Path, Argument(help="A bundle: its folder, zipped, or a model file of it")],
     folder: Annotated[
@@ -77,13 +120,53 @@ def evaluate(
         echo(f"page  {files.html}", err=as_json)
 
 
-@commands.command(context_settings=PASSED_ON)
+@commands.command(epilog="Example: compress suggest bundle/ unlabeled/ --count 20 --out to-label/")
+def suggest(
+    bundle: Annotated[Path, Argument(help="A bundle: its folder, or zipped")],
+    folder: Annotated[Path, Argument(help="Unlabeled images: all at and below it")],
+    count: Annotated[int, Option(min=1, max=1000, help="Images to choose")] = 20,
+    out: Annotated[
+        Path | None, Option(help="Write suggestions.csv and suggestions.jpg into this folder")
+    ] = None,
+    precision: Annotated[str, Option(help="auto, int8, fp32, ...")] = "auto",
+    threads: Annotated[
+        int | None, Option(min=1, max=1024, help="Default: the usable physical cores")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Choose the images that are most worth a label: unsure answers, unlike what is known."""
+    from rich.console import Console
+
+    from compress.engine.progress import QuietProgress, RichProgress
+    from compress.suggest.artifact import SuggestionArtifact
+    from compress.suggest.suggest import suggest_images
+    from compress.suggest.terminal import tables
+    from runtime.commands.trial import Stranger, require_bounded
+
+    files = None if out is None else SuggestionArtifact(out)
+    if files is not None:
+        files.require_writable()
+    require_bounded([Stranger(bundle, (precision,))], threads)
+    progress = QuietProgress() if quiet else RichProgress()
+    result = suggest_images(
+        bundle, folder, count, precision=precision, threads=threads, progress=progress
+    )
+    Console().print(*tables(result), sep="\n", highlight=False)
+    if files is not None:
+        files.write(result)
+        echo(f"table  {files.csv}\nsheet  {files.sheet}")
+
+
+@commands.command(
+    context_settings=PASSED_ON,
+    epilog="Example: compress bench bundle/ --teacher teacher/ --out pi.json",
+)
 def bench(arguments: Annotated[list[str], Argument(help="BUNDLE [--teacher PATH]")]) -> None:
     """Measure a bundle on this machine, beside its teacher (python -m runtime bench)."""
     _runtime("bench", arguments)
 
 
-@commands.command(context_settings=PASSED_ON)
+@commands.command(context_settings=PASSED_ON, epilog="Example: compress verify bundle/")
 def verify(
     arguments: Annotated[list[str] | None, Argument(help="BUNDLE")] = None,
     store: Annotated[
@@ -97,7 +180,7 @@ def verify(
     _runtime("verify", arguments or [])
 
 
-@commands.command()
+@commands.command(epilog="Example: compress export bundle/ --to fp16")
 def export(
     bundle: Annotated[Path, Argument(help="A bundle's folder; with --teacher, the new folder")],
     to: Annotated[
@@ -107,6 +190,10 @@ def export(
     opset: Annotated[int | None, Option(help="Write the targets in this opset (18..22)")] = None,
     ir: Annotated[int | None, Option(help="State this IR version (8..10)")] = None,
     images: Annotated[Path | None, Option(help="Further images to verify on: a folder")] = None,
+    converter_env: Annotated[
+        Path | None,
+        Option("--converter-env", help="litert: the Python environment of its converter"),
+    ] = None,
     print_commands: Annotated[
         bool, Option("--print-commands", help="With --to tensorrt: trtexec lines; needs no GPU")
     ] = False,
@@ -154,12 +241,14 @@ def export(
     from runtime.commands.trial import Stranger, require_bounded
 
     require_bounded([Stranger(bundle, ())])
-    rows = export_targets(bundle, to or (), out=out, opset=opset, ir=ir, images=images)
+    rows = export_targets(
+        bundle, to or (), out=out, opset=opset, ir=ir, images=images, converter_env=converter_env
+    )
     for key, row in rows.items():
         echo(f"{row['state']:11} {key:18} {row['file']}\n{'':11} {row['why']}")
 
 
-@commands.command()
+@commands.command(epilog="Example: compress app bundle/ my-app/ --target web")
 def app(
     bundle: Annotated[Path, Argument(help="Folder of a bundle")],
     out: Annotated[Path, Argument(help="New folder for the app")],
@@ -184,7 +273,7 @@ def app(
     echo(f"what is what: {folder / 'README.md'}")
 
 
-@commands.command("doctor")
+@commands.command("doctor", epilog="Example: compress doctor")
 def doctor_(as_json: Annotated[bool, Option("--json", help="Print JSON")] = False) -> None:
     """Say what this machine can build, run and measure, and the command that mends each gap."""
     from compress.cli.doctor import doctor

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -83,7 +83,21 @@ def doctor(as_json: bool = False, find: Callable[[], list[Finding]] | None = Non
         print("\n".join(lines(found, GROUPS)))
         print(f"\n{verdict('builds students', builds)}")
         print(verdict("runs bundles", runs))
+        print(f"Next: {next_command(found)}")
     return 0 if builds and runs else 1
+
+
+def next_command(found: Sequence[Finding]) -> str:
+    """What to type now: a build that this machine can do, else the first remedy it needs."""
+    builds = [f for f in found if f.group == "build"]
+    if not works(builds, "build"):
+        remedies = (f.remedy for f in builds if f.needed and f.state == MISSING)
+        return next(filter(None, remedies), INSTALL)
+    if any(f.state == PARTLY for f in builds if f.name in ("disk (work)", "memory")):
+        return "compress build --dataset petals --shots 4"
+    has_gpu = any(f.name == "GPU" and f.state == OK for f in builds)
+    device = " --device cuda" if has_gpu else ""
+    return f"compress build --data photos/ --shots 8{device}    (photos/<class>/*.jpg)"
 
 
 def findings(hub: Callable[[], bool] | None = None) -> list[Finding]:

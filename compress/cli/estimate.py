@@ -15,7 +15,7 @@ commands = Typer()
 WIDEST = 110  # columns of the widest table
 
 
-@commands.command()
+@commands.command(epilog="Example: compress estimate bundle/ --device orin-nano")
 def estimate(
     model: Annotated[Path, Argument(help="A bundle, or an ONNX file")],
     device: Annotated[str, Option(help="A device (compress list devices)")] = "host",

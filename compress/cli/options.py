@@ -73,7 +73,8 @@ class SettingsOptions:
     seed: Annotated[int | None, Option(help="The run's seed. Default: 0")] = None
     offline: Offline = False
     config_file: Annotated[
-        Path | None, Option("--config", help="config.yaml of an earlier run to repeat")
+        Path | None,
+        Option("--config", "--from", help="config.yaml, run or bundle whose settings to repeat"),
     ] = None
 
     def settings(self, budget: Sequence[str] = ()) -> Settings:
@@ -201,7 +202,13 @@ def class_names(classes: str | None, classes_file: Path | None) -> list[str] | N
         raise ConfigError(
             what, got=f"the file {classes}", expected=expected, remedy=f"--classes-file {classes}"
         )
-    return [name.strip() for name in classes.split(",") if name.strip()]
+    names = [name.strip() for name in classes.split(",")]
+    if not names[-1]:  # a comma at the end
+        del names[-1]
+    if not all(names):
+        what, remedy = "a class name is empty", "check the commas of --classes"
+        raise ConfigError(what, got=repr(classes), expected='"water lily,tacos"', remedy=remedy)
+    return names
 
 
 def listed_names(file: Path) -> list[str]:

@@ -16,7 +16,7 @@ from runtime.files.atomic import atomic, require_target
 commands = Typer()
 
 
-@commands.command()
+@commands.command(epilog="Example: compress reproduce sasaki")
 @shared.with_options
 def reproduce(
     paper: Annotated[str, Argument(help="A paper (compress list methods)")],

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option, Typer, echo
 
 from compress.cli.options import Quiet, WorkDir, known_work
-from compress.engine.errors import ConfigError
+from compress.engine.errors import Clip2EdgeError, ConfigError
+
+if TYPE_CHECKING:
+    from compress.engine.runs import RunFolder
 
 commands = Typer()
 
 
-@commands.command()
+@commands.command(epilog="Example: compress show petals-4shot-s0")
 def show(
     name: Annotated[str | None, Argument(help="A run; without it, all runs")] = None,
     work_dir: WorkDir = None,
@@ -26,15 +30,11 @@ def show(
 
     work = known_work(work_dir)
     if name is None:
-        for run in run_folders(work):
-            try:
-                record = run.record()
-                state = f"finished {record['end']}" if "end" in record else "unfinished"
-                what = record["command"]
-            except ConfigError as error:
-                state = "run.json is damaged"
-                what = str(error.remedy)
-            echo(f"{run.name:32} {state:34} {what}")
+        found = [row for row in map(_overview, run_folders(work)) if row]
+        widths = [max(map(len, column)) for column in zip(*found, strict=True)]
+        for row in found:
+            cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+            echo("  ".join(cells).rstrip())
         return
     folder = find_run(name, work)
     report = ReportArtifact(folder)
@@ -45,7 +45,36 @@ def show(
     echo(f"report  {report.html}")
 
 
-@commands.command("list")
+def _overview(run: RunFolder) -> tuple[str, ...]:
+    """A run in a line: name, end, top-1, size and p50 of what ships, command; () if none began."""
+    from compress.report.artifact import ReportArtifact
+    from compress.report.model.report import parse
+    from compress.report.wording import milliseconds, percent, size
+
+    try:
+        record = run.record()
+    except ConfigError as error:
+        return run.name, "run.json is damaged", "", "", "", str(error.remedy)
+    if "end" not in record and not record.get("stages"):
+        return ()
+    figures = ("", "", "")
+    report = ReportArtifact(run.path)
+    if report.exists:
+        with contextlib.suppress(Clip2EdgeError):
+            known = parse(report.read())
+            own = known.accuracy.get(known.shipped)
+            figures = (
+                percent(own.top1 if own else None),
+                size(known.size_bytes.get(known.shipped)),
+                milliseconds(known.p50_ms(known.shipped)),
+            )
+    ended, stages = record.get("end"), record.get("stages") or {}
+    how = "finished" if report.exists or not stages else f"stopped after {list(stages)[-1]}"
+    state = f"{how} {ended[:16].replace('T', ' ')}" if ended else "unfinished"
+    return run.name, state, *figures, record["command"]
+
+
+@commands.command("list", epilog="Example: compress list students mobilenet")
 def list_(
     what: Annotated[
         str,
@@ -55,15 +84,18 @@ def list_(
         ),
     ],
     match: Annotated[str, Argument(help="Only names that contain this")] = "",
+    everything: Annotated[
+        bool, Option("--all", help="Of students all that timm has, not the measured ones alone")
+    ] = False,
 ) -> None:
-    """List the names that options accept."""
-    from compress.cli.listing import names
+    """List the names that options accept, and what is known of them."""
+    from compress.cli.listing import lines
 
-    for line in filter(lambda name: match in name, names(what)):
+    for line in lines(what, match, everything):
         echo(line)
 
 
-@commands.command()
+@commands.command(epilog="Example: compress report petals-4shot-s0 --bench orin.json")
 def report(
     run: Annotated[Path, Argument(help="A finished run: its folder, or its name")],
     bench: Annotated[
@@ -74,13 +106,14 @@ def report(
 ) -> None:
     """Render a run's report again, with other devices' compress bench BUNDLE --out bench.json."""
     from compress import api
+    from compress.engine.remote.runs import mirrored
     from compress.engine.runs import RunFolder
     from compress.report.artifact import ReportArtifact
     from compress.report.rerender import rerender
     from compress.report.sections.devices import device_sentence
 
     work = api.work_folder(work_dir)
-    with api.mirrored(work, run):
+    with mirrored(work, run):
         named = RunFolder.of(work, run).path
         folder = run if run.is_dir() or not named.is_dir() else named
         rendered = rerender(folder, bench or (), out)
@@ -90,7 +123,37 @@ def report(
     echo(f"report  {ReportArtifact(out or folder).html}")
 
 
-@commands.command()
+@commands.command(epilog="Example: compress compare flowers-4shot-s0 flowers-8shot-s0")
+def compare(
+    runs: Annotated[list[str], Argument(help="Finished runs: their folders or names")],
+    out: Annotated[
+        Path | None, Option(help="Write comparison.json and comparison.html into this folder")
+    ] = None,
+    as_json: Annotated[bool, Option("--json", help="Print JSON")] = False,
+    work_dir: WorkDir = None,
+) -> None:
+    """Compare runs with the first one: accuracy on the same test images, size, latency."""
+    from rich.console import Console
+
+    from compress.compare.artifact import ComparisonArtifact
+    from compress.compare.runs import compare_runs
+    from compress.compare.terminal import table
+    from compress.engine.runs import find_run
+
+    work = known_work(work_dir)
+    if out is not None:
+        ComparisonArtifact(out).require_writable()
+    found = compare_runs([find_run(run, work) for run in runs])
+    if as_json:
+        echo(found.to_text())
+    else:
+        Console().print(*table(found), sep="\n", highlight=False)
+    if out is not None:
+        ComparisonArtifact(out).write(found)
+        echo(f"page  {ComparisonArtifact(out).html}", err=as_json)
+
+
+@commands.command(epilog="Example: compress sensitivity petals-4shot-s0")
 def sensitivity(
     run: Annotated[str, Argument(help="A finished run: its folder, or its name")],
     blocks: Annotated[int, Option(min=2, help="Most blocks that the network is cut into")] = 10,
@@ -108,13 +171,14 @@ def sensitivity(
     """Should I quantize? What int8 costs and saves per block, and what to ship here."""
     from compress import api
     from compress.engine.progress import QuietProgress, RichProgress
+    from compress.engine.remote.runs import mirrored
     from compress.engine.runs import RunFolder, find_run, open_run
     from compress.report.artifact import ReportArtifact
     from compress.report.rerender import add_sensitivity
     from export.sensitivity import measure
 
     work = api.work_folder(work_dir)
-    with api.mirrored(work, run):
+    with mirrored(work, run):
         folder = find_run(run, work)
         if ReportArtifact(folder).exists:
             ReportArtifact(folder).require_writable()
@@ -129,7 +193,7 @@ def sensitivity(
             echo(f"written to {RunFolder(folder).sensitivity}")
 
 
-@commands.command()
+@commands.command(epilog="Example: compress clean --dry-run")
 def clean(
     work_dir: WorkDir = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Count, remove nothing")] = False,

@@ -14,7 +14,7 @@ from compress.cost.networks import count_part, count_teacher
 from compress.cost.published import GeneratorConfigs, decoder_config, generator_configs
 from compress.engine.config import GenerateSettings
 from compress.generate.generators.guidance import guided_steps
-from compress.generate.strategies.table import strategy_row
+from compress.generate.strategies.table import has_styles, strategy_row
 
 PETALS_CHUNK = 32  # rows of a call, as in compress/petals/generator.py
 EXTRA_CALLS = {"PNDMScheduler": 1}  # calls of the UNet beyond ``generate.steps``
@@ -162,7 +162,10 @@ _COSTS = {
 
 
 def _inversion(settings: GenerateSettings, teacher: str) -> ImageCost | None:
-    """Every step renders the image and shows its cut-outs, with gradients of the latents alone."""
+    """Every step renders the image and shows its cut-outs, with gradients of the latents alone.
+
+    An image in a style is shown once more, to see whether the style is recognized.
+    """
     options = settings.inversion
     asked = count_teacher(teacher)
     if asked is None:
@@ -175,11 +178,15 @@ def _inversion(settings: GenerateSettings, teacher: str) -> ImageCost | None:
             render = count_part("movq", config, options.image_size // factor).flops
         except NotCountable:
             return None
+    each = options.snapshots  # of a trajectory, whose steps they share
+    steps = options.steps + (each - 1) * options.snapshot_steps
+    cuts = -(-steps * options.cutouts // each)
+    looks = int(has_styles(settings))
     return ImageCost(
-        autoencoder=(options.steps * INPUT_GRADIENT + 1) * render,
-        teacher=options.steps * options.cutouts * INPUT_GRADIENT * asked.image.flops,
+        autoencoder=(steps * INPUT_GRADIENT + each) * render // each,
+        teacher=(cuts * INPUT_GRADIENT + looks) * asked.image.flops,
         width=asked.image.width,
-        teacher_calls=options.steps * options.cutouts,
+        teacher_calls=cuts + looks,
     )
 
 

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from compress.cost.devices import trainers
 from compress.cost.estimate import WITHOUT, DeviceTime, StageEstimate
+from compress.cost.units import duration, flops, size
 
-#: seconds -> the unit that a duration is shown in, the largest that fits
-DURATIONS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (0.0, "s"))
-BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (0.0, "B"))
 INDENT = 10  # columns of the first word, as in a plan
 STAGE = 9  # and of the stage's name
+NO_FIGURE = "no network decides their time, which is not in the sum"
 
 
 def lines(rows: Sequence[StageEstimate]) -> list[str]:
@@ -23,29 +22,8 @@ def lines(rows: Sequence[StageEstimate]) -> list[str]:
         out.append(_line("estimate", row.stage, [*_amounts(row), *_times(row.times)]))
         out += [_line("", "", [note]) for note in row.notes]
     if len(rows) > 1:
-        out.append(_line("estimate", "all", _sum(rows)))
+        out.append(_line("estimate", "together", _sum(rows)))
     return [*out, *_assumed(rows)]
-
-
-def duration(seconds: float) -> str:
-    """In the largest unit that gives at least one, with two digits."""
-    divisor, unit = next(pair for pair in DURATIONS if seconds >= pair[0])
-    return f"{_digits(seconds / (divisor or 1.0))} {unit}"
-
-
-def size(count: float) -> str:
-    """Bytes in decimal units, with two digits."""
-    divisor, unit = next(pair for pair in BYTES if count >= pair[0])
-    return f"{_digits(count / (divisor or 1.0))} {unit}"
-
-
-def flops(count: float) -> str:
-    """Operations, e.g. "1.2e18 FLOPs"."""
-    return f"{count:.1e}".replace("e+", "e") + " FLOPs"
-
-
-def _digits(value: float) -> str:
-    return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}"
 
 
 def _line(word: str, stage: str, parts: Iterable[str]) -> str:
@@ -82,12 +60,15 @@ def _sum(rows: Sequence[StageEstimate]) -> list[str]:
     more = "" if len(known) == len(rows) else "more than "
     parts = [f"{more}{flops(sum(known))}{each}", size(sum(row.bytes for row in rows))]
     for device in [trainer.name for trainer in trainers()]:
-        seconds = 0.0
-        for row in rows:
+        seconds, there = 0.0, set()
+        for row in filter(lambda row: row.times, rows):
             on = {time.device: time.seconds for time in row.times}
-            seconds += on.get(device, next(reversed(on.values()), 0.0))
-        if seconds:
-            parts.append(f"{more}{duration(seconds)} on {device}")
+            runs_on = device if device in on else next(reversed(on))
+            seconds += on[runs_on]
+            there.add(runs_on)
+        if device in there:
+            others = "".join(f" and {other}" for other in sorted(there - {device}))
+            parts.append(f"{more}{duration(seconds)} on {device}{others}")
     return parts
 
 
@@ -104,4 +85,4 @@ def _assumed(rows: Sequence[StageEstimate]) -> list[str]:
         _line("assumed", arithmetic, [*devices.values()]) + " TFLOP/s"
         for arithmetic, devices in sorted(peaks.items())
     ]
-    return [*out, _line("no figure", "", [f"{', '.join(WITHOUT)}: no network decides their time"])]
+    return [*out, _line("no figure", "", [f"{', '.join(WITHOUT)}: {NO_FIGURE}"])]

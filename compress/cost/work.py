@@ -14,10 +14,11 @@ from compress.cost.counting import TRAINING, Counted, NotCountable
 from compress.cost.generators import image_cost
 from compress.cost.networks import TeacherCounts, count_student, count_teacher
 from compress.cost.published import generator_configs
+from compress.cost.units import size as size_words
 from compress.data.augment import views_each
-from compress.distill.schedule import parts_of_batch, stays_frozen, steps_for
+from compress.distill.schedule import feature_steps_for, parts_of_batch, stays_frozen, steps_for
 from compress.engine.config import GenerateSettings, HostSettings, Settings
-from compress.generate.shards import cut
+from compress.generate.shards import cut, unit_rows
 from compress.generate.strategies.table import strategy_row
 from compress.label.pools import balanced_views
 from compress.quantize.schedule import compared_batches, training_steps
@@ -167,7 +168,8 @@ def _after_probing(
     if not probing.candidates or work.flops is None:
         return work
     few = probing.per_class * amounts.classes
-    shared = {*cut(range(few), candidate.batch)} & {*cut(range(images), candidate.batch)}
+    unit = unit_rows(candidate, amounts.classes)
+    shared = {*cut(range(few), unit)} & {*cut(range(images), unit)}
     made = _bulk(settings, replace(amounts, shots=0), candidate, sum(map(len, shared)))
     return replace(
         work,
@@ -181,7 +183,8 @@ def _bulk(settings: Settings, amounts: Amounts, candidate: GenerateSettings, ima
     row = strategy_row(candidate.strategy)
     cost = image_cost(candidate, settings.teacher.name)
     shots = amounts.shots if "image" in row.needs else 0
-    calls = -(-images // candidate.batch) * candidate.batch if images else 0
+    unit = unit_rows(candidate, amounts.classes)
+    calls = -(-images // unit) * unit if images else 0
     width = cost.width if cost else 0
     size = images * (settings.image.resize**2 * CHANNELS + width * HALF)
     return Work(
@@ -189,7 +192,7 @@ def _bulk(settings: Settings, amounts: Amounts, candidate: GenerateSettings, ima
         "images",
         images,
         calls * cost.teacher_calls if cost else 0,
-        cost.of(images, candidate.batch, shots) if cost else None,
+        cost.of(images, unit, shots) if cost else None,
         size,
         2 * size,  # the shards, then the joined arrays beside them
         _arithmetic(candidate),
@@ -225,7 +228,7 @@ def label_work(settings: Settings, amounts: Amounts, synthetic: int) -> Work:
         2 * size,
         settings.teacher.precision,
         notes=(
-            f"and up to {_views_bytes(settings, total) / 1e9:.1f} GB of rendered views, a cache",
+            f"and up to {size_words(_views_bytes(settings, total))} of rendered views, a cache",
             *(() if known else (UNKNOWN_TEACHER,)),
         ),
     )
@@ -252,12 +255,13 @@ def pool_views(
 
 def distill_work(settings: Settings, amounts: Amounts, synthetic: int) -> Work:
     """Training steps of the student, or one pass over all views where its trunk stays frozen."""
-    from compress.distill.objectives import terms_of  # slow to import
+    from compress.distill.objectives import pretraining_steps, terms_of  # slow to import
 
     distill = settings.distill
     parts = parts_of_batch(distill, amounts.shots > 0, synthetic > 0)
     drawn = [count for count, part in zip((amounts.shots, synthetic), parts, strict=True) if part]
     steps = steps_for(distill, sum(drawn))
+    steps += pretraining_steps(distill, steps)
     student = _student(settings)
     head = 2 * student.width * amounts.classes
     images = steps * distill.batch
@@ -266,7 +270,7 @@ def distill_work(settings: Settings, amounts: Amounts, synthetic: int) -> Work:
         views = sum(n * v for _, n, v in pool_views(settings, amounts, synthetic))
         flops = views * student.flops + images * TRAINING * head
     elif distill.train == "head":
-        moving = min(distill.feature_steps, steps) * distill.batch
+        moving = min(feature_steps_for(distill, steps), steps) * distill.batch
         flops = moving * TRAINING * (student.flops + head)
         flops += (images - moving) * (student.flops + TRAINING * head)
     else:

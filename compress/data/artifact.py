@@ -92,6 +92,12 @@ class DataArtifact:
         """The labeled training images, at the cache's edge C."""
         return self.images(SHOTS)
 
+    @property
+    def test_sets(self) -> list[ImageSet]:
+        """The test sets of all domains, the run's own first."""
+        names = sorted(file.stem for file in self.folder.glob(f"{TEST}*.npy"))
+        return [self.images(name) for name in names]
+
     def images(self, name: str) -> ImageSet:
         """An image set: ``shots``, ``test`` or ``test_<domain>``."""
         rows = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))

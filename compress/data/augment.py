@@ -1,7 +1,8 @@
 """Views: augmented versions of an image, each a pure function of one integer.
 
-A view is crop -> flip -> RandAugment -> ``(S, S, 3)`` uint8. A target that the teacher computed for
-view ``v`` of image ``i`` pairs with exactly these pixels later, in any order and in any thread.
+A view is crop -> flip -> jitter -> RandAugment -> ``(S, S, 3)`` uint8. A target that the teacher
+computed for view ``v`` of image ``i`` pairs with exactly these pixels later, in any order and in
+any thread.
 
 The operations, their strengths and the magnitude scale 0..30 are those of RandAugment (arXiv
 1909.13719) as torchvision implements it for PIL images; a test compares every one with torchvision,
@@ -17,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +29,11 @@ from compress.engine.seeds import derive, numpy_rng
 from runtime.preprocess import INTERPOLATIONS
 
 MAX_MAGNITUDE = 30  # torchvision's num_magnitude_bins - 1
+JITTERED: tuple[type[Any], ...] = (
+    ImageEnhance.Brightness,
+    ImageEnhance.Contrast,
+    ImageEnhance.Color,
+)
 LOG_RATIO = math.log(4 / 3)  # aspect ratios 3/4 .. 4/3, as in RandomResizedCrop
 
 
@@ -45,6 +51,8 @@ class ViewRecipe:
             view draws its own. Diffusion images lack a camera's grain: batch statistics notice.
         rotate: largest rotation either way before the crop, in degrees; 180 for classes without an
             up, such as flowers from above.
+        jitter: largest change of brightness, contrast and saturation, each by a factor of its own
+            in 1 - jitter .. 1 + jitter.
     """
 
     size: int
@@ -56,12 +64,21 @@ class ViewRecipe:
     magnitude: int = 9
     noise: float = 0.0
     rotate: float = 0.0
+    jitter: float = 0.0
+
+    def at(self, size: int) -> ViewRecipe:
+        """The same views at another edge: the same crop box, flip, turn and operations.
+
+        Only the grain is drawn anew: there is one draw per pixel.
+        """
+        return replace(self, size=size)
 
     @classmethod
     def from_settings(cls, label: LabelSettings, image: ImageSettings) -> ViewRecipe:
         """The recipe of a run."""
         crop = (image.size, image.resize, image.interpolation, label.crop_scale_min, label.flip)
-        return cls(*crop, label.randaug_num_ops, label.randaug_magnitude, label.noise, label.rotate)
+        operations = (label.randaug_num_ops, label.randaug_magnitude)
+        return cls(*crop, *operations, label.noise, label.rotate, label.jitter)
 
 
 def views_each(images: int, views: int, most: int) -> int:
@@ -89,14 +106,16 @@ def sampled(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
 def render_view(image: np.ndarray, recipe: ViewRecipe, seed: int) -> np.ndarray:
     """One view of an image, ``(H, W, 3)`` -> ``(S, S, 3)``, uint8; the same seed, the same bytes.
 
-    All randomness but rotation and noise is one vector of uniforms read by position: four for the
-    crop, one for the flip, two per operation. ``num_ops`` therefore changes neither crop nor flip.
+    All randomness but rotation, jitter and noise is one vector of uniforms read by position: four
+    for the crop, one for the flip, two per operation. ``num_ops`` changes neither crop nor flip.
     """
     u = numpy_rng(seed, "view").random(5 + 2 * recipe.num_ops)
     whole = _rotated(image, recipe.rotate, seed) if recipe.rotate else Image.fromarray(image)
     view = _crop(whole, recipe, *u[:4])
     if recipe.flip and u[4] < 0.5:
         view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if recipe.jitter:
+        view = _jittered(view, recipe.jitter, seed)
     level = recipe.magnitude / MAX_MAGNITUDE
     for which, sign in u[5:].reshape(-1, 2):
         operation = OPERATIONS[int(which * len(OPERATIONS))]
@@ -132,6 +151,14 @@ def _rotated(image: np.ndarray, limit: float, seed: int) -> Image.Image:
     padded = np.pad(image, ((border, border), (border, border), (0, 0)), mode="reflect")
     rotated = Image.fromarray(padded).rotate(angle, Image.Resampling.BICUBIC)
     return rotated.crop((border, border, border + width, border + height))
+
+
+def _jittered(view: Image.Image, limit: float, seed: int) -> Image.Image:
+    """Brightness, contrast and saturation by random factors, in this order (ColorJitter's)."""
+    factors = 1 + limit * (2 * numpy_rng(seed, "jitter").random(len(JITTERED)) - 1)
+    for kind, factor in zip(JITTERED, factors, strict=True):
+        view = kind(view).enhance(factor)
+    return view
 
 
 def _grainy(view: np.ndarray, limit: float, seed: int) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
+
 from compress.data.datasets.catalog import dataset, open_dataset, refuse_options, root_of
 from compress.data.shots import require_shots
 from compress.data.sources import open_source
@@ -38,4 +40,6 @@ def _enough(before: Before) -> None:
     source = before.once(listed)
     shots = before.settings.data.shots
     if source is not None and shots:
-        require_shots(source.train, source.names, shots, source.empty)
+        held_out = source.facts is not None and source.facts.held_out
+        tested = np.bincount(source.test.labels, minlength=len(source.names)) if held_out else ()
+        require_shots(source.train, source.names, shots, source.empty, list(map(int, tested)))

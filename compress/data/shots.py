@@ -71,25 +71,32 @@ def draw_shots(
 
 
 def require_shots(
-    split: Split, names: Sequence[str], shots: int | Literal["all"], empty: Collection[str] = ()
+    split: Split,
+    names: Sequence[str],
+    shots: int | Literal["all"],
+    empty: Collection[str] = (),
+    held_out: Sequence[int] = (),
 ) -> list[int]:
     """The images of each class; DataError if one has fewer than ``shots``, or none. Reads none.
 
     Args:
         empty: classes that may have no image at all.
+        held_out: images of each class that were taken away for testing, if any were.
     """
     least = 1 if shots == "all" else shots
     counts: list[int] = np.bincount(split.labels, minlength=len(names)).tolist()
-    for name, count in zip(names, counts, strict=True):
+    for label, (name, count) in enumerate(zip(names, counts, strict=True)):
         if count < least and (count or name not in empty):
-            raise _too_few(name, f"{count} images", least, counts)
+            taken = held_out[label] if held_out else 0
+            there = f"{count + taken} images, {taken} of them held out for testing"
+            raise _too_few(name, there if taken else f"{count} images", least, counts)
     return counts
 
 
 def _too_few(name: str, got: str, shots: int, counts: Sequence[int]) -> DataError:
     what = f"class {name!r} has too few images for {shots} shot{'' if shots == 1 else 's'}"
     most = min(filter(None, counts), default=0)
-    remedy = f"add images or lower --shots (the smallest class has {most})"
+    remedy = f"add images or lower --shots (the smallest class has {most} for training)"
     return DataError(what, got=got, expected=f"at least {shots}", remedy=remedy)
 
 

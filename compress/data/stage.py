@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from compress.data.artifact import SHOTS, TEST, DataArtifact
-from compress.data.copies.duplicates import Duplicates
+from compress.data.artifact import DUPLICATES, SHOTS, TEST, DataArtifact
+from compress.data.copies.duplicates import TRAIN, Duplicates
 from compress.data.copies.survey import ALLOW, Survey, images_in_both, look_over, survey
 from compress.data.geometry import eval_geometry, shot_geometry
 from compress.data.held_out import readable_hold_out
 from compress.data.images.reading import ImageReader
-from compress.data.images.unreadable import Unreadable
+from compress.data.images.unreadable import CHECK, MOST_UNREADABLE, Unreadable
 from compress.data.shots import WINDOW, draw_shots, stratified_part
 from compress.data.sources import open_source
 from compress.data.split import Source, Split
@@ -34,7 +35,8 @@ from runtime.files.paths import line
 if TYPE_CHECKING:
     from compress.engine.stage import StageContext
 
-MOST_UNREADABLE = 0.5  # share of a test split beyond which something else is wrong
+
+NONE_READABLE = "no readable image, so no accuracy, among the {} of"
 
 
 def fingerprint(settings: Settings) -> dict[str, str]:
@@ -55,13 +57,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
     source = open_source(data)
     domains = {f"{TEST}_{domain}": split for domain, split in source.others.items()}
     tests = {TEST: source.test, **domains}
+    lost: list[str] = []
     for name, split in tests.items():
         if data.test_limit is not None and data.test_limit < len(split):
             tests[name] = split.subset(stratified_part(split, source.names, data.test_limit))
+            why = f"data.test_limit={data.test_limit} draws no image, so there is no accuracy"
+            lost += _untested(source, split, tests[name], f"{why}, of")
     artifact = DataArtifact(ctx.folder)
     unreadable = Unreadable(artifact)
     repaired: dict[str, str] = {}
-    lost: list[str] = []
     duplicates = Duplicates()
     seen = eval_geometry(image)
     allow = data.duplicates == "allow"
@@ -70,11 +74,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
         looks = look_over(source, tests, threads, ctx.progress)
         if source.facts is not None and source.facts.held_out:
             damaged = {*looks.skipped, *looks.repaired}
+            drawn = tests[TEST]
             train, tests[TEST] = readable_hold_out(
-                source.train, tests[TEST], source.names, data.shots, damaged, looks.skipped
+                source.train, drawn, source.names, data.shots, damaged, looks.skipped
             )
             source = replace(source, train=train)
-            lost += _untested(source, source.test, tests[TEST], "test images")
+            lost += _untested(source, drawn, tests[TEST], NONE_READABLE.format("test images"))
         looked = survey(source, tests, looks, seen, allow, threads)
         train = _without_copies(source, looked, data.shots)
         shape = shot_geometry(image)
@@ -86,6 +91,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             written[name], untested = _write_test(ctx, source, name, read, duplicates)
             lost += untested
             refuse_leaks(shots, written[name], name)
+    _add_unused(duplicates, looked, source, tests, {*shots, *chain(*written.values())})
     if given and not allow and (pairs := duplicates.pairs_in_both):
         raise images_in_both(pairs)
     source.refuse_changes(ctx.external)
@@ -142,6 +148,20 @@ def _without_copies(source: Source, looked: Survey, shots: int | Literal["all"])
     return train
 
 
+def _add_unused(
+    duplicates: Duplicates,
+    looked: Survey,
+    source: Source,
+    tests: Mapping[str, Split],
+    used: Collection[str],
+) -> None:
+    """Images that are neither shots nor test images can have the wrong label, too."""
+    for (name, index), digest in looked.digests.items():
+        split = source.train if name == TRAIN else tests[name]
+        if (key := split.keys[index]) not in used:
+            duplicates.add(name, key, source.names[int(split.labels[index])], digest)
+
+
 def _notes(
     source: Source,
     skipped: int,
@@ -158,7 +178,8 @@ def _notes(
     if repaired:
         first, why = next(iter(repaired.items()))
         notes.append(f"{len(repaired)} damaged images were mended, e.g. {first} ({why})")
-    return [line(text) for text in (*notes, *more, *duplicates.notes)]
+    copies = (f"{text}; {DUPLICATES} names all" for text in duplicates.notes)
+    return [line(text) for text in (*notes, *more, *copies)]
 
 
 def _summary(
@@ -262,22 +283,21 @@ def _write_test(
             task.advance(len(window))
     if len(kept) < (1 - MOST_UNREADABLE) * len(test):
         got = f"{len(kept)} readable of {len(test)}{read.why(range(len(test)))}"
-        remedy = "check that the images are complete and of a format that is read"
-        raise DataError(f"most of the {what} cannot be read", got=got, remedy=remedy)
+        raise DataError(f"most of the {what} cannot be read", got=got, remedy=CHECK)
     labels = test.labels[kept].tolist()
     unread = sorted(set(range(len(test))) - set(kept))
-    lost = _untested(source, test, test.subset(kept), what)
+    lost = _untested(source, test, test.subset(kept), NONE_READABLE.format(what))
     reason = read.unreadable.commonest(test.keys[index] for index in unread)
     keys = [test.keys[index] for index in kept]
     artifact.write_rows(name, keys, labels)
     return keys, [text + reason for text in lost]
 
 
-def _untested(source: Source, given: Split, read: Split, what: str) -> list[str]:
-    """A note on the classes that have test images, but none that can be read."""
-    lost = sorted(set(given.labels.tolist()) - set(read.labels.tolist()))
+def _untested(source: Source, given: Split, kept: Split, why: str) -> list[str]:
+    """A note on the classes that have test images, but none among those that are kept."""
+    lost = sorted(set(given.labels.tolist()) - set(kept.labels.tolist()))
     names = ", ".join(source.names[label] for label in lost[:8])
-    return [f"no readable image, so no accuracy, among the {what} of: {names}"] if lost else []
+    return [f"{why}: {names}"] if lost else []
 
 
 def refuse_leaks(shots: Iterable[str], tests: Iterable[str], name: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from compress.data.split import ClassInfo, FolderFacts, Renamed, Source
+from compress.evaluate.claims import too_few
 
 FILE = "summary.json"
 Measured = Literal["test", "held out", "nothing"]
@@ -116,7 +117,10 @@ class DataSummary:
                 for name, count in counts.items():
                     total[name] = total.get(name, 0) + count
         there = ", ".join(f"{count:,} in {name}" for name, count in found.items())
-        taken = ", ".join(f"{count:,} {name.replace('_', ' ', 1)}" for name, count in used.items())
+        if self.measured == "held out" and there:
+            there += f", {used.get('test', 0):,} of them held out for testing"
+        names = {name: name.replace("_", " ", 1) for name in used} | {"shots": "shots in all"}
+        taken = ", ".join(f"{count:,} {names[name]}" for name, count in used.items())
         lines = [f"{self.name}: {len(self.classes)} classes, {taken or 'no images'} ({there})"]
         lines[0] = lines[0].replace(" ()", "")
         sizes = [each.found.get("train", 0) for each in self.classes]
@@ -126,6 +130,8 @@ class DataSummary:
                 f"images per class in train: {min(sizes):,} ({small.name}) to "
                 f"{max(sizes):,} ({large.name})"
             )
+        if few := too_few(used.get("test", 0)):
+            lines.append(few)
         near = sum(group.kind == "near" for group in self.copies)
         counts = {
             "skipped": len(self.skipped),

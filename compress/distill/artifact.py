@@ -13,13 +13,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
-from compress.distill.students import Student, StudentSpec, build
 from compress.engine.store import write_json
 from runtime.files.strict_json import to_text
+
+if TYPE_CHECKING:  # a report reads histories, and needs no torch for them
+    from torch import Tensor
+
+    from compress.distill.students import Student
 
 WEIGHTS = "student.safetensors"
 SPEC = "student.json"
@@ -41,6 +43,10 @@ class DistillArtifact:
 
     def student(self) -> Student:
         """The trained student, in evaluation mode."""
+        from safetensors.torch import load_file
+
+        from compress.distill.students import StudentSpec, build
+
         spec = json.loads((self.folder / SPEC).read_text(encoding="utf-8"))
         spec |= {"mean": tuple(spec["mean"]), "std": tuple(spec["std"])}
         student = build(StudentSpec(**spec))
@@ -56,6 +62,8 @@ class DistillArtifact:
 
     def write_student(self, student: Student) -> None:
         """Writes weights and specification."""
+        from safetensors.torch import save_file
+
         state = {key: value.detach().contiguous() for key, value in student.state_dict().items()}
         save_file(state, self.folder / WEIGHTS)
         (self.folder / SPEC).write_text(
@@ -65,6 +73,8 @@ class DistillArtifact:
     def write_objective(self, state: Mapping[str, Tensor]) -> None:
         """Writes the objective's parameters; no file without any."""
         if state:
+            from safetensors.torch import save_file
+
             tensors = {name: value.detach().contiguous() for name, value in state.items()}
             save_file(tensors, self.folder / OBJECTIVE)
 

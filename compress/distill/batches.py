@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import runtime
-from compress.distill.pools import TargetName, ViewPool, read_pools
+from compress.distill.pools import FeatureRows, TargetName, ViewPool, read_pools
 from compress.distill.schedule import parts_of_batch
 from compress.engine import ranks
 from compress.engine.seeds import numpy_rng
@@ -107,16 +107,10 @@ class Batches:
         pools = (pool.targets.get("conditions") for pool, _ in self.parts)
         return next((rows.shape[1] for rows in pools if rows is not None), 0)
 
-    def features(self) -> tuple[Tensor, Tensor]:
-        """Cached teacher features ``(N, D)`` of the kept views, and their labels ``(N,)``.
-
-        Of real images, or of synthetic ones without shots; empty if neither has features.
-        """
-        for pool, _ in self.parts:
-            rows = pool.target("features", pool.members)
-            if rows is not None:
-                return rows, torch.from_numpy(pool.labels[pool.members // pool.views])
-        return torch.empty(0, 0), torch.empty(0, dtype=torch.long)
+    def features(self) -> tuple[FeatureRows, ...]:
+        """The cached teacher features of the pools in use, the real images first."""
+        every = (pool.feature_rows(count / self.batch) for pool, count in self.parts)
+        return tuple(rows for rows in every if rows is not None)
 
     @property
     def styles(self) -> NDArray[np.int64]:

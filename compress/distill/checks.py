@@ -16,7 +16,7 @@ from compress.teacher.loading import embed_dim
 
 if TYPE_CHECKING:
     from compress.distill.pools import TargetName
-    from compress.engine.config import Settings
+    from compress.engine.config import DistillSettings, Settings
 
 
 def checks(before: Before) -> Iterator[Check]:
@@ -37,10 +37,17 @@ def _student(settings: Settings) -> None:
 
 
 def _targets(settings: Settings) -> None:
-    from compress.distill.objectives import objective_spec, require_targets
+    from compress.distill.objectives import (
+        objective_spec,
+        pretraining_steps,
+        require_labels,
+        require_targets,
+    )
     from compress.distill.stage import require_images
 
     objective_spec(settings.distill)  # an unknown one
+    require_labels(settings.distill)
+    pretraining_steps(settings.distill, 1)
     pools = expected_targets(settings)
     require_images(bool(pools))
     require_targets(settings.distill, frozenset.intersection(*pools.values()))
@@ -78,13 +85,19 @@ def _options(settings: Settings) -> None:
     from compress.distill.meta import require_inner_rate
 
     distill = settings.distill
-    if distill.objective == "gendd":
+    if "gendd" in _terms(distill):
         NoiseSchedule.cosine(distill.gendd.diffusion_steps).respaced(distill.gendd.sampling_steps)
         dim = embed_dim(settings.teacher)
         if dim is not None:
             require_chunks(distill.gendd, dim)
     if distill.meta.mode == "reptile" and distill.meta.inner_lr is not None:
         require_inner_rate(distill.meta.inner_lr)
+
+
+def _terms(distill: DistillSettings) -> set[str]:
+    from compress.distill.objectives import terms_of
+
+    return set(terms_of(distill))
 
 
 def require_divisible(settings: Settings, ranks: int) -> None:
@@ -111,9 +124,9 @@ def require_divisible(settings: Settings, ranks: int) -> None:
             got=f"distill.meta.mode={distill.meta.mode} for {ranks} ranks",
             remedy=f"{one}, or --set distill.meta.mode=none",
         )
-    if distill.objective == "gendd" and distill.gendd.mixup_beta:
+    if distill.gendd.mixup_beta and "gendd" in _terms(distill):
         raise ConfigError(
-            "the objective gendd with mixup is not shared by ranks of torchrun",
+            f"the objective {distill.objective} with mixup is not shared by ranks of torchrun",
             got=f"distill.gendd.mixup_beta={distill.gendd.mixup_beta:g} for {ranks} ranks",
             remedy=f"{one}, or --set distill.gendd.mixup_beta=0",
         )
@@ -124,7 +137,7 @@ def _texts(settings: Settings) -> None:
     distill = settings.distill
     if distill.objective == "ld":
         require_texts(settings.teacher, "distill.objective=ld", "--set distill.objective=kd")
-    if distill.center == "text" and distill.objective in ("contraction", "gendd"):
+    if distill.center == "text" and {"contraction", "gendd"} & _terms(distill):
         remedy = "--set distill.center=probe_row"
         require_texts(settings.teacher, "distill.center=text", remedy)
     if distill.init == "clip" and distill.head != "linear":

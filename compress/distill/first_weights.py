@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from compress.distill.origin import EMBEDDED, shipped
 from compress.distill.small_clip import SmallClip, require_tower
-from compress.distill.students import EMBEDDED, NARROWER, Student, StudentSpec, build
-from compress.engine.config import DistillSettings, Settings
+from compress.distill.students import Student, StudentSpec, build
+from compress.engine.config import DistillSettings
 from compress.engine.errors import ConfigError
-from compress.engine.hub import fingerprint_path
 from compress.engine.packages import installed, packaged_weights
-from compress.engine.store import sha256_file
-from compress.teacher.weights import require_tensors
+from compress.teacher.weights import require_finite, require_tensors
 
 TRUNK = "trunk."  # before the names of a trunk's weights in a file of a whole student
 Shapes = Mapping[str, tuple[int, ...]]  # of weights, by name
@@ -151,11 +149,6 @@ def require_weights(settings: DistillSettings, trunk: nn.Module, embed_dim: int 
             require_space(given, embed_dim)
 
 
-def shipped(init: str, arch: str) -> bool:
-    """Whether this package holds such first weights: the small CLIP (whole, pruned) or generic."""
-    return arch == EMBEDDED or (init == "clip" and arch.startswith(NARROWER))
-
-
 def _check_shipped(init: str, arch: str) -> None:
     if not shipped(init, arch):
         what = f"there is no {init!r} trunk for this student"
@@ -166,7 +159,9 @@ def _check_shipped(init: str, arch: str) -> None:
 def _file_weights(settings: DistillSettings, spec: StudentSpec) -> dict[str, Tensor]:
     path = require_file(settings.init_path, spec.arch)
     require_tensors(path)
-    return load_file(path)
+    weights = load_file(path)
+    require_finite(weights, path)
+    return weights
 
 
 def require_file(path: Path | None, arch: str) -> Path:
@@ -184,20 +179,3 @@ def _with_trunk(spec: StudentSpec, weights: Mapping[str, Tensor]) -> Student:
     trunk = {key: value for key, value in weights.items() if key.startswith(TRUNK)}
     student.trunk.load_state_dict({k.removeprefix(TRUNK): v for k, v in trunk.items()})
     return student
-
-
-def fingerprint(settings: Settings) -> dict[str, str]:
-    """The identity of the first weights: the file's, the embedded world's, or timm's version."""
-    from compress.petals import fingerprint as embedded_world
-
-    init = settings.distill.init
-    path = settings.distill.init_path
-    if path is not None and path.is_file():
-        return {"init": sha256_file(path)}
-    if path is not None:
-        return {"init": fingerprint_path(path) if path.is_dir() else "missing"}
-    if init in ("clip", "generic"):
-        return {"init": embedded_world()}
-    if init == "timm" and (file := installed(settings.distill.student)) is not None:
-        return {"init": sha256_file(file)}
-    return {"init": f"timm {metadata.version('timm')}" if init == "timm" else "random"}

@@ -11,7 +11,10 @@ teacher's feature; its loss trains the student. Two ideas make that work:
   and the last term does not depend on x, this is a multi-task loss.
 
 CLIP's unit rows have a deviation of about D^-1/2 per dimension against the diffusion's unit noise,
-so one affine map standardizes features and centers, and sampled features are mapped back [I].
+so x' is standardized per dimension and sampled features are mapped back [I]. Mean and deviation are
+those of x' itself over the cached training views (:func:`moments`), not those of f_T: contraction
+shrinks the spread within a class, and centers lie elsewhere than images. They are buffers of the
+target, written with the denoiser, so that sampling undoes the very map that training used.
 
 Nothing of this ships: the device gets the trunk and a linear probe. :func:`draw_features` is the
 paper's own path, at D / token_dim x sampling_steps x 2 x samples denoiser calls per image.
@@ -22,7 +25,7 @@ paper's own path, at D / token_dim x sampling_steps x 2 x samples denoiser calls
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -30,6 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compress.distill.diffusion import Denoiser, NoiseSchedule, ancestral_sample, hybrid_loss
+from compress.distill.pools import FeatureRows
 from compress.distill.terms import ObjectiveInputs
 from compress.engine import ranks
 from compress.engine.config import GenddSettings
@@ -46,8 +50,10 @@ class FeatureBatch(Protocol):
     def labels(self) -> Tensor: ...
 
 
-# of the mean deviation: a dimension that hardly varies must not blow up the centers [I]
+# of the mean deviation: a dimension that hardly varies must not blow up the noise in it [I]
 MIN_STD_SHARE = 0.01
+MIN_STD = 1e-6  # of a target that does not vary at all
+CHUNK = 4096  # rows whose statistics are summed at once
 
 #: ``distill.center`` -> where contraction leads, ``(K, D)``
 CENTERS: dict[str, Callable[[ObjectiveInputs], Tensor]] = {
@@ -91,7 +97,7 @@ class Standardizer(nn.Module):
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
-        floor = float(std.mean()) * MIN_STD_SHARE
+        floor = max(float(std.mean()) * MIN_STD_SHARE, MIN_STD)
         self.register_buffer("mean", mean.detach().clone().float())
         self.register_buffer("std", std.detach().clone().float().clamp(min=floor))
 
@@ -116,38 +122,66 @@ def require_chunks(options: GenddSettings, dim: int) -> None:
         )
 
 
+def moments(
+    rows: Sequence[FeatureRows], change: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation ``(D,)`` of ``change(features (n, D), labels (n,))``.
+
+    Over all cached views, in float64 and in their order, each pool weighted by its share of a
+    batch: of the rows as training draws them.
+    """
+
+    def mean(of: Callable[[Tensor], Tensor]) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64)
+        for pool in rows:
+            weight = pool.share / len(pool.labels) / sum(one.share for one in rows)
+            parts = zip(pool.features.split(CHUNK), pool.labels.split(CHUNK), strict=True)
+            for features, labels in parts:
+                total = total + weight * of(change(features.double(), labels)).sum(0)
+        return total
+
+    center = mean(lambda values: values)
+    return center, mean(lambda values: (values - center).square()).sqrt()
+
+
 class ContractedTarget(nn.Module):
-    """``batch -> x' (B, D)``, contracted, then standardized; both are affine and commute."""
+    """``batch -> x' (B, D)``, contracted, then standardized with the statistics of x'."""
 
     centers: Tensor
 
     def __init__(self, inputs: ObjectiveInputs) -> None:
         super().__init__()
         self.smooth = inputs.settings.smooth
-        # its name is part of the keys in objective.safetensors, and stays
-        self.standardise = Standardizer(inputs.feature_mean, inputs.feature_std)
         center = lookup(CENTERS, inputs.settings.center, "unknown center")
         self.register_buffer("centers", center(inputs).detach().clone().float())
+        # its name is part of the keys in objective.safetensors, and stays
+        self.standardise = Standardizer(*moments(inputs.rows, self.contracted))
+
+    def contracted(self, features: Tensor, labels: Tensor) -> Tensor:
+        """x' ``(B, D)`` in the teacher's space, not yet standardized."""
+        if not self.smooth:  # s = 0 needs no labels
+            return features
+        return contract(features, class_centers(self.centers, labels), self.smooth)
 
     def forward(self, batch: FeatureBatch) -> Tensor:
         assert batch.teacher_features is not None  # Objective has checked ``needs``
-        features = batch.teacher_features.float()
-        if self.smooth:  # s = 0 needs no labels
-            features = contract(features, class_centers(self.centers, batch.labels), self.smooth)
-        standard: Tensor = self.standardise(features)
+        moved = self.contracted(batch.teacher_features.float(), batch.labels)
+        standard: Tensor = self.standardise(moved)
         return standard
 
 
 class ContractionTerm(nn.Module):
-    """GenDD's control, without diffusion: ``mean (P(pooled) - x')^2``, P linear without bias.
+    """GenDD's control, without diffusion: ``|P(pooled) - x'|^2 / D``, P linear without bias.
 
-    Call: ``(pooled (B, F), batch) -> loss ()``.
+    Call: ``(pooled (B, F), batch) -> loss ()``, mean over the width D and over B. Like the MSE of
+    the denoiser, which is a mean over the width of its chunks, it costs 1 to predict nothing,
+    whatever D: x' has unit variance. So a weight means the same for the control and for GenDD.
     """
 
     def __init__(self, width: int, inputs: ObjectiveInputs) -> None:
         super().__init__()
         self.target = ContractedTarget(inputs)
-        self.proj = nn.Linear(width, len(inputs.feature_mean), bias=False)
+        self.proj = nn.Linear(width, inputs.probe.shape[1], bias=False)
 
     def forward(self, pooled: Tensor, batch: FeatureBatch) -> Tensor:
         return F.mse_loss(self.proj(pooled).float(), self.target(batch))
@@ -172,7 +206,7 @@ class GenddTerm(nn.Module):
     def __init__(self, width: int, inputs: ObjectiveInputs) -> None:
         super().__init__()
         options = inputs.settings.gendd
-        dim = len(inputs.feature_mean)
+        dim = inputs.probe.shape[1]
         require_chunks(options, dim)
         self.options = options
         self.chunks = dim // options.token_dim
@@ -245,7 +279,7 @@ def draw_features(
     """Teacher features ``(samples, B, D)`` generated from ``pooled (B, F)``.
 
     Every step's estimate is limited to ``sample_clip`` deviations, see :func:`ancestral_sample`;
-    the centers lie within (texts of the embedded world: up to 7 deviations from the images' mean).
+    targets lie within (of the embedded world: up to 4 deviations from their mean).
     ``samples`` None = the settings'.
     """
     options = term.options

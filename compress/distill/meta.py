@@ -11,10 +11,15 @@ with X_tr and X_te of disjoint styles. To first order in α the gradient is ``g_
     exact        g_tr(θ) + (I − α H_tr) g_te(θ_c)  − α (H_tr g_te + H_te g_tr)       an H·v product
     first_order  g_tr(θ) + g_te(θ_c)               − α H_te g_tr (half, on average)  a copy of θ
     reptile      (θ − θ_2) / α, two SGD steps      as first_order                    a copy of θ
+
+The inner step is plain SGD, and the outer optimizer's clipping does not reach it: at a rate that
+suits the outer one, a large gradient throws θ_c where the loss on X_te is of no use. So its
+gradient has ``distill.meta.inner_clip`` for its largest norm; below it nothing changes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -28,22 +33,31 @@ from compress.distill.students import Outputs
 from compress.engine.config import MetaSettings
 from compress.engine.errors import ConfigError
 
+TINY = 1e-12  # of a norm: a gradient of zeros stays
 Weights = dict[str, Tensor]
 Gradients = dict[str, Tensor | None]  # None where a weight takes no part, as after a plain backward
 Loss = Callable[[Mapping[str, Tensor]], Tensor]
 
 
-def exact(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
-    """The gradient of ``train(θ) + test(θ − α ∇train(θ))`` through the inner step, and that sum."""
+def exact(
+    train: Loss, test: Loss, weights: Weights, alpha: float, clip: float = math.inf
+) -> tuple[Gradients, float]:
+    """The gradient of ``train(θ) + test(θ − α ∇train(θ))`` through the inner step, and that sum.
+
+    Args:
+        clip: the largest norm of the inner step's gradient; that of the outer one is not clipped.
+    """
     loss = train(weights)
-    inner = _gradient(loss, weights, create_graph=True)
+    inner = _clipped(_gradient(loss, weights, create_graph=True), clip)
     total = loss + test(_moved(weights, inner, alpha))
     return _gradient(total, weights), float(total.detach())
 
 
-def first_order(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
+def first_order(
+    train: Loss, test: Loss, weights: Weights, alpha: float, clip: float = math.inf
+) -> tuple[Gradients, float]:
     """``g_tr(θ) + g_te(θ − α g_tr)``, the inner step taken as a constant shift."""
-    inner, _, outer, loss = _two_steps(train, test, weights, alpha)
+    inner, _, outer, loss = _two_steps(train, test, weights, alpha, clip)
     summed = dict(inner)
     for name, gradient in outer.items():
         first = inner[name]
@@ -59,10 +73,15 @@ def require_inner_rate(alpha: float) -> None:
         raise ConfigError("reptile divides by its inner rate", got=alpha, remedy=remedy)
 
 
-def reptile(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gradients, float]:
-    """``(θ − θ_2) / α`` after one SGD step on each group, as if the pair were one long gradient."""
+def reptile(
+    train: Loss, test: Loss, weights: Weights, alpha: float, clip: float = math.inf
+) -> tuple[Gradients, float]:
+    """``(θ − θ_2) / α`` after one SGD step on each group, as if the pair were one long gradient.
+
+    Only the first step is clipped, and its part of the gradient too.
+    """
     require_inner_rate(alpha)
-    inner, once, outer, loss = _two_steps(train, test, weights, alpha)
+    inner, once, outer, loss = _two_steps(train, test, weights, alpha, clip)
     twice = _moved(once, outer, alpha)
     out: Gradients = {}
     for name, start in weights.items():
@@ -72,12 +91,12 @@ def reptile(train: Loss, test: Loss, weights: Weights, alpha: float) -> tuple[Gr
 
 
 def _two_steps(
-    train: Loss, test: Loss, weights: Weights, alpha: float
+    train: Loss, test: Loss, weights: Weights, alpha: float, clip: float
 ) -> tuple[Gradients, Weights, Gradients, float]:
     """The gradient at θ, θ_c as leaves, the gradient there, and the sum of both losses."""
     loss = train(weights)
     inner = _gradient(loss, weights)
-    moved = _moved(weights, inner, alpha)
+    moved = _moved(weights, _clipped(inner, clip), alpha)
     moved = {name: value.detach().requires_grad_() for name, value in moved.items()}
     moved_loss = test(moved)
     return inner, moved, _gradient(moved_loss, moved), float((loss + moved_loss).detach())
@@ -87,6 +106,16 @@ def _gradient(loss: Tensor, weights: Weights, *, create_graph: bool = False) -> 
     values = list(weights.values())
     gradients = torch.autograd.grad(loss, values, create_graph=create_graph, allow_unused=True)
     return dict(zip(weights, gradients, strict=True))
+
+
+def _clipped(gradients: Gradients, clip: float) -> Gradients:
+    """The gradients scaled to a norm of at most ``clip`` over all of them."""
+    if clip == math.inf:
+        return gradients
+    given = [value for value in gradients.values() if value is not None]
+    norm = torch.stack([value.square().sum() for value in given]).sum().sqrt()
+    share = (clip / norm.clamp(min=TINY)).clamp(max=1)
+    return {name: None if one is None else share * one for name, one in gradients.items()}
 
 
 def _moved(weights: Weights, gradients: Gradients, alpha: float) -> Weights:
@@ -121,6 +150,7 @@ class MetaStep:
             lambda values: self._loss({**values, **buffers}, test, torch.ones_like(test.real)),
             weights,
             alpha,
+            self.settings.inner_clip,
         )
 
         def backward() -> None:

@@ -19,8 +19,8 @@ def missing(run: Settings, online: bool) -> str | None:
 
 def missing_student(settings: DistillSettings, online: bool) -> str | None:
     """First weights to place by hand, or None; raises ConfigError for an unknown student."""
-    from compress.distill.first_weights import shipped
-    from compress.distill.students import EMBEDDED, check_architecture
+    from compress.distill.origin import EMBEDDED, shipped
+    from compress.distill.students import check_architecture
 
     check_architecture(settings.student)
     if settings.init_path is not None:

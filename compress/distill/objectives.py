@@ -7,8 +7,14 @@
     ld           A "LD"      CE + λ T² KL(zero-shot logits ‖ z_S)            labels and class texts
     cp           A "CP"      CE + λ (1 − cos(P h, c)), c the condition       labels
     fd_kd        ours        λ (1 − cos) + α T² KL + (1 − α) CE              teacher's probe
-    contraction  from D      CE + λ |P h − x'|², x' = (1−s) f_T + s c_y      labels
+    contraction  from D      CE + λ |P h − x'|² / D, see ``gendd.py``        labels
     gendd        D           denoising loss of x' given h; CE on detached h  labels
+
+Where no label takes part, in the loss or in a target, the classifier learns from the teacher alone
+and changes no feature (it is a linear probe); ``kd`` with alpha = 1 is the control without gendd:
+
+    contraction_unlabeled    T² KL on detached h + λ |P h − f_T|² / D        teacher's probe
+    gendd_unlabeled  D       T² KL on detached h + λ denoising loss of f_T   teacher's probe
 
 To add an objective: a term if it needs a new one, and a row (worked example in CONTRIBUTING.md).
 """
@@ -27,21 +33,26 @@ from compress.distill import terms
 from compress.distill.batches import Batch
 from compress.distill.gendd import ContractionTerm, GenddTerm
 from compress.distill.pools import TargetName
+from compress.distill.schedule import has_feature_steps
 from compress.distill.students import Outputs
 from compress.distill.terms import ObjectiveInputs, Term
 from compress.engine.config import DistillSettings
-from compress.engine.errors import DataError, lookup
+from compress.engine.errors import ConfigError, DataError, lookup
+from compress.engine.plugins import Table
 
-TERMS: dict[str, Callable[[ObjectiveInputs], Term]] = {
-    "labels": terms.LabelTerm,
-    "ce": terms.TrustedLabelTerm,
-    "kl": terms.ProbeTerm,
-    "zero_shot_kl": terms.ZeroShotTerm,
-    "feature": terms.FeatureTerm,
-    "condition": terms.ConditionTerm,
-    "contraction": partial(terms.PooledTerm, inner=ContractionTerm),
-    "gendd": partial(terms.PooledTerm, inner=GenddTerm),
-}
+TERMS: Table[Callable[[ObjectiveInputs], Term]] = Table(
+    "terms",
+    {
+        "labels": terms.LabelTerm,
+        "ce": terms.TrustedLabelTerm,
+        "kl": terms.ProbeTerm,
+        "zero_shot_kl": terms.ZeroShotTerm,
+        "feature": terms.FeatureTerm,
+        "condition": terms.ConditionTerm,
+        "contraction": partial(terms.PooledTerm, inner=ContractionTerm),
+        "gendd": partial(terms.PooledTerm, inner=GenddTerm),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -55,22 +66,34 @@ class ObjectiveSpec:
     weights: Callable[[DistillSettings], Mapping[str, float]]  # by term; 0 leaves it out
     detach_head: bool = False  # the classifier may not change its features (a linear probe)
     logits_only: bool = False  # all terms are on logits
+    labeled: bool = True  # False: no label takes part, so targets cannot be contracted
 
 
-OBJECTIVES: dict[str, ObjectiveSpec] = {
-    "ce": ObjectiveSpec(lambda s: {"labels": 1.0}, logits_only=True),
-    "kd": ObjectiveSpec(lambda s: {"kl": s.alpha, "ce": 1 - s.alpha}, logits_only=True),
-    "fd": ObjectiveSpec(lambda s: {"labels": 1.0, "feature": s.feature_weight}),
-    "ld": ObjectiveSpec(
-        lambda s: {"labels": 1.0, "zero_shot_kl": s.logit_weight}, logits_only=True
-    ),
-    "cp": ObjectiveSpec(lambda s: {"labels": 1.0, "condition": s.condition_weight}),
-    "fd_kd": ObjectiveSpec(
-        lambda s: {"feature": s.feature_weight, "kl": s.alpha, "ce": 1 - s.alpha}
-    ),
-    "contraction": ObjectiveSpec(lambda s: {"labels": 1.0, "contraction": s.feature_weight}),
-    "gendd": ObjectiveSpec(lambda s: {"labels": 1.0, "gendd": s.feature_weight}, detach_head=True),
-}
+OBJECTIVES: Table[ObjectiveSpec] = Table(
+    "objectives",
+    {
+        "ce": ObjectiveSpec(lambda s: {"labels": 1.0}, logits_only=True),
+        "kd": ObjectiveSpec(lambda s: {"kl": s.alpha, "ce": 1 - s.alpha}, logits_only=True),
+        "fd": ObjectiveSpec(lambda s: {"labels": 1.0, "feature": s.feature_weight}),
+        "ld": ObjectiveSpec(
+            lambda s: {"labels": 1.0, "zero_shot_kl": s.logit_weight}, logits_only=True
+        ),
+        "cp": ObjectiveSpec(lambda s: {"labels": 1.0, "condition": s.condition_weight}),
+        "fd_kd": ObjectiveSpec(
+            lambda s: {"feature": s.feature_weight, "kl": s.alpha, "ce": 1 - s.alpha}
+        ),
+        "contraction": ObjectiveSpec(lambda s: {"labels": 1.0, "contraction": s.feature_weight}),
+        "gendd": ObjectiveSpec(
+            lambda s: {"labels": 1.0, "gendd": s.feature_weight}, detach_head=True
+        ),
+        "contraction_unlabeled": ObjectiveSpec(
+            lambda s: {"kl": 1.0, "contraction": s.feature_weight}, detach_head=True, labeled=False
+        ),
+        "gendd_unlabeled": ObjectiveSpec(
+            lambda s: {"kl": 1.0, "gendd": s.feature_weight}, detach_head=True, labeled=False
+        ),
+    },
+)
 
 
 def objective_spec(settings: DistillSettings) -> ObjectiveSpec:
@@ -82,7 +105,7 @@ def terms_of(settings: DistillSettings) -> list[str]:
     """The names of the terms that an objective computes."""
     weights = objective_spec(settings).weights(settings)
     names = [name for name, weight in weights.items() if weight > 0]
-    return list(dict.fromkeys([*names, *(["feature"] if settings.feature_steps else [])]))
+    return list(dict.fromkeys([*names, *(["feature"] if has_feature_steps(settings) else [])]))
 
 
 def require_targets(settings: DistillSettings, has: frozenset[TargetName]) -> None:
@@ -100,6 +123,33 @@ def require_targets(settings: DistillSettings, has: frozenset[TargetName]) -> No
             )
 
 
+def require_labels(settings: DistillSettings) -> None:
+    """Raises ConfigError for an objective without labels and a setting that needs them."""
+    if objective_spec(settings).labeled:
+        return
+    share = settings.gendd.pretrain_share if "gendd" in terms_of(settings) else 0.0
+    for name, value in {"smooth": settings.smooth, "gendd.pretrain_share": share}.items():
+        if value:
+            raise ConfigError(
+                f"objective {settings.objective} has no labels, which distill.{name} needs",
+                got=f"distill.{name}={value:g}",
+                expected="0, as in GenDD's unsupervised setting",
+                remedy=f"--set distill.{name}=0",
+            )
+
+
+def pretraining_steps(settings: DistillSettings, steps: int) -> int:
+    """Updates of GenDD's stage 1 before ``steps`` others; 0 without its denoiser."""
+    share = settings.gendd.pretrain_share if "gendd" in terms_of(settings) else 0.0
+    if share and settings.train == "head":
+        raise ConfigError(
+            "stage 1 of gendd trains the trunk, which stays frozen",
+            got=f"distill.gendd.pretrain_share={share:g}, distill.train=head",
+            remedy="--set distill.gendd.pretrain_share=0, or --set distill.train=all",
+        )
+    return round(share * steps)
+
+
 class Objective(nn.Module):
     """A weighted sum of terms; DataError if the cached batches lack what a term needs."""
 
@@ -110,6 +160,7 @@ class Objective(nn.Module):
         weights = self.spec.weights(settings)
         self.weights = {name: weight for name, weight in weights.items() if weight > 0}
         require_targets(settings, inputs.has)
+        require_labels(settings)
         self.terms = nn.ModuleDict({name: TERMS[name](inputs) for name in terms_of(settings)})
         self.feature_steps = settings.feature_steps
 

@@ -25,6 +25,15 @@ from compress.label.artifact import LabelArtifact, PoolKind
 TargetName = Literal["logits", "features", "conditions"]
 
 
+@dataclass(frozen=True)
+class FeatureRows:
+    """The cached teacher features of a pool's kept views, and how much of a batch they are."""
+
+    features: Tensor  # (N, D), as they are cached
+    labels: Tensor  # (N,) int64
+    share: float  # of the rows of a batch, 0..1
+
+
 @dataclass(eq=False)
 class ViewPool:
     """Images of one kind with V views each. A *flat index* is ``image * V + view``.
@@ -94,6 +103,14 @@ class ViewPool:
         per_image = cached.ndim == 2
         rows = cached[indices // self.views] if per_image else cached.flatten(0, 1)[indices]
         return rows.float()
+
+    def feature_rows(self, share: float) -> FeatureRows | None:
+        """The cached features of the members; None if the teacher has not seen the pool."""
+        cached = self.targets.get("features")
+        if cached is None:
+            return None
+        labels = torch.from_numpy(self.labels[self.members // self.views])
+        return FeatureRows(cached.flatten(0, 1)[self.members], labels, share)
 
     def view(self, index: int) -> NDArray[np.uint8]:
         """The view of a flat index, ``(S, S, 3)`` uint8."""

@@ -14,9 +14,21 @@ def steps_for(settings: DistillSettings, images: int) -> int:
     return max(1, math.ceil(settings.epochs * images / settings.batch))
 
 
+def has_feature_steps(settings: DistillSettings) -> bool:
+    """Whether a run begins with feature distillation."""
+    share = settings.feature_share
+    return bool(settings.feature_steps if share is None else share)
+
+
+def feature_steps_for(settings: DistillSettings, steps: int) -> int:
+    """The first of ``steps`` that are feature distillation, by their number or their share."""
+    share = settings.feature_share
+    return settings.feature_steps if share is None else round(share * steps)
+
+
 def stays_frozen(settings: DistillSettings) -> bool:
     """Whether no update of a run moves the trunk."""
-    return settings.train == "head" and not settings.feature_steps
+    return settings.train == "head" and not has_feature_steps(settings)
 
 
 def parts_of_batch(settings: DistillSettings, real: bool, synthetic: bool) -> tuple[int, int]:

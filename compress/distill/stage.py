@@ -1,8 +1,8 @@
 """Stage "distill": the student learns the teacher's cached targets on real and synthetic views.
 
-A run has up to three phases in one loop: feature distillation alone (``feature_steps``), then the
-objective on the whole student or on its classifier only (``train=head``); with ``meta.mode`` the
-objective's last steps are meta steps.
+A run has up to four phases in one loop: stage 1 of GenDD, feature distillation alone
+(``feature_steps``), then the objective on the whole student or on its classifier only
+(``train=head``); with ``meta.mode`` the objective's last steps are meta steps.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from compress.distill.frozen import Space, pooled_features, start_head
 from compress.distill.loop import FitPlan, History, StepResult, autocast_pays, fit
 from compress.distill.meta import MetaStep
 from compress.distill.missing import require_styles
-from compress.distill.objectives import Objective
+from compress.distill.objectives import Objective, pretraining_steps
 from compress.distill.pools import ViewPool
-from compress.distill.schedule import stays_frozen, steps_for
+from compress.distill.pretraining import Pretraining
+from compress.distill.schedule import feature_steps_for, stays_frozen, steps_for
 from compress.distill.small_clip import SmallClip, read_small_clip
 from compress.distill.students import Outputs, Student, spec_for
 from compress.distill.terms import ObjectiveInputs
@@ -61,6 +62,7 @@ class StudentWithObjective(nn.Module):
         self.student = student
         self.objective = objective
         self.bf16 = self.frozen = False
+        self.pretraining: Pretraining | None = None
         self.space: Space | None = None
 
     def forward(self, images: Tensor) -> Outputs:
@@ -95,13 +97,21 @@ def run(ctx: StageContext) -> dict[str, Any]:
     batches = Batches(ctx, spec.preprocess(image), "distill")
     try:
         require_images(bool(batches.parts))
-        objective = Objective(objective_inputs(settings, student, heads, batches))
+        steps = steps_for(settings, batches.images)
+        phase = feature_steps_for(settings, steps)
+        settings = settings.model_copy(update={"feature_steps": phase})
+        inputs = objective_inputs(settings, student, heads, batches)
+        objective = Objective(inputs)
         model = StudentWithObjective(student, objective)
+        before = pretraining_steps(settings, steps)
+        if before:
+            manual_seed(ctx.seed, "pretraining")
+            model.pretraining = Pretraining(inputs)
         model.to(memory_format=torch.channels_last)
         head_start = None
         if stays_frozen(settings) and settings.meta.mode == "none":
             model.space, head_start = _features_for_images(ctx, student, batches)
-        history = _train(ctx, model.to(ctx.host.device), batches)
+        history = _train(ctx, settings, model.to(ctx.host.device), batches, steps, before)
         model.cpu()
         if model.space is not None and student.proj is None:
             model.space.leave(student.head)
@@ -120,7 +130,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "meta": settings.meta.mode,
         "train": settings.train,
         "feature_steps": settings.feature_steps,
-        "steps": steps_for(settings, batches.images),
+        "steps": steps,
+        **({"pretraining_steps": before} if before else {}),
         "images_per_step": {pool.kind: count for pool, count in batches.parts},
         "precision": "bf16" if model.bf16 else "fp32",
         **({"head_start": head_start} if head_start else {}),
@@ -179,14 +190,14 @@ def _small_clip(ctx: StageContext) -> SmallClip | None:
 def objective_inputs(
     settings: DistillSettings, student: Student, heads: Heads, batches: Batches
 ) -> ObjectiveInputs:
-    """Heads and statistics of the cached teacher features; no test image takes part."""
-    rows, labels = batches.features()
+    """The teacher's heads and cached features; no test image takes part."""
+    rows = batches.features()
     zero_shot = None if heads.zero_shot is None else torch.from_numpy(heads.zero_shot)
     probe = torch.from_numpy(heads.probe)
-    dim = probe.shape[1]
     means = probe.clone()
-    for class_id in labels.unique():
-        means[class_id] = rows[labels == class_id].mean(0)
+    for part in rows[:1]:
+        for class_id in part.labels.unique():
+            means[class_id] = part.features[part.labels == class_id].float().mean(0)
     return ObjectiveInputs(
         settings,
         student.width,
@@ -194,17 +205,22 @@ def objective_inputs(
         probe,
         heads.logit_scale,
         functional.normalize(means, dim=-1),
-        rows.mean(0) if len(rows) else torch.zeros(dim),
-        rows.std(0).clamp(min=1e-6) if len(rows) > 1 else torch.ones(dim),
+        rows,
         batches.condition_dim,
         batches.has,
     )
 
 
-def _train(ctx: StageContext, model: StudentWithObjective, batches: Batches) -> History:
-    settings = ctx.settings.distill
+def _train(
+    ctx: StageContext,
+    settings: DistillSettings,
+    model: StudentWithObjective,
+    batches: Batches,
+    steps: int,
+    before: int,
+) -> History:
     plan = FitPlan(
-        steps_for(settings, batches.images),
+        steps,
         settings.lr,
         settings.warmup,
         settings.weight_decay,
@@ -214,24 +230,40 @@ def _train(ctx: StageContext, model: StudentWithObjective, batches: Batches) -> 
         settings.head_lr,
         HEADS,
         no_decay=DENOISER,
+        optimizer=settings.optimizer,
+        momentum=settings.momentum,
+        beta2_start=settings.beta2_start,
+        before=before,
+        before_lr=settings.gendd.pretrain_lr or settings.lr,
     )
     model.set_phase(settings, 0)
     model.bf16 = model.space is None and _bf16(ctx, model.student, batches)
-    meta_from = _first_meta_step(settings, plan.steps, batches)
+    meta_from = before + _first_meta_step(settings, steps, batches)
     meta = MetaStep(model, settings.meta, lambda step: plan.lr * plan.rate(step))
 
     def loss_at(step: int) -> StepResult:
-        model.set_phase(settings, step)
+        model.set_phase(settings, step - before)
         if step >= meta_from:
             return meta(step, batches.at(step, apart=True).to(ctx.host.device))
         batch = batches.at(step).to(ctx.host.device)
-        loss, values = model.objective(model(batch.images), batch, step)
+        if step < before:
+            assert model.pretraining is not None
+            loss = model.pretraining(model(batch.images).pooled, batch)
+            values = {"pretraining": float(loss.detach())}
+        else:
+            loss, values = model.objective(model(batch.images), batch, step - before)
         return StepResult(loss, values, batch.wait_s, batch.tensors())
+
+    @torch.no_grad()
+    def forward_at(step: int) -> None:
+        model.set_phase(settings, step - before)
+        model(batches.at(step).to(ctx.host.device).images)
 
     return fit(
         model,
         loss_at,
         plan,
+        forward_at=forward_at,
         folder=ctx.partial,
         name="distill",
         seed=ctx.seed,

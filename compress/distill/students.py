@@ -22,8 +22,6 @@ from compress.distill.small_clip import SmallClip
 from compress.engine.config import DistillSettings, ImageSettings
 from compress.engine.errors import ConfigError, DownloadError, require_known
 
-EMBEDDED = "petal_cnn"
-NARROWER = f"{EMBEDDED}_w"  # petal_cnn_w8: 8 channels in its first convolution
 MAX_LOGIT_SCALE = 100.0  # CLIP's own limit (Radford et al. 2021, section 2.5)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from compress.distill.batches import Batch
 from compress.distill.losses import FEATURE_LOSSES, cosine_loss, kl_distill
-from compress.distill.pools import TargetName
+from compress.distill.pools import FeatureRows, TargetName
 from compress.distill.students import Outputs
 from compress.engine.config import DistillSettings
 
@@ -35,8 +35,7 @@ class ObjectiveInputs:
     probe: Tensor  # (K, D) unit rows, its head trained on the shots
     logit_scale: float  # of the teacher's cosines
     class_means: Tensor  # (K, D) unit rows
-    feature_mean: Tensor  # (D,) over the cached teacher features
-    feature_std: Tensor
+    rows: tuple[FeatureRows, ...]  # the cached features of every pool in use
     condition_dim: int = 0  # E of the generator's conditions, 0 without any
     has: frozenset[TargetName] = frozenset(("logits", "features"))  # in the cached batches
 

@@ -24,7 +24,7 @@ def require_folder(folder: Path) -> None:
         fault = system_fault(error)
         what = "nothing can be written there"
         got = f"{place}: {fault.what if fault else error}"
-        remedy = "choose a folder that can be written, e.g. --work-dir ~/clip2edge"
+        remedy = "choose a folder that can be written, e.g. ~/clip2edge"
         raise StoreError(what, got=got, remedy=remedy) from error
 
 

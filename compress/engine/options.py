@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -11,7 +12,8 @@ from compress.engine import config
 from compress.engine.config import Layer, Settings
 from compress.engine.errors import ConfigError
 from compress.engine.hub import hub_answers
-from compress.engine.packages import distribution, is_packaged
+from compress.engine.packages import TIMM, distribution, is_packaged
+from compress.engine.runs import CONFIG
 from compress.engine.text import user_path
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PRESET = "edge"
 PHOTOS = "photos"  # a world, and its recipe
+EMBEDDED_DATASETS = ("petals", "petals8")  # drawn by this package, for the embedded world
 
 
 class BuildOptions(TypedDict, total=False):
@@ -36,7 +39,8 @@ class BuildOptions(TypedDict, total=False):
     offline: bool  # never use the network
     # nested settings that win over everything, e.g. {"distill": {"steps": 20}}
     overrides: Mapping[str, Any] | None
-    config_file: str | Path | None  # config.yaml of a run, in place of a world and a preset
+    # config.yaml of a run, or a bundle or run folder, in place of a world and a preset
+    config_file: str | Path | None
 
 
 def settings_for(
@@ -56,7 +60,7 @@ def settings_for(
             got = f"--config {file} and --preset {preset}"
             remedy = "--config alone repeats the run; --set changes single settings"
             raise ConfigError("settings come from one place", got=got, remedy=remedy)
-        base = [config.read_config(Path(file))]
+        base = _repeated(user_path(file), flags)
     else:
         preset = options.get("preset")
         named = overrides.get("teacher", {})
@@ -73,6 +77,31 @@ def settings_for(
         # an explicit strategy disables probing
         flags = config.merge(flags, {"generate": {"probing": {"candidates": ()}}})
     return config.resolve(*base, flags, overrides)
+
+
+def _repeated(path: Path, flags: Layer) -> list[Layer]:
+    """The layer of an earlier run, or of a bundle, which holds no photos."""
+    if (path / CONFIG).is_file():
+        path = path / CONFIG
+    if not path.is_dir() and not zipfile.is_zipfile(path):
+        return [config.read_config(path)]
+    layer, added = config.read_bundle(path)
+    data = layer["data"]
+    if {"dataset", "path", "classes"} & flags["data"].keys():
+        data |= {"dataset": None, "classes": None}
+    elif data.get("dataset") is None and data.get("classes") is None:
+        raise ConfigError(
+            f"{path} holds none of the photos that it was made from",
+            expected="--data FOLDER with photos of all classes, old and new",
+        )
+    notes = []
+    if added:
+        names = ", ".join(map(repr, added))
+        notes.append(
+            f"the classes {names} joined {path.name} after its build: their photos belong into "
+            "--data, beside those of the others"
+        )
+    return [{**layer, "notes": notes}]
 
 
 def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) -> Layer:
@@ -138,10 +167,11 @@ def _forget_height(base: list[Layer], *above: Mapping[str, Any]) -> None:
 def _world(asked: Mapping[str, Any], preset: Layer) -> tuple[str, list[str]]:
     """Which world teacher, generator and student come from, and the notes to record.
 
-    The embedded world is for ``petals`` and where its teacher is named, the photo world where its
-    teachers are, whose weights are in packages. One of them also stands in, with a note, if no
-    teacher is named, by a person or by the preset of a paper, and no hub can be reached: the photo
-    world for a folder of images or for class names, the embedded one for a folder.
+    The embedded world is for its datasets and where its teacher is named, the photo world where its
+    teachers are, whose weights are in packages, and without a hub for all of timm. One of them also
+    stands in, with a note, if no teacher is named, by a person or by the preset of a paper, and no
+    hub can be reached: the photo world for a folder of images or for class names, the embedded one
+    for a folder.
     """
     data = asked["data"]
     named = asked["teacher"]
@@ -149,8 +179,12 @@ def _world(asked: Mapping[str, Any], preset: Layer) -> tuple[str, list[str]]:
         teachers = [named["name"], *named.get("others", ())]
         if teachers == ["petals"]:
             return "embedded", []
-        return (PHOTOS if all(map(is_packaged, teachers)) else "hub"), []
-    if not data.keys() & {"path", "classes"} and data.get("dataset", "petals") == "petals":
+        if all(map(is_packaged, teachers)):
+            return PHOTOS, []
+        return _world_of_files(teachers, data.get("offline", False))
+    if not data.keys() & {"path", "classes"} and (
+        data.get("dataset", EMBEDDED_DATASETS[0]) in EMBEDDED_DATASETS
+    ):
         return "embedded", []
     if "name" in preset.get("teacher", {}):
         return "hub", []
@@ -163,8 +197,9 @@ def _world(asked: Mapping[str, Any], preset: Layer) -> tuple[str, list[str]]:
     if all(map(is_packaged, stand_ins)):
         return PHOTOS, [
             f"CLIP ViT-L/14 and Kandinsky 2.2 were not used because {why}: EfficientNet-Lite0 and "
-            "Lite2, trained on ImageNet, stand in for the teacher, and no images are generated. "
-            "Name a teacher with --teacher PATH."
+            "Lite2, trained on ImageNet, stand in for the teacher, and no image of a class is "
+            "generated. Test photos that ImageNet holds too are not new to them. Name a teacher "
+            "with --teacher PATH."
         ]
     if "path" not in data:
         return "hub", []
@@ -173,6 +208,23 @@ def _world(asked: Mapping[str, Any], preset: Layer) -> tuple[str, list[str]]:
         "teacher, generator and student (32 px, trained on drawn flowers) stand in for them. "
         "The pipeline is real, the accuracy is not what a real teacher gives. Name one with "
         f"--teacher PATH --generator PATH, or pip install {' '.join(map(distribution, stand_ins))}."
+    ]
+
+
+def _world_of_files(teachers: Sequence[str], offline: bool) -> tuple[str, list[str]]:
+    """The world for teachers that are named and in no package: without a hub photos for timm's.
+
+    Those have no texts to generate images by, and the student's first weights are in a package.
+    """
+    student = str(config.world(PHOTOS)["distill"]["student"])
+    image_only = all(name.startswith(TIMM) for name in teachers)
+    if not (image_only and is_packaged(f"{TIMM}{student}")) or not (offline or not hub_answers()):
+        return "hub", []
+    why = "--offline was given" if offline else "the model hub cannot be reached"
+    return PHOTOS, [
+        f"the student is {student} with the ImageNet weights of a package, and no image of a class "
+        f"is generated, because {why} and a timm teacher has no texts. Name others with --student "
+        "and --generator."
     ]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.engine.config import Settings
-from compress.engine.errors import require_known
+from compress.engine.errors import Clip2EdgeError, require_known
 from compress.engine.stage import Stage, identity, key_of
 from compress.engine.store import PARTIAL, Artifact, Identity, Store
 
@@ -56,6 +56,16 @@ def plan(
         steps.append(Step(stage.name, action, key, _differences(store, stage.name, made_from)))
         blocked = blocked or stage.name
     return steps
+
+
+def nothing_to_make(
+    stages: Sequence[Stage], settings: Settings, work: Path, until: str | None = None
+) -> bool:
+    """Whether every stage is finished, so that nothing can stand in the way of a build."""
+    try:
+        return all(step.action == "keep" for step in plan(stages, settings, work, until))
+    except (Clip2EdgeError, OSError, ValueError):  # preflight says it, with all else that is wrong
+        return False
 
 
 def explain(stages: Sequence[Stage], settings: Settings, work: Path, stage: str) -> Step:

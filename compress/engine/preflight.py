@@ -73,7 +73,7 @@ def obstacles(
         return []
     place = DownloadError(
         "this build needs what is neither on this disk nor reachable",
-        got="".join(f"\n  - {text}" for text in lacks) + "\n",
+        got="".join(f"\n  - {text}" for text in lacks),
         remedy=f"place the files by hand as said above; what works offline: {OFFLINE_COMMAND}",
     )
     return [place]

@@ -1,9 +1,10 @@
-"""How long work reports itself: tasks with rate, ETA and the share of time spent on data."""
+"""How long work reports itself: stages, and tasks with rate, ETA and the time lost to data."""
 
 from __future__ import annotations
 
+import builtins
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -13,6 +14,12 @@ from runtime.errors import harmless
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
+
+BAR = 24  # columns of a bar, where there is room
+NARROWEST = 88  # columns of a terminal from which a bar is shown
+TITLE = 21  # columns of a task's name, at least
+ETA = len(" eta 0:00:00 ")
+LOG_EVERY_S = 30.0  # between two lines of a task in a log
 
 
 class Task(Protocol):
@@ -33,6 +40,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Shows one line to the user."""
 
+    def stage(self, name: str, number: int, count: int) -> None:
+        """Says that a stage is made, the ``number``-th of ``count``."""
+
 
 class SilentProgress:
     """Reports nothing, and is its own task: for tests, notebooks and pipes."""
@@ -47,32 +57,102 @@ class SilentProgress:
     def note(self, text: str) -> None:
         return
 
+    def stage(self, name: str, number: int, count: int) -> None:
+        return
+
 
 SILENT = SilentProgress()
 
 
 @dataclass
-class _RichTask:
+class Pace:
+    """How fast a task goes, in words that fit a line."""
+
+    unit: str
+    done: int = 0
+    wait_s: float = 0.0
+    start: float = field(default_factory=lambda: time.perf_counter())
+
+    def advance(self, amount: int, wait_s: float) -> None:
+        """Counts units done by this process, and what they waited for data."""
+        self.done += amount
+        self.wait_s += wait_s
+
+    @property
+    def seconds(self) -> float:
+        """Since the task was opened."""
+        return max(time.perf_counter() - self.start, 1e-9)
+
+    def words(self, values: dict[str, float]) -> list[str]:
+        """Rate, share of the time that waited for data, values; the first matter most."""
+        rate = self.done / self.seconds
+        words = [f"{rate:,.0f} {self.unit}/s" if rate >= 100 else f"{rate:.1f} {self.unit}/s"]
+        if self.wait_s:
+            words.append(f"data wait {100 * self.wait_s / self.seconds:.0f} %")
+        return words + [f"{key} {value:.3g}" for key, value in values.items()]
+
+
+def fitting(words: Sequence[str], width: int) -> str:
+    """As many of the first words as ``width`` columns hold, each of them whole."""
+    text = ""
+    for word in words:
+        longer = f"{text} · {word}" if text else word
+        if len(longer) > width:
+            break
+        text = longer
+    return text
+
+
+@dataclass
+class _BarTask:
+    """A bar on a terminal."""
+
     bars: Bars
     id: TaskID
-    unit: str
-    start: float = field(default_factory=time.perf_counter)
-    wait_s: float = 0.0
-    done: int = 0
+    pace: Pace
+    width: int
 
     def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
-        self.wait_s += wait_s
+        self.pace.advance(amount, wait_s)
+        info = fitting(self.pace.words(values), self.width)
+        self.bars.update(self.id, advance=amount, info=info)
+
+
+@dataclass
+class _LogTask:
+    """Lines of a log: one every ``LOG_EVERY_S``, and one at the end."""
+
+    progress: RichProgress
+    name: str
+    total: int
+    done: int
+    pace: Pace
+    last: float = field(default_factory=lambda: time.perf_counter())
+    values: dict[str, float] = field(default_factory=dict)
+
+    def advance(self, amount: int = 1, *, wait_s: float = 0.0, **values: float) -> None:
+        self.pace.advance(amount, wait_s)
         self.done += amount
-        elapsed = max(time.perf_counter() - self.start, 1e-9)
-        shown = [f"{self.done / elapsed:,.1f} {self.unit}/s"]
-        shown += [f"{key} {value:.3g}" for key, value in values.items()]
-        if self.wait_s:
-            shown.append(f"data wait {100 * self.wait_s / elapsed:.0f} %")
-        self.bars.update(self.id, advance=amount, info=" · ".join(shown))
+        self.values = values
+        if time.perf_counter() - self.last >= LOG_EVERY_S and self.done < self.total:
+            self.say(f"eta {clock((self.total - self.done) * self.pace.seconds / self.pace.done)}")
+
+    def say(self, when: str) -> None:
+        """One line: the task, its count, when it ends or how long it took, and its pace."""
+        self.last = time.perf_counter()
+        words = [f"{self.done:,}/{self.total:,}", when, *self.pace.words(self.values)]
+        self.progress.note(f"{self.name}: {fitting(words, 200)}")
+
+
+def clock(seconds: float) -> str:
+    """75 -> "1:15", 7275 -> "2:01:15"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class RichProgress:
-    """Progress bars on a terminal; elsewhere one plain line per finished task."""
+    """Bars on a terminal; in a log one line every half minute, and one per finished task."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -81,22 +161,52 @@ class RichProgress:
 
     @contextmanager
     def task(self, name: str, total: int, unit: str = "step", done: int = 0) -> Iterator[Task]:
+        if not total:  # nothing to show, e.g. of a split without images
+            yield SILENT
+        elif self.console.is_terminal or self.console.is_jupyter:
+            with self._bars() as bars:
+                task = bars.add_task(name, total=total, completed=done, info="")
+                yield _BarTask(bars, task, Pace(unit), self._room(name, total))
+        else:
+            lines = _LogTask(self, name, total, done, Pace(unit))
+            yield lines
+            if lines.pace.done:
+                lines.say(f"in {clock(lines.pace.seconds)}")
+
+    def _bars(self) -> Bars:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
-        columns = (
-            TextColumn("[bold]{task.description:>22}"),
-            BarColumn(bar_width=28),
+        title = f"[bold]{{task.description:>{TITLE}}}"
+        bar = [BarColumn(bar_width=BAR)] if self.console.width >= NARROWEST else []
+        return Bars(
+            TextColumn(title),
+            *bar,
             MofNCompleteColumn(),
             TextColumn("eta"),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[info]}"),
+            console=self.console,
+            transient=False,
         )
-        with Bars(*columns, console=self.console, transient=False) as bars:
-            yield _RichTask(bars, bars.add_task(name, total=total, completed=done, info=""), unit)
+
+    def _room(self, name: str, total: int) -> int:
+        """Columns that a task's name, bar, count and ETA leave for its pace."""
+        bar = BAR + 1 if self.console.width >= NARROWEST else 0
+        count = len(f" {total}/{total}")
+        return self.console.width - max(TITLE, len(name)) - bar - count - ETA
 
     def note(self, text: str) -> None:
-        self.console.print(harmless(text), highlight=False, markup=False, emoji=False)
+        self.console.print(
+            harmless(text),
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=not self.console.is_terminal,  # a log keeps a line whole
+        )
+
+    def stage(self, name: str, number: int, count: int) -> None:
+        self.note(f"stage {number} of {count}: {name}")
 
 
 class QuietProgress(RichProgress):
@@ -105,3 +215,13 @@ class QuietProgress(RichProgress):
     @contextmanager
     def task(self, name: str, total: int, unit: str = "step", done: int = 0) -> Iterator[Task]:
         yield SILENT
+
+    def stage(self, name: str, number: int, count: int) -> None:
+        return
+
+
+def default_progress() -> Progress:
+    """Bars in a notebook, where somebody waits and looks; nothing in a program."""
+    shell = getattr(builtins, "get_ipython", None)
+    in_notebook = shell is not None and hasattr(shell(), "kernel")
+    return RichProgress() if in_notebook else SILENT

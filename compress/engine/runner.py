@@ -137,7 +137,7 @@ def run(
         }
         folder.write_record(record)
         folder.write_config(settings)
-        for stage in stages:
+        for number, stage in enumerate(stages, 1):
             key = key_of(identity(stage, settings, built.stages))
             artifact = store.get(stage.name, key)
             folder.log("keep" if artifact else "make", stage.name, key)
@@ -145,6 +145,7 @@ def run(
             if artifact is None:
                 if damage := store.damage(stage.name, key):
                     folder.log("damaged", stage.name, key, why=damage)
+                progress.stage(stage.name, number, len(stages))
                 artifact = make(stage, settings, built.stages, store, host, progress)
                 built.made.append(stage.name)
                 folder.log("made", stage.name, key, seconds=artifact.seconds)

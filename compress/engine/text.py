@@ -16,6 +16,7 @@ import re
 import select
 import stat
 import textwrap
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -109,12 +110,18 @@ def decode_text(data: bytes, name: object, error: type[Clip2EdgeError] = ConfigE
             raise error(what, got=_position(data, cause), remedy=SAVE_AS) from cause
         text = western
         example = next(line.strip()[:40] for line in text.splitlines() if not line.isascii())
-        _log.warning("note: %s is no UTF-8; read as Windows-1252, e.g. %r", name, example)
+        _warn(str(name), example)
     if "\0" in text:
         what = f"{name} holds null characters"
         got = f"the first in line {text[: text.index(chr(0))].count(chr(10)) + 1}"
         raise error(what, got=got, expected="text", remedy=SAVE_AS)
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\u00a0", " ")
+
+
+@lru_cache(maxsize=256)
+def _warn(name: str, example: str) -> None:
+    """Says once how a file is read: a build reads it several times."""
+    _log.warning("note: %s is no UTF-8; read as Windows-1252, e.g. %r", name, example)
 
 
 def _western(data: bytes) -> str | None:

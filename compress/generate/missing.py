@@ -59,7 +59,7 @@ def _check_empty(before: Before) -> None:
 def _check_texts(settings: Settings) -> None:
     """Refuses a teacher without texts where images are made toward texts, or scored by them."""
     if settings.generate.probing.candidates:
-        remedy = "--set generate.strategy=NAME"
+        remedy = "--set generate.strategy=none"
         require_texts(settings.teacher, "generate.probing.candidates", remedy)
     elif strategy_row(settings.generate.strategy).asks_teacher:
         setting = f"generate.strategy={settings.generate.strategy}"

@@ -16,7 +16,7 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.executors.work import Advance, metadata_of, write_span
 from compress.engine.partial import kept
-from compress.generate.shards import Generating, ShardWork, cut
+from compress.generate.shards import Generating, ShardWork, cut, unit_rows
 from compress.generate.strategies.table import load_strategy
 
 FEATURES = "features"
@@ -37,12 +37,13 @@ class ProbeWork(Generating):
 
     def spans(self) -> list[range]:
         """Some batches of one candidate each."""
+        classes = len(self.sources.classes)
         firsts = range(0, len(self.offered) * self.images, self.images)
         each = zip(firsts, self.offered, strict=True)
         return [
             span
             for first, settings in each
-            for span in cut(range(first, first + self.images), settings.batch)
+            for span in cut(range(first, first + self.images), unit_rows(settings, classes))
         ]
 
     def path(self, span: range) -> Path:

@@ -3,11 +3,14 @@
 Row ``j * K + c`` is image j of class c. The first 100 images per class of a run with 300 are
 therefore those of a run with 100, byte for byte, and every prefix is balanced. The last batch is
 padded with images that are thrown away, because a batch of another size may round differently.
+
+Images that are made one from the other, snapshots of an inversion, are consecutive numbers of their
+class, and a batch has whole trajectories: image j of a class is of its trajectory j // snapshots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,21 +27,51 @@ from compress.generate.artifact import Shard, shard_path
 from compress.generate.jobs import GeneratedBatch, job_at
 from compress.generate.sources import Sources, read_sources
 from compress.generate.strategies.strategy import Strategy
-from compress.generate.strategies.table import load_strategy
+from compress.generate.strategies.table import load_strategy, trajectory_images
 from compress.generate.tools import ToolCache
 
 SHARD_IMAGES = 64  # at least; a shard is a whole number of batches
 NAMED = 3  # classes in an error
 
 
-def batches(strategy: Strategy, tool: Callable[[], Any], rows: range) -> Iterator[GeneratedBatch]:
+def batches(
+    strategy: Strategy, tool: Callable[[], Any], rows: range
+) -> Iterator[tuple[Sequence[int], GeneratedBatch]]:
     """Generates ``rows`` in batches of exactly the size set; the last may go beyond the rows."""
     sources = strategy.sources
-    batch = strategy.settings.batch
-    for start in range(rows.start, rows.stop, batch):
-        numbers = range(start, start + batch)
-        jobs = [job_at(row, len(sources.classes), sources.seed) for row in numbers]
-        yield strategy.generate(jobs, tool())
+    classes = len(sources.classes)
+    for numbers in batch_rows(rows, strategy.settings, classes):
+        jobs = [job_at(row, classes, sources.seed) for row in numbers]
+        yield numbers, strategy.generate(jobs, tool())
+
+
+def batch_rows(rows: range, settings: GenerateSettings, classes: int) -> Iterator[Sequence[int]]:
+    """The rows of each batch, trajectory after trajectory; ``rows`` start with a unit."""
+    each = trajectory_images(settings)
+    batch = settings.batch
+    unit = unit_rows(settings, classes)
+    for start in range(rows.start, rows.stop, unit):
+        if each == 1:
+            yield range(start, start + unit)
+            continue
+        firsts = [
+            first + class_id
+            for first in range(start, start + unit, each * classes)
+            for class_id in range(classes)
+        ]
+        for at in range(0, len(firsts), batch):
+            numbers = (
+                range(first, first + each * classes, classes) for first in firsts[at:][:batch]
+            )
+            yield [row for trajectory in numbers for row in trajectory]
+
+
+def unit_rows(settings: GenerateSettings, classes: int) -> int:
+    """Rows that belong together: a batch, or a batch of trajectories rounded up to all classes."""
+    each = trajectory_images(settings)
+    if each == 1:
+        return settings.batch
+    return each * classes * -(-settings.batch // classes)
 
 
 @dataclass(frozen=True)
@@ -84,19 +117,23 @@ class Generating:
     def shard(self, strategy: Strategy, rows: range, advance: Advance) -> Shard:
         """Generates rows."""
         parts: list[GeneratedBatch] = []
-        for part in batches(strategy, lambda: self.tools.get(strategy.settings), rows):
-            advance(min(len(part.images), len(rows) - len(part.images) * len(parts)), 0.0)
+        places: list[int] = []
+        for numbers, part in batches(strategy, lambda: self.tools.get(strategy.settings), rows):
+            advance(sum(row in rows for row in numbers), 0.0)
             parts.append(part)
-        images = np.concatenate([part.images for part in parts])[: len(rows)]
-        conditions = np.concatenate([part.conditions for part in parts])[: len(rows)]
-        records = [record for part in parts for record in part.records][: len(rows)]
+            places += numbers
+        order = np.argsort(places)[: len(rows)]
+        images = np.concatenate([part.images for part in parts])[order]
+        conditions = np.concatenate([part.conditions for part in parts])[order]
+        made = [record for part in parts for record in part.records]
+        records = [made[place] for place in order]
         images = fit_geometry(images, self.sources.geometry)
         return Shard(images, conditions.astype(np.float16), records, self.tools.facts)
 
 
-def cut(rows: range, batch: int) -> list[range]:
-    """Rows in spans of at least ``SHARD_IMAGES``, each a whole number of batches."""
-    size = -(-SHARD_IMAGES // batch) * batch
+def cut(rows: range, unit: int) -> list[range]:
+    """Rows in spans of at least ``SHARD_IMAGES``, each a whole number of units."""
+    size = -(-SHARD_IMAGES // unit) * unit
     return [range(at, min(at + size, rows.stop)) for at in range(rows.start, rows.stop, size)]
 
 
@@ -111,7 +148,7 @@ class ShardWork(Generating):
     def spans(self) -> list[range]:
         """The rows of all shards."""
         count = self.strategy.per_class() * len(self.sources.classes)
-        return cut(range(count), self.settings.batch)
+        return cut(range(count), unit_rows(self.settings, len(self.sources.classes)))
 
     @cached_property
     def strategy(self) -> Strategy:

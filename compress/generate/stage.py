@@ -12,9 +12,11 @@ import numpy as np
 
 from compress.engine.config import Settings
 from compress.engine.executors.spans import environments, make_spans, notes
+from compress.engine.plugins import sources
 from compress.engine.stage import StageContext
 from compress.engine.store import canonical, sha256_text
 from compress.generate.artifact import GenerateArtifact, ToolFacts, tool_of
+from compress.generate.inversion.prompt_targets import prompt_kind
 from compress.generate.missing import check
 from compress.generate.probing import candidates, probe
 from compress.generate.shards import ShardWork
@@ -61,6 +63,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "scheduler": settings.scheduler,
         "encoder_images": sources.shot_embeds.encoder_images(),
         "loss": dict(ends) if ends else None,  # mean over the optimized images
+        "style_agreement": strategy.style_agreement(artifact.images, artifact.records),
         "probing": probing,
         "environments": environments(files),
         "notes": [f"images {note}" for note in notes(files)],
@@ -86,6 +89,7 @@ def fingerprint(settings: Settings) -> dict[str, str]:
     """Identifies the weights that decide about the images, before they are loaded.
 
     Local weights by content, published ones by name; the teacher's too, where it takes part.
+    Strategies and prompts of other packages and scripts by their source.
     """
     values: dict[str, list[str]] = {}
     rows = [(each, strategy_row(each.strategy)) for each in candidates(settings.generate)]
@@ -94,6 +98,9 @@ def fingerprint(settings: Settings) -> dict[str, str]:
         for name, value in tool.items():
             values.setdefault(name, []).append(value)
     identity = {name: " ".join(dict.fromkeys(each)) for name, each in values.items()}
+    identity |= sources({f"strategy {each.strategy}": row for each, row in rows})
+    kinds = {each.prompts.kind for each, row in rows if row.from_prompts}
+    identity |= sources({f"prompts {kind}": prompt_kind(kind) for kind in sorted(kinds)})
     if not (settings.generate.probing.candidates or any(row.asks_teacher for _, row in rows)):
         return identity
     from compress.teacher.loading import fingerprint as of_teacher

@@ -2,8 +2,10 @@
 
 A view is image ``i`` of a pool ("real" or "synthetic") rendered with the seed ``derive(run seed,
 "view", pool, i, v)``, see ``compress/data/augment.py``. The teacher sees every view exactly once,
-here; training replays the same pixels beside the cached answer. Work is kept shard by shard, so a
-killed run continues where it stopped and ends with the same bytes.
+here; training replays the same pixels beside the cached answer. With ``label.teacher_view=own`` it
+sees the same view at its own size, cut from the stored image, not the student's pixels enlarged.
+Work is kept shard by shard, so a killed run continues where it stopped and ends with the same
+bytes.
 
 ``label.pools`` names the pools that the teacher labels. A pool left out costs no teacher call and
 has no targets: the condition prediction of Sasaki et al., for instance, needs only the features of
@@ -29,6 +31,7 @@ from compress.engine.stage import StageContext
 from compress.evaluate.diversity import domain_gap, within_class_diversity
 from compress.label.artifact import LabelArtifact, PoolKind, PoolTargets
 from compress.label.pools import ImagePool
+from compress.label.prototypes import KIND, made_toward_prototypes
 from compress.label.work import LabelWork
 from compress.teacher.artifact import Heads, TeacherArtifact
 
@@ -52,6 +55,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     keep = np.ones(len(synthetic), bool)
     if settings.agreement_filter and "synthetic" in targets:
         keep = agreeing(vote(targets["synthetic"].logits), synthetic)
+    generated, answered = (ctx.inputs[name].facts for name in ("generate", "teacher"))
     counts = {pool.kind: {"images": len(pool.images), "views": pool.views} for pool in pools}
     views = {kind: {**row, "asked": kind in labeled} for kind, row in counts.items()}
     LabelArtifact(ctx.folder).write(targets, keep, asdict(recipe), views)
@@ -60,10 +64,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
     return {
         **{f"{kind}_{key}": value for kind, row in counts.items() for key, value in row.items()},
         "pools": sorted(labeled),
+        "head": KIND if made_toward_prototypes(generated) else answered.get("head"),
         "teacher_images": sum(len(pool.images) * pool.views for pool in labeled.values()),
         "teacher_agreement_synthetic": _agreement(targets, labeled, "synthetic"),
         "teacher_agreement_real": _agreement(targets, labeled, "real"),
         **_diversity(targets, labeled),
+        **({"teacher_view_sizes": list(work.sizes)} if settings.teacher_view == "own" else {}),
         "agreement_filter": settings.agreement_filter,
         "dropped": int(dropped.sum()),
         "dropped_per_class": {name: int(n) for name, n in zip(names, dropped, strict=True) if n},

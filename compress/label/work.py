@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.data.artifact import DataArtifact
+from compress.data.augment import ViewRecipe
 from compress.data.views import Views
 from compress.engine.errors import TrainingError
 from compress.engine.executors.fleet import environment
@@ -19,6 +21,7 @@ from compress.engine.executors.work import Advance, write_span
 from compress.engine.stage import StageContext
 from compress.label.artifact import PoolKind
 from compress.label.pools import ImagePool, read_pools
+from compress.label.prototypes import made_toward_prototypes, prototype_heads
 from compress.teacher.artifact import Heads, TeacherArtifact
 from compress.teacher.loading import load_for
 from compress.teacher.teacher import Teacher
@@ -67,17 +70,36 @@ class LabelWork:
         return pool, range(span.start - first, span.stop - first)
 
     @cached_property
-    def views(self) -> dict[PoolKind, Views]:
-        """The views of each pool."""
+    def sizes(self) -> tuple[int, ...]:
+        """The edge of the views that each teacher sees, in pixels: the student's, or its own."""
+        settings = self.ctx.settings
+        if settings.label.teacher_view == "student":
+            return (settings.image.size,)
+        facts = self.ctx.inputs["teacher"].facts
+        return tuple(member["input_size"] for member in facts.get("members", [facts]))
+
+    @cached_property
+    def views(self) -> dict[tuple[PoolKind, int], Views]:
+        """The views of each pool at each size; those that training replays are kept."""
+        ctx = self.ctx
+        recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
         return {
-            pool.kind: Views.of(self.ctx, pool.kind, pool.images, pool.views)
+            (pool.kind, size): Views.of(ctx, pool.kind, pool.images, pool.views)
+            if size == recipe.size
+            else Views(pool.images, recipe.at(size), ctx.seed, pool.kind, pool.views)
             for _, pool in self.pools
+            for size in self.sizes
         }
 
     @cached_property
     def heads(self) -> Heads:
-        """The teacher's answers to its features."""
-        return TeacherArtifact(self.ctx.inputs["teacher"].path).heads()
+        """The teacher's answers to its features: its probe's, or those of prototypes."""
+        heads = TeacherArtifact(self.ctx.inputs["teacher"].path).heads()
+        if not made_toward_prototypes(self.ctx.inputs["generate"].facts):
+            return heads
+        shots = DataArtifact(self.ctx.inputs["data"].path).shots
+        features = self.teacher.encode_images(np.asarray(shots.pixels))
+        return prototype_heads(heads, features, shots.labels)
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -110,25 +132,25 @@ class LabelWork:
         """That of torch on the run's device."""
         return environment(self.ctx.host.device)
 
-    def load(self, span: range) -> NDArray[np.uint8]:
-        """The views of some images, ``(n * V, S, S, 3)``."""
+    def load(self, span: range) -> dict[int, NDArray[np.uint8]]:
+        """The views of some images by their size S, ``(n * V, S, S, 3)``."""
         pool, rows = self.place(span)
-        views = self.views[pool.kind]
         flat = range(rows.start * pool.views, rows.stop * pool.views)
         with ThreadPoolExecutor(self.ctx.host.workers) as threads:
-            return np.stack([job.result() for job in views.submit(threads, flat)])
+            jobs = {s: self.views[pool.kind, s].submit(threads, flat) for s in self.sizes}
+            return {size: np.stack([job.result() for job in row]) for size, row in jobs.items()}
 
-    def make(self, span: range, loaded: NDArray[np.uint8], advance: Advance) -> None:
+    def make(self, span: range, loaded: dict[int, NDArray[np.uint8]], advance: Advance) -> None:
         """Asks the teacher about the views, and writes features and logits of each."""
         teacher, heads = self.teacher, self.heads
-        features = heads.space(teacher.encode_images(loaded))
+        features = heads.space(teacher.encode_views(loaded))
         if not np.isfinite(features).all():
             raise TrainingError("the teacher's features are not finite", got=self.about(span))
         answers: dict[str, NDArray[Any]]
         answers = {"features": features.astype(np.float16), "logits": heads.logits(features)}
         shape = (len(span), self.place(span)[0].views, -1)
         write_span(self, span, {name: rows.reshape(shape) for name, rows in answers.items()})
-        advance(len(loaded), 0.0)
+        advance(len(features), 0.0)
 
 
 def _prefix(kind: PoolKind) -> str:

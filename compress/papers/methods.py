@@ -18,6 +18,7 @@ from compress import api
 from compress.engine import config
 from compress.engine.config import Section, Settings
 from compress.engine.errors import ConfigError, require_known
+from compress.engine.options import EMBEDDED_DATASETS
 
 PAPERS = Path(__file__).parent
 Overrides = dict[str, Any]  # nested settings
@@ -84,7 +85,7 @@ class Paper(Section):
             if options.get(option) is not None:
                 overrides = config.merge(overrides, {section: {field: str(options[option])}})
         overrides = config.merge(overrides, options.pop("overrides", None) or {})
-        if dataset == "petals":
+        if dataset in EMBEDDED_DATASETS:
             options.setdefault("teacher", "petals")
         return api.settings_for(
             dataset, preset=self.preset, shots=shots, overrides=overrides, **options

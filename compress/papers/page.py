@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from compress.api import run_stages
+from compress.engine.options import EMBEDDED_DATASETS
 from compress.engine.versions import versions
 from compress.papers.cells import MEASURES, domain_names
 from compress.papers.reproduce import Results, TablePlan
@@ -126,6 +127,6 @@ def _world(plan: TablePlan) -> str:
     published = plan.paper.published
     if plan.folder:
         return "on other images than the paper's" if published else f"on {plan.folder.name}"
-    if plan.datasets != ("petals",):
+    if not set(plan.datasets) <= set(EMBEDDED_DATASETS):
         return "on named datasets"
     return "in the embedded miniature world" + (" and not on the paper's data" if published else "")

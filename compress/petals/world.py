@@ -65,6 +65,7 @@ SPECIES: tuple[Species, ...] = tuple(
     for row in genus.split()
 )
 GENUS_SIZE = 4
+ONE_A_GENUS = tuple(range(0, len(SPECIES), GENUS_SIZE))  # species that no other looks like
 _BANNED = frozenset(at.code(np.array([species.attributes for species in SPECIES])).tolist())
 _NEIGHBORS = at.allowed_codes(_BANNED)
 

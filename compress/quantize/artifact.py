@@ -11,12 +11,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from compress.engine.store import write_json
+
+if TYPE_CHECKING:  # a report reads histories, and needs no torch for them
+    from torch import Tensor
 
 STATE = "prepared.safetensors"
 FACTS = "quantize.json"
@@ -52,6 +52,8 @@ class QuantizeArtifact:
 
     def state(self) -> dict[str, Tensor]:
         """The prepared graph's weights and ranges."""
+        from safetensors.torch import load_file
+
         return load_file(self.folder / STATE)
 
     def history(self) -> list[dict[str, float]]:
@@ -69,6 +71,8 @@ class QuantizeArtifact:
         history: Sequence[Mapping[str, float]],
     ) -> None:
         """Writes all files of the stage."""
+        from safetensors.torch import save_file
+
         tensors = {name: value.detach().clone().contiguous() for name, value in state.items()}
         save_file(tensors, self.folder / STATE)
         write_json(self.folder / FACTS, {**facts, "calibration": calibration})

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from compress.engine.errors import ExportError
 from compress.engine.frozen import quiet_exporter
@@ -111,6 +111,21 @@ def prepare(
     with quiet_exporter():
         quantizer = EdgeQuantizer(lambda node: is_covered(float_blocks, path_of(node)))
         return PreparedStudent(prepare_qat_pt2e(graph, quantizer))
+
+
+def head_of(graph: GraphModule) -> Node | None:
+    """The last linear layer before the logits, which a cosine head scales; None without one."""
+    output = next(node for node in graph.graph.nodes if node.op == "output")
+    waiting: list[Node] = [output]
+    seen = {output}
+    while waiting:
+        node = waiting.pop(0)
+        if node.target is aten.linear.default:
+            return node
+        new = [source for source in node.all_input_nodes if source not in seen]
+        waiting += new
+        seen.update(new)
+    return None
 
 
 def convert(prepared: PreparedStudent) -> GraphModule:

@@ -26,6 +26,7 @@ from compress.engine import ranks
 from compress.engine.stage import StageContext
 from compress.quantize.artifact import QuantizeArtifact
 from compress.quantize.graph import PreparedStudent, prepare
+from compress.quantize.head import refit_head
 from compress.quantize.scales import calibrate, fake_quantizers, set_observers, share_ranges
 from compress.quantize.schedule import compared_batches, training_steps
 from compress.teacher.artifact import TeacherArtifact
@@ -46,6 +47,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             prepared.to(memory_format=torch.channels_last)
             calibrate(prepared, images, task)
         calibrated = _copy_state(prepared)
+        refit = _refit(ctx, prepared, images)
         history = _train(ctx, prepared, batches, loss)
         probes = compared_batches(len(history))
         probe = [batches.at(settings.steps + index, whole=True) for index in range(probes)]
@@ -54,16 +56,17 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
     set_observers(prepared, observe=False, quantize=True)
     losses = {"fp32": mean_loss(student, probe, loss)}
-    if history:
-        losses["qat"] = mean_loss(prepared, probe, loss)
-        trained = _copy_state(prepared)
-    prepared.load_state_dict(calibrated)
+    trained = _copy_state(prepared)
+    states = {"qat": trained} if history else {"refit": refit} if refit else {}
+    states["calibrated"] = calibrated
+    for name, state in states.items():
+        prepared.load_state_dict(state)
+        set_observers(prepared, observe=False, quantize=True)
+        losses[name] = mean_loss(prepared, probe, loss)
+    kept = min(states, key=lambda name: losses[name])  # of a tie the first
+    prepared.load_state_dict(states[kept])
     set_observers(prepared, observe=False, quantize=True)
-    losses["calibrated"] = mean_loss(prepared, probe, loss)
-    kept = "qat" if losses.get("qat", float("inf")) <= losses["calibrated"] else "calibrated"
-    if kept == "qat":
-        prepared.load_state_dict(trained)
-    elif history:
+    if history and kept == "calibrated":
         ctx.progress.note(
             f"quantization-aware training did not help (loss {losses['qat']:.4f}, calibration "
             f"alone {losses['calibrated']:.4f} on unseen training views): the calibrated weights "
@@ -83,6 +86,16 @@ def run(ctx: StageContext) -> dict[str, Any]:
     }
     QuantizeArtifact(ctx.folder).write(prepared.state_dict(), facts, calibrated_on, history)
     return facts
+
+
+def _refit(
+    ctx: StageContext, prepared: PreparedStudent, images: Tensor
+) -> dict[str, Tensor] | None:
+    """The state with a head fitted to rounded features, where nothing is trained."""
+    if training_steps(ctx.settings.quantize):
+        return None
+    with ctx.progress.task("fit the head", total=2 * len(images), unit="image") as task:
+        return _copy_state(prepared) if refit_head(prepared, images, task) else None
 
 
 def _copy_state(model: nn.Module) -> dict[str, Tensor]:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from compress.bench.artifact import BenchArtifact
+from compress.budgets.costs import costs_of
 from compress.data.artifact import DataArtifact
 from compress.engine.config import Settings
+from compress.engine.errors import BudgetError
 from compress.engine.store import Artifact
 from compress.engine.versions import versions
 from compress.label.artifact import LabelArtifact
 from compress.report import repeat
+from compress.report.confidence import calibrated, confidence_part
 from compress.report.images import images_part
-from compress.report.model.report import SCHEMA, parse
+from compress.report.model.report import SCHEMA, parse, student_variant
 from compress.report.sections.headline import headline
 from export.artifact import ExportArtifact
 from export.bundle.files import PROVENANCE
+from runtime import open_bundle
+from runtime.errors import EdgeError
 
 CONTRACT_METRICS = ("n", "top1", "ci95", "macro_f1", "ece", "nll")
 TEACHER_FACTS = ("params", "image_params", "embed_dim", "input_size", "revision", "license")
@@ -38,7 +44,8 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, obj
     shipped = f"student_{bench['ship']['precision']}"
     unknown = {"p50": None, "ci95": None}
     parity = facts["export"].get("parity") or {}
-    provenance = ExportArtifact(stages["export"].path).bundle / PROVENANCE
+    bundle = ExportArtifact(stages["export"].path).bundle
+    provenance = bundle / PROVENANCE
     known = json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
     content = {
         "schema": SCHEMA,
@@ -64,10 +71,14 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, obj
             "name": settings.distill.student,
             **_picked(facts["distill"], "params", "init"),
             "shipped": shipped,
+            **_files(bundle),
         },
         "synthetic": _synthetic(settings, facts["generate"], facts["label"]),
         "recipe": _recipe(settings, facts),
-        "accuracy": {name: _picked(row, *CONTRACT_METRICS) for name, row in metrics.items()},
+        "accuracy": {
+            name: {**_picked(row, *CONTRACT_METRICS), "calibrated": calibrated(row)}
+            for name, row in metrics.items()
+        },
         "paired": accuracy["paired"],
         "changes": accuracy["changes"],
         "domains": _domains(accuracy),
@@ -93,16 +104,36 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, obj
             "predict": bench["predict_check"],
         },
         "calibration": {name: row["reliability"] for name, row in metrics.items()},
+        "confidence": confidence_part(facts["export"], metrics, files.field()),
         "per_class": _per_class(metrics),
         "confusion": {name: _sparse(row["confusion"]) for name, row in metrics.items()},
         "cold": latency["cold"],
         "timings_s": {name: round(artifact.seconds, 3) for name, artifact in stages.items()},
-        "environment": {**latency["environment"], "versions": versions()},
+        "environment": {
+            **latency["environment"],
+            "date": latency.get("date"),
+            "versions": versions(),
+        },
         "provenance": {**known, "content": {name: one.content for name, one in stages.items()}},
         "states": _states(settings, facts),
         "repeat": repeat.command(settings),
     }
     return {**content, "headline": headline(parse(content))}
+
+
+def _files(bundle: Path) -> dict[str, object]:
+    """The work of one image, and which bytes were measured."""
+    try:
+        opened = open_bundle(bundle, verify=False)
+    except EdgeError:  # a stage of before, or of a test, whose report is made all the same
+        return {}
+    listed = opened.manifest["files"]
+    named = {student_variant(key): listed[file.name] for key, file in opened.models.items()}
+    try:
+        macs = costs_of(opened.models["fp32"]).macs
+    except (BudgetError, KeyError):
+        macs = None
+    return {"macs": macs, "sha256": {name: row["sha256"] for name, row in named.items()}}
 
 
 def _picked(values: Facts, *names: str) -> dict[str, object]:

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from compress.report import wording
 from compress.report.charts.accuracy import named
-from compress.report.charts.pictures import EXACT_EDGE, Mistake, Noted, Sheet, Turned
+from compress.report.charts.pictures import EXACT_EDGE, Mistake, Noted, Passed, Sheet, Turned
 from compress.report.model.report import Report, variant_of
 from compress.report.sections import (
     budget,
     changes,
     classes,
+    confidence,
     data,
     devices,
     domains,
+    embed,
     headline,
     images,
     int8,
@@ -47,8 +49,8 @@ FILTERS = (
 )
 LONG_NAME = 18  # characters that fit beside a bar or a strip of pictures
 SECTIONS = (
-    *(budget, changes, classes, data, devices, domains, headline, images, int8, origin),
-    *(sensitivity, speed, summary, training),
+    *(budget, changes, classes, confidence, data, devices, domains, embed, headline, images),
+    *(int8, origin, sensitivity, speed, summary, training),
 )
 
 
@@ -64,6 +66,7 @@ class Material:
     wrong_to_right: Sequence[Turned] = ()
     relabel: Sequence[Noted] = ()
     outliers: Sequence[Noted] = ()
+    passed: Sequence[Passed] = ()
 
 
 def render_html(report: Report, material: Material) -> str:
@@ -95,6 +98,7 @@ def _context(report: Report, material: Material) -> dict[str, object]:
     has_tests = bool(report.accuracy)
     contents: dict[str, tuple[str, object]] = {  # anchor -> name, is it shown
         "results": ("Results", True),
+        "embed": ("In your app", True),
         "budget": ("Budget", report.budgets or report.candidates),
         "devices": ("Devices", report.devices),
         "latency": ("Speed", True),
@@ -102,6 +106,7 @@ def _context(report: Report, material: Material) -> dict[str, object]:
         "domains": ("Domains", report.domains),
         "classes": ("Classes", has_tests),
         "calibration": ("Confidence", has_tests),
+        "field": ("In the field", report.confidence.rejection or report.confidence.stress),
         "data": ("Data", report.images),
         "images": ("Images", material.sheets),
         "probing": ("Probing", report.synthetic.probing),

@@ -9,7 +9,10 @@ from typing import Any
 
 from compress.engine.errors import Clip2EdgeError
 from compress.report.artifact import FILES, ReportArtifact
+from compress.report.card import with_accuracy, write_card
+from compress.report.model.report import parse
 from compress.report.rerender import load, rerender
+from export.bundle.files import CARD
 from runtime.files.atomic import atomic
 
 ADDED = {"devices": "measurements of other devices", "sensitivity": "the sensitivity"}
@@ -33,8 +36,15 @@ def publish_report(stage: Path, run: Path, *, same_model: bool) -> list[str]:
         if not (run / file).is_file() or (run / file).read_bytes() != text:
             with atomic(run / file) as temporary:
                 shutil.copyfile(stage / file, temporary)
+    write_card(run, run / "bundle", parse(fresh))
     what = " and ".join(ADDED[key] for key in added)
     return [f"dropped from the report, because of another model: {what}"] if added else []
+
+
+def measured_card(stage: Path, bundle: Path) -> str:
+    """The card of a build's bundle with the accuracy that its report stage has."""
+    card = (bundle / CARD).read_text(encoding="utf-8")
+    return with_accuracy(card, parse(ReportArtifact(stage).read()))
 
 
 def _before(run: Path) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from compress.engine.runs import RunFolder
 from compress.engine.store import Artifact
 from compress.label.artifact import LabelArtifact
 from compress.report.artifact import ReportArtifact
+from compress.report.card import write_card
 from compress.report.images import images_part
 from compress.report.merge import merge
 from compress.report.model.report import Report, parse
@@ -63,6 +64,7 @@ def rerender(run: Path, benches: Sequence[Path] = (), out: Path | None = None) -
     files.folder.mkdir(parents=True, exist_ok=True)
     files.write_json(plain)
     files.write_pages(render_markdown(shown), render_html(shown, pictures))
+    write_card(files.folder, run / "bundle", report)
     return report
 
 

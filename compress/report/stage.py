@@ -13,10 +13,11 @@ from compress.engine.config import Settings
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
 from compress.evaluate.metrics import softmax
+from compress.evaluate.temperature import at_temperature
 from compress.generate.artifact import GenerateArtifact
 from compress.quantize.artifact import QuantizeArtifact
 from compress.report.artifact import ReportArtifact
-from compress.report.charts.pictures import contact_sheets, noted, turned, worst_mistakes
+from compress.report.charts.pictures import contact_sheets, noted, passed, turned, worst_mistakes
 from compress.report.collect import collect
 from compress.report.model.report import Report, parse
 from compress.report.page import Material, render_html, render_markdown
@@ -53,9 +54,12 @@ def material(report: Report, stages: Mapping[str, Artifact]) -> Material:
         predictions = BenchArtifact(folders["bench"]).predictions()
         teacher = predictions.logits.get("teacher")
         answers = None if teacher is None else teacher.argmax(axis=1)
-        student = softmax(predictions.logits[report.shipped])
+        honest = report.accuracy[report.shipped].calibrated
+        temperature = honest.temperature if honest else 1.0
+        student = softmax(at_temperature(predictions.logits[report.shipped], temperature))
         mistakes = worst_mistakes(names, tests, student, answers)
     flips = report.changes.get("int8_vs_fp32")
+    told, bench = report.confidence.rejection, BenchArtifact(folders["bench"])
     seen = report.images
     return Material(
         sheets=contact_sheets(names, shots, synthetic.images, synthetic.classes),
@@ -69,4 +73,5 @@ def material(report: Report, stages: Mapping[str, Artifact]) -> Material:
         wrong_to_right=turned(flips.wrong_to_right, tests) if flips else (),
         relabel=noted(seen.relabel, shots) if seen else (),
         outliers=noted(seen.outliers, shots) if seen else (),
+        passed=passed(told.pictures, bench.passed()) if told else (),
     )

@@ -60,8 +60,7 @@ def with_candidate(settings: Settings, student: str, size: int, **distill: Any) 
     A file of first weights belongs to the run's own student; another student starts from what its
     world has.
     """
-    from compress.distill.first_weights import shipped
-    from compress.distill.students import EMBEDDED
+    from compress.distill.origin import EMBEDDED, shipped
 
     changed: dict[str, object] = {"student": student, **distill}
     if student != settings.distill.student:

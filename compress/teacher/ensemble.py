@@ -17,7 +17,7 @@ from compress.teacher.artifact import unit
 from compress.teacher.teacher import Teacher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PIXELS = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # mean and std of images in [0, 1]
 
@@ -108,6 +108,15 @@ class Ensemble(Teacher):
         if images.shape[1:3] == (self.spec.size,) * 2:
             return super().encode_images(images, batch)
         return unit(np.concatenate([m.encode_images(images, batch) for m in self.members], axis=1))
+
+    def encode_views(self, views: Mapping[int, NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Unit features ``(N, D)``; of images at several sizes every member sees those of its own.
+
+        Images of one size are those of `encode_images`.
+        """
+        if len(views) == 1:
+            return super().encode_views(views)
+        return unit(np.concatenate([one.encode_views(views) for one in self.members], axis=1))
 
     def unit_rows(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unit features ``(B, D)`` of images ``(B, 3, S, S)`` in [0, 1]."""

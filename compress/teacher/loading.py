@@ -29,7 +29,7 @@ from compress.teacher.sources import (
 )
 from compress.teacher.teacher import Teacher
 from compress.teacher.timm_net import load_timm
-from compress.teacher.weights import first_line, require_tensors
+from compress.teacher.weights import first_line, require_finite, require_tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -356,6 +356,7 @@ def _create(name: str, teacher: str, **arguments: Any) -> tuple[nn.Module, Any]:
             got=f"{teacher}: {first_line(error)}",
             expected="tensors of that model, as safetensors or a pickle for weights_only=True",
         ) from error
+    require_finite(model.state_dict(), f"teacher {teacher}")
     return model, get_tokenizer(name)
 
 

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.data.class_names import look_alike
-from compress.data.folders.words import WORDNET
+from compress.data.folders.words import WORDNET, describe_id
 from compress.data.split import ClassInfo
 
 ALL = "imagenet22k"  # timm's name of a label set with the words for most things that can be seen
+CHOOSE = "an id of WordNet as the name, or as a synonym in classes.yaml, chooses one"
 MOST_TOLD = 8  # classes in a note
 
 
@@ -71,7 +72,8 @@ class Known:
             for name in order
         ]
         several = [f"{name} ({'; '.join(them)})" for name, them in self.ambiguous.items()]
-        told = [("the networks know these names", meant), ("names of several meanings", several)]
+        choose = f"names of several meanings ({CHOOSE})"
+        told = [("the networks know these names", meant), (choose, several)]
         return [f"{what}: {_some(them)}" for what, them in told if them]
 
 
@@ -94,7 +96,7 @@ def known_names(subset: str | None, classes: Sequence[ClassInfo]) -> Known:
             if len(_words(ALL).get(word, ())) > 1:
                 doubtful.add(entry.name)
         elif rows:
-            ambiguous[entry.name] = described
+            ambiguous[entry.name] = [_meaning(subset, row) for row in rows]
     return Known(tuple(indices), meant, ambiguous, frozenset(doubtful))
 
 
@@ -113,6 +115,15 @@ def _indices(subset: str, entry: ClassInfo) -> tuple[list[int], str]:
             if form in by_word:
                 return list(by_word[form]), form
     return [], ""
+
+
+def _meaning(subset: str, row: int) -> str:
+    """A class of a label set by its WordNet id, words and definition: two may have one word."""
+    from timm.data import ImageNetInfo
+
+    number = str(ImageNetInfo(subset).index_to_label_name(row))
+    definition = describe_id(number)[1]
+    return f"{number} {_description(subset, row)}" + (f", {definition}" if definition else "")
 
 
 def _some(them: Sequence[str]) -> str:

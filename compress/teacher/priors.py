@@ -23,7 +23,7 @@ from compress.engine.errors import ConfigError
 from compress.teacher.artifact import unit
 from compress.teacher.clip import ClipTeacher
 from compress.teacher.discriminant import RIDGE, Fit, Views, best_fit, discriminant
-from compress.teacher.named import Known, known_names
+from compress.teacher.named import CHOOSE, Known, known_names
 from compress.teacher.prompts import prompts_for
 from compress.teacher.teacher import Teacher
 from compress.teacher.timm_net import TimmTeacher
@@ -111,9 +111,11 @@ def require_origin(
         if name in without
     ]
     ambiguous = f"; of several meanings: {', '.join(several[:MOST_NAMED])}" if several else ""
+    choose = f"; {CHOOSE}" if several else ""
     raise ConfigError(
         f"teacher {teacher} has no texts, and these classes have no shots and no name it knows",
         got=", ".join(without[:MOST_NAMED]) + more + ambiguous,
         expected="a shot of every class, or a name from its own label set",
-        remedy="--data FOLDER --shots 1 or more, or a CLIP teacher: --teacher MODEL/TAG or PATH",
+        remedy="--data FOLDER --shots 1 or more, or a CLIP teacher: --teacher MODEL/TAG or PATH"
+        + choose,
     )

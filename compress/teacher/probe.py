@@ -12,10 +12,18 @@ The probe minimizes, over views with features ``f`` (unit rows) and rows ``w`` o
 The second term is the class-adaptive anchor of CLAP (arXiv 2312.12730): ``t_c`` is the class's text
 embedding and ``a_c`` the probability that zero-shot gives to class c on its own shots. A class that
 the text explains well stays in place, others are free to move, and neither needs a validation set.
+
+CLAP's equation sums over the classes, which pulls K times as hard, and grows with K against a cross
+entropy that does not; its authors' code takes the mean (``zero_shot_constraint``). So does the
+default here, ``teacher.probe_anchor=mean``; ``sum`` is the equation. On petals (K = 32, about 2,000
+training pictures that are no shots, five seeds; zero-shot 72.5 %) the mean reaches 92.2 % with one
+shot and 96.5 % with four, the sum 90.8 % and 94.1 %: 1.3 points less (95 % interval over seeds
+-1.0 to 3.6), and 2.3 (1.4 to 3.3).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -36,6 +44,8 @@ LR_WIDTH = 128  # the width that probe_lr is meant for, see fit_probe
 # 82 / 87 / 87; poor names 73, 94 / 89 / 85. 1 is the compromise. The embedded teacher hardly reacts
 # (384 images, zero-shot 71; anchor 0 / 1 / 3: 91 / 92 / 92 with 1 shot, 96 / 96 / 97 with 4).
 ANCHOR = 1.0
+#: ``teacher.probe_anchor`` -> what multiplies a mean over K classes
+ANCHOR_SCALES: dict[str, Callable[[int], float]] = {"mean": lambda classes: 1.0, "sum": float}
 
 
 def probe_features(
@@ -98,9 +108,7 @@ def fit_probe(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     with progress.task("linear probe", total=steps, unit="step") as task:
         for step in range(steps):
-            head = normalize(rows, dim=-1)
-            anchored = (pull * (head - text).square().sum(dim=1)).mean()
-            loss = cross_entropy(scale * f @ head.T, y) + anchored
+            loss = probe_loss(rows, f, y, text, scale, pull)
             if not torch.isfinite(loss):
                 got = f"{loss.item()} at step {step}"
                 raise TrainingError("the probe's loss is not finite", got=got)
@@ -111,6 +119,21 @@ def fit_probe(
             task.advance(loss=loss.item())
     fitted: NDArray[np.float32] = normalize(rows.detach(), dim=-1).numpy()
     return fitted
+
+
+def probe_loss(
+    rows: Tensor, features: Tensor, labels: Tensor, text: Tensor, scale: float, pull: Tensor
+) -> Tensor:
+    """Cross-entropy of a head, mean over n, and its pull to the texts, mean over K; a scalar.
+
+    Args:
+        rows, text: ``(K, D)`` of any norm, and unit rows.
+        features, labels: ``(n, D)`` unit rows and ``(n,)``.
+        pull: ``(K,)``, of each class.
+    """
+    head = normalize(rows, dim=-1)
+    anchored = (pull * (head - text).square().sum(dim=1)).mean()
+    return cross_entropy(scale * features @ head.T, labels) + anchored
 
 
 def anchor_weights(logits: Tensor, labels: Tensor) -> Tensor:

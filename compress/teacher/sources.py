@@ -87,6 +87,9 @@ def locate(name: str) -> TeacherSource:
         return HubRepository(name.removeprefix("hf-hub:"))
     if name.startswith(TIMM):
         model, separator, file = name.removeprefix(TIMM).partition("@")
+        if separator and not file:
+            what, expected = "the file of a teacher's weights is not named", "timm:NAME@FILE"
+            raise ConfigError(what, got=name, expected=expected)
         return TimmNet(model, user_path(file) if separator else None)
     path = user_path(name)
     if path.is_dir():

@@ -16,7 +16,7 @@ from compress.teacher.clip import ClipTeacher
 from compress.teacher.ensemble import Ensemble
 from compress.teacher.loading import load_for
 from compress.teacher.priors import prior_of
-from compress.teacher.probe import ANCHOR, fit_probe, probe_features
+from compress.teacher.probe import ANCHOR, ANCHOR_SCALES, fit_probe, probe_features
 from compress.teacher.teacher import Teacher
 from compress.teacher.timm_net import notice
 
@@ -54,6 +54,8 @@ def _head_of(
     labels = images = np.empty(0, np.int64)
     if fits or (len(shots) and not isinstance(teacher, ClipTeacher)):
         recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
+        if ctx.settings.label.teacher_view == "own":
+            recipe = recipe.at(teacher.spec.size)
         most = ctx.settings.label.most_views
         rows = sampled(shots.labels, most, ctx.seed)
         views = views_each(len(rows), settings.probe_views, most)
@@ -69,6 +71,7 @@ def _head_of(
         probe_facts = {"kind": "discriminant", "views": len(seen), "probe_top1_on_views": correct}
         probe_facts["logit_scale"] = prior.scale
     elif fits:
+        pull = ANCHOR * ANCHOR_SCALES[settings.probe_anchor](len(classes))
         probe = fit_probe(
             features,
             labels,
@@ -76,12 +79,13 @@ def _head_of(
             teacher.logit_scale,
             steps=settings.probe_steps,
             lr=settings.probe_lr,
-            anchor=ANCHOR * prior.anchored.astype(np.float32),
+            anchor=pull * prior.anchored.astype(np.float32),
             progress=ctx.progress,
         )
         head = replace(head, probe=probe)
         probe_facts = {
             "views": len(features),
+            "anchor": settings.probe_anchor,
             "zero_shot_top1_on_views": top1(features @ prior.start.T, labels),
             "probe_top1_on_views": top1(features @ probe.T, labels),
             "cos_probe_text": float((probe * prior.start).sum(axis=1).mean()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,14 @@ class Teacher(ABC):
             rows = fit_geometry(np.asarray(images[start : start + batch]), self.spec)
             out[start : start + batch] = self.unit_rows(runtime.normalize(rows, self.spec))
         return out
+
+    def encode_views(self, views: Mapping[int, NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Unit features ``(N, D)`` of images by their size S, ``(N, S, S, 3)``: of its own size's.
+
+        Images of one other size are brought to its geometry.
+        """
+        own = views.get(self.spec.size)
+        return self.encode_images(next(iter(views.values())) if own is None else own)
 
     def unit_rows(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unit features ``(B, D)`` of normalized images ``(B, 3, S, S)``."""

@@ -191,7 +191,10 @@ def require_timm(source: TimmNet) -> None:
     require_known(source.model, known, "unknown timm network")
     if source.path is not None:
         if not source.path.is_file():
-            raise ConfigError("the teacher's file does not exist", got=source.path)
+            is_folder = source.path.is_dir()
+            what = "is a folder" if is_folder else "does not exist"
+            expected = "timm:NAME@FILE, a .safetensors file or a pickle of tensors"
+            raise ConfigError(f"the teacher's file {what}", got=source.path, expected=expected)
         if source.path.suffix == ".safetensors":
             require_tensors(source.path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,8 @@ def require_tensors(file: Path) -> dict[str, tuple[int, ...]]:
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """The float32 tensors of a safetensors file, or of a pickle with weights_only=True.
 
-    Of a checkpoint the part ``state_dict`` or ``model`` counts. ConfigError if it holds none.
+    Of a checkpoint the part ``state_dict`` or ``model`` counts. ConfigError if it holds none, or
+    some that are not finite.
     """
     import torch
     from safetensors.torch import load_file
@@ -55,10 +57,33 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     if not found:
         expected = "tensors by name"
         raise ConfigError(f"{file} holds no weights", got=type(given).__name__, expected=expected)
+    require_finite(found, file)
     return {
         name: value.float().contiguous() if value.is_floating_point() else value
         for name, value in found.items()
     }
+
+
+def require_finite(tensors: Mapping[str, Tensor], of: object) -> None:
+    """Raises ConfigError for weights with NaN or infinity, as a training that failed saves them.
+
+    Args:
+        of: where they are from.
+    """
+    import torch
+
+    wrong = [
+        name
+        for name, value in tensors.items()
+        if value.is_floating_point() and not torch.isfinite(value).all()
+    ]
+    if wrong:
+        raise ConfigError(
+            f"{of} holds weights that are no numbers",
+            got=f"NaN or infinity in {len(wrong)} of {len(tensors)} tensors, e.g. {wrong[0]}",
+            expected="finite weights",
+            remedy="save it again from a training that went well, or download it again",
+        )
 
 
 def first_line(error: Exception) -> str:

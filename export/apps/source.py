@@ -18,13 +18,16 @@ from export.bundle.files import CARD
 from export.bundle.markdown import plain_text
 from export.onnx.graph import OUTPUT
 from runtime import golden as golden_vectors
-from runtime.bundle import GOLDEN, Bundle, open_bundle
+from runtime.bundle import FEATURES, GOLDEN, Bundle, open_bundle
+from runtime.files.confidence import rejection_of, temperature_of
 from runtime.golden import TARGETS_GOLDEN
 from runtime.preprocess import PreprocessSpec, decode, geometry
+from runtime.rejection import Rejection
 
 Vendored = Mapping[str, Path]
 
 MODEL = "model.onnx"  # the model's file in an app
+PROTOTYPES = "prototypes.f32"  # those of its classes, K rows of D little-endian float32
 FLOAT = onnx.TensorProto.FLOAT
 # Names end up in programs, scripts and configuration: a hostile bundle must not put code there.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -52,6 +55,7 @@ class AppSource:
     title: str  # first heading of the model card, "classifier" where there is none
     input_name: str  # of the float32 input (B, 3, S, S)
     fixed_batch: int | None  # B where the graph fixes it
+    width: int | None = None  # D of the output "features"; None for a model without it
 
     @property
     def labels(self) -> list[str]:
@@ -66,6 +70,24 @@ class AppSource:
         """Largest allowed difference of a golden logit, as a share of the logits' spread."""
         precision = self.precision.split(".")[0]
         return golden_vectors.TOLERANCE.get(precision, golden_vectors.OTHER_TOLERANCE)
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before the softmax."""
+        return temperature_of(self.bundle.manifest, self.precision)
+
+    @cached_property
+    def rejection(self) -> Rejection | None:
+        """How the app tells images of no class; None for a model that cannot.
+
+        Raises: BundleError: prototypes that do not fit the classes.
+        """
+        found = rejection_of(
+            self.bundle.manifest, self.precision, self.bundle.path, len(self.labels)
+        )
+        if found is None or not found.needs_features or self.width is not None:
+            return found
+        return None  # a target without features
 
     @property
     def sha256(self) -> str:
@@ -107,7 +129,7 @@ def read_source(bundle: str | Path, precision: str = "auto") -> AppSource:
     opened = open_bundle(bundle)
     key = opened.default if precision == "auto" else precision
     model = opened.model(key)
-    name, batch = _input(model, opened.preprocess.size)
+    name, batch, width = _shape(model, opened.preprocess.size)
     for what, text in (("name of the model", key), ("input of the model", name)):
         if not PLAIN_NAME.fullmatch(text):
             raise ExportError(what, got=repr(text), expected="letters, digits, '.', '_' and '-'")
@@ -116,7 +138,7 @@ def read_source(bundle: str | Path, precision: str = "auto") -> AppSource:
         lines = (opened.path / CARD).read_text(encoding="utf-8", errors="replace").splitlines()
     headings = (line[2:].strip() for line in lines if line.startswith("# "))
     title = plain_text(next(filter(None, headings), "classifier"))
-    return AppSource(opened, key, model, title, name, batch)
+    return AppSource(opened, key, model, title, name, batch, width)
 
 
 def write_golden(source: AppSource, folder: Path) -> list[str]:
@@ -133,6 +155,15 @@ def write_golden(source: AppSource, folder: Path) -> list[str]:
         (folder / f"{index}.rgb").write_bytes(case.pixels.tobytes())
         (folder / f"{index}.f32").write_bytes(case.logits.astype("<f4").tobytes())
     return names
+
+
+def write_prototypes(source: AppSource, folder: Path) -> str | None:
+    """Writes the prototypes of the classes; None where the app's score has no use for them."""
+    rejection = source.rejection
+    if rejection is None or rejection.prototypes is None:
+        return None
+    (folder / PROTOTYPES).write_bytes(rejection.prototypes.astype("<f4").tobytes())
+    return PROTOTYPES
 
 
 def _case(
@@ -152,8 +183,8 @@ def _case(
     return GoldenCase(buffer.getvalue(), ".png", pixels, logits)
 
 
-def _input(model: Path, size: int) -> tuple[str, int | None]:
-    """Name and fixed batch of a model's only input."""
+def _shape(model: Path, size: int) -> tuple[str, int | None, int | None]:
+    """Name and fixed batch of a model's only input, and the width of its features."""
     remedy = "choose another --precision"
     if model.suffix != ".onnx":
         raise ExportError("an app needs an .onnx file", got=model.name, remedy=remedy)
@@ -173,4 +204,6 @@ def _input(model: Path, size: int) -> tuple[str, int | None]:
         got = list(zip(names, shapes, strict=True))
         expected = f"one float32 (B, 3, {size}, {size})"
         raise ExportError(what, got=got, expected=expected, remedy=remedy)
-    return inputs[0].name, shapes[0][0]
+    features = next((v.type.tensor_type for v in graph.output if v.name == FEATURES), None)
+    dims = list(features.shape.dim) if features is not None else []
+    return inputs[0].name, shapes[0][0], dims[1].dim_value or None if len(dims) == 2 else None

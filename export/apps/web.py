@@ -8,7 +8,7 @@ from pathlib import Path
 
 from compress.engine.errors import ExportError
 from export.apps.render import markdown_text, render
-from export.apps.source import MODEL, AppSource, Vendored, write_golden
+from export.apps.source import MODEL, AppSource, Vendored, write_golden, write_prototypes
 
 # the version that the tests ran with
 ORT_PACKAGE = "onnxruntime-web"
@@ -24,6 +24,8 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     version = _copy_engine(vendored["ort"], folder / "ort") if "ort" in vendored else None
     golden = write_golden(source, folder / "golden")
     shutil.copyfile(source.model, folder / MODEL)
+    prototypes = write_prototypes(source, folder)
+    rejection = source.rejection
     documents = {
         "app.json": {
             "title": source.title,
@@ -34,6 +36,16 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
             "preprocess": source.spec.to_json(),
             "golden": golden,
             "tolerance": source.tolerance,
+            "temperature": source.temperature,
+            "rejection": None
+            if rejection is None
+            else {
+                "score": rejection.score,
+                "threshold": rejection.threshold,
+                "scales": {part: list(pair) for part, pair in rejection.scales.items()},
+                "prototypes": prototypes,
+                "features": rejection.needs_features,
+            },
         },
         "package.json": {
             "name": "classifier",
@@ -53,6 +65,7 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
         "kilobytes": source.kilobytes,
         "size": source.spec.size,
         "ort": version,
+        "prototypes": prototypes,
     }
     render("web", folder, values)
 

@@ -20,9 +20,15 @@ HUB_LICENSES = {name: name.lower() for name in ("MIT", "Apache-2.0", "apple-amlr
 
 
 def model_card(
-    provenance: Mapping[str, Any], classes: Sequence[str], parity: Sequence[Parity]
+    provenance: Mapping[str, Any],
+    classes: Sequence[str],
+    parity: Sequence[Parity],
+    confidence: Mapping[str, Any] | None = None,
 ) -> str:
-    """Markdown: what the model is, its origin, how to run it; accuracy is in the run's report."""
+    """Markdown: what the model is, its origin, how to run it.
+
+    ``compress.report.card`` adds what was measured. ``confidence`` is that part of the manifest.
+    """
     settings = provenance["settings"]
     stages = provenance["stages"]
     data, teacher, student = (stages[name]["facts"] for name in ("data", "teacher", "distill"))
@@ -96,6 +102,10 @@ One model file is enough. Each `model.*.onnx` holds its labels and its preproces
 | optimum, transformers.js | the `*config.json` and `onnx/model.onnx`, or \
 `onnx/model_quantized.onnx` |
 
+Every model has two outputs: `logits` (B, K), and `features` (B, D), what the class head reads, of
+length 1. Ask an engine for the one that you need; `compress export BUNDLE --to int8.logits` writes
+a file with logits alone.
+
 The models in `onnx/` are those above with their input called `pixel_values` instead of `images`: \
 leave the folder out where
 Hugging Face's loaders are not used. `compress verify` repeats the golden vectors of every file on \
@@ -110,10 +120,27 @@ a device.
 ## Limits
 
 The images it learned from are few or generated: measure it on images of the place where it will \
-run. It always answers
-with one of its classes, also for an image that shows none of them. Sources, seeds and settings: \
-provenance.json.
+run. {_unknown(confidence or {})} Sources, seeds and settings: provenance.json.
 """
+
+
+def _unknown(confidence: Mapping[str, Any]) -> str:
+    """What it does with images of no class, and how sure it says to be."""
+    rejection, temperature = (confidence.get(key) for key in ("rejection", "temperature"))
+    text = "It names one of its classes for every image, also for one that shows none of them"
+    if rejection:
+        text += (
+            f"; `Prediction.known` tells those. Its threshold was set to keep "
+            f"{rejection['keep']:.0%} of {rejection['n']:,} {rejection['set_on']}; photos of "
+            "similar things may pass it"
+        )
+    if temperature:
+        told = ", ".join(f"{key} {value:g}" for key, value in temperature["models"].items())
+        text += (
+            f". Probabilities are the softmax of logits divided by a temperature ({told}), which "
+            "`runtime` and the apps apply and other loaders do not"
+        )
+    return f"{text}."
 
 
 def front_matter(license: str, teachers: Sequence[str], task: str, tags: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from runtime.files.manifest import PROVENANCE as PROVENANCE
+
 MIXED = "mixed"  # key of a model with some blocks in float, see export/sensitivity
 
 
@@ -15,4 +17,3 @@ def model_file(key: str, suffix: str = ".onnx") -> str:
 MODELS = {key: model_file(key) for key in ("int8", "int8.trt", "fp16", "fp32")}
 LABELS_TEXT = "labels.txt"
 CARD = "README.md"
-PROVENANCE = "provenance.json"

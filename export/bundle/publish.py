@@ -1,13 +1,15 @@
 """Puts a build's bundle into its run folder without losing what later commands added there.
 
 Additions are the files that the published manifest lists and the build's does not: export targets,
-the mixed model, their golden logits. They belong to a model: they stay while models, labels and
-preprocessing are the same, and are dropped, with a note, when those change. What no manifest lists
-is the user's and stays, of any kind.
+the mixed model, their golden logits, and classes (``export/bundle/added.py``). They belong to a
+model: they stay while models, labels and preprocessing are the same, and are dropped, with a note,
+when those change. What no manifest lists is the
+user's and stays, of any kind.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping
@@ -18,13 +20,15 @@ from typing import Any
 import numpy as np
 
 from compress.engine.disk import require_no_file
+from export.bundle.added import with_added
+from export.bundle.files import CARD
 from export.bundle.folder import held
-from export.bundle.write import write_json
 from runtime import golden
 from runtime.bundle import GOLDEN, LABELS, MANIFEST, PREPROCESS, check_file, open_bundle
 from runtime.errors import EdgeError
 from runtime.files.atomic import flush, flush_folder, is_temporary
-from runtime.files.manifest import read_manifest
+from runtime.files.manifest import read_manifest, write_manifest
+from runtime.learning.write import told_of_added
 
 Manifest = Mapping[str, Any]
 WAIT_S = 600.0  # for an export that is adding a file: a build does not fail at its end
@@ -38,7 +42,9 @@ class Published:
     notes: tuple[str, ...] = ()
 
 
-def publish_bundle(fresh: Path, bundle: Path, default: str | None = None) -> Published:
+def publish_bundle(
+    fresh: Path, bundle: Path, default: str | None = None, card: str | None = None
+) -> Published:
     """Makes ``bundle`` hold the build's bundle ``fresh`` and the additions that still fit.
 
     A kill leaves the old bundle or the new one, if need be under a hidden name that the next call
@@ -46,6 +52,7 @@ def publish_bundle(fresh: Path, bundle: Path, default: str | None = None) -> Pub
 
     Args:
         default: the model of ``precision="auto"``, if not the one in ``fresh``.
+        card: the text of its README.md, if not the one in ``fresh``.
 
     Raises:
         BundleError: ``fresh`` is damaged.
@@ -55,11 +62,20 @@ def publish_bundle(fresh: Path, bundle: Path, default: str | None = None) -> Pub
     bundle = Path(os.path.realpath(bundle))
     bundle.parent.mkdir(parents=True, exist_ok=True)
     with held(bundle, WAIT_S):
-        return _published(fresh, bundle, default)
+        _take_up(bundle)
+        with with_added(fresh, bundle) as (whole, notes):
+            done = _published(whole, bundle, default, card)
+        return Published(done.same_model, (*notes, *done.notes))
 
 
-def _published(fresh: Path, bundle: Path, default: str | None) -> Published:
-    scratch, old = (bundle.with_name(f".{bundle.name}.{name}") for name in ("tmp", "old"))
+def _hidden(bundle: Path) -> tuple[Path, Path]:
+    """Where the new one is made, and where the old one waits."""
+    return bundle.with_name(f".{bundle.name}.tmp"), bundle.with_name(f".{bundle.name}.old")
+
+
+def _take_up(bundle: Path) -> None:
+    """Takes up what a kill left under a hidden name."""
+    scratch, old = _hidden(bundle)
     if old.is_dir() and not old.is_symlink():
         if not bundle.exists():
             os.replace(old, bundle)
@@ -67,10 +83,19 @@ def _published(fresh: Path, bundle: Path, default: str | None) -> Published:
             _move_own(old, bundle, {*_listed(old), *_listed(bundle)})
     for leftover in (scratch, old):
         _remove(leftover)
-    base = dict(open_bundle(fresh).manifest)
+
+
+def _published(fresh: Path, bundle: Path, default: str | None, card: str | None) -> Published:
+    scratch, old = _hidden(bundle)
+    opened = open_bundle(fresh)
+    base = dict(opened.manifest)
     if default is not None:
         base["default"] = default
         base.pop("default_reason", None)
+    text = None if card is None else told_of_added(card, base, len(opened.labels)).encode()
+    if text is not None:
+        row = {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
+        base["files"] = {**base["files"], CARD: row}
     present, notes = _present(bundle)
     same = present is not None and _is_same_model(base, present, bundle)
     kept: dict[str, Any] = {}
@@ -90,7 +115,10 @@ def _published(fresh: Path, bundle: Path, default: str | None) -> Published:
         listed = {*(present or {"files": {}})["files"], *merged["files"], MANIFEST}
         _copy(fresh, scratch, (name for name in base["files"] if name not in kept))
         _copy(bundle, scratch, kept)
-        write_json(scratch / MANIFEST, merged)
+        if text is not None:
+            (scratch / CARD).write_bytes(text)
+            flush(scratch / CARD)
+        write_manifest(scratch, merged)
         open_bundle(scratch)
         if bundle.exists():
             os.replace(bundle, old)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,26 @@ from compress.engine.errors import ExportError
 from export.bundle import huggingface
 from export.bundle.files import CARD, LABELS_TEXT, MODELS, PROVENANCE
 from export.bundle.folder import require_empty
+from export.confidence.document import Confidence
 from runtime import golden as golden_vectors
 from runtime.backends import load as load_model
 from runtime.bundle import (
+    FEATURES,
     GOLDEN,
     LABELS,
     MANIFEST,
     PREPROCESS,
-    SCHEMA,
     labels_from_json,
     open_bundle,
     sha256_of,
 )
-from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
+from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS, META_TEMPERATURE
+from runtime.files import protobuf
 from runtime.files.atomic import atomic
-from runtime.files.manifest import check_manifest
+from runtime.files.confidence import ARRAY, CONFIDENCE, PROTOTYPES
+from runtime.files.manifest import check_manifest, schema_of, write_manifest
 from runtime.files.onnx import check
-from runtime.files.strict_json import to_text
+from runtime.files.strict_json import canonical
 from runtime.preprocess import PreprocessSpec
 
 Manifest = dict[str, Any]
@@ -46,6 +50,7 @@ def write_bundle(
     card: str,
     default: str,
     hugging_face: bool = True,
+    confidence: Confidence | None = None,
 ) -> Manifest:
     """Fills the new or empty ``folder`` and returns its manifest, which is written last.
 
@@ -56,6 +61,7 @@ def write_bundle(
         golden: a few encoded images (or uint8 (H, W, 3)) for golden.npz.
         default: the model that ``precision="auto"`` means.
         hugging_face: add the files of optimum and transformers.js; doubles the size of the models.
+        confidence: temperatures, which the files state too, and rejection.
 
     Raises:
         ExportError: an unknown model name, no model, or a default that is not among them.
@@ -72,7 +78,8 @@ def write_bundle(
     rows = [{**row, "index": index} for index, row in enumerate(labels)]
     names = [label.name for label in labels_from_json(rows)]
     for precision, source in models.items():
-        metadata = model_metadata(names, preprocess, precision)
+        temperature = confidence.temperatures.get(precision) if confidence else None
+        metadata = model_metadata(names, preprocess, precision, temperature)
         copy_with_metadata(source, folder / MODELS[precision], metadata)
     write_json(folder / LABELS, rows)
     (folder / LABELS_TEXT).write_bytes("".join(f"{name}\n" for name in names).encode())
@@ -84,9 +91,20 @@ def write_bundle(
             write_json(folder / name, document)
         huggingface.write_twins(folder, {name: folder / MODELS[name] for name in models})
     files = {name: folder / MODELS[name] for name in sorted(models)}
-    runners = {key: load_model("onnxruntime", file, threads=1).run for key, file in files.items()}
-    golden_vectors.write(folder / GOLDEN, golden_vectors.make(list(golden), preprocess, runners))
-    return seal(folder, {name: MODELS[name] for name in models}, default)
+    loaded = {key: load_model("onnxruntime", file, threads=1) for key, file in files.items()}
+    logits = {key: runner.run for key, runner in loaded.items()}
+    features = {
+        key: partial(runner.run, output=FEATURES)
+        for key, runner in loaded.items()
+        if FEATURES in runner.outputs
+    }
+    arrays = golden_vectors.make(list(golden), preprocess, logits, features)
+    golden_vectors.write(folder / GOLDEN, arrays)
+    if confidence is not None and confidence.prototypes is not None:
+        stored = {ARRAY: confidence.prototypes.astype(np.float16)}
+        golden_vectors.write(folder / PROTOTYPES, stored)
+    told = confidence.document if confidence is not None else None
+    return seal(folder, {name: MODELS[name] for name in models}, default, confidence=told)
 
 
 def seal(
@@ -95,6 +113,7 @@ def seal(
     default: str,
     targets: Mapping[str, Mapping[str, Any]] | None = None,
     default_reason: str | None = None,
+    confidence: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Writes the manifest of all files in ``folder`` and opens the result.
 
@@ -102,19 +121,27 @@ def seal(
         models: model key -> file name in ``folder``.
         targets: export target -> "file", "state" ("verified" or "unverified"), "why", "parity".
         default_reason: why that default, in words.
+        confidence: see ``runtime.files.confidence``.
 
     Raises:
         BundleError: a folder that the runtime refuses; it keeps the manifest it had.
     """
     files = [file for file in folder.rglob("*") if file.is_file() and file != folder / MANIFEST]
     entries = {file.relative_to(folder).as_posix(): file_entry(file) for file in sorted(files)}
-    manifest = {"schema": SCHEMA, "default": default, "models": dict(models), "files": entries}
+    manifest = {
+        "schema": schema_of(entries),
+        "default": default,
+        "models": dict(models),
+        "files": entries,
+    }
     if targets is not None:
         manifest["targets"] = {key: dict(row) for key, row in targets.items()}
     if default_reason is not None:
         manifest["default_reason"] = default_reason
+    if confidence:
+        manifest[CONFIDENCE] = dict(confidence)
     check_manifest(manifest, folder)
-    write_json(folder / MANIFEST, manifest)
+    write_manifest(folder, manifest)
     open_bundle(folder)
     return manifest
 
@@ -136,15 +163,20 @@ def update_default(bundle: Path, default: str) -> Manifest:
         expected = " or ".join(manifest["models"])
         raise ExportError("default model", got=repr(default), expected=expected)
     manifest.pop("default_reason", None)
-    write_json(bundle / MANIFEST, manifest)
+    write_manifest(bundle, manifest)
     return manifest
 
 
 def model_metadata(
-    labels: Sequence[str] | Sequence[Mapping[str, Any]], spec: PreprocessSpec, precision: str
+    labels: Sequence[str] | Sequence[Mapping[str, Any]],
+    spec: PreprocessSpec,
+    precision: str,
+    temperature: float | None = None,
 ) -> dict[str, str]:
-    """What a model file says of itself: labels, preprocessing, precision."""
+    """What a model file says of itself: labels, preprocessing, precision, temperature."""
+    honest = {} if temperature is None else {META_TEMPERATURE: f"{temperature:g}"}
     return {
+        **honest,
         META_LABELS: json.dumps(labels, sort_keys=True),
         META_PREPROCESS: json.dumps(spec.to_json(), sort_keys=True),
         META_PRECISION: precision,
@@ -169,25 +201,11 @@ def copy_with_metadata(source: Path, target: Path, metadata: Mapping[str, str]) 
     with open(target, "ab") as stream:
         for key in sorted(set(metadata) - set(present)):
             # a StringStringEntryProto in ModelProto.metadata_props
-            entry = _delimited(1, key.encode()) + _delimited(2, metadata[key].encode())
-            stream.write(_delimited(14, entry))
+            entry = protobuf.message(1, key.encode()) + protobuf.message(2, metadata[key].encode())
+            stream.write(protobuf.message(14, entry))
 
 
 def write_json(file: Path, value: object) -> None:
     """Canonical JSON (sorted, UTF-8, no NaN), put in place atomically."""
-    text = to_text(value, indent=2, sort_keys=True, ensure_ascii=False)
     with atomic(file) as temporary:
-        temporary.write_bytes(f"{text}\n".encode())
-
-
-def _delimited(number: int, payload: bytes) -> bytes:
-    """A length-delimited protobuf field."""
-    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
+        temporary.write_bytes(canonical(value))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from compress.engine.errors import ExportError
+from runtime.bundle import FEATURES
+
 OUTPUT = "logits"
+OUTPUTS = (OUTPUT, FEATURES)  # of every file, see export/onnx/features.py; the logits stay first
 QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 STANDARD = frozenset({"", "ai.onnx"})  # the two spellings of ONNX's own domain
 
@@ -105,3 +110,18 @@ def remove_unused(model: ModelProto) -> None:
             needed.update(graph.node[index].input)
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in needed]:
         graph.initializer.remove(tensor)
+
+
+def without_features(model: ModelProto) -> ModelProto:
+    """A copy of a file's model that has its other outputs alone, and nothing that they do not need.
+
+    Raises: ExportError: there are no features.
+    """
+    twin = copy.deepcopy(model)
+    features = [value for value in twin.graph.output if value.name == FEATURES]
+    if not features:
+        got = ", ".join(value.name for value in model.graph.output)
+        raise ExportError("the model has no features", got=got, expected=FEATURES)
+    twin.graph.output.remove(features[0])
+    remove_unused(twin)
+    return twin

@@ -18,7 +18,9 @@ from export.targets.verify import VERIFIED
 from runtime import golden, normalize
 from runtime.backends import load as load_model
 from runtime.bundle import GOLDEN, open_bundle
-from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS
+from runtime.classifier import META_LABELS, META_PRECISION, META_PREPROCESS, META_TEMPERATURE
+from runtime.files.added import ADDED
+from runtime.files.confidence import CONFIDENCE
 from runtime.files.onnx import check
 
 FILE = model_file(MIXED)
@@ -54,6 +56,8 @@ def add_mixed(
     folder = RunFolder(ctx.folder).bundle
     if not folder.is_dir():
         raise ExportError("this run has no bundle", got=folder, remedy="compress build makes it")
+    if ADDED in open_bundle(folder, verify=False).manifest:
+        return Addition(False, "the bundle has classes that were added: add them after it")
     images = normalize(variants.views.pixels[:PARITY_IMAGES], variants.spec)
     source = variants.file(names)
     reference = torch_logits(variants.reference(names), images)
@@ -62,18 +66,20 @@ def add_mixed(
     with held(folder, WAIT_S):
         bundle = open_bundle(folder)
         described = check(bundle.models["int8"]).metadata
-        carried = {key: described[key] for key in (META_LABELS, META_PREPROCESS)}
+        keys = (META_LABELS, META_PREPROCESS, META_TEMPERATURE)
+        carried = {key: described[key] for key in keys if key in described}
         copy_with_metadata(source, folder / FILE, {**carried, META_PRECISION: MIXED})
         if (folder / GOLDEN).exists():
             arrays = golden.read(folder / GOLDEN)
-            encoded = [arrays[f"img_{index}"].tobytes() for index in range(len(arrays["decoded"]))]
             runner = load_model("onnxruntime", folder / FILE, threads=1)
-            logits = golden.make(encoded, variants.spec, {MIXED: runner.run})
-            golden.write(folder / GOLDEN, {**arrays, **logits})
+            outputs = golden.outputs_of(runner, arrays, variants.spec)
+            made = {f"{name}.{MIXED}": table for name, table in outputs.items()}
+            golden.write(folder / GOLDEN, {**arrays, **made})
         what = f"int8 but for {', '.join(variants.ordered(names))}, which stay in float"
         reason = f"{what}: faster than all in int8 and all in float where compress sensitivity ran"
         numbers = {**asdict(parity), "file": FILE}
         row = {"file": FILE, "state": VERIFIED, "why": what, "parity": numbers}
         models = {**bundle.manifest["models"], MIXED: FILE}
-        seal(folder, models, MIXED, {**bundle.targets, MIXED: row}, default_reason=reason)
+        targets = {**bundle.targets, MIXED: row}
+        seal(folder, models, MIXED, targets, reason, bundle.manifest.get(CONFIDENCE))
     return Addition(True, what, FILE, (folder / FILE).stat().st_size, numbers)

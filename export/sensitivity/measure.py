@@ -84,10 +84,10 @@ def run(
                 variants.logits(variants.file(names))
                 task.advance()
         times = _timed(ctx, variants, sets, options, "time of variants")
-        candidates = [measured(variants, names, times, ctx.seed) for names in sets]
+        candidates = [measured(variants, names, times) for names in sets]
         final = finalists(candidates, sets, variants.fp32)
         times = _timed(ctx, variants, final, options, "time of finalists")
-        closing = [measured(variants, names, times, ctx.seed) for names in final]
+        closing = [measured(variants, names, times) for names in final]
         chosen = choose(closing, lambda a, b: slower(times[final[a]], times[final[b]], ctx.seed))
         result = _result(ctx, variants, options, blocks, candidates, closing, final, chosen, times)
         if write:
@@ -106,9 +106,9 @@ def block_costs(ctx: StageContext, variants: Variants) -> list[BlockCost]:
         for block in variants.blocks:
             alone = variants.file(variants.fp32 - {block.name})
             without = variants.file(frozenset({block.name}))
-            drop, interval = variants.drop(variants.unrounded, alone, ctx.seed)
+            drop, interval = variants.drop(variants.unrounded, alone)
             kl = variants.divergence(variants.unrounded, alone)
-            regained, _ = variants.drop(without, int8, ctx.seed)
+            regained, _ = variants.drop(without, int8)
             saved = without.stat().st_size - int8.stat().st_size
             about = (block.name, block.paths, len(block.operators))
             costs.append(BlockCost(*about, drop, interval, kl, regained, size_saved_bytes=saved))
@@ -157,10 +157,10 @@ def slower(a: latency.Samples, b: latency.Samples, seed: int) -> bool:
     return latency.ratio(a, b, seed=seed).ci95[0] > 1.0
 
 
-def measured(variants: Variants, names: FloatBlocks, times: Times, seed: int) -> Variant:
+def measured(variants: Variants, names: FloatBlocks, times: Times) -> Variant:
     """A variant with its accuracy, time and size."""
     file = variants.file(names)
-    drop, _ = variants.drop(variants.file(variants.fp32), file, seed)
+    drop, _ = variants.drop(variants.file(variants.fp32), file)
     p50 = times[names].percentile_ms(50.0)
     right = top1(variants.logits(file), variants.views.labels)
     return Variant(variants.ordered(names), right, drop, p50, file.stat().st_size)

@@ -107,9 +107,9 @@ class Variants:
             self._logits[file] = np.concatenate(parts)
         return self._logits[file]
 
-    def drop(self, before: Path, after: Path, seed: int) -> tuple[float, tuple[float, float]]:
+    def drop(self, before: Path, after: Path) -> tuple[float, tuple[float, float]]:
         """Points of top-1 that ``after`` loses against ``before``, and the paired 95 % interval."""
-        compared = paired(self.logits(before), self.logits(after), self.views.labels, seed=seed)
+        compared = paired(self.logits(before), self.logits(after), self.views.labels)
         low, high = compared.ci95
         return 100 * compared.difference, (100 * low, 100 * high)
 

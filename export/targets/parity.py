@@ -7,7 +7,7 @@ gives the reasons).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ from onnx import ModelProto
 
 import runtime
 from compress.engine.errors import ParityError
-from export.onnx.graph import OUTPUT
-from export.onnx.parity import FLOORS, NUDGE, allowed_disagreements, cpu_session
+from export.onnx.graph import OUTPUT, OUTPUTS
+from export.onnx.parity import FLOORS, NUDGE, Outputs, allowed_disagreements, cpu_session
 from export.targets.pictures import Pictures, crops
 from export.targets.pixels import IMAGE, cropped_pixels
-from runtime.backends import TENSOR, Runner
+from runtime.backends import TENSOR, Runner, readers
 from runtime.backends import load as load_model
-from runtime.bundle import INPUT
+from runtime.bundle import FEATURES, INPUT
 from runtime.preprocess import PreprocessSpec
 
 BATCH = 16
@@ -51,6 +51,8 @@ class TargetParity:
     agreement: float  # share of images with the same first class
     pixel_max: float | None = None  # in 1/255; None: preprocessing is the reference
     pixel_mean: float | None = None
+    # largest difference of a value of a unit row; None: one of the two models has no features
+    features_max_abs_diff: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,30 @@ class SourceModel:
     pictures: Pictures
     spec: PreprocessSpec
 
-    def logits_and_floor(self, tensor: Logits) -> tuple[Logits, float]:
-        """Its logits, and how far they move when every input moves by ``NUDGE``."""
-        logits = in_batches(self.runner.run, tensor)
-        nudged = in_batches(self.runner.run, tensor + np.float32(NUDGE))
-        return logits, float(np.abs(nudged - logits).max())
+    def outputs(self, tensor: Logits) -> tuple[Outputs, Outputs]:
+        """What it gives, and what it gives when every input moves by ``NUDGE``."""
+        ran, nudged = (
+            in_batches(runs(self.runner), images) for images in (tensor, tensor + np.float32(NUDGE))
+        )
+        return ran, nudged
 
 
-def in_batches(run: Callable[[Any], Logits], images: Any, step: int = BATCH) -> Logits:
-    """``(n, K)`` logits of any number of images, ``step`` of them in one call."""
-    parts = [run(images[start : start + step]) for start in range(0, len(images), step)]
-    return np.concatenate(parts).astype(np.float32)
+def runs(runner: Runner) -> Callable[[Any], Outputs]:
+    """Logits, and features where the model has them, of one batch."""
+    outputs = [name for name in OUTPUTS if name in runner.outputs]
+    return lambda images: runner.run_all(images, outputs)
+
+
+def in_batches(run: Callable[[Any], Outputs], images: Any, step: int = BATCH) -> Outputs:
+    """Outputs ``(n, ...)`` of any number of images, ``step`` of them in one call."""
+    return joined([run(images[start : start + step]) for start in range(0, len(images), step)])
+
+
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """Outputs of several batches."""
+    return {
+        name: np.concatenate([part[name] for part in parts]).astype(np.float32) for name in parts[0]
+    }
 
 
 def against_source(
@@ -83,11 +98,10 @@ def against_source(
     Raises: ParityError: it computes something else.
     """
     tensor = source.pictures.normalized(source.spec)
-    expected, floor = source.logits_and_floor(tensor)
     takes_tensor = getattr(runner, "takes", TENSOR) == TENSOR
-    logits = in_batches(runner.run, tensor if takes_tensor else source.pictures.pixels)
+    ran = in_batches(runs(runner), tensor if takes_tensor else source.pictures.pixels)
     where = source.pictures.source
-    return _judged(key, source.key, engine, where, logits, expected, floor, share)
+    return _judged(key, source.key, engine, where, ran, source.outputs(tensor), share)
 
 
 def with_reference_evaluator(
@@ -102,12 +116,16 @@ def with_reference_evaluator(
     from onnx.reference import ReferenceEvaluator
 
     tensor = source.pictures.normalized(source.spec)[:REFERENCE_IMAGES]
-    expected, floor = source.logits_and_floor(tensor)
     evaluator: Any = ReferenceEvaluator(model)
-    logits = in_batches(lambda batch: evaluator.run([OUTPUT], {INPUT: batch})[0], tensor, 1)
+    names = [value.name for value in model.graph.output if value.name in OUTPUTS]
+
+    def run(batch: Logits) -> Outputs:
+        return dict(zip(names, evaluator.run(names, {INPUT: batch}), strict=True))
+
     engine = "onnx reference evaluator"
     where = f"the first {len(tensor)} of {source.pictures.source}"
-    return _judged(key, source.key, engine, where, logits, expected, floor, share)
+    ran = in_batches(run, tensor, 1)
+    return _judged(key, source.key, engine, where, ran, source.outputs(tensor), share)
 
 
 def whole_images(
@@ -124,19 +142,19 @@ def whole_images(
     """
     images = source.pictures.many_sizes(source.spec)
     arrays = [np.asarray(image)[None] for image in images]
-    logits = np.concatenate([runner.run(array) for array in arrays])
+    ran = joined([runs(runner)(array) for array in arrays])
     front = cpu_session(cropped_pixels(model).SerializeToString())
     # uint8 (n, S, S, 3): whole numbers in 0..255 already
     parts = [front.run(None, {IMAGE: array})[0].transpose(0, 2, 3, 1) for array in arrays]
     cropped = np.concatenate(parts).astype(np.uint8)
     reference = crops(images, source.spec)
-    inside, floor = source.logits_and_floor(runtime.normalize(cropped, source.spec))
+    inside = source.outputs(runtime.normalize(cropped, source.spec))
     where = f"of other sizes than the model's, from {source.pictures.source}"
-    _judged(key, source.key, engine, where, logits, inside, floor, share)
+    _judged(key, source.key, engine, where, ran, inside, share)
     difference = np.abs(cropped.astype(np.float32) - reference)
     pixels = float(difference.max()), float(difference.mean())
-    expected, floor = source.logits_and_floor(runtime.normalize(reference, source.spec))
-    parity = _judged(key, source.key, engine, where, logits, expected, floor, None, *pixels)
+    expected = source.outputs(runtime.normalize(reference, source.spec))
+    parity = _judged(key, source.key, engine, where, ran, expected, None, pixels)
     if difference.mean() > MAX_MEAN_PIXEL:
         got = f"pixels {difference.mean():.2f} of 255 off on average"
         raise ParityError(
@@ -152,12 +170,15 @@ def _judged(
     against: str,
     engine: str,
     where: str,
-    logits: Logits,
-    expected: Logits,
-    floor: float,
+    ran: Outputs,
+    of_source: tuple[Outputs, Outputs],
     share: float | None,
-    *pixel_difference: float,
+    pixels: tuple[float | None, float | None] = (None, None),
 ) -> TargetParity:
+    """The comparison of what a target gave with its source's outputs, as they are and nudged."""
+    expected, nudged = (outputs[OUTPUT] for outputs in of_source)
+    logits = ran[OUTPUT]
+    floor = float(np.abs(nudged - expected).max())
     difference = np.abs(logits - expected)
     spread = float(np.ptp(expected))
     largest = float(difference.max())
@@ -178,10 +199,37 @@ def _judged(
             expected=limit,
         )
     mean = float(difference.mean())
+    features = _features_off(key, against, ran, of_source, share)
     measured = (len(logits), where, largest, mean, spread, floor, tolerance, agreement)
-    return TargetParity(against, engine, *measured, *pixel_difference)
+    return TargetParity(against, engine, *measured, *pixels, features)
+
+
+def _features_off(
+    key: str, against: str, ran: Outputs, of_source: tuple[Outputs, Outputs], share: float | None
+) -> float | None:
+    """The largest difference of a feature, judged as the logits are; None where there is none."""
+    if not all(FEATURES in outputs for outputs in (ran, *of_source)):
+        return None
+    expected, nudged = (outputs[FEATURES] for outputs in of_source)
+    largest = float(np.abs(ran[FEATURES] - expected).max())
+    if share is not None:
+        floor = float(np.abs(nudged - expected).max())
+        tolerance = share * float(np.ptp(expected)) + FLOORS * floor
+        if not largest <= tolerance:
+            raise ParityError(
+                f"{key} disagrees with {against} in its features; nothing was written",
+                got=f"a difference of {largest:.4g} in a row of length 1",
+                expected=f"at most {tolerance:.4g} (noise floor {floor:.4g})",
+            )
+    return largest
 
 
 def load(file: Path) -> Runner:
-    """The file in onnxruntime, one thread; raises BackendError if that cannot run it."""
-    return load_model("onnxruntime", file, threads=1)
+    """The file in the engine for it, one thread; raises BackendError if that cannot run it."""
+    return load_model(readers(file.suffix)[0], file, threads=1)
+
+
+def engine_of(runner: Runner) -> str:
+    """What ran a model, in words: "onnxruntime 1.31.1 CPUExecutionProvider"."""
+    (name, version), *_ = runner.versions.items()
+    return f"{name} {version} {runner.provider}"

@@ -4,8 +4,11 @@ base       fp32  int8  int8.trt      as in the bundle
            fp16  bf16                computed from fp32 (export/targets/half.py)
 modifier   opsetN  irN               another version of the same graph
            u8in  image               preprocessing in the graph
+           logits                    one output: without the features
            batch1                    batch fixed to 1, shape arithmetic computed
            ort                       ORT format, for mobile
+           openvino ...              another engine's own format (export/engines); "openvino.int8"
+                                     is "int8.openvino"
 engine     tensorrt                  built on this machine from the finished bundle; no file
                                      of it
 """
@@ -13,7 +16,7 @@ engine     tensorrt                  built on this machine from the finished bun
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from onnx import ModelProto
 
 from compress.engine.errors import ExportError, nearest
 from export.bundle.files import model_file
+from export.engines.table import FORMATS
+from export.onnx.graph import without_features
 from export.targets import half, pixels, shapes, versions
 from export.targets.ort_format import SUFFIX as ORT_SUFFIX
 from export.targets.scan import TensorRange
@@ -78,6 +83,9 @@ MODIFIERS = {  # in the order in which they are applied
         note="takes one upright RGB image, uint8 (1, H, W, 3); TensorRT's parser has no "
         "antialiased Resize",
     ),
+    "logits": Modifier(
+        lambda model, spec, n: without_features(model), note="has the logits alone, no features"
+    ),
     "batch1": Modifier(lambda model, spec, n: shapes.with_batch(model, 1)),
     "ir": Modifier(lambda model, spec, n: versions.with_ir(model, n), numbered=True),
     "ort": Modifier(
@@ -89,7 +97,8 @@ MODIFIERS = {  # in the order in which they are applied
 
 EXAMPLES = (  # usual targets, for messages
     *("fp16", "bf16", "fp32.batch1", "int8.batch1", "int8.u8in", "int8.image", "int8.ort"),
-    *("fp32.opset18", "fp32.ir9"),
+    *("int8.logits", "fp32.opset18", "fp32.ir9"),
+    *(f"{row.precisions[0]}.{name}" for name, row in FORMATS.items()),
 )
 
 
@@ -110,11 +119,13 @@ class Target:
 
     base: str
     modifiers: tuple[tuple[str, int], ...]
+    format: str = ""  # a row of FORMATS
 
     @property
     def key(self) -> str:
         """Its name in the manifest and in ``precision=``."""
-        return ".".join([self.base, *(f"{name}{number or ''}" for name, number in self.modifiers)])
+        parts = [f"{name}{number or ''}" for name, number in self.modifiers]
+        return ".".join(filter(None, [self.base, *parts, self.format]))
 
     @property
     def is_ort(self) -> bool:
@@ -124,6 +135,8 @@ class Target:
     @property
     def file(self) -> str:
         """Its file name in the bundle."""
+        if self.format:
+            return model_file(self.key, FORMATS[self.format].suffix)
         if self.is_ort:
             return model_file(self.key.removesuffix(ORT_SUFFIX), ORT_SUFFIX)
         return model_file(self.key)
@@ -135,8 +148,9 @@ class Target:
 
     @property
     def notes(self) -> list[str]:
-        """The notes of its modifiers."""
-        return [note for name, _ in self.modifiers if (note := MODIFIERS[name].note)]
+        """The notes of its modifiers and of its format."""
+        notes = [MODIFIERS[name].note for name, _ in self.modifiers]
+        return list(filter(None, [*notes, FORMATS[self.format].note if self.format else ""]))
 
 
 def parse(name: str, opset: int | None = None, ir: int | None = None) -> Target:
@@ -145,6 +159,7 @@ def parse(name: str, opset: int | None = None, ir: int | None = None) -> Target:
     Raises: ExportError: an unknown base or modifier, one twice, two that exclude each other, or a
         file that the bundle has already.
     """
+    name, own = _without_format(name)
     base = max((b for b in BASES if name == b or name.startswith(f"{b}.")), key=len, default=None)
     if base is None:
         remedy = nearest(name, [*EXAMPLES, *ENGINES])
@@ -162,11 +177,38 @@ def parse(name: str, opset: int | None = None, ir: int | None = None) -> Target:
             got = f"{part} with {', '.join(numbers)}, which do not go together"
             raise ExportError(f"target {name!r}", got=got)
         numbers[modifier] = int(number or 0)
+    modifiers = tuple((key, numbers[key]) for key in MODIFIERS if key in numbers)
+    if own:
+        _require_written(own, base, numbers)
+        return Target(base, modifiers, own)
     if BASES[base].half is None and not numbers:
         expected = f"a modifier of it, e.g. {base}.batch1"
         remedy = f"one of: {', '.join(EXAMPLES)}"
         raise ExportError(f"{base} is in the bundle already", expected=expected, remedy=remedy)
-    return Target(base, tuple((key, numbers[key]) for key in MODIFIERS if key in numbers))
+    return Target(base, modifiers)
+
+
+def _without_format(name: str) -> tuple[str, str]:
+    """ "int8.openvino" or "openvino.int8" -> ("int8", "openvino"); else the name and ""."""
+    parts = name.split(".")
+    own = next((part for part in (parts[0], parts[-1]) if part in FORMATS), "")
+    if name == own != "":
+        expected = " or ".join(f"{precision}.{own}" for precision in FORMATS[own].precisions)
+        raise ExportError(f"target {name} without a precision", expected=expected)
+    if own:
+        parts.remove(own)
+    return ".".join(parts), own
+
+
+def _require_written(own: str, base: str, modifiers: Collection[str]) -> None:
+    """Raises ExportError if a format is not written from a base, or not with these modifiers."""
+    row = FORMATS[own]
+    if base not in row.precisions:
+        expected = ", ".join(row.precisions)
+        raise ExportError(f"precision of an {own} target", got=base, expected=expected)
+    if other := sorted(set(modifiers) - set(row.modifiers)):
+        expected = ", ".join(row.modifiers)
+        raise ExportError(f"modifiers of an {own} target", got=", ".join(other), expected=expected)
 
 
 def make(
@@ -185,7 +227,7 @@ def make(
         model = versions.with_opset(model, numbers.pop("opset"))
     elif versions.opset_of(model) < oldest:
         model = versions.with_opset(model, oldest)
-    if base.half is not None:
+    if base.half is not None and not target.format:  # a format stores halves by itself
         model, report = half.in_half(model, scan(model) if base.half == "fp16" else {}, base.half)
     for name, number in numbers.items():
         model = MODIFIERS[name].apply(model, spec, number)

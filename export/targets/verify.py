@@ -1,4 +1,4 @@
-"""Verifies a target: by onnxruntime, else by onnx's reference evaluator, else it is unverified."""
+"""Verifies a target: by its engine, else by onnx's reference evaluator, else it is unverified."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from export.onnx.convert import save
 from export.targets import half, parity
 from export.targets.parity import SourceModel, TargetParity
 from export.targets.table import BASES, Target
+from runtime.backends import BACKENDS, readers
 from runtime.errors import BackendError
 from runtime.files.manifest import STATES
 
@@ -25,6 +26,7 @@ class TargetVerdict:
     state: str
     why: str
     parity: TargetParity | None
+    kernels: dict[str, int] | None = None  # kernel -> nodes, of an engine that counts them
 
 
 def verify(
@@ -41,7 +43,7 @@ def verify(
     key = target.key
     rounding = ""
     rounded = None
-    if base.half and not target.takes_image:
+    if base.half and not target.takes_image and not target.format:
         # with every half tensor rounded: float32 kernels would hide an overflow
         name = target.file.replace(".ort", ".onnx")
         runner = parity.load(save(half.emulated(model), scratch / "rounded" / name))
@@ -54,14 +56,19 @@ def verify(
     except BackendError as error:
         refusal = str(error.got or error.what)
     else:
-        engine = f"onnxruntime {runner.versions['onnxruntime']} {runner.provider}"
+        engine = parity.engine_of(runner)
         if target.takes_image:
             ran = parity.whole_images(key, runner, model, source, base.share, engine)
         else:
             ran = parity.against_source(key, runner, source, base.share, engine)
-        return TargetVerdict(VERIFIED, f"{_likeness(ran)} {_where(ran)}{rounding}", rounded or ran)
+        why = f"{_likeness(ran)} {_where(ran)}{rounding}"
+        if not target.format:
+            return TargetVerdict(VERIFIED, why, rounded or ran)
+        kernels = dict(getattr(runner, "kernels", {}))
+        why += _int8_words(target.base, file, kernels)
+        return TargetVerdict(VERIFIED, why, ran, kernels or None)
     also = f"; the same as {source.key} in float32{rounding}" if rounded else ""
-    if target.is_ort or target.takes_image:
+    if target.is_ort or target.takes_image or target.format:
         why = f"unverified here: {refusal}; no other engine reads it{also}"
         return TargetVerdict(UNVERIFIED, why, rounded)
     try:
@@ -74,6 +81,18 @@ def verify(
         return TargetVerdict(UNVERIFIED, why, rounded)
     why = f"the same as {_where(ran)}{rounding}; no engine here runs it: {refusal}"
     return TargetVerdict(VERIFIED, why, rounded or ran)
+
+
+def _int8_words(base: str, file: Path, kernels: dict[str, int]) -> str:
+    """Whether an int8 target ran on integer kernels, by the engine's own account."""
+    if not base.startswith("int8"):
+        return ""
+    if not kernels:
+        return "; the engine does not tell which kernels ran"
+    row = BACKENDS[readers(file.suffix)[0]]
+    integer = sum(count for name, count in kernels.items() if name in row.integer_kernels)
+    floating = sum(count for name, count in kernels.items() if name in row.float_kernels)
+    return f"; {integer} of {integer + floating} convolutions and products ran on integer kernels"
 
 
 def _where(ran: TargetParity) -> str:

@@ -12,7 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto
 
 from compress.engine.disk import require_folder
@@ -20,7 +22,8 @@ from compress.engine.errors import ExportError
 from compress.engine.text import user_path
 from export.bundle.folder import copy_bundle, held, require_new, scratch_beside
 from export.bundle.huggingface import write_twins
-from export.bundle.write import file_entry, write_json
+from export.bundle.write import file_entry
+from export.engines.table import FORMATS
 from export.onnx.convert import save
 from export.targets import parity, table
 from export.targets.ort_format import required_operators, save_ort
@@ -31,10 +34,11 @@ from export.targets.shapes import infer, require_whole
 from export.targets.table import BASES, ENGINES, EXAMPLES, Row, Target
 from export.targets.verify import verify
 from runtime import golden
-from runtime.bundle import GOLDEN, MANIFEST, SCHEMA, TWINS, Bundle, open_bundle
+from runtime.bundle import GOLDEN, TWINS, Bundle, open_bundle
 from runtime.classifier import META_PRECISION
 from runtime.errors import BackendError
 from runtime.files.atomic import atomic
+from runtime.files.manifest import schema_of, write_manifest
 from runtime.golden import TARGETS_GOLDEN
 
 
@@ -55,6 +59,7 @@ def export_targets(
     opset: int | None = None,
     ir: int | None = None,
     images: str | Path | None = None,
+    converter_env: str | Path | None = None,
 ) -> dict[str, Row]:
     """Adds the targets ``names`` to a bundle, or to a copy of it in ``out``.
 
@@ -62,6 +67,7 @@ def export_targets(
         names: see export/targets/table.py, e.g. ``fp16``, ``int8.u8in``, ``fp32.batch1``.
         opset, ir: further modifiers of every target.
         images: a folder of images to verify on, besides the bundle's own.
+        converter_env: the Python environment of a format's converter, where it needs its own.
 
     Returns: key -> row of ``manifest["targets"]``: file, state, why, parity.
 
@@ -82,7 +88,9 @@ def export_targets(
     require_folder(goal)
     with held(goal), scratch_beside(goal) as scratch:
         opened = open_bundle(bundle)  # as it is from now on
-        written = _write_all(opened, targets.values(), scratch, Path(images) if images else None)
+        env = Path(os.path.abspath(user_path(converter_env))) if converter_env else None
+        folder = Path(images) if images else None
+        written = _write_all(opened, targets.values(), scratch, folder, env)
         if out is None:
             _install(opened.path, written)
         else:
@@ -98,7 +106,11 @@ def export_targets(
 
 
 def _write_all(
-    opened: Bundle, targets: Collection[Target], scratch: Path, folder: Path | None
+    opened: Bundle,
+    targets: Collection[Target],
+    scratch: Path,
+    folder: Path | None,
+    environment: Path | None,
 ) -> list[WrittenTarget]:
     if not targets:
         return []
@@ -113,12 +125,13 @@ def _write_all(
         if key not in sources:
             runner = parity.load(opened.model(key))
             sources[key] = SourceModel(key, runner, pictures, opened.preprocess)
-        written.append(_write_target(opened.model(key), target, sources[key], scratch))
+        file = opened.model(key)
+        written.append(_write_target(file, target, sources[key], scratch, environment))
     return written
 
 
 def _write_target(
-    source_file: Path, target: Target, source: SourceModel, scratch: Path
+    source_file: Path, target: Target, source: SourceModel, scratch: Path, environment: Path | None
 ) -> WrittenTarget:
     loaded = onnx.load(str(source_file), load_external_data=False)
     original = require_whole(loaded, source.key)
@@ -136,7 +149,9 @@ def _write_target(
     infer(model)  # raises for a graph that contradicts itself
     file = scratch / target.file
     files = [file]
-    if target.is_ort:
+    if target.format:
+        files = list(FORMATS[target.format].write(model, file, target.base, environment))
+    elif target.is_ort:
         save_ort(save(model, scratch / "onnx" / target.file), file)
         files.append(required_operators(file))
     else:
@@ -148,6 +163,8 @@ def _write_target(
         "why": "; ".join([verdict.why, *target.notes]),
         "parity": None if verdict.parity is None else asdict(verdict.parity),
     }
+    if verdict.kernels:
+        row["kernels"] = verdict.kernels
     if report is not None:
         row["half"] = asdict(report)
     if source.pictures.skipped:
@@ -160,7 +177,8 @@ def _install(folder: Path, written: Sequence[WrittenTarget]) -> None:
     opened = open_bundle(folder, verify=False)
     targets = opened.targets
     files = dict(opened.manifest["files"])
-    schema = max(int(opened.manifest["schema"]), SCHEMA)
+    names = [*files, *(file.name for one in written for file in one.files)]
+    schema = max(int(opened.manifest["schema"]), schema_of(names))
     manifest = {**opened.manifest, "schema": schema, "targets": targets, "files": files}
     # Hugging Face's loaders read some targets, if the bundle serves them.
     served = TWINS.keys() - opened.models.keys() if opened.twins else set()
@@ -170,7 +188,7 @@ def _install(folder: Path, written: Sequence[WrittenTarget]) -> None:
         targets.pop(one.target.key, None)
         stale += [file.name for file in one.files]
     if [name for name in stale if files.pop(name, None)]:
-        write_json(folder / MANIFEST, manifest)
+        write_manifest(folder, manifest)
     for one in written:
         for file in one.files:
             os.replace(file, folder / file.name)
@@ -180,22 +198,23 @@ def _install(folder: Path, written: Sequence[WrittenTarget]) -> None:
         files[twin.relative_to(folder).as_posix()] = file_entry(twin)
     if _write_golden(folder, opened, targets):
         files[TARGETS_GOLDEN] = file_entry(folder / TARGETS_GOLDEN)
-    write_json(folder / MANIFEST, manifest)
+    write_manifest(folder, manifest)
     open_bundle(folder)
 
 
 def _write_golden(
     folder: Path, opened: Bundle, targets: Mapping[str, Mapping[str, object]]
 ) -> bool:
-    """Writes golden logits of every target that onnxruntime runs; False without golden images."""
+    """Writes golden logits of every target that an engine here runs; False without images."""
     if GOLDEN not in opened.manifest["files"]:
         return False
     vectors = golden.read(folder / GOLDEN)
-    arrays = {}
+    arrays: dict[str, NDArray[np.float32]] = {}
     for key, row in sorted(targets.items()):
         with contextlib.suppress(BackendError):  # an unverified target: its row gives the reason
             runner = parity.load(folder / str(row["file"]))
-            arrays[f"logits.{key}"] = golden.logits_of(runner, vectors, opened.preprocess)
+            outputs = golden.outputs_of(runner, vectors, opened.preprocess)
+            arrays |= {f"{name}.{key}": table for name, table in outputs.items()}
     with atomic(folder / TARGETS_GOLDEN) as temporary:
         golden.write(temporary, arrays)
     return True

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 import runtime
 from compress.engine.config import TeacherSettings
@@ -30,15 +29,16 @@ from compress.teacher.teacher import Teacher
 from export.bundle.card import teacher_card
 from export.bundle.files import MODELS
 from export.bundle.folder import require_new, scratch_beside
-from export.bundle.write import write_bundle, write_json
+from export.bundle.write import write_bundle
 from export.onnx.convert import save
-from export.onnx.parity import Parity, compare, require, torch_logits
+from export.onnx.parity import Parity, compare_outputs, require, torch_outputs
 from export.targets.pictures import crops, from_folder
 from export.targets.write import export_targets
 from export.teacher.classes import TeacherClasses, teacher_classes
 from export.teacher.network import TeacherClassifier, teacher_to_onnx
 from runtime import golden
 from runtime.bundle import GOLDEN, MANIFEST, open_bundle
+from runtime.files.manifest import write_manifest
 
 PRECISIONS = ("fp32", "fp16")
 GOLDEN_IMAGES = 4  # a ViT-L/14 takes a second for each
@@ -123,7 +123,7 @@ def export_teacher(
         content = (teacher.spec, chosen.rows, provenance, pictures, card, precision)
         manifest = write_bundle(whole, {precision: file}, *content, hugging_face=False)
         manifest |= {"kind": "teacher", "weights": weights, "parity": rows}
-        write_json(whole / MANIFEST, manifest)
+        write_manifest(whole, manifest)
         os.replace(whole, goal)
     return manifest
 
@@ -177,12 +177,8 @@ def _export(
     path = save(model, scratch / "plain" / MODELS["fp32"])
     images = runtime.normalize(crops(pictures, spec), spec)
 
-    def logits(batch: Tensor) -> Tensor:
-        first: Tensor = classifier(batch)[0]
-        return first
-
-    reference = torch_logits(logits, images, 1)
-    return path, require(compare(path, reference, images, precision="fp32"))
+    reference = torch_outputs(classifier, images, 1, classifier.names)
+    return path, require(compare_outputs(path, reference, images, precision="fp32"))
 
 
 def _half(

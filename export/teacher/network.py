@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from compress.teacher.artifact import Heads
 from export.onnx.convert import to_onnx
+from runtime.bundle import FEATURES
 
 OUTPUTS = ("logits", "zero_shot_logits")
 
@@ -20,8 +21,9 @@ class TeacherClassifier(nn.Module):
     """The teachers of a run with their heads: images (B, 3, S, S) -> logits (B, K), several rows.
 
     ``tower`` gives (B, D), not normalized; of several teachers their unit features side by side.
-    The outputs are in the order of ``names``: logits, zero_shot_logits if the heads have them, and
-    of several teachers logits_0, logits_1, ... of each.
+    The outputs are in the order of ``names``: logits, zero_shot_logits if the heads have them, of
+    several teachers logits_0, logits_1, ... of each, and features: unit rows (B, D), of several
+    teachers the unit row of all side by side.
     """
 
     def __init__(self, tower: nn.Module, heads: Heads) -> None:
@@ -43,7 +45,8 @@ class TeacherClassifier(nn.Module):
         """The names of the outputs."""
         several = range(len(self.widths)) if len(self.widths) > 1 else ()
         zero_shot = OUTPUTS[1:] if self._has_zero_shot else ()
-        return (OUTPUTS[0], *zero_shot, *(f"{OUTPUTS[0]}_{index}" for index in several))
+        each = (f"{OUTPUTS[0]}_{index}" for index in several)
+        return (OUTPUTS[0], *zero_shot, *each, FEATURES)
 
     @property
     def _has_zero_shot(self) -> bool:
@@ -51,16 +54,17 @@ class TeacherClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         parts = torch.split(self.tower(images), self.widths, dim=-1)
-        features = [self._centered(index, part) for index, part in enumerate(parts)]
+        units = [F.normalize(part, dim=-1) for part in parts]
+        features = [self._centered(index, unit) for index, unit in enumerate(units)]
         probes = [self._logits("probe", index, part) for index, part in enumerate(features)]
         out = [mean_probabilities(probes)]
         if self._has_zero_shot:
             named = [self._logits("zero_shot", index, part) for index, part in enumerate(features)]
             out.append(mean_probabilities(named))
-        return (*out, *(probes if len(probes) > 1 else ()))
+        every = units[0] if len(units) == 1 else F.normalize(torch.cat(units, -1), dim=-1)
+        return (*out, *(probes if len(probes) > 1 else ()), every)
 
-    def _centered(self, index: int, part: Tensor) -> Tensor:
-        unit = F.normalize(part, dim=-1)
+    def _centered(self, index: int, unit: Tensor) -> Tensor:
         center = getattr(self, f"center{index}", None)
         return unit if center is None else F.normalize(unit - center, dim=-1)
 

@@ -16,14 +16,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from runtime.backends import IMAGE, TENSOR, Runner, load
+from runtime.backends import BACKENDS, IMAGE, TENSOR, Runner, backend, load
 from runtime.errors import BackendError, EdgeError
+from runtime.files.manifest import companion
 from runtime.host import telemetry
 
 SECONDS = 30  # of one model, loading it and all images; of ``overrun``, of all models,
@@ -32,21 +35,24 @@ BASE_BYTES = 2 * 2**30  # of memory, besides what its file and its threads take
 FILE_FACTOR = 4  # the file, the weights, and what the optimizer makes of them
 THREAD_BYTES = 80 * 2**20  # of addresses: a stack, and malloc's arena
 PROGRAM = "from runtime.backends.limited import child; child()"
-ENGINE = "onnxruntime"  # others start GPUs, which reserve addresses without limit
+LOGITS, FEATURES = "logits", "features"
+ENGINE = "onnxruntime"
 
 
-def can_limit() -> bool:
-    """Whether a child can be started here, and limited."""
-    return os.name == "posix" and not getattr(sys, "frozen", False)
+def can_limit(engine: str = ENGINE) -> bool:
+    """Whether a child can be started here, and limited: GPUs reserve addresses without limit."""
+    is_bounded = engine in BACKENDS and BACKENDS[engine].memory_is_limited
+    return is_bounded and os.name == "posix" and not getattr(sys, "frozen", False)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one model: its logits, or why there are none."""
+    """What came of one model: its logits, or why there are none; features if it has any."""
 
     logits: np.ndarray | None = None
     error: str = ""
     is_its_fault: bool = False  # the model's; otherwise this machine lacks what it needs
+    features: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Noise:
 
     size: int
 
-    def logits(self, runner: Any) -> np.ndarray:
+    def outputs(self, runner: Any) -> dict[str, np.ndarray]:
         """The model's logits (N, K)."""
         batch: np.ndarray = runner.blank(self.size)
         rng = np.random.Generator(np.random.Philox(0))
@@ -63,8 +69,7 @@ class Noise:
             batch = rng.integers(0, 256, batch.shape, np.uint8)
         else:
             batch = rng.standard_normal(batch.shape, np.float32)
-        logits: np.ndarray = runner.run(batch)
-        return logits
+        return {LOGITS: runner.run(batch)}
 
 
 @dataclass(frozen=True)
@@ -75,35 +80,39 @@ class Images:
     pixels: np.ndarray  # uint8 (N, S, S, 3)
     whole: Sequence[np.ndarray]  # uint8 (H, W, 3) each
 
-    def logits(self, runner: Runner) -> np.ndarray:
-        """The model's logits (N, K)."""
+    def outputs(self, runner: Runner) -> dict[str, np.ndarray]:
+        """The model's logits (N, K), and its features (N, D) if it has any."""
+        names = [LOGITS, *(FEATURES for name in runner.outputs if name == FEATURES)]
         takes = getattr(runner, "takes", TENSOR)
         if takes == IMAGE:
-            return np.concatenate([runner.run(image[None]) for image in self.whole])
-        return runner.run(self.tensor if takes == TENSOR else self.pixels)
+            rows = [runner.run_all(image[None], names) for image in self.whole]
+            return {name: np.concatenate([row[name] for row in rows]) for name in names}
+        return runner.run_all(self.tensor if takes == TENSOR else self.pixels, names)
 
 
 def outcomes(
     models: Sequence[Path], images: Images, engine: str = ENGINE, threads: int | None = None
 ) -> list[Outcome]:
-    """What comes of each model; onnxruntime's in a child, where the system can limit one."""
-    if engine != ENGINE or not can_limit():
+    """What comes of each model; in a child, where the system and the engine can be limited."""
+    if not can_limit(engine):
         return [_outcome(model, images, engine, threads) for model in models]
     done: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="clip2edge-") as folder:
         _save(Path(folder), images)
         while len(done) < len(models):
-            done += _in_child(Path(folder), models[len(done) :], threads)
+            done += _in_child(Path(folder), models[len(done) :], engine, threads)
     return done
 
 
-def overrun(models: Mapping[Path, int], threads: int | None) -> tuple[str, bool]:
+def overrun(
+    models: Mapping[Path, int], threads: int | None, engine: str = ENGINE
+) -> tuple[str, bool]:
     """Why one of the models (file -> edge S of its image) needs more than it may, or "".
 
     And whether all gave logits: another failure is told by whoever loads the model next.
     """
     order = {"models": list(map(str, models)), "sizes": list(models.values()), "threads": threads}
-    done = _child({**order, "seconds": _seconds(models)})
+    done = _child({**order, "engine": engine, "seconds": _seconds(models)})
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
     errors = [answer["error"] for answer in answers]
     if len(answers) < len(models):
@@ -124,20 +133,23 @@ def _outcome(model: Path, images: Images | Noise, engine: str, threads: int | No
         is_its_fault = not isinstance(error, BackendError) or _is_memory(str(error))
         return Outcome(error=str(error), is_its_fault=is_its_fault)
     try:
-        return Outcome(images.logits(runner))
+        outputs = images.outputs(runner)
+        return Outcome(outputs[LOGITS], features=outputs.get(FEATURES))
     except EdgeError as error:
         return Outcome(error=str(error), is_its_fault=True)
 
 
-def _in_child(folder: Path, models: Sequence[Path], threads: int | None) -> Iterator[Outcome]:
+def _in_child(
+    folder: Path, models: Sequence[Path], engine: str, threads: int | None
+) -> Iterator[Outcome]:
     """What comes of the first models, at least of one."""
     order = {"folder": str(folder), "models": [str(model) for model in models], "threads": threads}
-    done = _child(order)
+    done = _child({**order, "engine": engine})
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
     for answer in answers:
-        file = answer.pop("file")
-        logits = np.load(folder / file, allow_pickle=False) if file else None
-        yield Outcome(logits, **answer)
+        files = answer.pop("files")
+        arrays = {name: np.load(folder / file, allow_pickle=False) for name, file in files.items()}
+        yield Outcome(**arrays, **answer)
     if len(answers) < len(models):
         yield Outcome(error=_why(done.returncode), is_its_fault=True)
 
@@ -175,13 +187,13 @@ def _saved(folder: Path) -> Images:
 
 
 def child() -> None:
-    """Runs in the child: one line of JSON for each model, a file for its logits if asked for."""
-    from runtime.backends import onnxruntime
-
+    """Runs in the child: one line of JSON for each model, files for its outputs if asked for."""
     order = json.loads(sys.stdin.buffer.read())
     folder = Path(order["folder"]) if "folder" in order else None
     images = _saved(folder) if folder else None
-    onnxruntime.import_onnxruntime()
+    engine = order["engine"]
+    with suppress(ImportError):  # its library is no model's; load() reports what is missing
+        import_module(backend(engine).library)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also inside the engine
     if "seconds" in order:
         signal.setitimer(signal.ITIMER_REAL, order["seconds"])
@@ -190,16 +202,20 @@ def child() -> None:
             signal.setitimer(signal.ITIMER_REAL, _seconds([Path(name)]))
         _limit(Path(name), order["threads"])
         what = images or Noise(order["sizes"][index])
-        outcome = _outcome(Path(name), what, ENGINE, order["threads"])
-        file = f"{index}.logits.npy" if outcome.logits is not None and folder else ""
-        if folder and outcome.logits is not None:
-            np.save(folder / file, outcome.logits, allow_pickle=False)
-        answer = {"file": file, "error": outcome.error, "is_its_fault": outcome.is_its_fault}
+        outcome = _outcome(Path(name), what, engine, order["threads"])
+        files = {}
+        for kind in (LOGITS, FEATURES):
+            array = getattr(outcome, kind)
+            if folder and array is not None:
+                files[kind] = f"{index}.{kind}.npy"
+                np.save(folder / files[kind], array, allow_pickle=False)
+        answer = {"files": files, "error": outcome.error, "is_its_fault": outcome.is_its_fault}
         print(json.dumps(answer), flush=True)
 
 
 def _size(model: Path) -> int:
-    return model.stat().st_size if model.is_file() else 0
+    parts = [model, model.with_name(companion(model.name) or model.name)]
+    return sum(part.stat().st_size for part in dict.fromkeys(parts) if part.is_file())
 
 
 def _seconds(models: Iterable[Path]) -> float:

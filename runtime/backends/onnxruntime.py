@@ -15,26 +15,29 @@ import numpy as np
 
 from runtime.backends.ort_providers import CPU, Provider
 from runtime.backends.ort_providers import provider as provider_row
-from runtime.backends.runner import IMAGE, PIXELS, TENSOR, Runner, whole_number
+from runtime.backends.runner import (
+    IMAGE,
+    LONGEST_REASON,
+    PIXELS,
+    TAKES,
+    TENSOR,
+    BatchRunner,
+    reason,
+    whole_number,
+)
 from runtime.errors import BackendError
 from runtime.files import onnx as onnx_file
 from runtime.files import ort as ort_file
 from runtime.host.telemetry import usable_cores
 
-INPUTS = {  # name -> its type, and what the model takes
-    "images": ("tensor(float)", TENSOR),
-    "pixel_values": ("tensor(float)", TENSOR),  # Hugging Face's name for it
-    "pixels": ("tensor(uint8)", PIXELS),
-    "image": ("tensor(uint8)", IMAGE),
-}
-LOGITS = "logits"
+TYPES = {TENSOR: "tensor(float)", PIXELS: "tensor(uint8)", IMAGE: "tensor(uint8)"}
+ROWS = {"logits": "classes", "features": "width"}  # outputs with a row for each image
 REALS = frozenset(f"tensor({kind})" for kind in ("float", "float16", "double", "bfloat16"))
 PRECISION_KEY = "clip2edge.precision"
 DISABLED = "optimization.disable_specified_optimizers"
 MIN_VERSION = (1, 18)  # the first that reads models of IR version 10, which ours are
 NEEDED = f"onnxruntime>={'.'.join(map(str, MIN_VERSION))}"
 MAX_THREADS = 1024
-SHOWN = 600  # characters of onnxruntime's own message
 RECORD_NODES = "session.record_ep_graph_assignment_info"  # onnxruntime 1.24 and later
 
 
@@ -47,7 +50,7 @@ class Executed:
     provider: str
 
 
-class OrtRunner(Runner):
+class OrtRunner(BatchRunner):
     """A model in an ONNX Runtime session."""
 
     def __init__(self, session: Any, row: Provider, threads: int, version: str) -> None:
@@ -59,8 +62,13 @@ class OrtRunner(Runner):
         self.unit = row.unit
         inputs = session.get_inputs()
         self.outputs = tuple(output.name for output in session.get_outputs())
-        dtype, self.takes = INPUTS.get(inputs[0].name if inputs else "", ("", TENSOR))
-        if len(inputs) != 1 or inputs[0].type != dtype or len(inputs[0].shape) != 4:
+        takes = TAKES.get(inputs[0].name if inputs else "")
+        self.takes = takes or TENSOR
+        if (
+            len(inputs) != 1
+            or inputs[0].type != TYPES.get(takes or "")
+            or len(inputs[0].shape) != 4
+        ):
             got = [(value.name, value.type, value.shape) for value in inputs]
             uint8 = "one uint8 input 'pixels' (B, S, S, 3) or 'image' (1, H, W, 3)"
             expected = f"one float32 input 'images' (B, 3, S, S), or {uint8}"
@@ -69,51 +77,29 @@ class OrtRunner(Runner):
         shape = inputs[0].shape
         size = shape[2] if self.takes == TENSOR else shape[1]
         self.input_size = size if isinstance(size, int) else None
-        self._fixed_batch = shape[0] if isinstance(shape[0], int) else None
+        self.fixed_batch = shape[0] if isinstance(shape[0], int) else None
         for value in session.get_outputs():
-            if value.name == LOGITS:
-                _require_logits(value, shape[0])
+            if value.name in ROWS:
+                _require_rows(value, shape[0])
 
     def __repr__(self) -> str:
         return f"OrtRunner({self.provider}, {self.threads} threads, outputs {list(self.outputs)})"
 
-    def blank(self, size: int) -> np.ndarray:
-        """The smallest batch of black images that the model takes, of edge ``size``."""
-        count = self._fixed_batch or 1
-        if self.takes == TENSOR:
-            return np.zeros((count, 3, size, size), np.float32)
-        return np.zeros((count, size, size, 3), np.uint8)
-
-    def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        """Several outputs of one pass, each (B, K) float32; errors as ``run``."""
-        for output in outputs:
-            if output not in self.outputs:
-                expected = ", ".join(self.outputs)
-                raise BackendError(f"no output {output!r}", got=output, expected=expected)
-        step = self._fixed_batch or len(images)
-        if len(images) % max(step, 1):
-            expected = f"a multiple of {step}, which the model fixes"
-            raise BackendError("batch", got=len(images), expected=expected)
+    def _batch(self, images: np.ndarray, outputs: Sequence[str]) -> Sequence[np.ndarray]:
         try:
-            parts = [
-                self._session.run(list(outputs), {self.input: images[start : start + step]})
-                for start in range(0, len(images), step or 1)
-            ]
+            return self._session.run(list(outputs), {self.input: images})  # type: ignore[no-any-return]
         except Exception as error:  # ORT's exceptions share no base class of their own
-            raise BackendError("onnxruntime refused the batch", got=_reason(error)) from error
-        columns = zip(*parts, strict=True)
-        joined = [part[0] if len(part) == 1 else np.concatenate(part) for part in columns]
-        return dict(zip(outputs, joined, strict=True))
+            raise BackendError("onnxruntime refused the batch", got=reason(error)) from error
 
 
-def _require_logits(value: Any, batch: int | str | None) -> None:
+def _require_rows(value: Any, batch: int | str | None) -> None:
     """BackendError unless an output is a row of real numbers for each image, as far as it says."""
     rows = value.shape[0] if value.shape else None
     is_table = len(value.shape) in (0, 2)  # 0: not known, or one number, which no run lets pass
     is_a_row_each = not isinstance(rows, int) or rows == batch
     if value.type not in REALS or not is_table or not is_a_row_each:
         got = f"{value.type} {value.shape}"
-        expected = f"real numbers, [{batch}, classes]"
+        expected = f"real numbers, [{batch}, {ROWS[value.name]}]"
         raise BackendError(f"the model's {value.name}", got=got, expected=expected)
 
 
@@ -143,10 +129,10 @@ def load(
     """
     ort = import_onnxruntime()
     if not isinstance(provider_options, (Mapping, NoneType)):
-        got = repr(provider_options)[:SHOWN]
+        got = repr(provider_options)[:LONGEST_REASON]
         raise BackendError("provider_options", got=got, expected="a mapping of text to text")
     if not isinstance(options, (ort.SessionOptions, NoneType)):
-        got = repr(options)[:SHOWN]
+        got = repr(options)[:LONGEST_REASON]
         raise BackendError("options", got=got, expected="onnxruntime.SessionOptions")
     facts = (ort_file if Path(model).suffix == ort_file.SUFFIX else onnx_file).check(Path(model))
     row = provider_row(provider)
@@ -176,7 +162,7 @@ def load(
         upgrade = f"this is onnxruntime {ort.__version__}: pip install --upgrade onnxruntime"
         what = f"onnxruntime cannot load {model}"
         remedy = upgrade if is_newer else None
-        raise BackendError(what, got=_reason(error), remedy=remedy) from error
+        raise BackendError(what, got=reason(error), remedy=remedy) from error
     session.disable_fallback()
     if session.get_providers()[0] != row.name:
         what = f"onnxruntime fell back from {row.name}"
@@ -220,7 +206,7 @@ def executed(
         edge = runner.input_size or size
         if edge is None:
             raise BackendError("input size of the model is open", expected="the size argument")
-        runner.run(runner.blank(edge), runner.outputs[0])
+        runner.run_all(runner.blank(edge), runner.outputs)
         events = json.loads(Path(runner._session.end_profiling()).read_text(encoding="utf-8"))
     nodes = [event for event in events if event.get("cat") == "Node"]
     ran = {node["name"]: node["args"] for node in nodes if node["name"].endswith("_kernel_time")}
@@ -251,9 +237,3 @@ def import_onnxruntime() -> Any:
         expected = f"{NEEDED.partition('>=')[2]} or newer, for models of IR version 10"
         raise BackendError("onnxruntime is too old", got=version, expected=expected, remedy=remedy)
     return ort
-
-
-def _reason(error: Exception) -> str:
-    """onnxruntime's message on one line; of a long one the end, where the reason stands."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= SHOWN else f"... {text[-SHOWN:]}"

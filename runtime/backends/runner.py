@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from runtime.errors import SHOWN, BackendError
 
+LONGEST_REASON = 600  # characters of an engine's own message
 TENSOR = "tensor"
 PIXELS = "pixels"
 IMAGE = "image"
 """What a model takes: normalized float32 (B, 3, S, S); cropped uint8 (B, S, S, 3); whole images,
 uint8 (1, H, W, 3).
 """
+TAKES = {"images": TENSOR, "pixel_values": TENSOR, "pixels": PIXELS, "image": IMAGE}
+"""Name of a model's input -> what it takes; "pixel_values" is Hugging Face's name for images."""
 
 
 class Runner(Protocol):
@@ -42,6 +45,64 @@ class Runner(Protocol):
     def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """Several outputs of one pass, each (B, K) float32; errors as ``run``."""
         ...
+
+
+class BatchRunner(Runner):
+    """A runner whose engine takes one batch at a time; of a model with a fixed batch, that many."""
+
+    takes: str = TENSOR
+    fixed_batch: int | None = None
+
+    def blank(self, size: int) -> np.ndarray:
+        """The smallest batch of black images that the model takes, of edge ``size``."""
+        count = self.fixed_batch or 1
+        if self.takes == TENSOR:
+            return np.zeros((count, 3, size, size), np.float32)
+        return np.zeros((count, size, size, 3), np.uint8)
+
+    def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """Several outputs of one pass, each (B, K) float32; errors as ``run``."""
+        require_outputs(outputs, self.outputs)
+        step = self.fixed_batch or len(images)
+        if len(images) % max(step, 1):
+            expected = f"a multiple of {step}, which the model fixes"
+            raise BackendError("batch", got=len(images), expected=expected)
+        starts = range(0, len(images), step or 1)
+        parts = [self._batch(images[start : start + step], outputs) for start in starts]
+        columns = zip(*parts, strict=True)
+        joined = [part[0] if len(part) == 1 else np.concatenate(part) for part in columns]
+        return dict(zip(outputs, joined, strict=True))
+
+    def _batch(self, images: np.ndarray, outputs: Sequence[str]) -> Sequence[np.ndarray]:
+        """The outputs of one call; a BackendError if the engine refuses it."""
+        raise NotImplementedError
+
+
+def require_outputs(wanted: Sequence[str], present: Collection[str]) -> None:
+    """Raises BackendError unless a model has all these outputs."""
+    for output in wanted:
+        if output not in present:
+            raise BackendError(f"no output {output!r}", got=output, expected=", ".join(present))
+
+
+def require_batch(images: np.ndarray, dtype: type, shape: Sequence[int | None]) -> None:
+    """Raises BackendError unless images have a type and, but for the batch, a shape (None: open).
+
+    For engines that read a buffer of another shape as if it had the right one.
+    """
+    fits = images.ndim == len(shape) + 1 and all(
+        want in (None, size) for size, want in zip(images.shape[1:], shape, strict=True)
+    )
+    if not fits or images.dtype != dtype or not len(images):
+        sizes = ", ".join("?" if size is None else str(size) for size in shape)
+        got = f"{images.dtype} {images.shape}"
+        raise BackendError("images", got=got, expected=f"{np.dtype(dtype)} (B, {sizes})")
+
+
+def reason(error: Exception) -> str:
+    """An engine's message on one line; of a long one the end, where the reason stands."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else f"... {text[-LONGEST_REASON:]}"
 
 
 def finite(logits: np.ndarray, what: str = "logits") -> np.ndarray:

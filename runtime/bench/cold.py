@@ -20,18 +20,22 @@ from runtime.backends.limited import environment
 from runtime.classifier import Classifier
 from runtime.errors import BackendError
 from runtime.files.strict_json import to_text
-from runtime.host.telemetry import peak_rss_bytes
+from runtime.host.telemetry import peak_rss_bytes, rss_bytes
 
 PROGRAM = (
     "import time; start = time.perf_counter(); from runtime.bench.cold import child; child(start)"
 )
+LATER_CALLS, LATER_S = 21, 0.5  # calls after the first, and the time in which no further one begins
 # modules that the child must not load
 HEAVY = ("torch", "torchvision", "timm", "typer", "pydantic", "onnx", "compress", "export")
 
 
 @dataclass(frozen=True)
 class Cold:
-    """Milliseconds of each part of a cold start, peak memory, and loaded modules of ``HEAVY``."""
+    """Milliseconds of each part of a cold start, peak memory, and loaded modules of ``HEAVY``.
+
+    First and later calls are the same: ``Classifier.predict`` of one image.
+    """
 
     import_ms: float
     load_ms: float
@@ -39,6 +43,9 @@ class Cold:
     process_ms: float | None  # from the start of the process to its end, interpreter included
     peak_rss_bytes: int | None
     heavy_modules: tuple[str, ...]
+    warm_ms: float | None = None  # median of later calls that do what the first one did
+    # what the engine and the model add to Python, numpy and Pillow: an app without them holds this
+    engine_bytes: int | None = None
 
     @property
     def row_fields(self) -> dict[str, Any]:
@@ -80,16 +87,24 @@ def child(start: float) -> None:
     """Runs in the new process; ``start`` is when it began to import."""
     imported = time.perf_counter()
     order = json.loads(sys.stdin.read())
+    before = rss_bytes()
     classifier = Classifier.load(order["bundle"], **order["load"])
     loaded = time.perf_counter()
     gray = np.full((classifier.spec.size, classifier.spec.size, 3), 128, np.uint8)
     classifier.predict(order["image"] or gray)
     done = time.perf_counter()
+    later: list[float] = []
+    while not later or (len(later) < LATER_CALLS and time.perf_counter() - done < LATER_S):
+        begun = time.perf_counter()
+        classifier.predict(order["image"] or gray)
+        later.append(time.perf_counter() - begun)
     facts = {
         "import_ms": (imported - start) * 1e3,
         "load_ms": (loaded - imported) * 1e3,
         "first_ms": (done - loaded) * 1e3,
+        "warm_ms": float(np.median(later)) * 1e3,
         "peak_rss_bytes": peak_rss_bytes(),
+        "engine_bytes": None if before is None else max((rss_bytes() or 0) - before, 0),
         "heavy_modules": [name for name in HEAVY if name in sys.modules],
     }
     print(to_text(facts))

@@ -35,6 +35,7 @@ class Entry:
     file: Path
     sha256: str
     requested: bool = True  # by the user: its failure is then an error, otherwise a state
+    backend: str = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -65,23 +66,48 @@ def entries(
     bundle: Bundle,
     models: Sequence[str] | None,
     teacher: str | Path | None,
-    backend: str = "onnxruntime",
+    backends: Sequence[str] = ("onnxruntime",),
 ) -> list[Entry]:
-    """The bundle's ``models`` in their order, and the teacher last.
+    """The bundle's ``models`` in their order on each engine, and the teacher last, on the first.
 
-    Without ``models`` every plain precision is taken, no variant such as "fp32.batch1".
+    Without ``models`` every plain precision is taken, no variant such as "fp32.batch1". A model on
+    a further engine is called "int8.openvino", after its own file or after the one it shares.
 
     Raises: BundleError: no such model, or a teacher that is no bundle and no .onnx file.
     """
-    names = models or [name for name in bundle.models if "." not in name]
-    keys = dict.fromkeys(map(backend_row(backend).model, names))
     own = bundle.path.resolve().name
     folder = "student" if teacher is not None and own == TEACHER else own
-    out = [
-        Entry(key, folder, bundle.path, key, file, sha256_of(file), bool(models))
-        for key, file in [(key, bundle.model(key)) for key in keys]
-    ]
-    return out + ([] if teacher is None else [_teacher(Path(teacher))])
+    if len(backends) > 1:  # then an engine skips what it does not read, a name that is none too
+        for name in models or ():
+            bundle.model(name)
+    out = []
+    for backend in backends:
+        for precision in precisions(bundle, models, backend, len(backends) > 1):
+            file = bundle.model(precision)
+            is_plain = backend == backends[0] or precision.endswith(f".{backend}")
+            key = precision if is_plain else f"{precision}.{backend}"
+            asked = bool(models) and len(backends) == 1
+            digest = bundle.digest(file)
+            out.append(Entry(key, folder, bundle.path, precision, file, digest, asked, backend))
+    return out + ([] if teacher is None else [_teacher(Path(teacher), backends[0])])
+
+
+def precisions(
+    bundle: Bundle, models: Sequence[str] | None, backend: str, only_readable: bool
+) -> list[str]:
+    """Keys of the models that an engine loads for ``models``, or for every plain precision.
+
+    ``only_readable`` leaves out those that are no files for it.
+    """
+    row = backend_row(backend)
+    names = models or [name for name in bundle.models if "." not in name]
+    keys = [row.model(name, bundle.default, bundle.targets) for name in names]
+    if not models and row.format:
+        targets = (key.split(".") for key in bundle.targets)
+        keys += [f"{base}.{row.format}" for base, *rest in targets if rest == [row.format]]
+    files = {**bundle.target_files, **bundle.models}
+    readable = [key for key in keys if key in files and files[key].suffix in row.reads]
+    return list(dict.fromkeys(readable if only_readable else keys))
 
 
 def bundle_facts(bundle: Bundle) -> BundleFacts:
@@ -100,20 +126,17 @@ def teacher_facts(teacher: str | Path) -> TeacherFacts:
 
 
 def load(
-    entry: Entry,
-    batches: Sequence[int],
-    threads: int | None,
-    backend: str,
-    options: Mapping[str, Any],
+    entry: Entry, batches: Sequence[int], threads: int | None, options: Mapping[str, Any]
 ) -> Loaded:
     """Loads an entry and runs it once on every batch.
 
     Raises: BundleError, BackendError: as ``Classifier.load``, or the engine refuses a batch.
     """
     with suppress(ImportError):  # the engine's library is no model's growth; load() reports it
-        import_module(backend_row(backend).library)
+        import_module(backend_row(entry.backend).library)
     before = telemetry.rss_bytes()
-    item = Classifier.load(entry.source, entry.precision, backend, threads, verify=False, **options)
+    origin = (entry.source, entry.precision, entry.backend, threads)
+    item = Classifier.load(*origin, verify=False, **options)
     size, rng = item.spec.size, np.random.Generator(np.random.Philox(0))
     inputs = {
         n: item.feed(rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)) for n in batches
@@ -146,13 +169,14 @@ def kernel_profile(loaded: Loaded, options: Mapping[str, Any]) -> KernelProfile:
     return KernelProfile(kernels, by_provider, states)
 
 
-def _teacher(path: Path) -> Entry:
+def _teacher(path: Path, backend: str) -> Entry:
     if path.is_dir():
         bundle = open_bundle(path)
         file = bundle.model("auto")
-        return Entry(TEACHER, TEACHER, path, bundle.default, file, sha256_of(file))
+        where = (TEACHER, TEACHER, path, bundle.default, file, sha256_of(file))
+        return Entry(*where, backend=backend)
     if path.suffix != ".onnx" or not path.is_file():
         expected = "a bundle folder, or a .onnx file that describes itself"
         remedy = "compress export --teacher writes such a bundle"
         raise BundleError("teacher", got=path, expected=expected, remedy=remedy)
-    return Entry(TEACHER, TEACHER, path, "auto", path, sha256_of(path))
+    return Entry(TEACHER, TEACHER, path, "auto", path, sha256_of(path), backend=backend)

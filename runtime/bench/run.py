@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from runtime.backends import BACKENDS
 from runtime.bench import entries, latency, mlperf
 from runtime.bench.affinity import pinned
 from runtime.bench.breakdown import break_down
@@ -33,6 +35,7 @@ from runtime.host.energy import Energy, idle_watts, measure_energy
 
 LONGEST_S = 1e6
 LARGEST_BATCH = 1024
+ALL = "all"  # engines
 NO_SENSOR = "no power sensor that can be read here: energy was not measured"
 
 
@@ -79,6 +82,7 @@ def bench(
             number of threads.
         threads: default: the usable physical cores.
         teacher: a bundle folder or a self-describing .onnx file; its default model is timed.
+        backend: an engine, or "all": every one that is installed, interleaved.
         provider: for onnxruntime, e.g. "openvino".
         affinity: processors that everything here runs on.
         mode: "quick" or "mlperf" (``runtime.bench.mlperf`` lists the rules).
@@ -94,15 +98,16 @@ def bench(
     options = {"provider": provider, "provider_options": dict(provider_options or {})}
     run = _Run(
         batches=(batch,) if isinstance(batch, int) else tuple(batch),
-        backend=backend,
         options={name: value for name, value in options.items() if value not in (None, {})},
+        takes_options="onnxruntime" if backend == ALL else backend,
         mode=MODES[mode] if seconds is None else replace(MODES[mode], seconds=seconds),
     )
     counts = [threads] if threads is None or isinstance(threads, int) else list(threads)
     run.check(counts, sustained)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     bundle = open_bundle(path)
-    listed = entries.entries(bundle, models, teacher, backend)
+    backends = run.installed() if backend == ALL else [backend]
+    listed = entries.entries(bundle, models, teacher, backends)
     encoded, about = photos(bundle, images, run.states.append)
     with pinned(affinity):
         note(f"loading {', '.join(entry.key for entry in listed)}")
@@ -150,8 +155,8 @@ class _Run:
     """What a run has measured so far, and how."""
 
     batches: tuple[int, ...]
-    backend: str
     options: dict[str, Any]
+    takes_options: str  # the engine that they are for
     mode: Mode
     rows: list[latency.LatencyRow] = field(default_factory=list)
     speedups: dict[str, latency.Ratio] = field(default_factory=dict)
@@ -170,13 +175,25 @@ class _Run:
         if sustained is not None and not 0 < sustained <= LONGEST_S:
             raise BackendError("bench --sustained", got=f"{sustained} s", expected="some time")
 
+    def installed(self) -> list[str]:
+        """The engines of this machine; those that it lacks are recorded."""
+        found = []
+        for name, row in BACKENDS.items():
+            if find_spec(row.library) is not None:
+                found.append(name)
+            else:
+                lacks = f"{name} was not timed: it is not installed"
+                self.states.append(f"{lacks}; pip install 'clip2edge[{row.extra}]'")
+        return found
+
     def load(self, listed: Sequence[Entry], threads: int | None) -> dict[str, Loaded]:
         """Loads all entries; an unrequested one that fails is recorded and skipped."""
         out, failures = {}, []
         for entry in listed:
             try:
-                item = entries.load(entry, self.batches, threads, self.backend, self.options)
-                found = self.profiles.get(entry.key) or entries.kernel_profile(item, self.options)
+                options = self.options_of(entry)
+                item = entries.load(entry, self.batches, threads, options)
+                found = self.profiles.get(entry.key) or entries.kernel_profile(item, options)
             except BackendError as error:
                 if entry.requested:
                     raise
@@ -228,16 +245,22 @@ class _Run:
         for key, item in loaded.items():
             model = (item.entry.source, item.entry.precision)
             try:
-                out[key] = measure_cold(*model, threads, None, self.backend, **self.options)
+                options = self.options_of(item.entry)
+                out[key] = measure_cold(*model, threads, None, item.entry.backend, **options)
             except BackendError as error:
                 self.states.append(f"cold start of {key} was not measured: {error}")
         return out
+
+    def options_of(self, entry: Entry) -> dict[str, Any]:
+        """The options of an entry's engine."""
+        return self.options if entry.backend == self.takes_options else {}
 
     def row(
         self, item: Loaded, samples: latency.Samples, images: int, includes: str, **facts: Any
     ) -> latency.LatencyRow:
         """The report's row of one series."""
         runner, ran = item.classifier.runner, self.profiles[item.entry.key]
+        is_teacher = item.entry.key == TEACHER
         early_stopping = None
         if self.mode.each and includes == COMPUTE:
             name = f"{item.entry.key}, batch {images}, {runner.threads} threads"
@@ -246,7 +269,7 @@ class _Run:
         return latency.row(
             samples,
             model=item.entry.model,
-            precision=item.classifier.precision,
+            precision=item.classifier.precision if is_teacher else item.entry.key,
             backend=item.classifier.backend,
             batch=images,
             threads=runner.threads,
@@ -268,8 +291,11 @@ class _Run:
         against = TEACHER if TEACHER in series else slowest
         pairs = [(key, against) for key in series if key != against]
         pairs += [(key, "fp32") for key in series if key.partition(".")[0] == "int8"]
+        for key in series:  # against the same engine's float model, and the first engine's own
+            base, _, engine = key.rpartition(".")
+            pairs += [(key, f"fp32.{engine}"), (key, base)] if engine in BACKENDS else []
         for fast, slow in dict.fromkeys(pairs):
-            if slow in series:
+            if slow in series and slow != fast:
                 name = f"{fast}_vs_{slow}{suffix}"
                 self.speedups[name] = latency.ratio(series[slow], series[fast])
 

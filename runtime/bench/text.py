@@ -8,6 +8,7 @@ from itertools import groupby
 from runtime.bench.latency import LatencyRow
 from runtime.bench.report import BenchReport, entry_of
 from runtime.bench.sustained import slowdown
+from runtime.bench.verdicts import verdicts
 from runtime.host.telemetry import Host
 
 COLUMNS = "device,model,file,batch,threads,provider,p50 ms,p90 ms,p99 ms,img/s,mJ,verdict"
@@ -23,6 +24,7 @@ def lines(report: BenchReport) -> list[str]:
         *_rows(report.rows),
         "",
         *(line for part in parts for line in part(report)),
+        *(f"verdict: {sentence}" for sentence in verdicts(report)),
         *(f"note: {state}" for state in report.states),
     ]
 
@@ -68,16 +70,17 @@ def _device(host: Host) -> str:
 
 
 def _rows(rows: Iterable[LatencyRow]) -> list[str]:
-    head = (
-        f"{'model':12} {'batch':>5} {'thr':>3} {'p50 ms':>9} {'p90 ms':>9} {'p99 ms':>9} {'n':>7}"
-    )
+    rows = list(rows)
+    width = max([12, *(len(entry_of(row)) for row in rows)])
+    times = " ".join(f"{name:>9}" for name in ("p50 ms", "p90 ms", "p99 ms"))
+    head = f"{'model':{width}} {'batch':>5} {'thr':>3} {times} {'n':>7}"
     out = [f"{head} {'img/s':>9}  includes · verdict"]
-    indent = " " * 12
+    indent = " " * width
     for row in rows:
         cells = " ".join(f"{_number(value):>9}" for value in (row.p50_ms, row.p90_ms, row.p99_ms))
         speed = _number(row.images_per_second, 1)
         out.append(
-            f"{entry_of(row):12} {row.batch:5} {row.threads:3} {cells} {row.n:7} {speed:>9}  "
+            f"{entry_of(row):{width}} {row.batch:5} {row.threads:3} {cells} {row.n:7} {speed:>9}  "
             f"{row.includes} · {row.verdict}: {row.reason}"
         )
         early = row.early_stopping_ms or {}
@@ -109,7 +112,8 @@ def _speedups(report: BenchReport) -> list[str]:
 def _cold(report: BenchReport) -> list[str]:
     return [
         f"{name} cold process: import {cold.import_ms:.0f} + load {cold.load_ms:.0f} + first "
-        f"image {cold.first_ms:.1f} ms, {_number(cold.process_ms, 0)} ms in all, peak memory "
+        f"image {cold.first_ms:.1f} ms, later ones {_number(cold.warm_ms, 1)} ms; "
+        f"{_number(cold.process_ms, 0)} ms in all, peak memory "
         f"{'unknown' if cold.peak_rss_bytes is None else f'{cold.peak_rss_bytes / 2**20:.0f} MiB'}"
         for name, cold in report.cold.items()
     ]

@@ -19,6 +19,7 @@ from runtime.commands.trial import Stranger, require_bounded
 from runtime.errors import BackendError
 from runtime.files.atomic import atomic, require_target
 from runtime.files.strict_json import to_text
+from runtime.host import telemetry
 
 
 def add_parser(commands: Any) -> None:
@@ -33,12 +34,12 @@ def add_parser(commands: Any) -> None:
     option("bundle", "bundle folder", type=Path, nargs="?")
     option("--teacher", "bundle folder or .onnx file to interleave and compare with", type=Path)
     option("--models", "models of the bundle (default: every plain precision)", nargs="+")
-    option("--backend", ", ".join(BACKENDS), default="onnxruntime")
+    option("--backend", f"{', '.join(BACKENDS)}, or all that are here", default="onnxruntime")
     option("--provider", f"where onnxruntime computes: {', '.join(PROVIDERS)} (default: cpu)")
     pairs = {"action": "append", "default": [], "metavar": "KEY=VALUE"}
     option("--provider-option", "may be repeated", **pairs)
     option("--batch", "images per call (default: 1)", type=int, nargs="+", default=[1])
-    cores = "compute threads (default: the usable physical cores)"
+    cores = "compute threads (default: the usable physical cores, then 1)"
     option("--threads", cores, type=int, nargs="+")
     option("--affinity", "processors to stay on, e.g. 0,1 or 4-7")
     option("--seconds", "per series (default: 5, or 600 for each model with mlperf)", type=float)
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         args.models,
         seconds=args.seconds,
         batch=args.batch,
-        threads=args.threads,
+        threads=args.threads or _threads(args.mode, args.backend),
         teacher=args.teacher,
         backend=args.backend,
         provider=args.provider,
@@ -89,6 +90,13 @@ def run(args: argparse.Namespace) -> int:
         bench_file.write(args.out, content)
     print(to_text(content, indent=2) if args.json else "\n".join(lines(report)))
     return 0
+
+
+def _threads(mode: str, backend: str) -> list[int] | None:
+    """All cores, then one: the work that every machine can be compared on; mlperf takes hours."""
+    cores = telemetry.usable_cores()
+    once = mode == "mlperf" or backend not in BACKENDS or BACKENDS[backend].unit != "cpu"
+    return None if once else list(dict.fromkeys((cores, 1)))
 
 
 def _options(pairs: list[str]) -> dict[str, str]:

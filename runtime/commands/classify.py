@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from runtime.backends import whole_number
-from runtime.classifier import Classifier
+from runtime.classifier import Classifier, Prediction
 from runtime.commands.terminal import add_shared, complain
 from runtime.commands.trial import Stranger, require_bounded
-from runtime.errors import BackendError, ImageError
+from runtime.errors import BackendError, ImageError, harmless
 from runtime.files.paths import line, name_of
 from runtime.files.strict_json import to_text
 from runtime.preprocess.image_files import images_below
@@ -30,6 +30,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--top-k", type=int, default=5)
     each = "print a line of JSON for each image, as soon as it is classified"
     parser.add_argument("--jsonl", action="store_true", help=each)
+    reject = "say 'not sure' of images that show none of the classes, the guesses in brackets"
+    parser.add_argument("--reject", action="store_true", help=reject)
     parser.set_defaults(command=run)
 
 
@@ -41,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     top_k = whole_number("top_k", args.top_k)
     require_bounded([Stranger(args.bundle, (args.precision,))], args.threads)
     classifier = Classifier.load(args.bundle, precision=args.precision, threads=args.threads)
+    if args.reject:
+        classifier.require_rejection()
     table: dict[str, Any] = {}
     bad = 0
     images = list(_files(args.images))
@@ -63,13 +67,22 @@ def run(args: argparse.Namespace) -> int:
             said = answer if isinstance(answer, dict) else {"labels": answer}
             print(to_text({"image": name, **said}), flush=True)
         elif not args.json and isinstance(answer, list):
-            rows = (f"  {guess.probability:6.1%}  {guess.label}" for guess in guesses)
-            print(name_of(image, on_a_line=True), *rows, sep="\n")
+            shown = (name_of(image, on_a_line=True), *_rows(guesses, args.reject))
+            print(*map(harmless, shown), sep="\n")
     if args.json and not args.jsonl:
         print(to_text(table, indent=2))
     if bad > 1:
         complain(f"{bad} of {len(images)} have no answer")
     return 0 if not bad else 1 if bad < len(images) else 2
+
+
+def _rows(guesses: Sequence[Prediction], reject: bool) -> Iterator[str]:
+    """A line for each guess; of an image that is not known, in brackets below "not sure"."""
+    if reject and guesses and guesses[0].known is False:
+        yield "  not sure"
+        yield from (f"  ({guess.probability:6.1%}  {guess.label})" for guess in guesses)
+        return
+    yield from (f"  {guess.probability:6.1%}  {guess.label}" for guess in guesses)
 
 
 def _files(given: Iterable[Path]) -> Iterable[Path]:

@@ -128,10 +128,11 @@ def _run(host: telemetry.Host, platform: Platform, nvidia: bool, root: Path) -> 
     yield fact("Python", MISSING if old else OK, version, remedy, needed=True)
     yield package_finding("run", "numpy", "1.24", needed=True)
     yield package_finding("run", "pillow", "10.0", needed=True)
-    engines = [_onnxruntime(), _tensorrt(nvidia, root)]
+    further = [name for name in BACKENDS if name not in ("onnxruntime", "tensorrt")]
+    engines = [_onnxruntime(), *map(_engine, further), _tensorrt(nvidia, root)]
     yield from engines
     if not any(engine.state in (OK, PARTLY) for engine in engines):
-        detail = "neither onnxruntime nor TensorRT is usable"
+        detail = f"none of {', '.join(BACKENDS)} is usable"
         yield fact("engine", MISSING, detail, INSTALL_ORT, needed=True)
     yield fact("int8", NOTE, int8_words(host.isa, host.arch))
     files = " or ".join(platform.files)
@@ -157,6 +158,15 @@ def _onnxruntime() -> Finding:
     names = ", ".join(name.removesuffix("ExecutionProvider") for name in present)
     build = listed.removeprefix("onnxruntime ") or ort.__version__
     return fact(OK, f"{build}; providers {names}")
+
+
+def _engine(name: str) -> Finding:
+    """An engine that is one package, without loading it; an absent one is no gap by itself."""
+    row = BACKENDS[name]
+    package = version_of(*row.packages)
+    if package is None or find_spec(row.library) is None:
+        return Finding("run", name, NOTE, "not installed", f"pip install 'clip2edge[{row.extra}]'")
+    return Finding("run", name, OK, package[1])
 
 
 def _tensorrt(nvidia: bool, root: Path) -> Finding:

@@ -28,7 +28,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}\.npy")
 # (numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
 MAGIC = b"\x93NUMPY\x01\x00"
 HEADER = re.compile(
-    rb"\{'descr': '(\|u1|[<>]f[48]|[<>]U[0-9]{1,4})', 'fortran_order': False, "
+    rb"\{'descr': '(\|u1|[<>]f[248]|[<>]U[0-9]{1,4})', 'fortran_order': False, "
     rb"'shape': \(((?:[0-9]{1,12}, )*[0-9]{0,12},?)\), \} *\n"
 )
 

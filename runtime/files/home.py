@@ -1,4 +1,4 @@
-"""Paths that start with a tilde, which no shell expands in ``--data=~/photos`` or in quotes.
+"""Paths as people give them: with a tilde, as in ``--data=~/photos``, but not empty.
 
 And where this user's caches lie.
 """
@@ -6,12 +6,21 @@ And where this user's caches lie.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
+
+from runtime.errors import EdgeError
+
+HERE = 'a value; of a path, "." is the current folder'
 
 
 def user_path(path: str | Path) -> Path:
-    """A path below the home folder it names; unchanged without a tilde or such a user."""
+    """A path below the home folder it names; unchanged without a tilde or such a user.
+
+    Raises: EdgeError: an empty text, which Python takes for the current folder.
+    """
+    if path == "":
+        raise EdgeError("a path is empty", expected=HERE)
     return Path(os.path.expanduser(path))
 
 
@@ -25,8 +34,18 @@ def cache_folder(name: str) -> Path:
     return home / "clip2edge" / name
 
 
-def expanded(arguments: Iterable[str]) -> list[str]:
-    """The arguments of a command with tildes expanded, also behind the name of an option."""
+def expanded(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command with tildes expanded, also behind the name of an option.
+
+    Raises: EdgeError: an empty one, e.g. of a variable that is not set.
+    """
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        option, _, value = argument.partition("=") if argument.startswith("--") else ("", "", "")
+        if argument == "" or (value == "" and argument == f"{option}="):
+            given = option or before
+            after = f" after {given}" if given else ""
+            what = f"an argument is empty{after}"
+            raise EdgeError(what, expected=HERE, remedy="look for a variable that is not set")
     return [_expanded(argument) for argument in arguments]
 
 

@@ -6,30 +6,45 @@
      "models": {"int8": "model.int8.onnx"},
      "files": {"model.int8.onnx": {"bytes": 2712345, "sha256": "..."}, ...},
      "targets": {"fp16": {"file": "model.fp16.onnx", "state": "verified", "why": "...",
-                          "parity": {...}}}}
+                          "parity": {...}}},
+     "check": "..."}
+
+"check" is the SHA-256 of all the rest: a digit that a bad disk changes in a threshold is told as
+one in a model is. A manifest without it, as bundles of before have it, is taken as it is.
 
 Schema 2 adds to schema 1 the subfolder ``onnx/``, files ending in ``.ort``, and the optional
-"targets". Unknown keys are ignored, so a schema grows without a new number; the number rises when
-old readers must not go on.
+"targets", "confidence" (``runtime.files.confidence``) and "added" (``runtime.files.added``: classes
+that joined after the build). Schema 3 adds the files of further engines; a bundle without any says
+schema 2, which every reader takes. Unknown keys are ignored, so a schema grows without a new
+number; the number rises when old readers must not go on.
+
+A model in two files is listed by its first; the second has the same name with another suffix
+(``companion``), and its own size and hash among the files.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import BundleError
+from runtime.files import added, confidence
+from runtime.files.added import ADDED
+from runtime.files.atomic import atomic
+from runtime.files.confidence import CONFIDENCE
+from runtime.files.paths import MANIFEST
 from runtime.files.regular import COPY_AGAIN
-from runtime.files.strict_json import read_json
+from runtime.files.strict_json import canonical, read_json
 
-SCHEMA = 2  # what is written; every schema from 1 on is read
-MANIFEST = "manifest.json"
-BUNDLE = "bundle"  # the folder of a run that holds one
+SCHEMA = 3  # the newest; every schema from 1 on is read
 LABELS = "labels.json"
 PREPROCESS = "preprocess.json"
 GOLDEN = "golden.npz"
+PROVENANCE = "provenance.json"  # how a build made it; no device reads it
 REQUIRED = (LABELS, PREPROCESS)
 SUBFOLDER = "onnx/"  # where Hugging Face's loaders look for models
 MAX_FILES = 256
@@ -41,9 +56,13 @@ MODEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
 # Data only: no pickle, library, engine or script.
 SUFFIXES_1 = (".onnx", ".json", ".txt", ".npz", ".md", ".svg", ".png")
-SUFFIXES = {1: SUFFIXES_1, 2: (*SUFFIXES_1, ".ort")}
-FOLDERS = {1: ("",), 2: ("", SUBFOLDER)}
+SUFFIXES_2 = (*SUFFIXES_1, ".ort")
+SUFFIXES = {1: SUFFIXES_1, 2: SUFFIXES_2, 3: (*SUFFIXES_2, ".xml", ".param", ".bin", ".tflite")}
+FOLDERS = {1: ("",), 2: ("", SUBFOLDER), 3: ("", SUBFOLDER)}
+MODEL_SUFFIXES = (".onnx", ".ort", ".xml", ".param", ".tflite")  # of export targets
+COMPANIONS = {".xml": ".bin", ".param": ".bin"}  # of OpenVINO and ncnn: the graph -> its weights
 STATES = ("verified", "unverified")
+CHECK = "check"  # in manifest.json: SHA-256 of all the rest of it
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -54,15 +73,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     file = folder / MANIFEST
     if not file.is_file():
         got = f"no {MANIFEST}" if folder.is_dir() else "a file" if folder.exists() else "no folder"
-        inside = folder / BUNDLE
-        is_run = (inside / MANIFEST).is_file()
-        remedy = f"that of this run is {inside}" if is_run else "compress build makes one"
-        raise BundleError(f"{folder} is not a bundle", got=got, remedy=remedy)
+        raise BundleError(f"{folder} is not a bundle", got=got, remedy="compress build makes one")
     return check_manifest(read_json(file), folder)
 
 
 def check_manifest(manifest: object, folder: Path) -> dict[str, Any]:
-    """``manifest``, if it may stand in ``folder``; errors as ``read_manifest``."""
+    """``manifest`` less its check, if it may stand in ``folder``; errors as ``read_manifest``."""
     file = folder / MANIFEST
     if not isinstance(manifest, dict):
         got = type(manifest).__name__
@@ -76,9 +92,39 @@ def check_manifest(manifest: object, folder: Path) -> dict[str, Any]:
         got = f"schema {str(schema)[:40]}"
         remedy = "pip install --upgrade clip2edge"
         raise BundleError(what, got=got, expected=f"at most {SCHEMA}", remedy=remedy)
+    check = manifest.pop(CHECK, None)
+    if check is not None and sealed(manifest)[CHECK] != check:
+        what = f"{file} is damaged, or edited by hand"
+        got = f"other content than its {CHECK!r} says"
+        remedy = f"{COPY_AGAIN}; what was edited on purpose loads without {CHECK!r}"
+        raise BundleError(what, got=got, remedy=remedy)
     for problem in _problems(manifest, schema):
         raise BundleError(f"{file} is not usable", got=problem[:400], remedy=COPY_AGAIN)
     return manifest
+
+
+def schema_of(files: Iterable[str]) -> int:
+    """The lowest schema that may list these files, from 2 on: what is written."""
+    return 2 if all(name.endswith(SUFFIXES[2]) for name in files) else SCHEMA
+
+
+def companion(name: str) -> str | None:
+    """The second file of a model in two files; None for a model in one."""
+    stem, dot, suffix = name.rpartition(".")
+    other = COMPANIONS.get(dot + suffix)
+    return other and stem + other
+
+
+def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """``manifest`` with the check of its content, as it is written."""
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    return {**manifest, CHECK: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Puts the manifest of a bundle in place, atomically, with the check of its content."""
+    with atomic(folder / MANIFEST) as temporary:
+        temporary.write_bytes(canonical(sealed(manifest)))
 
 
 def _problems(manifest: dict[str, Any], schema: int) -> Iterator[str]:
@@ -102,6 +148,8 @@ def _problems(manifest: dict[str, Any], schema: int) -> Iterator[str]:
     if not isinstance(reason := manifest.get("default_reason", ""), str):
         yield f"default_reason {reason!r} is not text"
     yield from _target_problems(manifest.get("targets", {}), files)
+    yield from confidence.problems(manifest.get(CONFIDENCE, {}), files)
+    yield from added.problems(manifest.get(ADDED), files)
 
 
 def _file_problems(files: Mapping[str, Any], schema: int) -> Iterator[str]:
@@ -130,8 +178,10 @@ def _target_problems(targets: object, files: Mapping[str, Any]) -> Iterator[str]
             yield f"target {key[:80]!r} is not a named row"
         elif not isinstance(row.get("file"), str) or row["file"] not in files:
             yield f"target {key!r} has a file that is not listed"
-        elif not row["file"].endswith((".onnx", ".ort")):
+        elif not row["file"].endswith(MODEL_SUFFIXES):
             yield f"target {key!r} is {row['file']!r}, which is no model"
+        elif companion(row["file"]) not in {None, *files}:
+            yield f"target {key!r} without its {companion(row['file'])!r}"
         elif row.get("state") not in STATES or not isinstance(row.get("why"), str):
             yield f"target {key!r} without a state ({' or '.join(STATES)}) and a reason"
         elif not isinstance(row.get("parity"), (dict, type(None))):

@@ -2,8 +2,8 @@
 
 An ONNX file is a protobuf message; a model may point to other files (external tensors, compiled
 engine contexts) and so make an engine read what no manifest lists. This walks the wire format
-(protobuf.dev/programming-guides/encoding) and skips all payloads, in milliseconds. Field numbers
-are those of onnx.proto3, frozen by its compatibility rules.
+(``runtime.files.protobuf``) and skips all payloads, in milliseconds. Field numbers are those of
+onnx.proto3, frozen by its compatibility rules.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runtime.errors import BundleError
-from runtime.files import onnx_growth, onnx_sizes
+from runtime.files import onnx_growth, onnx_sizes, protobuf
 from runtime.files.manifest import MAX_FILE_BYTES
 from runtime.files.regular import open_regular
 
@@ -33,7 +33,6 @@ MAX_METADATA_BYTES = 16 * 2**20  # of all entries together
 MAX_DEPTH = 16  # of graphs inside attributes (If, Loop)
 MAX_FIELDS = 500_000  # a ViT-L/14 has tens of thousands, and this many take a second
 MAX_NAME_BYTES = 1024  # of an operator or a domain
-MAX_TAG = 2**32 - 1  # protobuf's own limit
 
 # message -> {field number: message inside}; all else is skipped unread.
 SCHEMA: dict[str, dict[int, str]] = {
@@ -54,6 +53,7 @@ ATTRIBUTE_NAME = 1
 TENSOR_NAME = 8
 LOCATION = 14  # field Tensor.data_location, and its value
 EXTERNAL = 1
+LOW_BITS = 2**32 - 1  # of a number, which engines keep
 
 
 @dataclass
@@ -205,7 +205,7 @@ class _Walk:
                 yield problem
 
     def fields(self, view: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-        for numbered in _fields(view):
+        for numbered in protobuf.fields(view):
             self.left -= 1
             if self.left < 0:
                 raise ValueError(f"more than {MAX_FIELDS:,} fields")
@@ -214,8 +214,8 @@ class _Walk:
     def tensor(self, view: memoryview) -> list[onnx_sizes.Numbers]:
         fields = list(self.fields(view))
         places = [value for number, value in fields if number == LOCATION]
-        external = sum(value & MAX_TAG == EXTERNAL for value in places if isinstance(value, int))
-        self.facts.external_tensors += external  # engines keep 32 bits
+        external = sum(value & LOW_BITS == EXTERNAL for value in places if isinstance(value, int))
+        self.facts.external_tensors += external
         if not external:
             self.note(onnx_sizes.tensor_problem(fields, len(view)))
         name = _name(next((value for number, value in fields if number == TENSOR_NAME), b""))
@@ -260,46 +260,6 @@ def _text(value: memoryview | bytes | int) -> str:
     return str(bytes(value), "utf-8")
 
 
-def _fields(view: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Field numbers and values of one message; fixed-width numbers are skipped."""
-    at = 0
-    end = len(view)
-    while at < end:
-        key, at = _varint(view, at)
-        number = key >> 3
-        wire = key & 7
-        if not 8 <= key <= MAX_TAG:
-            raise ValueError(f"field {number}")
-        if wire == 0:
-            value, at = _varint(view, at)
-            yield number, value
-        elif wire == 2:
-            size, at = _varint(view, at)
-            if size > end - at:
-                raise ValueError("truncated")
-            yield number, view[at : at + size]
-            at += size
-        elif wire in (1, 5):
-            at += 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"wire type {wire}")
-    if at > end:
-        raise ValueError("truncated")
-
-
-def _varint(view: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = view[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("number too long")
-
-
 def _input_shapes(
     model: memoryview, stored: Mapping[str, tuple[int, ...]]
 ) -> dict[str, tuple[int, ...]]:
@@ -339,7 +299,7 @@ def graph_outputs(path: Path) -> list[str]:
 
 
 def _messages(view: memoryview, field_number: int) -> Iterator[memoryview]:
-    for number, value in _fields(view):
+    for number, value in protobuf.fields(view):
         if number == field_number and isinstance(value, memoryview):
             yield value
 
@@ -351,6 +311,6 @@ def _below(view: memoryview, first: int, *rest: int) -> Iterator[memoryview]:
 
 
 def _dimension(view: memoryview) -> int | str:
-    values = dict(_fields(view))
+    values = dict(protobuf.fields(view))
     size = values.get(1)  # dim_value, else dim_param
     return size if isinstance(size, int) else _text(values.get(2, b"?"))

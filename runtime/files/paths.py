@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import SHOWN, BundleError
+from runtime.errors import SHOWN, BundleError, EdgeError
 from runtime.files.home import user_path
 
 _BYTE = re.compile(r"\\x[0-9a-f]{2}")  # what `name_of` writes
@@ -17,16 +17,31 @@ _ESCAPE = re.compile(rf"{_BYTE.pattern}|\\[tnr]|\\u[0-9a-f]{{4}}")  # and on a l
 _HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # categories: controls, halves, line separators
 
 
-def bundle_path(path: Any) -> Path:
-    """The path of a bundle, whatever it was given as.
+BUNDLE = "bundle"  # what a run calls its own
+MANIFEST = "manifest.json"
 
-    Raises: BundleError: neither text nor a path.
+
+def _is_file(path: Path) -> bool:
+    """False also for what no file system can name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def bundle_path(path: Any) -> Path:
+    """The path of a bundle, whatever it was given as; of a run's folder that of its bundle.
+
+    Raises: BundleError: neither text nor a path, or an empty text.
     """
     try:
-        return user_path(os.fsdecode(path))
-    except (TypeError, ValueError) as error:
-        got = repr(path)[:SHOWN]
-        raise BundleError("path of a bundle", got=got, expected="text or a path") from error
+        given = user_path(os.fsdecode(path))
+        inside = given / BUNDLE
+        is_run = not _is_file(given / MANIFEST) and _is_file(inside / MANIFEST)
+        return inside if is_run else given
+    except (TypeError, ValueError, EdgeError) as error:
+        got, expected = repr(path)[:SHOWN], "text or a path that is not empty"
+        raise BundleError("path of a bundle", got=got, expected=expected) from error
 
 
 def line(text: object) -> str:

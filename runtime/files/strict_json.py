@@ -57,6 +57,11 @@ def to_text(value: object, indent: int | None = None, **how: Any) -> str:
         raise BackendError("the result is no JSON", got=error, remedy=remedy) from error
 
 
+def canonical(value: object) -> bytes:
+    """``value`` as a file of a bundle holds it: sorted, indented, UTF-8; errors as ``to_text``."""
+    return f"{to_text(value, indent=2, sort_keys=True, ensure_ascii=False)}\n".encode()
+
+
 def _check(value: Any) -> None:
     """Refuses strings that are no UTF-8 and too deep nesting, level by level: no recursion."""
     level = [value]

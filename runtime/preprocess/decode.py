@@ -53,7 +53,7 @@ def decode(image: ImageLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises: ImageError: no image, truncated, above ``max_pixels``, or another type.
     """
     if isinstance(image, np.ndarray):
-        return _to_rgb(_from_array(image, max_pixels))
+        return _to_rgb(_from_array(image, max_pixels), "array")
     if isinstance(image, Image.Image):
         with strict():
             return _upright(image, "image", max_pixels)
@@ -163,7 +163,7 @@ def _upright(image: Image.Image, name: str, max_pixels: int, own: bool = False) 
     _check_size(image.width, image.height, name, max_pixels)
     try:
         image.load()
-        rgb = _to_rgb(image)
+        rgb = _to_rgb(image, name)
     except ImageError:
         raise
     except Exception as error:
@@ -190,18 +190,18 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     """8-bit sRGB; transparency on white."""
     if image.mode.startswith("I"):
         values = np.asarray(image)
-        gray = _from_16_bit(values)
+        gray = _from_16_bit(values, name)
         clear = image.info.get("transparency")  # of a PNG: the level that is transparent
         if isinstance(clear, int):
             gray.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
         gray.info = {key: image.info[key] for key in ("icc_profile",) if key in image.info}
         image = gray
     if image.mode == "F":
-        what = "image of floating-point pixels"
+        what = f"{name} has floating-point pixels"
         raise ImageError(what, got="mode F", expected="8- or 16-bit pixels")
     image = to_srgb(image)
     if image.mode == "RGB" and "transparency" not in image.info:
@@ -213,12 +213,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_16_bit(values: np.ndarray) -> Image.Image:
+def _from_16_bit(values: np.ndarray, name: str) -> Image.Image:
     """Gray (H, W) of 0..65535 scaled to 0..255, rounded to nearest."""
     wide = values.astype(np.int64)
     if wide.size and (wide.min() < 0 or wide.max() > 65535):
         got = f"values {wide.min()}..{wide.max()}"
-        raise ImageError("integer image", got=got, expected="0..65535")
+        raise ImageError(f"{name} has integer pixels out of range", got=got, expected="0..65535")
     return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
 
 

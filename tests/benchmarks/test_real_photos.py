@@ -166,12 +166,16 @@ def test_a_rung_is_a_build_by_public_names(
     trunk = {"generate": {"per_class": 2}, "distill": {"steps": 2, "feature_steps": 2}}
     monkeypatch.setattr(bench, "TRUNK", merge(bench.TRUNK, trunk))
     ladder = bench.PhotoLadder(photos, made[0] / "world", tmp_path, HostSettings(workers=1))
-    hits = ladder.cell(0, 1, ["+I'+D", "img2img CP"])
+    hits = ladder.cell(0, 1, ["+I'+D"])
+    trunk_run = tmp_path / "runs" / "real-photos-trunk" / "config.yaml"
+    assert {name: found.shape for name, found in hits.items()} == {"+I'+D": (12,)}
+    assert not trunk_run.exists(), "I' needs no images but the rung's"
+    hits = ladder.cell(0, 1, ["+T+D", "img2img CP"])
     assert {name: found.shape for name, found in hits.items()} == {
-        "+I'+D": (12,),
+        "+T+D": (12,),
         "img2img CP": (12,),
     }
-    assert (tmp_path / "runs" / "real-photos-trunk" / "config.yaml").is_file()
+    assert trunk_run.is_file()
 
 
 def test_rungs_name_what_exists_and_claims_name_rungs(photos: Path, tmp_path: Path) -> None:
@@ -185,10 +189,31 @@ def test_rungs_name_what_exists_and_claims_name_rungs(photos: Path, tmp_path: Pa
         assert settings.generate.strategy in STRATEGIES and settings.distill.objective in OBJECTIVES
         assert (settings.distill.init == "clip") == rung.from_trunk and settings.data.path == photos
         assert settings.distill.steps == bench.BASE["distill"]["steps"]  # equal updates
+        assert settings.distill.feature_share == (0.5 if rung.features_first else None)
     trunk = ladder.settings(0, 0, bench.TRUNK)
     assert (
         trunk.data.shots == 0 and trunk.distill.feature_steps == trunk.distill.steps
     )  # no photo, no label
+
+
+def test_the_rung_with_i_differs_from_the_one_without_in_i_alone(
+    photos: Path, tmp_path: Path
+) -> None:
+    """The same photos, no image of a class name, and no update more: else the claim holds S too."""
+    ladder = bench.PhotoLadder(photos, tmp_path, tmp_path, HostSettings())
+    plain, first, whole = (
+        ladder.settings(4, 1, bench.RUNGS[name].overrides(None)).plain()
+        for name in ("+D", "+I'+D", "+I'+D+S")
+    )
+    assert plain["generate"]["strategy"] == first["generate"]["strategy"] == "none"
+    assert {key for key in plain if plain[key] != first[key]} == {"distill"}
+    changed = {key for key in plain["distill"] if plain["distill"][key] != first["distill"][key]}
+    assert changed == {"head", "feature_share"} and first["distill"]["init"] == "random"
+    assert {key for key in first if first[key] != whole[key]} == {"generate"}
+    assert whole["generate"]["strategy"] == "sidclip"
+    compared = [name for pair in bench.SIGNS for name in pair if name in bench.RUNGS]
+    assert not any(bench.RUNGS[name].from_trunk for name in compared)
+    assert not bench.RUNGS[bench.SHIPPED].from_trunk
 
 
 @pytest.mark.parametrize("folder", [None, "train"])

@@ -14,17 +14,24 @@ from pathlib import Path
 from runtime import EdgeError, PreprocessSpec
 from runtime.bundle import labels_from_json
 from runtime.files.golden_npz import read as read_golden
-from runtime.files.manifest import check_manifest
+from runtime.files.manifest import CHECK, check_manifest
+from runtime.files.ncnn import check as check_ncnn
 from runtime.files.onnx import check as check_onnx
+from runtime.files.openvino import check as check_openvino
 from runtime.files.ort import check as check_ort
 from runtime.files.strict_json import parse_json
 from runtime.preprocess import decode
 
+#: weights of the model in tests/support/ncnn_files.py: two layers with a tag each
+NCNN_WEIGHTS = bytes(4 + 56 * 4 + 4 + 12 * 4)
 _FOLDER = Path(tempfile.mkdtemp(prefix="clip2edge-fuzz-"))
 
 
 def manifest(data: bytes) -> object:
-    return check_manifest(parse_json(data, "manifest.json"), Path("bundle"))
+    manifest = parse_json(data, "manifest.json")
+    if isinstance(manifest, dict):
+        manifest.pop(CHECK, None)  # what lies behind it is tried
+    return check_manifest(manifest, Path("bundle"))
 
 
 def preprocess(data: bytes) -> object:
@@ -47,13 +54,23 @@ def ort(data: bytes) -> object:
     return check_ort(_file("model.ort", data))
 
 
+def openvino(data: bytes) -> object:
+    _file("model.bin", bytes(64))
+    return check_openvino(_file("model.xml", data))
+
+
+def ncnn(data: bytes) -> object:
+    _file("model.bin", NCNN_WEIGHTS)
+    return check_ncnn(_file("model.param", data))
+
+
 def image(data: bytes) -> object:
     return decode(data, max_pixels=1_000_000)
 
 
 READERS: dict[str, Callable[[bytes], object]] = {
     function.__name__: function
-    for function in (manifest, preprocess, labels, golden, onnx, ort, image)
+    for function in (manifest, preprocess, labels, golden, onnx, ort, openvino, ncnn, image)
 }
 
 

@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from manifests import manifest_of
 from tiny_bundles import SPEC
 
-from runtime import BundleError, open_bundle
+from runtime import BundleError, Classifier, open_bundle
 from runtime.bundle import check_file, labels_from_json, parse_json, sha256_of
 
 
@@ -19,7 +20,7 @@ def bundle(built: Path, tmp_path: Path) -> Path:
 
 
 def rewrite(bundle: Path, **changes: object) -> None:
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = manifest_of(bundle)
     (bundle / "manifest.json").write_text(json.dumps({**manifest, **changes}))
 
 
@@ -41,9 +42,7 @@ def test_every_changed_byte_is_seen(bundle: Path) -> None:
         changed = bytearray(original)
         changed[len(changed) // 2] ^= 1
         file.write_bytes(changed)
-        want = json.loads((bundle / "manifest.json").read_text())["files"][
-            file.relative_to(bundle).as_posix()
-        ]["sha256"]
+        want = manifest_of(bundle)["files"][file.relative_to(bundle).as_posix()]["sha256"]
         with pytest.raises(BundleError) as caught:
             open_bundle(bundle)
         for part in (file.name, sha256_of(file), want):
@@ -67,11 +66,13 @@ def test_missing_file_and_no_bundle(bundle: Path, tmp_path: Path) -> None:
         open_bundle(tmp_path / "nothing")
 
 
-def test_a_run_says_where_its_bundle_is(tmp_path: Path) -> None:
-    (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / "manifest.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(BundleError, match=f"that of this run is {tmp_path / 'bundle'}"):
-        open_bundle(tmp_path)
+def test_the_folder_of_a_run_stands_for_its_bundle(bundle: Path) -> None:
+    run = bundle.parent
+    assert open_bundle(run) == open_bundle(bundle)
+    assert Classifier.load(str(run)).sha256 == Classifier.load(bundle).sha256
+    shutil.copy(bundle / "manifest.json", run)  # a bundle that holds another is itself one
+    with pytest.raises(BundleError, match="is missing"):
+        open_bundle(run)
 
 
 def test_links_stay_inside(bundle: Path, tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_a_linked_subfolder_stays_inside(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "model.onnx").write_bytes(b"x")
     shutil.rmtree(bundle / "onnx", ignore_errors=True)
     (bundle / "onnx").symlink_to(tmp_path / "elsewhere")
-    files = json.loads((bundle / "manifest.json").read_text())["files"]
+    files = manifest_of(bundle)["files"]
     kept = {name: want for name, want in files.items() if not name.startswith("onnx/")}
     digest = sha256_of(tmp_path / "elsewhere" / "model.onnx")
     rewrite(bundle, files={**kept, "onnx/model.onnx": {"bytes": 1, "sha256": digest}})

@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 from odd_models import change, one_row_for_a_batch, times, whole_number_logits
 from PIL import Image
-from tiny_bundles import SIZE, SPEC, encoded, float_model, photo
+from tiny_bundles import SIZE, SPEC, encoded, float_model, make_bundle, photo
 
 from runtime import (
     BackendError,
@@ -332,3 +332,25 @@ def test_a_model_without_a_row_of_real_numbers_for_each_image_is_refused(
     change(bundle, ("model.fp32.onnx",), edit)
     with pytest.raises(BackendError, match="the model's logits.*expected real numbers"):
         Classifier.load(bundle, "fp32", threads=1)
+
+
+def test_features_are_rows_of_length_one(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", tmp_path, features=True)
+    model = Classifier.load(bundle, "fp32", threads=1)
+    images = [photo(seed) for seed in range(3)]
+    got = model.features(images)
+    runner = load("onnxruntime", bundle / "model.fp32.onnx", threads=1)
+    np.testing.assert_array_equal(got, runner.run(model.feed(model.pixels(images)), "features"))
+    assert got.shape == (3, 32) and got.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(model.features(photo(1))[0], got[1], atol=1e-6)
+    with pytest.raises(ImageError, match="no images"):
+        model.features([])
+    twin = load("onnxruntime", bundle / "onnx" / "model.onnx", threads=1)
+    assert twin.outputs == ("logits", "features")
+
+
+def test_a_model_of_before_says_that_it_has_no_features(classifier: Classifier) -> None:
+    assert not classifier.has_features
+    with pytest.raises(BundleError, match=r"fp32 model has no features.*compress build"):
+        classifier.features(photo(0))

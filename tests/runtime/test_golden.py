@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tiny_bundles import SPEC, float_model, photo
+from manifests import manifest_of
+from tiny_bundles import SPEC, float_model, make_bundle, photo
 
 from export.bundle.huggingface import rename_input
 from runtime import BundleError, golden
@@ -24,7 +25,7 @@ def bundle(built: Path, tmp_path: Path) -> Path:
 
 def reseal(bundle: Path) -> None:
     """Makes the manifest agree with changed files: another build, not damage."""
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = manifest_of(bundle)
     for name in manifest["files"]:
         data = (bundle / name).read_bytes()
         manifest["files"][name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -129,7 +130,7 @@ def test_the_command_names_the_first_step_and_its_remedy(bundle: Path, capsys) -
 
 
 def test_another_version_asks_for_an_upgrade_not_for_a_copy(bundle: Path) -> None:
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = manifest_of(bundle)
     (bundle / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
     (step,) = golden.verify(bundle, threads=1)
     assert step.remedy == "pip install --upgrade clip2edge"
@@ -177,7 +178,7 @@ def test_absent_engine_is_skipped_not_ok(bundle: Path) -> None:
 
 
 def test_bundle_without_golden_vectors_is_skipped(bundle: Path) -> None:
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = manifest_of(bundle)
     del manifest["files"]["golden.npz"]
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     assert [step.state for step in golden.verify(bundle)] == ["ok", "ok", "skipped"]
@@ -210,3 +211,20 @@ def test_pickles_and_bombs_are_refused(tmp_path: Path, monkeypatch) -> None:
 def test_no_image_is_refused() -> None:
     with pytest.raises(BundleError, match="images"):
         golden.make([], SPEC, {})
+
+
+def test_features_are_golden_too(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "made", tmp_path, features=True)
+    steps = {step.name: step for step in golden.verify(bundle, threads=1)}
+    names = ("fp32", "int8", "onnx/model.onnx", "onnx/model_quantized.onnx")
+    assert {steps[f"features {name}"].state for name in names} == {golden.OK}
+    arrays = golden.read(bundle / "golden.npz")
+    turned = arrays["features.int8"][:, ::-1]
+    golden.write(bundle / "golden.npz", {**arrays, "features.int8": turned})
+    reseal(bundle)
+    steps = {step.name: step for step in golden.verify(bundle, threads=1)}
+    assert steps["logits int8"].state == steps["features fp32"].state == golden.OK
+    wrong = steps["features int8"]
+    assert wrong.state == golden.DIFFERS and "least cosine" in wrong.detail
+    assert wrong.remedy is not None and "may err here" in wrong.remedy
+    assert golden.compare_features("int8", None, turned).detail == f"got none, expected {(2, 32)}"

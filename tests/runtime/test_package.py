@@ -80,7 +80,7 @@ for name in {modules!r}:
 
 def commands_named(text: str) -> set[str]:
     """Subcommands in "compress bench" and "python -m runtime engine"."""
-    return set(re.findall(r"\b(?:compress|python -m runtime) ([a-z]+)\b", text))
+    return set(re.findall(r"\b(?:compress|python -m runtime) ([a-z]+(?:-[a-z]+)*)\b", text))
 
 
 def test_every_command_that_a_message_names_exists() -> None:

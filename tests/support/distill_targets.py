@@ -11,6 +11,7 @@ from torch import Tensor
 
 from compress.distill.batches import Batch
 from compress.distill.first_weights import initialize
+from compress.distill.pools import FeatureRows
 from compress.distill.students import Outputs, Student, spec_for
 from compress.distill.terms import ObjectiveInputs
 from compress.engine.config import DistillSettings, ImageSettings
@@ -52,8 +53,7 @@ def inputs(**settings: Any) -> ObjectiveInputs:
         TEXTS,
         20.0,
         TEXTS,
-        torch.zeros(DIM),
-        torch.ones(DIM),
+        (FeatureRows(FEATURES, LABELS, 1.0),),
         condition_dim=DIM,
         has=has,  # type: ignore[arg-type]
     )

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from manifests import manifest_of
 from onnx import TensorProto, helper, numpy_helper
 
 
 def reseal(bundle: Path) -> None:
     """Makes the manifest agree with changed files: another build, not damage."""
-    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    manifest = manifest_of(bundle)
     for name in manifest["files"]:
         data = (bundle / name).read_bytes()
         manifest["files"][name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

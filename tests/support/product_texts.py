@@ -13,9 +13,9 @@ from pathlib import Path
 
 from paths import ROOT
 
-PACKAGES = ("compress", "export", "runtime", "benchmarks")
+PACKAGES = ("compress", "export", "runtime", "benchmarks", "docs/hooks")
 TEMPLATES = ("export/apps/templates", "compress/report/templates")
-PAPERS = ("*.md", "docs/**/*.md", "compress/**/*.yaml", "pyproject.toml")
+PAPERS = ("*.md", "llms.txt", "docs/**/*.md", "compress/**/*.yaml", "pyproject.toml")
 HOLE = "{}"  # what an expression in an f-string becomes
 
 

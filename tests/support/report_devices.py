@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from manifests import manifest_of
 
 ORIN = {
     "device": "NVIDIA Jetson Orin Nano Developer Kit",
@@ -168,7 +169,7 @@ def three_devices(bundle: Path) -> dict[str, dict[str, Any]]:
     steady = [
         {"t_s": 10.0 * i, "p50_ms": 0.1 + 0.001 * (i % 3), "n": 100, **unread} for i in range(61)
     ]
-    files, name = json.loads((bundle / "manifest.json").read_text())["files"], bundle.name
+    files, name = manifest_of(bundle)["files"], bundle.name
     fp32, trt = (files[file]["sha256"] for file in ("model.fp32.onnx", "model.int8.trt.onnx"))
     gpu = {"backend": "tensorrt", "provider": "tensorrt"}
     return {

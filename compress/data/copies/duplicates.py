@@ -1,4 +1,4 @@
-"""Equal images among the shots and the test sets: each makes an accuracy mean less than it says.
+"""Equal images, used or not: each makes an accuracy mean less than it says, or a label is wrong.
 
 Two images are equal if their pixels are, in the geometry of the test images: the student then sees
 the same. So copies under another name, in another format or without their metadata are found.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from compress.data.artifact import SHOTS
 
+TRAIN = "train"  # the set of training images that are no shots
 EXAMPLES = 3  # named in a note; duplicates.json has them all
 
 Group = Sequence[Mapping[str, str]]
@@ -23,7 +24,10 @@ class Duplicates:
     seen: dict[bytes, list[dict[str, str]]] = field(default_factory=dict)
 
     def add(self, image_set: str, key: str, name: str, digest: bytes) -> None:
-        """Adds an image of a class to a set: ``shots``, ``test`` or ``test_<domain>``."""
+        """Adds an image of a class to a set: ``shots``, ``train``, ``test`` or ``test_<domain>``.
+
+        ``train``: it is for training, and was not drawn.
+        """
         self.seen.setdefault(digest, []).append({"set": image_set, "key": key, "class": name})
 
     @property
@@ -37,7 +41,7 @@ class Duplicates:
         pairs = []
         for group in filter(_in_shots_and_tests, self.groups):
             shot = next(row["key"] for row in group if row["set"] == SHOTS)
-            test = next(row["key"] for row in group if row["set"] != SHOTS)
+            test = next(row["key"] for row in group if row["set"] not in (SHOTS, TRAIN))
             pairs.append(f"{shot} = {test}")
         return pairs
 
@@ -46,8 +50,7 @@ class Duplicates:
         """A sentence for each kind that was found."""
         found = {kind: [group for group in self.groups if kind.holds(group)] for kind in KINDS}
         return [
-            f"the same image {kind.says} ({len(groups)} found), e.g. {_examples(groups)}; "
-            "duplicates.json names all"
+            f"the same image {kind.says} ({len(groups)} found), e.g. {_examples(groups)}"
             for kind, groups in found.items()
             if groups
         ]
@@ -63,7 +66,8 @@ def _in_two_classes(group: Group) -> bool:
 
 
 def _in_shots_and_tests(group: Group) -> bool:
-    return len({row["set"] == SHOTS for row in group}) > 1
+    sets = {row["set"] for row in group}
+    return SHOTS in sets and bool(sets - {SHOTS, TRAIN})
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ KINDS = (
     ),
     Kind(
         "repeated",
-        "stands more than once among the shots or the test images",
+        "stands more than once",
         lambda group: not _in_two_classes(group) and not _in_shots_and_tests(group),
     ),
 )

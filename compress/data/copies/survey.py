@@ -63,11 +63,13 @@ class Survey:
     Attributes:
         groups: images that are nearly equal, but no scenes.
         left_out: indices into the training split.
+        digests: of the pixels of every image that could equal another one, used or not.
         notes: what a person should know of both.
     """
 
     groups: Sequence[Group] = ()
     left_out: frozenset[int] = frozenset()
+    digests: Mapping[Place, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -134,17 +136,20 @@ def survey(
     notes = [seen.note, _scene_note(scenes, splits)]
     spanning = [] if allow else list(filter(_spans, groups))
     equal = [] if allow else list(filter(_spans, scenes))
+    flat = [place for place, look in zip(kept, looks, strict=True) if look.is_flat]
     if not source.facts.held_out and not allow:
-        flat = [place for place, look in zip(kept, looks, strict=True) if look.is_flat]
         equal = [*spanning, *equal, *filter(_spans, [flat])]
-    pairs = _equal_pairs(equal, splits, shown, threads)
+    digests = _digests(
+        [place for group in (*near, flat) for place in group], splits, shown, threads
+    )
+    pairs = _equal_pairs(equal, digests)
     if pairs and not source.facts.held_out:
         named = (f"{_key(one, splits)} = {_key(other, splits)}" for one, other in pairs)
         raise images_in_both(list(named))
     unused = [*spanning, *map(list, pairs)]
     left_out = frozenset(index for group in unused for name, index in group if name == "train")
     notes.append(_note(unused, splits, left_out))
-    return Survey(groups, left_out, tuple(filter(None, notes)))
+    return Survey(groups, left_out, digests, tuple(filter(None, notes)))
 
 
 def _places(splits: Mapping[str, Split]) -> list[Place]:
@@ -190,22 +195,29 @@ def _scenes(
     return [group for group in large if not mostly.isdisjoint(map(label, group))]
 
 
-def _equal_pairs(
-    groups: Sequence[Group],
+def _digests(
+    places: Sequence[Place],
     splits: Mapping[str, Split],
     shown: Geometry,
     threads: ThreadPoolExecutor,
+) -> dict[Place, bytes]:
+    """The digests of the images that can be read."""
+    found = threads.map(lambda place: _digest(splits[place[0]], place[1], shown), places)
+    return {place: one for place, one in zip(places, found, strict=True) if one is not None}
+
+
+def _equal_pairs(
+    groups: Sequence[Group], digests: Mapping[Place, bytes]
 ) -> list[tuple[Place, Place]]:
     """Each training image that equals a test image of its group, and that one."""
     pairs = []
     for group in groups:
-        found = threads.map(lambda place: _digest(splits[place[0]], place[1], shown), group)
-        digests = dict(zip(group, found, strict=True))
-        tested = {digest: place for place, digest in digests.items() if place[0] != "train"}
+        read = [place for place in group if place in digests]
+        tested = {digests[place]: place for place in read if place[0] != "train"}
         pairs += [
-            (place, tested[digest])
-            for place, digest in digests.items()
-            if place[0] == "train" and digest in tested and digest is not None
+            (place, tested[digests[place]])
+            for place in read
+            if place[0] == "train" and digests[place] in tested
         ]
     return pairs
 

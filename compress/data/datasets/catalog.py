@@ -16,8 +16,8 @@ from compress.data.datasets.readers import (
     ImageArrays,
     ImageFiles,
     Listing,
+    Petals,
     Reader,
-    read_petals,
 )
 from compress.data.split import ClassInfo, Source
 from compress.engine.config import DataSettings
@@ -30,6 +30,7 @@ from compress.engine.errors import (
 )
 from compress.engine.text import user_path
 from compress.petals.attributes import STYLES
+from compress.petals.world import ONE_A_GENUS
 
 DOWNLOAD_TIMEOUT_S = 20.0  # a server that is silent for longer counts as unreachable
 RESEARCH = "not stated (research use)"
@@ -105,7 +106,18 @@ CATALOG: dict[str, NamedDataset] = {
         "Apache-2.0",
         "",
         (),
-        read_petals,
+        Petals(),
+        domains=STYLES,
+        styled=True,
+    ),
+    "petals8": NamedDataset(
+        "petals, one species of each genus",
+        len(ONE_A_GENUS),
+        "flower",
+        "Apache-2.0",
+        "",
+        (),
+        Petals(ONE_A_GENUS),
         domains=STYLES,
         styled=True,
     ),

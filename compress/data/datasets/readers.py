@@ -139,47 +139,56 @@ class ClassFolders:
         return Listing(names, train, test, lambda: digest_files(train, test), notes)
 
 
-def read_petals(settings: DataSettings, root: Path, download: bool) -> Listing:
-    """The embedded world: every image is drawn when it is read. Its domains are the styles."""
-    from compress.petals.attributes import STYLES
-    from compress.petals.world import SPECIES, SPLITS, render_species
+@dataclass(frozen=True)
+class Petals:
+    """The embedded world: every image is drawn when it is read. Its domains are the styles.
 
-    if settings.style and settings.domain and settings.style != settings.domain:
-        raise ConfigError(
-            "the style of petals is its domain, and they differ",
-            got=f"{settings.style}, {settings.domain}",
-            remedy="give data.domain alone",
-        )
-    style = settings.style or settings.domain or STYLES[0]
-    require_known(style, STYLES, "unknown style of petals")
-    names = tuple(species.name for species in SPECIES)
+    Attributes:
+        species: the classes, by their numbers in the world; (): all.
+    """
 
-    def split(name: str, style: str) -> Split:
-        each = SPLITS[name]
-        labels = np.repeat(np.arange(len(names)), each)
-        keys = tuple(f"{name}/{style}/{i // each:02d}/{i % each:03d}" for i in range(len(labels)))
-        return Split(
-            labels,
-            keys,
-            lambda i: render_species([i // each], name, [i % each], style)[0],
-            settings.max_pixels,
-        )
+    species: tuple[int, ...] = ()
 
-    # a style's official test split, not all of it: the teacher's own quality gates use the same
-    further = further_domains(settings, style, STYLES, "petals")
-    others = {other: split("test", other) for other in further}
+    def __call__(self, settings: DataSettings, root: Path, download: bool) -> Listing:
+        from compress.petals.attributes import STYLES
+        from compress.petals.world import SPECIES, SPLITS, render_species
 
-    def identity() -> str:
-        """Digest of one picture of every species, so of what is drawn, not of the drawing code."""
-        total = hashlib.sha256("\n".join(names).encode() + str(SPLITS).encode())
-        for drawn in (style, *others):
-            pictures = render_species(range(len(names)), "test", [0] * len(names), drawn)
-            total.update(pictures.tobytes())
-        return total.hexdigest()
+        if settings.style and settings.domain and settings.style != settings.domain:
+            raise ConfigError(
+                "the style of petals is its domain, and they differ",
+                got=f"{settings.style}, {settings.domain}",
+                remedy="give data.domain alone",
+            )
+        style = settings.style or settings.domain or STYLES[0]
+        require_known(style, STYLES, "unknown style of petals")
+        species = self.species or tuple(range(len(SPECIES)))
+        names = tuple(SPECIES[number].name for number in species)
 
-    return Listing(
-        names, split("train", style), split("test", style), identity, domain=style, others=others
-    )
+        def split(name: str, style: str) -> Split:
+            each = SPLITS[name]
+            labels = np.repeat(np.arange(len(names)), each)
+            rows = [divmod(i, each) for i in range(len(labels))]
+            keys = tuple(f"{name}/{style}/{species[k]:02d}/{j:03d}" for k, j in rows)
+
+            def draw(i: int) -> np.ndarray:
+                k, j = rows[i]
+                return render_species([species[k]], name, [j], style)[0]
+
+            return Split(labels, keys, draw, settings.max_pixels)
+
+        # a style's official test split, not all of it: the teacher's own quality gates use the same
+        further = further_domains(settings, style, STYLES, "petals")
+        others = {other: split("test", other) for other in further}
+
+        def identity() -> str:
+            """Digest of a picture of each species, so of what is drawn, not of the drawing code."""
+            total = hashlib.sha256("\n".join(names).encode() + str(SPLITS).encode())
+            for drawn in (style, *others):
+                total.update(render_species(species, "test", [0] * len(names), drawn).tobytes())
+            return total.hexdigest()
+
+        train, test = split("train", style), split("test", style)
+        return Listing(names, train, test, identity, domain=style, others=others)
 
 
 def own_domain(settings: DataSettings, known: Sequence[str], of: str) -> str:

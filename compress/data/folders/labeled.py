@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from compress.data.folders.layout import plain, split_kind
+from compress.data.folders.levels import Level
 from compress.data.folders.naming import class_infos, name_classes
 from compress.data.folders.source import read_folder, split_files
+from compress.data.folders.split_names import plain, split_kind
 from compress.data.split import ClassInfo, Split
 from compress.engine.config import DataSettings
 from compress.engine.errors import DataError, require_known
@@ -43,17 +43,13 @@ class Labeled:
 
 
 def labeled_images(
-    path: Path,
-    archives: Path,
-    level: Literal["top", "leaf"] = "top",
-    split: str | None = None,
-    above: bool = False,
+    path: Path, archives: Path, level: Level = "top", split: str | None = None, above: bool = False
 ) -> Labeled:
     """The test images of a folder or an archive, all images if there is no test split.
 
     Args:
         archives: where an archive is unpacked.
-        level: whether the outer or the innermost folders are the classes.
+        level: which of nested folders are the classes.
         split: takes this one instead, by its own name.
         above: a single folder with folders in it is a class, not a folder of classes.
 
@@ -69,9 +65,10 @@ def labeled_images(
         whole = [one for one in found.splits if split_kind(one) != "test"]
         name = found.test_name if found.test is not None else (whole[0] if len(whole) == 1 else "")
     files = found.splits.get(name, found.train)
-    named = name_classes(replace(found, train=files, test=None), folder.listed, folder.root)
-    labels = sorted(named.train)
-    infos = class_infos(labels, named, folder.listed, None)
+    with folder.explained():
+        named = name_classes(replace(found, train=files, test=None), folder.listed, folder.root)
+        labels = sorted(named.train)
+        infos = class_infos(labels, named, folder.listed, None)
     return Labeled(
         folder.name,
         infos,

@@ -1,52 +1,41 @@
 """How a folder of images is laid out: its splits, its class folders, what stands beside them.
 
 DIR/train/<class>/...  DIR/test/<class>/...    train and test under any of their usual names
+DIR/<class>/...  DIR/test/<class>/...          train beside test, with the same classes
+DIR/<class>/train/...  DIR/<class>/test/...    the splits inside of the classes
 DIR/<class>/...                                a part is held out for testing
-DIR/<group>/<class>/...                        nested: the inner folders are the classes, where
-                                               nothing speaks against it (data.class_folders)
+DIR/<group>/<class>/...                        nested: levels.py says which folders are the classes
+
+What can be read in two ways is an error that names both, or a note.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from compress.data.class_names import class_name, look_alike
+from compress.data.class_names import look_alike
+from compress.data.folders.levels import class_level, is_part, leaves
+from compress.data.folders.split_names import (
+    TEST_NAMES,
+    nearest_split,
+    plain,
+    split_kind,
+    split_name,
+)
 from compress.data.folders.walk import is_folder, key_of, takes_part, visible, walk
-from compress.data.folders.words import WORDNET
 from compress.engine.errors import DataError
 from runtime.files.paths import line
 
-TRAIN_NAMES = ("train", "training", "train_set", "training_set", "trainset")
-TEST_NAMES = (  # the first present is used
-    *("test", "testing", "test_set", "testing_set", "testset"),
-    *("val", "valid", "validation", "val_set", "valid_set", "validation_set", "dev", "eval"),
-)
 # folders beside the classes that are none, if they hold no image: labelers' and trainers' own
 SIDE_FOLDERS = frozenset(
     ("annotations", "annotation", "labels", "label", "jsons", "json", "xmls", "xml", "captions")
     + ("metadata", "meta", "checkpoints", "logs", "runs", "thumbnails", "_thumbnails", "imagesets")
 )
-# inner folders that are parts of a class, as digits and dates are
-PARTS = frozenset(("images", "image", "imgs", "img", "photos", "pictures", "pics", "jpg", "jpeg"))
-PARTS |= frozenset(("png", "raw", "crops", "originals", "good", "bad", "other", "misc"))
-NUMBERED = re.compile(r"[\W\d_]+|\w{0,9}?[-_ ]?\d+")  # 2024-05-01, 3, batch_2, IMG0001, session 4
+INNER = ("leaf", "merged")  # levels at which the innermost folders are the classes
 
 ClassFiles = Mapping[str, tuple[Path, ...]]  # name of a folder or label -> its images
-
-
-def plain(name: str) -> str:
-    """A name of a split or of a column as it is compared: ``"Test Set "`` -> ``"test_set"``."""
-    return re.sub(r"[\s_-]+", "_", class_name(name).casefold()).strip("_")
-
-
-def split_kind(name: str) -> Literal["train", "test"] | None:
-    """Which split a folder or a cell names, if any."""
-    known = plain(name)
-    return "train" if known in TRAIN_NAMES else "test" if known in TEST_NAMES else None
 
 
 @dataclass
@@ -57,6 +46,7 @@ class Found:
         train: what shots are drawn from; without ``test`` a part of it is held out.
         splits: all splits by their own names, also those that are not used.
         left_out: files that are no images of a class, folders that are no class.
+        unlabeled: images that a table gives no label.
         skipped: ``key`` and ``reason`` of images that are named and not there.
         empty: folder -> what lies in it, of classes without images.
     """
@@ -67,6 +57,7 @@ class Found:
     splits: dict[str, ClassFiles] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
+    unlabeled: list[Path] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
     empty: dict[str, str] = field(default_factory=dict)
 
@@ -81,7 +72,9 @@ class Found:
         if train[1:]:
             self.notes.append(line(f"{_folders(train)} are both for training"))
         if tests:
-            self.test_name, *unused = sorted(tests, key=lambda name: TEST_NAMES.index(plain(name)))
+            self.test_name, *unused = sorted(
+                tests, key=lambda name: (TEST_NAMES.index(split_name(name)), name)
+            )
             self.test = whole[self.test_name]
             if unused:
                 note = f"{_folders(unused)} is not used: {self.test_name}/ is the test split"
@@ -122,35 +115,100 @@ def read_class_folders(root: Path, level: str) -> Found:
     Args:
         level: ``data.class_folders``.
 
-    Raises: DataError: no class folders, or a single one.
+    Raises: DataError: no class folders, a single one, or some that can be read in two ways.
     """
     found = Found()
-    inside = class_dirs(root)
-    splits = {path.name: path for path in inside if split_kind(path.name) and class_dirs(path)}
-    kinds = {split_kind(name) for name in splits}
-    only_splits = all(split_kind(path.name) for path in inside)
-    if not splits and {split_kind(path.name) for path in inside} == {"train", "test"}:
-        names = " and ".join(f"{path.name}/" for path in inside)
-        raise DataError(
-            f"{names} of {root} have no class folders",
-            expected="train/<class>/ and test/<class>/, or a labels.csv",
-            remedy="sort the images into a folder a class, or write a table of file_name,label",
-        )
-    if not splits or not (only_splits or kinds == {"train", "test"}):
-        splits = {"": root}  # "train" is a class beside "bus" and "car"
+    if inside := _splits_inside(root):
+        found.notes.append("the folders in every class are its splits")
+        found.take(inside)
     else:
-        found.left_out += [path for path in inside if path.name not in splits]
-    found.take(read_splits(splits, level, found, root))
+        found.take(read_splits(_splits(root, level, found), level, found, root))
     return found
 
 
 def read_splits(
     splits: Mapping[str, Path], level: str, found: Found, root: Path
 ) -> dict[str, ClassFiles]:
-    """The images of the class folders of every split; one rule for all says which are those."""
+    """The images of the class folders of every split; one rule for all says which are those.
+
+    A split that lies in another, as test/ beside classes, holds no class of that.
+    """
+    apart = set(splits.values())
+    outer = {
+        name: [path for path in class_dirs(base) if path not in apart]
+        for name, base in splits.items()
+    }
     if level == "auto":
-        level = _level([path for base in splits.values() for path in class_dirs(base)], found, root)
-    return {name: _of_split(base, level, found) for name, base in splits.items()}
+        level, notes = class_level([path for paths in outer.values() for path in paths], root)
+        found.notes += notes
+    return {
+        name: _of_split(base, outer[name], apart, level, found) for name, base in splits.items()
+    }
+
+
+def _splits(root: Path, level: str, found: Found) -> dict[str, Path]:
+    """Split -> the folder around its classes; "" for a folder without splits.
+
+    Of folders named as splits those with class folders are. Both kinds are splits whatever lies
+    beside them; one kind is where nothing else holds images, and test/ beside its own classes.
+    """
+    inside = class_dirs(root)
+    splits = {path.name: path for path in inside if split_kind(path.name) and class_dirs(path)}
+    beside = [path for path in inside if path.name not in splits]
+    if not splits:
+        if {split_kind(path.name) for path in inside} == {"train", "test"}:
+            raise _no_classes_in(inside, root)
+        return {"": root}
+    kinds = {split_kind(name) for name in splits}
+    others = [path for path in beside if not split_kind(path.name) and leaves(path)]
+    if kinds == {"train", "test"} or not others:
+        found.left_out += beside
+        return splits
+    inner = [(path, one) for path in splits.values() for one in class_dirs(path)]
+    common = {look_alike(one.name) for _, one in inner} & {look_alike(p.name) for p in others}
+    if kinds == {"test"} and common:
+        names = _folders(splits)
+        found.notes.append(line(f"{names} holds classes that lie beside it: it is for testing"))
+        return {"": root, **splits}
+    if level != "auto" or all(is_part(one, path) for path, one in inner):
+        return {"": root}  # "train" is a class beside "bus" and "car"
+    raise _split_or_class(splits, others, root)
+
+
+def _splits_inside(root: Path) -> dict[str, ClassFiles]:
+    """The splits of DIR/<class>/train and DIR/<class>/test; none if any class lacks them."""
+    splits: dict[str, dict[str, tuple[Path, ...]]] = {}
+    for folder in class_dirs(root):
+        inside = class_dirs(folder)
+        for path in inside:
+            images = tuple(one for one in walk(path) if takes_part(one, root))
+            splits.setdefault(path.name, {})[folder.name] = images
+        if not inside or set(leaves(folder)) - set(inside):
+            return {}
+    kinds = {split_kind(name) for name in splits}
+    return dict(splits) if kinds == {"train", "test"} else {}
+
+
+def _no_classes_in(splits: Sequence[Path], root: Path) -> DataError:
+    names = " and ".join(f"{path.name}/" for path in splits)
+    return DataError(
+        f"{names} of {root} have no class folders",
+        expected="train/<class>/ and test/<class>/, or a labels.csv",
+        remedy="sort the images into a folder a class, or write a table of file_name,label",
+    )
+
+
+def _split_or_class(splits: Iterable[str], others: Sequence[Path], root: Path) -> DataError:
+    """The error for train/ with folders in it, beside folders that are no split."""
+    typos = [f"{path.name}/ as {near}/" for path in others if (near := nearest_split(path.name))]
+    move = f"name {', '.join(typos)}" if typos else "move the others elsewhere"
+    names = [path.name for path in others[:8]]
+    return DataError(
+        f"{_folders(splits)} of {root} can be a split or a class",
+        got=line(f"folders in it, and {_folders(names)} beside it"),
+        expected="only splits, or only classes",
+        remedy=line(f"for a split {move}; for a class --set data.class_folders=top"),
+    )
 
 
 def class_dirs(base: Path) -> list[Path]:
@@ -196,23 +254,31 @@ def _has_file(folder: Path, names: Collection[str]) -> bool:
     return any(entry.name.casefold() in names for entry in visible(folder))
 
 
-def _of_split(base: Path, level: str, found: Found) -> dict[str, tuple[Path, ...]]:
-    """The images of every class folder; empty ones too."""
-    outer = class_dirs(base)
-    classes = set(outer)
-    beside = [path for entry in visible(base) if (path := Path(entry.path)) not in classes]
+def _of_split(
+    base: Path, outer: Sequence[Path], apart: Collection[Path], level: str, found: Found
+) -> dict[str, tuple[Path, ...]]:
+    """The images of every class folder of a split; empty ones too."""
+    known = {*outer, *apart}
+    beside = [path for entry in visible(base) if (path := Path(entry.path)) not in known]
     if not outer:
         loose = len([path for path in beside if takes_part(path, base)])
+        got = f"{loose} files beside each other" if loose else "no image"
+        got = got if beside else "an empty folder"
         raise DataError(
             f"{base} has no class folders",
-            got=f"{loose} files beside each other" if loose else "an empty folder",
+            got=got,
             expected="one folder of images a class, train/ and test/ with those, or a labels.csv",
         )
     folders = _named(outer, level, base)
     found.left_out += [path for path in beside if path.is_dir() or takes_part(path, base)]
     files: dict[str, tuple[Path, ...]] = {}
-    for name, folder in folders.items():
-        listed = [path for path in walk(folder) if level != "leaf" or path.parent == folder]
+    for name, places in folders.items():
+        listed = [
+            path
+            for folder in places
+            for path in walk(folder)
+            if level not in INNER or path.parent == folder
+        ]
         images = tuple(path for path in listed if takes_part(path, base))
         files[name] = images
         if not images:
@@ -223,62 +289,22 @@ def _of_split(base: Path, level: str, found: Found) -> dict[str, tuple[Path, ...
     return files
 
 
-def _named(outer: Sequence[Path], level: str, base: Path) -> dict[str, Path]:
-    """Class name -> folder; inner folders of one name get that of the outer one before theirs."""
-    if level != "leaf":
-        return {path.name: path for path in outer}
-    leaves = [leaf for path in outer for leaf in _leaves(path) or [path]]
-    names = [look_alike(leaf.name) for leaf in leaves]
+def _named(outer: Sequence[Path], level: str, base: Path) -> dict[str, list[Path]]:
+    """Class name -> folders. Inner ones of one name are one class, or get the outer one's name."""
+    if level not in INNER:
+        return {path.name: [path] for path in outer}
+    inner = [leaf for path in outer for leaf in leaves(path) or [path]]
+    alike: dict[str, list[Path]] = {}
+    for leaf in inner:
+        alike.setdefault(look_alike(leaf.name), []).append(leaf)
+    if level == "merged":
+        return {same[0].name: same for same in alike.values()}
     return {
         leaf.name
-        if names.count(name) == 1
-        else leaf.relative_to(base).as_posix().replace("/", " "): leaf
-        for leaf, name in zip(leaves, names, strict=True)
+        if len(alike[look_alike(leaf.name)]) == 1
+        else leaf.relative_to(base).as_posix().replace("/", " "): [leaf]
+        for leaf in inner
     }
-
-
-def _level(outer: Sequence[Path], found: Found, root: Path) -> str:
-    """Whether the outer or the innermost folders are the classes; a note if both could be."""
-    pairs = [(path, leaf) for path in outer for leaf in _leaves(path)]
-    if not pairs or any(path == leaf for path, leaf in pairs):
-        return "top"
-    names: dict[str, set[str]] = {}  # of an inner folder -> outer folders
-    inside: dict[str, set[str]] = {}  # of an outer folder -> inner folders
-    for path, leaf in pairs:
-        names.setdefault(look_alike(leaf.name), set()).add(look_alike(path.name))
-        inside.setdefault(look_alike(path.name), set()).add(look_alike(leaf.name))
-    each_in_one = all(len(groups) == 1 for groups in names.values())
-    any_group = any(len(below) > 1 for below in inside.values())
-    if each_in_one and any_group and not any(_is_part(leaf, path) for path, leaf in pairs):
-        groups = ", ".join(dict.fromkeys(path.name for path in outer))
-        found.notes.append(
-            line(
-                f"nested folders: the {len(names)} innermost ones are the classes, {groups} are "
-                "groups; --set data.class_folders=top makes those the classes"
-            )
-        )
-        return "leaf"
-    found.notes.append(
-        line(
-            f"nested folders: the {len({path.name for path in outer})} outer ones are the classes; "
-            f"--set data.class_folders=leaf makes {key_of(pairs[0][1], root)} one"
-        )
-    )
-    return "top"
-
-
-def _leaves(folder: Path) -> list[Path]:
-    """The folders that hold images themselves, at or below a folder."""
-    return sorted({path.parent for path in walk(folder) if takes_part(path, folder)})
-
-
-def _is_part(inner: Path, outer: Path) -> bool:
-    """Whether a folder's name says that it is a part of a class: a date, a batch, its own name."""
-    name = inner.name.casefold()
-    own = look_alike(outer.name) in look_alike(inner.name)
-    if own or name in PARTS or split_kind(name) is not None:
-        return True
-    return NUMBERED.fullmatch(name) is not None and WORDNET.fullmatch(name) is None
 
 
 def _is_side_folder(folder: Path, base: Path) -> bool:

@@ -8,7 +8,7 @@ case or signs are refused, since either could be a mistake; between splits they 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,13 +61,14 @@ def name_classes(found: Found, listed: ClassList, root: Path) -> Named:
     renamed: dict[Renamed, None] = {}
     folders: dict[str, str] = {}
 
-    def labels(files: ClassFiles, known: Mapping[str, str]) -> dict[str, str]:
-        """Folder -> label."""
+    def labels(files: ClassFiles, train: Collection[str] = ()) -> dict[str, str]:
+        """Folder -> label; of the same words as a label of ``train``, that."""
         given = {}
+        own = {name: listed.of(name).name or class_name(printable(name)) for name in files}
+        known = _of_same_words(own.values(), train)
         for name in files:
             entry = listed.of(name)
-            label = entry.name or class_name(printable(name))
-            label = known.get(look_alike(readable_name(label)), label)
+            label = known.get(own[name], own[name])
             given[name] = label
             folders.setdefault(label, name)
             if label != printable(name):
@@ -80,13 +81,12 @@ def name_classes(found: Found, listed: ClassList, root: Path) -> Named:
             raise DataError(what, got=shown(*pair), remedy=RENAME)
         return given
 
-    own = labels(found.train, {})
-    known = {look_alike(readable_name(label)): label for label in own.values()}
-    of_split = {name: labels(files, known) for name, files in found.splits.items()}
+    own = labels(found.train)
+    of_split = {name: labels(files, own.values()) for name, files in found.splits.items()}
     train = _merged(found.train, own)
     test = None
     if found.test is not None:
-        test = _merged(found.test, labels(found.test, known))
+        test = _merged(found.test, labels(found.test, own.values()))
     return Named(
         train,
         test,
@@ -142,6 +142,28 @@ def naming_notes(named: Named, classes: Iterable[ClassInfo]) -> list[str]:
     if same:
         notes.append(f"to a prompt these classes are the same: {', '.join(same[:8])}")
     return [line(note) for note in notes]
+
+
+def _of_same_words(labels: Iterable[str], known: Collection[str]) -> dict[str, str]:
+    """Label -> the known one that reads the same: ``Rose`` as rose, ``water-lily`` as water_lily.
+
+    Names that only the rules of ``words.py`` make equal are matched where just one is on each side.
+    """
+    alike = {look_alike(readable_name(label)): label for label in known}
+    found = {label: alike.get(look_alike(readable_name(label)), "") for label in labels}
+    rest = [label for label, same in found.items() if not same]
+    free = set(known) - set(found.values())
+    if rest and free:
+        own, others = _by_words(rest, found), _by_words(free, known)
+        found |= {own[text]: others[text] for text in own.keys() & others.keys()}
+    return {label: same for label, same in found.items() if same}
+
+
+def _by_words(some: Iterable[str], labels: Collection[str]) -> dict[str, str]:
+    """Words of a prompt -> the label among ``some`` that alone has them; all labels number it."""
+    words = {label: look_alike(found.prompt) for label, found in words_of(list(labels)).items()}
+    counts = Counter(words[label] for label in some)
+    return {words[label]: label for label in some if counts[words[label]] == 1}
 
 
 def _merged(files: ClassFiles, labels: Mapping[str, str]) -> dict[str, tuple[Path, ...]]:

@@ -9,8 +9,8 @@ takes no part, hidden files are ignored. With 0 shots class names and test image
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 from compress.data.class_names import one_form
 from compress.data.folders.archives import KINDS, is_archive, shown_name, unpack, unpacking_notes
 from compress.data.folders.class_list import FILES, ClassList, read_class_list
+from compress.data.folders.explained import ARCHIVES, explained
 from compress.data.folders.layout import (
     ClassFiles,
     Found,
@@ -26,7 +27,9 @@ from compress.data.folders.layout import (
     read_class_folders,
     step_into,
 )
+from compress.data.folders.levels import NESTED
 from compress.data.folders.naming import Named, class_infos, name_classes, naming_notes
+from compress.data.folders.split_names import split_kind
 from compress.data.folders.tables.read import find_tables, read_tables
 from compress.data.folders.tables.table import NAMES, Table
 from compress.data.folders.walk import fingerprint_files, key_of, last_change, takes_part, walk
@@ -37,7 +40,6 @@ from compress.engine.errors import DataError, nearest
 from runtime.files.paths import line
 
 BESIDE = (*NAMES, *FILES)  # files that say what the images beside them are
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,17 @@ class Folder:
     tables: list[Table]
     notes: list[str]
     unused: list[str]  # those of the notes that say which tables take no part, and why
+    given: tuple[Path, Path]  # the folder or archive itself, and where its files lie
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Errors about its classes say what else lies there, and name the archive."""
+        return explained(self.root, self.unused, *self.given)
 
     @property
     def left_out(self) -> tuple[str, ...]:
         """Files that are no images of a class, and folders that are no class."""
-        return tuple(_shown(path, self.root) for path in self.found.left_out)
+        found = self.found
+        return tuple(_shown(path, self.root) for path in (*found.left_out, *found.unlabeled))
 
 
 def read_folder(path: Path, level: str, root_of_datasets: Path, above: bool = False) -> Folder:
@@ -87,25 +95,11 @@ def read_folder(path: Path, level: str, root_of_datasets: Path, above: bool = Fa
     name = shown_name(given) if packed else root.name
     if packed:
         notes = [f"{given.name} is read as a folder of its files", *unpacking_notes(start)]
-    listed = read_class_list(root)
-    with _told(unused):
+    with explained(root, unused, given, start):
+        listed = read_class_list(root)
         used = bool(tables.used)
         found = read_tables(tables, level, listed) if used else read_class_folders(root, level)
-    return Folder(root, name, found, listed, tables.used, [*notes, *unused], unused)
-
-
-@contextmanager
-def _told(unused: Sequence[str]) -> Iterator[None]:
-    """Errors about classes say which tables take no part: those may be what is wrong."""
-    try:
-        yield
-    except DataError as error:
-        if not unused:
-            raise
-        parts = [*([] if error.got is None else [error.got]), *unused]
-        got = "; ".join(map(str, parts))
-        remedy = error.remedy or "a table of labels has columns such as file_name,label"
-        raise DataError(error.what, got=got, expected=error.expected, remedy=remedy) from error
+    return Folder(root, name, found, listed, tables.used, [*notes, *unused], unused, (given, start))
 
 
 def open_folder(settings: DataSettings, root_of_datasets: Path) -> Source:
@@ -119,7 +113,7 @@ def open_folder(settings: DataSettings, root_of_datasets: Path) -> Source:
     """
     assert settings.path is not None
     folder = read_folder(settings.path, settings.class_folders, root_of_datasets)
-    with _told(folder.unused):
+    with folder.explained():
         return _source(folder, settings)
 
 
@@ -139,6 +133,8 @@ def _source(folder: Folder, settings: DataSettings) -> Source:
     if settings.shots and not any(named.train.values()):
         got = line(", ".join(f"{name} ({why})" for name, why in list(named.empty.items())[:8]))
         raise DataError(f"{root} has empty classes only", got=got, remedy="add images")
+    if unknown and not any((named.test or {}).get(label) for label in labels):
+        raise _nothing_tested(folder, labels, unknown)
     train, test = _splits(root, named, labels, settings)
     infos = class_infos(labels, named, listed, settings.category)
     notes = [*folder.notes, *found.notes, *naming_notes(named, infos)]
@@ -238,6 +234,17 @@ def _labels(named: Named, settings: DataSettings) -> tuple[list[str], dict[str, 
     return sorted(named.train), {name: count for name, count in unknown.items() if count}
 
 
+def _nothing_tested(folder: Folder, labels: Sequence[str], unknown: Mapping[str, int]) -> DataError:
+    """The error for a test split of other classes than those for training."""
+    nested = [note for note in folder.found.notes if note.startswith(NESTED)]
+    return DataError(
+        f"no class of {folder.found.test_name}/ in {folder.root} is one for training",
+        got=line("; ".join([", ".join(list(unknown)[:8]), *nested])),
+        expected=line(", ".join(labels[:8])),
+        remedy="give them the same names, or say which is which in classes.yaml (folder: label)",
+    )
+
+
 def _splits(
     root: Path, named: Named, labels: list[str], settings: DataSettings
 ) -> tuple[Split, Split]:
@@ -260,12 +267,18 @@ def _test_notes(
     notes = []
     if found.test is None and len(test):
         share = f"{settings.test_fraction:.0%} of every class is held out (fixed seed)"
-        notes.append(f"no test folder: {share}")
+        loose = [
+            path.name
+            for path in found.left_out
+            if path.is_dir() and split_kind(path.name) == "test"
+        ]
+        missing = f"no class folders in {loose[0]}/" if loose else "no test folder"
+        notes.append(f"{missing}: {share}")
     if unknown:
         listed = ", ".join(f"{name} ({count})" for name, count in list(unknown.items())[:8])
         notes.append(
             f"test images of classes without a training folder are not used: {listed}; an empty "
-            "training folder would declare such a class"
+            "training folder would declare such a class, and classes.yaml can name another"
         )
     untested = [
         labels[i] for i in np.flatnonzero(np.bincount(test.labels, minlength=len(labels)) == 0)

@@ -1,4 +1,7 @@
-"""The files below a folder: which are seen, which take part as images, and their fingerprint."""
+"""The files below a folder: which are seen, which take part as images, and their fingerprint.
+
+Hidden files, litter and what a build writes into its work folder are not seen.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,31 @@ from compress.engine.runs import RUNS, run_folders
 from runtime.files.paths import line
 from runtime.preprocess.image_files import LITTER, SMALL_COPIES, is_image
 
+WORK_FOLDERS = frozenset((RUNS, "store", "views", "weights", "datasets"))  # what builds write
 SETTLED_NS = 2_000_000_000  # a younger file can change again without another time stamp
 
 
 def visible(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder by name, without hidden files, litter and a work folder of ours.
+    """What lies in a folder by name, without hidden files, litter and what builds write.
 
     Raises:
         DataError: it cannot be read.
     """
+    kept = (entry for entry in _seen(folder) if not _is_work_only(entry))
+    return sorted(kept, key=lambda entry: entry.name)
+
+
+def _seen(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, without hidden files and litter; of a work folder, what is not its."""
     try:
         with os.scandir(folder) as entries:
             shown = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise _unreadable(folder, error) from error
-    kept = (entry for entry in shown if entry.name.casefold() not in LITTER)
-    return sorted((entry for entry in kept if not _is_work(entry)), key=lambda entry: entry.name)
+    kept = [entry for entry in shown if entry.name.casefold() not in LITTER]
+    if not any(entry.name == RUNS for entry in kept) or not run_folders(folder):
+        return kept
+    return [entry for entry in kept if entry.name not in WORK_FOLDERS]
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -127,9 +139,10 @@ def _place(folder: Path) -> tuple[int, int]:
     return stat.st_dev, stat.st_ino
 
 
-def _is_work(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a work folder: the contact sheets in its store are no class."""
-    return os.path.isdir(os.path.join(entry.path, RUNS)) and bool(run_folders(Path(entry.path)))
+def _is_work_only(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a work folder with nothing else in it: that is no empty class."""
+    is_work = os.path.isdir(os.path.join(entry.path, RUNS)) and bool(run_folders(Path(entry.path)))
+    return is_work and not _seen(Path(entry.path))
 
 
 def _unreadable(folder: Path, error: OSError) -> DataError:

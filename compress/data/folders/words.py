@@ -79,7 +79,7 @@ def _wordnet(name: str) -> ClassWords | None:
     match = WORDNET.fullmatch(name)
     if match is None:
         return None
-    lemmas = _describe(f"n{match[1]}")[0]
+    lemmas = describe_id(f"n{match[1]}")[0]
     words = [_as_words(match[2])] if match[2] else []
     words += [lemma for lemma in lemmas if look_alike(lemma) not in map(look_alike, words)]
     return ClassWords(words[0], tuple(words[1:])) if words else None
@@ -90,7 +90,7 @@ def _told_apart(known: Mapping[str, ClassWords], names: Mapping[str, str]) -> di
     counts = Counter(look_alike(words.prompt) for words in known.values())
     apart = dict(known)
     for folder, words in known.items():
-        definition = _describe(names[folder][:9].lower())[1]
+        definition = describe_id(names[folder][:9].lower())[1]
         if counts[look_alike(words.prompt)] > 1 and definition:
             apart[folder] = ClassWords(f"{words.prompt} ({definition})", words.synonyms)
     return apart
@@ -124,7 +124,7 @@ def _not_loud(name: str) -> str:
     return name.lower() if name.isupper() and longest >= SHORTEST_LOUD else name
 
 
-def _describe(wordnet_id: str) -> tuple[tuple[str, ...], str]:
+def describe_id(wordnet_id: str) -> tuple[tuple[str, ...], str]:
     """The words and the short definition of a WordNet id, as timm has them; none if unknown."""
     describe = _imagenet()
     try:

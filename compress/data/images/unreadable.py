@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from compress.data.artifact import DataArtifact
 from runtime.files.paths import line
 
+MOST_UNREADABLE = 0.5  # share of a test split beyond which something else is wrong
+CHECK = "check that the images are complete and of a format that is read"
+
 
 @dataclass
 class Unreadable:

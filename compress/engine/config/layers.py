@@ -19,10 +19,16 @@ from compress.engine.config.settings import Settings
 from compress.engine.errors import ConfigError, found, joined, nearest, require_known
 from compress.engine.text import read_text
 from compress.engine.yaml_text import parse_yaml
+from runtime.files.added import ADDED
+from runtime.files.manifest import PROVENANCE, read_manifest
+from runtime.files.paths import bundle_path
+from runtime.files.strict_json import read_json
+from runtime.files.zipped import unpacked
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+PLACES = ("path", "root")  # settings of data that a bundle keeps the last part of
 PRESETS = Path(__file__).parents[2] / "presets"
 
 Layer = dict[str, Any]  # nested settings, e.g. {"distill": {"steps": 20}}
@@ -61,7 +67,32 @@ def read_layer(path: Path) -> Layer:
 
 def read_config(path: Path) -> Layer:
     """The layer in a run's config.yaml; ConfigError lists all settings that are unknown here."""
-    layer = read_layer(path)
+    return _known_here(read_layer(path), path)
+
+
+def read_bundle(path: Path) -> tuple[Layer, list[str]]:
+    """The settings that a bundle was made by, and the names of classes that joined it since.
+
+    The layer names no folder of photos: a bundle holds none of them.
+
+    Raises:
+        ConfigError: a bundle of others that does not say how it was made, or unknown settings.
+        BundleError: a damaged bundle.
+    """
+    with unpacked(bundle_path(path)) as folder:
+        added = read_manifest(folder).get(ADDED, {}).get("classes", [])
+        file = folder / PROVENANCE
+        known = read_json(file) if file.is_file() else {}
+    layer = known.get("settings") if isinstance(known, dict) else None
+    if not isinstance(layer, dict):
+        what = f"{path} does not say how it was made"
+        raise ConfigError(what, got=f"no settings in {PROVENANCE}", expected="a bundle of a build")
+    layer = _known_here(layer, path)
+    data = {name: value for name, value in layer.get("data", {}).items() if name not in PLACES}
+    return {**layer, "data": data}, [str(one["name"]) for one in added]
+
+
+def _known_here(layer: Layer, path: Path) -> Layer:
     known = list(setting_paths(Settings))
     unknown = [name for name in _leaves(layer, Settings) if name not in known]
     if unknown:

@@ -9,23 +9,27 @@ Names, order and defaults are part of the keys of the store: a changed one makes
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
+from pydantic import Field, field_validator, model_validator
+
+from compress.engine.config.section import (
+    Count,
+    CountOrZero,
+    Decay,
+    Fraction,
+    Noises,
+    NonNegative,
+    Pixels,
+    Positive,
+    Seconds,
+    Section,
+    Seed,
+    Share,
+    Some,
+    Threads,
+    UserPath,
 )
-
-from compress.engine.errors import ConfigError
-from compress.engine.text import user_path
 
 CLIP_TEMPLATES = (
     "a photo of a(n) {}[, a type of {category}].",
@@ -36,41 +40,6 @@ STYLE_WORDS = (
     "photo, painting, sketch, cartoon, watercolor, oil painting, pencil drawing, origami, "
     "pixel art, sculpture, embroidery, graffiti, tattoo, toy, art, rendering"
 )
-
-MOST = 2**31 - 1  # of anything that is counted: beyond it lies a typing error
-Count = Annotated[int, Field(ge=1, le=MOST)]
-Some = Annotated[int, Field(ge=1, le=65_536)]  # of what is in memory at once
-CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
-Noises = Annotated[int, Field(ge=1, le=100_000)]  # of a diffusion, one after the other
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Threads = Annotated[int, Field(ge=1, le=1024)]  # as the engine takes them
-Pixels = Annotated[int, Field(ge=16, le=1024)]
-LEAST, LARGEST = 1e-15, 1e6  # of a rate, a weight, a ratio: beyond them lies a typing error
-Positive = Annotated[float, Field(ge=LEAST, le=LARGEST)]
-NonNegative = Annotated[float, Field(ge=0, le=LARGEST)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]  # as the commands that measure take them
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
-UserPath = Annotated[Path, AfterValidator(user_path)]
-
-
-class Section(BaseModel):
-    """A frozen group of settings; unknown names are errors."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _as_meant(cls, value: object, info: ValidationInfo) -> object:
-        """Refuses true as a number, which is 1 to pydantic, and text that no file name can hold."""
-        kind = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and bool not in (kind, *get_args(kind)):
-            raise ValueError("a value, not true or false")
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError("text without a null character")
-        return value
 
 
 class DataSettings(Section):
@@ -89,8 +58,9 @@ class DataSettings(Section):
     test_limit: Count | None = None
     max_pixels: Count = 64_000_000  # larger images are refused as decompression bombs
     offline: bool = False
-    # of nested folders: the outer ones, the innermost ones, or what their names speak for
-    class_folders: Literal["auto", "top", "leaf"] = "auto"
+    # of nested folders: the outer ones, the innermost ones, those with one class for each name, or
+    # what their names speak for
+    class_folders: Literal["auto", "top", "leaf", "merged"] = "auto"
     # images of a folder that are in training and test alike; "allow" lists them and goes on
     duplicates: Literal["refuse", "allow"] = "refuse"
 
@@ -130,6 +100,8 @@ class TeacherSettings(Section):
     probe_steps: CountOrZero = 200  # [I]
     probe_lr: Positive = 2e-3  # [I]
     probe_views: Some = 32  # augmented views per shot that the probe is fitted on [I]
+    # CLAP's pull to the texts: a mean over classes [C], or K times as strong, their sum [S]
+    probe_anchor: Literal["mean", "sum"] = "mean"
     precision: Literal["fp32", "bf16"] = "fp32"
 
 
@@ -160,10 +132,23 @@ class InversionSettings(Section):
     decoder: str = "movq"
     steps: Count = 400  # [P3]
     lr: Positive = 0.1  # Adam [C: VQGAN-CLIP]
+    betas: tuple[Decay, Decay] = (0.9, 0.999)  # of Adam's two moments [C: VQGAN-CLIP]
+    # images of one trajectory, the first after ``steps``, each further one ``snapshot_steps`` later
+    snapshots: Some = 1  # [I], as snapshot_steps
+    snapshot_steps: Count = 6
+    # what they go toward: the target of the first, or their own ones, as warm starts do [I]
+    snapshot_target: Literal["same", "own"] = "same"
     cutouts: Some = 8  # [I]; VQGAN-CLIP: 32
     class_weight: NonNegative = 0.0  # beta of the class-consistent term; 1 in CVLM [P3]
     image_size: Annotated[int, Field(ge=16, le=4096)] = 224  # [I]
-    augment: bool = True  # VQGAN-CLIP's cutout augmentation: affine, perspective, color, erasing
+    # what is done to cut-outs; "full": as VQGAN-CLIP [C]; "auto": "noise" below 128 pixels [I]
+    augment: Literal["auto", "none", "noise", "full"] = "auto"
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _as_once_written(cls, value: object) -> object:
+        """Reads true and false, which this setting was before it had names."""
+        return ("full" if value else "none") if isinstance(value, bool) else value
 
 
 class ProbingSettings(Section):
@@ -225,6 +210,9 @@ class LabelSettings(Section):
     flip: bool = True
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # largest rotation either way, in degrees
     noise: Fraction = 0.0  # largest standard deviation of Gaussian noise, of the full range
+    jitter: Fraction = 0.0  # largest change of brightness, contrast and saturation
+    # pixels of a view that teachers see: the student's, resized, or the same crop at their own size
+    teacher_view: Literal["student", "own"] = "student"
     # pools that get teacher targets at all
     pools: tuple[Literal["real", "synthetic"], ...] = ("real", "synthetic")
     agreement_filter: bool = False  # drop synthetic images whose teacher label is not their class
@@ -245,6 +233,9 @@ class GenddSettings(Section):
     guidance_scale: NonNegative = 2.0  # [C]
     samples: Some = 5  # averaged in feature space [C]
     sample_clip: Positive | None = 10.0  # in standard deviations; None: as in the code [I]
+    # stage 1, before the others and as a share of them: 0.2 on ImageNet, none without labels [C]
+    pretrain_share: Fraction = 0.0
+    pretrain_lr: Positive | None = None  # of stage 1; None: lr, as on ImageNet; CIFAR: 3e-3 [C]
 
 
 class MetaSettings(Section):
@@ -252,6 +243,8 @@ class MetaSettings(Section):
 
     mode: Literal["none", "exact", "first_order", "reptile"] = "none"
     inner_lr: NonNegative | None = None  # alpha; None: the learning rate of the step [I]
+    # largest norm of the inner step's gradient; without, rates of 1e-2 and more can explode [I]
+    inner_clip: Positive = 1.0
     warmup: Fraction = 0.05  # share of steps with plain distillation [P3: 10 of 200 epochs]
 
 
@@ -267,6 +260,7 @@ class DistillSettings(Section):
     head: Literal["auto", "cosine", "linear"] = "auto"  # auto: cosine for a small CLIP, else linear
     train: Literal["all", "head"] = "all"  # head: the trunk is frozen
     feature_steps: CountOrZero = 0  # the first of `steps`: feature distillation without labels
+    feature_share: Fraction | None = None  # replaces feature_steps: their share of the updates
     objective: str = "kd"
     alpha: Fraction = 0.9  # weight of KL; 1 - alpha of CE [I]
     synthetic_ce: bool = False  # CE on synthetic images too; their label is only their prompt
@@ -291,8 +285,18 @@ class DistillSettings(Section):
     # keep the statistics of the first weights (random ones have none): a few shots are no sample
     freeze_batch_norm: bool = False
     grad_clip: Positive = 1.0
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
+    # Adam's second decay rises from here to 0.999 by a cosine; None: fixed. GenDD: 0.96 [C]
+    beta2_start: Annotated[float, Field(ge=0, lt=1)] | None = None
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 if a measured step is faster
     checkpoint_every: Count = 200
+
+    @model_validator(mode="after")
+    def _adams_own(self) -> DistillSettings:
+        if self.beta2_start is not None and self.optimizer != "adamw":
+            raise ValueError(f"beta2_start is Adam's, and optimizer is {self.optimizer}")
+        return self
 
 
 class QuantizeSettings(Section):
@@ -313,6 +317,10 @@ class ExportSettings(Section):
 
     opset: Annotated[int, Field(ge=18, le=22)] = 20  # 18 is the oldest that torch writes
     parity_images: Some = 256
+    # at most so many labeled images that are neither shots nor tests set temperature and rejection
+    spare_images: Annotated[int, Field(ge=0, le=65_536)] = 192
+    # of images of the classes that rejection keeps; the threshold is set without test images
+    known_share: Share = 0.95
 
 
 class BenchSettings(Section):
@@ -322,6 +330,12 @@ class BenchSettings(Section):
     threads: Annotated[tuple[Threads, ...], Field(min_length=1)] = (1,)
     # the bundle's default file; auto: as the gates decide
     precision: Literal["auto", "fp32", "int8"] = "auto"
+    # points of top-1 that int8 may lose in a class with so many test images
+    class_drop: Annotated[float, Field(ge=0, le=100)] = 10.0
+    class_images: Count = 20
+    # test images under five corruptions at five severities each; 0: none
+    stress_images: Annotated[int, Field(ge=0, le=65_536)] = 40
+    unknown: UserPath | None = None  # a folder of images of no class, to measure rejection on
 
 
 class BudgetSettings(Section):
@@ -362,32 +376,3 @@ class Settings(Section):
     def plain(self) -> dict[str, Any]:
         """The settings as JSON values, in pipeline order."""
         return self.model_dump(mode="json")
-
-
-class HostSettings(Section):
-    """How to run, which changes no result: part of no identity."""
-
-    workers: Threads = 2
-    device: str = "cpu"
-    cache_mb: CountOrZero = 8192  # of the work folder's disk, for rendered views
-    engine: str = (
-        "local"  # who makes images and labels: a row of compress/engine/executors/table.py
-    )
-    address: str | None = None  # of a Ray cluster; None: one on this machine
-    jobs: Some | None = None  # processes, or Ray's cores on this machine; None: one for each core
-    task_cpus: NonNegative = 1.0  # of each task on Ray
-    task_gpus: NonNegative = 0.0  # a fraction shares a GPU
-    mixed_fleet: bool = False  # accept parts from machines that compute differently
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _said_plainly(cls, values: Any, read: ModelWrapValidatorHandler[HostSettings]) -> Any:
-        """ConfigError that names the option: these come from a command line, not from a file."""
-        try:
-            return read(values)
-        except ValidationError as error:
-            wrong = error.errors(include_url=False)[0]
-            option = "--" + ".".join(map(str, wrong["loc"])).replace("_", "-")
-            expected = wrong["msg"].removeprefix("Input should be ")
-            got = repr(wrong["input"])[:120]
-            raise ConfigError(f"{option} is wrong", got=got, expected=expected) from error

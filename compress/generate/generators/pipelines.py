@@ -14,6 +14,7 @@ from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError, MissingExtraError, require_known
 from compress.engine.hub import fingerprint_tensors, hub, not_available
 from compress.generate.generators.generator import Generator, GeneratorWeights, Sampling
+from compress.teacher.weights import require_finite
 
 if TYPE_CHECKING:
     import torch
@@ -93,6 +94,9 @@ class PipelineGenerator(Generator):
                     )
                 except (OSError, ValueError) as error:
                     raise not_available(what, error, place=weights.by_hand) from error
+                for key, network in pipeline.components.items():
+                    if isinstance(network, torch.nn.Module):
+                        require_finite(network.state_dict(), f"{key} of {what}")
                 pipeline.set_progress_bar_config(disable=True)
                 pipelines.append(pipeline.to(device))
         cls.check(settings)

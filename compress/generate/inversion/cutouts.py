@@ -1,16 +1,25 @@
 """Cut-outs: several randomly transformed views of an image that is being optimized.
 
-The transformations of VQGAN-CLIP's code (nerdyrodent/VQGAN-CLIP): the image pooled to the teacher's
-size, half average and half maximum, then with probability 0.7 each rotated, shifted and sheared,
-warped in perspective, changed in color, and erased in one rectangle (the same in all cut-outs of an
-image), plus a little noise. Both warps are one resampling and the four color changes one matrix, so
-a cut-out costs about as much as its noise. Everything random about image i follows from its own
-seed and the step, not from the other images of the batch.
+``generate.inversion.augment`` says how they differ from the image pooled to the teacher's size,
+half average and half maximum:
+
+    none     not at all
+    noise    by a little noise
+    full     as in VQGAN-CLIP's code (nerdyrodent/VQGAN-CLIP): with probability 0.7 each rotated,
+             shifted and sheared, warped in perspective, changed in color, and erased in one
+             rectangle (the same in all cut-outs of an image), then noise
+    auto     full for images of `FULL_FROM` pixels and more, noise for smaller ones
+
+The full ones are made for 224 pixels. At 32, resampling and colors cover what a style changes.
+
+Both warps are one resampling and the four color changes one matrix, so a cut-out costs about as
+much as its noise. Everything random about image i follows from its own seed and the step, not from
+the other images of the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +29,7 @@ from torch.nn import functional
 
 from compress.engine.seeds import numpy_rng, torch_rng
 
+FULL_FROM = 128  # pixels of the image; ours, between the 32 and the 224 that were tried
 PROBABILITY = 0.7  # of each transformation
 DEGREES = 15.0
 TRANSLATE = 0.1
@@ -35,32 +45,63 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _YIQ = np.array([_LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
 
+def augmentation(name: str, image_size: int) -> str:
+    """The row of `AUGMENTATIONS` that a setting stands for with images of so many pixels."""
+    if name != "auto":
+        return name
+    return "full" if image_size >= FULL_FROM else "noise"
+
+
 def cutouts(
-    images: Tensor, seeds: Sequence[int], step: int, *, count: int, size: int, augment: bool = True
+    images: Tensor, seeds: Sequence[int], step: int, *, count: int, size: int, augment: str = "full"
 ) -> Tensor:
     """``(B, 3, S, S)`` in [0, 1] -> ``(B, count, 3, size, size)``, with gradients.
 
-    Row i follows ``seeds[i]`` and ``step``. Without ``augment``: copies of the pooled image.
+    Row i follows ``seeds[i]`` and ``step``. ``augment`` is a row of `AUGMENTATIONS`.
     """
-    pooled = pool(images, size)
-    batch = pooled[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1)
-    shape = (len(images), count, *pooled.shape[1:])
-    if not augment:
-        return batch.view(shape)
+    batch = pool(images, size)[:, None].expand(-1, count, -1, -1, -1)
+    return AUGMENTATIONS[augment](batch, seeds, step)
+
+
+def unchanged(cuts: Tensor, seeds: Sequence[int], step: int) -> Tensor:
+    """The cut-outs ``(B, count, 3, S, S)`` as they are."""
+    return cuts
+
+
+def noised(cuts: Tensor, seeds: Sequence[int], step: int) -> Tensor:
+    """Normal noise on each, of a standard deviation of its own up to `NOISE`."""
+    count = cuts.shape[1]
+    drawn = [numpy_rng(seed, "noise level", step).uniform(0, NOISE, count) for seed in seeds]
+    return _with_noise(cuts, torch.from_numpy(np.stack(drawn)), seeds, step)
+
+
+def transformed(cuts: Tensor, seeds: Sequence[int], step: int) -> Tensor:
+    """Warped, recolored, erased and noised, as `CutoutParameters` draws it."""
+    count, size = cuts.shape[1], cuts.shape[-1]
     drawn = [CutoutParameters(numpy_rng(seed, "cutouts", step), count, size) for seed in seeds]
 
     def stacked(name: str) -> Tensor:
         arrays = np.concatenate([getattr(parameters, name) for parameters in drawn])
-        return torch.from_numpy(arrays).to(images.device, torch.float32)
+        return torch.from_numpy(arrays).to(cuts.device, torch.float32)
 
-    warped = warp(batch, stacked("homographies"))
-    colored = recolor(warped, stacked("colors"), stacked("contrasts")).view(shape)
+    warped = warp(cuts.flatten(0, 1), stacked("homographies"))
+    colored = recolor(warped, stacked("colors"), stacked("contrasts")).view(cuts.shape)
     erased = colored * stacked("kept")[:, None, None]
-    noise = torch.stack(
-        [torch.randn(shape[1:], generator=torch_rng(seed, "noise", step)) for seed in seeds]
-    )
-    deviations = stacked("noise").view(len(images), count, 1, 1, 1)
-    return erased + noise.to(images.device) * deviations
+    return _with_noise(erased, stacked("noise").view(cuts.shape[:2]), seeds, step)
+
+
+# generate.inversion.augment -> what is done to the cut-outs; "auto" is one of these by image size.
+AUGMENTATIONS: dict[str, Callable[[Tensor, Sequence[int], int], Tensor]] = {
+    "none": unchanged,
+    "noise": noised,
+    "full": transformed,
+}
+
+
+def _with_noise(cuts: Tensor, deviations: Tensor, seeds: Sequence[int], step: int) -> Tensor:
+    """Normal noise with deviations ``(B, count)``, that of image i from its own seed."""
+    rows = [torch.randn(cuts.shape[1:], generator=torch_rng(seed, "noise", step)) for seed in seeds]
+    return cuts + torch.stack(rows).to(cuts.device) * deviations.to(cuts)[..., None, None, None]
 
 
 def pool(images: Tensor, size: int) -> Tensor:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from compress.engine.config import PromptSettings
 from compress.engine.errors import lookup
+from compress.engine.plugins import Table
 from compress.engine.stage import resolve
 from compress.generate.sources import Sources
 
@@ -54,15 +55,18 @@ def _words(settings: PromptSettings) -> int:
 _WORDS = "compress.generate.inversion.word_targets"
 _VECTORS = "compress.generate.inversion.pseudo_word_targets"
 # generate.prompts.kind -> targets. To add one: a class and a row.
-PROMPT_TARGETS = {
-    "fixed": PromptKind(f"{_WORDS}:FixedPrompt"),
-    "mix": PromptKind(f"{_VECTORS}:MixPrompt", _words),
-    "random": PromptKind(f"{_VECTORS}:RandomPrompt"),
-    "contrastive": PromptKind(f"{_VECTORS}:ContrastivePrompt", lambda settings: settings.count),
-    "words": PromptKind(f"{_WORDS}:WordPrompt", _words),
-    "learned": PromptKind(f"{_VECTORS}:LearnedPrompt", _words),
-    "prototypes": PromptKind("compress.generate.inversion.prototypes:Prototypes"),
-}
+PROMPT_TARGETS: Table[PromptKind] = Table(
+    "prompts",
+    {
+        "fixed": PromptKind(f"{_WORDS}:FixedPrompt"),
+        "mix": PromptKind(f"{_VECTORS}:MixPrompt", _words),
+        "random": PromptKind(f"{_VECTORS}:RandomPrompt"),
+        "contrastive": PromptKind(f"{_VECTORS}:ContrastivePrompt", lambda settings: settings.count),
+        "words": PromptKind(f"{_WORDS}:WordPrompt", _words),
+        "learned": PromptKind(f"{_VECTORS}:LearnedPrompt", _words),
+        "prototypes": PromptKind("compress.generate.inversion.prototypes:Prototypes"),
+    },
+)
 
 
 def prompt_kind(name: str) -> PromptKind:

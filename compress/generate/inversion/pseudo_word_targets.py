@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -14,12 +15,20 @@ from compress.data.split import ClassInfo
 from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng, torch_rng
 from compress.generate.inversion.pseudo_styles import LEARNERS, StylePrompts, infonce, statistics
-from compress.generate.inversion.word_targets import ImageTarget, WordPrompt, style_rng, styled
+from compress.generate.inversion.word_targets import (
+    ImageTarget,
+    PromptTargets,
+    WordPrompt,
+    style_rng,
+    styled,
+)
 from compress.generate.jobs import Job
 from compress.teacher.pseudo_words import SLOT, encode, slots, token_table, word_vectors
 
 KEPT = 0.95  # share of random styles under which the nearest class must stay the same; our choice
-SCALES = (1.0, 0.5, 0.25, 0.125)  # of random vectors; the first that keeps the class is used
+# of random vectors, in deviations of the table; the first that keeps the class is used
+SCALES = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125)
+JITTER = 0.25  # share of a random vector that is noise, in deviations of the table; our choice
 PROBES = 64
 
 
@@ -98,7 +107,12 @@ class MixPrompt(PseudoWordPrompt):
 
 
 class RandomPrompt(PseudoWordPrompt):
-    """Random-Prompt: vectors with the mean and deviation of the token table, per dimension."""
+    """Random-Prompt: vectors with the mean and deviation of the token table, per dimension.
+
+    A random row of the table with noise on it, as a smoothed bootstrap draws: noise of these
+    moments alone lies between the words. In the embedded teacher it moved no target of a class by
+    more than 0.03 (1 - cos), whatever its scale; rows move them by 0.16, mixed styles by 0.11.
+    """
 
     def target(self, job: Job) -> ImageTarget:
         """``u(E_txt[class in the style of v])`` with a new ``v`` for every image."""
@@ -106,10 +120,14 @@ class RandomPrompt(PseudoWordPrompt):
         return ImageTarget(feature, self._named(job.class_id, "{random}"))
 
     def draw(self, seed: int, scale: float = 1.0) -> Tensor:
-        """``(d,)``: mean + ``scale`` * standard deviation * noise."""
+        """``(d,)``: mean + ``scale`` * (a row - mean, with `JITTER` of it replaced by noise)."""
+        rng = torch_rng(seed, "random style")
+        table = token_table(self.teacher)
         mean, deviation = self.moments
-        noise = torch.randn(len(mean), generator=torch_rng(seed, "random style")).to(mean.device)
-        return mean + scale * deviation * noise
+        row = table[int(torch.randint(len(table), (), generator=rng))]
+        noise = torch.randn(len(mean), generator=rng).to(mean.device)
+        part = math.sqrt(1 - JITTER**2) * (row - mean) + JITTER * deviation * noise
+        return mean + scale * part
 
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
@@ -140,6 +158,10 @@ class RandomPrompt(PseudoWordPrompt):
             right += int((self.class_head @ feature).argmax()) == probe % classes
         return right / PROBES
 
+    def style_features(self, class_id: int) -> Tensor:
+        """None: every image has a style of its own."""
+        return PromptTargets.style_features(self, class_id)
+
     def facts(self) -> dict[str, object]:
         """The scale of the vectors."""
         return {"random_style_scale": self.scale}
@@ -166,6 +188,12 @@ class ContrastivePrompt(PseudoWordPrompt):
         """``(M, d)`` after learning; the same for every image of the run."""
         learn = LEARNERS[self.settings.contrastive]
         return learn(self.prompts, self.start, self.settings, self.settings.category_weight)
+
+    def style_features(self, class_id: int) -> Tensor:
+        """Of the class in each learned style."""
+        same = self.prompts.classes.rows([class_id] * len(self.vectors))
+        with torch.no_grad():
+            return encode(self.teacher, same, self.vectors)
 
     def facts(self) -> dict[str, object]:
         """How far apart the styles are and how well they keep the class, before and after."""

@@ -7,8 +7,13 @@ beta ``inversion.class_weight``. With beta = 0 this is VQGAN-CLIP, as in Xuan et
 Diversification, arXiv 2407.15155); with beta = 1 it is Wei et al. (CVLM, OpenReview 1aF2D2CPHi),
 whose second term keeps classes apart that look alike under the first.
 
-The losses of a batch are summed; each image has latents, target and random numbers of its own; Adam
-works entry by entry: but for rounding, no image depends on the size of its batch.
+The losses of a batch are summed; each trajectory has latents, targets and random numbers of its
+own; Adam works entry by entry: but for rounding, no image depends on the size of its batch.
+
+With ``inversion.snapshots`` n a trajectory gives n images of its class: the first after
+``inversion.steps``, each further one ``inversion.snapshot_steps`` later, toward the same target or,
+as a warm start, toward its own. Noise and Adam's steps keep the latents moving, so that snapshots
+differ while the teacher goes on seeing what it should.
 """
 
 from __future__ import annotations
@@ -16,15 +21,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from compress.engine.arithmetic import bf16_pays
 from compress.engine.seeds import derive
-from compress.generate.inversion.cutouts import cutouts
+from compress.generate.artifact import SyntheticRecord
+from compress.generate.inversion.agreement import style_agreement
+from compress.generate.inversion.cutouts import augmentation, cutouts
 from compress.generate.inversion.decoder import Decoder
-from compress.generate.inversion.prompt_targets import check_targets, load_targets
+from compress.generate.inversion.prompt_targets import check_targets, load_targets, prompt_kind
 from compress.generate.inversion.word_targets import PromptTargets
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.strategies.strategy import Strategy
@@ -50,15 +59,35 @@ class Inversion(Strategy):
         check_targets(self.settings.prompts, self.sources)
 
     def facts(self) -> dict[str, object]:
-        """The kind of prompts and its facts; losses are in the records."""
-        return {"prompts": self.settings.prompts.kind, **self.prompts.facts()}
+        """The kind of prompts and its facts, and the cut-outs; losses are in the records."""
+        options = self.settings.inversion
+        return {
+            "prompts": self.settings.prompts.kind,
+            "augment": augmentation(options.augment, options.image_size),
+            **self.prompts.facts(),
+        }
+
+    def style_agreement(
+        self, images: NDArray[np.uint8], records: Sequence[SyntheticRecord]
+    ) -> dict[str, object] | None:
+        """As in ``agreement.py``; None for prompts without styles."""
+        if not prompt_kind(self.settings.prompts.kind).styled or not len(images):
+            return None
+        return style_agreement(self.prompts, images, records)
 
     def generate(self, jobs: Sequence[Job], tool: Decoder) -> GeneratedBatch:
-        """Optimizes one batch of images."""
-        targets = [self.prompts.target(job) for job in jobs]
+        """Optimizes one batch of images; those of a trajectory follow one another in ``jobs``."""
+        options = self.settings.inversion
+        each = options.snapshots
+        firsts = jobs[::each]
+        if options.snapshot_target == "own":
+            targets = [self.prompts.target(job) for job in jobs]
+        else:
+            targets = [target for job in firsts for target in [self.prompts.target(job)] * each]
         features = torch.stack([target.feature for target in targets])
-        labels = torch.tensor([job.class_id for job in jobs], device=features.device)
-        images, losses = self.optimize(tool, [job.seed for job in jobs], features, labels)
+        labels = torch.tensor([job.class_id for job in firsts], device=features.device)
+        seeds = [job.seed for job in firsts]
+        images, losses = self.optimize(tool, seeds, features.view(len(firsts), each, -1), labels)
         pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         records = [
             job.record(
@@ -78,25 +107,35 @@ class Inversion(Strategy):
     def optimize(
         self, decoder: Decoder, seeds: Sequence[int], targets: Tensor, labels: Tensor
     ) -> tuple[Tensor, list[tuple[float, float]]]:
-        """Images ``(B, 3, S, S)`` in [0, 1], and each one's loss at the first and the last step.
+        """Images ``(B * n, 3, S, S)`` in [0, 1] of B trajectories, and the losses of each.
+
+        The losses of an image are those at its first and its last step.
 
         Args:
-            targets: ``(B, D)`` unit features.
+            targets: ``(B, n, D)`` unit features, of the n images of each trajectory.
             labels: ``(B,)`` classes.
         """
         settings = self.settings.inversion
         latents = decoder.start([derive(seed, "latents") for seed in seeds]).requires_grad_()
-        optimizer = torch.optim.Adam([latents], settings.lr)
-        for step in range(settings.steps):
-            losses = self.losses(decoder.render(latents), seeds, step, targets, labels)
-            (latents.grad,) = torch.autograd.grad(losses.sum(), latents)
-            optimizer.step()
-            decoder.clip_(latents)
-            if step == 0:
-                first = losses.detach()
-        with torch.no_grad():
-            images = decoder.render(latents)
-        return images, list(zip(first.tolist(), losses.tolist(), strict=True))
+        optimizer = torch.optim.Adam([latents], settings.lr, settings.betas)
+        step = 0
+        images, ends = [], []
+        for number in range(targets.shape[1]):
+            steps = settings.snapshot_steps if number else settings.steps
+            for own in range(steps):
+                shown = decoder.render(latents)
+                losses = self.losses(shown, seeds, step, targets[:, number], labels)
+                (latents.grad,) = torch.autograd.grad(losses.sum(), latents)
+                optimizer.step()
+                decoder.clip_(latents)
+                step += 1
+                if own == 0:
+                    first = losses.detach()
+            with torch.no_grad():
+                images.append(decoder.render(latents))
+            ends.append(torch.stack([first, losses.detach()], 1))
+        rows = torch.stack(ends, 1).flatten(0, 1).tolist()
+        return torch.stack(images, 1).flatten(0, 1), [(one, other) for one, other in rows]
 
     def losses(
         self, images: Tensor, seeds: Sequence[int], step: int, targets: Tensor, labels: Tensor
@@ -106,7 +145,8 @@ class Inversion(Strategy):
         teacher = self.teacher
         count = settings.cutouts
         size = teacher.spec.size
-        cuts = cutouts(images, seeds, step, count=count, size=size, augment=settings.augment)
+        augment = augmentation(settings.augment, images.shape[-1])
+        cuts = cutouts(images, seeds, step, count=count, size=size, augment=augment)
         mixed = bf16_pays(torch.device(teacher.device))
         features = teacher.embed_pixels(cuts.flatten(0, 1), mixed=mixed).view(*cuts.shape[:2], -1)
         losses = spherical(features, targets[:, None]).mean(1)

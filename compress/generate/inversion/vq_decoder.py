@@ -19,6 +19,7 @@ from compress.engine.errors import ConfigError, MissingExtraError
 from compress.engine.hub import fingerprint_tensors, hub, not_available
 from compress.engine.seeds import torch_rng
 from compress.generate.inversion.decoder import BY_HAND, DecoderWeights, require_whole_codes
+from compress.teacher.weights import require_finite
 
 ROWS = 4096  # latent positions compared with the codebook at once: 268 MB for 16,384 codes
 
@@ -135,4 +136,5 @@ def load(
                 model = VQModel.from_pretrained(weights.repository, **options)
             except (OSError, ValueError) as error:
                 raise not_available(f"decoder {name}", error, place=BY_HAND) from error
+    require_finite(model.state_dict(), f"decoder {name}")
     return VqDecoder(model, settings.inversion.image_size, name, weights.license, device)

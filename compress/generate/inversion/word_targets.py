@@ -66,6 +66,10 @@ class PromptTargets(ABC):
         """Unit features ``(K, D)`` of all classes without a style, for the class term."""
         return torch.stack([self.feature(entry.prompt) for entry in self.sources.classes])
 
+    def style_features(self, class_id: int) -> Tensor:
+        """Unit features ``(M, D)`` of a class in each of the styles; M is 0 without any."""
+        return self.class_head.new_empty(0, self.class_head.shape[1])
+
     def facts(self) -> dict[str, object]:
         """What the report says about this kind alone."""
         return {}
@@ -111,6 +115,10 @@ class WordPrompt(PromptTargets):
         if not self.settings.words:
             raise ConfigError("there are no style words", remedy="set generate.prompts.words")
         return self.settings.words
+
+    def style_features(self, class_id: int) -> Tensor:
+        """Of the class in the style of each word."""
+        return torch.stack([self.feature(self.styled(class_id, word)) for word in self.words])
 
     def check(self) -> None:
         """There are words, and the template takes each."""

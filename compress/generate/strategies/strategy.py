@@ -6,7 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from compress.engine.config import GenerateSettings
+from compress.generate.artifact import SyntheticRecord
 from compress.generate.generators.generator import Sampling
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.sources import Sources
@@ -40,6 +44,12 @@ class Strategy(ABC):
     def facts(self) -> Mapping[str, object]:
         """What the report says about this strategy alone."""
         return {}
+
+    def style_agreement(
+        self, images: NDArray[np.uint8], records: Sequence[SyntheticRecord]
+    ) -> Mapping[str, object] | None:
+        """Whether the teacher sees the style and the class asked for; None without styles."""
+        return None
 
     @abstractmethod
     def generate(self, jobs: Sequence[Job], tool: Any) -> GeneratedBatch:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import lookup
+from compress.engine.plugins import Table
 from compress.engine.stage import resolve
 from compress.generate.generators.generator import BOTH, IMAGE, TEXT, Input
 from compress.generate.inversion.prompt_targets import prompt_kind
@@ -36,23 +37,26 @@ class StrategyRow:
 
 
 # generate.strategy -> strategy. To add one: a file with the class and a row here.
-STRATEGIES = {
-    "sidclip": StrategyRow("compress.generate.strategies.sidclip:Sidclip", needs=BOTH),
-    "cls2img": StrategyRow("compress.generate.strategies.cls2img:ClassToImage", needs=TEXT),
-    "img2img": StrategyRow("compress.generate.strategies.img2img:ImageToImage", needs=IMAGE),
-    "inversion": StrategyRow(
-        "compress.generate.inversion.strategy:Inversion",
-        tool="decoder",
-        asks_teacher=True,
-        from_prompts=True,
-    ),
-    "dead-leaves": StrategyRow(
-        "compress.generate.strategies.dead_leaves:DeadLeavesStrategy",
-        tool="drawing",
-        shows_classes=False,
-    ),
-    "none": StrategyRow("compress.generate.strategies.none:NoSynthesis", tool=None),
-}
+STRATEGIES: Table[StrategyRow] = Table(
+    "strategies",
+    {
+        "sidclip": StrategyRow("compress.generate.strategies.sidclip:Sidclip", needs=BOTH),
+        "cls2img": StrategyRow("compress.generate.strategies.cls2img:ClassToImage", needs=TEXT),
+        "img2img": StrategyRow("compress.generate.strategies.img2img:ImageToImage", needs=IMAGE),
+        "inversion": StrategyRow(
+            "compress.generate.inversion.strategy:Inversion",
+            tool="decoder",
+            asks_teacher=True,
+            from_prompts=True,
+        ),
+        "dead-leaves": StrategyRow(
+            "compress.generate.strategies.dead_leaves:DeadLeavesStrategy",
+            tool="drawing",
+            shows_classes=False,
+        ),
+        "none": StrategyRow("compress.generate.strategies.none:NoSynthesis", tool=None),
+    },
+)
 
 
 def strategy_row(name: str) -> StrategyRow:
@@ -74,6 +78,11 @@ def generates_images(settings: GenerateSettings) -> bool:
     """Whether these settings generate any image at all."""
     amount = settings.per_class if settings.synth_ratio is None else settings.synth_ratio
     return strategy_row(settings.strategy).tool is not None and amount > 0
+
+
+def trajectory_images(settings: GenerateSettings) -> int:
+    """Images of a class that are made one from the other; 1: each for itself."""
+    return settings.inversion.snapshots if strategy_row(settings.strategy).tool == "decoder" else 1
 
 
 def has_styles(settings: GenerateSettings) -> bool:

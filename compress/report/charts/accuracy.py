@@ -15,13 +15,22 @@ from compress.report.wording import milliseconds, percent, size, variant
 
 @dataclass(frozen=True)
 class Point:
-    """A model variant: p50 in ms, top-1 as a fraction with its interval, file size in bytes."""
+    """A model variant: p50 in ms, top-1 as a fraction with its interval, file size in bytes.
+
+    ``label`` is written beside it in place of the variant's own words.
+    """
 
     name: str
     p50_ms: float
     top1: float
     ci95: tuple[float, float]
     bytes: int
+    label: str = ""
+
+    @property
+    def what(self) -> str:
+        """What is written beside it."""
+        return self.label or variant(self.name)
 
     def words(self, between: str = " · ") -> str:
         """Its figures."""
@@ -61,18 +70,17 @@ def accuracy_latency(points: Sequence[Point], width: int = 960, height: int = 40
         at, low, high = x(p.p50_ms), y(p.ci95[0]), y(p.ci95[1])
         bar = f"M{at:.1f} {low:.1f}V{high:.1f}M{at - 4:.1f} {low:.1f}h8M{at - 4:.1f} {high:.1f}h8"
         disc = svg.circle((at, y(p.top1)), radii[p], f"disc {p.name}")
-        tip = svg.title(f"{variant(p.name)}: {p.words(', ')}")
+        tip = svg.title(f"{p.what}: {p.words(', ')}")
         parts.append(svg.tag("g", tip, svg.tag("path", d=bar, class_=f"error {p.name}"), disc))
     for p in sorted(points, key=lambda p: -p.top1):
-        box = free(x(p.p50_ms), y(p.top1), radii[p], 6.4 * len(p.words()), taken, frame)
+        wide = 6.4 * max(len(p.words()), len(p.label))
+        box = free(x(p.p50_ms), y(p.top1), radii[p], wide, taken, frame)
         taken.append(box)
         parts += [
-            svg.text(variant(p.name), box[0], box[1] + 13, "name", "start"),
+            svg.text(p.what, box[0], box[1] + 13, "name", "start"),
             svg.text(p.words(), box[0], box[1] + 29, "tick", "start"),
         ]
-    spoken = "; ".join(
-        f"{variant(p.name)} {percent(p.top1)} at {milliseconds(p.p50_ms)}" for p in points
-    )
+    spoken = "; ".join(f"{p.what} {percent(p.top1)} at {milliseconds(p.p50_ms)}" for p in points)
     return svg.picture(width, height, f"Accuracy against latency: {spoken}", *parts)
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from compress.data.artifact import ImageSet
 from compress.evaluate.changes import Flip
+from compress.report.model.confidence import PassedImage
 from compress.report.model.images import DoubtfulLabel, FarImage
 
 EXACT_EDGE = 64
@@ -80,6 +81,16 @@ class Noted:
     picture: Picture
     row: DoubtfulLabel | FarImage
     exact: bool
+
+
+@dataclass(frozen=True)
+class Passed:
+    """An image of no class that the shipped student takes for one."""
+
+    picture: Picture
+    kind: str
+    label: str
+    confidence: float
 
 
 def strip(images: Pixels, alt: str) -> Picture:
@@ -164,4 +175,13 @@ def noted(rows: Sequence[DoubtfulLabel] | Sequence[FarImage], shots: ImageSet) -
             at = place[row.key]
             picture = strip(shots.pixels[at : at + 1], f"training image labeled {row.label}")
             shown.append(Noted(picture, row, exact))
+    return shown
+
+
+def passed(rows: Sequence[PassedImage], images: Pixels) -> list[Passed]:
+    """The rows with their pictures (P, S, S, 3), in the same order."""
+    shown = []
+    for row, pixels in zip(rows, images, strict=False):
+        picture = strip(pixels[None], f"{row.kind}, taken for {row.label}")
+        shown.append(Passed(picture, row.kind, row.label, row.confidence))
     return shown

@@ -119,7 +119,7 @@ def breakdown(bars: Mapping[str, Mapping[str, float]], width: int = 960) -> str:
 
 #: marker -> (words, path around the origin)
 MARKERS: Mapping[str, tuple[str, str]] = {
-    "warm": ("warm, p50", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z"),
+    "warm": ("warm", "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z"),
     "first": ("first image", "M0 -6.5L6.5 0L0 6.5L-6.5 0Z"),
     "load": ("load", "M0 -6.5L6 5H-6Z"),
     "process": ("whole process", "M-5 -5H5V5H-5Z"),

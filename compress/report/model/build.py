@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from compress.bench.artifact import Int8Kernels
 from compress.evaluate.comparison import PairedComparison
 from compress.evaluate.gates import Gate, Ship
+from compress.report.model.confidence import Calibrated
 from compress.report.model.part import OPEN, Count, Fraction, Interval, Part, Some
 from runtime.host.telemetry import Host
 
@@ -62,6 +63,8 @@ class ReportStudent(Part):
     params: Count | None
     init: str | None = None
     shipped: str = "student_fp32"
+    macs: Count | None = None  # of one image
+    sha256: dict[str, str] = {}  # variant -> of its file in the bundle
 
 
 class Probe(Part):
@@ -114,6 +117,7 @@ class Accuracy(DomainAccuracy):
     macro_f1: Fraction
     ece: Fraction
     nll: float = Field(ge=0)
+    calibrated: Calibrated | None = None  # of the probabilities that the runtime gives
 
     @model_validator(mode="after")
     def _ordered(self) -> Accuracy:
@@ -158,11 +162,12 @@ class Verdicts(Part):
 
 
 class ReportQuantization(Part):
-    """How int8 came about; ``kept`` is "qat" or "calibrated"."""
+    """How int8 came about; ``kept``: "qat", "calibrated" or "refit" (compress/quantize/head.py)."""
 
     kernels: Int8Kernels = Int8Kernels({}, False)
     qat_vs_ptq: PairedComparison | None = None
     kept: str | None = None
+    mode: str | None = None  # "qat" or "ptq"
 
 
 class FileParity(Part):
@@ -190,8 +195,12 @@ class ReportParity(Part):
 
 @dataclass(config=OPEN, frozen=True)
 class ReportEnvironment(Host):
-    """The machine of the build, and the versions of what ran there."""
+    """The machine of the build, and the versions of what ran there.
 
+    ``date`` is when latency was measured, in UTC.
+    """
+
+    date: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
 
 

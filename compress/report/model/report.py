@@ -20,6 +20,7 @@ from compress.evaluate.changes import Changes
 from compress.evaluate.comparison import PairedComparison
 from compress.evaluate.metrics import ReliabilityBin
 from compress.report.model import build
+from compress.report.model.confidence import ReportConfidence
 from compress.report.model.images import ReportImages
 from compress.report.model.part import OPEN, Count, Fraction, Interval, Milliseconds, Part
 from compress.report.model.search import BudgetRow, CandidateRow, ReportSensitivity
@@ -91,6 +92,7 @@ class Report(Part):
     quantization: build.ReportQuantization = build.ReportQuantization()
     parity: build.ReportParity = build.ReportParity()
     calibration: dict[str, list[ReliabilityBin]] = {}
+    confidence: ReportConfidence = ReportConfidence()
     per_class: PerClass = PerClass()
     confusion: dict[str, list[tuple[Count, Count, Count]]] = {}
     cold: dict[str, Cold] = {}

@@ -1,12 +1,13 @@
 """The section "Devices": ``compress bench`` on other devices beside the machine of the build.
 
-An estimate never enters a table of measurements: it has its own kind of mark.
+Only equal work is compared: the same number of threads, the same definition. An estimate never
+enters a table of measurements: it has its own kind of mark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from compress.evaluate.gates import MAX_DROP_POINTS
 from compress.report.charts import devices as plots
@@ -41,13 +42,16 @@ class Machine:
     occasion: str
     states: list[str] = field(default_factory=list)
     sustained: list[Window] | None = None
+    threads: int | None = None  # that all machines of a report were timed on
 
     def compute_rows(self) -> list[LatencyRow]:
-        """One row per model variant, backend and provider: one image on the fewest threads."""
+        """One row per model variant, backend and provider: one image.
+
+        On the number of threads that all machines have in common, otherwise on the fewest.
+        """
         best: dict[tuple[str, ...], LatencyRow] = {}
-        for row in self.rows:
-            if row.includes == COMPUTE and row.batch == 1:
-                best[_kind(row)] = min(best.get(_kind(row), row), row, key=lambda row: row.threads)
+        for row in _computed(self.rows):
+            best[_kind(row)] = min(best.get(_kind(row), row), row, key=self._rank)
         order = list(VARIANTS)
         return sorted(best.values(), key=lambda row: order.index(color(variant_of(row))))
 
@@ -57,6 +61,13 @@ class Machine:
         alike = [other for other in wholes if _kind(other) == _kind(row)]
         whole = min(alike, key=lambda other: abs(other.threads - row.threads), default=None)
         return whole.p50_ms if whole else None
+
+    def _rank(self, row: LatencyRow) -> tuple[bool, int]:
+        return row.threads != self.threads, row.threads
+
+    def images(self) -> list[str]:
+        """What the end-to-end rows decode."""
+        return list(dict.fromkeys(row.image for row in self.rows if row.image))
 
     def over_teacher(self, row: LatencyRow) -> str:
         """How many times faster than the teacher a row's model is."""
@@ -89,7 +100,9 @@ def machines(report: Report) -> list[Machine]:
     """The machine of the build, then every merged device."""
     kernels = {"int8": report.quantization.kernels.ran}
     host, rows, speedups = report.environment, report.latency, report.speedups
-    out = [Machine(device_name(host), host, rows, speedups, kernels, "where it was built")]
+    equal = common_threads(report)
+    own = Machine(device_name(host), host, rows, speedups, kernels, "where it was built")
+    out = [replace(own, threads=equal)]
     names = [out[0].name, *(device_name(device.host) for device in report.devices)]
     for device in report.devices:
         name, when = device_name(device.host), device.started[:16].replace("T", " ")
@@ -97,8 +110,43 @@ def machines(report: Report) -> list[Machine]:
             name += f" · {device.rows[0].backend}, {when}"
         measured = (device.host, device.rows, device.speedups, device.kernels)
         occasion = f"mode {device.mode}, {when}"
-        out.append(Machine(name, *measured, occasion, device.states, device.sustained))
+        out.append(Machine(name, *measured, occasion, device.states, device.sustained, equal))
     return out
+
+
+def common_threads(report: Report) -> int | None:
+    """The fewest threads on which every machine of a report was timed; None: there are none."""
+    groups = [report.latency, *(device.rows for device in report.devices)]
+    timed = [{row.threads for row in _computed(rows)} for rows in groups]
+    return min(set.intersection(*timed), default=None)
+
+
+def unequal(report: Report) -> list[str]:
+    """Why figures of different machines may not be held against each other, a sentence each."""
+    found = machines(report)
+    lines = []
+    if common_threads(report) is None:
+        counts = [
+            f"{one.name}: {', '.join(map(str, sorted({r.threads for r in _computed(one.rows)})))}"
+            for one in found
+        ]
+        lines.append(
+            f"The machines were timed on different numbers of threads ({'; '.join(counts)}), so "
+            "their times are not compared. compress bench --threads N measures any number."
+        )
+    images = {one.name: one.images() for one in found if one.images()}
+    if len({tuple(names) for names in images.values()}) > 1:
+        shown = "; ".join(f"{name}: {', '.join(each)}" for name, each in images.items())
+        lines.append(
+            f"End to end is not compared either: it decodes different images ({shown}). "
+            "compress bench --images FILE measures the same one everywhere."
+        )
+    return lines
+
+
+def _computed(rows: Iterable[LatencyRow]) -> list[LatencyRow]:
+    """Single images, the engine alone."""
+    return [row for row in rows if row.includes == COMPUTE and row.batch == 1]
 
 
 def device_count(report: Report) -> str:
@@ -190,17 +238,24 @@ def has_estimates(report: Report) -> bool:
 
 def device_sentence(report: Report) -> str:
     """The time of the fastest student on the fastest and on the slowest device."""
-    if not report.devices:
+    equal = common_threads(report)
+    if not report.devices or equal is None:
         return ""
     best = []
     for machine in machines(report):
-        rows = [row for row in machine.compute_rows() if variant_of(row) != "teacher"]
+        rows = [row for row in machine.compute_rows() if row.threads == equal]
+        rows = [row for row in rows if variant_of(row) != "teacher"]
         timed = [(row.p50_ms, machine.name, variant(variant_of(row))) for row in rows if row.p50_ms]
         best += [min(timed)] if timed else []
+    if len(best) < 2:
+        return ""
     ends = min(best), max(best)
     least, most = (f"{milliseconds(p50)} on {name}" for p50, name, _ in ends)
     files = " and ".join(dict.fromkeys(file for _, _, file in ends))
-    return f"With its fastest file, one image takes from {least} to {most} ({files})."
+    return (
+        f"With its fastest file, one image takes from {least} to {most} ({files}), "
+        f"on {plural(equal, 'thread')} each."
+    )
 
 
 def device_verdicts(report: Report) -> list[DeviceVerdict]:
@@ -210,10 +265,14 @@ def device_verdicts(report: Report) -> list[DeviceVerdict]:
     out = []
     for machine in machines(report):
         for name, backend in BACKENDS.items():
-            int8, rival = student_variant(backend.model("int8")), student_variant(backend.rival)
             rows = {variant_of(row): row for row in machine.compute_rows() if row.backend == name}
-            if int8 in rows and rival in rows:
-                out.append(_verdict(report, machine, backend, rows[int8], rows[rival]))
+            int8, rival = (
+                rows.get(student_variant(f"{precision}.{name}"))  # its own file
+                or rows.get(student_variant(backend.model(precision)))
+                for precision in ("int8", backend.rival)
+            )
+            if int8 and rival:
+                out.append(_verdict(report, machine, backend, int8, rival))
     return out
 
 

@@ -46,8 +46,12 @@ def _against_ptq(report: Report) -> str:
     verdict = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
     text = f"The int8 file is {verdict} ONNX Runtime's own static quantization of the same student:"
     text += f" {points(found.difference)} (95 % CI {signed_interval(found.ci95)})."
-    kept = " Training did not lower its loss, so the calibrated weights were kept."
-    return text + (kept if report.quantization.kept == "calibrated" else "")
+    how = report.quantization
+    if how.kept == "refit":
+        text += " Its head was fitted once more, to what the int8 trunk gives."
+    elif how.kept == "calibrated" and how.mode != "ptq":
+        text += " Training did not lower its loss, so the calibrated weights were kept."
+    return text
 
 
 def _against_ptq_in_time(report: Report) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from compress.report.charts import speed as plots
 from compress.report.charts.speed import PARTS, Curve, Start
 from compress.report.charts.svg import both_widths
@@ -9,8 +12,14 @@ from compress.report.model.report import Report, student_variant, variant_of
 from compress.report.wording import VARIANTS, milliseconds, percent, size, times, variant
 from runtime.bench.breakdown import Breakdown
 from runtime.bench.cold import Cold
-from runtime.bench.latency import COMPUTE, LatencyRow
+from runtime.bench.latency import COMPUTE, LatencyRow, Stamp
 
+STAMPS: Mapping[Stamp, str] = {  # but VALID
+    "DRIFTING": "its calls became faster or slower while it was timed",
+    "THROTTLED": "the processor slowed down",
+    "NOISY_HOST": "other work took turns on the processor",
+    "TOO_FEW": "fewer calls than its median needs",
+}
 TAIL = 1.5  # p99 over p50 that is worth a word
 
 
@@ -60,11 +69,11 @@ def breakdown_sentence(report: Report) -> str:
     """The network's share of one image's time, for the shipped student."""
     part = breakdowns(report).get(report.shipped)
     parts = part.stages_ms if part else {}
-    total = sum(parts.values())
-    if not total:
+    if part is None or not sum(parts.values()):
         return ""
+    whole = part.end_to_end_ms or sum(parts.values())
     largest = max(parts, key=lambda name: parts[name])
-    shares = {name: percent(spent / total, 0) for name, spent in parts.items()}
+    shares = {name: percent(spent / whole, 0) for name, spent in parts.items()}
     text = f"From encoded image to answer, the network takes {shares['compute']} of the time of "
     text += variant(report.shipped)
     if largest != "compute":
@@ -80,7 +89,7 @@ def colds(report: Report) -> dict[str, Cold]:
 def start_plots(report: Report) -> list[tuple[str, str]]:
     """Cold against warm, for wide and narrow pages."""
     rows = [
-        Start(name, report.p50_ms(name), cold.first_ms, cold.load_ms, cold.process_ms)
+        Start(name, cold.warm_ms, cold.first_ms, cold.load_ms, cold.process_ms)
         for name, cold in colds(report).items()
     ]
     return both_widths(lambda width: plots.starts(rows, width)) if rows else []
@@ -88,7 +97,7 @@ def start_plots(report: Report) -> list[tuple[str, str]]:
 
 def start_sentence(report: Report) -> str:
     """The time and memory of a new process up to the shipped student's first answer."""
-    cold, warm = report.cold.get(report.shipped), report.p50_ms(report.shipped)
+    cold = report.cold.get(report.shipped)
     if not cold or not cold.process_ms:
         return ""
     after = milliseconds(cold.process_ms)
@@ -97,18 +106,18 @@ def start_sentence(report: Report) -> str:
         text += f" and holds {size(cold.peak_rss_bytes)} at most"
     if cold.first_ms:
         text += f"; its first image takes {milliseconds(cold.first_ms)}"
-        text += f", later ones {milliseconds(warm)}" if warm else ""
+        text += f", later ones {milliseconds(cold.warm_ms)}" if cold.warm_ms else ""
     return f"{text}."
 
 
 def stamp_sentence(report: Report) -> str:
-    """The number of series that are not VALID, with the first reason."""
-    stamped = [row for row in report.latency if row.verdict != "VALID"]
-    if not stamped:
+    """How many series have which stamp but VALID, and what each of these says."""
+    counts = Counter(row.verdict for row in report.latency if row.verdict != "VALID")
+    if not counts:
         return "Every series is stamped VALID."
-    why = f" ({stamped[0].reason})" if stamped[0].reason else ""
-    many = f"{len(stamped)} of {len(report.latency)} series"
-    return f"{many} are not stamped VALID{why}: read those with care."
+    each = "; ".join(f"{count} {stamp}: {STAMPS[stamp]}" for stamp, count in counts.items())
+    many = f"{sum(counts.values())} of {len(report.latency)} series"
+    return f"{many} are not stamped VALID ({each}): read those with care, their rows say why."
 
 
 def inside(row: LatencyRow) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from compress.evaluate.claims import too_few
 from compress.report import wording
 from compress.report.charts.accuracy import Point, accuracy_latency
 from compress.report.model.report import Report
@@ -91,11 +92,14 @@ def summary_table(report: Report) -> Table:
     title = (
         f"{data.name} · {data.classes} classes · {shots(data)} · {data.test_images:,} test images"
     )
+    caption = [report.verdicts.ship.reason]
+    if few := too_few(data.test_images):
+        caption.append(f"{few}.")
     table = Table(
         title=Text(harmless(title)),  # no markup: a data set may be called "[bold]"
         title_justify="left",
         title_style="bold",
-        caption=Text(harmless(report.verdicts.ship.reason)),
+        caption=Text(harmless("\n".join(caption))),
         caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,

@@ -54,6 +54,14 @@ def test_what_fits_several_labels_or_none_is_listed() -> None:
     assert matching.labels == {"crane": 4}
 
 
+def test_other_words_for_what_a_label_names_are_found() -> None:
+    labels = (Label("ant", "ant"), Label("bee", "bee"), Label("crane", "crane"))
+    matching = match_classes([of("emmet"), of("Pismire"), of("wasp"), of("Bees")], labels)
+    assert matching.labels == {"emmet": 0, "Pismire": 0, "Bees": 1}
+    assert {match.by for match in matching.matches} == {"synonym"}
+    assert matching.unknown == ("wasp",)
+
+
 def test_two_synonyms_alone_are_no_match() -> None:
     assert match_classes([of("reiher", "reiher", "nymphaea")], LABELS).unknown == ("reiher",)
 

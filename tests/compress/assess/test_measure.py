@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_folders import encoded, fill, grainy, saved
+from PIL import Image
 
 from compress import api
 from compress.assess.result import Evaluation
+from compress.assess.sentences import headline, remarks
 from compress.engine.errors import DataError
 from compress.evaluate.metrics import ece, reliability, wilson
 from runtime import Classifier
@@ -95,6 +97,18 @@ def test_images_that_a_device_cannot_read_are_listed_and_not_counted(
     assert "truncated" in reasons["daisy/cut.jpg"]
     assert "it is empty" in reasons["iris/empty.png"]
     assert result.n == 20
+    assert "; 3 more images cannot be read. 20 test images are too few" in headline(result)
+
+
+def test_a_folder_of_mostly_damaged_images_is_an_error(bundle: Path, tmp_path: Path) -> None:
+    images = garden(tmp_path / "garden", ("rose", "iris"), count=4)
+    for file in sorted(images.rglob("*.jpg"))[:5]:
+        file.write_bytes(file.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"most images of .* got 3 readable of 8, e.g. iris/000"):
+        api.evaluate(bundle, images)
+    shutil.copy(images / "rose" / "003.jpg", images / "rose" / "004.jpg")
+    shutil.copy(images / "rose" / "002.jpg", images / "rose" / "005.jpg")
+    assert api.evaluate(bundle, images).n == 5
 
 
 def test_a_folder_of_nothing_readable_is_an_error(bundle: Path, tmp_path: Path) -> None:
@@ -202,3 +216,20 @@ def test_other_forms_of_a_bundle_give_the_same(bundle: Path, tmp_path: Path) -> 
     file = bundle / "model.fp32.onnx"
     whole = api.evaluate(bundle, images, precision="fp32", threads=1)
     assert figures(api.evaluate(file, images)) == figures(whole) and whole.precision == "fp32"
+
+
+def test_equal_images_are_told_with_their_labels(bundle: Path, tmp_path: Path) -> None:
+    images = garden(tmp_path / "garden", ("rose", "iris"))
+    for number in range(3):
+        shutil.copy(images / "rose" / f"00{number}.jpg", images / "iris" / f"x{number}.jpg")
+    (images / "rose" / "again.png").write_bytes(
+        saved(Image.open(images / "rose" / "004.jpg"), "PNG")
+    )
+    result = api.evaluate(bundle, images)
+    assert [len(group.images) for group in result.tested.equal] == [2, 2, 2, 2]
+    assert [group.in_two_classes for group in result.tested.equal].count(True) == 3
+    told = [text for text in remarks(result) if text.startswith("the same image")]
+    assert "stands in two classes, so that one of its labels is wrong (3 found)" in told[0]
+    assert "rose/000.jpg = iris/x0.jpg" in told[0] or "iris/x0.jpg = rose/000.jpg" in told[0]
+    assert "stands more than once (1 found)" in told[1]
+    assert json.loads(result.to_text())["tested"]["equal"][0]["kind"] == "equal"

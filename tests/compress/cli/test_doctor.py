@@ -32,8 +32,27 @@ def test_compress_doctor_says_that_this_machine_builds(
         and f"torch {metadata.version('torch')}" in done.output
     )
     assert "partly   model hub" in done.output
+    assert done.output.splitlines()[-1].startswith("Next: compress build --d")
     made = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).output)
     assert made["can"] == {"run": True, "measure": True, "build": True, "apps": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "remedy", "command"),
+    [
+        ("torch", MISSING, "pip install 'clip2edge[build]'", "pip install 'clip2edge[build]'"),
+        ("torch", MISSING, None, doctor.INSTALL),
+        ("memory", PARTLY, "close other programs", "compress build --dataset petals --shots 4"),
+        ("disk (work)", PARTLY, None, "compress build --dataset petals --shots 4"),
+        ("GPU", OK, None, "compress build --data photos/ --shots 8 --device cuda"),
+        ("GPU", NOTE, None, "compress build --data photos/ --shots 8 "),
+    ],
+)
+def test_the_next_command_fits_the_machine(
+    name: str, state: str, remedy: str | None, command: str
+) -> None:
+    finding = doctor.build_finding(name, state, "", remedy, needed=state == MISSING)
+    assert doctor.next_command([finding]).startswith(command)
 
 
 def test_the_extra_is_read_from_the_package_itself() -> None:

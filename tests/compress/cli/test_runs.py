@@ -65,3 +65,25 @@ def test_a_width_of_0_is_an_unknown_one(smoke_work: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("COLUMNS", "0")
     ended = run(["show", "smoke"], smoke_work)
     assert ended.exit_code == 0 and "student int8" in ended.output
+
+
+def test_show_tells_the_figures_and_forgets_what_never_began(
+    smoke_work: Path, tmp_path: Path
+) -> None:
+    rows = run(["show"], smoke_work).stdout.splitlines()
+    (line,) = [row for row in rows if row.split()[0] == "smoke"]
+    report = json.loads((smoke_work / "runs" / "smoke" / "report.json").read_text())
+    shipped = report["student"]["shipped"]
+    assert f"{100 * report['accuracy'][shipped]['top1']:.1f}\u202f%" in line
+    assert "finished 20" in line and "kB" in line and "ms" in line
+    folder = build(Settings(), tmp_path, "a", until="data").folder
+    assert "a  stopped after data 20" in run(["show"], tmp_path).stdout
+    never = tmp_path / "runs" / "b"
+    never.mkdir()
+    record = json.loads((folder / "run.json").read_text())
+    del record["end"], record["stages"]
+    (never / "run.json").write_text(json.dumps(record))
+    assert [row.split()[0] for row in run(["show"], tmp_path).stdout.splitlines()] == ["a"]
+    record["stages"] = {"data": "0" * 32}
+    (never / "run.json").write_text(json.dumps(record))
+    assert "b  unfinished" in run(["show"], tmp_path).stdout

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from compress.cost.generators import ImageCost, image_cost
-from compress.engine.config import GenerateSettings
+from compress.engine.config import GenerateSettings, PromptSettings
 from compress.generate.generators.generator import Sampling
 from compress.generate.generators.table import load_generator
 
@@ -120,6 +120,22 @@ def test_inversion_asks_the_teacher_at_every_step() -> None:
     )
     assert longer.teacher == 2 * found.teacher
     assert found.autoencoder * 21 == longer.autoencoder * 11  # 2 x steps, and the last image
+    styled = cost(given.model_copy(update={"prompts": PromptSettings(kind="words")}))
+    assert styled.teacher_calls == found.teacher_calls + 1
+    assert found.teacher < styled.teacher < found.teacher * 1.02
+    shared = cost(
+        settings(
+            strategy="inversion",
+            inversion={
+                "decoder": "petals-vq",
+                "image_size": 32,
+                "steps": 7,
+                "snapshots": 3,
+                "snapshot_steps": 4,
+            },
+        )
+    )
+    assert shared.teacher == found.teacher and shared.autoencoder == found.autoencoder
     pixels = cost(settings(strategy="inversion", inversion={"decoder": "pixels", "steps": 5}))
     assert pixels.autoencoder == 0 and pixels.teacher == found.teacher
 

@@ -5,20 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from compress.cost.estimate import DeviceTime, StageEstimate
-from compress.cost.lines import duration, flops, lines, size
-
-
-def test_figures_are_short() -> None:
-    assert [duration(s) for s in (0.5, 59, 90, 7200, 36 * 3600, 200 * 86400)] == [
-        "0.5 s",
-        "59 s",
-        "1.5 min",
-        "2 h",
-        "1.5 d",
-        "200 d",
-    ]
-    assert [size(b) for b in (0, 999, 6.1e9, 1.2e13)] == ["0 B", "999 B", "6.1 GB", "12 TB"]
-    assert flops(1.23e18) == "1.2e18 FLOPs"
+from compress.cost.lines import lines
 
 
 def test_lines_are_aligned_and_say_what_is_assumed_and_what_is_measured() -> None:
@@ -34,6 +21,19 @@ def test_lines_are_aligned_and_say_what_is_assumed_and_what_is_measured() -> Non
         "1 GB (2 GB while made) · 1 h on h100 · 2 h on host, measured here over 1.5 min"
     )
     assert shown[1].startswith("estimate   label     30,600 views · 1.0e18")
-    assert shown[2].startswith("estimate   all       2.0e18 FLOPs · 2 GB · 1 h on h100")
+    assert shown[2].startswith("estimate   together  2.0e18 FLOPs · 2 GB · 1 h on h100")
     assert shown[3] == "assumed    bf16      h100 40 % of 989 TFLOP/s"
     assert lines([]) == []
+
+
+def test_a_sum_names_all_that_it_runs_on() -> None:
+    gpu = (DeviceTime("h100", "bf16", 60.0, 4e14), DeviceTime("host", "fp32", 7200.0, 1e11))
+    row = StageEstimate("distill", "steps", 100, 0, 10**15, 10**6, 10**6, False, gpu)
+    cores = dataclasses.replace(row, stage="quantize", times=gpu[1:])
+    (both,) = [line for line in lines([row, cores]) if line.startswith("estimate   together")]
+    assert "2 h on h100 and host" in both and "4 h on host" in both
+    assert "a100" not in both
+    (none,) = [line for line in lines([row]) if line.startswith("no figure")]
+    assert none.endswith(
+        "export, bench, report: no network decides their time, which is not in the sum"
+    )

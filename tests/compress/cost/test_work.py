@@ -113,6 +113,8 @@ def test_a_frozen_trunk_sees_each_view_once(amounts: Amounts) -> None:
 def test_what_is_left_out_is_said(amounts: Amounts) -> None:
     gendd = changed(SMOKE, distill={"objective": "gendd"})
     assert "without the denoiser of gendd" in distill_work(gendd, amounts, 128).notes
+    both = changed(SMOKE, distill={"objective": "gendd", "gendd": {"pretrain_share": 0.5}})
+    assert distill_work(both, amounts, 128).amount == 18  # stage 1 before the 12 others
     meta = changed(SMOKE, distill={"meta": {"mode": "exact"}})
     assert any("meta.mode=exact" in note for note in distill_work(meta, amounts, 128).notes)
     unknown = changed(SMOKE, teacher={"name": "hf-hub:some/repository"})

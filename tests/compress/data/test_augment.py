@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.transforms import functional
 
 from compress.data.augment import OPERATIONS, ViewRecipe, render_view, sampled, views_each
 from compress.engine.config import ImageSettings, LabelSettings
+from compress.engine.seeds import numpy_rng
 
 NAMES = (
     "Identity",
@@ -107,6 +110,41 @@ def test_crops_stay_inside_and_keep_their_area() -> None:
     assert max(widths) <= 99
 
 
+def seen_box(image: np.ndarray, recipe: ViewRecipe, seed: int) -> list[float]:
+    """Left, top, right and bottom edge of a view's crop in an image whose red and green are x, y.
+
+    A pixel's color is the place of its center, so a line through the colors has the edges at its
+    ends.
+    """
+    view = render_view(image, recipe, seed).astype(np.float64)
+    centers = (np.arange(recipe.size) + 0.5) / recipe.size
+    edges = []
+    for channel, axis in ((0, 0), (1, 1)):  # the mean over the other axis
+        slope, start = np.polyfit(centers, view[..., channel].mean(axis), 1)
+        edges.append((start + 0.5, start + slope + 0.5))
+    return [edges[0][0], edges[1][0], edges[0][1], edges[1][1]]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("flip", [False, True])
+def test_another_size_has_the_same_crop_and_the_same_side_up(seed: int, flip: bool) -> None:
+    x, y = np.meshgrid(np.arange(256), np.arange(256))
+    image = np.stack([x, y, np.zeros_like(x)], -1).astype(np.uint8)
+    recipe = ViewRecipe(32, 256, "bilinear", crop_scale_min=0.2, flip=flip, num_ops=0)
+    small, large = (seen_box(image, recipe.at(size), seed) for size in (32, 224))
+    assert recipe.at(224) == ViewRecipe(224, 256, "bilinear", 0.2, flip, 0)
+    assert np.allclose(small, large, atol=1.5), "of 256 pixels"
+    assert abs(large[2] - large[0]) > 80 and (flip or large[2] > large[0])
+
+
+def test_another_size_shows_details_that_the_small_one_lost() -> None:
+    fine = np.tile(np.array([0, 255], np.uint8), (256, 128))  # stripes of one pixel
+    image = np.repeat(fine[..., None], 3, -1)
+    recipe = ViewRecipe(32, 256, crop_scale_min=1.0, flip=False, num_ops=0)
+    small, large = (render_view(image, recipe.at(size), 3).std() for size in (32, 256))
+    assert small < 30 < large
+
+
 def test_the_recipe_comes_from_the_settings() -> None:
     label, image = (
         LabelSettings(randaug_num_ops=3, flip=False),
@@ -135,6 +173,24 @@ def test_rotation_and_grain_are_reproducible_and_change_neither_crop_nor_flip() 
         5,
     )
     assert 0 < slight.astype(float).std() < 0.05 * 255
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_jitter_changes_colors_by_its_factors_and_nothing_else(seed: int) -> None:
+    plain = ViewRecipe(16, 16, num_ops=0)
+    image = np.random.default_rng(3).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    image //= 2  # room for more brightness
+    view = render_view(image, plain, seed)
+    made = render_view(image, replace(plain, jitter=0.3), seed)
+    b, c, s = 1 + 0.3 * (2 * numpy_rng(seed, "jitter").random(3) - 1)
+    assert min(b, c, s) > 0.7 and max(b, c, s) < 1.3
+    expected = functional.adjust_brightness(Image.fromarray(view), b)
+    expected = functional.adjust_contrast(expected, c)
+    expected = functional.adjust_saturation(expected, s)
+    np.testing.assert_array_equal(made, np.asarray(expected))
+    assert not np.array_equal(made, view)
+    small = LabelSettings(jitter=0.25)
+    assert ViewRecipe.from_settings(small, ImageSettings(size=16)).jitter == 0.25
 
 
 def test_a_turned_image_keeps_its_size_and_fills_its_corners_with_itself() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from image_folders import fill, grainy, image_folder, saved
@@ -52,8 +53,10 @@ def test_counts_and_everything_that_was_noticed(tmp_path: Path) -> None:
     assert [row.key for row in summary.repaired] == ["train/01_rose/cut.jpg"]
     assert summary.left_out == ("train/01_rose/note.txt",) and summary.unknown == {"tulip": 2}
     assert summary.empty == {"03_pine": "an empty folder"} and summary.measured == "test"
-    assert heard[-3] == "images: 3 classes, 15 shots, 6 test (15 in train, 7 in test, 3 in val)"
-    assert heard[-2] == "images per class in train: 0 (03_pine) to 10 (01_rose)"
+    counts = "3 classes, 15 shots in all, 6 test (15 in train, 7 in test, 3 in val)"
+    assert heard[-4] == f"images: {counts}"
+    assert heard[-3] == "images per class in train: 0 (03_pine) to 10 (01_rose)"
+    assert heard[-2].startswith("6 test images are too few to measure accuracy")
     told = "1 skipped, 1 repaired, 1 files left out; the run's data/summary.json names them"
     assert heard[-1] == told
 
@@ -79,8 +82,17 @@ def test_names_alone_and_petals_have_one_too(tmp_path: Path) -> None:
     assert summary.measured == "nothing" and heard[-1] == "class names: 2 classes, no images"
     (tmp_path / "petals").mkdir()
     summary, heard = make(tmp_path / "petals", dataset="petals", shots=1, test_limit=32)
-    assert heard[-1].startswith("petals: 32 classes, 32 shots, 32 test (")
+    assert heard[-1].startswith("petals: 32 classes, 32 shots in all, 32 test (")
     assert summary.copies == () and sum(row.used["shots"] for row in summary.classes) == 32
+
+
+def test_a_part_that_is_held_out_is_told_beside_the_whole(tmp_path: Path) -> None:
+    images = image_folder(tmp_path / "images", train=10)
+    shutil.rmtree(images / "test")
+    summary, heard = make(tmp_path, dataset=None, path=images, shots=2)
+    assert summary.measured == "held out"
+    found = "2 classes, 4 shots in all, 4 test (20 in train, 4 of them held out for testing)"
+    assert heard[-2] == f"images: {found}"
 
 
 def test_an_older_folder_has_none(tmp_path: Path) -> None:
@@ -100,3 +112,11 @@ def test_equal_images_are_listed_once_and_a_group_that_holds_more_too(tmp_path: 
     assert kinds.count("equal") == 8 and kinds.count("near") == 1
     (near,) = [group for group in summary.copies if group.kind == "near"]
     assert {Path(image.key).name for image in near.images} == {"000.jpg", "copy0.jpg", "again.jpg"}
+
+
+def test_classes_that_the_limit_leaves_out_are_called_so(tmp_path: Path) -> None:
+    images = image_folder(tmp_path / "images", train=10)
+    shutil.rmtree(images / "test")
+    summary, _ = make(tmp_path, dataset=None, path=images, shots=2, test_limit=1)
+    (note,) = (note for note in summary.notes if "accuracy" in note)
+    assert note.startswith("data.test_limit=1 draws no image, so there is no accuracy, of: ")

@@ -17,6 +17,10 @@ from compress.engine.errors import ConfigError
         ({"batch": 33}, "got distill.batch=33 for 2 ranks .* --set distill.batch=32"),
         ({"batch": 2, "meta": {"mode": "exact"}}, "distill.meta.mode=exact"),
         ({"objective": "gendd", "gendd": {"mixup_beta": 1.0}}, "gendd.mixup_beta=1 for 2 ranks"),
+        (
+            {"objective": "gendd_unlabeled", "smooth": 0.0, "gendd": {"mixup_beta": 1.0}},
+            "gendd.mixup_beta=1 for 2 ranks",
+        ),
     ],
 )
 def test_what_ranks_cannot_share_is_refused(distill: dict[str, Any], said: str) -> None:

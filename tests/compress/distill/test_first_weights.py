@@ -43,6 +43,14 @@ def test_a_small_clip_from_a_file_starts_as_a_zero_shot_classifier(tmp_path: Pat
         new_student("resnet18", "clip", torch.randn(5, 32), init_path=tmp_path / "clip.safetensors")
 
 
+def test_first_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    weights = {key: value.contiguous() for key, value in new_student().trunk.state_dict().items()}
+    weights["conv1.weight"] = torch.full_like(weights["conv1.weight"], torch.inf)
+    save_file(weights, tmp_path / "trunk.safetensors")
+    with pytest.raises(ConfigError, match="trunk.safetensors holds weights .* 1 of .*conv1.weight"):
+        new_student("resnet18", "timm", init_path=tmp_path / "trunk.safetensors")
+
+
 def test_the_embedded_small_clip_is_its_own_zero_shot_classifier_at_step_0() -> None:
     text = F.normalize(torch.randn(5, 128), dim=-1)
     student = new_student("petal_cnn", "clip", text).eval()

@@ -28,6 +28,7 @@ from compress.distill.gendd import (
     repeat_condition,
     split,
 )
+from compress.distill.pools import FeatureRows
 from compress.distill.terms import ObjectiveInputs
 from compress.engine.config import DistillSettings, GenddSettings
 from compress.engine.errors import ConfigError
@@ -50,6 +51,13 @@ def unit(*shape: int, what: str) -> Tensor:
     return F.normalize(torch.randn(*shape, generator=torch_rng(0, "test", what)), dim=-1)
 
 
+# a quarter of a batch is real
+ROWS = (
+    FeatureRows(unit(30, D, what="real") + 0.2, torch.arange(30) % K, 0.25),
+    FeatureRows(unit(70, D, what="synthetic").half(), torch.arange(70) % K, 0.75),
+)
+
+
 @dataclass
 class Targets:
     teacher_features: Tensor
@@ -65,8 +73,7 @@ def inputs(smooth: float = 0.0, center: str = "probe_row", **gendd: object) -> O
         probe=unit(K, D, what="probe"),
         logit_scale=10.0,
         class_means=unit(K, D, what="means"),
-        feature_mean=torch.linspace(-0.5, 0.5, D),
-        feature_std=torch.linspace(0.1, 0.4, D),
+        rows=ROWS,
     )
 
 
@@ -130,6 +137,44 @@ def test_without_contraction_no_label_is_needed() -> None:
     assert torch.isfinite(ContractionTerm(WIDTH, inputs(0.0))(torch.randn(64, WIDTH), unlabeled))
     with pytest.raises(IndexError):
         ContractionTerm(WIDTH, inputs(0.9))(torch.randn(64, WIDTH), unlabeled)
+
+
+# statistics of the target
+
+
+def moments_by_hand(smooth: float, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of x' = (1 - s) f_T + s c_y over ``ROWS``, each pool by its share."""
+    moved = [
+        (1 - smooth) * one.features.double() + smooth * centers[one.labels].double() for one in ROWS
+    ]
+    mean = 0.25 * moved[0].mean(0) + 0.75 * moved[1].mean(0)
+    square = 0.25 * (moved[0] - mean).square().mean(0) + 0.75 * (moved[1] - mean).square().mean(0)
+    return mean.float(), square.sqrt().float()
+
+
+@pytest.mark.parametrize("center", CENTERS)
+@pytest.mark.parametrize("s", [0.0, 0.5, 0.9, 1.0])
+def test_the_contracted_target_is_standardized_with_its_own_statistics(
+    s: float, center: str
+) -> None:
+    target = ContractedTarget(inputs(s, center))
+    mean, std = moments_by_hand(s, target.centers)
+    assert torch.allclose(target.standardise.mean, mean, atol=1e-6)
+    assert torch.allclose(target.standardise.std, std, atol=1e-6)
+    seen = [target(Targets(one.features, one.labels)) for one in ROWS]  # as batches draw them
+    assert torch.allclose(
+        0.25 * seen[0].mean(0) + 0.75 * seen[1].mean(0), torch.zeros(D), atol=1e-5
+    )
+    square = 0.25 * seen[0].square().mean(0) + 0.75 * seen[1].square().mean(0)
+    assert torch.allclose(square, torch.ones(D), atol=1e-5)
+
+
+def test_statistics_are_the_same_bits_again_and_those_of_one_row_are_finite() -> None:
+    first, again = (ContractedTarget(inputs(0.9)).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    one = FeatureRows(unit(1, D, what="one"), torch.zeros(1).long(), 1.0)
+    target = ContractedTarget(replace(inputs(0.9), rows=(one,)))
+    assert not target(Targets(one.features, one.labels)).any()
 
 
 # tokens
@@ -212,14 +257,31 @@ def test_the_control_is_the_mean_square_of_a_bias_free_projection() -> None:
     given = inputs(0.9)
     term, pooled, targets = ContractionTerm(WIDTH, given), torch.randn(64, WIDTH), batch()
     contracted = 0.1 * targets.teacher_features + 0.9 * given.probe[targets.labels]
-    expected = (
-        (term.proj(pooled) - (contracted - given.feature_mean) / given.feature_std).square().mean()
-    )
-    assert float(term(pooled, targets)) == pytest.approx(float(expected), rel=1e-5)
+    mean, std = moments_by_hand(0.9, given.probe)
+    gaps = term.proj(pooled) - (contracted - mean) / std
+    expected = sum(float(gap) ** 2 for row in gaps for gap in row) / 64 / D  # MSE(P z, x')
+    assert float(term(pooled, targets).detach()) == pytest.approx(expected, rel=1e-5)
     assert term.proj.bias is None
     assert torch.allclose(
         term.target.standardise(term.features(pooled)), term.proj(pooled), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("width", [4, 8, 32])
+@pytest.mark.parametrize("smooth", [0.0, 0.9])
+def test_the_control_has_the_scale_of_the_denoising_error_at_every_width(
+    smooth: float, width: int
+) -> None:
+    """Predicting nothing costs 1 in both, so one weight means the same for both."""
+    rows = FeatureRows(unit(200, width, what="wide") + 0.3, torch.arange(200) % K, 1.0)
+    given = replace(inputs(smooth), rows=(rows,), probe=unit(K, width, what="wide probe"))
+    term = ContractionTerm(WIDTH, given)
+    torch.nn.init.zeros_(term.proj.weight)
+    every = Targets(rows.features, rows.labels)
+    pooled = torch.randn(200, WIDTH)
+    assert float(term(pooled, every).detach()) == pytest.approx(1, abs=1e-5)
+    error, _ = GenddTerm(WIDTH, given).terms(pooled, every)  # untrained: it predicts no noise
+    assert float(error.detach().mean()) == pytest.approx(1, abs=0.1)
 
 
 def test_standardizing_is_undone_and_a_dead_dimension_stays_finite() -> None:
@@ -267,9 +329,8 @@ def test_logits_are_scaled_cosines() -> None:
 
 
 def test_it_learns_an_affine_target_and_n_samples_divide_the_variance_by_n() -> None:
-    given = replace(
-        inputs(width=64, repeats=4), feature_mean=torch.zeros(4), feature_std=torch.ones(4)
-    )
+    ends = FeatureRows(torch.tensor([[-1.0], [1.0]]).expand(2, 4), torch.zeros(2).long(), 1.0)
+    given = replace(inputs(width=64, repeats=4), rows=(ends,))  # standardized as they are
     given = replace(given, probe=unit(K, 4, what="probe4"))
     term = GenddTerm(WIDTH, given)
     slope, shift = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -83,20 +84,58 @@ def test_reptile_is_first_order_with_plain_inner_steps() -> None:
         gradient(reptile, 0.0)
 
 
+def test_the_inner_gradient_is_clipped_and_one_below_the_limit_is_not() -> None:
+    theta = {"t": THETA.clone().requires_grad_()}
+    alpha, clip = 0.3, float(G_TR.norm()) / 4
+    moved = THETA - alpha * clip * G_TR / G_TR.norm()
+    expected = G_TR + A_TE @ moved - B_TE
+    assert torch.allclose(first_order(train, test_, theta, alpha, clip)[0]["t"], expected)
+    expected = clip * G_TR / G_TR.norm() + A_TE @ moved - B_TE
+    assert torch.allclose(reptile(train, test_, theta, alpha, clip)[0]["t"], expected)
+    wanted = torch.func.grad(
+        lambda t: (
+            train({"t": t})
+            + test_({"t": t - alpha * clip * (A_TR @ t - B_TR) / (A_TR @ t - B_TR).norm()})
+        )
+    )(THETA)
+    assert torch.allclose(exact(train, test_, theta, alpha, clip)[0]["t"], wanted)
+    for mode in MODES.values():
+        free, limited = (mode(train, test_, theta, alpha, c)[0]["t"] for c in (math.inf, 1e3))
+        assert torch.equal(free, limited)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_inner_rate_that_explodes_is_held_by_the_clip(mode: str) -> None:
+    """Batch norms that do not normalize, pictures far from theirs: gradients of norm 30."""
+    loud = replace(batch(), images=20 * batch().images, teacher_logits=20 * batch().teacher_logits)
+
+    def losses(**settings: float) -> list[float]:
+        model = model_with_objective(batch_norm=False)
+        optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+        step = MetaStep(model, MetaSettings(mode=mode, **settings), lambda step: 1e-3)
+        found = []
+        for number in range(4):
+            result = step(number, loud)
+            assert result.backward is not None
+            result.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            found.append(float(result.loss))
+        return found
+
+    calm = losses(inner_lr=1e-6)
+    free, held = losses(inner_lr=0.1, inner_clip=1e6), losses(inner_lr=0.1)
+    assert MetaSettings().inner_clip == DistillSettings().grad_clip == 1.0
+    assert max(free) > 10 * max(calm) and max(held) < 2 * max(calm)
+
+
 def model_with_objective(batch_norm: bool) -> StudentWithObjective:
     torch.manual_seed(0)
     spec = StudentSpec("test_resnet", 5, None, 32, (0.5,) * 3, (0.5,) * 3, "random")
     student = build(spec)
     head = torch.nn.functional.normalize(torch.randn(5, 8), dim=-1)
     inputs = ObjectiveInputs(
-        DistillSettings(alpha=1),
-        student.width,
-        head,
-        head,
-        10.0,
-        head,
-        torch.zeros(8),
-        torch.ones(8),
+        DistillSettings(alpha=1), student.width, head, head, 10.0, head, rows=()
     )
     model = StudentWithObjective(student, Objective(inputs)).train()
     if not batch_norm:

@@ -10,10 +10,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from distill_targets import FEATURES, LABELS, POOLED, STUDENT, TEACHER, TEXTS, batch, inputs, out
+from tiny_models import perturbed
 
 from compress.distill.losses import kl_distill
-from compress.distill.objectives import OBJECTIVES, TERMS, Objective
+from compress.distill.objectives import OBJECTIVES, TERMS, Objective, require_labels
+from compress.engine.config import DistillSettings, GenddSettings
 from compress.engine.errors import ConfigError, DataError
+
+
+def own(name: str, **settings: Any) -> dict[str, Any]:
+    """Settings that an objective takes: without labels there is no contraction."""
+    return {"objective": name, "smooth": 0.9 * OBJECTIVES[name].labeled, **settings}
 
 
 def value(**settings: Any) -> float:
@@ -36,7 +43,7 @@ def test_alpha_one_with_equal_logits_is_zero() -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_gives_a_finite_loss_and_its_parts_add_up(name: str) -> None:
     torch.manual_seed(1)
-    objective = Objective(inputs(objective=name))
+    objective = Objective(inputs(**own(name)))
     loss, values = objective(out(), batch())
     assert math.isfinite(float(loss))
     assert float(loss) == pytest.approx(
@@ -48,13 +55,65 @@ def test_every_objective_gives_a_finite_loss_and_its_parts_add_up(name: str) -> 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_logits_only_is_true_exactly_where_pooled_features_do_not_matter(name: str) -> None:
     torch.manual_seed(1)
-    objective = Objective(inputs(objective=name))
+    objective = Objective(inputs(**own(name)))
     pooled = POOLED.clone().requires_grad_()
     loss, _ = objective(out(pooled), batch())
     touched = (
         loss.requires_grad and torch.autograd.grad(loss, pooled, allow_unused=True)[0] is not None
     )
     assert objective.spec.logits_only is not touched
+
+
+UNLABELED = [name for name, spec in OBJECTIVES.items() if not spec.labeled]
+
+
+def gradients(name: str, labels: torch.Tensor) -> tuple[float, torch.Tensor, torch.Tensor]:
+    """The loss, and its gradients by the pooled features and by the classifier on them."""
+    torch.manual_seed(1)
+    objective = Objective(inputs(**own(name)))
+    perturbed(objective)  # an untrained denoiser is zero
+    torch.manual_seed(2)
+    pooled = POOLED.clone().requires_grad_()
+    head = torch.nn.Linear(POOLED.shape[1], STUDENT.shape[1])
+    seen = pooled.detach() if objective.spec.detach_head else pooled
+    outputs = replace(out(pooled), logits=head(seen))
+    loss, _ = objective(outputs, batch(labels=labels))
+    by_pooled, by_head = torch.autograd.grad(loss, (pooled, head.weight))
+    return float(loss), by_pooled, by_head
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_labels_change_the_loss_of_labeled_objectives_alone(name: str) -> None:
+    given, others = gradients(name, LABELS), gradients(name, (LABELS + 1) % 5)
+    same = [torch.equal(torch.as_tensor(given[i]), torch.as_tensor(others[i])) for i in range(3)]
+    assert same == [True] * 3 if name in UNLABELED else not same[0]
+
+
+def test_unlabeled_gendd_is_its_term_on_the_trunk_and_the_teachers_answers_on_the_probe() -> None:
+    assert UNLABELED == ["contraction_unlabeled", "gendd_unlabeled"]
+    objective = Objective(inputs(**own("gendd_unlabeled", feature_weight=3.0, temperature=1.0)))
+    assert objective.weights == {"kl": 1.0, "gendd": 3.0}
+    torch.manual_seed(2)
+    total, values = objective(out(), batch())
+    torch.manual_seed(2)
+    generated = objective.terms["gendd"](out(), batch())
+    told = (TEACHER.log_softmax(-1) - STUDENT.log_softmax(-1)) * TEACHER.softmax(-1)
+    assert values["kl"] == pytest.approx(float(told.sum(-1).mean()), rel=1e-5)
+    assert float(total) == pytest.approx(float(told.sum(-1).mean() + 3 * generated), rel=1e-5)
+    _, by_pooled, by_head = gradients("gendd_unlabeled", LABELS)
+    assert by_pooled.abs().max() > 0 and by_head.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", UNLABELED)
+def test_without_labels_there_is_no_class_to_contract_toward(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"smooth=0\.9 .* --set distill\.smooth=0"):
+        Objective(inputs(objective=name, smooth=0.9))
+    share = DistillSettings(objective=name, smooth=0, gendd=GenddSettings(pretrain_share=0.2))
+    if name == "gendd_unlabeled":
+        with pytest.raises(ConfigError, match=r"share=0\.2 .* distill\.gendd\.pretrain_share=0"):
+            require_labels(share)
+    else:
+        require_labels(share)  # it has no stage 1
 
 
 def test_a_term_of_weight_zero_is_left_out() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.distill.schedule import parts_of_batch, stays_frozen, steps_for
+from compress.distill.schedule import feature_steps_for, parts_of_batch, stays_frozen, steps_for
 from compress.engine.config import DistillSettings
 
 
@@ -17,6 +17,14 @@ def test_epochs_replace_steps_and_round_up() -> None:
     assert steps_for(DistillSettings(epochs=1.5, batch=100), images=1000) == 15
     assert steps_for(DistillSettings(epochs=1, batch=128), images=129) == 2
     assert steps_for(DistillSettings(epochs=1, batch=128), images=0) == 1
+
+
+def test_a_feature_phase_is_a_number_or_a_share_of_the_updates() -> None:
+    assert feature_steps_for(DistillSettings(feature_steps=30), 100) == 30
+    assert feature_steps_for(DistillSettings(feature_steps=30, feature_share=0.5), 101) == 50
+    assert feature_steps_for(DistillSettings(feature_share=0.0), 100) == 0
+    assert not stays_frozen(DistillSettings(train="head", feature_share=0.5))
+    assert stays_frozen(DistillSettings(train="head", feature_steps=5, feature_share=0.0))
 
 
 def test_a_batch_is_shared_only_where_there_are_both_kinds_of_images() -> None:

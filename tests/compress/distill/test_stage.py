@@ -4,24 +4,30 @@ resume.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from distill_targets import new_student
 from safetensors.torch import load_file
 from tiny_models import stage_context
 
+from compress.data.artifact import DataArtifact
 from compress.distill import stage
 from compress.distill.artifact import OBJECTIVE, DistillArtifact
 from compress.distill.batches import Batches
 from compress.distill.objectives import OBJECTIVES
 from compress.engine.errors import ConfigError, DataError
 from compress.engine.stage import StageContext
+from compress.generate.artifact import GenerateArtifact
+from compress.label.artifact import LabelArtifact
+from compress.teacher.artifact import TeacherArtifact
 
 GENDD = {"token_dim": 8, "width": 16, "depth": 1, "repeats": 2}
 
@@ -43,14 +49,15 @@ def state(ctx: StageContext) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_trains_a_student_that_loads_without_it(root: Path, name: str) -> None:
-    ctx = context(root, f"o-{name}", objective=name)
+    ctx = context(root, f"o-{name}", objective=name, smooth=0.9 * OBJECTIVES[name].labeled)
     facts = stage.run(ctx)
     assert facts["objective"] == name and facts["steps"] == 4
     student = DistillArtifact(ctx.folder).student()
     with torch.no_grad():
         assert student(torch.zeros(2, 3, 32, 32)).shape == (2, 5)
     extra = ctx.folder / OBJECTIVE
-    assert extra.exists() is (name in {"fd", "cp", "fd_kd", "contraction", "gendd"})
+    learned = {"fd", "cp", "fd_kd", "contraction", "gendd"}
+    assert extra.exists() is (name.removesuffix("_unlabeled") in learned)
 
 
 def test_a_probe_on_detached_features_leaves_the_trunk_to_the_other_term(root: Path) -> None:
@@ -72,6 +79,82 @@ def test_a_probe_on_detached_features_leaves_the_trunk_to_the_other_term(root: P
     assert not torch.equal(state(free)["head.weight"], state(start)["head.weight"])
 
 
+@pytest.mark.parametrize("name", ["gendd", "contraction"])
+def test_the_targets_statistics_are_those_of_the_cached_views_and_kept_with_the_denoiser(
+    root: Path, name: str
+) -> None:
+    ctx = context(root, f"statistics-{name}", objective=name, smooth=0.9, real_fraction=0.25)
+    stage.run(ctx)
+    probe = TeacherArtifact(ctx.inputs["teacher"].path).heads().probe.astype(np.float64)
+    label = LabelArtifact(ctx.inputs["label"].path)
+    real, made = (label.targets(kind) for kind in ("real", "synthetic"))
+    assert real is not None and made is not None
+    classes = DataArtifact(ctx.inputs["data"].path).shots.labels
+    drawn = GenerateArtifact(ctx.inputs["generate"].path).classes[label.keep]
+    parts = [
+        0.1 * answers[:, view].astype(np.float64) + 0.9 * probe[labels]
+        for answers, labels in ((real.features, classes), (made.features[label.keep], drawn))
+        for view in range(2)
+    ]
+    shares = (0.125, 0.125, 0.375, 0.375)
+    mean = sum(share * part.mean(0) for share, part in zip(shares, parts, strict=True))
+    square = sum(s * np.square(p - mean).mean(0) for s, p in zip(shares, parts, strict=True))
+    kept = load_file(ctx.folder / OBJECTIVE)
+    prefix = f"terms.{name}.inner.target.standardise."
+    assert np.allclose(kept[f"{prefix}mean"], mean, atol=1e-5)
+    assert np.allclose(kept[f"{prefix}std"], np.sqrt(square), atol=1e-5)
+
+
+def test_stage_1_trains_the_trunk_alone_before_the_denoiser(root: Path) -> None:
+    """With a rate of nothing after it, the student is what stage 1 left."""
+    options = {"objective": "gendd", "lr": 1e-12, "head_lr": 1e-12, "weight_decay": 0.0}
+    first = {"pretrain_share": 1.0, "pretrain_lr": 1e-2}
+    plain = context(root, "no-stage-1", **options)
+    both = context(root, "stage-1", **options, gendd={**GENDD, **first})
+    facts = [stage.run(ctx) for ctx in (plain, both)]
+    assert "pretraining_steps" not in facts[0] and facts[1]["pretraining_steps"] == 4
+    assert facts[1]["steps"] == 4
+    moved = {
+        name: float((value - state(plain)[name]).abs().max())
+        for name, value in state(both).items()
+        if name.endswith("weight")
+    }
+    assert moved["head.weight"] < 1e-6 < 1e-3 < max(moved.values())
+    kept = [load_file(ctx.folder / OBJECTIVE) for ctx in (plain, both)]
+    assert kept[0].keys() == kept[1].keys()  # nothing of stage 1 is kept
+    assert all(torch.allclose(kept[0][name], kept[1][name], atol=1e-6) for name in kept[0])
+    history = DistillArtifact(both.folder).history()
+    assert ["pretraining" in row for row in history] == [True] * 4 + [False] * 4
+    assert ["gendd" in row for row in history] == [False] * 4 + [True] * 4
+
+
+@pytest.mark.parametrize("killed_at", [3, 4, 7])
+def test_a_kill_around_stage_1_changes_no_bit(
+    root: Path, killed_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"objective": "gendd", "beta2_start": 0.9, "ema": 0.5}
+    options["gendd"] = {**GENDD, "pretrain_share": 1.0}
+    whole = context(root, f"1-whole-{killed_at}", **options)
+    killed = context(root, f"1-killed-{killed_at}", **options)
+    stage.run(whole)
+    at = Batches.at
+
+    def broken(self: Batches, step: int, **how: bool) -> object:
+        if step == killed_at:
+            raise KeyboardInterrupt
+        return at(self, step, **how)
+
+    monkeypatch.setattr(Batches, "at", broken)
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(killed)
+    monkeypatch.setattr(Batches, "at", at)
+    stage.run(killed)
+    for ctx in (whole, killed):
+        assert (ctx.folder / "student.safetensors").is_file()
+    assert state(whole).keys() == state(killed).keys()
+    assert all(torch.equal(value, state(killed)[name]) for name, value in state(whole).items())
+
+
 def test_head_only_training_keeps_every_byte_of_the_trunk(root: Path) -> None:
     short = context(root, "short", objective="ce", train="head", steps=2)
     long = context(root, "long", objective="ce", train="head", steps=6)
@@ -91,6 +174,13 @@ def test_two_stage_feature_distillation(root: Path) -> None:
     assert "labels" in history[-1]
 
 
+def test_a_share_of_the_updates_is_feature_distillation(root: Path) -> None:
+    by_share = context(root, "share", objective="ce", train="head", feature_share=0.75, steps=4)
+    by_count = context(root, "count", objective="ce", train="head", feature_steps=3, steps=4)
+    assert stage.run(by_share) == stage.run(by_count)
+    assert all(torch.equal(value, state(by_count)[key]) for key, value in state(by_share).items())
+
+
 def test_a_cosine_head_starts_as_the_class_texts(root: Path) -> None:
     ctx = context(root, "cosine", head="cosine", feature_steps=2, steps=2)
     stage.run(ctx)
@@ -108,7 +198,7 @@ def test_a_cosine_head_starts_as_the_class_texts(root: Path) -> None:
 def test_meta_steps_train_and_resume_with_the_same_bits(
     root: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"meta": {"mode": mode, "warmup": 0.25}, "alpha": 1.0}
+    settings = {"meta": {"mode": mode, "warmup": 0.25}, "alpha": 1.0, "ema": 0.5}
     whole, killed, at = (
         context(root, f"m-{mode}", **settings),
         context(root, f"k-{mode}", **settings),
@@ -132,6 +222,25 @@ def test_meta_steps_train_and_resume_with_the_same_bits(
     ).read_bytes()
 
 
+@pytest.mark.parametrize("name", ["gendd", "gendd_unlabeled"])
+def test_no_label_reaches_a_student_of_an_unlabeled_objective(root: Path, name: str) -> None:
+    settings = {"objective": name, "smooth": 0.0, "steps": 2}
+    told = context(root, f"told-{name}", **settings)
+    lied = changed(root, context(root, f"lied-{name}", **settings), "data", "generate")
+    shots = lied.inputs["data"].path / "shots.json"
+    rows = json.loads(shots.read_text(encoding="utf-8"))
+    shots.write_text(json.dumps([{**row, "label": 4 - row["label"]} for row in rows]))
+    records = lied.inputs["generate"].path / "synthetic.jsonl"
+    lines = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
+    other = [json.dumps({**line, "class_id": 4 - line["class_id"]}) for line in lines]
+    records.write_text("".join(f"{line}\n" for line in other))
+    for ctx in (told, lied):
+        stage.run(ctx)
+    same = {key: torch.equal(value, state(lied)[key]) for key, value in state(told).items()}
+    assert all(same.values()) is (name == "gendd_unlabeled")
+    assert same["head.weight"] is (name == "gendd_unlabeled")
+
+
 def test_meta_steps_need_two_styles(root: Path) -> None:
     ctx = changed(root, context(root, "one-style", real_fraction=0.0, meta={"mode": "first_order"}))
     records = ctx.inputs["generate"].path / "synthetic.jsonl"
@@ -145,13 +254,14 @@ def test_meta_steps_need_two_styles(root: Path) -> None:
         stage.run(ctx)
 
 
-def changed(root: Path, ctx: StageContext) -> StageContext:
-    """The same context with a copy of its generate stage, to be changed."""
-    copy = root / f"inputs of {ctx.folder.name}"
-    shutil.copytree(ctx.inputs["generate"].path, copy)
-    return replace(
-        ctx, inputs={**ctx.inputs, "generate": replace(ctx.inputs["generate"], path=copy)}
-    )
+def changed(root: Path, ctx: StageContext, *stages: str) -> StageContext:
+    """The same context with copies of its stages, of "generate" by default, to be changed."""
+    inputs = dict(ctx.inputs)
+    for name in stages or ("generate",):
+        copy = root / f"{name} of {ctx.folder.name}"
+        shutil.copytree(inputs[name].path, copy)
+        inputs[name] = replace(inputs[name], path=copy)
+    return replace(ctx, inputs=inputs)
 
 
 def test_epochs_stand_for_updates_over_the_images_in_use(root: Path) -> None:

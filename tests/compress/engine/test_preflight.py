@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from image_folders import fill
 from safetensors.torch import save_file
 
 from compress import api
@@ -46,6 +47,15 @@ def refused(tmp_path: Path, **options: Any) -> str:
         ({"distill": {"init_path": "/nope.safetensors"}}, "init_path does not exist"),
         ({"distill": {"init_path": "/etc/passwd"}}, "a .safetensors file"),
         ({"distill": {"objective": "gendd", "gendd": {"token_dim": 7}}}, "token_dim=8"),
+        (
+            {"distill": {"objective": "gendd_unlabeled", "smooth": 0, "gendd": {"token_dim": 7}}},
+            "token_dim=8",
+        ),
+        ({"distill": {"objective": "gendd_unlabeled"}}, "--set distill.smooth=0"),
+        (
+            {"distill": {"objective": "gendd", "train": "head", "gendd": {"pretrain_share": 0.2}}},
+            "distill.train=all",
+        ),
         ({"distill": {"objective": "gendd", "gendd": {"sampling_steps": 2000}}}, "2..1000"),
         ({"distill": {"objective": "cp"}, "generate": {"strategy": "cls2img"}}, "no conditions"),
         ({"label": {"pools": ["real"]}}, "lacks targets"),
@@ -128,3 +138,21 @@ def test_a_config_of_a_newer_version_says_so(tmp_path: Path) -> None:
         api.settings_for(config_file=config)
     with pytest.raises(ConfigError, match="settings come from one place"):
         api.settings_for(config_file=config, preset="smoke")
+
+
+def test_images_held_out_are_counted_where_shots_are_too_few(tmp_path: Path) -> None:
+    for number, name in enumerate(("rose", "oak")):
+        fill(tmp_path / "images" / name, 6, seed=100 * number)
+    told = refused(tmp_path, data=tmp_path / "images", shots=6)
+    assert "got 6 images, 1 of them held out for testing · expected at least 6" in told
+    assert "the smallest class has 5 for training" in told
+
+
+def test_what_is_lacking_is_a_list_without_signs_of_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    for number, name in enumerate(("rose", "oak")):
+        fill(tmp_path / "images" / name, 6, seed=100 * number)
+    told = refused(tmp_path, data=tmp_path / "images", teacher="timm:resnet18")
+    assert "\n  - teacher timm:resnet18: place its file" in told and "\\n" not in told

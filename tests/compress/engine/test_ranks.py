@@ -91,7 +91,8 @@ root = Path(sys.argv[0]).parent / str(int(ranks.follows()))
 # Adam magnifies the last bits of small gradients: the rate rises from a low one
 steps = {"steps": 20, "warmup": 1.0, "lr": 1e-4, "head_lr": 1e-4}
 steps["gendd"] = {"token_dim": 8, "width": 16, "depth": 1}
-cases = [{"objective": name, **steps} for name in OBJECTIVES]
+smooth = {name: 0.9 * spec.labeled for name, spec in OBJECTIVES.items()}
+cases = [{"objective": name, "smooth": smooth[name], **steps} for name in OBJECTIVES]
 cases += [{"feature_steps": 10, **steps}, {"train": "head", **steps}]
 
 def losses(name, **sections):

@@ -35,10 +35,12 @@ def test_what_notepad_and_excel_save(data: bytes) -> None:
 
 
 def test_the_western_code_page_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    decode_text(NAMES.encode(), "names.txt")
+    decode_text(NAMES.encode(), "western.txt")
     assert not caplog.records
-    decode_text(NAMES.encode("cp1252"), "names.txt")
-    assert "names.txt is no UTF-8; read as Windows-1252, e.g. 'Blüte'" in caplog.text
+    decode_text(NAMES.encode("cp1252"), "western.txt")
+    decode_text(NAMES.encode("cp1252"), "western.txt")
+    (told,) = caplog.messages
+    assert "western.txt is no UTF-8; read as Windows-1252, e.g. 'Blüte'" in told
 
 
 @pytest.mark.parametrize(

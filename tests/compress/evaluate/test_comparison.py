@@ -1,4 +1,4 @@
-"""Paired comparison of two models against oracles: enumeration, formula, literal bootstrap."""
+"""Paired comparison of two models against oracles: enumeration, formula, likelihood, coverage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from compress.evaluate.comparison import bootstrap_difference, mcnemar_exact, paired
+from compress.evaluate.comparison import Z95, mcnemar_exact, paired, score_interval
 from compress.evaluate.metrics import top1
 
 
@@ -49,18 +49,67 @@ def test_paired_counts_and_symmetry(votes: tuple[np.ndarray, np.ndarray]) -> Non
         1.0,
         1.0,
         0.0,
-        (0.0, 0.0),
+        score_interval(0, 0, len(labels)),
     )
 
 
-def test_multinomial_bootstrap_equals_resampling_images() -> None:
-    """The shortcut and the literal bootstrap over images give the same interval."""
-    n, only_a, only_b = 300, 40, 22
-    score = np.array([1] * only_a + [-1] * only_b + [0] * (n - only_a - only_b))
-    drawn = score[np.random.default_rng(1).integers(0, n, (10_000, n))].mean(axis=1)
-    assert bootstrap_difference(only_a, only_b, n) == pytest.approx(
-        tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.005
+@pytest.mark.parametrize("n", [1, 8, 120, 10_000])
+def test_models_that_agree_everywhere_are_not_certain_to_be_equal(n: int) -> None:
+    bound = Z95**2 / (n + Z95**2)
+    assert score_interval(0, 0, n) == pytest.approx((-bound, bound), rel=1e-9)
+
+
+def score_of(difference: float, only_a: int, only_b: int, n: int) -> float:
+    """The score statistic with the nuisance parameter found by maximizing the likelihood."""
+    from scipy.optimize import minimize_scalar
+
+    def minus_log_likelihood(q: float) -> float:
+        p = q + difference
+        return -(
+            only_a * math.log(p)
+            + only_b * math.log(q)
+            + (n - only_a - only_b) * math.log(1 - p - q)
+        )
+
+    low, high = max(0.0, -difference), (1 - difference) / 2
+    edge = 1e-12 * (high - low)
+    best = minimize_scalar(
+        minus_log_likelihood,
+        bounds=(low + edge, high - edge),
+        method="bounded",
+        options={"xatol": 1e-13},
     )
+    variance = 2 * best.x + difference - difference**2
+    return (only_a - only_b - n * difference) / math.sqrt(n * variance)
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "n"), [(12, 2, 50), (3, 9, 120), (40, 22, 300), (1, 7, 40), (5, 5, 60)]
+)
+def test_the_ends_of_the_interval_are_where_the_score_is_z(
+    only_a: int, only_b: int, n: int
+) -> None:
+    low, high = score_interval(only_a, only_b, n)
+    assert low < (only_a - only_b) / n < high
+    assert score_of(low, only_a, only_b, n) == pytest.approx(Z95, abs=2e-3)
+    assert score_of(high, only_a, only_b, n) == pytest.approx(-Z95, abs=2e-3)
+    assert score_interval(only_b, only_a, n) == pytest.approx((-high, -low), abs=1e-12)
+
+
+def test_at_the_ends_of_the_scale() -> None:
+    for only_a, only_b, n in ((30, 0, 30), (0, 30, 30), (1, 0, 1), (0, 1, 1)):
+        low, high = score_interval(only_a, only_b, n)
+        assert -1 <= low <= (only_a - only_b) / n <= high <= 1
+        assert high - low > 0.05
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    for p, q in ((0.02, 0.01), (0.1, 0.05)):
+        drawn = rng.multinomial(120, (p, q, 1 - p - q), size=1000)
+        ends = [score_interval(int(a), int(b), 120) for a, b, _ in drawn]
+        share = np.mean([low <= p - q <= high for low, high in ends])
+        assert 0.93 <= share <= 0.995
 
 
 def test_paired_refuses_different_shapes() -> None:

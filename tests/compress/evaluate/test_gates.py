@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compress.evaluate.gates import MAX_OVER_STATIC, decide, static_gate
+from compress.evaluate.gates import MAX_OVER_STATIC, class_gate, decide, static_gate
 
 INT8, FLOAT = (
     {"ran": {"QLinearConv": 9}, "is_quantized": True},
@@ -25,13 +25,13 @@ def speed(ratio: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fp32", "int8", "ratio", "kernels", "precision", "words"),
     [
-        (900, 898, 2.1, INT8, "int8", "int8 is 2.10× as fast as fp32 here and loses 0.20 points"),
-        (900, 900, 1.5, INT8, "int8", "costs no accuracy"),
-        (900, 903, 1.9, INT8, "int8", "gains 0.30 points"),
-        (900, 895, 1.9, INT8, "int8", "loses 0.50 points"),  # the limit itself passes
-        (900, 894, 1.9, INT8, "fp32", "int8 loses 0.60 points of top-1, more than 0.5"),
-        (900, 900, 1.45, INT8, "int8", "costs no accuracy"),  # the limit lies within the interval
-        (900, 900, 1.30, INT8, "int8", "costs no accuracy"),  # within what two runs differ by
+        (900, 898, 2.1, INT8, "int8", "int8 is 2.10× as fast as fp32 here; int8 has 898 of 1,000"),
+        (900, 900, 1.5, INT8, "int8", "right, fp32 900 (limit: 0.5 points fewer)."),
+        (900, 903, 1.9, INT8, "int8", "int8 has 903 of 1,000 test images right, fp32 900"),
+        (900, 895, 1.9, INT8, "int8", "int8 has 895 of"),  # the limit itself passes
+        (900, 894, 1.9, INT8, "fp32", "int8 has 894 of 1,000 test images right, fp32 900: more"),
+        (900, 900, 1.45, INT8, "int8", "int8 has 900"),  # the limit lies within the interval
+        (900, 900, 1.30, INT8, "int8", "int8 has 900"),  # within what two runs differ by
         (900, 900, 1.24, INT8, "fp32", "only 1.24× as fast"),
         (
             900,
@@ -43,7 +43,7 @@ def speed(ratio: float) -> dict[str, Any]:
         ),  # EfficientNet-B0 on a CPU
         (900, 900, 0.9, INT8, "fp32", "int8 is slower (0.90× the speed of fp32)"),
         (900, 900, 2.0, FLOAT, "fp32", "still ran in floating point"),
-        (900, 800, 0.5, INT8, "fp32", "more than 0.5, and int8 is slower"),
+        (900, 800, 0.5, INT8, "fp32", "more than 0.5 points fewer, and int8 is slower"),
     ],
 )
 def test_every_gate_decides(
@@ -59,10 +59,10 @@ def test_every_gate_decides(
     ("ratio", "stamp", "precision", "passed", "words"),
     [
         (1.2, "VALID", "fp32", False, "only 1.20× as fast, less than 1.5×."),
-        (1.2, "NOISY_HOST", "int8", None, "here, measured on a busy machine (NOISY_HOST), and"),
-        (1.8, "DRIFTING", "int8", True, "here, measured on a busy machine (DRIFTING), and"),
+        (1.2, "NOISY_HOST", "int8", None, "here, measured on a busy machine (NOISY_HOST); int8"),
+        (1.8, "DRIFTING", "int8", True, "here, measured on a busy machine (DRIFTING); int8"),
         (0.8, "DRIFTING", "fp32", False, "speed of fp32), measured on a busy machine (DRIFTING)."),
-        (1.8, "VALID", "int8", True, "as fast as fp32 here and costs no accuracy"),
+        (1.8, "VALID", "int8", True, "as fast as fp32 here; int8 has 900"),
     ],
 )
 def test_a_busy_machine_counts_against_int8_only_where_it_is_slower(
@@ -116,3 +116,38 @@ def test_int8_that_is_slower_than_static_quantization_is_said_so(
 def test_without_a_baseline_the_comparison_is_open() -> None:
     gate, slower = static_gate(None)
     assert gate.value is None and gate.passed is None and slower is None
+
+
+def confusions(*right: int, n: int = 40) -> dict[str, object]:
+    """Metrics of a model that gets so many of ``n`` images of each class right."""
+    classes = len(right)
+    rows = [[0] * classes for _ in right]
+    for k, count in enumerate(right):
+        rows[k][k] = count
+        rows[k][(k + 1) % classes] = n - count
+    return {"confusion": rows}
+
+
+def test_a_class_that_int8_loses_is_named() -> None:
+    both = {"student_fp32": confusions(40, 30, 20), "student_int8": confusions(40, 22, 22)}
+    gate, told = class_gate(both, ["rose", "iris", "daisy"], 10.0, 20)
+    assert gate.passed is False and gate.value == 20.0 and gate.limit == 10.0
+    (sentence,) = told
+    assert "20.0 points" in sentence and "'iris' (40 test images, limit 10)" in sentence
+    assert "compress sensitivity" in sentence
+    gate, told = class_gate(both, ["rose", "iris", "daisy"], 20.0, 20)
+    assert gate.passed is True and not told
+
+
+def test_a_class_with_few_images_is_not_judged() -> None:
+    both = {"student_fp32": confusions(10, 8, n=10), "student_int8": confusions(10, 1, n=10)}
+    for metrics in (both, {}, {"student_fp32": both["student_fp32"]}):
+        gate, told = class_gate(metrics, ["a", "b"], 10.0, 11)  # type: ignore[arg-type]
+        assert gate.passed is None and gate.value is None and not told
+    assert class_gate(both, ["a", "b"], 10.0, 10)[0].passed is False  # type: ignore[arg-type]
+
+
+def test_a_class_that_gains_is_no_loss() -> None:
+    both = {"student_fp32": confusions(20, 20), "student_int8": confusions(25, 40)}
+    gate, told = class_gate(both, ["a", "b"], 0.0, 20)
+    assert gate.value == 0.0 and gate.passed is True and not told

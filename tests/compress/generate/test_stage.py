@@ -12,12 +12,14 @@ from echo_runs import Fragile, Interrupted, Loader, context
 from PIL import Image
 from tiny_sources import EDGE, Echo
 
+from compress.api import settings_for
 from compress.data.artifact import DataArtifact
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.generate.artifact import GenerateArtifact
 from compress.generate.generators.table import load_generator
-from compress.generate.stage import run
+from compress.generate.stage import fingerprint, run
+from compress.generate.strategies.table import STRATEGIES, StrategyRow
 
 FILES = (
     "synthetic.npy",
@@ -60,6 +62,7 @@ def test_files_and_facts(tmp_path: Path, echoes: Loader) -> None:
     assert (facts["images"], facts["per_class"], facts["strategy"]) == (21, 7, "sidclip")
     assert facts["weights"] == {"2": [0.2, 0.4, 0.4]}
     assert facts["generator_fingerprint"] == "echo"
+    assert facts["style_agreement"] is None, "these images follow no style"
     assert facts["sheets"] == ["sheet_rose.png", "sheet_oak.png", "sheet_daisy.png"]
     json.dumps(facts)
     with Image.open(ctx.folder / "sheet_oak.png") as sheet:
@@ -235,3 +238,22 @@ def test_the_embedded_generator_runs_through_the_stage(tmp_path: Path) -> None:
     assert len({image.tobytes() for image in files[0]}) == 6
     with pytest.raises(ConfigError, match="image embeddings only"):
         load_generator(GenerateSettings(generator="petals", text_via_prior=False))
+
+
+def test_a_strategy_of_a_script_is_known_by_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "my_strategy.py"
+    file.write_text("class Mine: ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(STRATEGIES, "mine", StrategyRow("my_strategy:Mine"))
+    overrides = {"generate": {"strategy": "mine"}}
+    settings = settings_for("petals", preset="smoke", overrides=overrides)
+    before = fingerprint(settings)
+    assert before == fingerprint(settings) and "strategy mine" in before
+    file.write_text("class Mine: edited = True\n")
+    assert fingerprint(settings)["strategy mine"] != before["strategy mine"]
+    ours = {"generate": {"strategy": "sidclip"}}
+    assert "strategy sidclip" not in fingerprint(
+        settings_for("petals", preset="smoke", overrides=ours)
+    )

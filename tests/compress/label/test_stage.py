@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from synthetic_records import PLAIN, write_records
 from tiny_sources import CLASSES, MODEL, save_folder, write_data
 
+import runtime
 from compress.data.augment import ViewRecipe, render_view
 from compress.engine.config import (
     DataSettings,
@@ -82,8 +83,6 @@ def test_targets_are_the_teachers_answer_to_the_replayed_view(
 ) -> None:
     from PIL import Image
 
-    import runtime
-
     ctx = context(inputs, tmp_path / "a")
     facts = run(ctx)
     targets = load_file(ctx.folder / "targets.safetensors")
@@ -109,6 +108,38 @@ def test_targets_are_the_teachers_answer_to_the_replayed_view(
     assert facts["synthetic_images"] == 5
     assert 0 <= facts["teacher_agreement_synthetic"] <= 1
     json.dumps(facts)
+
+
+def test_teachers_with_views_of_their_own_see_the_same_crop_at_their_size(
+    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = {"input_size": 32}
+    known = {**inputs, "teacher": replace(inputs["teacher"], facts=about)}
+    own = context(known, tmp_path / "own", teacher_view="own")
+    seen: list[np.ndarray] = []
+    rows = Teacher.unit_rows
+
+    def watched(self: Teacher, pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels)
+        return rows(self, pixels)
+
+    monkeypatch.setattr(Teacher, "unit_rows", watched)
+    facts = run(own)
+    assert facts["teacher_view_sizes"] == [32]
+    recipe = ViewRecipe.from_settings(own.settings.label, own.settings.image)
+    assert json.loads((own.folder / "views.json").read_text())["recipe"] == asdict(recipe)
+    image = np.load(inputs["generate"].path / IMAGES)[4]
+    view = render_view(image, recipe.at(32), derive(11, "view", "synthetic", 4, 2))
+    teacher = load_teacher(own.settings.teacher)
+    pixels = runtime.normalize(view[None], teacher.spec)
+    assert any((block == pixels[0]).all((1, 2, 3)).any() for block in seen)
+    feature = teacher.unit_rows(pixels)[0]
+    found = load_file(own.folder / "targets.safetensors")["synthetic_features"][4, 2]
+    np.testing.assert_allclose(found, feature, atol=1e-3)
+    facts = run(context(known, tmp_path / "student"))
+    assert "teacher_view_sizes" not in facts
+    other = load_file(tmp_path / "student" / "targets.safetensors")["synthetic_features"][4, 2]
+    assert np.abs(other - found).max() > 1e-2
 
 
 def test_many_real_images_have_fewer_views_each(

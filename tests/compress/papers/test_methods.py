@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from compress.cli.listing import names
+from compress.data.augment import views_each
 from compress.distill.missing import check_styles, missing_student
 from compress.distill.objectives import OBJECTIVES
+from compress.distill.schedule import feature_steps_for, steps_for
 from compress.engine.config import preset_names
 from compress.engine.errors import ConfigError
+from compress.generate.inversion.cutouts import augmentation
 from compress.generate.missing import check as check_generators
 from compress.generate.strategies.table import STRATEGIES
 from compress.papers import methods
@@ -88,6 +92,31 @@ def test_the_printed_averages_of_system_a_are_the_papers() -> None:
     assert means == pytest.approx([73.2, 79.8, 76.0, 84.8, 81.3, 84.9, 80.6, 83.6], abs=0.051)
 
 
+def test_system_a_has_the_papers_budget_at_full_scale_in_every_row() -> None:
+    """200 epochs of the real images by SGD; with five times the images as many updates."""
+    table = paper("sasaki")
+    full = table.scales["full"]
+    real = 75_750  # of Food-101
+    for row in table.all_rows():
+        settings = table.settings(row, full, "food", "all", 0)
+        distill = settings.distill
+        synthetic = 0 if settings.generate.strategy == "none" else 4 * real
+        assert settings.generate.synth_ratio == 4
+        assert steps_for(distill, real + synthetic) == math.ceil(200 * real / 128), row
+        recipe = (distill.optimizer, distill.momentum, distill.lr, distill.head_lr)
+        assert recipe == ("sgd", 0.9, 0.1, 0.1)
+        assert (distill.weight_decay, distill.batch, distill.warmup) == (5e-4, 128, 0)
+        weights = (distill.feature_weight, distill.logit_weight, distill.condition_weight)
+        assert weights == (1, 1, 1) and distill.temperature == 1
+        assert (distill.student, distill.init, settings.image.size) == ("resnet50", "random", 224)
+        assert settings.label.crop_scale_min == 0.5 and settings.label.flip
+        assert settings.label.jitter == 0.2 and settings.label.randaug_num_ops == 0
+        views = settings.label.real_views
+        assert views is not None and views_each(real, views, settings.label.most_views) >= 7
+    stages = table.settings("img2img FD, two stages", full, "flowers", "all", 0).distill
+    assert feature_steps_for(stages, steps_for(stages, 5 * 1020)) == 797  # half of 1,594
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -109,6 +138,47 @@ def test_a_broken_file_is_refused(
     with pytest.raises(ConfigError, match=said):
         methods.paper("broken")
     methods.paper.cache_clear()
+
+
+@pytest.mark.parametrize("scale", ["mini", "full"])
+def test_the_inversions_of_system_e_are_compared_by_its_meta_loss(scale: str) -> None:
+    """As in the paper's table; plain L_KD on the same images has rows of its own."""
+    table = paper("cvlm")
+    size = table.scales[scale]
+    for row in ("Baseline inversion", "+ SDD", "+ CCM", "Meta L_KD"):
+        settings = table.settings(row, size, size.datasets[0], 0, 0)
+        check_styles(settings)
+        assert settings.distill.meta.mode == "first_order" and settings.distill.objective == "kd"
+        if row != "Meta L_KD":
+            plain = table.settings(f"{row}, plain L_KD", size, size.datasets[0], 0, 0)
+            assert plain.distill.meta.mode == "none" and plain.generate == settings.generate
+        if "SDD" not in row and row != "Meta L_KD":
+            words = settings.generate.prompts.words
+            assert len(words) == 2 and len(set(words)) == 1 and "{}" in words[0]
+
+
+@pytest.mark.parametrize("name", ["prompt-diversity", "cvlm"])
+def test_c_and_e_crop_flip_and_jitter_and_the_miniatures_turn(name: str) -> None:
+    """Not six operations of RandAugment on four fixed views, which are SIDCLIP's."""
+    table = paper(name)
+    for row in table.all_rows():
+        full = table.settings(row, table.scales["full"], "pacs", 0, 0).label
+        assert (full.randaug_num_ops, full.flip, full.rotate) == (0, True, 0)
+        assert full.jitter > 0 and full.crop_scale_min < 1 and full.views > 4
+        mini = table.settings(row, table.scales["mini"], "petals8", 0, 0).label
+        assert mini.jitter == 0 and mini.rotate == 180
+
+
+def test_the_miniatures_of_c_and_e_have_species_that_are_told_apart() -> None:
+    for name in ("prompt-diversity", "cvlm"):
+        table = paper(name)
+        mini = table.scales["mini"]
+        for row in table.all_rows():
+            settings = table.settings(row, mini, mini.datasets[0], 0, 0)
+            assert settings.data.dataset == "petals8" and settings.generate.per_class == 16
+            assert not settings.distill.freeze_batch_norm and settings.distill.lr == 4e-3
+            inversion = settings.generate.inversion
+            assert augmentation(inversion.augment, inversion.image_size) == "noise"
 
 
 def test_list_methods_names_every_row_with_its_strategy_and_objective() -> None:

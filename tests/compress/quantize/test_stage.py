@@ -64,6 +64,15 @@ def test_ptq_only_calibrates(calibrated: tuple[StageContext, dict[str, Any]]) ->
     assert facts["kept"] == "calibrated" and facts["steps"] == 0 and "qat" not in facts["loss"]
 
 
+def test_the_better_of_two_heads_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "refit_head", lambda *_: True)
+    for kept, refit in {"refit": 0.4, "calibrated": 0.6}.items():
+        answers = iter([1.0, refit, 0.5])  # of fp32, with the new head, calibrated
+        monkeypatch.setattr(stage, "mean_loss", lambda *_, answers=answers: next(answers))
+        facts = stage.run(stage_context(root, f"head-{kept}", quantize={"mode": "ptq"}))
+        assert facts["kept"] == kept and facts["loss"]["refit"] == refit
+
+
 def test_training_that_hurts_is_noted_and_not_kept(
     root: Path, calibrated: tuple[StageContext, dict[str, Any]]
 ) -> None:

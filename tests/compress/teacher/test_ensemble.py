@@ -64,6 +64,19 @@ def test_images_of_another_size_are_seen_as_by_each_member_alone(
     np.testing.assert_array_equal(both.encode_images(pictures), unit(parts))
 
 
+def test_views_at_several_sizes_go_each_to_the_member_of_that_size(
+    members: list[TimmTeacher],
+) -> None:
+    both = Ensemble.of(members)
+    views = {64: images(3, 64), 96: images(3, 96)}
+    parts = [member.encode_images(views[member.spec.size]) for member in members]
+    np.testing.assert_array_equal(both.encode_views(views), unit(np.concatenate(parts, axis=1)))
+    np.testing.assert_array_equal(both.encode_views({64: views[64]}), both.encode_images(views[64]))
+    np.testing.assert_array_equal(
+        members[0].encode_views({48: images(3, 48)}), members[0].encode_images(images(3, 48))
+    )
+
+
 def test_probabilities_are_averaged(members: list[TimmTeacher]) -> None:
     rng = np.random.default_rng(1)
     features = unit(
@@ -103,7 +116,7 @@ def test_the_exported_file_answers_as_the_features_and_heads_do(
     )
     both = Ensemble.of(members)
     classifier = TeacherClassifier(both.image_tower, heads)
-    assert classifier.names == ("logits", "logits_0", "logits_1")
+    assert classifier.names == ("logits", "logits_0", "logits_1", "features")
     model = teacher_to_onnx(classifier, both.spec.size)
     session = ort.InferenceSession(model.SerializeToString())
     pictures = images(2, 96)
@@ -112,6 +125,6 @@ def test_the_exported_file_answers_as_the_features_and_heads_do(
     np.testing.assert_allclose(outputs[0], heads.logits(features), atol=2e-3)
     np.testing.assert_allclose(
         outputs[0],
-        np.log(np.mean([softmax(row, axis=1) for row in outputs[1:]], axis=0)),
+        np.log(np.mean([softmax(row, axis=1) for row in outputs[1:3]], axis=0)),
         atol=1e-4,
     )

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("open_clip")
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_sources import MODEL, PREPROCESS, save_folder
 
 from compress.engine.config import Settings, TeacherSettings
@@ -40,6 +41,18 @@ def test_a_checkpoint_file_for_a_named_architecture(
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-clip", MODEL)
     teacher = load_teacher(TeacherSettings(name=f"tiny-clip/{tmp_path / 't' / weights}"))
     torch.testing.assert_close(teacher.model.visual.proj, original.visual.proj.detach())
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    save_folder(tmp_path / "t", MODEL)
+    file = next((tmp_path / "t").glob("*.safetensors"))
+    state = load_file(file)
+    state["visual.proj"][0] = float("nan")
+    save_file(state, file)
+    with pytest.raises(
+        ConfigError, match="teacher .*holds weights that are no numbers.*visual.proj"
+    ):
+        load_teacher(TeacherSettings(name=str(tmp_path / "t")))
 
 
 def test_a_pickle_that_runs_code_is_refused(

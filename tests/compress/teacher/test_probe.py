@@ -8,7 +8,7 @@ import torch
 
 from compress.engine.errors import TrainingError
 from compress.evaluate.metrics import top1
-from compress.teacher.probe import ANCHOR, anchor_weights, fit_probe
+from compress.teacher.probe import ANCHOR, ANCHOR_SCALES, anchor_weights, fit_probe, probe_loss
 
 SCALE = 30.0
 
@@ -111,6 +111,41 @@ def test_a_class_is_anchored_as_strongly_as_its_text_explains_it() -> None:
     logits = torch.log(torch.tensor([[0.8, 0.1, 0.1], [0.6, 0.2, 0.2], [0.7, 0.2, 0.1]]))
     weights = anchor_weights(logits, torch.tensor([0, 0, 1]))
     torch.testing.assert_close(weights, torch.tensor([0.7, 0.2, 1.0]))
+
+
+@pytest.mark.parametrize("form", ["mean", "sum"])
+def test_the_loss_is_cross_entropy_and_claps_penalty(form: str) -> None:
+    """Written out; the paper sums the penalty over classes, its authors' code takes their mean."""
+    rng = np.random.default_rng(1)
+    features, text = unit(rng.normal(size=(7, 6))), unit(rng.normal(size=(3, 6)))
+    rows, labels, pull = rng.normal(size=(3, 6)), np.array([0, 1, 2, 0, 1, 2, 0]), (0.9, 0.4, 0.0)
+    head = unit(rows)
+    entropy = penalty = 0.0
+    for feature, label in zip(features, labels, strict=True):
+        logits = [SCALE * float(feature @ row) for row in head]
+        entropy += (np.log(np.exp(logits).sum()) - logits[label]) / len(labels)
+    for c in range(3):
+        squares = sum(float(head[c, d] - text[c, d]) ** 2 for d in range(6))
+        penalty += ANCHOR * pull[c] * squares / (3 if form == "mean" else 1)
+    loss = probe_loss(
+        torch.from_numpy(rows).float(),
+        torch.from_numpy(features),
+        torch.from_numpy(labels),
+        torch.from_numpy(text),
+        SCALE,
+        ANCHOR_SCALES[form](3) * ANCHOR * torch.tensor(pull),
+    )
+    assert float(loss) == pytest.approx(entropy + penalty, rel=1e-5)
+
+
+def test_the_sum_holds_the_probe_closer_to_the_texts() -> None:
+    features, labels, text, *_ = world(2.0, 1, 0)
+    close = []
+    for form in ("mean", "sum"):
+        anchor = ANCHOR * ANCHOR_SCALES[form](len(text))
+        probe = fit_probe(features, labels, text, SCALE, steps=200, lr=2e-3, anchor=anchor)
+        close.append(float((probe * text).sum(1).mean()))
+    assert close[0] + 0.005 < close[1] < 1
 
 
 def test_a_loss_that_is_not_finite_stops() -> None:

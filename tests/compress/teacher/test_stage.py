@@ -24,6 +24,7 @@ from compress.engine.store import Artifact
 from compress.teacher.artifact import TeacherArtifact
 from compress.teacher.loading import load_teacher
 from compress.teacher.stage import run
+from compress.teacher.teacher import Teacher
 
 
 def context(tmp_path: Path, shots: int, **teacher: object) -> StageContext:
@@ -68,6 +69,18 @@ def test_the_stage_writes_both_heads(tmp_path: Path) -> None:
     json.dumps(facts)
 
 
+def test_the_penalty_of_the_probe_is_a_mean_over_classes_or_as_published_a_sum(
+    tmp_path: Path,
+) -> None:
+    found = {}
+    for form in ("mean", "sum"):
+        (tmp_path / form).mkdir()
+        ctx = context(tmp_path / form, 2, probe_anchor=form, probe_steps=60, probe_lr=1e-2)
+        found[form] = run(ctx)["probe"]
+        assert found[form]["anchor"] == form
+    assert found["mean"]["cos_probe_text"] < found["sum"]["cos_probe_text"]
+
+
 @pytest.mark.parametrize(
     ("shots", "options"), [(0, {}), (2, {"probe": False}), (2, {"probe_steps": 0})]
 )
@@ -79,6 +92,26 @@ def test_without_shots_or_probe_the_head_is_zero_shot(
     heads = TeacherArtifact(ctx.folder).heads()
     np.testing.assert_array_equal(heads.probe, heads.zero_shot)
     assert facts["head"] == "zero_shot"
+
+
+def test_a_teacher_with_views_of_its_own_is_probed_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    encode = Teacher.encode_images
+
+    def watched(self: Teacher, images: np.ndarray, batch: int = 256) -> np.ndarray:
+        sizes.append(images.shape[1])
+        return encode(self, images, batch)
+
+    monkeypatch.setattr(Teacher, "encode_images", watched)
+    ctx = context(tmp_path, 2)
+    run(ctx)
+    assert set(sizes) == {16}
+    sizes.clear()
+    label = ctx.settings.label.model_copy(update={"teacher_view": "own"})
+    run(replace(ctx, settings=ctx.settings.model_copy(update={"label": label})))
+    assert set(sizes) == {32}
 
 
 def test_many_shots_are_probed_with_fewer_views_each(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("timm")
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from compress.engine.config import Settings, TeacherSettings
 from compress.engine.errors import ConfigError, DownloadError
@@ -162,3 +162,26 @@ def test_licenses_that_bind_are_told_and_others_are_not() -> None:
     assert "agree" in (notice("dinov3-license") or "")
     assert "commercial" in (notice("fair-noncommercial-research-license") or "")
     assert notice("apache-2.0") is None and notice("unknown") is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_that_are_no_numbers_are_refused(
+    tmp_path: Path, weights: Path, value: float, suffix: str
+) -> None:
+    state = dict(load_file(weights))
+    name = next(name for name, tensor in state.items() if tensor.ndim == 4)
+    state[name].view(-1)[-1] = value
+    file = tmp_path / f"broken{suffix}"
+    save_file(state, file) if suffix == ".safetensors" else torch.save(state, file)
+    with pytest.raises(
+        ConfigError, match=f"broken{suffix} holds weights that are no numbers.*{name}"
+    ):
+        load(f"timm:{NET}@{file}")
+
+
+def test_a_file_that_is_none_is_called_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="file is a folder.*timm:NAME@FILE"):
+        load(f"timm:{NET}@{tmp_path}")
+    with pytest.raises(ConfigError, match=f"is not named · got timm:{NET}@ · expected timm:NAME@"):
+        load(f"timm:{NET}@")

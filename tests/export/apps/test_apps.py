@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 from hostile_names import HOSTILE_NAMES
+from manifests import manifest_of
 from PIL import Image
 from provenance import provenance
 from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
@@ -56,7 +57,7 @@ def other_bundle(
     models = {"fp32": float_model(tmp_path / "other.onnx", len(labels))}
     write_bundle(folder, models, SPEC, labels, {"seed": 0}, [encoded(photo(1))], card, "fp32")
     if changes:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = manifest_of(folder)
         write_json(folder / "manifest.json", {**manifest, **changes})
     return folder
 
@@ -150,7 +151,7 @@ def replace_golden(folder: Path, change) -> Path:
     arrays = golden_vectors.read(folder / "golden.npz")
     change(arrays)
     golden_vectors.write(folder / "golden.npz", arrays)
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = manifest_of(folder)
     file = folder / "golden.npz"
     manifest["files"]["golden.npz"] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
     write_json(folder / "manifest.json", manifest)
@@ -253,7 +254,7 @@ def test_an_input_name_that_is_a_program_is_refused(tmp_path: Path) -> None:
     model = onnx.load(folder / "model.fp32.onnx")
     model.graph.input[0].name = model.graph.node[0].input[0] = "$(id)"
     onnx.save(model, folder / "model.fp32.onnx")
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = manifest_of(folder)
     file = folder / "model.fp32.onnx"
     manifest["files"][file.name] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
     write_json(folder / "manifest.json", manifest)
@@ -266,7 +267,7 @@ def test_a_model_with_another_input_is_refused(tmp_path: Path) -> None:
     model = onnx.load(folder / "model.fp32.onnx")
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
     onnx.save(model, folder / "model.fp32.onnx")
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = manifest_of(folder)
     file = folder / "model.fp32.onnx"
     manifest["files"][file.name] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
     write_json(folder / "manifest.json", manifest)

@@ -15,11 +15,11 @@ import pytest
 from odd_models import change, times
 from photo_folder import picture, write_photos
 from PIL import Image, PngImagePlugin
-from tiny_bundles import SPEC, encoded, make_bundle, photo
+from tiny_bundles import SPEC, encoded, make_bundle, photo, rejecting_bundle
 
 from benchmarks.app_agreement import build_cpp, cpp_answers, python_answers
 from export.apps import write_app
-from runtime import decode, geometry
+from runtime import Classifier, decode, geometry
 
 HEADERS = "CLIP2EDGE_ORT_HEADERS"
 
@@ -51,7 +51,7 @@ def onnxruntime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scratch = tmp_path_factory.mktemp("bundle")
-    return make_bundle(scratch / "bundle", scratch)
+    return rejecting_bundle(scratch / "bundle", scratch)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,39 @@ def test_the_same_top1_as_python(app: Path, bundle: Path, tmp_path: Path) -> Non
     assert len(set(want.indices)) > 1
     assert np.mean(np.array(said.indices) == want.indices) >= 0.995
     assert np.abs(np.array(said.probabilities) - want.probabilities).max() < 0.02
+
+
+def test_it_is_not_sure_where_python_is_not(app: Path, bundle: Path, tmp_path: Path) -> None:
+    files = []
+    for seed in range(40):
+        files.append(tmp_path / f"{seed}.png")
+        files[-1].write_bytes(encoded(photo(seed)))
+    model = Classifier.load(bundle, "int8", threads=1)
+    want = model.predict(files, top_k=1)
+    lines = [line.split("\t") for line in classify(app, "--top", "1", *files).stdout.splitlines()]
+    assert [len(line) == 4 for line in lines] == [row[0].known for row in want]
+    assert 10 < sum(row[0].known is True for row in want) < 30
+    for line, (guess,) in zip(lines, want, strict=True):
+        label = guess.label if guess.known else f"({guess.label})"
+        assert line[1:3] == [str(guess.index), label] and line[4:] in ([], ["not sure"])
+        assert float(line[3]) == pytest.approx(guess.probability, abs=1e-4)
+
+
+def test_prototypes_belong_to_the_model(app: Path, tmp_path: Path) -> None:
+    shutil.copyfile(app / "model.onnx", tmp_path / "model.onnx")
+    (tmp_path / "a.png").write_bytes(encoded(photo(0)))
+    for content in (None, b"", b"x" * 99):
+        if content is not None:
+            (tmp_path / "prototypes.f32").write_bytes(content)
+        done = classify(app, "--model", tmp_path / "model.onnx", tmp_path / "a.png")
+        assert done.returncode == 2 and "does not belong to model.hpp" in done.stderr
+
+
+def test_an_app_of_a_bundle_of_before_has_no_score(tmp_path: Path) -> None:
+    app = write_app(make_bundle(tmp_path / "bundle", tmp_path), "cpp", tmp_path / "app")
+    header = (app / "model.hpp").read_text(encoding="utf-8")
+    assert "kScore = Score::none" in header and "kTemperature = 1.0;" in header
+    assert not (app / "prototypes.f32").exists()
 
 
 def crop_of(app: Path, image: Path, golden: Path) -> str:
@@ -238,6 +271,7 @@ def test_logits_that_are_not_finite_are_no_answer(
     bundle: Path, app: Path, onnxruntime: Path, tmp_path: Path
 ) -> None:
     broken = shutil.copytree(bundle, tmp_path / "bundle")
+    shutil.copyfile(app / "prototypes.f32", broken / "prototypes.f32")
     (tmp_path / "a.png").write_bytes(encoded(photo()))
     for value in (np.nan, np.inf, -np.inf):
         change(broken, ("model.int8.onnx",), times(value))

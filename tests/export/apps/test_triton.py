@@ -25,7 +25,8 @@ CONFIGS = ("model_repository/classifier", "tensorrt/classifier_trt")
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scratch = tmp_path_factory.mktemp("triton")
-    return write_app(make_bundle(scratch / "bundle", scratch), "triton", scratch / "app")
+    bundle = make_bundle(scratch / "bundle", scratch, features=True)
+    return write_app(bundle, "triton", scratch / "app")
 
 
 def parse(text: str) -> dict[str, list[Any]]:
@@ -93,7 +94,7 @@ def test_configuration_fits_the_model(folder: str, app: Path) -> None:
     graph = onnx.load(model).graph
     assert config["name"] == [Path(folder).name]
     assert config["max_batch_size"] == [MAX_BATCH]
-    (fed,), (made,) = config["input"], config["output"]
+    (fed,), (made, *more) = config["input"], config["output"]
     assert fed == {
         "name": [graph.input[0].name],
         "data_type": ["TYPE_FP32"],
@@ -103,6 +104,10 @@ def test_configuration_fits_the_model(folder: str, app: Path) -> None:
     (labels,) = made["label_filename"]
     assert (app / folder / labels).read_text().splitlines() == [label["name"] for label in LABELS]
     assert (app / folder / "1").is_dir()
+    listed = [(made["name"], made["dims"]) for made in config["output"]]
+    shapes = [value.type.tensor_type.shape.dim[1].dim_value for value in graph.output]
+    assert listed == [([v.name], [n]) for v, n in zip(graph.output, shapes, strict=True)]
+    assert len(more) == 1
 
 
 def test_a_fixed_batch_is_written_into_the_dims(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from paths import ROOT
 from photo_folder import write_photos
 from PIL import Image
-from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
+from tiny_bundles import LABELS, SPEC, encoded, float_model, photo, rejecting_bundle
 
 from benchmarks.app_agreement import PAGE, python_answers, web_answers
 from benchmarks.browser import FAKE_CAMERA, find_chromium, run_page
@@ -27,6 +27,7 @@ from export.apps import write_app
 from export.apps.web import ORT_FILES, ORT_VERSION
 from export.bundle.write import write_bundle
 from runtime import Classifier, PreprocessSpec, geometry, normalize
+from runtime.rejection import SCORES, scores
 
 PAGES = ROOT / "tests" / "pages"
 HOSTILE = '<img src=x onerror="document.title=1"> & "rose"'
@@ -35,7 +36,7 @@ HOSTILE = '<img src=x onerror="document.title=1"> & "rose"'
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scratch = tmp_path_factory.mktemp("bundle")
-    return make_bundle(scratch / "bundle", scratch)
+    return rejecting_bundle(scratch / "bundle", scratch)
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +152,37 @@ def test_another_filter_would_be_seen(page: Path, tmp_path: Path) -> None:
     assert javascript_pixels(broken, tmp_path / "cases", cases) != pillow_pixels(cases)
 
 
+def test_javascript_scores_as_python_does(page: Path) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 4, (9, 5)).astype(np.float32)
+    features = rng.normal(size=(9, 7)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    prototypes = np.eye(5, 7, dtype=np.float32)
+    scales = {"max_logit": (3.0, 2.0), "energy": (3.5, 2.0), "prototype": (0.5, 0.2)}
+    rows = [
+        {"logits": a.tolist(), "features": b.tolist()}
+        for a, b in zip(logits, features, strict=True)
+    ]
+    told = {"scales": scales, "threshold": 0.1}
+    got = json.loads(
+        node(f"""
+        import {{ isKnown, scoreOf }} from {json.dumps((page / "rejection.js").as_uri())};
+        const rows = {json.dumps(rows)};
+        const prototypes = new Float32Array({json.dumps(prototypes.ravel().tolist())});
+        const scores = {json.dumps(list(SCORES))}.map((score) => rows.map((row) => {{
+          const rejection = {{ ...{json.dumps(told)}, score }};
+          return [scoreOf(rejection, row, prototypes), isKnown(rejection, row, prototypes)];
+        }}));
+        console.log(JSON.stringify([scores, isKnown(null, rows[0])]));
+        """)
+    )
+    for name, column in zip(SCORES, got[0], strict=True):
+        want = scores(name, logits, features, prototypes, scales)
+        np.testing.assert_allclose([pair[0] for pair in column], want, rtol=1e-5)
+        assert [pair[1] for pair in column] == (want >= 0.1).tolist()
+    assert got[1] is True
+
+
 def test_pages_reach_no_other_server(page: Path) -> None:
     """Every page has a policy that names this server only, and no script, style or page names
     another one.
@@ -223,6 +255,23 @@ def test_chromium_gives_the_golden_and_the_same_top1_answers(
         if file.suffix == ".png"
     ]
     assert len(exact) > 20 and all(exact)  # JPEG decoders may differ by a level
+
+
+def test_chromium_is_not_sure_where_python_is_not(bundle: Path, ort: Path, tmp_path: Path) -> None:
+    app = write_app(bundle, "web", tmp_path / "app", precision="fp32", ort=ort)
+    (app / "images").mkdir()
+    images = [photo(seed) for seed in range(40)]
+    for index, image in enumerate(images):
+        (app / "images" / f"{index}.png").write_bytes(encoded(image))
+    names = [f"{index}.png" for index in range(40)]
+    (app / "images" / "list.json").write_text(json.dumps(names), encoding="utf-8")
+    shutil.copyfile(PAGE, app / PAGE.name)
+    said = run_page(app, PAGE.name, timeout_s=200)
+    want = Classifier.load(bundle, "fp32", threads=1).predict(images, top_k=1)
+    assert [row["known"] for row in said["answers"]] == [row[0].known for row in want]
+    assert 10 < sum(row["known"] for row in said["answers"]) < 30
+    shares = [row["probability"] for row in said["answers"]]
+    np.testing.assert_allclose(shares, [row[0].probability for row in want], atol=1e-4)
 
 
 def test_chromium_sees_a_golden_pixel_that_differs(bundle: Path, ort: Path, tmp_path: Path) -> None:

@@ -111,3 +111,14 @@ def test_many_classes_are_cut() -> None:
     assert "class 39, and 60 more." in model_card(
         provenance(), [f"class {index}" for index in range(100)], []
     )
+
+
+def test_the_card_says_what_happens_with_images_of_no_class() -> None:
+    assert "also for one that shows none of them. Sources" in model_card(provenance(), ["a"], [])
+    told = {
+        "rejection": {"keep": 0.95, "n": 1192, "set_on": "labeled images"},
+        "temperature": {"models": {"fp32": 1.5, "int8": 1.25}},
+    }
+    text = model_card(provenance(), ["a"], [], told)
+    assert "`Prediction.known` tells those" in text and "keep 95% of 1,192 labeled images" in text
+    assert "temperature (fp32 1.5, int8 1.25)" in text

@@ -58,7 +58,7 @@ def bundle(tmp_path_factory) -> Path:
         tmp_path_factory.mktemp("built") / "bundle",
         tmp_path_factory.mktemp("scratch"),
     )
-    fp32 = centered(float_model(scratch / "a.onnx"))
+    fp32 = centered(float_model(scratch / "a.onnx", features=True))
     models = {"fp32": fp32, "int8": int8_model(fp32, scratch / "b.onnx")}
     write_bundle(
         folder,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from manifests import manifest_of
 from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
 
 from compress.engine.errors import StoreError
@@ -113,7 +114,7 @@ def test_a_damaged_file_of_the_build_is_mended(fresh: Path, tmp_path: Path, name
 def test_a_damaged_row_of_the_manifest_is_told_and_costs_no_addition(
     fresh: Path, exported: Path, published: Path, file: str, key: str
 ) -> None:
-    manifest = json.loads((published / MANIFEST).read_text())
+    manifest = manifest_of(published)
     row = manifest["files"][file]
     row[key] = row[key] + 1 if key == "bytes" else row[key].translate({ord("0"): "1"})
     (published / MANIFEST).write_text(json.dumps(manifest))
@@ -298,3 +299,14 @@ def test_what_is_no_folder_in_the_bundle_s_place_is_refused_and_stays(
     with pytest.raises(StoreError, match="no folder stands"):
         publish_bundle(fresh, place)
     assert names(tmp_path) == before and (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_card_may_be_another_than_the_builds(fresh: Path, tmp_path: Path) -> None:
+    published = tmp_path / "bundle"
+    publish_bundle(fresh, published, card="# measured\n")
+    assert (published / "README.md").read_text() == "# measured\n"
+    open_bundle(published)
+    again = publish_bundle(fresh, published, card="# measured\n")
+    assert again.same_model and again.notes == ()
+    other = publish_bundle(fresh, published, card="# measured again\n")
+    assert other.notes == () and (published / "README.md").read_text() == "# measured again\n"

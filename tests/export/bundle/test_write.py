@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from manifests import manifest_of
 from tiny_bundles import LABELS, SPEC, encoded, float_model, make_bundle, photo
 
 from compress.engine.errors import ExportError
@@ -45,9 +46,7 @@ def test_a_bundle_holds_the_listed_files_and_opens(bundle: Path) -> None:
     ]
     assert (bundle / "labels.txt").read_text() == "rose\niris\ndaisy\ntulip\n"
     assert json.loads((bundle / "labels.json").read_text())[1] == {**LABELS[1], "index": 1}
-    assert set(json.loads((bundle / "manifest.json").read_text())["files"]) == set(names) - {
-        "manifest.json"
-    }
+    assert set(manifest_of(bundle)["files"]) == set(names) - {"manifest.json"}
 
 
 def test_same_inputs_same_bytes(bundle: Path, tmp_path: Path) -> None:

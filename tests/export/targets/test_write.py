@@ -24,6 +24,7 @@ from export.targets import parity, table, write
 from export.targets.shapes import infer
 from export.targets.write import export_targets
 from runtime import BackendError, Classifier, open_bundle
+from runtime.files.onnx import graph_outputs
 from runtime.golden import DIFFERS, OK, SKIPPED, verify
 
 ALL = (
@@ -343,3 +344,26 @@ def test_an_engine_is_built_from_the_finished_bundle(bundle: Path, monkeypatch) 
     monkeypatch.setitem(table.ENGINES, "engine", engine)
     assert set(export_targets(bundle, ["engine", "fp16"])) == {"engine", "fp16"}
     assert called == [bundle]
+
+
+def test_features_go_into_every_target_and_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_bundle(tmp_path / "bundle", tmp_path, features=True)
+    rows = export_targets(made, ["fp16", "int8.u8in", "fp32.batch1", "fp32.image", "int8.logits"])
+    outputs = {key: graph_outputs(made / str(row["file"])) for key, row in rows.items()}
+    assert outputs.pop("int8.logits") == ["logits"]
+    assert set(map(tuple, outputs.values())) == {("logits", "features")}
+    off = {key: row["parity"]["features_max_abs_diff"] for key, row in rows.items()}
+    assert off.pop("int8.logits") is None and max(off.values()) < 0.05
+    real = table.make
+
+    def wrong(target, source, spec, scan):  # type: ignore[no-untyped-def]
+        model, report = real(target, source, spec, scan)
+        unit = next(node for node in model.graph.node if "features" in node.output)
+        unit.attribute[0].i = 0  # along the batch
+        return model, report
+
+    monkeypatch.setattr(table, "make", wrong)
+    with pytest.raises(ParityError, match="fp32.opset18 disagrees with fp32 in its features"):
+        export_targets(made, ["fp32.opset18"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from manifests import manifest_of
 from tensorrt_machine import Machine
 from tiny_bundles import SIZE, encoded, int8_model, make_bundle, photo
 
@@ -98,7 +99,7 @@ def test_an_int8_file_that_runs_in_float_is_said(
 
 def test_classifier_takes_the_trt_file_for_int8(machine: Machine, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle", tmp_path)
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = manifest_of(bundle)
     manifest["models"]["int8.trt"] = manifest["models"].pop("int8")
     manifest["default"] = "fp32"
     (bundle / "manifest.json").write_text(json.dumps(manifest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,9 @@ def test_a_model_that_takes_pixels_is_fed_with_pixels(bundle: Path) -> None:
         def run(self, images: np.ndarray, output: str = "logits") -> np.ndarray:
             assert images.dtype == np.uint8 and images.shape[1:] == (SIZE, SIZE, 3)
             return np.zeros((len(images), len(LABELS)), np.float32)
+
+        def run_all(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+            return {name: self.run(images, name) for name in outputs}
 
     item = Classifier(Pixels(), classifier.label_rows, classifier.spec, "int8.u8in", "x")
     found, _ = break_down({"p": item}, [encoded(photo(1), "JPEG")], 0.05)

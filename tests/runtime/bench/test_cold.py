@@ -13,6 +13,7 @@ from runtime.bench.cold import measure_cold
 def test_cold_process_loads_nothing_heavy(bundle: Path) -> None:
     cold = measure_cold(bundle, threads=1)
     assert cold.heavy_modules == ()
+    assert cold.warm_ms is not None and 0 < cold.warm_ms <= cold.first_ms
     assert 0 < cold.import_ms < cold.process_ms and cold.first_ms > 0
     assert cold.peak_rss_bytes is None or cold.peak_rss_bytes < 400 * 2**20
 

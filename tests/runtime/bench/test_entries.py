@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from manifests import manifest_of
 from tiny_bundles import float_model
 
 from runtime import BackendError, BundleError
@@ -48,7 +49,7 @@ def test_an_unrequested_model_that_fails_to_load_is_recorded_and_skipped(
         .replace(b"GlobalAveragePool", b"GlobalAveragePoul")
     )
     (broken / "model.fp32.onnx").write_bytes(model)
-    manifest = json.loads((broken / "manifest.json").read_text())
+    manifest = manifest_of(broken)
     manifest["files"]["model.fp32.onnx"] = {
         "bytes": len(model),
         "sha256": sha256_of(broken / "model.fp32.onnx"),

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from odd_models import change, reseal, times
-from tiny_bundles import encoded, photo
+from PIL import Image
+from tiny_bundles import encoded, photo, with_confidence
 
 from runtime.__main__ import main
 
@@ -136,3 +137,47 @@ def test_labels_that_the_terminal_lacks_are_substituted(bundle: Path, folder: Pa
     root = Path(__file__).parents[3]
     done = subprocess.run(command, capture_output=True, env=environment, cwd=root, timeout=60)
     assert done.returncode == 0 and b"\\u82b1" in done.stdout and done.stdout.isascii()
+
+
+def test_an_image_of_no_class_is_not_named_boldly(
+    bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, line in (("never", -1e9), ("always", 1e9)):
+        row = {"threshold": line, "scales": {}}
+        told = {"rejection": {"score": "energy", "keep": 0.95, "models": {"fp32": row}}}
+        with_confidence(bundle, folder / name, told)
+    assert main(["classify", "always", "a.png", "--reject", "--top-k", "2"]) == 0
+    name, unsure, *guesses = capsys.readouterr().out.splitlines()
+    assert (name, unsure) == ("a.png", "  not sure") and len(guesses) == 2
+    assert all(line.startswith("  (") and line.endswith(")") and "%" in line for line in guesses)
+    for arguments in (["never", "a.png", "--reject"], ["always", "a.png"]):
+        assert main(["classify", *arguments]) == 0
+        shown = capsys.readouterr().out
+        assert "not sure" not in shown and "(" not in shown
+    assert main(["classify", "always", "a.png", "--reject", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)["a.png"]
+    assert [guess["known"] for guess in answer] == [False] * len(answer)
+    assert main(["classify", str(bundle), "a.png", "--reject"]) == 2
+    assert "does not tell whether an image shows one of its classes" in capsys.readouterr().err
+
+
+def test_names_that_turn_the_line_around_are_written_out(
+    bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(folder / "a.png", folder / "\u202egnp.exe.png")
+    assert main(["classify", str(bundle), "\u202egnp.exe.png"]) == 0
+    shown = capsys.readouterr().out
+    assert "\u202e" not in shown and "\\u202egnp.exe.png" in shown
+
+
+def test_an_image_among_many_is_named_whatever_is_wrong(
+    bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = folder / "photos"
+    photos.mkdir()
+    Image.fromarray(np.full((9, 9), 0.5, np.float32)).save(photos / "float.tiff")
+    Image.fromarray(np.full((9, 9), 70_000, np.int32)).save(photos / "wide.tiff")
+    assert main(["classify", str(bundle), "photos"]) == 2
+    told = capsys.readouterr().err
+    assert "photos/float.tiff has floating-point pixels" in told
+    assert "photos/wide.tiff has integer pixels out of range · got values 70000..70000" in told

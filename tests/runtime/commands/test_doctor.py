@@ -13,8 +13,10 @@ from findings import pretend
 from paths import ROOT
 
 from runtime.__main__ import main
+from runtime.backends import BACKENDS
+from runtime.commands import findings
 from runtime.commands.doctor import lines
-from runtime.commands.findings import MISSING, Finding
+from runtime.commands.findings import MISSING, NOTE, Finding, device_findings
 from runtime.host.support import MATRIX
 
 
@@ -43,12 +45,25 @@ def test_json_has_the_same_findings(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_an_engine_no_bundle_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pretend(monkeypatch, {"onnxruntime": None})
+    pretend(monkeypatch, {package: None for row in BACKENDS.values() for package in row.packages})
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "-> pip install 'clip2edge[ort]'" in out
     assert out.rstrip().endswith("This machine cannot yet: runs bundles. See 'missing' above.")
+
+
+def test_every_engine_is_listed_with_its_version_or_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend(monkeypatch, {"openvino": None})
+    (absent,) = [found for found in device_findings() if found.name == "openvino"]
+    assert (absent.state, absent.remedy) == (NOTE, "pip install 'clip2edge[openvino]'")
+    assert {name.lower() for name in BACKENDS} <= {row.name.lower() for row in device_findings()}
+    pretend(monkeypatch, {"openvino": "2026.4.1"})
+    monkeypatch.setattr("runtime.commands.findings.find_spec", lambda name: object())
+    found = findings._engine("openvino")
+    assert (found.state, found.detail) == ("ok", "2026.4.1")
 
 
 def test_long_details_wrap_and_commands_stay_whole() -> None:

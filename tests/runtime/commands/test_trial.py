@@ -76,7 +76,7 @@ def test_another_model_is_tried(
 ) -> None:
     tried: list[list[str]] = []
 
-    def overrun(models: dict[Path, int], threads: int | None) -> tuple[str, bool]:
+    def overrun(models: dict[Path, int], threads: int | None, engine: str) -> tuple[str, bool]:
         tried.append([file.name for file in models])
         return "", True
 
@@ -103,9 +103,10 @@ def test_a_zipped_bundle_and_a_teacher_are_tried_too(
     change(bundle, ("model.fp32.onnx", "model.int8.onnx"), HIDDEN[0])
     packed = Path(shutil.make_archive(str(bundle.parent / "packed"), "zip", bundle))
     assert classify(packed) == 2
+    assert classify(bundle.parent) == 2, "the folder of a run is tried as its bundle is"
     command = ["bench", str(good), "--teacher", str(bundle), "--seconds", "0.05", "--threads", "1"]
     assert main(command) == 2
-    assert capsys.readouterr().err.count("a model takes too much") == 2
+    assert capsys.readouterr().err.count("a model takes too much") == 3
 
 
 def test_a_model_that_fails_within_its_limits_is_told_by_the_command_itself(

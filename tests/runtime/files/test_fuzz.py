@@ -21,6 +21,9 @@ import pytest
 from hostile_files import HOSTILE_GOLDEN, HOSTILE_JSON, HOSTILE_ONNX, model, tag
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ir_files import IR
+from manifests import manifest_of
+from ncnn_files import PARAM
 from paths import ROOT
 from tiny_bundles import encoded, photo
 
@@ -85,6 +88,7 @@ def valid(built: Path) -> dict[str, bytes]:
         "onnx": "model.int8.onnx",
     }
     out = {reader: (built / name).read_bytes() for reader, name in files.items()}
+    out |= {"openvino": IR.encode(), "ncnn": PARAM.encode()}
     return {**out, "ort": b"\x18\0\0\0ORTM" + bytes(64), "image": encoded(photo(), "PNG")}
 
 
@@ -172,7 +176,7 @@ def test_a_changed_golden_file_never_breaks_verify(
 ) -> None:
     bundle = Path(shutil.copytree(built, tmp_path_factory.mktemp("fuzz") / "bundle"))
     (bundle / "golden.npz").write_bytes(mutate((bundle / "golden.npz").read_bytes(), changes))
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = manifest_of(bundle)
     data = (bundle / "golden.npz").read_bytes()
     manifest["files"]["golden.npz"] = {
         "bytes": len(data),
@@ -252,7 +256,7 @@ def test_pipes_and_devices_in_place_of_files_are_refused_at_once(bundle: Path, n
 
 
 def test_a_sparse_file_of_terabytes_is_refused_unread(bundle: Path) -> None:
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = manifest_of(bundle)
     for size, reason in ((2**40, "bytes"), (2**31 + 1, "bytes")):
         with open(bundle / "model.fp32.onnx", "wb") as stream:
             stream.truncate(size)

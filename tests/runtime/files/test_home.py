@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.errors import EdgeError
 from runtime.files.home import expanded, user_path
 
 
@@ -17,12 +18,28 @@ from runtime.files.home import expanded, user_path
         ("--classes=a~,b", "--classes=a~,b"),
         ("data.path=~/x", "data.path=~/x"),
         ("./~/x", "./~/x"),
-        ("", ""),
     ],
 )
 def test_arguments_of_a_command(monkeypatch: pytest.MonkeyPatch, given: str, read: str) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert expanded([given, "-x"]) == [read, "-x"]
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["build", "--data", ""], "empty after --data"),
+        (["build", "--data="], "empty after --data"),
+        (["evaluate", "bundle", ""], "empty after bundle"),
+        ([""], "empty · expected"),
+    ],
+)
+def test_an_empty_argument_is_no_current_folder(arguments: list[str], named: str) -> None:
+    with pytest.raises(EdgeError, match=named):
+        expanded(arguments)
+    with pytest.raises(EdgeError, match='path is empty.*"." is the current folder'):
+        user_path("")
+    assert expanded(["--data", ".", "a=", "--set", "notes="])[-1] == "notes="
 
 
 def test_a_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,31 @@ import shutil
 from pathlib import Path
 
 import pytest
+from manifests import manifest_of
 
 from export.bundle.write import seal
 from runtime import BundleError, open_bundle
+from runtime.files.manifest import CHECK
 
 
 def rewrite(bundle: Path, **changes: object) -> None:
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = manifest_of(bundle)
     (bundle / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+
+
+def test_another_digit_in_a_threshold_is_told(bundle: Path) -> None:
+    confidence = {"temperature": {"models": {"int8": 1.62}, "fitted_on": "images", "n": 40}}
+    seal(bundle, {"int8": "model.int8.onnx"}, "int8", confidence=confidence)
+    assert CHECK not in open_bundle(bundle).manifest
+    text = (bundle / "manifest.json").read_text()
+    (bundle / "manifest.json").write_text(text.replace("1.62", "1.72"))
+    with pytest.raises(BundleError, match=r"manifest.json is damaged.*copy the bundle again"):
+        open_bundle(bundle)
+
+
+def test_a_manifest_without_a_check_is_read(bundle: Path) -> None:
+    rewrite(bundle, note="bundles of before have none")
+    assert open_bundle(bundle).manifest["note"]
 
 
 @pytest.mark.parametrize(
@@ -34,8 +51,8 @@ def test_a_truncated_manifest_is_refused(bundle: Path) -> None:
 
 
 def test_future_schema_asks_for_an_upgrade(bundle: Path) -> None:
-    rewrite(bundle, schema=3)
-    with pytest.raises(BundleError, match="newer clip2edge.*got schema 3.*upgrade"):
+    rewrite(bundle, schema=4)
+    with pytest.raises(BundleError, match="newer clip2edge.*got schema 4.*upgrade"):
         open_bundle(bundle)
 
 
@@ -47,6 +64,27 @@ def test_a_subfolder_and_ort_files_need_schema_2(bundle: Path) -> None:
     rewrite(bundle, schema=1)
     with pytest.raises(BundleError, match="file name"):
         open_bundle(bundle)
+
+
+def test_files_of_further_engines_need_schema_3(bundle: Path) -> None:
+    for name in ("model.int8.openvino.xml", "model.int8.openvino.bin"):
+        (bundle / name).write_bytes(b"x")
+    target = {**TARGET, "file": "model.int8.openvino.xml"}
+    models = {"int8": "model.int8.onnx"}
+    assert seal(bundle, models, "int8", {"int8.openvino": target})["schema"] == 3
+    opened = open_bundle(bundle)
+    names = [part.name for part in opened.parts(opened.model("int8.openvino"))]
+    assert names == ["model.int8.openvino.xml", "model.int8.openvino.bin"]
+    rewrite(bundle, schema=2)
+    with pytest.raises(BundleError, match=r"file name 'model.int8.openvino.bin'"):
+        open_bundle(bundle)
+
+
+def test_a_graph_without_its_weights_is_refused(bundle: Path) -> None:
+    (bundle / "model.fp32.openvino.xml").write_bytes(b"x")
+    target = {**TARGET, "file": "model.fp32.openvino.xml"}
+    with pytest.raises(BundleError, match=r"without its 'model.fp32.openvino.bin'"):
+        seal(bundle, {"int8": "model.int8.onnx"}, "int8", {"fp32.openvino": target})
 
 
 def test_schema_1_is_read(bundle: Path) -> None:
@@ -135,7 +173,7 @@ def test_a_manifest_without_a_schema_is_refused(bundle: Path, schema: object) ->
     ],
 )
 def test_unsafe_file_names_are_refused(bundle: Path, name: str) -> None:
-    files = json.loads((bundle / "manifest.json").read_text())["files"]
+    files = manifest_of(bundle)["files"]
     rewrite(bundle, files={**files, name: {"bytes": 1, "sha256": "0" * 64}})
     with pytest.raises(BundleError, match="file name"):
         open_bundle(bundle)
@@ -163,14 +201,14 @@ def test_an_inconsistent_manifest_is_refused(bundle: Path, changes: dict) -> Non
     "want", [{}, {"bytes": -1, "sha256": "0" * 64}, {"bytes": 1, "sha256": "0" * 63}, "x"]
 )
 def test_an_entry_without_size_or_hash_is_refused(bundle: Path, want: object) -> None:
-    files = json.loads((bundle / "manifest.json").read_text())["files"]
+    files = manifest_of(bundle)["files"]
     rewrite(bundle, files={**files, "labels.json": want})
     with pytest.raises(BundleError, match="labels.json"):
         open_bundle(bundle)
 
 
 def test_unlisted_labels_are_refused(bundle: Path) -> None:
-    files = json.loads((bundle / "manifest.json").read_text())["files"]
+    files = manifest_of(bundle)["files"]
     rewrite(bundle, files={name: want for name, want in files.items() if name != "labels.json"})
     with pytest.raises(BundleError, match="labels.json is not listed"):
         open_bundle(bundle)

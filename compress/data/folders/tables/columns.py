@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from compress.data.class_names import look_alike
-from compress.data.folders.layout import plain, split_kind
+from compress.data.folders.split_names import plain, split_kind
 from compress.data.folders.tables.cells import shown
 from runtime.files.paths import line
 from runtime.preprocess.image_files import SUFFIXES
@@ -33,6 +33,8 @@ NAME_COLUMNS = (
 )
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "dataset", "phase", "fold")
 SURE_SPLIT_COLUMNS = frozenset(("split", "partition"))  # others may say something else
+YES = frozenset(("true", "yes", "y", "t", "1", "1.0"))
+NO = frozenset(("false", "no", "n", "f", "0", "0.0"))
 NUMBER = re.compile(r"[-+]?\d+(\.0*)?")
 
 
@@ -42,6 +44,7 @@ class Columns:
 
     Attributes:
         first: the line of the first row.
+        flag: the split that a "yes" says, of a column such as is_valid; "" for one of names.
     """
 
     file: int
@@ -49,6 +52,14 @@ class Columns:
     split: int
     first: int = 1
     notes: list[str] = field(default_factory=list)
+    flag: str = ""
+
+    def split_of(self, cell: str) -> str:
+        """The name of the split that a cell of the split's column says."""
+        if not self.flag or not cell:
+            return cell
+        other = "test" if split_kind(self.flag) == "train" else "train"
+        return self.flag if cell.casefold() in YES else other
 
 
 def find_columns(lines: Sequence[Sequence[str]], table: str) -> Columns | None:
@@ -144,21 +155,39 @@ def _chosen(
         elif unused := [columns.shown[place] for place in texts if place in labels]:
             note = f"labels are the numbers of column {numbers!r} of {table}: "
             notes.append(line(f"{note}{', '.join(unused)} groups the images otherwise"))
-    split = _split(columns, (file, label), table, notes)
-    return Columns(file, label, split, first, notes)
+    split, flag = _split(columns, (file, label), table, notes)
+    return Columns(file, label, split, first, notes, flag)
 
 
-def _split(columns: _Cells, taken: Sequence[int], table: str, notes: list[str]) -> int:
-    """The place of the column of splits, or -1."""
+def _split(columns: _Cells, taken: Sequence[int], table: str, notes: list[str]) -> tuple[int, str]:
+    """The place of the column of splits, or -1, and the split that its "yes" says.
+
+    By its usual name; else ``is_valid`` and its like; else one that holds names of splits alone.
+    What could be one otherwise is a note.
+    """
     for place in columns.places(SPLIT_COLUMNS, taken):
         values = columns.values(place)
         sure = columns.names[place] in SURE_SPLIT_COLUMNS and columns.shown[place] != "column 3"
         if values and (sure or any(map(split_kind, values))):
-            return place
+            return place, ""
         if values:
             note = f"{columns.shown[place]!r} of {table} names no split, e.g. {values[0]}: "
             notes.append(line(f"{note}it is not used"))
-    return -1
+    free = [place for place in range(len(columns.names)) if place not in taken]
+    for place in free:
+        name, values = columns.names[place], columns.values(place)
+        flag, shown = name.removeprefix("is_"), columns.shown[place]
+        if values and {split_kind(value) for value in values} == {"train", "test"}:
+            notes.append(line(f"{shown!r} of {table} holds the names of splits"))
+            return place, ""
+        if not values or not split_kind(flag) or {v.casefold() for v in values} - (YES | NO):
+            continue
+        if flag != name:
+            notes.append(line(f"{shown!r} of {table} says what is of the split {flag}"))
+            return place, flag
+        note = f"{shown!r} of {table} may be a split, or something else: it is not used; "
+        notes.append(line(f"{note}call it is_{flag} if it is one"))
+    return -1, ""
 
 
 def _are_names(columns: _Cells, names: int, numbers: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
@@ -48,7 +49,10 @@ def find(name: str, inside: str, near: FileIndex, all_files: FileIndex) -> str |
         near: the files in the table's folder.
     """
     parts = [part for part in one_form(name).replace("\\", "/").split("/") if part != "."]
-    if ".." in parts or not parts:
+    if ".." in parts:
+        path = posixpath.normpath("/".join((inside, *parts)) if inside else "/".join(parts))
+        return path if path in all_files.keys else None
+    if not parts:
         return None
     for key in ("/".join((*([inside] if inside else []), *parts)), "/".join(parts)):
         if key in all_files.keys:

@@ -13,27 +13,21 @@ does a list of classes beside class folders, nor what another table comes before
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
-from compress.data.class_names import class_name, look_alike, one_form, readable_name
+from compress.data.class_names import class_name, look_alike, readable_name
 from compress.data.folders.class_list import ClassList
-from compress.data.folders.layout import (
-    TEST_NAMES,
-    TRAIN_NAMES,
-    ClassFiles,
-    Found,
-    plain,
-    read_splits,
-    split_kind,
-)
+from compress.data.folders.layout import ClassFiles, Found, read_splits
+from compress.data.folders.split_names import TEST_NAMES, TRAIN_NAMES, plain, split_kind
 from compress.data.folders.tables.columns import are_numbers, is_image_name
-from compress.data.folders.tables.file_index import FileIndex, find
-from compress.data.folders.tables.splits import Labels, splits_beside, with_splits
+from compress.data.folders.tables.files import Files
+from compress.data.folders.tables.splits import Labels, splits_beside, top_of, with_splits
 from compress.data.folders.tables.table import Table, candidates, read_table
-from compress.data.folders.walk import key_of, takes_part, visible, walk
+from compress.data.folders.walk import key_of, visible
 from compress.engine.errors import DataError, nearest
 from runtime.files.paths import line
 
@@ -109,8 +103,12 @@ def read_tables(tables: Tables, level: str, listed: ClassList) -> Found:
         splits |= read_splits(beside, level, found, root)
     found.take(splits)
     taken = {path for split in splits.values() for paths in split.values() for path in paths}
-    taken.update(found.left_out)
-    found.left_out += [path for path in tables.files.paths if path not in taken]
+    apart = {*found.left_out, *beside.values()}
+    rest = [path for path in tables.files.paths if path not in taken]
+    found.unlabeled += [path for path in rest if apart.isdisjoint((path, *path.parents))]
+    _require_all_folders(labels, found.unlabeled, names, root)
+    if found.unlabeled:
+        found.notes.append(_unlabeled(found.unlabeled, labels, names, root))
     if missing := [row["key"] for row in found.skipped]:
         found.notes.append(f"{len(missing)} rows of {names} name no image, e.g. {missing[0]}")
     return found
@@ -118,35 +116,90 @@ def read_tables(tables: Tables, level: str, listed: ClassList) -> Found:
 
 def _labels(tables: Tables, found: Found) -> dict[Path, tuple[str, str]]:
     """The label and the split of every image that a row names; raises as ``read_tables``."""
-    root = tables.files.root
+    files = tables.files
     labels: dict[Path, tuple[str, str]] = {}
+    lines: dict[Path, int] = {}
     bare: dict[Path, Table] = {}  # images of rows without a label
+    other_case: list[str] = []
     for table in tables.used:
         for row in table.rows:
-            path = tables.files.find(row.file, table)
+            path = files.find(row.file, table)
+            if path is None and (path := files.in_any_case.find(row.file, table)) is not None:
+                other_case.append(row.file)
             label = class_name(row.label)
             split = table.split or _split(row.split, table.path)
             if path is None:
-                reason = f"{table.path.name} names it, and there is no such image, or several"
+                reason = files.why_none(row.file, table)
                 found.skipped.append({"key": line(row.file), "reason": reason})
             elif not label:
                 bare.setdefault(path, table)
             elif not _agree(labels.setdefault(path, (label, split)), (label, split)):
-                got = f"{key_of(path, root)}: {line(', '.join((*labels[path], label, split)))}"
+                before = f"{'/'.join(filter(None, labels[path]))} in line {lines[path]}"
+                now = f"{'/'.join(filter(None, (label, split)))} in line {row.number}"
                 what = f"{table.path} gives an image two labels or splits"
+                got = line(f"{key_of(path, files.root)}: {before}, {now}")
                 raise DataError(what, got=got, remedy="keep one row for each image")
-    found.left_out += [path for path in bare if path not in labels]
+            else:
+                lines.setdefault(path, row.number)
     if again := [path for path in bare if path in labels]:
-        name = key_of(bare[again[0]].path, root)
+        name = key_of(bare[again[0]].path, files.root)
         note = f"{len(again)} images have a row without a label in {name}, and one with a label, "
-        found.notes.append(line(f"{note}which counts: e.g. {key_of(again[0], root)}"))
-    if not labels:
-        rows = [row["key"] for row in found.skipped]
-        got = f"{len(rows)} rows, e.g. {rows[0]}" if rows else "no row with a label"
-        what = f"the rows of {', '.join(str(table.path) for table in tables.used)} name no image"
-        remedy = f"paths are below {root}, or names of files there"
-        raise DataError(what, got=got, remedy=remedy)
+        found.notes.append(line(f"{note}which counts: e.g. {key_of(again[0], files.root)}"))
+    if other_case:
+        note = f"{len(other_case)} rows name files in another case, e.g. {other_case[0]}"
+        found.notes.append(line(note))
+    _require_most(tables, found, bool(labels))
     return labels
+
+
+def _require_most(tables: Tables, found: Found, any_label: bool) -> None:
+    """Raises DataError if no row labels an image, or most rows name none."""
+    names = ", ".join(str(table.path) for table in tables.used)
+    rows = sum(len(table.rows) for table in tables.used)
+    missing = found.skipped
+    if any_label and 2 * len(missing) <= rows:
+        return
+    what = f"the rows of {names} name no image"
+    got = "no row with a label"
+    if missing:
+        got = f"{len(missing)} of {rows} rows, e.g. {missing[0]['key']}: {missing[0]['reason']}"
+        what = f"most rows of {names} name no image" if any_label else what
+    remedy = f"paths are below {tables.files.root}, or names of files there"
+    raise DataError(what, got=got, remedy=remedy)
+
+
+def _unlabeled(rest: Sequence[Path], labels: Labels, names: str, root: Path) -> str:
+    """A note on the images that no row labels, and the folders with none that one does."""
+    known = {root, *(path.parent for path in labels)}
+    whole = list(
+        dict.fromkeys(key_of(path.parent, root) for path in rest if path.parent not in known)
+    )
+    of_all = f", all of {', '.join(f'{name}/' for name in whole[:4])}" if whole else ""
+    example = key_of(rest[0], root)
+    return line(f"{len(rest)} images that {names} gives no label are left out{of_all}: {example}")
+
+
+def _require_all_folders(labels: Labels, rest: Sequence[Path], names: str, root: Path) -> None:
+    """Raises DataError where rows label some class folders by their names, and others not at all.
+
+    Args:
+        rest: images that no row labels.
+    """
+    folders: dict[Path, set[str]] = defaultdict(set)
+    for path, (label, _) in labels.items():
+        folders[path.parent].add(look_alike(readable_name(label)))
+    if any(said != {look_alike(readable_name(path.name))} for path, said in folders.items()):
+        return
+    lost = (path for path in rest if path.parent not in (*folders, root))
+    if counts := Counter(path.parent for path in lost if split_kind(top_of(path, root)) is None):
+        listed = (f"{key_of(path, root)}/ ({count} images)" for path, count in counts.items())
+        raise DataError(
+            f"{names} labels the images of some class folders only",
+            got=line(f"no row for {', '.join(islice(listed, 4))}"),
+            expected="a row for the images of every class",
+            remedy=f"add rows, move what is no class elsewhere, or remove {names}: then every "
+            "folder is a class",
+        )
 
 
 def _agree(one: tuple[str, str], other: tuple[str, str]) -> bool:
@@ -194,50 +247,3 @@ def _split(name: str, path: Path) -> str:
         known = nearest(name.casefold(), [*TRAIN_NAMES, *TEST_NAMES])
         raise DataError(f"{path} has an unknown split", got=line(repr(name)), remedy=known)
     return name
-
-
-@dataclass(frozen=True)
-class Files:
-    """The images below a folder, listed once they are asked for."""
-
-    root: Path
-
-    @cached_property
-    def paths(self) -> list[Path]:
-        return [path for path in walk(self.root) if takes_part(path, self.root)]
-
-    @cached_property
-    def _by_key(self) -> dict[str, Path]:
-        return {one_form(key_of(path, self.root)): path for path in self.paths}
-
-    @cached_property
-    def _indexes(self) -> dict[str, tuple[FileIndex, FileIndex]]:
-        return {}
-
-    def below(self, folder: Path) -> list[str]:
-        """The names of the images below a folder, seen from there."""
-        start = self._start(folder)
-        return [key.removeprefix(start) for key in self._by_key if key.startswith(start)]
-
-    def find(self, name: str, table: Table) -> Path | None:
-        """The image of a name in a table: below its folder, the root, or by its last parts.
-
-        A table in a split folder names no image of another split's folder.
-        """
-        start = self._start(table.path.parent)
-        if start not in self._indexes:
-            near = [key for key in self._by_key if key.startswith(start)]
-            own = start.split("/")[0]
-            others = [key for key in self._by_key if _may_name(own, key)] if own else []
-            index = FileIndex(near)
-            self._indexes[start] = index, FileIndex(others) if own else index
-        key = find(name, start.rstrip("/"), *self._indexes[start])
-        return None if key is None else self._by_key[key]
-
-    def _start(self, folder: Path) -> str:
-        return "" if folder == self.root else f"{one_form(key_of(folder, self.root))}/"
-
-
-def _may_name(own: str, key: str) -> bool:
-    top, inside, _ = key.partition("/")
-    return top == own or not inside or split_kind(top) is None

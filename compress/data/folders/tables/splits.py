@@ -7,7 +7,8 @@ from pathlib import Path
 
 from compress.data.class_names import look_alike, readable_name
 from compress.data.folders.class_list import ClassList
-from compress.data.folders.layout import Found, class_dirs, plain, split_kind
+from compress.data.folders.layout import Found, class_dirs
+from compress.data.folders.split_names import plain, split_kind
 from compress.data.folders.walk import visible
 from runtime.files.paths import line
 
@@ -19,7 +20,7 @@ def splits_beside(labels: Labels, listed: ClassList, found: Found, root: Path) -
 
     Those that a table has a split for are none. A note names one whose folders are no labels.
     """
-    named = {_top(path, root) for path in labels}
+    named = {top_of(path, root) for path in labels}
     own = {split for _, split in labels.values()}
     splits = {plain(split) for split in (own if any(own) else named)}
     kinds = {split_kind(split) or "train" for split in splits}
@@ -46,7 +47,7 @@ def with_splits(labels: Labels, beside: Iterable[str], found: Found, root: Path)
     """Images of a table without splits are of the folder train/ or test/ that they lie in."""
     if any(split for _, split in labels.values()):
         return labels
-    tops = {_top(path, root) for path in labels}
+    tops = {top_of(path, root) for path in labels}
     splits = {name for name in tops if split_kind(name)}
     if {split_kind(name) for name in {*splits, *beside}} != {"train", "test"}:
         return labels
@@ -54,7 +55,7 @@ def with_splits(labels: Labels, beside: Iterable[str], found: Found, root: Path)
         shown = ", ".join(f"{name}/" for name in sorted(splits))
         found.notes.append(line(f"the table has no splits: they are the folders {shown}"))
     return {
-        path: (label, top if (top := _top(path, root)) in splits else "")
+        path: (label, top if (top := top_of(path, root)) in splits else "")
         for path, (label, _) in labels.items()
     }
 
@@ -69,7 +70,7 @@ def _key(name: str, listed: ClassList) -> str:
     return look_alike(readable_name(listed.of(name).name or name))
 
 
-def _top(path: Path, root: Path) -> str:
+def top_of(path: Path, root: Path) -> str:
     """The outermost folder that an image lies in; "" for the root."""
     parts = path.relative_to(root).parts
     return parts[0] if len(parts) > 1 else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compress.data.folders.tables.cells import CLOSE, EMPTY, Cells, Line, read_cells, shown
@@ -31,11 +31,12 @@ NAMES = tuple(stem + suffix for stem in STEMS for suffix in SUFFIXES_OF_TABLES)
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: what it says of a file, as text."""
+    """A line of a table: what it says of a file, as text, and its number."""
 
     file: str
     label: str
     split: str
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,7 @@ def read_table(path: Path) -> Table | str:
     lines = cells.lines[columns.first :]
     _refuse_swallowed(lines, columns, cells.separator, path)
     places = (columns.file, columns.label, columns.split)
-    rows = [
-        Row(*(each.cells[i].strip() if 0 <= i < len(each.cells) else "" for i in places))
-        for each in lines
-    ]
+    rows = [_row(each, places, columns) for each in lines]
     named = [(each, row) for each, row in zip(lines, rows, strict=True) if row.file]
     if not named:
         what = "rows that name a file" if rows else "rows"
@@ -82,6 +80,13 @@ def read_table(path: Path) -> Table | str:
     kept = _whole_numbers([row for _, row in named])
     notes = (*columns.notes, *_odd_rows(cells, lines, rows, path.name))
     return Table(path, tuple(kept), sha256_text(text), notes=notes)
+
+
+def _row(each: Line, places: Iterable[int], columns: Columns) -> Row:
+    file, label, split = (
+        each.cells[place].strip() if 0 <= place < len(each.cells) else "" for place in places
+    )
+    return Row(file, label, columns.split_of(split), each.number)
 
 
 def _refuse_swallowed(lines: Sequence[Line], columns: Columns, separator: str, path: Path) -> None:
@@ -137,4 +142,4 @@ def _whole_numbers(rows: Sequence[Row]) -> Iterable[Row]:
     """Class numbers as such where a program wrote them as 3.0."""
     if not all(re.fullmatch(r"\d+\.0|", row.label) for row in rows):
         return rows
-    return [Row(row.file, row.label.removesuffix(".0"), row.split) for row in rows]
+    return [replace(row, label=row.label.removesuffix(".0")) for row in rows]

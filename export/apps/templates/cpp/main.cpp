@@ -1,4 +1,7 @@
 // classify [--model FILE] [--top K] [--threads N] IMAGE...     one line per guess: image, index, label, probability
+//                                                              of an image of no class: (label), and "not sure" behind it
+// classify [--model FILE] [--margin M] --stream N IMAGE...     frames of one camera, joined over N: image, index, label, share
+//                                                              of frames of no class: index -1, "not sure"
 // classify [--model FILE] --golden FOLDER                      compares with the golden images; exit code 1 if this build differs
 #include <algorithm>
 #include <cmath>
@@ -13,6 +16,7 @@
 #include "classifier.hpp"
 #include "image.hpp"
 #include "model.hpp"
+#include "smoothing.hpp"
 
 namespace {
 
@@ -48,14 +52,41 @@ bool check_golden(Classifier& classifier, const std::string& folder, std::size_t
     return same && near;
 }
 
+// Prints the steady answer after each frame; false if one could not be read, and took no part.
+bool stream(Classifier& classifier, const std::vector<std::string>& images, int frames, double margin) {
+    Smoothing smoothing(frames, margin);
+    const std::size_t classes = model::kLabels.size();
+    bool good = true;
+    for (const std::string& path : images) {
+        try {
+            std::vector<double> row(classes + 1, 0.0);
+            for (const Guess& guess : classifier.predict(decode(path), static_cast<int>(classes))) {
+                if (guess.known) row[static_cast<std::size_t>(guess.index)] = guess.probability;
+                else row[classes] = 1;
+            }
+            const double share = smoothing.push(row)[smoothing.shown()];
+            const bool none = smoothing.shown() == classes;
+            const std::string_view label = none ? "not sure" : model::kLabels[smoothing.shown()];
+            std::printf("%s\t%d\t%.*s\t%.6f\n", path.c_str(), none ? -1 : static_cast<int>(smoothing.shown()),
+                        static_cast<int>(label.size()), label.data(), share);
+        } catch (const std::runtime_error& error) {
+            std::fprintf(stderr, "error: %s\n", error.what());
+            good = false;
+        }
+    }
+    std::fprintf(stderr, "a sure change shows after %d frames\n", smoothing.delay());
+    return good;
+}
+
 int usage() {
-    std::fprintf(stderr, "usage: classify [--model FILE] [--top K] [--threads N] IMAGE... | --golden FOLDER\n");
+    std::fprintf(stderr, "usage: classify [--model FILE] [--top K] [--threads N] [--stream N] [--margin M] IMAGE... | --golden FOLDER\n");
     return 2;
 }
 
 int run(int argc, char** argv) {
     std::string model_file = "model.onnx", golden;
-    int top = 3, threads = 0;
+    int top = 3, threads = 0, frames = 0;
+    double margin = 0.2;
     std::vector<std::string> images;
     for (int i = 1; i < argc; ++i) {
         const std::string argument = argv[i];
@@ -69,6 +100,8 @@ int run(int argc, char** argv) {
         else if (argument == "--golden") golden = value;
         else if (argument == "--top") top = std::stoi(value);
         else if (argument == "--threads") threads = std::stoi(value);
+        else if (argument == "--stream") frames = std::stoi(value);
+        else if (argument == "--margin") margin = std::stod(value);
         else return usage();
     }
     if (images.empty() == golden.empty()) return usage();
@@ -86,12 +119,13 @@ int run(int argc, char** argv) {
         }
         return good ? 0 : 1;
     }
+    if (frames != 0) return stream(classifier, images, frames, margin) ? 0 : 1;
     for (const std::string& path : images) {
         try {
             for (const Guess& guess : classifier.predict(decode(path), top)) {
                 const std::string_view label = model::kLabels[guess.index];
-                std::printf("%s\t%d\t%.*s\t%.6f\n", path.c_str(), guess.index, static_cast<int>(label.size()),
-                            label.data(), guess.probability);
+                std::printf(guess.known ? "%s\t%d\t%.*s\t%.6f\n" : "%s\t%d\t(%.*s)\t%.6f\tnot sure\n", path.c_str(),
+                            guess.index, static_cast<int>(label.size()), label.data(), guess.probability);
             }
         } catch (const std::runtime_error& error) {  // one bad image does not end the list
             std::fprintf(stderr, "error: %s\n", error.what());

@@ -1,6 +1,7 @@
 // The page: classifies a chosen, dropped or pasted file, or the camera's picture, and shows times.
 
 import { Classifier } from './classifier.js';
+import { Smoothing } from './smoothing.js';
 
 const SHOWN = 5; // guesses
 const find = (id) => document.getElementById(id);
@@ -22,9 +23,10 @@ function recover() {
   status.className = '';
 }
 
-function show({ guesses: all, prepareMs, modelMs }, extra = '') {
+function show({ guesses: all, known, prepareMs, modelMs }, extra = '') {
   answer.hidden = false;
-  label.textContent = all[0].label;
+  answer.classList.toggle('unsure', !known);
+  label.textContent = known ? all[0].label : 'Not sure';
   const rows = all.slice(0, SHOWN).map(({ label: name, probability }) => {
     const row = document.createElement('li');
     const text = document.createElement('span');
@@ -80,20 +82,22 @@ async function startCamera() {
   camera.setAttribute('aria-pressed', 'true');
   camera.textContent = 'Stop camera';
   recover();
-  watch(stream, performance.now());
+  watch(stream, performance.now(), new Smoothing());
 }
 
 /** Classifies frames, one at a time, until another stream is shown. */
-async function watch(mine, last) {
+async function watch(mine, last, smoothing) {
   if (stream !== mine) return;
   if (video.videoWidth > 0) {
     const result = await classifier.predict(classifier.grab(video, video.videoWidth, video.videoHeight));
     if (stream !== mine) return;
     const now = performance.now();
-    show(result, ` · frame ${(now - last).toFixed(0)} ms`);
+    const frame = now - last;
+    const cost = `steady after ${smoothing.delay} frames, ${(smoothing.delay * frame).toFixed(0)} ms`;
+    show(smoothing.steady(result, classifier.config.labels), ` · frame ${frame.toFixed(0)} ms · ${cost}`);
     last = now;
   }
-  requestAnimationFrame(() => watch(mine, last).catch(fail));
+  requestAnimationFrame(() => watch(mine, last, smoothing).catch(fail));
 }
 
 file.addEventListener('change', () => {

@@ -47,7 +47,7 @@ function compare(got, want, tolerance) {
 /**
  * @param {Classifier} classifier
  * @param {string} list address of a JSON list of image addresses, on this server
- * @returns {Promise<({image: string, index: number, label: string, probability: number} | {image: string, error: string})[]>}
+ * @returns {Promise<({image: string, index: number, label: string, probability: number, known: boolean} | {image: string, error: string})[]>}
  *   the likeliest class of each, or why it has none
  */
 export async function classifyList(classifier, list) {
@@ -56,8 +56,8 @@ export async function classifyList(classifier, list) {
   for (const image of await (await fetchFile(base)).json()) {
     try {
       const blob = await (await fetchFile(new URL(image, base))).blob();
-      const { guesses } = await classifier.predict(await classifier.decode(blob));
-      answers.push({ image, ...guesses[0] });
+      const { guesses, known } = await classifier.predict(await classifier.decode(blob));
+      answers.push({ image, ...guesses[0], known });
     } catch (error) { // one bad image does not end the list
       answers.push({ image, error: error.message });
     }

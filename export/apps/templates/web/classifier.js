@@ -1,6 +1,7 @@
 // Loads the model and classifies images. Everything comes from this folder; nothing is sent anywhere.
 
 import { finite, geometry, normalize, softmax } from './preprocess.js';
+import { isKnown } from './rejection.js';
 
 // Provider -> its file of onnxruntime-web, in ort/.
 const ENGINES = { wasm: 'ort.wasm.min.mjs', webgpu: 'ort.webgpu.min.mjs' };
@@ -19,11 +20,13 @@ export class Classifier {
     const model = new Uint8Array(await (await fetchFile(config.model)).arrayBuffer());
     if (!(await hasHash(model, config.sha256))) throw new Error(`${config.model} is damaged or another model: copy the whole folder again`);
     const session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
-    return new Classifier(ort, session, config, provider, performance.now() - started);
+    const file = config.rejection?.prototypes;
+    const prototypes = file ? new Float32Array(await (await fetchFile(file)).arrayBuffer()) : null;
+    return new Classifier(ort, session, config, provider, performance.now() - started, prototypes);
   }
 
-  constructor(ort, session, config, provider, loadMs) {
-    Object.assign(this, { ort, session, config, provider, loadMs });
+  constructor(ort, session, config, provider, loadMs, prototypes = null) {
+    Object.assign(this, { ort, session, config, provider, loadMs, prototypes });
     this.canvas = document.createElement('canvas');
     // In main memory: a canvas on the GPU may come back with other colors.
     this.context = this.canvas.getContext('2d', { willReadFrequently: true });
@@ -58,26 +61,33 @@ export class Classifier {
 
   /** Logits (K) of cropped pixels, Uint8Array size x size x 3; throws if one is NaN or infinite: no class is the answer then. */
   async logits(pixels) {
+    return (await this.run(pixels, ['logits'])).logits;
+  }
+
+  /** Outputs of cropped pixels by name: the order in the file means nothing. */
+  async run(pixels, names) {
     const { size } = this.config.preprocess;
     const tensor = new this.ort.Tensor('float32', normalize(pixels, this.config.preprocess), [1, 3, size, size]);
-    const results = await this.session.run({ [this.session.inputNames[0]]: tensor }, ['logits']);
-    return finite(results.logits.data);
+    const results = await this.session.run({ [this.session.inputNames[0]]: tensor }, names);
+    return Object.fromEntries(names.map((name) => [name, finite(results[name].data)]));
   }
 
   /**
    * @param {ImageData} image
-   * @returns {Promise<{guesses: {label: string, index: number, probability: number}[], prepareMs: number, modelMs: number}>}
-   *   all classes, likeliest first
+   * @returns {Promise<{guesses: {label: string, index: number, probability: number}[], known: boolean, prepareMs: number, modelMs: number}>}
+   *   all classes, likeliest first; known is false for an image that shows none of them
    */
   async predict(image) {
     const start = performance.now();
     const pixels = geometry(image, this.config.preprocess);
     const prepared = performance.now();
-    const logits = await this.logits(pixels);
+    const { rejection, temperature = 1 } = this.config;
+    const outputs = await this.run(pixels, rejection?.features ? ['logits', 'features'] : ['logits']);
     const done = performance.now();
-    const guesses = softmax(logits).map((probability, index) => ({ label: this.config.labels[index], index, probability }));
+    const known = isKnown(rejection, outputs, this.prototypes);
+    const guesses = softmax(Array.from(outputs.logits, (value) => value / temperature)).map((probability, index) => ({ label: this.config.labels[index], index, probability }));
     guesses.sort((a, b) => b.probability - a.probability || a.index - b.index);
-    return { guesses, prepareMs: prepared - start, modelMs: done - prepared };
+    return { guesses, known, prepareMs: prepared - start, modelMs: done - prepared };
   }
 }
 

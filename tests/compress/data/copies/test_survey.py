@@ -99,6 +99,33 @@ def test_copies_in_two_classes_are_listed_with_their_paths(tmp_path: Path) -> No
     assert copies.in_two_classes and "1 images in two classes" in data.summary.lines[-1]
 
 
+def test_equal_photos_are_equal_whether_drawn_or_not(tmp_path: Path) -> None:
+    images = photos(tmp_path)
+    rose = images / "train" / "rose" / "001.jpg"
+    shutil.copy(rose, images / "train" / "water_lily" / "wrong.jpg")
+    shutil.copy(images / "train" / "rose" / "002.jpg", images / "train" / "rose" / "again.jpg")
+    dark = saved(Image.new("RGB", (64, 48)), "PNG")
+    (images / "train" / "rose" / "dark.png").write_bytes(dark)
+    (images / "train" / "water_lily" / "dark.png").write_bytes(dark)
+    for shots in (1, "all"):
+        data, facts = make(tmp_path, images, f"out{shots}", shots=shots)
+        assert data.summary is not None
+        kinds = {
+            frozenset(one.key.split("/", 1)[1] for one in group.images): group.kind
+            for group in data.summary.copies
+        }
+        assert kinds == {
+            frozenset(("rose/001.jpg", "water_lily/wrong.jpg")): "equal",
+            frozenset(("rose/002.jpg", "rose/again.jpg")): "equal",
+            frozenset(("rose/dark.png", "water_lily/dark.png")): "equal",
+        }
+        assert facts["duplicates"] == {"shots_and_tests": 0, "two_classes": 2, "repeated": 1}
+        assert any(
+            "two classes, so that one of its labels is wrong (2 found)" in note
+            for note in facts["notes"]
+        )
+
+
 def test_turned_and_other_formats_are_compared_upright(tmp_path: Path) -> None:
     images = photos(tmp_path)
     with Image.open(images / "train" / "rose" / "000.jpg") as image:

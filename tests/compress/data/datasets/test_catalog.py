@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from image_folders import encoded, fill
 
+from compress.api import settings_for
 from compress.data.datasets.catalog import CATALOG, dataset, open_dataset, root_of
 from compress.data.datasets.names import (
     CALTECH101,
@@ -25,10 +26,12 @@ from compress.data.datasets.names import (
     STL10,
     SVHN,
 )
+from compress.data.datasets.readers import Petals
 from compress.data.sources import missing, open_source
 from compress.data.stage import run
 from compress.engine.config import DataSettings, Settings, resolve
 from compress.engine.errors import ConfigError, DownloadError
+from compress.engine.options import EMBEDDED_DATASETS
 from compress.engine.stage import StageContext
 
 CHECKED = ("flowers102", "cifar", "svhn", "stl10")  # torchvision modules that compare MD5 sums
@@ -222,6 +225,29 @@ def test_petals_and_its_styles(tmp_path):
         open_source(named("petals", None, style="skech"))
 
 
+def test_petals8_has_one_species_of_each_genus_and_the_same_pictures():
+    whole = open_source(named("petals", None, test_domains=("all",)))
+    part = open_source(named("petals8", None, test_domains=("all",)))
+    assert part.names == whole.names[::4] and len(part.names) == CATALOG["petals8"].classes == 8
+    assert part.name == "petals8" and tuple(part.others) == tuple(whole.others)
+    assert np.bincount(part.test.labels).tolist() == [40] * 8
+    for i in (0, 41, len(part.test) - 1):
+        there = whole.test.keys.index(part.test.keys[i])
+        assert np.array_equal(part.test.image(i), whole.test.image(there))
+        assert whole.names[whole.test.labels[there]] == part.names[part.test.labels[i]]
+    assert part.identity() != whole.identity()
+
+
+def test_the_embedded_world_knows_its_datasets():
+    assert (
+        tuple(n for n, row in CATALOG.items() if isinstance(row.read, Petals)) == EMBEDDED_DATASETS
+    )
+    for name in EMBEDDED_DATASETS:
+        settings = settings_for(name, preset="smoke")
+        assert (settings.data.dataset, settings.teacher.name) == (name, "petals")
+        assert missing(settings, online=False) is None
+
+
 def test_a_named_dataset_runs_through_the_stage(tmp_path, unchecked):
     place_flowers(tmp_path)
     (tmp_path / "flowers-102" / "jpg" / "image_00006.jpg").write_bytes(encoded(6)[:-200])
@@ -246,7 +272,7 @@ def test_unknown_dataset_names_the_nearest():
         open_source(DataSettings(dataset="flower"))
 
 
-@pytest.mark.parametrize("name", sorted(set(CATALOG) - {"petals"}))
+@pytest.mark.parametrize("name", sorted(set(CATALOG) - set(EMBEDDED_DATASETS)))
 @pytest.mark.parametrize("offline", [True, False])
 def test_an_unreachable_dataset_is_one_error_that_names_every_file(
     tmp_path, no_network, name, offline, capfd
@@ -266,7 +292,7 @@ def test_an_unreachable_dataset_is_one_error_that_names_every_file(
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("name", sorted(set(CATALOG) - {"petals"}))
+@pytest.mark.parametrize("name", sorted(set(CATALOG) - set(EMBEDDED_DATASETS)))
 def test_missing_says_it_before_any_work(tmp_path, name):
     assert str(tmp_path / CATALOG[name].files[0]) in (
         missing(Settings(data=named(name, tmp_path)), online=False) or ""
@@ -286,7 +312,7 @@ def test_petals_is_never_missing(tmp_path):
 def test_rows_are_complete():
     for name, row in CATALOG.items():
         assert row.title and row.license and row.classes > 1 and "{}" in row.prompt, name
-        assert name == "petals" or (row.files and row.home), name
+        assert name in EMBEDDED_DATASETS or (row.files and row.home), name
         assert dataset(name) is row
 
 

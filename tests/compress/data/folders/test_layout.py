@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from image_folders import fill, image_folder
 
-from compress.data.folders.layout import read_class_folders, split_kind
+from compress.data.folders.layout import read_class_folders
+from compress.data.folders.split_names import split_kind
 from compress.data.sources import open_source
 from compress.data.split import Source
 from compress.engine.config import DataSettings
@@ -67,6 +68,56 @@ def test_the_setting_decides_and_equal_inner_names_get_the_outer_one(tmp_path: P
     assert source(tmp_path, class_folders="leaf").names == ("blue", "large red", "small red")
 
 
+def test_the_same_folders_in_every_outer_one_are_two_readings(tmp_path: Path) -> None:
+    nested(tmp_path, "site A/daisy", "site A/iris", "site B/Daisy", "site B/iris")
+    expected = r"daisy, iris, Daisy in site A, site B alike.*=top: site A.*=merged: daisy"
+    with pytest.raises(DataError, match=expected):
+        source(tmp_path)
+    assert source(tmp_path, class_folders="top").names == ("site A", "site B")
+    read = source(tmp_path, class_folders="merged", shots="all")
+    assert read.names == ("daisy", "iris") and len(read.train) + len(read.test) == 12
+
+
+def test_splits_that_no_name_tells_are_not_guessed(tmp_path: Path) -> None:
+    nested(tmp_path, "trian/rose", "trian/oak", "tets/rose", "tets/oak")
+    with pytest.raises(DataError, match="if they are splits, name tets/ as test/, trian/ as train"):
+        source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "folders, classes",
+    [
+        (("fish/goldfish", "fish/shark", "insect/ant"), ("ant", "goldfish", "shark")),
+        (("blue/bluebell", "blue/iris", "red/rose"), ("bluebell", "iris", "rose")),
+        (
+            ("Tomato/Tomato_blight", "Tomato/Tomato_mold", "Apple/Apple_scab"),
+            ("Apple_scab", "Tomato_blight", "Tomato_mold"),
+        ),
+    ],
+)
+def test_an_inner_name_may_hold_the_outer_one(
+    tmp_path: Path, folders: tuple[str, ...], classes: tuple[str, ...]
+) -> None:
+    assert source(nested(tmp_path, *folders)).names == classes
+
+
+@pytest.mark.parametrize(
+    "folders, why",
+    [
+        (("flower", "flower/rose", "flower/iris", "tree/oak"), "flower/ holds images itself"),
+        (("oak", "flower/rose", "flower/iris"), "oak/ holds images itself"),
+        (("flower/rose", "flower/misc", "tree/oak"), "flower/misc is named as a part"),
+    ],
+)
+def test_outer_classes_are_told_with_the_reason(
+    tmp_path: Path, folders: tuple[str, ...], why: str
+) -> None:
+    read = source(nested(tmp_path, *folders))
+    assert len(read.names) == 2
+    assert f"the 2 outer ones are the classes, since {why}" in read.notes[0]
+    assert "--set data.class_folders=leaf makes" in read.notes[0]
+
+
 def test_wordnet_ids_can_be_inner_classes(tmp_path: Path) -> None:
     nested(tmp_path, "birds/n01514668", "birds/n01532829", "fish/n01440764")
     assert [entry.prompt for entry in source(tmp_path).classes][0] == "tench"
@@ -85,6 +136,8 @@ def test_several_folders_around_the_folder(tmp_path: Path) -> None:
         ("training_set", "test_set"),
         ("Training Set", "Test-Set"),
         ("train", "Validation"),
+        ("train2017", "val2017"),
+        ("Train_1", "test 1"),
     ],
 )
 def test_more_names_of_splits(tmp_path: Path, train: str, test: str) -> None:
@@ -93,6 +146,54 @@ def test_more_names_of_splits(tmp_path: Path, train: str, test: str) -> None:
     (tmp_path / "test").rename(tmp_path / test)
     assert (split_kind(train), split_kind(test)) == ("train", "test")
     assert len(source(tmp_path).test) == 6
+
+
+def test_a_test_folder_beside_its_classes_is_a_split(tmp_path: Path) -> None:
+    nested(tmp_path, "rose", "oak", "test/rose", "test/Oak", "test/pine")
+    read = source(tmp_path)
+    assert read.names == ("oak", "rose") and (len(read.train), len(read.test)) == (6, 6)
+    assert "test/ holds classes that lie beside it: it is for testing" in read.notes
+    assert read.facts is not None and (read.facts.unknown, read.facts.left_out) == ({"pine": 3}, ())
+
+
+@pytest.mark.parametrize(
+    "folders, got",
+    [
+        (("train/rose", "train/oak", "tets/rose"), r"tets/ beside it.*name tets/ as test/"),
+        (("train/rose", "train/oak", "photos"), "photos/ beside it.*move the others elsewhere"),
+        (("test/rose", "test/oak", "daisy", "iris"), "daisy/, iris/ beside it"),
+    ],
+)
+def test_one_split_beside_other_folders_is_two_readings(
+    tmp_path: Path, folders: tuple[str, ...], got: str
+) -> None:
+    nested(tmp_path, *folders)
+    with pytest.raises(DataError, match=f"can be a split or a class.*{got}"):
+        source(tmp_path)
+    tops = {folder.split("/")[0] for folder in folders}
+    assert set(source(tmp_path, class_folders="top").names) == tops
+
+
+def test_a_folder_without_images_beside_a_split_is_left_out(tmp_path: Path) -> None:
+    nested(tmp_path, "train/rose", "train/oak")
+    (tmp_path / "docs").mkdir()
+    read = source(tmp_path)
+    assert read.names == ("oak", "rose")
+    assert read.facts is not None and read.facts.left_out == ("docs/",)
+
+
+def test_splits_inside_of_the_classes(tmp_path: Path) -> None:
+    nested(tmp_path, "rose/train", "rose/test", "oak/train", "oak/val")
+    read = source(tmp_path)
+    assert read.names == ("oak", "rose") and len(read.train) == 6
+    assert (
+        read.test.keys[0] == "rose/test/000.jpg" and "the folders in every class" in read.notes[0]
+    )
+
+
+def test_a_class_named_train_may_have_parts(tmp_path: Path) -> None:
+    nested(tmp_path, "train/2023", "train/2024", "bus")
+    assert source(tmp_path).names == ("bus", "train")
 
 
 def test_a_class_named_eval_is_a_class(tmp_path: Path) -> None:
@@ -119,6 +220,7 @@ def test_test_images_without_labels_are_left_out(tmp_path: Path) -> None:
     read = source(tmp_path)
     assert read.names == ("oak", "rose") and (len(read.train), len(read.test)) == (8, 2)
     assert read.facts is not None and read.facts.left_out == ("test/",)
+    assert "no class folders in test/: 20% of every class is held out (fixed seed)" in read.notes
     nested(tmp_path, "test/rose", "extra/pine")
     assert source(tmp_path).facts.left_out[0] == "extra/"  # type: ignore[union-attr]
 

@@ -308,6 +308,19 @@ def test_litter_and_our_own_work_folder_are_no_classes(tmp_path):
     assert "2 files, e.g. rose/thumbnails/000.jpg" in source.notes[-1]
 
 
+@pytest.mark.parametrize("work", ["", "rose"])
+def test_a_work_folder_among_the_images_hides_none_of_them(tmp_path, work):
+    for number, name in enumerate(("rose", "tulip")):
+        fill(tmp_path / name, 3, seed=10 * number)
+    before = open_source(settings(tmp_path))
+    fill(tmp_path / work / "store" / "generate" / "0", 2)
+    (tmp_path / work / "runs" / "first").mkdir(parents=True)
+    (tmp_path / work / "runs" / "first" / "config.yaml").touch()
+    after = open_source(settings(tmp_path))
+    assert (after.names, after.notes) == (before.names, before.notes)
+    assert (after.train.keys, after.identity()) == (before.train.keys, before.identity())
+
+
 def test_a_readme_beside_the_folder_around_the_folder(tmp_path):
     image_folder(tmp_path / "flowers")
     (tmp_path / "README.txt").touch()

@@ -51,6 +51,7 @@ def test_a_wrong_set_names_the_nearest(assignment: str, says: str) -> None:
         ({"distill": {"steps": 0}}, "distill.steps"),
         ({"distill": {"stepz": 3}}, "distill.steps"),
         ({"data": {"path": "x"}}, "exactly one of"),
+        ({"distill": {"optimizer": "sgd", "beta2_start": 0.96}}, "beta2_start is Adam's"),
         ({"data": {"dataset": None, "classes": ["a", "b"], "shots": 4}}, "shots must be 0"),
         ({"seed": "x"}, "seed"),
     ],

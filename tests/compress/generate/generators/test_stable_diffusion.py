@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("diffusers")
+import torch
+from safetensors.torch import load_file, save_file
 from tiny_pipelines import save_stable_diffusion
 
 from compress.engine.config import GenerateSettings
@@ -109,3 +112,13 @@ def test_auto_is_what_the_device_is_fast_in(
     made = load_generator(settings(folder, dtype="auto"))
     assert isinstance(made, StableDiffusion)
     assert str(made.pipeline.unet.dtype) == expected
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, folder: Path) -> None:
+    shutil.copytree(folder, tmp_path / "tiny")
+    file = next((tmp_path / "tiny" / "vae").glob("*.safetensors"))
+    state = load_file(file)
+    name = min(state)
+    save_file(state | {name: torch.full_like(state[name], torch.nan)}, file, {"format": "pt"})
+    with pytest.raises(ConfigError, match=f"vae of generator .* that are no numbers.*{name}"):
+        load_generator(settings(tmp_path / "tiny"))

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from compress.engine.config import InversionSettings, resolve
+from compress.engine.errors import ConfigError
 from compress.engine.seeds import numpy_rng
 from compress.generate.inversion.cutouts import (
+    AUGMENTATIONS,
+    FULL_FROM,
+    NOISE,
     CutoutParameters,
+    augmentation,
     cutouts,
     homography,
     pool,
@@ -40,10 +46,41 @@ def test_gradients_reach_the_images() -> None:
 
 def test_without_augmentation_they_are_the_pooled_image() -> None:
     images = pictures(2)
-    assert torch.equal(cutouts(images, [1, 2], 0, count=2, size=16, augment=False)[:, 1], images)
+    assert torch.equal(cutouts(images, [1, 2], 0, count=2, size=16, augment="none")[:, 1], images)
     halved = pool(images, 8).view(2, 3, 8, 8)
     blocks = images.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2)
     torch.testing.assert_close(halved, (blocks.mean(-1) + blocks.amax(-1)) / 2)
+
+
+def test_noise_alone_moves_no_pixel() -> None:
+    images = torch.full((3, 3, 16, 16), 0.5)
+    cuts = cutouts(images, [1, 2, 3], 5, count=40, size=16, augment="noise")
+    deviations = (cuts - 0.5).flatten(2).std(-1)
+    assert deviations.max() < NOISE * 1.15 and deviations.min() < NOISE / 8
+    assert abs(float((cuts - 0.5).mean())) < 1e-2
+    again = cutouts(images[1:2], [2], 5, count=40, size=16, augment="noise")
+    assert torch.equal(again[0], cuts[1]), "each image by its own seed"
+    other = cutouts(images[1:2], [2], 6, count=40, size=16, augment="noise")
+    assert not torch.allclose(other[0], cuts[1])
+
+
+def test_small_images_get_noise_and_large_ones_every_transformation() -> None:
+    assert [augmentation("auto", size) for size in (32, FULL_FROM - 1, FULL_FROM, 224)] == [
+        "noise",
+        "noise",
+        "full",
+        "full",
+    ]
+    assert all(augmentation(name, 32) == name == augmentation(name, 224) for name in AUGMENTATIONS)
+    assert InversionSettings().augment == "auto"
+
+
+def test_true_and_false_of_older_settings_are_read() -> None:
+    for written, meant in ((True, "full"), (False, "none")):
+        made = resolve({"generate": {"inversion": {"augment": written}}})
+        assert made.generate.inversion.augment == meant
+    with pytest.raises(ConfigError, match="generate.inversion.augment is wrong"):
+        resolve({"generate": {"inversion": {"augment": "nois"}}})
 
 
 def test_the_identity_warps_nothing_and_a_shift_moves_pixels() -> None:

@@ -165,7 +165,7 @@ def test_random_styles_keep_the_class_or_are_scaled_until_they_do(
     assert len({random.target(job).feature.numpy().tobytes() for job in jobs(4)}) == 16, (
         "a new vector per image"
     )
-    shares = {1.0: 0.2, 0.5: 0.94, 0.25: 0.96, 0.125: 1.0}
+    shares = {4.0: 0.1, 2.0: 0.2, 1.0: 0.2, 0.5: 0.94, 0.25: 0.96, 0.125: 1.0}
     monkeypatch.setattr(RandomPrompt, "kept", lambda self, scale: shares[scale])
     assert kind("random").scale == 0.25
     monkeypatch.setattr(RandomPrompt, "kept", lambda self, scale: 0.5)
@@ -214,22 +214,19 @@ def test_prototypes_without_images_are_refused() -> None:
         kind("prototypes").target(jobs()[0])
 
 
-def test_every_diversification_spreads_the_targets_of_a_class() -> None:
-    """Fixed is least diverse. Random-Prompt spreads less than Mix-Prompt in the embedded world,
-    against the order we expected from the paper, so those two are not compared.
-    """
+def test_targets_of_a_class_spread_in_the_expected_order() -> None:
+    """Of species of four genera: Fixed < Mix < Random < Contrastive, by 1 - cos."""
     spread = {}
-    wanted = jobs(6)
+    wanted = jobs(16)
     labels = np.array([job.class_id for job in wanted])
-    learning = {"contrastive": {"count": 4, "steps": 30, "lr": 1e-2}}
+    learning = {"contrastive": {"count": 8, "steps": 200}}
     for name in ("fixed", "mix", "random", "words", "contrastive"):
         target = kind(name, **learning.get(name, {}))
         features = np.stack([target.target(job).feature.numpy() for job in wanted])
         spread[name] = within_class_diversity(features, labels)
     assert spread["fixed"] == pytest.approx(0, abs=1e-6)
     assert spread["fixed"] < spread["mix"] < spread["words"]
-    assert spread["fixed"] < spread["random"] and spread["fixed"] < spread["contrastive"]
-    assert spread["random"] > 1e-3
+    assert 1.2 * spread["mix"] < spread["random"] < spread["contrastive"]
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,64 @@ def test_an_image_repeats_and_does_not_depend_on_its_batch_mates() -> None:
     np.testing.assert_array_equal(other.conditions[0], everything.conditions[0])
 
 
+WORDS = {
+    "kind": "words",
+    "style_template": "a {style} of a {}",
+    "words": ("photo", "sketch", "painting"),
+}
+
+
+def trajectories(each: int, count: int) -> list[Job]:
+    """Jobs of ``count`` trajectories of each class, each with its images one after the other."""
+    every = {(job.number, job.class_id): job for job in jobs(each * count)}
+    return [
+        every[q * each + p, c]
+        for q in range(count)
+        for c in range(len(CHOSEN))
+        for p in range(each)
+    ]
+
+
+def test_snapshots_of_a_trajectory_start_with_the_image_it_would_have_given() -> None:
+    options = {"steps": 12, "cutouts": 1, "lr": 0.4, "betas": (0.5, 0.99), "snapshot_steps": 4}
+    made = strategy(prompts=WORDS, snapshots=3, **options)
+    out = made.generate(trajectories(3, 2), decoder())
+    alone = strategy(prompts=WORDS, **options).generate(trajectories(3, 2)[::3], decoder())
+    np.testing.assert_array_equal(out.images[::3], alone.images)
+    np.testing.assert_array_equal(out.conditions[1::3], alone.conditions)
+    assert [record.style_id for record in out.records[2::3]] == [r.style_id for r in alone.records]
+    losses = np.asarray([record.loss for record in out.records]).reshape(8, 3, 2)
+    assert (losses[:, 1:, 0].mean(0) < losses[:, 0, 0].mean()).all(), "they go on from there"
+    features = teacher().encode_images(out.images).reshape(8, 3, -1)
+    same = (features[:, 0] * features[:, 2]).sum(-1).mean()
+    assert 0.02 < 1 - same < 1 - (features[:4, 0] * features[4:, 0]).sum(-1).mean()
+
+
+def test_a_warm_start_goes_on_toward_its_own_target() -> None:
+    options = {"steps": 12, "cutouts": 1, "lr": 0.4, "betas": (0.5, 0.99), "snapshot_steps": 8}
+    made = strategy(prompts=WORDS, snapshots=2, snapshot_target="own", **options)
+    wanted = trajectories(2, 3)
+    out = made.generate(wanted, decoder())
+    own = torch.stack([made.prompts.target(job).feature for job in wanted])
+    np.testing.assert_array_equal(out.conditions, own)
+    features = torch.from_numpy(teacher().encode_images(out.images))
+    changed = [i for i in range(1, 24, 2) if not torch.equal(own[i], own[i - 1])]
+    assert len(changed) > 4
+    nearer = (features[changed] * own[changed]).sum(-1)
+    before = (features[[i - 1 for i in changed]] * own[changed]).sum(-1)
+    assert (nearer > before).float().mean() > 0.8
+
+
+def test_less_momentum_and_a_higher_rate_get_as_far_in_half_the_steps() -> None:
+    """On a few images; lower momentum forgets the first, noisy gradients sooner."""
+    last = {}
+    for steps, more in ((30, {}), (15, {"lr": 0.4, "betas": (0.5, 0.99)})):
+        out = strategy(steps=steps, cutouts=1, **more).generate(jobs(2), decoder())
+        seen = teacher().encode_images(out.images)
+        last[steps] = (seen * out.conditions).sum(1).mean()
+    assert last[15] > last[30] - 0.01
+
+
 def test_without_class_weight_the_other_classes_do_not_matter() -> None:
     alone, among = strategy((0,)), strategy((0, 1, 4, 5))
     for weight, equal in ((0.0, True), (1.0, False)):

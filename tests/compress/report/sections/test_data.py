@@ -66,9 +66,9 @@ def test_what_is_said_of_labels_in_doubt(judged: int | None, count: int, said: s
 def test_what_accuracy_is_measured_on(measured: str) -> None:
     report = report_of(summary=summary(measured=measured))
     assert data.MEASURED[measured] in data.found_sentence(report)
-    assert "garden: 2 classes, 8 shots, 6 test (18 in train, 6 in test)" in data.found_sentence(
-        report
-    )
+    said = data.found_sentence(report)
+    assert "garden: 2 classes, 8 shots in all, 6 test (18 in train, 6 in test" in said
+    assert ("6 of them held out for testing)" in said) == (measured == "held out")
 
 
 def test_every_list_of_the_summary_is_shown_with_its_length() -> None:

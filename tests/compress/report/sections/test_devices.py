@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 from finished_runs import Finished
 from report_devices import SENSITIVITY
@@ -37,6 +38,45 @@ def test_each_device_has_its_own_verdict(finished: Finished, run: Path) -> None:
     assert engine.ratio == "1.24×" and engine.ships == "int8, TensorRT file"
     care = {row.device: row.valid for row in rows}
     assert not care["Raspberry Pi 5 Model B Rev 1.0"], "its int8 series was throttled"
+
+
+def timed_on(report: dict[str, Any], device: int, threads: int, image: str = "a") -> None:
+    rows = report["latency"] if device < 0 else report["devices"][device]["rows"]
+    for row in rows:
+        row["threads"] = threads
+        row["image"] = image if row["includes"] != "compute" else None
+
+
+def test_other_threads_and_images_are_not_held_against_each_other(
+    finished: Finished, run: Path
+) -> None:
+    report = full(finished, run)
+    for index in range(-1, len(report["devices"])):
+        timed_on(report, index, 1)
+    parsed = model.parse(report)
+    assert devices.unequal(parsed) == []
+    assert "on 1 thread each" in devices.device_sentence(parsed)
+    timed_on(report, 0, 4, "224 px JPEG")
+    parsed = model.parse(report)
+    threads, images = devices.unequal(parsed)
+    name = devices.machines(parsed)[1].name
+    assert f"{name}: 4" in threads and "not compared" in threads and "--threads" in threads
+    assert f"{name}: 224 px JPEG" in images and "--images" in images
+    assert devices.device_sentence(parsed) == ""
+    page = render_markdown(parsed)
+    assert "different numbers of threads" in page
+
+
+def test_threads_that_all_have_are_compared(finished: Finished, run: Path) -> None:
+    report = full(finished, run)
+    for index in range(-1, len(report["devices"])):
+        timed_on(report, index, 2)
+    one = copy.deepcopy(report["devices"][0]["rows"])
+    for row in one:
+        row["threads"] = 1
+    report["devices"][0]["rows"] += one
+    machine = devices.machines(model.parse(report))[1]
+    assert {row.threads for row in machine.compute_rows()} == {2}
 
 
 def test_an_estimate_is_hollow_named_and_in_no_table(finished: Finished, run: Path) -> None:

@@ -97,6 +97,40 @@ def test_the_column_that_names_splits_is_taken() -> None:
     assert unnamed.split == -1 and "'column 3' of labels.csv names no split" in unnamed.notes[0]
 
 
+@pytest.mark.parametrize(
+    "head, row, place, flag",
+    [
+        ("file,label,is_valid", "{i}.jpg, {name}, {n}", 2, "valid"),
+        ("file,label,Is_Train", "{i}.jpg, {name}, yes", 2, "train"),
+        ("file,label,is_crowd", "{i}.jpg, {name}, {n}", -1, ""),
+        ("file,label,is_test", "{i}.jpg, {name}, {i}", -1, ""),
+    ],
+)
+def test_a_column_can_say_yes_for_a_split(head: str, row: str, place: int, flag: str) -> None:
+    found = columns(head, row)
+    assert (found.split, found.flag) == (place, flag) and bool(found.notes) == (place > 0)
+
+
+def test_the_other_answer_is_the_other_split() -> None:
+    valid, train = (
+        columns(f"file,label,{n}", "{i}.jpg, {name}, no") for n in ("is_valid", "is_train")
+    )
+    assert [valid.split_of(cell) for cell in ("1", "False", "")] == ["valid", "train", ""]
+    assert [train.split_of(cell) for cell in ("yes", "0")] == ["train", "test"]
+
+
+def test_what_may_be_a_split_is_told() -> None:
+    found = columns("file,label,valid", "{i}.jpg, {name}, 1")
+    assert found.split == -1 and found.notes == [
+        "'valid' of labels.csv may be a split, or something else: it is not used; call it is_valid "
+        "if it is one"
+    ]
+    rows = [["file", "label", "usage"], ["a.jpg", "cat", "Training"], ["b.jpg", "dog", "Test"]]
+    named = find_columns(rows, "labels.csv")
+    assert named is not None and named.split == 2
+    assert named.notes == ["'usage' of labels.csv holds the names of splits"]
+
+
 def test_a_table_needs_files_and_labels() -> None:
     assert find_columns(table("file,text", "{i}.jpg, a"), "labels.csv") is None
     assert find_columns(table("label,text", "{n}, a"), "labels.csv") is None

@@ -23,7 +23,8 @@ KEYS = ("imgs/7/image.jpg", "imgs/8/image.jpg", "train/9/image.jpg", "a b/Bl\u00
         ("/x", 4),
         ("image.jpg", None),
         ("ge.jpg", None),
-        ("imgs/../imgs/7/image.jpg", None),
+        ("imgs/../imgs/7/image.jpg", 0),
+        ("../imgs/7/image.jpg", None),
         ("imgs/7/", None),
         ("7", None),
         ("", None),
@@ -33,6 +34,12 @@ KEYS = ("imgs/7/image.jpg", "imgs/8/image.jpg", "train/9/image.jpg", "a b/Bl\u00
 def test_a_path_ends_in_whole_parts_and_may_lack_its_suffix(name: str, found: int | None) -> None:
     index = FileIndex(KEYS)
     assert find(name, "", index, index) == (None if found is None else KEYS[found])
+
+
+def test_a_path_may_lead_out_of_the_folder_of_its_table() -> None:
+    index, near = FileIndex(KEYS), FileIndex(["train/9/image.jpg"])
+    assert find("../imgs/7/image.jpg", "train", near, index) == KEYS[0]
+    assert find("../../imgs/7/image.jpg", "train", near, index) is None
 
 
 def test_files_near_the_table_come_where_all_are_several() -> None:

@@ -146,9 +146,14 @@ def test_rows_without_image_or_label_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "lines, message",
     [
-        (["file_name,label", "000.jpg,rose", "000.jpg,tulip"], "two labels.*000.jpg: rose, train"),
+        (
+            ["file_name,label", "000.jpg,rose", "000.jpg,tulip"],
+            "000.jpg: rose in line 2, tulip in line 3",
+        ),
         (["file_name,label,split", "000.jpg,rose,trian"], "unknown split.*did you mean 'train'"),
         (["file_name,label", "x.jpg,rose", "y.jpg,tulip"], "name no image.*2 rows, e.g. x.jpg"),
+        (["file_name,label", "000.jpg,rose", "x.jpg,tulip", "y.jpg,tulip"], "most rows.*2 of 3"),
+        (["file_name,label", "../out/000.jpg,rose", "x.jpg,b"], "000.jpg: .* outside of in/"),
         (["file_name,label", "000.jpg,"], "name no image.*no row with a label"),
         (["file_name,label", "000.jpg,rose", "001.jpg,rose"], "a single class"),
         (["file_name,label", "../out/000.jpg,rose", "../../etc/passwd,b"], "name no image"),
@@ -161,7 +166,6 @@ def test_tables_that_cannot_be_used_are_refused(
     fill(tmp_path / "in", 3)
     fill(tmp_path / "out", 1)
     (tmp_path / "in" / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
-    message = message.replace("rose, train", "rose, ")
     with pytest.raises(DataError, match=message):
         source(tmp_path / "in", shots=1)
 
@@ -381,7 +385,16 @@ def test_notes_of_columns_reach_the_source(tmp_path: Path) -> None:
     fill(tmp_path, 10)
     rows = [f"{i:03d}.jpg,{i % 2},{('cat', 'dog')[i % 2]},{i % 5}" for i in range(10)]
     put(tmp_path / "labels.csv", "file,label,class_name,fold", *rows)
-    read = source(tmp_path)
-    assert read.names == ("cat", "dog")
+    assert (read := source(tmp_path)).names == ("cat", "dog")
     assert any("not the numbers of 'label'" in note for note in read.notes)
     assert any("'fold' of labels.csv names no split" in note for note in read.notes)
+
+
+@pytest.mark.parametrize("column, yes, no", [("is_valid", "True", "False"), ("Is Test", "1", "0")])
+def test_yes_says_the_split(tmp_path: Path, column: str, yes: str, no: str) -> None:
+    fill(tmp_path, 10)
+    rows = [f"{i:03d}.jpg,{label},{no if i % 5 else yes}" for i, label in enumerate(LABELS)]
+    put(tmp_path / "labels.csv", f"file_name,label,{column}", *rows)
+    read = source(tmp_path)
+    assert list(read.test.keys) == ["000.jpg", "005.jpg"] and len(read.train) == 8
+    assert any(f"{column!r} of labels.csv says what is of the split" in note for note in read.notes)

@@ -1,0 +1,1 @@
+"""Finished runs beside each other: what their own measurements allow to say."""

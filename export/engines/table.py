@@ -1,0 +1,81 @@
+"""Formats of further engines: what each is written from, and by which module of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from onnx import ModelProto
+
+from compress.engine.errors import MissingExtraError
+
+Writer = Callable[..., tuple[Path, ...]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """What an engine's files are written from, and by what."""
+
+    suffix: str  # of the file that the manifest names
+    precisions: tuple[str, ...]  # bases of a target, the usual one first
+    module: str  # ours, with its ``write``
+    needs: tuple[str, ...]  # packages of the conversion
+    extra: str  # that brings them
+    modifiers: tuple[str, ...] = ("logits", "batch1")  # that go with it
+    note: str = ""  # what a user must know, for the manifest's "why"
+    has_environment: bool = False  # its converter runs in a Python environment of its own
+
+    def write(
+        self, model: ModelProto, file: Path, base: str, environment: Path | None = None
+    ) -> tuple[Path, ...]:
+        """Writes ``model``, the graph of ``base``; returns all files, the named one first.
+
+        ``environment`` is the converter's, for formats that need one.
+
+        Raises:
+            MissingExtraError: a package of the conversion is absent.
+            ExportError: the engine's converter refuses the model.
+        """
+        writer: Writer = import_module(self.module).write
+        try:
+            where = (environment,) if self.has_environment else ()
+            return writer(model, file, base, *where)
+        except ModuleNotFoundError as error:
+            if error.name not in self.needs:
+                raise
+            what = f"{file.name} needs {error.name}"
+            remedy = f"pip install 'clip2edge[{self.extra}]'"
+            raise MissingExtraError(what, remedy=remedy) from error
+
+
+FORMATS: dict[str, Format] = {
+    "openvino": Format(
+        suffix=".xml",
+        precisions=("int8", "fp16", "fp32"),
+        module="export.engines.openvino",
+        needs=("openvino",),
+        extra="openvino",
+        modifiers=("u8in", "logits", "batch1"),
+    ),
+    "ncnn": Format(
+        suffix=".param",
+        precisions=("fp16", "fp32"),
+        module="export.engines.ncnn",
+        needs=("pnnx",),
+        extra="pnnx",
+        modifiers=("logits",),
+        note="takes one image a call",
+    ),
+    "litert": Format(
+        suffix=".tflite",
+        precisions=("int8", "fp32"),
+        module="export.engines.litert",
+        needs=(),
+        extra="litert",
+        modifiers=("logits",),
+        note="takes one image a call",
+        has_environment=True,
+    ),
+}
