@@ -103,6 +103,8 @@ def test_every_setting_has_a_row() -> None:
 
     missing = [name for name in names(Settings) if f"| `{name}` |" not in text]
     assert not missing and len(names(Settings)) > 140
+    untold = [line for line in text.splitlines() if re.match(r"\| `.*\|\s*\|$", line)]
+    assert not untold, untold
 
 
 def test_a_row_says_type_limits_default_and_comment() -> None:

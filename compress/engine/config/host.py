@@ -13,12 +13,11 @@ from compress.engine.errors import ConfigError
 class HostSettings(Section):
     """How to run, which changes no result: part of no identity."""
 
-    workers: Threads = 2
-    device: str = "cpu"
+    workers: Threads = 2  # threads that read and render images
+    device: str = "cpu"  # of torch, e.g. "cuda"
     cache_mb: CountOrZero = 8192  # of the work folder's disk, for rendered views
-    engine: str = (
-        "local"  # who makes images and labels: a row of compress/engine/executors/table.py
-    )
+    # who makes images and labels: a row of compress/engine/executors/table.py
+    engine: str = "local"
     address: str | None = None  # of a Ray cluster; None: one on this machine
     jobs: Some | None = None  # processes, or Ray's cores on this machine; None: one for each core
     task_cpus: NonNegative = 1.0  # of each task on Ray

@@ -45,9 +45,9 @@ STYLE_WORDS = (
 class DataSettings(Section):
     """The images: a named dataset, a folder, or class names alone."""
 
-    dataset: str | None = "petals"
-    path: UserPath | None = None
-    classes: tuple[str, ...] | None = None
+    dataset: str | None = "petals"  # a name of `compress list datasets`
+    path: UserPath | None = None  # a folder, archive or table of images, in place of dataset
+    classes: tuple[str, ...] | None = None  # names alone, in place of images
     shots: CountOrZero | Literal["all"] = 4  # labeled images per class; "all": the training split
     category: str | None = None  # e.g. "flower", for prompts with {category}
     style: str | None = None  # petals only: photo, sketch, painting, night
@@ -55,9 +55,10 @@ class DataSettings(Section):
     test_domains: tuple[str, ...] = ()  # tested besides the run's own; ("all",): all others
     root: UserPath | None = None  # where named datasets lie; None: <work folder>/datasets
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2  # of a folder without test/
+    # at most so many test images, alike from all classes; None: all
     test_limit: Count | None = None
     max_pixels: Count = 64_000_000  # larger images are refused as decompression bombs
-    offline: bool = False
+    offline: bool = False  # nothing is fetched: no hub, no download
     # of nested folders: the outer ones, the innermost ones, those with one class for each name, or
     # what their names speak for
     class_folders: Literal["auto", "top", "leaf", "merged"] = "auto"
@@ -79,9 +80,10 @@ class DataSettings(Section):
 class ImageSettings(Section):
     """The student's input: shorter side resized to size / crop_pct, then a center crop."""
 
-    size: Pixels = 224
+    size: Pixels = 224  # height and width of the input, in pixels
+    # side of the crop as a share of the resized shorter side
     crop_pct: Annotated[float, Field(gt=0.2, le=1)] = 0.875
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"  # of the resize
 
     @property
     def resize(self) -> int:
@@ -95,28 +97,30 @@ class TeacherSettings(Section):
     # open_clip "model/tag", a local folder, "timm:NAME[@FILE]", or "petals"
     name: str = "ViT-L-14/openai"
     others: tuple[str, ...] = ()  # further teachers; their probes' probabilities are averaged
-    templates: tuple[str, ...] = CLIP_TEMPLATES
-    probe: bool = True
+    templates: tuple[str, ...] = CLIP_TEMPLATES  # prompts whose text embeddings are averaged
+    probe: bool = True  # fit a linear probe on the shots; False: zero-shot
     probe_steps: CountOrZero = 200  # [I]
     probe_lr: Positive = 2e-3  # [I]
     probe_views: Some = 32  # augmented views per shot that the probe is fitted on [I]
     # CLAP's pull to the texts: a mean over classes [C], or K times as strong, their sum [S]
     probe_anchor: Literal["mean", "sum"] = "mean"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"  # in which it computes
 
 
 class PromptSettings(Section):
     """What an image is optimized or drawn toward (`compress list prompts`)."""
 
-    kind: str = "fixed"
-    template: str = "a photo of a(n) {}"
+    kind: str = "fixed"  # a row of `compress list prompts`
+    template: str = "a photo of a(n) {}"  # of prompts without a style
     style_template: str = "a(n) {} in the style of {style}"  # for style words and pseudo-words
-    words: tuple[str, ...] = tuple(STYLE_WORDS.split(", "))
+    words: tuple[str, ...] = tuple(STYLE_WORDS.split(", "))  # style words
     # learned pseudo-words: 16 for CVLM [I]; prompt diversity has 80 [C: PromptStyler]
     count: Some = 16
     mixed: Annotated[int, Field(ge=2, le=65_536)] = 2  # styles in a mix [I]
     mix_alpha: Positive = 1.0  # Dirichlet concentration [I]
+    # where styles are mixed: text features or token embeddings
     mix_level: Literal["feature", "token"] = "feature"
+    # the style term of learned pseudo-words
     contrastive: Literal["infonce", "promptstyler"] = "infonce"
     category_weight: NonNegative = 1.0  # gamma of the category term [I]
     temperature: Positive = 0.1  # [I]
@@ -135,7 +139,7 @@ class InversionSettings(Section):
     betas: tuple[Decay, Decay] = (0.9, 0.999)  # of Adam's two moments [C: VQGAN-CLIP]
     # images of one trajectory, the first after ``steps``, each further one ``snapshot_steps`` later
     snapshots: Some = 1  # [I], as snapshot_steps
-    snapshot_steps: Count = 6
+    snapshot_steps: Count = 6  # between two images of a trajectory
     # what they go toward: the target of the first, or their own ones, as warm starts do [I]
     snapshot_target: Literal["same", "own"] = "same"
     cutouts: Some = 8  # [I]; VQGAN-CLIP: 32
@@ -159,7 +163,7 @@ class ProbingSettings(Section):
 
     # overrides of generate.*, e.g. {"strategy": "img2img"}; (): no probing
     candidates: tuple[dict[str, Any], ...] = ()
-    per_class: Count = 8
+    per_class: Count = 8  # images of each candidate
     diversity_weight: NonNegative = 0.5  # [I]
     gap_weight: NonNegative = 1.0  # [I]
 
@@ -167,18 +171,19 @@ class ProbingSettings(Section):
 class GenerateSettings(Section):
     """Synthetic images."""
 
-    strategy: str = "sidclip"
+    strategy: str = "sidclip"  # a row of `compress list strategies`
     generator: str = "kandinsky-2.2"  # of `compress list generators`, a local folder or a hub id
     per_class: CountOrZero = 300  # [S: SIDCLIP] 100/200/300
     synth_ratio: NonNegative | None = None  # replaces per_class: x real images of the class
     steps: Noises = 50  # denoising steps of the decoder [I]
-    prior_steps: Noises = 25
+    prior_steps: Noises = 25  # denoising steps of the diffusion prior
     guidance_scale: NonNegative = 4.0  # [I]
     # guided steps, as shares of all from the noise to the image: arXiv 2404.07724
     guidance_interval: tuple[Fraction, Fraction] = (0.0, 1.0)
     noise_level: Annotated[int, Field(ge=0, le=999)] = 0  # of unCLIP's image embedding [C]
     templates: tuple[str, ...] = ("a photo of a(n) {}",)  # cls2img, one drawn per image [I]
-    batch: Some = 8
+    batch: Some = 8  # images at a time
+    # height and width of the images made, in pixels; None: the generator's own
     height: Annotated[int, Field(ge=32, le=4096)] | None = None
     scheduler: str | None = None  # a diffusers class name, e.g. DPMSolverMultistepScheduler
     dtype: Literal["fp32", "fp16", "bf16", "auto"] = "fp32"  # auto: bf16 where it is faster
@@ -200,14 +205,14 @@ class GenerateSettings(Section):
 class LabelSettings(Section):
     """Views (replayable augmentations) and the teacher's cached targets."""
 
-    views: Some = 4
+    views: Some = 4  # of a synthetic image
     real_views: Some | None = None  # per shot; None: so many that real and synthetic are equal
     # of all real images together, for labels and for the probe: of many images each has fewer
     most_views: Count = 40_000
     randaug_num_ops: Annotated[int, Field(ge=0, le=1024)] = 6  # [S] "six augmentations per image"
     randaug_magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # [I]
     crop_scale_min: Share = 0.5  # [I]
-    flip: bool = True
+    flip: bool = True  # mirror half of the views
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # largest rotation either way, in degrees
     noise: Fraction = 0.0  # largest standard deviation of Gaussian noise, of the full range
     jitter: Fraction = 0.0  # largest change of brightness, contrast and saturation
@@ -216,7 +221,7 @@ class LabelSettings(Section):
     # pools that get teacher targets at all
     pools: tuple[Literal["real", "synthetic"], ...] = ("real", "synthetic")
     agreement_filter: bool = False  # drop synthetic images whose teacher label is not their class
-    batch: Some = 256
+    batch: Some = 256  # views at a time
 
 
 class GenddSettings(Section):
@@ -241,6 +246,7 @@ class GenddSettings(Section):
 class MetaSettings(Section):
     """Meta-distillation over style groups (CVLM)."""
 
+    # how a step looks ahead over the groups; none: plain distillation
     mode: Literal["none", "exact", "first_order", "reptile"] = "none"
     inner_lr: NonNegative | None = None  # alpha; None: the learning rate of the step [I]
     # largest norm of the inner step's gradient; without, rates of 1e-2 and more can explode [I]
@@ -251,21 +257,21 @@ class MetaSettings(Section):
 class DistillSettings(Section):
     """The student and its training."""
 
-    student: str = "mobilenetv4_conv_medium"
+    student: str = "mobilenetv4_conv_medium"  # a row of `compress list students`, or any timm model
     activation: str | None = None  # replaces the student's own, e.g. "relu", which int8 fuses
-    init: Literal["clip", "timm", "random", "generic"] = "timm"
-    init_path: UserPath | None = (
-        None  # safetensors of a trunk, or the open_clip folder of a small CLIP
-    )
+    init: Literal["clip", "timm", "random", "generic"] = "timm"  # first weights of the trunk
+    # safetensors of a trunk, or the open_clip folder of a small CLIP
+    init_path: UserPath | None = None
     head: Literal["auto", "cosine", "linear"] = "auto"  # auto: cosine for a small CLIP, else linear
     train: Literal["all", "head"] = "all"  # head: the trunk is frozen
     feature_steps: CountOrZero = 0  # the first of `steps`: feature distillation without labels
     feature_share: Fraction | None = None  # replaces feature_steps: their share of the updates
-    objective: str = "kd"
+    objective: str = "kd"  # a row of `compress list objectives`
     alpha: Fraction = 0.9  # weight of KL; 1 - alpha of CE [I]
     synthetic_ce: bool = False  # CE on synthetic images too; their label is only their prompt
     temperature: Positive = 2.0  # [I]
     feature_weight: NonNegative = 1.0  # of the feature term of fd and fd_kd [I]
+    # distance of features: 1 - cosine, or MSE of normalized ones
     feature_loss: Literal["cosine", "mse_norm"] = "cosine"
     logit_weight: NonNegative = 1.0  # of the zero-shot logit term of ld [I]
     condition_weight: NonNegative = 1.0  # of the condition term of cp [I]
@@ -273,24 +279,24 @@ class DistillSettings(Section):
     center: Literal["text", "image_mean", "probe_row"] = "probe_row"  # of the contraction [I]
     gendd: GenddSettings = GenddSettings()
     meta: MetaSettings = MetaSettings()
-    steps: Count = 6000
+    steps: Count = 6000  # updates of the weights
     epochs: Positive | None = None  # replaces steps: passes over the images of the batches
-    batch: Annotated[int, Field(ge=2, le=65_536)] = 128
+    batch: Annotated[int, Field(ge=2, le=65_536)] = 128  # views in a step
     real_fraction: Fraction = 0.5  # of a batch, if there are real and synthetic images
-    lr: Positive = 1e-3
-    head_lr: Positive = 1e-3
-    weight_decay: NonNegative = 0.05
-    warmup: Fraction = 0.05
+    lr: Positive = 1e-3  # highest learning rate of the trunk
+    head_lr: Positive = 1e-3  # highest learning rate of the head
+    weight_decay: NonNegative = 0.05  # of matrices and kernels
+    warmup: Fraction = 0.05  # share of the steps in which the rate rises
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: off
     # keep the statistics of the first weights (random ones have none): a few shots are no sample
     freeze_batch_norm: bool = False
-    grad_clip: Positive = 1.0
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    grad_clip: Positive = 1.0  # largest norm of the gradient
+    optimizer: Literal["adamw", "sgd"] = "adamw"  # AdamW or SGD with momentum
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
     # Adam's second decay rises from here to 0.999 by a cosine; None: fixed. GenDD: 0.96 [C]
     beta2_start: Annotated[float, Field(ge=0, lt=1)] | None = None
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 if a measured step is faster
-    checkpoint_every: Count = 200
+    checkpoint_every: Count = 200  # steps between two checkpoints
 
     @model_validator(mode="after")
     def _adams_own(self) -> DistillSettings:
@@ -302,21 +308,21 @@ class DistillSettings(Section):
 class QuantizeSettings(Section):
     """Quantization-aware training."""
 
-    mode: Literal["qat", "ptq"] = "qat"
-    steps: CountOrZero = 600
-    lr: Positive = 5e-5
+    mode: Literal["qat", "ptq"] = "qat"  # train with simulated int8, or only calibrate
+    steps: CountOrZero = 600  # updates of the weights; 0: none
+    lr: Positive = 5e-5  # highest learning rate
     freeze_at: Fraction = 0.75  # share of the steps after which the observers are frozen
-    calibration_images: Some = 256
+    calibration_images: Some = 256  # views that set the ranges of activations
     # modules kept in float, e.g. [blocks.5, head]; `compress sensitivity` finds them
     float_blocks: tuple[str, ...] = ()
-    checkpoint_every: Count = 100
+    checkpoint_every: Count = 100  # steps between two checkpoints
 
 
 class ExportSettings(Section):
     """ONNX files and their parity."""
 
     opset: Annotated[int, Field(ge=18, le=22)] = 20  # 18 is the oldest that torch writes
-    parity_images: Some = 256
+    parity_images: Some = 256  # on which files and the trained network are compared
     # at most so many labeled images that are neither shots nor tests set temperature and rejection
     spare_images: Annotated[int, Field(ge=0, le=65_536)] = 192
     # of images of the classes that rejection keeps; the threshold is set without test images
@@ -326,13 +332,14 @@ class ExportSettings(Section):
 class BenchSettings(Section):
     """Measurement on this host."""
 
-    seconds: Seconds = 20.0
+    seconds: Seconds = 20.0  # of timing with the first number of threads; half for each further one
+    # numbers of threads that are timed
     threads: Annotated[tuple[Threads, ...], Field(min_length=1)] = (1,)
     # the bundle's default file; auto: as the gates decide
     precision: Literal["auto", "fp32", "int8"] = "auto"
     # points of top-1 that int8 may lose in a class with so many test images
     class_drop: Annotated[float, Field(ge=0, le=100)] = 10.0
-    class_images: Count = 20
+    class_images: Count = 20  # test images of a class from which on class_drop is judged
     # test images under five corruptions at five severities each; 0: none
     stress_images: Annotated[int, Field(ge=0, le=65_536)] = 40
     unknown: UserPath | None = None  # a folder of images of no class, to measure rejection on
@@ -360,7 +367,7 @@ class BudgetSettings(Section):
 class Settings(Section):
     """A whole run."""
 
-    seed: Seed = 0
+    seed: Seed = 0  # of every drawn number: the same seed gives the same bundle
     data: DataSettings = DataSettings()
     image: ImageSettings = ImageSettings()
     teacher: TeacherSettings = TeacherSettings()
