@@ -24,8 +24,8 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 ]
 LAYERS = [contract["layers"] for contract in CONTRACTS if contract["type"] == "layers"]
 MODULE_IN_STRING = re.compile(rf"^(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?::\w+)?$")
-#: what the device side may import besides the standard library; pi_heif and cv2 are optional
-DEVICE = {"numpy", "PIL", "pi_heif", "cv2", "pynvml"}
+#: what the device side may import besides the standard library; pi_heif, cv2, picamera2: optional
+DEVICE = {"numpy", "PIL", "pi_heif", "cv2", "picamera2", "pynvml"}
 DEVICE |= {"onnxruntime", "openvino", "ncnn", "ai_edge_litert", "tensorrt"}
 
 

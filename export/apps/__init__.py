@@ -14,7 +14,7 @@ from pathlib import Path
 from compress.engine.disk import require_folder
 from compress.engine.errors import ConfigError, lookup
 from compress.engine.text import user_path
-from export.apps import cpp, jetson, python, triton, web
+from export.apps import cpp, jetson, pi_camera, python, triton, web
 from export.apps.source import AppSource, Vendored, read_source
 from export.bundle.folder import require_empty, scratch_beside
 
@@ -53,6 +53,11 @@ TARGETS: dict[str, AppTarget] = {
         jetson.fill,
         "a container for JetPack 6",
         "docker build --build-arg BASE=... -t classifier .",
+    ),
+    "pi-camera": AppTarget(
+        pi_camera.fill,
+        "a Raspberry Pi camera that says what it sees",
+        "python camera.py, on the device; README.md says what to install there",
     ),
 }
 

@@ -14,4 +14,4 @@ BASE = "nvidia/l4t-jetpack:r36.4.0"
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     """Writes the Dockerfile, bundle/, runtime/ and an empty folder for wheels."""
     models = sorted({*source.bundle.models, *source.bundle.targets})
-    fill_python("jetson", source, folder, base=BASE, models=models)
+    fill_python(source, folder, "jetson", base=BASE, models=models)

@@ -14,11 +14,11 @@ from runtime.backends.onnxruntime import NEEDED
 
 def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     """Writes classify.py, requirements.txt, bundle/ and runtime/."""
-    fill_python("python", source, folder, golden=bool(source.golden))
+    fill_python(source, folder, "python", golden=bool(source.golden))
 
 
-def fill_python(target: str, source: AppSource, folder: Path, **values: object) -> None:
-    """Copies bundle/ and runtime/ into ``folder`` and fills the templates of ``target``."""
+def fill_python(source: AppSource, folder: Path, *templates: str, **values: object) -> None:
+    """Copies bundle/ and runtime/ into ``folder`` and fills ``templates``, one over the other."""
     copy_bundle(source.bundle, folder / "bundle")
     root = Path(runtime.__file__).parent  # imports nothing else of clip2edge
     for file in sorted(root.rglob("*.py")):
@@ -28,4 +28,5 @@ def fill_python(target: str, source: AppSource, folder: Path, **values: object) 
     title = markdown_text(source.title)
     common = {"title": title, "labels": len(source.labels), "precision": source.precision}
     common["engine"] = NEEDED
-    render(target, folder, {**common, **values})
+    for template in templates:
+        render(template, folder, {**common, **values})

@@ -28,7 +28,8 @@ def add_parser(commands: Any) -> None:
     about = "steady labels of a camera, a video or a folder of frames"
     parser = commands.add_parser("stream", help=about, description=about, epilog=EXAMPLE)
     add_shared(parser)
-    what = "number of a camera, a video file (both need OpenCV), or a folder of images"
+    what = "number of a camera or a video file (both need OpenCV), pi (a Raspberry Pi's ribbon "
+    what += "camera, needs picamera2), or a folder of images"
     parser.add_argument("source", help=what)
     parser.add_argument("--precision", default="auto", help="auto, int8, fp32, ...")
     way = f"how frames are joined: {' or '.join(WAYS)} (default: %(default)s)"

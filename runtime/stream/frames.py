@@ -1,11 +1,13 @@
 """Frames of a camera, of a video file, or of a folder of images in the order of their names.
 
-Cameras and videos need OpenCV, which is imported when the first frame is asked for.
+Cameras and videos need OpenCV, a Raspberry Pi's ribbon camera needs picamera2: they are imported
+when the first frame is asked for.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,18 +19,23 @@ from runtime.errors import BackendError, ImageError
 from runtime.files.paths import name_of
 from runtime.preprocess import ImageLike
 from runtime.preprocess.image_files import images_below
+from runtime.stream.picamera import pi_frames
 
 OPENCV = "opencv-python-headless"
 MOST_CAMERAS = 64
+CAMERA = re.compile(r"(?=.)(?P<pi>pi)?(?P<number>[0-9]*)")
 
 
 @contextmanager
 def frames_of(source: str) -> Iterator[Iterator[ImageLike]]:
-    """The frames of a camera (its number), a video file or a folder of images; closed afterwards.
+    """The frames of a camera, a video file or a folder of images; closed afterwards.
+
+    Args:
+        source: a camera by its number, ``pi`` or ``pi1`` for a ribbon camera, or a path.
 
     Raises:
         ImageError: nothing there, a folder without images, a video without a frame.
-        BackendError: OpenCV is absent, or the camera does not open.
+        BackendError: OpenCV or picamera2 is absent, or the camera does not open.
     """
     path = Path(source)
     if source and os.path.isdir(path):
@@ -38,12 +45,25 @@ def frames_of(source: str) -> Iterator[Iterator[ImageLike]]:
             raise ImageError(what, expected="images, which are taken in the order of their names")
         yield iter(files)
         return
-    camera = int(source) if source.isdecimal() and not path.exists() else None
-    if camera is None and not path.is_file():
-        expected = "the number of a camera, a video file or a folder of images"
+    camera = None if path.exists() else CAMERA.fullmatch(source)
+    if camera is not None:
+        number = int(camera["number"] or 0)
+        if number >= MOST_CAMERAS:
+            expected = f"0..{MOST_CAMERAS - 1}"
+            raise BackendError("number of the camera", got=number, expected=expected)
+        with pi_frames(number) if camera["pi"] else _captured(path, number) as frames:
+            yield frames
+        return
+    if not path.is_file():
+        expected = "the number of a camera, pi, a video file or a folder of images"
         raise ImageError("source of the frames", got=repr(source)[:200], expected=expected)
-    if camera is not None and camera >= MOST_CAMERAS:
-        raise BackendError("number of the camera", got=camera, expected=f"0..{MOST_CAMERAS - 1}")
+    with _captured(path, None) as frames:
+        yield frames
+
+
+@contextmanager
+def _captured(path: Path, camera: int | None) -> Iterator[Iterator[np.ndarray]]:
+    """What OpenCV reads of a camera, or of a video file."""
     cv2 = _opencv()
     capture = cv2.VideoCapture(str(path) if camera is None else camera)
     try:
