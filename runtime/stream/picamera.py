@@ -65,7 +65,7 @@ def _picamera2() -> Any:
     try:
         from picamera2 import Picamera2
     except (ImportError, ValueError) as error:  # ValueError: built for another numpy
-        remedy = f"sudo apt install -y {PACKAGE}; a virtual environment needs --system-site-packages"
+        remedy = f"sudo apt install -y {PACKAGE}; a venv needs --system-site-packages"
         what = "frames of a Pi camera need picamera2"
         raise BackendError(what, got=str(error)[:200], remedy=remedy) from error
     return Picamera2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-SOURCE = '''
+SOURCE = """
 import numpy as np
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class Picamera2:
     def _note(self, call):
         with CALLS.open("a", encoding="utf-8") as file:
             print(call, file=file)
-'''
+"""
 
 
 def write_picamera(folder: Path, frames: np.ndarray) -> Path:
