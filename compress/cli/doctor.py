@@ -68,6 +68,7 @@ TOOLS = {
     "cmake": Tool(("cmake",), True, "the C++ project", "sudo apt install cmake"),
     "C++": Tool(("c++", "g++", "clang++"), True, "the C++ project", "sudo apt install g++"),
     "browser": Tool(BROWSERS, False, "the web page", "sudo apt install chromium"),
+    "gradle": Tool(("gradle",), False, "the Android project", "developer.android.com/studio"),
     "docker": Tool(("docker", "podman"), False, TRITON, "docs.docker.com/engine/install"),
 }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from compress.engine.disk import require_folder
 from compress.engine.errors import ConfigError, lookup
 from compress.engine.text import user_path
-from export.apps import cpp, jetson, pi_camera, python, triton, web
+from export.apps import android, cpp, jetson, pi_camera, python, triton, web
 from export.apps.source import AppSource, Vendored, read_source
 from export.bundle.folder import require_empty, scratch_beside
 
@@ -27,6 +27,7 @@ class AppTarget:
     says: str  # what it is, in a few words
     start: str  # what to type in the folder
     vendors: frozenset[str] = frozenset()  # options: folders of other projects that it takes in
+    formats: tuple[str, ...] = (".onnx",)  # of the model's file, the best first
 
 
 TARGETS: dict[str, AppTarget] = {
@@ -59,6 +60,12 @@ TARGETS: dict[str, AppTarget] = {
         "a Raspberry Pi camera that says what it sees",
         "python camera.py, on the device; README.md says what to install there",
     ),
+    "android": AppTarget(
+        android.fill,
+        "an Android project",
+        "open the folder in Android Studio; or gradle :core:test :app:installDebug",
+        formats=tuple(android.ENGINES),
+    ),
 }
 
 
@@ -74,7 +81,8 @@ def write_app(
     Args:
         bundle: every file is verified first.
         out: appears when the app is complete.
-        precision: model of the bundle that the app runs; "auto" is the bundle's default.
+        precision: model of the bundle that the app runs; "auto" is the bundle's default, in the
+            format that the target likes best.
         ort: a local folder of the npm package onnxruntime-web, for targets that can take it in.
 
     Raises:
@@ -90,7 +98,7 @@ def write_app(
     folder = Path(os.path.realpath(user_path(out)))
     require_empty(folder)
     require_folder(folder.parent)
-    source = read_source(bundle, precision)
+    source = read_source(bundle, precision, row.formats)
     with scratch_beside(folder) as scratch:
         whole = scratch / "whole"
         whole.mkdir()

@@ -6,8 +6,9 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+from export.apps.parts import MODEL, write_golden, write_prototypes
 from export.apps.render import markdown_text, quoted, render
-from export.apps.source import MODEL, AppSource, Vendored, write_golden, write_prototypes
+from export.apps.source import AppSource, Vendored
 from runtime.rejection import PARTS
 
 NO_SCORE = "none"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from compress.engine.errors import ExportError
 from export.bundle.files import CARD
 from export.bundle.markdown import plain_text
 from export.onnx.graph import OUTPUT
+from export.targets.table import parse
 from runtime import golden as golden_vectors
 from runtime.bundle import FEATURES, GOLDEN, Bundle, open_bundle
 from runtime.files.confidence import rejection_of, temperature_of
@@ -26,9 +26,8 @@ from runtime.rejection import Rejection
 
 Vendored = Mapping[str, Path]
 
-MODEL = "model.onnx"  # the model's file in an app
-PROTOTYPES = "prototypes.f32"  # those of its classes, K rows of D little-endian float32
 FLOAT = onnx.TensorProto.FLOAT
+OTHER_INPUT = {"u8in", "image"}  # modifiers of targets: apps feed floats
 # Names end up in programs, scripts and configuration: a hostile bundle must not put code there.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Formats that every app can decode, by magic number.
@@ -90,10 +89,6 @@ class AppSource:
         return None  # a target without features
 
     @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.model.read_bytes()).hexdigest()
-
-    @property
     def kilobytes(self) -> str:
         return f"{self.model.stat().st_size / 1000:,.0f}"
 
@@ -119,17 +114,30 @@ class AppSource:
         return [_case(index, arrays, logits[index], self.spec) for index in range(len(logits))]
 
 
-def read_source(bundle: str | Path, precision: str = "auto") -> AppSource:
+def read_source(
+    bundle: str | Path, precision: str = "auto", formats: Sequence[str] = (".onnx",)
+) -> AppSource:
     """The bundle as an app needs it.
+
+    Args:
+        precision: key of a model or export target; "auto" is the bundle's default, or a verified
+            target of it in a format that comes earlier in ``formats``.
+        formats: suffixes of the files that the app's engines read, the best first.
 
     Raises:
         BundleError: a damaged bundle, or no such model.
         ExportError: a model whose input is not float32 (B, 3, S, S), or names of other characters.
     """
     opened = open_bundle(bundle)
-    key = opened.default if precision == "auto" else precision
+    key = _preferred(opened, formats) if precision == "auto" else precision
     model = opened.model(key)
-    name, batch, width = _shape(model, opened.preprocess.size)
+    if model.suffix not in formats:
+        expected = f"a file {' or '.join(formats)}"
+        remedy = "choose another --precision"
+        raise ExportError(
+            "this app runs another file", got=model.name, expected=expected, remedy=remedy
+        )
+    name, batch, width = _shape(opened, key)
     for what, text in (("name of the model", key), ("input of the model", name)):
         if not PLAIN_NAME.fullmatch(text):
             raise ExportError(what, got=repr(text), expected="letters, digits, '.', '_' and '-'")
@@ -141,29 +149,13 @@ def read_source(bundle: str | Path, precision: str = "auto") -> AppSource:
     return AppSource(opened, key, model, title, name, batch, width)
 
 
-def write_golden(source: AppSource, folder: Path) -> list[str]:
-    """Writes golden images, crops and logits; returns the image files' names.
-
-    Per image ``<i>.png`` or ``.jpg``, ``<i>.rgb`` (uint8 S x S x 3) and ``<i>.f32`` (K
-    little-endian).
-    """
-    folder.mkdir()
-    names = []
-    for index, case in enumerate(source.golden):
-        names.append(f"{index}{case.suffix}")
-        (folder / names[-1]).write_bytes(case.image)
-        (folder / f"{index}.rgb").write_bytes(case.pixels.tobytes())
-        (folder / f"{index}.f32").write_bytes(case.logits.astype("<f4").tobytes())
-    return names
-
-
-def write_prototypes(source: AppSource, folder: Path) -> str | None:
-    """Writes the prototypes of the classes; None where the app's score has no use for them."""
-    rejection = source.rejection
-    if rejection is None or rejection.prototypes is None:
-        return None
-    (folder / PROTOTYPES).write_bytes(rejection.prototypes.astype("<f4").tobytes())
-    return PROTOTYPES
+def _preferred(opened: Bundle, formats: Sequence[str]) -> str:
+    """The bundle's default, or a verified target of it in an earlier one of ``formats``."""
+    verified = [key for key, row in opened.targets.items() if row["state"] == "verified"]
+    same = sorted((key for key in verified if key.startswith(f"{opened.default}.")), key=len)
+    ranks = {suffix: rank for rank, suffix in enumerate(formats)}
+    suffixes = {key: opened.model(key).suffix for key in (opened.default, *same)}
+    return min(suffixes, key=lambda key: ranks.get(suffixes[key], len(ranks)))
 
 
 def _case(
@@ -183,11 +175,26 @@ def _case(
     return GoldenCase(buffer.getvalue(), ".png", pixels, logits)
 
 
-def _shape(model: Path, size: int) -> tuple[str, int | None, int | None]:
-    """Name and fixed batch of a model's only input, and the width of its features."""
+def _shape(opened: Bundle, key: str) -> tuple[str, int | None, int | None]:
+    """Name and fixed batch of a model's only input, and the width of its features.
+
+    A file in another format has those of the ONNX model that it was made from.
+    """
+    model = opened.model(key)
+    if model.suffix == ".onnx":
+        return _shape_of_graph(model, opened.preprocess.size)
+    target = parse(key)
+    modifiers = {name for name, _ in target.modifiers}
+    if refused := OTHER_INPUT & modifiers:
+        remedy = "choose another --precision"
+        what = f"{model.name} has another input than apps feed"
+        raise ExportError(what, got=f"a target with {', '.join(refused)}", remedy=remedy)
+    name, batch, width = _shape_of_graph(opened.model(target.base), opened.preprocess.size)
+    return name, batch, None if "logits" in modifiers else width
+
+
+def _shape_of_graph(model: Path, size: int) -> tuple[str, int | None, int | None]:
     remedy = "choose another --precision"
-    if model.suffix != ".onnx":
-        raise ExportError("an app needs an .onnx file", got=model.name, remedy=remedy)
     graph = onnx.load(model, load_external_data=False).graph
     outputs = [value.name for value in graph.output]
     if OUTPUT not in outputs:

@@ -6,15 +6,15 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+from export.apps.parts import MODEL, write_labels
 from export.apps.render import markdown_text, quoted, render
-from export.apps.source import MODEL, AppSource, Vendored, read_source
+from export.apps.source import AppSource, Vendored, read_source
 from runtime.errors import BundleError
 
 MAX_BATCH = 32  # of one inference, for models whose batch is dynamic
 FOR_TENSORRT = ("int8.trt", "fp16", "fp32")  # the first that the bundle holds becomes the plan
 NAME = "classifier"
 PLAN_NAME = "classifier_trt"
-LABELS = "labels.txt"
 
 # A string of protobuf's text format that nothing inside can end.
 text_literal = partial(quoted, special=b"\"\\'")
@@ -51,9 +51,8 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     render("triton", folder, values)
     repository = folder / "model_repository"
     tensorrt = folder / "tensorrt"
-    labels = "".join(f"{label}\n" for label in source.labels).encode()
     for model in (repository / NAME, tensorrt / PLAN_NAME):
-        (model / LABELS).write_bytes(labels)
+        write_labels(source, model)
         (model / "1").mkdir()
     shutil.copyfile(source.model, repository / NAME / "1" / MODEL)
     shutil.copyfile(plan.model, tensorrt / MODEL)

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 
 from compress.engine.errors import ExportError
+from export.apps.parts import MODEL, facts, write_golden, write_prototypes
 from export.apps.render import markdown_text, render
-from export.apps.source import MODEL, AppSource, Vendored, write_golden, write_prototypes
+from export.apps.source import AppSource, Vendored
+from export.bundle.write import write_json
 
 # the version that the tests ran with
 ORT_PACKAGE = "onnxruntime-web"
@@ -25,39 +27,16 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     golden = write_golden(source, folder / "golden")
     shutil.copyfile(source.model, folder / MODEL)
     prototypes = write_prototypes(source, folder)
-    rejection = source.rejection
-    documents = {
-        "app.json": {
-            "title": source.title,
-            "model": MODEL,
-            "sha256": source.sha256,
-            "precision": source.precision,
-            "labels": source.labels,
-            "preprocess": source.spec.to_json(),
-            "golden": golden,
-            "tolerance": source.tolerance,
-            "temperature": source.temperature,
-            "rejection": None
-            if rejection is None
-            else {
-                "score": rejection.score,
-                "threshold": rejection.threshold,
-                "scales": {part: list(pair) for part, pair in rejection.scales.items()},
-                "prototypes": prototypes,
-                "features": rejection.needs_features,
-            },
-        },
-        "package.json": {
-            "name": "classifier",
-            "private": True,
-            "type": "module",
-            "scripts": {"ort": "node vendor.mjs"},
-            "dependencies": {ORT_PACKAGE: version or ORT_VERSION},
-        },
+    document = {"labels": source.labels, **facts(source, folder / MODEL, golden, prototypes)}
+    write_json(folder / "app.json", document)
+    package = {
+        "name": "classifier",
+        "private": True,
+        "type": "module",
+        "scripts": {"ort": "node vendor.mjs"},
+        "dependencies": {ORT_PACKAGE: version or ORT_VERSION},
     }
-    for name, document in documents.items():
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-        (folder / name).write_bytes(f"{text}\n".encode())
+    write_json(folder / "package.json", package)
     values = {
         "title": markdown_text(source.title),
         "labels": len(source.labels),

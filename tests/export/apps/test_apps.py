@@ -192,13 +192,15 @@ def test_golden_images_of_other_formats_become_png(tmp_path: Path) -> None:
 HOSTILE = 'a"; system("id"); //\\ ??/ ü </script><img src=x onerror=alert(1)> $(id) `id`'
 
 
-@pytest.mark.parametrize("target", ["python", "web", "cpp", "jetson"])
+@pytest.mark.parametrize("target", ["python", "web", "cpp", "jetson", "pi-camera", "android"])
 def test_hostile_labels_and_titles_stay_data(target: str, tmp_path: Path) -> None:
     folder = other_bundle(tmp_path, [{"name": HOSTILE}, *LABELS[1:]], f"# {HOSTILE}\n")
     out = write_app(folder, target, tmp_path / "app")
     programs = {".py", ".js", ".mjs", ".html", ".cpp", ".hpp", ".sh", ".txt", ""}
+    programs |= {".java", ".kts", ".xml", ".properties", ".service"}
     for name, data in tree(out).items():
-        if Path(name).suffix in programs and not name.startswith("bundle/"):
+        is_data = name.startswith("bundle/") or name.endswith("assets/labels.txt")
+        if Path(name).suffix in programs and not is_data:
             assert b"onerror=" not in data or f"{literal(HOSTILE)}" in data.decode(), name
         if name == "README.md":
             assert b"<img" not in data and b"&lt;img" in data
@@ -218,9 +220,12 @@ def test_every_kind_of_hostile_name_goes_through_the_card_into_an_app(
     if target == "cpp":
         header = written["model.hpp"].decode("ascii")
         assert all(literal(name) in header for name in names)
-    if target in ("python", "jetson"):
+    if target in ("python", "jetson", "pi-camera"):
         loaded = json.loads(written["bundle/labels.json"])
         assert [row["name"] for row in loaded] == names
+    if target == "android":
+        text = written["app/src/main/assets/labels.txt"].decode()
+        assert text.split("\n") == [*names, ""]
     if target == "triton":
         written_names = written["model_repository/classifier/labels.txt"].decode().splitlines()
         assert written_names == names

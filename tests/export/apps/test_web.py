@@ -4,7 +4,6 @@ Chromium.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 from paths import ROOT
 from photo_folder import write_photos
-from PIL import Image
+from pixel_cases import pillow_pixels, random_cases
 from tiny_bundles import LABELS, SPEC, encoded, float_model, photo, rejecting_bundle
 
 from benchmarks.app_agreement import PAGE, python_answers, web_answers
@@ -26,7 +25,7 @@ from compress.engine.errors import ExportError
 from export.apps import write_app
 from export.apps.web import ORT_FILES, ORT_VERSION
 from export.bundle.write import write_bundle
-from runtime import Classifier, PreprocessSpec, geometry, normalize
+from runtime import Classifier, PreprocessSpec
 from runtime.rejection import SCORES, scores
 
 PAGES = ROOT / "tests" / "pages"
@@ -95,42 +94,6 @@ def javascript_pixels(
         console.log(JSON.stringify(rows));
         """)
     )
-
-
-def pillow_pixels(cases: list[tuple[np.ndarray, PreprocessSpec]]) -> list[list[str]]:
-    rows = []
-    for pixels, spec in cases:
-        crop = geometry(Image.fromarray(pixels), spec)
-        tensor = normalize(crop, spec)
-        rows.append(
-            [
-                hashlib.sha256(crop.tobytes()).hexdigest(),
-                hashlib.sha256(tensor.tobytes()).hexdigest(),
-            ]
-        )
-    return rows
-
-
-def random_cases(count: int) -> list[tuple[np.ndarray, PreprocessSpec]]:
-    """Sizes and specs at random; noise and black-and-white, where rounding and overshoot show; tall
-    and wide slivers.
-    """
-    rng = np.random.default_rng(0)
-    cases = []
-    for index in range(count):
-        width, height = (int(edge) for edge in rng.integers(1, 260, 2))
-        if index % 7 == 0:
-            width, height = 3 + index % 5, 300
-        if index % 7 == 1:
-            width, height = 300, 3 + index % 5
-        size = int(rng.integers(4, 100))
-        mean, std = tuple(rng.uniform(0.3, 0.6, 3)), tuple(rng.uniform(0.2, 0.4, 3))
-        spec = PreprocessSpec(
-            size, size + int(rng.integers(0, 20)), ("bicubic", "bilinear")[index % 2], mean, std
-        )
-        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        cases.append((pixels if index % 3 else (pixels > 127).astype(np.uint8) * 255, spec))
-    return cases
 
 
 def test_javascript_makes_the_pixels_of_training(page: Path, tmp_path: Path) -> None:
