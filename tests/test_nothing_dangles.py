@@ -48,7 +48,7 @@ NO_COMMANDS = ("import", "needs")
 SUFFIXES = {"json", "jsonl", "yaml", "py", "md", "html", "npy", "npz"}
 SUFFIXES |= {"onnx", "safetensors", "png", "txt", "cpp", "hpp"}
 #: other languages, with names of their own
-CODE = {".js", ".css", ".cpp", ".hpp", ".html", ".svg"}
+CODE = {".js", ".css", ".cpp", ".hpp", ".html", ".svg", ".java"}
 PLACEHOLDERS = {"section.field", "benchmarks.NAME", "results/NAME.md"}
 WRITTEN = {"report.md", "card.md", "PAPER-SCALE.md"}  # documents that the product writes
 WRITTEN |= {place.rpartition("/")[2] for place in (*MADE, *BORROWED)}  # and pages of the site
@@ -68,6 +68,8 @@ FOREIGN = {
     "git, mount, umount": "--porcelain --short --make-rprivate --lazy",
     "cmake, onnxruntime's own build": "--build --include_ops_by_config --use_xnnpack",
     "the C++ app": "--top --golden --stream --margin",
+    "the Pi camera's app": "--every",
+    "systemctl, rpicam-hello": "--now --list-cameras",
     "tritonserver": "--model-repository",
     "tegrastats": "--interval",
     "trtexec": "--onnx --stronglyTyped --saveEngine --builderOptimizationLevel --timingCacheFile "

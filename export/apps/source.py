@@ -16,7 +16,7 @@ from compress.engine.errors import ExportError
 from export.bundle.files import CARD
 from export.bundle.markdown import plain_text
 from export.onnx.graph import OUTPUT
-from export.targets.table import parse
+from export.targets.table import BASES, parse
 from runtime import golden as golden_vectors
 from runtime.bundle import FEATURES, GOLDEN, Bundle, open_bundle
 from runtime.files.confidence import rejection_of, temperature_of
@@ -132,11 +132,8 @@ def read_source(
     key = _preferred(opened, formats) if precision == "auto" else precision
     model = opened.model(key)
     if model.suffix not in formats:
-        expected = f"a file {' or '.join(formats)}"
-        remedy = "choose another --precision"
-        raise ExportError(
-            "this app runs another file", got=model.name, expected=expected, remedy=remedy
-        )
+        what = f"this app runs files of type {' or '.join(formats)}"
+        raise ExportError(what, got=model.name, remedy="choose another --precision")
     name, batch, width = _shape(opened, key)
     for what, text in (("name of the model", key), ("input of the model", name)):
         if not PLAIN_NAME.fullmatch(text):
@@ -189,7 +186,8 @@ def _shape(opened: Bundle, key: str) -> tuple[str, int | None, int | None]:
         remedy = "choose another --precision"
         what = f"{model.name} has another input than apps feed"
         raise ExportError(what, got=f"a target with {', '.join(refused)}", remedy=remedy)
-    name, batch, width = _shape_of_graph(opened.model(target.base), opened.preprocess.size)
+    origin = opened.model(BASES[target.base].source)
+    name, batch, width = _shape_of_graph(origin, opened.preprocess.size)
     return name, batch, None if "logits" in modifiers else width
 
 

@@ -31,6 +31,9 @@ STUBS = {
         public String getPackageName() { return null; }
         public final String getString(int id) { return null; }
     }""",
+    "android.content.ClipData": """class ClipData {
+        public static ClipData newRawUri(CharSequence label, android.net.Uri uri) { return null; }
+    }""",
     "android.content.ContentResolver": "abstract class ContentResolver {}",
     "android.content.ActivityNotFoundException": """
         class ActivityNotFoundException extends RuntimeException {}""",
@@ -41,6 +44,7 @@ STUBS = {
         public Intent setType(String type) { return this; }
         public Intent addCategory(String category) { return this; }
         public Intent addFlags(int flags) { return this; }
+        public void setClipData(ClipData clip) {}
         public Intent putExtra(String name, android.os.Parcelable value) { return this; }
         public android.net.Uri getData() { return null; }
     }""",

@@ -256,12 +256,13 @@ def test_which_model_it_takes(bundle: Path, plain: Path, tmp_path: Path) -> None
     assert model(bundle, "fp32.litert") == ("fp32.litert", "model.tflite", True)
     assert model(bundle, "int8") == ("int8", "model.onnx", False)
     assert model(plain, "auto") == ("int8", "model.onnx", False)
-    export_targets(plain, ["int8.ort", "int8.u8in.ort"], out=tmp_path / "ort")
+    export_targets(plain, ["int8.ort", "fp16.ort", "int8.u8in.ort"], out=tmp_path / "ort")
     assert model(tmp_path / "ort", "auto") == ("int8", "model.onnx", False)
-    assert model(tmp_path / "ort", "int8.ort") == ("int8.ort", "model.ort", False)
+    for precision in ("int8.ort", "fp16.ort"):
+        assert model(tmp_path / "ort", precision) == (precision, "model.ort", False)
     with pytest.raises(ExportError, match="another input than apps feed.*u8in"):
         model(tmp_path / "ort", "int8.u8in.ort")
-    with pytest.raises(ExportError, match=r"another file.*model\.int8\.litert\.tflite.*\.onnx"):
+    with pytest.raises(ExportError, match=r"of type \.onnx.*got model\.int8\.litert\.tflite"):
         write_app(bundle, "cpp", tmp_path / "cpp", "int8.litert")
 
 

@@ -2,6 +2,7 @@ package com.example.classifier.app;
 
 import android.app.Activity;
 import android.content.ActivityNotFoundException;
+import android.content.ClipData;
 import android.content.Intent;
 import android.graphics.Bitmap;
 import android.graphics.ImageDecoder;
@@ -61,6 +62,7 @@ public final class MainActivity extends Activity {
     private void take() {
         Intent intent = new Intent(MediaStore.ACTION_IMAGE_CAPTURE);
         intent.putExtra(MediaStore.EXTRA_OUTPUT, taken());
+        intent.setClipData(ClipData.newRawUri("", taken())); // the camera's app may write there
         ask(intent.addFlags(Intent.FLAG_GRANT_WRITE_URI_PERMISSION), TAKE);
     }
 
