@@ -19,8 +19,9 @@ import javax.imageio.ImageIO;
  *
  * <pre>
  * crops FOLDER         per case: SHA-256 of the crop and of the input
- * scores FOLDER        per row of rows.f32: score and whether it is known
+ * scores FOLDER K      per row of rows.f32, K logits first: score and whether it is known
  * steps SCALE POINT    int8 steps of the floats on stdin, and what they are worth
+ * white                every level at every opacity, on white
  * json FILE            what classifier.json says, as the app reads it
  * classify ASSETS F... per image: index, probability, known; the model runs at the other end:
  *                      "R" and the input go out, logits and features come back
@@ -71,7 +72,6 @@ public final class Harness {
         }
     }
 
-    /** Every opacity of every level, on white. */
     private static void white() {
         StringBuilder out = new StringBuilder();
         for (int alpha = 0; alpha < 256; alpha++) {
