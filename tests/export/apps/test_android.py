@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from android_stubs import RES, write_stubs
 from jvm import CORE, build_core, classify, compiled, harness, java, junit, sources_in
+from litert_files import with_litert
 from manifests import manifest_of
 from odd_models import change, times
-from paths import ROOT
 from photo_folder import write_photos
 from PIL import Image
 from pixel_cases import pillow_pixels, random_cases
@@ -35,7 +35,6 @@ from runtime import Classifier, decode
 from runtime.backends import load
 from runtime.rejection import SCORES, scores
 
-FILES = ROOT / "tests" / "data" / "litert"
 AAR = "CLIP2EDGE_ORT_AAR"
 MAIN = "app/src/main/java/com/example/classifier/app/MainActivity.java"
 
@@ -49,18 +48,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With LiteRT's files, verified; a script gives what the converter made of the same models."""
+    """With LiteRT's files, verified."""
     pytest.importorskip("ai_edge_litert", reason="needs pip install 'clip2edge[litert]'")
-    scratch = tmp_path_factory.mktemp("litert")
-    script = scratch / "env" / "bin" / "python"
-    script.parent.mkdir(parents=True)
-    script.write_text(f'#!/bin/sh\ncp "{FILES}/tiny.$5.tflite" "$4"\n', encoding="utf-8")
-    script.chmod(0o755)
-    names = ["litert.int8", "litert.fp32"]
-    out = scratch / "bundle"
-    rows = export_targets(plain, names, out=out, converter_env=scratch / "env")
-    assert {row["state"] for row in rows.values()} == {"verified"}
-    return out
+    return with_litert(plain, tmp_path_factory.mktemp("litert"))
 
 
 @pytest.fixture(scope="module")
