@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 WORTH = 192  # images from which on an export pays
 CONVOLUTIONS = 8  # a network with fewer is a transformer, which gains little
-BATCH = 4  # images in a pass: more do not stay in the cache
+PIXELS = 2 * 224**2  # of the images in a pass: the layers of more do not stay in the cache
+MOST = 16  # images in a pass, so that every thread has some
 KEPT = 4  # exported networks of this process: stages ask for the same ones
 
 _sessions: dict[tuple[str, str, int], Any] = {}
@@ -42,17 +43,23 @@ class FrozenNetwork:
 
         self._session = _session(module, size)
         self._threads = torch.get_num_threads()
+        self._batch = batch_of(size)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """The features of normalized images."""
 
         def features(start: int) -> NDArray[np.float32]:
-            part = images[start : start + BATCH]
+            part = images[start : start + self._batch]
             rows: NDArray[np.float32] = self._session.run(None, {"images": part})[0]
             return rows
 
         with ThreadPoolExecutor(self._threads) as threads:
-            return np.concatenate(list(threads.map(features, range(0, len(images), BATCH))))
+            return np.concatenate(list(threads.map(features, range(0, len(images), self._batch))))
+
+
+def batch_of(size: int) -> int:
+    """Images of ``size`` pixels in a pass; the features are the same for any number."""
+    return min(MOST, max(1, PIXELS // size**2))
 
 
 def _session(module: nn.Module, size: int) -> Any:

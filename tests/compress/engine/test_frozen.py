@@ -38,6 +38,20 @@ def test_the_features_do_not_depend_on_the_number_of_threads(
     assert np.array_equal(features[0], features[1]) and np.array_equal(features[0], features[2])
 
 
+def test_the_features_do_not_depend_on_the_images_in_a_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = timm.create_model("test_efficientnet", num_classes=0).eval()
+    images = np.random.default_rng(0).normal(size=(19, 3, 64, 64)).astype(np.float32)
+    features = []
+    for most in (1, 2, 16):
+        monkeypatch.setattr(frozen, "MOST", most)
+        features.append(FrozenNetwork(net, 64)(images))
+    assert np.array_equal(features[0], features[1]) and np.array_equal(features[0], features[2])
+    monkeypatch.undo()
+    assert [frozen.batch_of(size) for size in (32, 224, 260, 1024)] == [16, 2, 1, 1]
+
+
 def test_the_same_network_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
     nets = [timm.create_model("test_resnet", num_classes=0).eval() for _ in range(2)]
