@@ -12,6 +12,7 @@ from tiny_bundles import make_bundle
 from benchmarks import engines
 
 
+@pytest.mark.slow
 def test_every_engine_answers_beside_onnxruntime(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

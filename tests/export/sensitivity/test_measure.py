@@ -86,6 +86,7 @@ def fresh(finished: StageContext, folder: Path) -> StageContext:
 QUICK = SensitivityOptions(images=48, seconds=0.05)
 
 
+@pytest.mark.slow
 def test_the_ruined_block_is_found_and_the_result_keeps_the_contract(
     finished: StageContext, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_the_ruined_block_is_found_and_the_result_keeps_the_contract(
     assert RUINED in "\n".join(result.lines())
 
 
+@pytest.mark.slow
 def test_accuracy_repeats_whatever_the_clock_says(finished: StageContext, tmp_path: Path) -> None:
     first, second = (
         measure.block_costs(finished, variants_of(finished, tmp_path / name))
@@ -124,6 +126,7 @@ def variants_of(ctx: StageContext, folder: Path) -> Variants:
     return Variants(ctx, held_out_views(ctx, 48), folder)
 
 
+@pytest.mark.slow
 def test_int8_and_fp32_are_the_files_of_the_bundle(finished: StageContext, tmp_path: Path) -> None:
     variants = variants_of(finished, tmp_path / "files")
     bundle = finished.inputs["export"].path / "bundle"
@@ -136,6 +139,7 @@ def test_int8_and_fp32_are_the_files_of_the_bundle(finished: StageContext, tmp_p
     assert np.abs(plain - wanted).max() < 1e-3 * np.ptp(wanted)
 
 
+@pytest.mark.slow
 def test_leaving_the_ruined_block_in_float_repairs_the_student(
     finished: StageContext, tmp_path: Path
 ) -> None:
@@ -146,6 +150,7 @@ def test_leaving_the_ruined_block_in_float_repairs_the_student(
     assert repaired < 0.2 * broken
 
 
+@pytest.mark.slow
 def test_an_added_variant_is_a_model_of_the_bundle(
     finished: StageContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +280,7 @@ def test_greedy_leaves_int8_where_it_is_worth_least() -> None:
     assert all(2 <= len(names) < len(rows) for names in found) and len(set(found)) == len(found)
 
 
+@pytest.mark.slow
 def test_views_are_new_even_and_repeat(finished: StageContext) -> None:
     views = held_out_views(finished, 40)
     assert views.pixels.shape == (40, 32, 32, 3) and views.counts == {"real": 20, "synthetic": 20}
@@ -287,6 +293,7 @@ def test_views_are_new_even_and_repeat(finished: StageContext) -> None:
         held_out_views(finished, 1)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_finished_is_refused(finished: StageContext) -> None:
     some = {name: stage for name, stage in finished.inputs.items() if name != "export"}
     ctx = StageContext(finished.settings, some, finished.folder, finished.seed)
@@ -295,6 +302,7 @@ def test_a_run_that_is_not_finished_is_refused(finished: StageContext) -> None:
     require_stages(ctx, "data", "distill")
 
 
+@pytest.mark.slow
 def test_runs_are_found_by_name_and_by_folder(smoke: Path, smoke_work: Path) -> None:
     assert find_run("smoke", smoke_work) == find_run(smoke, Path("elsewhere")) == smoke.resolve()
     with pytest.raises(ConfigError, match="smoke"):
@@ -303,6 +311,7 @@ def test_runs_are_found_by_name_and_by_folder(smoke: Path, smoke_work: Path) -> 
     assert ctx.seed == 0 and {"data", "distill", "quantize", "export", "report"} <= set(ctx.inputs)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_result_and_renders_the_report(
     smoke_work: Path, tmp_path: Path
 ) -> None:
