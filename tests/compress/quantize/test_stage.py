@@ -64,13 +64,12 @@ def test_ptq_only_calibrates(calibrated: tuple[StageContext, dict[str, Any]]) ->
     assert facts["kept"] == "calibrated" and facts["steps"] == 0 and "qat" not in facts["loss"]
 
 
-def test_the_better_of_two_heads_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "refit_head", lambda *_: True)
-    for kept, refit in {"refit": 0.4, "calibrated": 0.6}.items():
-        answers = iter([1.0, refit, 0.5])  # of fp32, with the new head, calibrated
+def test_the_better_of_two_roundings_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kept, fitted in {"reconstructed": 0.4, "calibrated": 0.6}.items():
+        answers = iter([1.0, fitted, 0.5])  # of fp32, reconstructed, calibrated
         monkeypatch.setattr(stage, "mean_loss", lambda *_, answers=answers: next(answers))
-        facts = stage.run(stage_context(root, f"head-{kept}", quantize={"mode": "ptq"}))
-        assert facts["kept"] == kept and facts["loss"]["refit"] == refit
+        facts = stage.run(stage_context(root, kept, quantize={"mode": "ptq"}))
+        assert facts["kept"] == kept and facts["loss"]["reconstructed"] == fitted
 
 
 def test_training_that_hurts_is_noted_and_not_kept(
