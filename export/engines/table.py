@@ -78,4 +78,13 @@ FORMATS: dict[str, Format] = {
         note="takes one image a call",
         has_environment=True,
     ),
+    "executorch": Format(
+        suffix=".pte",
+        precisions=("int8", "fp32"),
+        module="export.engines.executorch",
+        needs=("executorch",),
+        extra="executorch",
+        modifiers=("logits",),
+        note="takes one image a call",
+    ),
 }

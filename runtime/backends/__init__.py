@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
@@ -34,6 +35,7 @@ class Backend:
     reads: tuple[str, ...] = (".onnx",)  # suffixes of model files
     format: str = ""  # its own, of export targets such as "int8.openvino"
     memory_is_limited: bool = False  # it runs in a process whose address space is bounded
+    parts: tuple[str, ...] = ()  # modules that load all of it, where importing ``library`` does not
 
     def model(self, precision: str, default: str = "", targets: Collection[str] = ()) -> str:
         """The key in the manifest of the model that runs for ``precision``.
@@ -54,6 +56,12 @@ class Backend:
         integer = sum(count for name, count in kernels.items() if name in self.integer_kernels)
         return integer > sum(n for name, n in kernels.items() if name in self.float_kernels)
 
+    def preload(self) -> None:
+        """Imports the engine before memory is measured or bounded; ``load`` reports a failure."""
+        with suppress(ImportError):
+            for name in self.parts or (self.library,):
+                import_module(name)
+
 
 _ORT_BUILDS = (
     "onnxruntime onnxruntime-gpu onnxruntime-openvino onnxruntime-qnn onnxruntime-directml"
@@ -71,6 +79,8 @@ _OV_PRODUCTS = """
     FullyConnectedQuantized FullyConnectedQuantizedLegacy
 """
 _LITERT_PRODUCTS = "CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED BATCH_MATMUL"
+_XNNPACK_PRODUCTS = "Conv2d DepthwiseConv2d ConvTranspose2d FullyConnected BatchMatrixMultiply"
+_PORTABLE_PRODUCTS = "aten::convolution aten::addmm aten::mm aten::bmm aten::linear"
 _TRT_FLOAT = ("fp32", "fp16", "bf16", "fp8", "unknown")
 
 
@@ -138,6 +148,23 @@ BACKENDS: dict[str, Backend] = {
         reads=(".tflite",),
         format="litert",
         memory_is_limited=True,
+    ),
+    "executorch": Backend(
+        module="runtime.backends.executorch",
+        library="executorch",
+        packages=("executorch",),
+        extra="executorch",
+        files=("int8.executorch", "fp32.executorch"),
+        rival="fp32",
+        min_speedup=1.5,
+        integer_kernels=_products(_XNNPACK_PRODUCTS, "int8"),
+        float_kernels=_products(_XNNPACK_PRODUCTS, "float32")
+        | frozenset(_PORTABLE_PRODUCTS.split()),
+        unit="cpu",
+        reads=(".pte",),
+        format="executorch",
+        memory_is_limited=True,
+        parts=("torch", "executorch.extension.pybindings._C"),
     ),
     "tensorrt": Backend(
         module="runtime.backends.tensorrt",

@@ -16,9 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +190,7 @@ def child() -> None:
     folder = Path(order["folder"]) if "folder" in order else None
     images = _saved(folder) if folder else None
     engine = order["engine"]
-    with suppress(ImportError):  # its library is no model's; load() reports what is missing
-        import_module(backend(engine).library)
+    backend(engine).preload()  # its library is no model's
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also inside the engine
     if "seconds" in order:
         signal.setitimer(signal.ITIMER_REAL, order["seconds"])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +130,7 @@ def load(
 
     Raises: BundleError, BackendError: as ``Classifier.load``, or the engine refuses a batch.
     """
-    with suppress(ImportError):  # the engine's library is no model's growth; load() reports it
-        import_module(backend_row(entry.backend).library)
+    backend_row(entry.backend).preload()  # the engine's library is no model's growth
     before = telemetry.rss_bytes()
     origin = (entry.source, entry.precision, entry.backend, threads)
     item = Classifier.load(*origin, verify=False, **options)
