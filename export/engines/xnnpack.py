@@ -70,7 +70,7 @@ def _dequantize_for_each_use(model: ModelProto) -> None:
                 copies[name] = copies.get(name, 0) + 1
                 own = f"{name}_{copies[name]}"
                 twin = copy.deepcopy(maker)
-                twin.output[0] = node.input[place] = own
+                twin.name = twin.output[0] = node.input[place] = own
                 nodes.append(twin)
         nodes.append(node)
     _replace_nodes(model, nodes)
@@ -78,9 +78,9 @@ def _dequantize_for_each_use(model: ModelProto) -> None:
 
 def _is_integer(view: GraphView, node: NodeProto) -> bool:
     """Whether XNNPACK runs a node on integers."""
-    if node.op_type not in PRODUCTS or attribute(node, "transB", 1) != 1:
-        return False
-    if not view.produced_by(node.input[0], "DequantizeLinear"):
+    rows_are_outputs = node.op_type == "Conv" or attribute(node, "transB", 0) == 1
+    rounded = node.op_type in PRODUCTS and view.produced_by(node.input[0], "DequantizeLinear")
+    if not rounded or not rows_are_outputs:
         return False
     weights = view.produced_by(node.input[1], "DequantizeLinear")
     tensor = None if weights is None else view.initializers.get(weights.input[0])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runtime import EdgeError, PreprocessSpec
 from runtime.bundle import labels_from_json
+from runtime.files.executorch import check as check_executorch
 from runtime.files.golden_npz import read as read_golden
 from runtime.files.manifest import CHECK, check_manifest
 from runtime.files.ncnn import check as check_ncnn
@@ -64,13 +65,20 @@ def ncnn(data: bytes) -> object:
     return check_ncnn(_file("model.param", data))
 
 
+def executorch(data: bytes) -> object:
+    return check_executorch(_file("model.pte", data))
+
+
 def image(data: bytes) -> object:
     return decode(data, max_pixels=1_000_000)
 
 
 READERS: dict[str, Callable[[bytes], object]] = {
     function.__name__: function
-    for function in (manifest, preprocess, labels, golden, onnx, ort, openvino, ncnn, image)
+    for function in (
+        *(manifest, preprocess, labels, golden, image),
+        *(onnx, ort, openvino, ncnn, executorch),
+    )
 }
 
 

@@ -89,6 +89,7 @@ def valid(built: Path) -> dict[str, bytes]:
     }
     out = {reader: (built / name).read_bytes() for reader, name in files.items()}
     out |= {"openvino": IR.encode(), "ncnn": PARAM.encode()}
+    out["executorch"] = (ROOT / "tests/data/executorch/tiny.int8.pte").read_bytes()
     return {**out, "ort": b"\x18\0\0\0ORTM" + bytes(64), "image": encoded(photo(), "PNG")}
 
 
