@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from export.onnx.graph import GraphView, attribute, op_types, remove_unused
+from export.onnx.graph import GraphView, attribute, label, op_types, remove_unused
 
 PRODUCTS = op_types("Conv Gemm")
 RESHAPES = op_types("Reshape Flatten")
@@ -110,12 +110,15 @@ def _float_value(
     view: GraphView, node: NodeProto, stored: NDArray[np.generic]
 ) -> NDArray[np.float32]:
     """The numbers that a constant stands for, in float32 as an engine computes them."""
-    constants = [view.constant(name) for name in node.input[1:]]
-    scale, point = (*constants, np.zeros((), np.int32))[:2]
+    scale, point = (view.optional_constant(node, place) for place in (1, 2))
+    if scale is None:
+        raise ValueError(f"{label(node)} has a computed scale")
+    steps = stored.astype(np.int64)
     shape = [1] * stored.ndim
     if scale.size > 1:
         shape[attribute(node, "axis", 1)] = -1
-    steps = stored.astype(np.int64) - point.astype(np.int64).reshape(shape)
+    if point is not None:
+        steps -= point.astype(np.int64).reshape(shape)
     return steps.astype(np.float32) * scale.astype(np.float32).reshape(shape)
 
 
