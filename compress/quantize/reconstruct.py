@@ -196,18 +196,8 @@ def fit_layer(layer: Layer, inputs: Tensor, outputs: Tensor) -> None:
         inputs: ``(N, C, H, W)`` or ``(..., C)`` as the layer gets them.
         outputs: ``(N, O, H', W')`` or ``(..., O)`` as it should give them.
     """
+    columns, wanted = _samples(layer, inputs, outputs)
     shape = layer.weight.shape
-    if len(shape) == 2:
-        columns = inputs.reshape(1, -1, shape[1]).transpose(1, 2)
-        wanted = outputs.reshape(1, -1, shape[0])
-    else:
-        width, places = outputs.shape[3], outputs.shape[2] * outputs.shape[3]
-        few = max(1, min(places, SAMPLES // len(outputs)))
-        order = torch.randperm(places, generator=torch.Generator().manual_seed(0))[:few]
-        columns = layer.columns(inputs, order, width)
-        rows = outputs.flatten(2)[:, :, order]  # (N, O, P)
-        rows = rows.reshape(len(rows), layer.groups, -1, few)
-        wanted = rows.permute(1, 0, 3, 2).reshape(layer.groups, columns.shape[2], -1)
     weight = layer.weight.reshape(layer.groups, -1, columns.shape[1]).double()
     columns, wanted = columns.double(), wanted.double()
     means = (columns.mean(2), wanted.mean(1))
@@ -226,6 +216,21 @@ def fit_layer(layer: Layer, inputs: Tensor, outputs: Tensor) -> None:
     layer.weight.copy_(weight.reshape(shape))
     if layer.bias is not None:
         layer.bias.copy_((means[1] - (weight @ means[0][:, :, None])[:, :, 0]).reshape(-1))
+
+
+def _samples(layer: Layer, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Some of a layer's inputs ``(G, D, M)`` and outputs ``(G, M, O / G)``."""
+    draw = torch.Generator().manual_seed(0)
+    if layer.weight.ndim == 2:
+        rows, answers = inputs.reshape(-1, inputs.shape[-1]), outputs.reshape(-1, outputs.shape[-1])
+        order = torch.randperm(len(rows), generator=draw)[:SAMPLES]
+        return rows[order].T[None], answers[order][None]
+    order = torch.randperm(outputs.shape[2] * outputs.shape[3], generator=draw)
+    order = order[: max(1, SAMPLES // len(outputs))]
+    answers = outputs.flatten(2)[:, :, order]  # (N, O, P)
+    answers = answers.reshape(len(answers), layer.groups, -1, len(order))
+    answers = answers.permute(1, 0, 3, 2).reshape(layer.groups, -1, answers.shape[2])
+    return layer.columns(inputs, order, outputs.shape[3]), answers
 
 
 def _observed_scale(layer: Layer) -> Tensor:
