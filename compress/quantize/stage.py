@@ -4,8 +4,8 @@ The loss is the distillation objective if that is on logits alone; otherwise the
 the teacher of its int8 twin, so no method gets targets here that it lacked before.
 
 The lowest loss on unseen training views decides which weights are kept: calibrated, trained or,
-where nothing is trained, reconstructed; test images take no part. All losses are in the facts, so a
-training that did not help is visible.
+where nothing is trained, fitted (the head's or all layers'); test images take no part. All losses
+are in the facts, so a training that did not help is visible.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from compress.engine import ranks
 from compress.engine.stage import StageContext
 from compress.quantize.artifact import QuantizeArtifact
 from compress.quantize.graph import PreparedStudent, prepare
+from compress.quantize.head import refit_head
 from compress.quantize.reconstruct import layers_of, reconstruct
 from compress.quantize.scales import calibrate, fake_quantizers, set_observers, share_ranges
 from compress.quantize.schedule import compared_batches, training_steps
@@ -48,7 +49,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             prepared.to(memory_format=torch.channels_last)
             calibrate(prepared, images, task)
         calibrated = _copy_state(prepared)
-        fitted = _reconstructed(ctx, prepared, images)
+        fitted = _fitted(ctx, prepared, images)
         history = _train(ctx, prepared, batches, loss)
         probes = compared_batches(len(history))
         probe = [batches.at(settings.steps + index, whole=True) for index in range(probes)]
@@ -58,7 +59,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     set_observers(prepared, observe=False, quantize=True)
     losses = {"fp32": mean_loss(student, probe, loss)}
     trained = _copy_state(prepared)
-    states = {"qat": trained} if history else {"reconstructed": fitted} if fitted else {}
+    states = {"qat": trained} if history else fitted
     states["calibrated"] = calibrated
     for name, state in states.items():
         prepared.load_state_dict(state)
@@ -89,16 +90,21 @@ def run(ctx: StageContext) -> dict[str, Any]:
     return facts
 
 
-def _reconstructed(
+def _fitted(
     ctx: StageContext, prepared: PreparedStudent, images: Tensor
-) -> dict[str, Tensor] | None:
-    """The state with weights rounded layer by layer, where nothing is trained."""
-    layers = layers_of(prepared)
-    if training_steps(ctx.settings.quantize) or not layers:
-        return None
-    with ctx.progress.task("round weights", total=len(layers), unit="layer") as task:
-        reconstruct(prepared, images, task)
-    return _copy_state(prepared)
+) -> dict[str, dict[str, Tensor]]:
+    """Where nothing is trained: the state with a fitted head, or with all layers fitted."""
+    settings = ctx.settings.quantize
+    if training_steps(settings):
+        return {}
+    if settings.rounding == "layerwise":
+        with ctx.progress.task(
+            "round weights", total=len(layers_of(prepared)), unit="layer"
+        ) as task:
+            reconstruct(prepared, images, task)
+        return {"reconstructed": _copy_state(prepared)}
+    with ctx.progress.task("fit the head", total=2 * len(images), unit="image") as task:
+        return {"refit": _copy_state(prepared)} if refit_head(prepared, images, task) else {}
 
 
 def _copy_state(model: nn.Module) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from compress.engine.disk import require_folder
+from compress.engine.errors import ConfigError
 from compress.engine.runs import RunFolder, require_stages
 from compress.engine.stage import StageContext
 from compress.engine.store import write_json
@@ -60,11 +61,18 @@ def run(
         write: add the choice to the run's bundle if it beats int8 and fp32 beyond the noise.
 
     Raises:
-        ConfigError: the run is not finished.
+        ConfigError: the run is not finished, or its weights were rounded layer by layer.
         ExportError: its int8 file is not the one of its student.
         ParityError: with ``write``, a variant that does not compute what its torch model does.
     """
     require_stages(ctx, *NEEDED)
+    if ctx.inputs["quantize"].facts["kept"] == "reconstructed":
+        raise ConfigError(
+            "a block alone cannot be compared",
+            got="weights of which each layer's make up for the layers before",
+            expected="weights that were rounded each for itself",
+            remedy="build with --set quantize.rounding=nearest, then measure",
+        )
     folder = RunFolder(ctx.folder)
     require_target(folder.sensitivity)
     if write:

@@ -64,12 +64,19 @@ def test_ptq_only_calibrates(calibrated: tuple[StageContext, dict[str, Any]]) ->
     assert facts["kept"] == "calibrated" and facts["steps"] == 0 and "qat" not in facts["loss"]
 
 
-def test_the_better_of_two_roundings_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kept, fitted in {"reconstructed": 0.4, "calibrated": 0.6}.items():
-        answers = iter([1.0, fitted, 0.5])  # of fp32, reconstructed, calibrated
+@pytest.mark.parametrize(
+    ("rounding", "name"), [("nearest", "refit"), ("layerwise", "reconstructed")]
+)
+def test_the_better_of_two_roundings_is_kept(
+    root: Path, monkeypatch: pytest.MonkeyPatch, rounding: str, name: str
+) -> None:
+    monkeypatch.setattr(stage, "refit_head", lambda *_: True)
+    for kept, fitted in {name: 0.4, "calibrated": 0.6}.items():
+        answers = iter([1.0, fitted, 0.5])  # of fp32, fitted, calibrated
         monkeypatch.setattr(stage, "mean_loss", lambda *_, answers=answers: next(answers))
-        facts = stage.run(stage_context(root, kept, quantize={"mode": "ptq"}))
-        assert facts["kept"] == kept and facts["loss"]["reconstructed"] == fitted
+        settings = {"mode": "ptq", "rounding": rounding}
+        facts = stage.run(stage_context(root, f"{rounding}-{kept}", quantize=settings))
+        assert facts["kept"] == kept and facts["loss"][name] == fitted
 
 
 def test_training_that_hurts_is_noted_and_not_kept(

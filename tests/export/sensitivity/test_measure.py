@@ -303,6 +303,17 @@ def test_a_run_that_is_not_finished_is_refused(finished: StageContext) -> None:
 
 
 @pytest.mark.slow
+def test_weights_that_make_up_for_each_other_are_refused(finished: StageContext) -> None:
+    own = finished.inputs["quantize"]
+    fitted = Artifact(own.stage, own.path, {**own.facts, "kept": "reconstructed"}, own.content)
+    ctx = StageContext(
+        finished.settings, {**finished.inputs, "quantize": fitted}, finished.folder, finished.seed
+    )
+    with pytest.raises(ConfigError, match=r"quantize\.rounding=nearest"):
+        measure.run(ctx, QUICK)
+
+
+@pytest.mark.slow
 def test_runs_are_found_by_name_and_by_folder(smoke: Path, smoke_work: Path) -> None:
     assert find_run("smoke", smoke_work) == find_run(smoke, Path("elsewhere")) == smoke.resolve()
     with pytest.raises(ConfigError, match="smoke"):
