@@ -294,7 +294,7 @@ def distill_work(settings: Settings, amounts: Amounts, synthetic: int) -> Work:
 
 
 def quantize_work(settings: Settings, amounts: Amounts) -> Work:
-    """Calibration, training through the rounding, and the comparison of both on unseen views."""
+    """Calibration, training or fitting, and the comparison with float on unseen views."""
     from compress.distill.objectives import objective_spec  # slow to import
 
     quantize, batch = settings.quantize, settings.distill.batch
@@ -303,8 +303,9 @@ def quantize_work(settings: Settings, amounts: Amounts) -> Work:
     one = student.flops + 2 * student.width * amounts.classes
     # the float student is asked too where the loss is not on logits alone
     asked = 0 if objective_spec(settings.distill).logits_only else 1
-    compared = compared_batches(steps) * (3 if steps else 2) * (1 + asked)
-    passes = quantize.calibration_images
+    compared = compared_batches(steps) * 3 * (1 + asked)  # float, calibrated, trained or fitted
+    # where nothing is trained, calibration images pass in float and rounded to fit what is rounded
+    passes = quantize.calibration_images * (1 if steps else 3)
     passes += batch * (steps * (TRAINING + asked) + compared)
     size = student.params * FLOAT
     return Work(

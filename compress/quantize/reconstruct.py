@@ -8,7 +8,7 @@ with X its float inputs and Q those that the rounded layers before it give,
 
 takes back all errors of weights and activations so far that a linear map can take back. W' is then
 rounded column by column, and the error of each column is spread over the columns that are still
-free (GPTQ: Frantar et al., ICLR 2023, equations 2 and 3). The bias makes the means equal, as the
+free (GPTQ: Frantar et al., ICLR 2023, algorithm 1). The bias makes the means equal, as the
 correction of biases does (Nagel et al., ICCV 2019, section 4.2).
 
 λ is ``RIDGE + columns / samples`` times the mean square of an input: a layer that sees few samples

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compress.engine.config import QuantizeSettings
 
-PROBE_BATCHES = 4  # unseen training batches that calibrated and trained weights are compared on
+PROBE_BATCHES = 4  # unseen training batches on which calibrated and trained weights are compared
 
 
 def training_steps(settings: QuantizeSettings) -> int:
@@ -13,5 +13,5 @@ def training_steps(settings: QuantizeSettings) -> int:
 
 
 def compared_batches(steps: int) -> int:
-    """Unseen batches that show the loss: of calibrated weights alone it decides nothing."""
+    """Unseen batches on which losses are compared: one alone where nothing is trained."""
     return PROBE_BATCHES if steps else 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.apps.parts import facts, write_golden, write_labels, write_prototypes
-from export.apps.render import markdown_text, render
+from export.apps.parts import facts, told, write_golden, write_labels, write_prototypes
+from export.apps.render import render
 from export.apps.source import AppSource, Vendored
 from export.apps.tflite_metadata import with_metadata
 from export.bundle.write import write_json
@@ -54,11 +54,7 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     prototypes = write_prototypes(source, assets)
     write_json(assets / "classifier.json", facts(source, model, images, prototypes))
     values = {
-        "title": markdown_text(source.title),
-        "labels": len(source.labels),
-        "precision": source.precision,
-        "kilobytes": source.kilobytes,
-        "size": source.spec.size,
+        **told(source),
         "engine": engine.name,
         "library": engine.library,
         "model": model.name,

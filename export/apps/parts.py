@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from export.apps.render import markdown_text
 from export.apps.source import AppSource
 from export.bundle.files import LABELS_TEXT
 from runtime.bundle import sha256_of
@@ -62,6 +63,17 @@ def facts(
         "tolerance": source.tolerance,
         "temperature": source.temperature,
         "rejection": rule,
+    }
+
+
+def told(source: AppSource) -> dict[str, Any]:
+    """What pages and READMEs say of a model."""
+    return {
+        "title": markdown_text(source.title),
+        "labels": len(source.labels),
+        "precision": source.precision,
+        "kilobytes": source.kilobytes,
+        "size": source.spec.size,
     }
 
 

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import runtime
-from export.apps.render import markdown_text, render
+from export.apps.parts import told
+from export.apps.render import render
 from export.apps.source import AppSource, Vendored
 from export.bundle.folder import copy_bundle
 from runtime.backends.onnxruntime import NEEDED
@@ -25,8 +26,6 @@ def fill_python(source: AppSource, folder: Path, *templates: str, **values: obje
         copy = folder / "runtime" / file.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
-    title = markdown_text(source.title)
-    common = {"title": title, "labels": len(source.labels), "precision": source.precision}
-    common["engine"] = NEEDED
+    common = {**told(source), "engine": NEEDED}
     for template in templates:
         render(template, folder, {**common, **values})

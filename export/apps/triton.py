@@ -6,8 +6,8 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from export.apps.parts import MODEL, write_labels
-from export.apps.render import markdown_text, quoted, render
+from export.apps.parts import MODEL, told, write_labels
+from export.apps.render import quoted, render
 from export.apps.source import AppSource, Vendored, read_source
 from runtime.errors import BundleError
 
@@ -32,10 +32,7 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
         raise BundleError("no model for TensorRT", got=", ".join(models), expected=expected)
     plan = read_source(source.bundle.path, precision)
     values = {
-        "title": markdown_text(source.title),
-        "labels": len(source.labels),
-        "size": source.spec.size,
-        "precision": source.precision,
+        **told(source),
         "input": text_literal(source.input_name),
         "max_batch": 0 if source.fixed_batch else MAX_BATCH,
         "fixed_batch": source.fixed_batch,

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from compress.engine.errors import ExportError
-from export.apps.parts import MODEL, facts, write_golden, write_prototypes
-from export.apps.render import markdown_text, render
+from export.apps.parts import MODEL, facts, told, write_golden, write_prototypes
+from export.apps.render import render
 from export.apps.source import AppSource, Vendored
 from export.bundle.write import write_json
 
@@ -37,15 +37,7 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
         "dependencies": {ORT_PACKAGE: version or ORT_VERSION},
     }
     write_json(folder / "package.json", package)
-    values = {
-        "title": markdown_text(source.title),
-        "labels": len(source.labels),
-        "precision": source.precision,
-        "kilobytes": source.kilobytes,
-        "size": source.spec.size,
-        "ort": version,
-        "prototypes": prototypes,
-    }
+    values = {**told(source), "ort": version, "prototypes": prototypes}
     render("web", folder, values)
 
 

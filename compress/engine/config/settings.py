@@ -320,6 +320,12 @@ class QuantizeSettings(Section):
     float_blocks: tuple[str, ...] = ()
     checkpoint_every: Count = 100  # steps between two checkpoints
 
+    @model_validator(mode="after")
+    def _untrained(self) -> QuantizeSettings:
+        if self.rounding == "layerwise" and self.mode == "qat" and self.steps > 0:
+            raise ValueError("rounding=layerwise is for weights that are not trained: mode=ptq")
+        return self
+
 
 class ExportSettings(Section):
     """ONNX files and their parity."""

@@ -23,6 +23,7 @@ from compress.cost.work import (
     teacher_work,
 )
 from compress.data.artifact import TEST, DataArtifact
+from compress.distill.objectives import objective_spec
 from compress.engine.config import Settings, resolve
 from compress.engine.store import Artifact, Store
 from compress.generate.artifact import GenerateArtifact
@@ -85,6 +86,9 @@ def test_flops_are_units_times_networks(amounts: Amounts) -> None:
     plain = changed(SMOKE, quantize={"mode": "ptq"})
     calibrated = quantize_work(plain, amounts)
     assert calibrated.unit == "images" and calibrated.amount == 32 and calibrated.on_cpu
+    # calibrated; float and rounded for the head; float, fitted and calibrated on one batch of 32
+    asked = 0 if objective_spec(plain.distill).logits_only else 1
+    assert calibrated.flops == (3 * 32 + 32 * 3 * (1 + asked)) * per_image
 
 
 def test_a_teacher_that_is_asked_twice_as_much_costs_twice(amounts: Amounts) -> None:
