@@ -75,7 +75,7 @@ STAGES: tuple[Stage, ...] = (
         sections=("quantize", "distill", "label", "image", "seed"),
         run="compress.quantize.stage:run",
         trains=True,
-        version=7,
+        version=8,
     ),
     Stage(
         "export",

@@ -304,8 +304,9 @@ def quantize_work(settings: Settings, amounts: Amounts) -> Work:
     # the float student is asked too where the loss is not on logits alone
     asked = 0 if objective_spec(settings.distill).logits_only else 1
     compared = compared_batches(steps) * 3 * (1 + asked)  # float, calibrated, trained or fitted
-    # where nothing is trained, calibration images pass in float and rounded to fit what is rounded
-    passes = quantize.calibration_images * (1 if steps else 3)
+    # rounding layer by layer sees calibration images in float and rounded
+    fits = not steps and quantize.rounding == "layerwise"
+    passes = quantize.calibration_images * (3 if fits else 1)
     passes += batch * (steps * (TRAINING + asked) + compared)
     size = student.params * FLOAT
     return Work(

@@ -15,9 +15,10 @@ from compress.engine import ranks
 from compress.engine.config import HostSettings, Settings
 from compress.engine.config import resolve as resolve_settings
 from compress.engine.errors import StoreError
+from compress.engine.memory import kept_memory
 from compress.engine.progress import SILENT, Progress
 from compress.engine.runs import RunFolder, RunRecord, now
-from compress.engine.stage import Stage, context, identity, key_of, resolve
+from compress.engine.stage import Stage, StageContext, context, identity, key_of, resolve
 from compress.engine.store import Artifact, Facts, Store
 from compress.engine.system_errors import system_errors
 from compress.engine.threads import limit_threads
@@ -62,8 +63,12 @@ def make(
 
     def fill(folder: Path) -> Facts:
         ctx = context(store, settings, inputs, folder, made_from, host, progress)
-        if not stage.trains:
+        if stage.machine_bound:  # measures this process as it is
             return resolve(stage.run)(ctx)
+        with kept_memory():
+            return trained(ctx) if stage.trains else resolve(stage.run)(ctx)
+
+    def trained(ctx: StageContext) -> Facts:
         keys = {name: artifact.path.name for name, artifact in inputs.items()}
         whole = {"settings": settings.plain(), "inputs": keys, "identity": made_from}
         with ranks.leading({"run": stage.run, **whole}):
@@ -96,7 +101,7 @@ def follow(store: Store, host: HostSettings) -> None:
                     "--work-dir s3://...",
                 )
             inputs[name] = artifact
-        with tempfile.TemporaryDirectory() as folder, ranks.following():
+        with tempfile.TemporaryDirectory() as folder, ranks.following(), kept_memory():
             ctx = context(store, settings, inputs, Path(folder), order["identity"], host, SILENT)
             resolve(order["run"])(ctx)
 

@@ -1,6 +1,7 @@
 """Files of the quantize stage.
 
 prepared.safetensors   the trained graph with the ranges of its fake quantizers: the int8 scales
+fitted.safetensors     the weights before they were rounded layer by layer; else not there
 quantize.json          the stage's facts and the views it was calibrated on
 history.json           one row per logged step; empty without training
 """
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # a report reads histories, and needs no torch for them
     from torch import Tensor
 
 STATE = "prepared.safetensors"
+FITTED = "fitted.safetensors"
 FACTS = "quantize.json"
 HISTORY = "history.json"
 Views = Sequence[Sequence[int | str]]  # [pool, image, view] each
@@ -56,6 +58,13 @@ class QuantizeArtifact:
 
         return load_file(self.folder / STATE)
 
+    def fitted(self) -> dict[str, Tensor]:
+        """Weights and biases before they were rounded layer by layer, by name in the graph."""
+        from safetensors.torch import load_file
+
+        path = self.folder / FITTED
+        return load_file(path) if path.exists() else {}
+
     def history(self) -> list[dict[str, float]]:
         """One row per logged step."""
         rows: list[dict[str, float]] = json.loads(
@@ -69,11 +78,14 @@ class QuantizeArtifact:
         facts: Mapping[str, Any],
         calibration: Views,
         history: Sequence[Mapping[str, float]],
+        fitted: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Writes all files of the stage."""
         from safetensors.torch import save_file
 
-        tensors = {name: value.detach().clone().contiguous() for name, value in state.items()}
-        save_file(tensors, self.folder / STATE)
+        for name, content in ((STATE, state), (FITTED, fitted or {})):
+            tensors = {key: value.detach().clone().contiguous() for key, value in content.items()}
+            if tensors:
+                save_file(tensors, self.folder / name)
         write_json(self.folder / FACTS, {**facts, "calibration": calibration})
         write_json(self.folder / HISTORY, list(history))

@@ -29,6 +29,7 @@ class Operator:
     path: str  # see `path_of`
     kind: str  # convolution, linear, addition or pool
     weight: str | None = None  # name of its weights in the graph's state, None without any
+    bias: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def operators_of(graph: GraphModule) -> list[Operator]:
             while source is not None and source.op == "call_module":  # its fake quantizer
                 source = source.args[0]
             weight = None if source is None else str(source.target)
-            operators.append(Operator(node.name, path_of(node), rule.kind, weight))
+            offset: Any = node.args[2] if rule.weighted and len(node.args) > 2 else None
+            bias = str(offset.target) if offset is not None and offset.op == "get_attr" else None
+            operators.append(Operator(node.name, path_of(node), rule.kind, weight, bias))
     return operators
 
 

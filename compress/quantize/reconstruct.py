@@ -44,6 +44,7 @@ PIXELS = 64 * 224**2  # of the images at most: all values of a layer are in memo
 class Layer:
     """A convolution or a linear layer whose weights are rounded."""
 
+    name: str  # of its weight in the graph's state
     weight: nn.Parameter  # (O, I / groups, kernel, kernel); of a linear layer (O, I)
     bias: nn.Parameter | None
     quantizer: FakeQuantize  # of the weight
@@ -51,6 +52,7 @@ class Layer:
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)  # left, right, top, bottom
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    offset: str | None = None  # the name of its bias
 
     def columns(self, inputs: Tensor, places: Tensor, width: int) -> Tensor:
         """What the weights of an output meet at some places of the maps: ``(G, D, N * P)``.
@@ -71,21 +73,26 @@ class Layer:
 
 
 @torch.no_grad()
-def reconstruct(prepared: PreparedStudent, images: Tensor, task: Task = SILENT) -> None:
+def reconstruct(
+    prepared: PreparedStudent, images: Tensor, task: Task = SILENT
+) -> dict[str, Tensor]:
     """Fits and rounds the weights of all layers in place.
 
     Args:
         prepared: calibrated; observers are off afterwards, rounding is on.
         images: ``(n, 3, S, S)`` float32, normalized; the first of them are used.
         task: told of every layer.
+
+    Returns: the fitted weights and biases before they were rounded, by their names in the graph.
     """
     set_observers(prepared, observe=False, quantize=True)
     images = images[: max(1, PIXELS // (images.shape[-1] * images.shape[-2]))]
     with finer(prepared):
-        _reconstruct(prepared.graph, images, task)
+        return _reconstruct(prepared.graph, images, task)
 
 
-def _reconstruct(graph: GraphModule, images: Tensor, task: Task) -> None:
+def _reconstruct(graph: GraphModule, images: Tensor, task: Task) -> dict[str, Tensor]:
+    fitted: dict[str, Tensor] = {}
     exact: dict[Node, Any] = {}
     rounded: dict[Node, Any] = {}
     for node, last in _in_order(graph):
@@ -101,13 +108,14 @@ def _reconstruct(graph: GraphModule, images: Tensor, task: Task) -> None:
             layer = layer_of(graph, node)
             if layer is not None:
                 source, weight = node.all_input_nodes[:2]
-                fit_layer(layer, rounded[source], exact[node])
+                fitted |= fit_layer(layer, rounded[source], exact[node])
                 rounded[weight] = layer.quantizer(layer.weight)
                 task.advance()
             rounded[node] = _called(node, rounded)
         for done in last:
             exact.pop(done, None)
             rounded.pop(done, None)
+    return fitted
 
 
 def layers_of(prepared: PreparedStudent) -> list[Layer]:
@@ -120,34 +128,35 @@ def layer_of(graph: GraphModule, node: Node) -> Layer | None:
     """The layer that a node computes; None if its weights stay float or are nobody's alone."""
     if node.target not in (*CONVOLUTIONS, aten.linear.default):
         return None
-    quantizer, weight = _weight_of(graph, node.args[1])
-    if quantizer is None or weight is None:
+    quantizer, name = _weight_of(graph, node.args[1])
+    if quantizer is None:
         return None
     bias = node.args[2] if len(node.args) > 2 else None
-    offset = _attribute(graph, bias) if isinstance(bias, Node) and bias.op == "get_attr" else None
+    offset = str(bias.target) if isinstance(bias, Node) and bias.op == "get_attr" else None
     if bias is not None and offset is None:
         return None
+    weight = graph.get_parameter(name)
+    shift = None if offset is None else graph.get_parameter(offset)
     if node.target is aten.linear.default:
-        return Layer(weight, offset, quantizer)
+        return Layer(name, weight, shift, quantizer, offset=offset)
     names = ("stride", "padding", "dilation", "groups")
     given: dict[str, Any] = dict(zip(names, node.args[3:], strict=False))
     kernel = weight.shape[2:]
     stride, dilation = _pair(given.get("stride", 1)), _pair(given.get("dilation", 1))
     padding = _padding(given.get("padding", 0), kernel, dilation)
-    return Layer(weight, offset, quantizer, stride, padding, dilation, int(given.get("groups", 1)))
+    groups = int(given.get("groups", 1))
+    return Layer(name, weight, shift, quantizer, stride, padding, dilation, groups, offset)
 
 
-def _weight_of(
-    graph: GraphModule, node: object
-) -> tuple[FakeQuantize, nn.Parameter] | tuple[None, None]:
-    """The quantizer of a weight and the weight, which no other node reads."""
+def _weight_of(graph: GraphModule, node: object) -> tuple[FakeQuantize, str] | tuple[None, str]:
+    """The quantizer of a weight and the name of the weight, which no other node reads."""
     if isinstance(node, Node) and node.op == "call_module":
         quantizer = graph.get_submodule(str(node.target))
         source = node.all_input_nodes[0]
         alone = source.op == "get_attr" and len(source.users) == len(node.users) == 1
         if alone and isinstance(quantizer, FakeQuantize):
-            return quantizer, _attribute(graph, source)
-    return None, None
+            return quantizer, str(source.target)
+    return None, ""
 
 
 def _attribute(graph: GraphModule, node: Node) -> Any:
@@ -189,15 +198,16 @@ def _called(node: Node, values: Mapping[Node, Any]) -> Any:
     return function(*args, **kwargs)
 
 
-def fit_layer(layer: Layer, inputs: Tensor, outputs: Tensor) -> None:
+def fit_layer(layer: Layer, inputs: Tensor, outputs: Tensor) -> dict[str, Tensor]:
     """Sets weight, scale and bias of a layer so that rounded inputs give its float outputs.
 
     Args:
         inputs: ``(N, C, H, W)`` or ``(..., C)`` as the layer gets them.
         outputs: ``(N, O, H', W')`` or ``(..., O)`` as it should give them.
+
+    Returns: weight and bias, fitted and not rounded, by their names.
     """
     columns, wanted = _samples(layer, inputs, outputs)
-    shape = layer.weight.shape
     weight = layer.weight.reshape(layer.groups, -1, columns.shape[1]).double()
     columns, wanted = columns.double(), wanted.double()
     means = (columns.mean(2), wanted.mean(1))
@@ -210,12 +220,20 @@ def fit_layer(layer: Layer, inputs: Tensor, outputs: Tensor) -> None:
     gram += ridge[:, None, None] * torch.eye(columns.shape[1], dtype=gram.dtype)
     missing = wanted.transpose(1, 2) - weight @ columns
     weight = weight + torch.linalg.solve(gram, (missing @ columns.transpose(1, 2) / samples).mT).mT
-    layer.weight.copy_(weight.reshape(shape))
+    fitted = _set(layer, weight, means)
     scale = _observed_scale(layer).double().reshape(layer.groups, -1)
-    weight = rounded_columns(weight, gram, scale, int(layer.quantizer.quant_max))
-    layer.weight.copy_(weight.reshape(shape))
-    if layer.bias is not None:
+    _set(layer, rounded_columns(weight, gram, scale, int(layer.quantizer.quant_max)), means)
+    return fitted
+
+
+def _set(layer: Layer, weight: Tensor, means: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """Sets a weight ``(G, O, D)`` and the bias that makes the means equal; copies of both."""
+    layer.weight.copy_(weight.reshape(layer.weight.shape))
+    found = {layer.name: layer.weight.detach().clone()}
+    if layer.bias is not None and layer.offset is not None:
         layer.bias.copy_((means[1] - (weight @ means[0][:, :, None])[:, :, 0]).reshape(-1))
+        found[layer.offset] = layer.bias.detach().clone()
+    return found
 
 
 def _samples(layer: Layer, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:

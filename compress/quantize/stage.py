@@ -4,8 +4,8 @@ The loss is the distillation objective if that is on logits alone; otherwise the
 the teacher of its int8 twin, so no method gets targets here that it lacked before.
 
 The lowest loss on unseen training views decides which weights are kept: calibrated, trained or,
-where nothing is trained, fitted (the head's or all layers'); test images take no part. All losses
-are in the facts, so a training that did not help is visible.
+where nothing is trained, rounded layer by layer; test images take no part. All losses are in the
+facts, so a training that did not help is visible.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from compress.engine import ranks
 from compress.engine.stage import StageContext
 from compress.quantize.artifact import QuantizeArtifact
 from compress.quantize.graph import PreparedStudent, prepare
-from compress.quantize.head import refit_head
 from compress.quantize.reconstruct import layers_of, reconstruct
 from compress.quantize.scales import calibrate, fake_quantizers, set_observers, share_ranges
 from compress.quantize.schedule import compared_batches, training_steps
@@ -49,7 +48,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             prepared.to(memory_format=torch.channels_last)
             calibrate(prepared, images, task)
         calibrated = _copy_state(prepared)
-        fitted = _fitted(ctx, prepared, images)
+        fitted = _reconstructed(ctx, prepared, images)
         history = _train(ctx, prepared, batches, loss)
         probes = compared_batches(len(history))
         probe = [batches.at(settings.steps + index, whole=True) for index in range(probes)]
@@ -58,8 +57,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
     set_observers(prepared, observe=False, quantize=True)
     losses = {"fp32": mean_loss(student, probe, loss)}
-    trained = _copy_state(prepared)
-    states = {"qat": trained} if history else fitted
+    states = {}
+    if history or fitted:
+        states["qat" if history else "reconstructed"] = _copy_state(prepared)
     states["calibrated"] = calibrated
     for name, state in states.items():
         prepared.load_state_dict(state)
@@ -86,25 +86,22 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "float_blocks": list(settings.float_blocks),
         **ranks.facts(),
     }
-    QuantizeArtifact(ctx.folder).write(prepared.state_dict(), facts, calibrated_on, history)
+    if kept != "reconstructed":
+        fitted = {}
+    artifact = QuantizeArtifact(ctx.folder)
+    artifact.write(prepared.state_dict(), facts, calibrated_on, history, fitted)
     return facts
 
 
-def _fitted(
+def _reconstructed(
     ctx: StageContext, prepared: PreparedStudent, images: Tensor
-) -> dict[str, dict[str, Tensor]]:
-    """Where nothing is trained: the state with a fitted head, or with all layers fitted."""
+) -> dict[str, Tensor]:
+    """Rounds weights that will not be trained layer by layer; gives them as they were fitted."""
     settings = ctx.settings.quantize
-    if training_steps(settings):
+    if training_steps(settings) or settings.rounding == "nearest":
         return {}
-    if settings.rounding == "layerwise":
-        with ctx.progress.task(
-            "round weights", total=len(layers_of(prepared)), unit="layer"
-        ) as task:
-            reconstruct(prepared, images, task)
-        return {"reconstructed": _copy_state(prepared)}
-    with ctx.progress.task("fit the head", total=2 * len(images), unit="image") as task:
-        return {"refit": _copy_state(prepared)} if refit_head(prepared, images, task) else {}
+    with ctx.progress.task("round weights", total=len(layers_of(prepared)), unit="layer") as task:
+        return reconstruct(prepared, images, task)
 
 
 def _copy_state(model: nn.Module) -> dict[str, Tensor]:

@@ -16,15 +16,18 @@ from __future__ import annotations
 import copy
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, numpy_helper
+from torch import Tensor
 from torch.fx import Node
 from torchao.quantization.pt2e import FakeQuantize
 
 from compress.engine.errors import ExportError
-from compress.quantize.blocks import Operator, is_covered, path_of
+from compress.quantize.blocks import Operator, is_covered, operators_of, path_of
 from compress.quantize.graph import PreparedStudent
 from compress.quantize.quantizer import RULES
 from export.onnx.graph import QUANTIZERS, GraphView, attribute, remove_unused
@@ -50,7 +53,7 @@ def leave_float(
     Args:
         model: the file for TensorRT (``int8.trt``).
         operators: every int8 operator of the graph it was converted from, in order.
-        weights: float weights by the names in ``operators``.
+        weights: float weights by the names in ``operators``, and biases that are not the file's.
 
     Raises: ExportError: the file does not hold these operators, or has other weights.
     """
@@ -66,6 +69,8 @@ def leave_float(
         _read_float(view, node)
         if operator.weight is not None:
             _restore(view, operator, node, weights[operator.weight])
+        if operator.bias is not None and operator.bias in weights:
+            _restore_bias(view, operator.bias, node, weights[operator.bias])
     # The quantizer of an operator's output goes too, where its reader is not in int8 itself.
     known = {node.output[0] for _, node in pairs}
     for node in twin.graph.node:
@@ -94,17 +99,31 @@ def match(view: GraphView, operators: Sequence[Operator]) -> list[tuple[Operator
     return [(operator, next(remaining[operator.kind])) for operator in operators]
 
 
-def float_weights(prepared: PreparedStudent, operators: Sequence[Operator]) -> Weights:
-    """The float weights behind a prepared student's fake quantizers, by name."""
-    state = prepared.graph.state_dict()
-    names = [operator.weight for operator in operators if operator.weight is not None]
+def float_weights(
+    prepared: PreparedStudent,
+    operators: Sequence[Operator],
+    fitted: Mapping[str, Tensor] = MappingProxyType({}),
+) -> Weights:
+    """The float weights behind a prepared student's fake quantizers, by name.
+
+    Those that were ``fitted`` before they were rounded come with their biases.
+    """
+    state = prepared.graph.state_dict() | dict(fitted)
+    names = {operator.weight for operator in operators if operator.weight is not None} | {*fitted}
     return {name: state[name].detach().numpy().copy() for name in names}
 
 
-def left_float(prepared: PreparedStudent, names: Collection[str]) -> PreparedStudent:
+def left_float(
+    prepared: PreparedStudent, names: Collection[str], weights: Weights = MappingProxyType({})
+) -> PreparedStudent:
     """The reference of ``leave_float``: no fake quantizers before the operators ``names``."""
     twin = copy.deepcopy(prepared)
     graph = twin.graph.graph
+    parameters = dict(twin.graph.named_parameters())
+    for operator in operators_of(twin.graph):
+        if operator.name in names:
+            for name in weights.keys() & {operator.weight, operator.bias}:
+                parameters[name].data.copy_(torch.from_numpy(weights[name]))
 
     def is_quantizer(node: Node) -> bool:
         if node.op != "call_module":
@@ -181,6 +200,30 @@ def _read_float(view: GraphView, node: NodeProto, sources: Collection[str] | Non
             source = quantize.input[0]
         if source != name and (sources is None or source in sources):
             node.input[index] = source
+
+
+def _restore_bias(view: GraphView, name: str, node: NodeProto, bias: NDArray[np.float32]) -> None:
+    """Puts a float bias in place of ``node``'s."""
+    holder, at = _bias_of(view, node)
+    stored = None if holder is None else view.constant(holder.input[at])
+    if holder is None or stored is None or stored.size != bias.size:
+        what = f"the bias of {node.op_type} {node.name} is not {name}: build the run again"
+        raise ExportError(what, expected="the int8 file of a bundle")
+    tensor = numpy_helper.from_array(bias.reshape(stored.shape), f"{name}.float")
+    view.model.graph.initializer.append(tensor)
+    view.initializers[tensor.name] = tensor
+    holder.input[at] = tensor.name
+
+
+def _bias_of(view: GraphView, node: NodeProto) -> tuple[NodeProto | None, int]:
+    """Where a bias is read: by the operator, or by the addition behind a MatMul."""
+    if len(node.input) > 2:
+        return node, 2
+    for reader in view.consumers.get(node.output[0], []):
+        for at, name in enumerate(reader.input):
+            if reader.op_type == "Add" and view.constant(name) is not None:
+                return reader, at
+    return None, 0
 
 
 def _restore(

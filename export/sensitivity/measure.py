@@ -1,7 +1,8 @@
 """Should I quantize? Cost and gain of int8 in each block of a finished run, and what to ship here.
 
 1. Cost: each block alone in int8, everything else in float, against everything in float (points of
-   top-1, KL).
+   top-1, KL). Where weights were rounded layer by layer, a layer makes up for those before it and
+   is not itself alone: there the cost is what all in int8 wins when that block is in float.
 2. Gain: each block alone in float against everything in int8, timed interleaved (ms, with an
    interval). A block that int8 slows down has a negative gain: no knowledge of the engine's
    kernels is needed.
@@ -25,7 +26,6 @@ from pathlib import Path
 import numpy as np
 
 from compress.engine.disk import require_folder
-from compress.engine.errors import ConfigError
 from compress.engine.runs import RunFolder, require_stages
 from compress.engine.stage import StageContext
 from compress.engine.store import write_json
@@ -61,18 +61,11 @@ def run(
         write: add the choice to the run's bundle if it beats int8 and fp32 beyond the noise.
 
     Raises:
-        ConfigError: the run is not finished, or its weights were rounded layer by layer.
+        ConfigError: the run is not finished.
         ExportError: its int8 file is not the one of its student.
         ParityError: with ``write``, a variant that does not compute what its torch model does.
     """
     require_stages(ctx, *NEEDED)
-    if ctx.inputs["quantize"].facts["kept"] == "reconstructed":
-        raise ConfigError(
-            "a block alone cannot be compared",
-            got="weights of which each layer's make up for the layers before",
-            expected="weights that were rounded each for itself",
-            remedy="build with --set quantize.rounding=nearest, then measure",
-        )
     folder = RunFolder(ctx.folder)
     require_target(folder.sensitivity)
     if write:
@@ -112,11 +105,16 @@ def block_costs(ctx: StageContext, variants: Variants) -> list[BlockCost]:
     int8 = variants.file(INT8)
     with ctx.progress.task("accuracy per block", total=len(variants.blocks), unit="block") as task:
         for block in variants.blocks:
-            alone = variants.file(variants.fp32 - {block.name})
             without = variants.file(frozenset({block.name}))
-            drop, interval = variants.drop(variants.unrounded, alone)
-            kl = variants.divergence(variants.unrounded, alone)
             regained, _ = variants.drop(without, int8)
+            if variants.alone:
+                before, after = variants.unrounded, variants.file(variants.fp32 - {block.name})
+                kl = variants.divergence(before, after)
+            else:
+                before, after = without, int8
+                kl = variants.divergence(variants.unrounded, after)
+                kl -= variants.divergence(variants.unrounded, before)
+            drop, interval = variants.drop(before, after)
             saved = without.stat().st_size - int8.stat().st_size
             about = (block.name, block.paths, len(block.operators))
             costs.append(BlockCost(*about, drop, interval, kl, regained, size_saved_bytes=saved))
@@ -248,6 +246,7 @@ def _result(
         },
         stamps=stamps,
         verdict=verdict,
+        alone=variants.alone,
         repeat=f"--set 'quantize.float_blocks={setting}'" if INT8 < names < variants.fp32 else None,
         float_already=tuple(already),
     )

@@ -30,8 +30,9 @@ class SensitivityOptions:
 class BlockCost:
     """What int8 costs in a block; nothing here is a time.
 
-    ``drop_points`` of top-1 are lost, and ``kl`` nats diverge, when this block alone is int8;
-    ``regained_points`` are won when this block alone is float.
+    ``drop_points`` of top-1 are lost, and ``kl`` nats diverge, when this block alone is int8, or
+    where no block is itself alone, when it joins all others in int8; ``regained_points`` are won
+    when this block alone is float.
     """
 
     block: str
@@ -82,6 +83,7 @@ class SensitivityResult:
     speedups: Mapping[str, Ratio]  # chosen_vs_int8, chosen_vs_fp32, int8_vs_fp32
     stamps: Mapping[str, Verdict]  # variant -> whether its timing may be quoted
     verdict: str
+    alone: bool = True  # whether a block's cost is of that block alone in int8
     repeat: str | None = None  # the option that builds the choice; None for int8 and fp32
     float_already: tuple[str, ...] = ()  # blocks that the run left in float by its settings
     written: Addition | None = None  # where it was asked for
@@ -107,6 +109,7 @@ class SensitivityResult:
             "speedups": {name: ratio.to_json() for name, ratio in self.speedups.items()},
             "stamps": {name: asdict(stamp) for name, stamp in self.stamps.items()},
             "verdict": self.verdict,
+            "alone": self.alone,
             "repeat": self.repeat,
             "float_already": list(self.float_already),
             "written": written and {k: v for k, v in written.items() if v is not None},
@@ -116,6 +119,8 @@ class SensitivityResult:
         """For a terminal: a row per block and per variant, the sentence, how to repeat it."""
         heads = f"{'operators':>9} {'int8 costs':>13} {'KL':>9} {'int8 saves':>12}   kept"
         out = [f"{'block':20} {heads}"]
+        if not self.alone:
+            out.insert(0, "Layers make up for those before: a block's cost is beside all in int8.")
         for row in self.blocks:
             low, high = row.saved_ci95_ms
             out.append(

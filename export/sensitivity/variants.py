@@ -15,6 +15,7 @@ from compress.engine.errors import ExportError
 from compress.engine.stage import StageContext
 from compress.evaluate.comparison import paired
 from compress.evaluate.metrics import softmax
+from compress.quantize.artifact import QuantizeArtifact
 from compress.quantize.blocks import BLOCKS, Block, blocks_of, operators_of
 from compress.quantize.graph import PreparedStudent
 from export.artifact import ExportArtifact
@@ -39,9 +40,9 @@ INT8: FloatBlocks = frozenset()  # the bundle's int8 file
 class Variants:
     """Variants by their float blocks; each file is written once and run on the views once.
 
-    All blocks in float means the bundle's fp32 file; ``unrounded`` is the student of the quantize
-    stage without any quantizer, whose weights may have moved in training. ``scratch`` gets the
-    files, and there are at most ``limit`` blocks.
+    All blocks in float means the bundle's fp32 file. int8 is measured against ``unrounded``: that
+    file, or where weights were trained, the student of the quantize stage without any quantizer.
+    ``scratch`` gets the files, and there are at most ``limit`` blocks.
     """
 
     def __init__(
@@ -61,7 +62,11 @@ class Variants:
                 got=f"{len(self.blocks)} blocks in int8",
                 remedy="choose a student with more int8 operators, or fewer quantize.float_blocks",
             )
-        self._weights = float_weights(self.prepared, self._operators)
+        quantized = QuantizeArtifact(ctx.inputs["quantize"].path)
+        self._trained = ctx.inputs["quantize"].facts["kept"] == "qat"
+        fitted = quantized.fitted()
+        self.alone = not fitted  # whether a block in int8 is what it is without the others
+        self._weights = float_weights(self.prepared, self._operators, fitted)
         self._files: dict[FloatBlocks, Path] = {
             INT8: self._bundle / MODELS["int8"],
             self.fp32: self._bundle / MODELS["fp32"],
@@ -90,12 +95,12 @@ class Variants:
 
     @cached_property
     def unrounded(self) -> Path:
-        """The file without any quantizer, with the weights of the quantize stage."""
-        return self._write(self.fp32, "unrounded")
+        """The file in float that int8 is measured against."""
+        return self._write(self.fp32, "unrounded") if self._trained else self.file(self.fp32)
 
     def reference(self, names: Collection[str]) -> PreparedStudent:
         """The torch model that ``file(names)`` has to agree with."""
-        return left_float(self.prepared, self._operators_in(names))
+        return left_float(self.prepared, self._operators_in(names), self._weights)
 
     def logits(self, file: Path) -> Logits:
         """Logits ``(n, K)`` of a file on the held-out views."""

@@ -60,7 +60,7 @@ VALUES = {
     "distill.alpha": 0.25,
     "distill.ema": 0.9,
     "quantize.mode": "ptq",
-    "quantize.rounding": None,  # where nothing is trained
+    "quantize.rounding": "nearest",
     "image.interpolation": "bilinear",
     "image.crop_pct": 0.5,
     "data.test_domains": ["all"],

@@ -311,20 +311,14 @@ class QuantizeSettings(Section):
     mode: Literal["qat", "ptq"] = "qat"  # train with simulated int8, or only calibrate
     steps: CountOrZero = 600  # updates of the weights; 0: none
     lr: Positive = 5e-5  # highest learning rate
-    # of weights that are not trained: each to its nearest step, or layer by layer to what the int8
-    # layers before give
-    rounding: Literal["nearest", "layerwise"] = "nearest"
+    # of weights that are not trained: layer by layer, each fitted to what the int8 layers before it
+    # give, or each weight to its nearest step
+    rounding: Literal["layerwise", "nearest"] = "layerwise"
     freeze_at: Fraction = 0.75  # share of the steps after which the observers are frozen
     calibration_images: Some = 256  # views that set the ranges of activations
     # modules kept in float, e.g. [blocks.5, head]; `compress sensitivity` finds them
     float_blocks: tuple[str, ...] = ()
     checkpoint_every: Count = 100  # steps between two checkpoints
-
-    @model_validator(mode="after")
-    def _untrained(self) -> QuantizeSettings:
-        if self.rounding == "layerwise" and self.mode == "qat" and self.steps > 0:
-            raise ValueError("rounding=layerwise is for weights that are not trained: mode=ptq")
-        return self
 
 
 class ExportSettings(Section):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from compress.engine.errors import ExplainedError, StoreError
 from compress.engine.executors.work import Made, SpanWork, make_here
 from compress.engine.hush import hush_libraries
+from compress.engine.memory import keep_memory
 from compress.engine.remote.mirror import StageMirror
 from compress.engine.remote.storage import mirror_of
 from compress.engine.store import Store
@@ -37,6 +38,7 @@ def serve(work: SpanWork, ticket: str, start: int, stop: int, threads: int) -> M
     if ticket not in _resident:
         hush_libraries()
         hold_threads(threads)
+        keep_memory()
         _resident.clear()  # frees the models of the stage before
     span = range(start, stop)
     try:

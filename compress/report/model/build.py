@@ -162,7 +162,7 @@ class Verdicts(Part):
 
 
 class ReportQuantization(Part):
-    """How int8 came about; ``kept``: "qat", "calibrated", "refit" or "reconstructed"."""
+    """How int8 came about; ``kept``: "qat", "calibrated" or "reconstructed"."""
 
     kernels: Int8Kernels = Int8Kernels({}, False)
     qat_vs_ptq: PairedComparison | None = None

@@ -78,3 +78,4 @@ class ReportSensitivity(Part):
     front: list[MixedVariant]
     chosen: Count | None
     verdict: str
+    alone: bool = True  # a block's drop: that block alone in int8, else beside all in int8

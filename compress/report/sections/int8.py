@@ -47,9 +47,7 @@ def _against_ptq(report: Report) -> str:
     text = f"The int8 file is {verdict} ONNX Runtime's own static quantization of the same student:"
     text += f" {points(found.difference)} (95 % CI {signed_interval(found.ci95)})."
     how = report.quantization
-    if how.kept == "refit":
-        text += " Its head was fitted once more, to what the int8 trunk gives."
-    elif how.kept == "reconstructed":
+    if how.kept == "reconstructed":
         text += (
             " Its weights were rounded layer by layer, each to what the int8 layers before give."
         )

@@ -86,9 +86,11 @@ def test_flops_are_units_times_networks(amounts: Amounts) -> None:
     plain = changed(SMOKE, quantize={"mode": "ptq"})
     calibrated = quantize_work(plain, amounts)
     assert calibrated.unit == "images" and calibrated.amount == 32 and calibrated.on_cpu
-    # calibrated; float and rounded for the head; float, fitted and calibrated on one batch of 32
+    # calibrated; float and rounded, layer by layer; float, fitted and calibrated on 32 more
     asked = 0 if objective_spec(plain.distill).logits_only else 1
     assert calibrated.flops == (3 * 32 + 32 * 3 * (1 + asked)) * per_image
+    nearest = quantize_work(changed(SMOKE, quantize={"steps": 0, "rounding": "nearest"}), amounts)
+    assert calibrated.flops - nearest.flops == 2 * 32 * per_image
 
 
 def test_a_teacher_that_is_asked_twice_as_much_costs_twice(amounts: Amounts) -> None:

@@ -113,6 +113,18 @@ def test_a_cosine_head_computes_its_weight_and_is_left_alone(student: TinyCNN) -
     assert torch.equal(head[0], student.head.weight)
 
 
+def test_fitted_weights_are_given_as_they_were_before_rounding() -> None:
+    prepared = quantized(plain())
+    fitted = reconstruct(prepared, images(48))
+    parameters = dict(prepared.graph.named_parameters())
+    assert fitted.keys() == parameters.keys()
+    for layer in layers_of(prepared):
+        step = (fitted[layer.name] - layer.weight).abs() / layer.quantizer.scale.reshape(
+            -1, *[1] * (layer.weight.ndim - 1)
+        )
+        assert 0.1 < float(step.detach().mean()) < 1 and layer.offset in fitted
+
+
 def test_weights_that_two_layers_share_are_left_alone() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from compress.engine.config import QuantizeSettings
 from compress.quantize.schedule import PROBE_BATCHES, compared_batches, training_steps
 
@@ -12,10 +10,3 @@ def test_calibration_alone_trains_nothing_and_compares_one_batch() -> None:
     assert training_steps(QuantizeSettings(mode="ptq", steps=9)) == 0
     assert training_steps(QuantizeSettings(steps=9)) == 9
     assert compared_batches(0) == 1 and compared_batches(9) == PROBE_BATCHES
-
-
-def test_trained_weights_are_not_rounded_layer_by_layer() -> None:
-    assert QuantizeSettings(mode="ptq", rounding="layerwise").rounding == "layerwise"
-    assert QuantizeSettings(steps=0, rounding="layerwise").rounding == "layerwise"
-    with pytest.raises(ValueError, match="mode=ptq"):
-        QuantizeSettings(rounding="layerwise")

@@ -34,7 +34,7 @@ def trained(root: Path) -> tuple[StageContext, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def calibrated(root: Path) -> tuple[StageContext, dict[str, Any]]:
-    ctx = stage_context(root, "calibrated", quantize={"mode": "ptq"})
+    ctx = stage_context(root, "calibrated", quantize={"mode": "ptq", "rounding": "nearest"})
     return ctx, stage.run(ctx)
 
 
@@ -64,19 +64,17 @@ def test_ptq_only_calibrates(calibrated: tuple[StageContext, dict[str, Any]]) ->
     assert facts["kept"] == "calibrated" and facts["steps"] == 0 and "qat" not in facts["loss"]
 
 
-@pytest.mark.parametrize(
-    ("rounding", "name"), [("nearest", "refit"), ("layerwise", "reconstructed")]
-)
-def test_the_better_of_two_roundings_is_kept(
-    root: Path, monkeypatch: pytest.MonkeyPatch, rounding: str, name: str
-) -> None:
-    monkeypatch.setattr(stage, "refit_head", lambda *_: True)
-    for kept, fitted in {name: 0.4, "calibrated": 0.6}.items():
-        answers = iter([1.0, fitted, 0.5])  # of fp32, fitted, calibrated
+def test_the_better_of_two_roundings_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kept, loss in {"reconstructed": 0.4, "calibrated": 0.6}.items():
+        answers = iter([1.0, loss, 0.5])  # of fp32, reconstructed, calibrated
         monkeypatch.setattr(stage, "mean_loss", lambda *_, answers=answers: next(answers))
-        settings = {"mode": "ptq", "rounding": rounding}
-        facts = stage.run(stage_context(root, f"{rounding}-{kept}", quantize=settings))
-        assert facts["kept"] == kept and facts["loss"][name] == fitted
+        ctx = stage_context(root, kept, quantize={"mode": "ptq"})
+        facts = stage.run(ctx)
+        assert facts["kept"] == kept and facts["loss"]["reconstructed"] == loss
+        fitted, state = QuantizeArtifact(ctx.folder).fitted(), QuantizeArtifact(ctx.folder).state()
+        assert bool(fitted) == (kept == "reconstructed")
+        same = [torch.equal(fitted[name], state[f"graph.{name}"]) for name in fitted]
+        assert not fitted or not all(same), "they are not rounded"
 
 
 def test_training_that_hurts_is_noted_and_not_kept(

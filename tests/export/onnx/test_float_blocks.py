@@ -6,13 +6,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import ModelProto
 from tiny_models import SIZE, images, quantized, settled, student, tiny_cnn
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from compress.engine.errors import ExportError
 from compress.quantize.blocks import blocks_of, operators_of
 from compress.quantize.graph import PreparedStudent, convert, prepare
+from compress.quantize.reconstruct import reconstruct
 from compress.quantize.scales import calibrate, set_observers
 from export.onnx.convert import save, to_onnx
 from export.onnx.float_blocks import additions_left_float, float_weights, leave_float, left_float
@@ -90,6 +93,49 @@ def test_one_block_in_float_computes_what_torch_does(arch: str, tmp_path: Path) 
             require(compare(path, wanted, views.numpy(), precision="int8"))
 
 
+class Tokens(nn.Module):
+    """A linear layer on tokens, which becomes a MatMul and an addition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.patches = nn.Conv2d(3, 64, 8, 8)
+        self.mix, self.head = nn.Linear(64, 64), nn.Linear(64, 5)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        tokens = functional.relu(self.patches(pixels)).flatten(2).transpose(1, 2)
+        return self.head(functional.relu(self.mix(tokens)).mean(1))
+
+
+@pytest.mark.parametrize("name", ["tiny", "petal_cnn", "tokens"])
+def test_blocks_that_were_rounded_layer_by_layer_come_back_as_fitted(
+    name: str, tmp_path: Path
+) -> None:
+    model = {"tiny": tiny_cnn, "tokens": Tokens}.get(name, lambda: student("petal_cnn", SIZE))()
+    prepared, views = quantized(settled(model)), images(16)
+    fitted = reconstruct(prepared, images(64))
+    int8, operators = to_onnx(convert(prepared), SIZE), operators_of(prepared.graph)
+    weights = float_weights(prepared, operators, fitted)
+    assert fitted.keys() <= weights.keys()
+    biases = [o.bias for o in operators if o.bias is not None]
+    assert biases and any(not np.array_equal(weights[b], state_of(prepared)[b]) for b in biases)
+    for names in ({operators[0].name, operators[-1].name}, {o.name for o in operators}):
+        mixed = leave_float(int8, operators, names, weights)
+        reference = left_float(prepared, names, weights)
+        with torch.no_grad():
+            wanted = reference(views).numpy()
+        path = save(to_uint8(mixed), tmp_path / "mixed.onnx")
+        require(compare(path, wanted, views.numpy(), precision="int8"))
+    assert name == "tokens" or "QuantizeLinear" not in ops(mixed)  # one stays before a reshape
+    got = onnx_logits(path)(views.numpy())
+    assert np.abs(got - wanted).max() < 3e-3 * np.ptp(wanted)
+    assert {f"{bias}.float" for bias in biases} <= {row.name for row in mixed.graph.initializer}
+
+
+def state_of(prepared: PreparedStudent) -> dict[str, NDArray[np.float32]]:
+    return {name: value.detach().numpy() for name, value in prepared.graph.named_parameters()}
+
+
 def test_nothing_in_float_is_the_int8_file() -> None:
     its = made("tiny")
     assert its.mixed(set()) == its.int8
@@ -124,6 +170,9 @@ def test_another_students_file_is_refused() -> None:
     strange = {name: -weight for name, weight in its.weights.items()}
     with pytest.raises(ExportError, match="not those of the int8 file"):
         leave_float(its.int8, its.operators, names, strange)
+    short = {**its.weights, its.operators[0].bias: np.zeros(1, np.float32)}
+    with pytest.raises(ExportError, match="the bias of Conv .* is not"):
+        leave_float(its.int8, its.operators, names, short)
 
 
 def with_float_blocks(

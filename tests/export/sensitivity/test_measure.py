@@ -61,11 +61,20 @@ def ruin(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> StageContext:
-    """A run, finished up to its bundle, whose student has one ruined block; calibrated, not
-    trained.
+    """A run, finished up to its bundle, whose student has one ruined block; each weight went to its
+    nearest step.
     """
-    root = tmp_path_factory.mktemp("sensitivity")
-    ctx = stage_context(root, "quantize", quantize={"mode": "ptq"})
+    return run_of(tmp_path_factory.mktemp("sensitivity"), rounding="nearest")
+
+
+@pytest.fixture(scope="module")
+def reconstructed(tmp_path_factory: pytest.TempPathFactory) -> StageContext:
+    """The same, rounded layer by layer."""
+    return run_of(tmp_path_factory.mktemp("reconstructed"), rounding="layerwise")
+
+
+def run_of(root: Path, rounding: str) -> StageContext:
+    ctx = stage_context(root, "quantize", quantize={"mode": "ptq", "rounding": rounding})
     ruin(ctx.inputs["distill"].path)
     inputs = {
         **ctx.inputs,
@@ -132,7 +141,7 @@ def test_int8_and_fp32_are_the_files_of_the_bundle(finished: StageContext, tmp_p
     bundle = finished.inputs["export"].path / "bundle"
     assert variants.file(frozenset()) == bundle / "model.int8.onnx"
     assert variants.file(variants.fp32) == bundle / "model.fp32.onnx"
-    # without quantizers it is the student of the quantize stage, whose head was fitted once more
+    # without quantizers it is the student of the quantize stage
     plain, twin = variants.logits(variants.unrounded), variants.reference(variants.fp32)
     with torch.no_grad():
         wanted = twin(torch.from_numpy(normalize(variants.views.pixels, variants.spec))).numpy()
@@ -303,14 +312,29 @@ def test_a_run_that_is_not_finished_is_refused(finished: StageContext) -> None:
 
 
 @pytest.mark.slow
-def test_weights_that_make_up_for_each_other_are_refused(finished: StageContext) -> None:
-    own = finished.inputs["quantize"]
-    fitted = Artifact(own.stage, own.path, {**own.facts, "kept": "reconstructed"}, own.content)
-    ctx = StageContext(
-        finished.settings, {**finished.inputs, "quantize": fitted}, finished.folder, finished.seed
+def test_where_layers_make_up_for_one_another_a_block_is_judged_beside_the_rest(
+    reconstructed: StageContext, tmp_path: Path
+) -> None:
+    ctx = reconstructed
+    assert ctx.inputs["quantize"].facts["kept"] == "reconstructed"
+    result = measure.run(fresh(ctx, tmp_path), QUICK)
+    costs = {row.block: row.kl for row in result.blocks}
+    assert not result.alone and result.to_json()["alone"] is False
+    assert costs.pop(RUINED) > 3 * max(costs.values())
+    assert all(row.drop_points == row.regained_points for row in result.blocks)
+    assert "beside all in int8" in result.lines()[0]
+    variants = variants_of(ctx, tmp_path / "files")
+    assert variants.unrounded == ctx.inputs["export"].path / "bundle" / "model.fp32.onnx"
+    whole, mixed = variants.unrounded, variants.file(frozenset({RUINED}))
+    assert variants.divergence(whole, mixed) < 0.3 * variants.divergence(
+        whole, variants.file(frozenset())
     )
-    with pytest.raises(ConfigError, match=r"quantize\.rounding=nearest"):
-        measure.run(ctx, QUICK)
+    # what is added to a bundle has to compute what its torch model does
+    with torch.no_grad():
+        wanted = variants.reference(frozenset({RUINED}))(
+            torch.from_numpy(normalize(variants.views.pixels, variants.spec))
+        ).numpy()
+    assert np.abs(variants.logits(mixed) - wanted).mean() < 0.02 * np.ptp(wanted)
 
 
 @pytest.mark.slow
