@@ -37,7 +37,9 @@ aten = torch.ops.aten
 CONVOLUTIONS = (aten.conv2d.default, aten.conv2d.padding)
 RIDGE = 0.01
 SAMPLES = 20_000  # columns of a layer's inputs: further ones change its covariance by little
-PIXELS = 64 * 224**2  # of the images at most: all values of a layer are in memory at once
+# Of the images at most: all values of a layer are in memory at once, 2.5 GB for EfficientNet-Lite0.
+# In a trial on CIFAR-10 16, 32, 64 and 128 images left 0.072, 0.072, 0.067 and 0.064 of the spread.
+PIXELS = 32 * 224**2
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Layer:
             places: ``(P,)`` of the output's positions, row by row, in maps of ``width``.
         """
         kernel = self.weight.shape[2:]
-        padded = functional.pad(inputs, self.padding)
+        padded = functional.pad(inputs, self.padding) if any(self.padding) else inputs
         row, column = places // width * self.stride[0], places % width * self.stride[1]
         rows = row[:, None] + torch.arange(kernel[0]) * self.dilation[0]
         wide = column[:, None] + torch.arange(kernel[1]) * self.dilation[1]
@@ -245,7 +247,7 @@ def _samples(layer: Layer, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Ten
         return rows[order].T[None], answers[order][None]
     order = torch.randperm(outputs.shape[2] * outputs.shape[3], generator=draw)
     order = order[: max(1, SAMPLES // len(outputs))]
-    answers = outputs.flatten(2)[:, :, order]  # (N, O, P)
+    answers = outputs[:, :, order // outputs.shape[3], order % outputs.shape[3]]  # (N, O, P)
     answers = answers.reshape(len(answers), layer.groups, -1, len(order))
     answers = answers.permute(1, 0, 3, 2).reshape(layer.groups, -1, answers.shape[2])
     return layer.columns(inputs, order, outputs.shape[3]), answers

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from compress.evaluate.gates import MAX_DROP_POINTS
+from compress.evaluate.gates import allowed_drop
 from compress.report.charts import devices as plots
 from compress.report.charts.devices import Bar, Course, Mark
 from compress.report.charts.svg import both_widths
@@ -286,7 +286,7 @@ def _verdict(
     ran = machine.kernels.get(int8.precision) or {}
     before, after = accuracy.get("student_fp32"), accuracy.get(variant_of(int8))
     gained = after.top1 - before.top1 if after and before else None
-    kept = gained is None or 100 * gained >= -MAX_DROP_POINTS - 1e-9
+    kept = gained is None or not before or 100 * gained >= -allowed_drop(before.n) - 1e-9
     highest = interval[1] if interval else ratio or 0.0
     pays = kept and backend.is_quantized(ran) and highest >= backend.min_speedup
     fast, plain = (variant(variant_of(row)).removeprefix("student ") for row in (int8, rival))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 from tiny_stages import TABLE, build, changed
 
+from compress.engine import memory, runner
 from compress.engine.config import Settings
 from compress.engine.plan import plan
+from compress.engine.stage import Stage, StageContext
 from compress.engine.store import Store
 
 
@@ -42,3 +45,21 @@ def test_a_new_run_starts_once_a_clean_has_ended(tmp_path: Path) -> None:
             building = threads.submit(build, changed(seed=1), tmp_path, "b")
             assert not wait([building], timeout=0.5).done
         assert building.result(timeout=60).made == ["data", "teacher", "distill"]
+
+
+def holds(ctx: StageContext) -> dict[str, Any]:
+    """A stage that says whether freed memory is kept meanwhile."""
+    (ctx.folder / "out").write_text("")
+    return {"kept": memory._holders > 0}
+
+
+def test_stages_keep_freed_memory_but_those_that_measure_the_machine(tmp_path: Path) -> None:
+    store, reference = Store.of(tmp_path), f"{__name__}:holds"
+    made, measured = (
+        runner.make(
+            Stage(name, (), ("seed",), reference, machine_bound=bound), Settings(), {}, store
+        )
+        for name, bound in (("data", False), ("bench", True))
+    )
+    assert made.facts == {"kept": memory._glibc() is not None}
+    assert measured.facts == {"kept": False} and not memory._holders

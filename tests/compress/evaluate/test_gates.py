@@ -55,6 +55,16 @@ def test_every_gate_decides(
     assert all(gate.passed for gate in gates) == (precision == "int8")
 
 
+def test_of_few_test_images_int8_may_lose_one() -> None:
+    for lost, precision in ((1, "int8"), (2, "fp32")):
+        few = {name: {**row, "n": 120} for name, row in metrics(100, 100 - lost).items()}
+        gates, ship = decide(few, speed(2.0), INT8)
+        assert ship.precision == precision and "one image fewer" in ship.reason
+        assert gates[0].limit == pytest.approx(100 / 120) and gates[0].value == pytest.approx(
+            lost * 100 / 120
+        )
+
+
 @pytest.mark.parametrize(
     ("ratio", "stamp", "precision", "passed", "words"),
     [
