@@ -107,7 +107,7 @@ def onnx_logits(
 
 
 def torch_logits(
-    model: Callable[[torch.Tensor], torch.Tensor], images: Logits, batch: int = 64
+    model: Callable[[torch.Tensor], torch.Tensor], images: Logits, batch: int = 16
 ) -> Logits:
     """``(n, K)`` logits of a torch model on ``images (n, 3, S, S)``."""
     parts = torch.from_numpy(images).split(batch)
@@ -118,7 +118,7 @@ def torch_logits(
 def torch_outputs(
     model: Callable[[torch.Tensor], Sequence[torch.Tensor]],
     images: Logits,
-    batch: int = 64,
+    batch: int = 16,
     outputs: Sequence[str] = (OUTPUT, FEATURES),
 ) -> dict[str, Logits]:
     """Every output of a torch model on ``images (n, 3, S, S)``, in the order of ``outputs``."""
