@@ -10,6 +10,8 @@ from pathlib import Path
 from onnx import ModelProto
 
 from compress.engine.errors import MissingExtraError
+from runtime import PreprocessSpec
+from runtime.backends import Runner
 
 Writer = Callable[..., tuple[Path, ...]]
 
@@ -26,6 +28,8 @@ class Format:
     modifiers: tuple[str, ...] = ("logits", "batch1")  # that go with it
     note: str = ""  # what a user must know, for the manifest's "why"
     has_environment: bool = False  # its converter runs in a Python environment of its own
+    evaluator: str = ""  # a module of ours whose ``load(file, preprocess)`` runs what no engine can
+    elsewhere: str = ""  # where its engine runs, if not here
 
     def write(
         self, model: ModelProto, file: Path, base: str, environment: Path | None = None
@@ -48,6 +52,11 @@ class Format:
             what = f"{file.name} needs {error.name}"
             remedy = f"pip install 'clip2edge[{self.extra}]'"
             raise MissingExtraError(what, remedy=remedy) from error
+
+    def evaluate(self, file: Path, spec: PreprocessSpec) -> Runner:
+        """The file in our own evaluator; ExportError for an operator that it lacks."""
+        load: Callable[[Path, PreprocessSpec], Runner] = import_module(self.evaluator).load
+        return load(file, spec)
 
 
 FORMATS: dict[str, Format] = {
@@ -86,5 +95,16 @@ FORMATS: dict[str, Format] = {
         extra="executorch",
         modifiers=("logits",),
         note="takes one image a call",
+    ),
+    "coreml": Format(
+        suffix=".mlpackage.zip",
+        precisions=("fp16", "int8", "fp32"),
+        module="export.engines.coreml",
+        needs=("coremltools",),
+        extra="coreml",
+        modifiers=("logits",),
+        note="an .mlpackage, zipped; takes one upright RGB image of the model's size",
+        evaluator="export.engines.coreml_program",
+        elsewhere="Core ML runs on Apple's systems alone",
     ),
 }

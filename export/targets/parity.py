@@ -25,6 +25,7 @@ from export.targets.pixels import IMAGE, cropped_pixels
 from runtime.backends import TENSOR, Runner, readers
 from runtime.backends import load as load_model
 from runtime.bundle import FEATURES, INPUT
+from runtime.errors import BackendError
 from runtime.preprocess import PreprocessSpec
 
 BATCH = 16
@@ -226,7 +227,10 @@ def _features_off(
 
 def load(file: Path) -> Runner:
     """The file in the engine for it, one thread; raises BackendError if that cannot run it."""
-    return load_model(readers(file.suffix)[0], file, threads=1)
+    engines = readers(file.suffix)
+    if not engines:
+        raise BackendError(f"no engine here reads {file.name}")
+    return load_model(engines[0], file, threads=1)
 
 
 def engine_of(runner: Runner) -> str:

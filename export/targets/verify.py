@@ -1,4 +1,8 @@
-"""Verifies a target: by its engine, else by onnx's reference evaluator, else it is unverified."""
+"""Verifies a target: by its engine, else by onnx's reference evaluator, else it is unverified.
+
+A format whose engine runs elsewhere alone is unverified, too, and says how an evaluator of ours ran
+its file.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from pathlib import Path
 from onnx import ModelProto
 
 from compress.engine.errors import ExportError
+from export.engines.table import FORMATS
 from export.onnx.convert import save
 from export.targets import half, parity
 from export.targets.parity import SourceModel, TargetParity
@@ -51,6 +56,13 @@ def verify(
         engine = f"onnxruntime {version} in float32, every {base.half} tensor rounded"
         rounded = parity.against_source(key, runner, source, base.share, engine)
         rounding = f", and with every {base.half} tensor rounded (parity is of that run)"
+    if target.format and FORMATS[target.format].evaluator:
+        form = FORMATS[target.format]
+        runner = form.evaluate(file, source.spec)
+        engine = parity.engine_of(runner)
+        ran = parity.against_source(key, runner, source, base.share, engine)
+        why = f"unverified here: {form.elsewhere}; {_likeness(ran)} {_where(ran)}"
+        return TargetVerdict(UNVERIFIED, why, ran)
     try:
         runner = parity.load(file)
     except BackendError as error:
