@@ -27,6 +27,7 @@ MODULE_IN_STRING = re.compile(rf"^(?:{'|'.join(PACKAGES)})(?:\.\w+)+(?::\w+)?$")
 #: what the device side may import besides the standard library; pi_heif, cv2, picamera2: optional
 DEVICE = {"numpy", "PIL", "pi_heif", "cv2", "picamera2", "pynvml"}
 DEVICE |= {"onnxruntime", "openvino", "ncnn", "ai_edge_litert", "executorch", "tensorrt"}
+DEVICE |= {"tflite_micro"}
 #: and a single file each
 DEVICE_FILES = {"runtime/backends/executorch.py": {"torch"}}  # whose binding takes its tensors
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from compress.engine.disk import require_folder
 from compress.engine.errors import ConfigError, lookup
 from compress.engine.text import user_path
-from export.apps import android, cpp, jetson, pi_camera, python, triton, web
+from export.apps import android, cpp, jetson, microcontroller, pi_camera, python, triton, web
 from export.apps.source import AppSource, Vendored, read_source
 from export.bundle.folder import require_empty, scratch_beside
 
@@ -65,6 +65,12 @@ TARGETS: dict[str, AppTarget] = {
         "an Android project",
         "open the folder in Android Studio; or gradle :core:test :app:installDebug",
         formats=tuple(android.ENGINES),
+    ),
+    "microcontroller": AppTarget(
+        microcontroller.fill,
+        "C++17 on TensorFlow Lite Micro",
+        "add the sources to a project that has TensorFlow Lite Micro, as README.md says",
+        formats=(".tflite",),
     ),
 }
 

@@ -15,6 +15,7 @@ import onnx
 from compress.engine.errors import ExportError
 from export.bundle.files import CARD
 from export.bundle.markdown import plain_text
+from export.engines.table import FORMATS
 from export.onnx.graph import OUTPUT
 from export.targets.table import BASES, parse
 from runtime import golden as golden_vectors
@@ -133,7 +134,9 @@ def read_source(
     model = opened.model(key)
     if model.suffix not in formats:
         what = f"this app runs files of type {' or '.join(formats)}"
-        raise ExportError(what, got=model.name, remedy="choose another --precision")
+        names = [name for name, row in FORMATS.items() if row.suffix in formats]
+        more = f", or first compress export BUNDLE --to {names[0]}.int8" if names else ""
+        raise ExportError(what, got=model.name, remedy=f"choose another --precision{more}")
     name, batch, width = _shape(opened, key)
     for what, text in (("name of the model", key), ("input of the model", name)):
         if not PLAIN_NAME.fullmatch(text):
