@@ -108,7 +108,8 @@ DECLARATIONS = """
 #define TFLITE_SCHEMA_VERSION 3
 enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1 };
 enum TfLiteType { kTfLiteFloat32 = 1, kTfLiteInt8 = 9 };
-struct TfLiteTensor { TfLiteType type; union { int8_t* int8; float* f; } data; };
+union TfLitePtrUnion { int8_t* int8; float* f; };
+struct TfLiteTensor { TfLiteType type; TfLitePtrUnion data; };
 namespace tflite {
 struct Model { int64_t version() const { return 3; } };
 inline const Model* GetModel(const void*) { static Model model; return &model; }
