@@ -252,13 +252,15 @@ def export(
 def app(
     bundle: Annotated[Path, Argument(help="Folder of a bundle")],
     out: Annotated[Path, Argument(help="New folder for the app")],
-    target: Annotated[str, Option(help="python, web, cpp, triton, jetson, android or pi-camera")],
+    target: Annotated[
+        str, Option(help="python, web, cpp, android, pi-camera, microcontroller, triton or jetson")
+    ],
     precision: Annotated[str, Option(help="Model to run; auto: the bundle's default")] = "auto",
     ort: Annotated[
         Path | None, Option(help="web: folder of the npm package onnxruntime-web, copied in")
     ] = None,
 ) -> None:
-    """Write an app for the student: script, web page, C++, Triton, Jetson, Android, Pi camera."""
+    """Write an app for the student: a script, a page, C++, a phone, a camera, a microcontroller."""
     try:
         from export.apps import TARGETS, write_app
     except ModuleNotFoundError as error:
