@@ -8,6 +8,7 @@ from tiny_models import TinyCNN, images, quantized
 from torch import nn
 from torch.nn import functional
 
+from compress.quantize import reconstruct as rounding
 from compress.quantize.graph import prepare
 from compress.quantize.reconstruct import Layer, layers_of, reconstruct, rounded_columns
 from compress.quantize.scales import fake_quantizers, finer, set_observers
@@ -59,6 +60,18 @@ def test_errors_of_columns_are_spread_over_later_ones() -> None:
     nearest = (weight / scale[:, :, None]).round() * scale[:, :, None]
     assert error(found) < 0.8 * error(nearest)
     assert rounded_columns(weight, gram, scale / 1000, 64).abs().max() < 64.1 * 0.2 / 1000
+
+
+def test_blocks_of_columns_give_what_one_column_after_the_other_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    rows = torch.randn(2, 90, 30, dtype=torch.float64)
+    gram = rows.mT @ rows / 90 + 0.01 * torch.eye(30)
+    weight, scale = torch.randn(2, 7, 30, dtype=torch.float64), torch.full((2, 7), 0.2).double()
+    whole = rounded_columns(weight, gram, scale, 64)
+    monkeypatch.setattr(rounding, "BLOCK", 8)
+    assert torch.equal(rounded_columns(weight, gram, scale, 64), whole)
 
 
 def plain() -> nn.Module:
