@@ -62,6 +62,19 @@ def test_the_readme_counts_memory(bundle: Path, app: Path) -> None:
     assert bytes.fromhex("".join(array)) == model.read_bytes()
 
 
+def test_the_same_bundle_gives_the_same_sources_and_no_place(
+    bundle: Path, app: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(bundle, tmp_path / "moved")
+    again = write_app(moved, "microcontroller", tmp_path / "again")
+    files = [path.relative_to(app) for path in app.rglob("*") if path.is_file()]
+    assert files and all((app / name).read_bytes() == (again / name).read_bytes() for name in files)
+    assert not [name for name in files if str(bundle).encode() in (app / name).read_bytes()]
+    rows = [line for line in (app / "README.md").read_text().splitlines() if line[:3] == "| `"]
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert len(named) >= 6 and all((app / name).exists() for name in named)
+
+
 PROBE = """
 #include <cstdio>
 #include <vector>
