@@ -2,7 +2,7 @@
 
 glibc gives every block of more than a few MB back to the system at once, and takes a new one, which
 the kernel fills with zeros page by page. A network's activations are such blocks: each layer pays
-for it anew, EfficientNet-Lite0 on a batch of 32 at 224 px a third to a half of its time
+for it anew: half of the time of EfficientNet-Lite0 on 32 images at 224 px, on a virtual machine
 (``benchmarks/kept_memory.py``).
 """
 

@@ -16,7 +16,7 @@ from export.apps.parts import told, write_golden
 from export.apps.render import quoted, render
 from export.apps.source import AppSource, Vendored
 from runtime import PreprocessSpec, normalize
-from runtime.backends import micro
+from runtime.backends import litert, micro
 from runtime.errors import BackendError
 
 literal = partial(quoted, special=b'"\\?')
@@ -66,24 +66,23 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
     """Writes the sources.
 
     Raises:
-        MissingExtraError: TensorFlow Lite Micro is not installed.
+        MissingExtraError: TensorFlow Lite Micro or LiteRT is not installed.
         ExportError: it has no kernel for an operator, or gives other answers.
     """
     data = source.model.read_bytes()
-    operators = micro.operators(source.model)
-    if unknown := sorted(operators - METHODS.keys()):
-        what = f"TensorFlow Lite Micro has no kernel for {', '.join(unknown)}"
-        raise ExportError(what, remedy="choose another --precision, or another student")
     try:
+        operators = micro.operators(source.model)
+        if unknown := sorted(operators - METHODS.keys()):
+            what = f"TensorFlow Lite Micro has no kernel for {', '.join(unknown)}"
+            raise ExportError(what, remedy="choose another --precision, or another student")
         arena = micro.arena_bytes(data)
         runner = micro.load(source.model)
     except BackendError as error:
-        if error.remedy == micro.INSTALL:
-            raise MissingExtraError(str(error.what), remedy=error.remedy) from error
+        if error.remedy in (litert.INSTALL, micro.INSTALL):  # the second brings both
+            raise MissingExtraError(str(error.what), remedy=micro.INSTALL) from error
         raise ExportError("the model does not run here", got=error) from error
     apart = _checked(source, runner)
     write_golden(source, folder / "golden")
-    scale, point = runner.input_steps
     values = {
         **told(source),
         "bytes": len(data),
@@ -96,8 +95,6 @@ def fill(source: AppSource, folder: Path, vendored: Vendored) -> None:
         "arena_needed": arena,
         "arena": -(-int(arena * MARGIN) // ROUND) * ROUND,
         "steps": runner.steps_of(_table(source.spec)),
-        "scale": scale,
-        "point": point,
         "output": runner.output_steps,
         "temperature": source.temperature,
         "engine": f"tflite-micro {runner.versions['tflite-micro']}",

@@ -56,9 +56,13 @@ def verify(
         engine = f"onnxruntime {version} in float32, every {base.half} tensor rounded"
         rounded = parity.against_source(key, runner, source, base.share, engine)
         rounding = f", and with every {base.half} tensor rounded (parity is of that run)"
-    if target.format and FORMATS[target.format].evaluator:
-        form = FORMATS[target.format]
-        runner = form.evaluate(file, source.spec)
+    form = FORMATS.get(target.format)
+    if form is not None and form.evaluator:
+        try:
+            runner = form.evaluate(file, source.spec)
+        except ExportError as error:  # ours to mend: the engine itself may know the operator
+            why = f"unverified here: {form.elsewhere}; {error.what}: {error.got}"
+            return TargetVerdict(UNVERIFIED, why, None)
         engine = parity.engine_of(runner)
         ran = parity.against_source(key, runner, source, base.share, engine)
         why = f"unverified here: {form.elsewhere}; {_likeness(ran)} {_where(ran)}"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.backends import litert
 from runtime.backends.litert import OUTPUTS, _in_floats, _in_steps
 from runtime.backends.runner import BatchRunner, reason, require_batch
 from runtime.errors import BackendError
@@ -109,8 +110,6 @@ def arena_bytes(model: bytes) -> int:
 
 def operators(model: Path) -> frozenset[str]:
     """Names of the operators of a .tflite file; BackendError if LiteRT is absent or refuses it."""
-    from runtime.backends import litert
-
     interpreter = litert.load(model, threads=1)._interpreter
     names = {row["op_name"] for row in interpreter._get_ops_details()}
     return frozenset(names - {"DELEGATE"})

@@ -60,9 +60,8 @@ SUFFIXES_2 = (*SUFFIXES_1, ".ort")
 SUFFIXES_3 = (*SUFFIXES_2, ".xml", ".param", ".bin", ".tflite", ".pte", ".mlpackage.zip")
 SUFFIXES = {1: SUFFIXES_1, 2: SUFFIXES_2, 3: SUFFIXES_3}
 FOLDERS = {1: ("",), 2: ("", SUBFOLDER), 3: ("", SUBFOLDER)}
-MODEL_SUFFIXES = (  # of export targets
-    *(".onnx", ".ort", ".xml", ".param", ".tflite", ".pte", ".mlpackage.zip"),
-)
+# Of export targets
+MODEL_SUFFIXES = (".onnx", ".ort", ".xml", ".param", ".tflite", ".pte", ".mlpackage.zip")
 COMPANIONS = {".xml": ".bin", ".param": ".bin"}  # of OpenVINO and ncnn: the graph -> its weights
 STATES = ("verified", "unverified")
 CHECK = "check"  # in manifest.json: SHA-256 of all the rest of it

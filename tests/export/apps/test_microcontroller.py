@@ -197,12 +197,13 @@ def test_what_has_no_kernel_there_is_named(
         write_app(bundle, "microcontroller", tmp_path / "app")
 
 
-def test_without_the_package_nothing_is_written(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("package", ["tflite_micro", "ai_edge_litert"])
+def test_without_a_package_nothing_is_written(
+    package: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("tflite_micro")]:
+    for name in [name for name in sys.modules if name.startswith(package)]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "tflite_micro", None)
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError) as caught:
         write_app(bundle, "microcontroller", tmp_path / "app")
     assert caught.value.remedy == micro.INSTALL and not (tmp_path / "app").exists()

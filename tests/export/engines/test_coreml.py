@@ -126,6 +126,17 @@ def test_what_it_cannot_convert_is_our_error(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.zip"))
 
 
+def test_an_operator_that_only_core_ml_knows_is_stated(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_coremltools()
+    known = {name: run for name, run in coreml_program.OPERATORS.items() if name != "relu"}
+    monkeypatch.setattr(coreml_program, "OPERATORS", known)
+    row = export_targets(bundle, ["coreml.fp16"])["fp16.coreml"]
+    assert (row["state"], row["parity"]) == ("unverified", None)
+    assert "cannot be evaluated: relu" in row["why"] and (bundle / row["file"]).exists()
+
+
 def test_a_package_that_computes_something_else_is_refused(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
