@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
 from compress.data.checks import listed
+from compress.data.split import ClassInfo
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError
 from compress.engine.preflight import Before, Check
@@ -16,7 +17,7 @@ from compress.teacher.named import known_names
 from compress.teacher.priors import require_origin
 from compress.teacher.prompts import check_templates, prompts_for
 from compress.teacher.sources import TimmNet, has_text, locate
-from compress.teacher.timm_net import label_set
+from compress.teacher.timm_net import has_batch_norms, label_set
 
 
 def checks(before: Before) -> Iterator[Check]:
@@ -49,6 +50,25 @@ def require_texts(settings: TeacherSettings, setting: str, remedy: str) -> None:
             got=f"teacher {name}, which has none",
             remedy=f"{remedy}, or another --teacher",
         )
+
+
+def require_named(settings: TeacherSettings, classes: Sequence[ClassInfo], setting: str) -> None:
+    """Raises ConfigError unless a network among the teachers was trained on the classes' names.
+
+    The first that was trained on names is asked, by its batch norms too.
+    """
+    for teacher in each_teacher(settings):
+        network = locate(teacher.name)
+        subset = label_set(network) if isinstance(network, TimmNet) else None
+        if subset is not None and isinstance(network, TimmNet) and has_batch_norms(network):
+            nobody = np.zeros(len(classes), bool)
+            require_origin(teacher.name, classes, known_names(subset, classes), nobody)
+            return
+    raise ConfigError(
+        f"{setting} needs a network that was trained on named classes, with batch norms",
+        got=" and ".join(teacher.name for teacher in each_teacher(settings)),
+        expected="an ImageNet network, e.g. --teacher timm:tf_efficientnet_lite0",
+    )
 
 
 def _require(settings: TeacherSettings) -> None:
