@@ -143,7 +143,11 @@ class DataSummary:
             "not used beside test images": len(self.not_used),
             "files left out": len(self.left_out),
         }
-        told = [f"{count:,} {what}" for what, count in counts.items() if count]
+        told = [
+            f"{count:,} {what.replace('groups', 'group') if count == 1 else what}"
+            for what, count in counts.items()
+            if count
+        ]
         return [*lines, *([f"{', '.join(told)}; the run's data/{FILE} names them"] if told else [])]
 
 
