@@ -131,7 +131,8 @@ class DataSummary:
                 f"{max(sizes):,} ({large.name})"
             )
         if few := too_few(used.get("test", 0)):
-            lines.append(few)
+            more = "; --set data.test_fraction=0.5 holds half of the images out"
+            lines.append(few + (more if self.measured == "held out" else ""))
         near = sum(group.kind == "near" for group in self.copies)
         counts = {
             "skipped": len(self.skipped),
