@@ -97,7 +97,7 @@ def _too_few(name: str, got: str, shots: int, counts: Sequence[int]) -> DataErro
     what = f"class {name!r} has too few images for {shots} shot{'' if shots == 1 else 's'}"
     most = min(filter(None, counts), default=0)
     remedy = f"add images or lower --shots (the smallest class has {most} for training)"
-    return DataError(what, got=got, expected=f"at least {shots}", remedy=remedy)
+    return DataError(what, got=got, expected=f"at least {shots} for training", remedy=remedy)
 
 
 def no_image_at_all(source: Source) -> DataError:

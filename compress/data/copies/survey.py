@@ -246,9 +246,10 @@ def _note(
     if not left_out:
         return None
     examples = (" ~ ".join(_key(place, splits) for place in group) for group in spanning[:3])
+    what = "1 training image is" if len(left_out) == 1 else f"{len(left_out)} training images are"
     return line(
-        f"{len(left_out)} training images are not used, since test images are nearly the same: "
-        f"{'; '.join(examples)}; {ALLOW} uses them"
+        f"{what} not used, since test images are nearly the same: "
+        f"{'; '.join(examples)}; {ALLOW} uses {'it' if len(left_out) == 1 else 'them'}"
     )
 
 
