@@ -260,3 +260,12 @@ def test_a_held_out_class_of_equal_images_without_contrast_is_used(tmp_path: Pat
         file.write_bytes(saved(Image.new("RGB", (64, 48)), "PNG"))
     data, _ = make(tmp_path, tmp_path / "images", shots="all")
     assert sum(key.startswith("dark/") for key in data.shots.keys) == 8
+
+
+def test_equal_images_of_two_classes_have_a_wrong_label() -> None:
+    same = str(survey.images_in_both(["train/ant/a.jpg = test/ant/b.jpg"]))
+    other = str(
+        survey.images_in_both(["train/ant/a.jpg = test/ant/b.jpg", "train/ant/c = test/bee/c"])
+    )
+    assert "remove one of each, or" in same
+    assert "where their classes differ, one of them is wrong" in other
