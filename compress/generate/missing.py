@@ -20,7 +20,7 @@ from compress.generate.probing import candidates
 from compress.generate.sources import Sources
 from compress.generate.strategies.table import generates_images, load_strategy, strategy_row
 from compress.generate.tools import TOOLS
-from compress.teacher.checks import knows_by_name, require_named, require_texts
+from compress.teacher.checks import require_named, require_texts
 
 
 def missing(run: Settings, online: bool) -> str | None:
@@ -47,14 +47,13 @@ def checks(before: Before) -> Iterator[Check]:
 
 
 def _check_empty(before: Before) -> None:
-    """Refuses classes that nothing stands for: no image, given or made, no known name."""
+    """Refuses classes that no image stands for, neither a person's nor a generated one."""
     source = before.once(listed)
     if source is not None and source.empty:
         offered = candidates(before.settings.generate)
-        shown = any(
+        if not any(
             generates_images(one) and strategy_row(one.strategy).shows_classes for one in offered
-        )
-        if not shown and not set(source.empty) <= set(knows_by_name(before.settings, source)):
+        ):
             raise no_image_at_all(source)
 
 

@@ -8,10 +8,9 @@ from functools import partial
 import numpy as np
 
 from compress.data.checks import listed
-from compress.data.split import ClassInfo, Source
-from compress.engine.config import Settings, TeacherSettings
+from compress.data.split import ClassInfo
+from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError
-from compress.engine.packages import installed
 from compress.engine.preflight import Before, Check
 from compress.teacher.loading import SOURCES, each_teacher, require_open_clip
 from compress.teacher.named import known_names
@@ -51,25 +50,6 @@ def require_texts(settings: TeacherSettings, setting: str, remedy: str) -> None:
             got=f"teacher {name}, which has none",
             remedy=f"{remedy}, or another --teacher",
         )
-
-
-def knows_by_name(settings: Settings, source: Source) -> list[str]:
-    """Classes that need no image: teachers and student were trained on their names.
-
-    The student too, with a frozen trunk: its head starts with the row of its own classifier.
-    """
-    student = settings.distill
-    if student.train != "head" or student.init != "timm" or installed(student.student) is None:
-        return []
-    networks = [locate(one.name) for one in each_teacher(settings.teacher)]
-    subsets = {
-        label_set(one) if isinstance(one, TimmNet) else None
-        for one in (*networks, TimmNet(student.student))
-    }
-    masks = [known_names(subset, source.classes).mask for subset in subsets]
-    return [
-        entry.name for entry, known in zip(source.classes, np.all(masks, 0), strict=True) if known
-    ]
 
 
 def require_named(settings: TeacherSettings, classes: Sequence[ClassInfo], setting: str) -> None:

@@ -293,9 +293,7 @@ def _test_notes(
     elif untested:
         notes.append(f"no test image, so no accuracy, of: {', '.join(untested[:8])}")
     if settings.shots and (empty := [name for name in named.empty if name in labels]):
-        notes.append(
-            f"no training image of: {', '.join(empty[:8])}; its name or generated images stand in"
-        )
+        notes.append(f"no training image of: {', '.join(empty[:8])}; what is generated stands in")
     return [line(note) for note in notes]
 
 
