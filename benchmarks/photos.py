@@ -1,7 +1,7 @@
 """Real photos at 224 px, without a model hub: the photo world beside baselines on its own trunk.
 
     python -m benchmarks.photos --data FLOWERS12     # 5 seeds of 1, 2, 4, 8 shots: 70 minutes
-    python -m benchmarks.photos --data FLOWERS12 --shots 8 --rows "no teacher" "random weights"
+    python -m benchmarks.photos --data FLOWERS12 --shots 8 --rows "random weights"
     python -m benchmarks.photos --data CIFAR10 --shots 10 all --seeds 1 --test-limit 1000
 
 A folder has train/<class>/ and test/<class>/. Every row is the same command of a user with another
@@ -58,8 +58,8 @@ COLUMNS = {  # of the row "ours": label -> predictions of the stage "bench"
 }
 ROWS: Mapping[str, Mapping[str, Any]] = {
     OURS: {},
-    "no teacher": {"distill": {"objective": "ce"}},
-    "random weights": {"distill": {"init": "random", "train": "all", "objective": "ce"}},
+    "teachers' answers": {"distill": {"alpha": 0.9}},
+    "random weights": {"distill": {"init": "random", "train": "all"}},
 }
 BASELINES = ("logistic regression", "the same with views")
 VIEWS = 8  # of a shot, for the second baseline
@@ -224,7 +224,7 @@ def report(record: Mapping[str, Any]) -> str:
         "An interval is Student's t over seeds, another draw of shots: it decides. The p of "
         "McNemar's test pools the photos\nof all seeds: another draw of test photos.\n"
     )
-    commits = sorted({cell["commit"] for cell in record["cells"].values()})
+    commits = sorted({commit for cell in record["cells"].values() for commit in cell["commits"]})
     parts.append(f"Commits {', '.join(commits)}; {record['host']}, {record['versions']}.\n")
     return "\n".join(parts)
 
@@ -248,7 +248,7 @@ def main() -> None:
         for shots in args.shots:
             number: Shots = "all" if shots == "all" else int(shots)
             place = key(cells.data, number, seed)
-            kept = record["cells"].setdefault(place, {"hits": {}, "commands": []})
+            kept = record["cells"].setdefault(place, {"hits": {}, "commands": [], "commits": []})
             missing = [
                 row for row in args.rows if {"int8" if row == OURS else row} - {*kept["hits"]}
             ]
@@ -258,7 +258,7 @@ def main() -> None:
             print(place, {name: f"{100 * rows.mean():.1f}" for name, rows in done.items()})
             kept["hits"] |= packed(done)
             kept["commands"] = sorted({*kept["commands"], shown})
-            kept["commit"] = page.commit()
+            kept["commits"] = sorted({*kept["commits"], page.commit()})
             record |= {"host": page.cpu(), "versions": page.library_versions()}
             page.write_record(args.out, record, report(record))
 

@@ -107,8 +107,8 @@ def no_image_at_all(source: Source) -> DataError:
         "a class has no training image, and none is generated",
         got=line(", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")),
         expected="an image, or a teacher and a generator that know its name",
-        remedy="add images or remove the folder: one or two are enough to begin with; or let images "
-        "be generated from the name, e.g. with --teacher ViT-L-14/openai --generator kandinsky-2.2",
+        remedy="add images or remove the folder; or let them be generated from the name, e.g. with "
+        "--teacher ViT-L-14/openai --generator kandinsky-2.2",
     )
 
 

@@ -145,14 +145,18 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
 def _layers(world: str, preset: str, flags: Mapping[str, Any], shots: object) -> list[Layer]:
     """The layers of a world and a preset.
 
-    The photo world generates no images unless asked to; without shots, pictures of no class.
+    The photo world generates no images unless asked to; without shots, pictures of no class. With
+    shots alone their labels teach: answers of the teachers about the same photos gained nothing on
+    a frozen trunk, and cost up to a point at one and two shots (benchmarks/results/photos.md).
     """
     layers = [config.world(world), config.preset(preset)]
     if world == PHOTOS:
         unwanted = layers[0] if "generate" in flags else layers[1]
         unwanted.pop("generate", None)
-        if "generate" not in flags and shots == 0:
-            layers.append({"generate": {"strategy": "dead-leaves"}, "label": {"views": 1}})
+        if "generate" not in flags:
+            drawn: Layer = {"generate": {"strategy": "dead-leaves"}, "label": {"views": 1}}
+            labels_alone: Layer = {"distill": {"alpha": 0.0}} if preset == PHOTOS else {}
+            layers.append(drawn if shots == 0 else labels_alone)
     return layers
 
 

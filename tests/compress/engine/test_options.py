@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from manifests import manifest_of
@@ -224,3 +225,20 @@ def test_a_bundle_of_others_says_that_it_does_not_know(tmp_path: Path) -> None:
 def test_the_folder_of_a_run_is_its_config(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("data: {dataset: petals, shots: 7}\n")
     assert settings_for(config_file=tmp_path).data.shots == 7
+
+
+@pytest.mark.parametrize(
+    "options, alpha",
+    [
+        ({"shots": 8}, 0.0),
+        ({"shots": 0}, 0.9),  # no label: the teachers alone
+        ({"shots": 8, "generator": "petals"}, 0.9),
+        ({"shots": 8, "preset": "sidclip"}, 0.9),
+        ({"shots": 8, "overrides": {"distill": {"alpha": 0.5}}}, 0.5),
+    ],
+)
+def test_labels_teach_where_photos_are_all_there_is(
+    tmp_path: Path, options: dict[str, Any], alpha: float
+) -> None:
+    options = {"data": tmp_path, "offline": True, **options}
+    assert settings_for(**options).distill.alpha == alpha
