@@ -134,10 +134,10 @@ def test_a_broken_file_is_refused(
     )
     (tmp_path / "broken.yaml").write_text(head + scales + text)
     monkeypatch.setattr(methods, "PAPERS", tmp_path)
-    methods.paper.cache_clear()
+    methods._read.cache_clear()
     with pytest.raises(ConfigError, match=said):
         methods.paper("broken")
-    methods.paper.cache_clear()
+    methods._read.cache_clear()
 
 
 @pytest.mark.parametrize("scale", ["mini", "full"])
