@@ -64,7 +64,7 @@ def reproduce(
             echo(line)
         return
     work = api.work_folder(work_dir)
-    file = out or work / "papers" / f"{plan.page_name}-{scale}.md"
+    file = out or work / "papers" / f"{plan.page_name}.md"
     require_folder(file.absolute().parent)
     file.parent.mkdir(parents=True, exist_ok=True)
     require_target(file)

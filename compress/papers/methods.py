@@ -72,7 +72,7 @@ class Paper(Section):
     printed: dict[str, dict[str, float | tuple[Number, ...]]] = {}
     # a row of ``cells.MEASURES``; sizes: parameters and operations, for which nothing is built
     measured_on: Literal["test", "domains", "unused", "sizes"] = "test"
-    scales: dict[str, Scale]
+    scales: Annotated[dict[str, Scale], Field(min_length=1)]
     inferred: dict[str, str] = {}  # setting -> our choice where the paper is silent
     tables: tuple[str, ...] = ()  # the names of the paper's further tables
 

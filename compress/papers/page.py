@@ -66,8 +66,7 @@ Parameters in millions and operations in 10⁹ for one image or one text, counte
 shapes by this project's code; a multiply-accumulate is two operations.
 
 {_markdown(*size_cells(plan))}
-
-{_inferred(plan)}{_not_made(plan.paper)}"""
+{_not_made(plan.paper)}"""
 
 
 def _title(paper: Paper) -> str:
@@ -95,12 +94,14 @@ def table(plan: TablePlan, results: Results, dataset: str) -> str:
         dataset: one of the plan's, or ``AVERAGE`` of all.
     """
     paper = plan.paper
-    printed = bool(paper.printed.get(dataset))
+    beside = _beside(plan, dataset)
     head = ["row", "strategy", "objective"]
     for shots in plan.shots:
-        head += [f"{shots} shots", "printed"] if printed else [f"{shots} shots"]
+        head += [f"{shots} shots", *beside]
+    unmade = [
+        row for row in paper.not_made if any(row in paper.printed[name] for name in beside.values())
+    ]
     rows = []
-    unmade = [row for row in paper.printed.get(dataset, {}) if row in paper.not_made]
     for row in (*plan.rows, *unmade):
         name = f"{row} *" if row in paper.extra else row
         cells = [name, *(("-", "-") if row in unmade else _method(plan, row))]
@@ -108,11 +109,27 @@ def table(plan: TablePlan, results: Results, dataset: str) -> str:
             tops = [] if row in unmade else _tops(plan, results, dataset, row, shots)
             nothing = "not made" if row in unmade else "-"
             cells.append(mean_and_deviation(tops) if tops else nothing)
-            if printed:
-                number = paper.printed_top1(dataset, row, shots)
-                cells.append("-" if number is None else f"{number:g}")
+            cells += [_figure(paper, place, row, shots) for place in beside.values()]
         rows.append(cells)
     return _markdown(head, rows, 3)
+
+
+def _beside(plan: TablePlan, dataset: str) -> dict[str, str]:
+    """The columns of the paper's figures beside ours: heading -> dataset of the paper.
+
+    Its own figure of the dataset; for another dataset its average, or that of each of its own.
+    """
+    printed = plan.paper.printed
+    if dataset in printed:
+        return {"printed": dataset}
+    if AVERAGE in printed:
+        return {"paper's average": AVERAGE}
+    return {f"paper: {name}": name for name in printed} if dataset != AVERAGE else {}
+
+
+def _figure(paper: Paper, dataset: str, row: str, shots: Shots) -> str:
+    number = paper.printed_top1(dataset, row, shots)
+    return "-" if number is None else f"{number:g}"
 
 
 def _method(plan: TablePlan, row: str) -> tuple[str, str]:
@@ -192,18 +209,20 @@ def _not_made(paper: Paper) -> str:
 
 
 def _printed(plan: TablePlan) -> str:
-    """The paper's numbers on datasets that the table does not have."""
-    parts = []
-    for dataset, rows in plan.paper.printed.items():
-        if dataset not in (*plan.datasets, AVERAGE):
-            printed = {k: v if isinstance(v, tuple) else (v,) for k, v in rows.items()}
-            cells = [
-                f"{row} {' / '.join('-' if x is None else f'{x:g}' for x in values)}"
-                for row, values in printed.items()
-            ]
-            parts.append(f"On {dataset} the paper prints: " + ", ".join(cells))
-    text = "\n\n".join(parts)
-    return f"\n## The paper's own numbers, for orientation\n\n{text}\n" if parts else ""
+    """The paper's numbers that do not stand beside ours."""
+    paper = plan.paper
+    shown = {name for dataset in plan.datasets for name in _beside(plan, dataset).values()}
+    datasets = [name for name in paper.printed if name not in {*shown, AVERAGE}]
+    if not datasets:
+        return ""
+    shots = paper.scales["full"].shots
+    head = [name if len(shots) == 1 else f"{name} {at}" for name in datasets for at in shots]
+    rows = dict.fromkeys(row for name in datasets for row in paper.printed[name])
+    lines = [
+        [row, *(_figure(paper, name, row, at) for name in datasets for at in shots)] for row in rows
+    ]
+    text = _markdown(["row", *head], lines)
+    return f"\n## The paper's own numbers, for orientation\n\n{text}\n"
 
 
 def _world(plan: TablePlan) -> str:

@@ -47,6 +47,7 @@ class TablePlan:
     seeds: int
     options: dict[str, Any] = field(default_factory=dict)  # data, teacher, ..., overrides; as given
     command: str = ""  # repeats the table; folders by name only
+    size: str = "mini"  # the name of the scale
 
     @property
     def folder(self) -> Path | None:
@@ -67,13 +68,18 @@ class TablePlan:
     def run_name(self, row: str, dataset: str, shots: Shots, seed: int) -> str:
         """The name of the run that builds a cell."""
         slug = "".join(c if c.isalnum() else "-" for c in row.lower()).strip("-")
-        return f"{self.page_name}-{dataset}-{shots}shot-s{seed}-{slug}"
+        return f"{self.slug}-{dataset}-{shots}shot-s{seed}-{slug}"
+
+    @property
+    def slug(self) -> str:
+        """The paper, and a further table's name."""
+        table = self.paper.table
+        return self.paper.name if table == MAIN else f"{self.paper.name}-{table}"
 
     @property
     def page_name(self) -> str:
-        """The name of the table's page, without its scale."""
-        table = self.paper.table
-        return self.paper.name if table == MAIN else f"{self.paper.name}-{table}"
+        """The name of the table's page."""
+        return self.slug if self.paper.measured_on == "sizes" else f"{self.slug}-{self.size}"
 
     def rows_at(self, shots: Shots) -> tuple[str, ...]:
         """The rows that have a cell at this number of shots."""
@@ -104,13 +110,13 @@ def plan_for(
     A table of sizes, for which nothing is built, is always that of the paper's own networks.
     """
     own = paper(name, table)
+    flags = [("--scale", scale)] if scale != "mini" else []
     if own.measured_on == "sizes":
         scale = "full"
     size = lookup(own.scales, scale, f"{' '.join(own.command)} has no such scale")
     for row in rows:
         require_known(row, own.rows_of(size), f"{' '.join(own.command)} has no such row")
     given = {key: value for key, value in options.items() if value is not None}
-    flags = [("--scale", scale)] if scale != "mini" else []
     flags += [("--row", row) for row in rows] + [("--shots", str(count)) for count in shots]
     flags += [("--seeds", str(seeds))] if seeds else []
     flags += [("--set", text) for text in sets]
@@ -126,6 +132,7 @@ def plan_for(
         seeds or size.seeds,
         given,
         shlex.join(["compress", "reproduce", *own.command, *itertools.chain(*flags)]),
+        scale,
     )
 
 
