@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +45,11 @@ def measure_cell(
     row = ANSWERS[answer]
     run = run_stages(settings, work, name, until=row.until, host=host, progress=RichProgress())
     device = (host or HostSettings()).device
-    return MEASURES[measured_on].hits(run, partial(row.of, device=device))
+
+    def answers(run: Run, sets: Sequence[ImageSet]) -> list[Hits]:
+        return row.of(run, sets, device)
+
+    return MEASURES[measured_on].hits(run, answers)
 
 
 def domain_names(run: Run) -> tuple[str, ...]:

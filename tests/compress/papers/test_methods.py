@@ -90,11 +90,11 @@ def test_every_table_has_known_datasets_and_a_number_for_every_printed_cell(tabl
         if dataset in (AVERAGE, SIZES):
             continue
         assert dataset in table.scales["full"].datasets
-        shots = table.scales["full"].shots
+        columns = table.scales["full"].shots
         for row, figures in rows.items():
             if isinstance(figures, tuple):
-                assert len(figures) == len(shots), row
-            for at in shots:  # a figure of a cell that is never made would be lost
+                assert len(figures) == len(columns), row
+            for at in columns:  # a figure of a cell that is never made would be lost
                 has = table.printed_top1(dataset, row, at) is not None
                 assert not has or row in table.not_made or table.exists(row, at), (row, at)
 
