@@ -220,6 +220,10 @@ def report(record: Mapping[str, Any]) -> str:
             *claims(hits),
             "",
         ]
+    parts.append(
+        "An interval is Student's t over seeds, another draw of shots: it decides. The p of "
+        "McNemar's test pools the photos\nof all seeds: another draw of test photos.\n"
+    )
     commits = sorted({cell["commit"] for cell in record["cells"].values()})
     parts.append(f"Commits {', '.join(commits)}; {record['host']}, {record['versions']}.\n")
     return "\n".join(parts)

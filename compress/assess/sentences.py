@@ -56,7 +56,8 @@ def confusions(result: Evaluation) -> list[Confusion]:
 def remarks(result: Evaluation) -> list[str]:
     """What took no part, was read as another name or left out, a line each."""
     tested = result.tested
-    split = f"the images of {tested.split}/ are used" if tested.split else "all images are used"
+    used = f"the images of {tested.split}/" if tested.split else "all images that can be read"
+    split = f"{used} are used"
     if tested.others:
         split += f"; not those of {_counted(tested.others)} (--split takes another)"
     lines = [split, *tested.notes]

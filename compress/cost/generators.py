@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compress.cost.counting import INPUT_GRADIENT, NotCountable
-from compress.cost.networks import count_part, count_teacher
+from compress.cost.networks import count_part, count_teacher, timm_edge
 from compress.cost.published import GeneratorConfigs, decoder_config, generator_configs
 from compress.engine.config import GenerateSettings
 from compress.generate.generators.guidance import guided_steps
@@ -170,6 +170,8 @@ def _inversion(settings: GenerateSettings, teacher: str) -> ImageCost | None:
     asked = count_teacher(teacher)
     if asked is None:
         return None
+    if strategy_row(settings.strategy).asks_names:
+        return _deep_inversion(settings, teacher, asked.image.flops)
     config = decoder_config(options.decoder)
     render = 0
     if config is not None:
@@ -188,6 +190,14 @@ def _inversion(settings: GenerateSettings, teacher: str) -> ImageCost | None:
         width=asked.image.width,
         teacher_calls=cuts + looks,
     )
+
+
+def _deep_inversion(settings: GenerateSettings, teacher: str, flops: int) -> ImageCost:
+    """Every step shows the image at its own size: the work of convolutions follows its pixels."""
+    options = settings.inversion
+    scale = (options.image_size / timm_edge(teacher)) ** 2
+    shown = round(scale * flops)
+    return ImageCost(teacher=options.steps * INPUT_GRADIENT * shown, teacher_calls=options.steps)
 
 
 def _passes(settings: GenerateSettings) -> int:

@@ -86,6 +86,16 @@ def count_teacher(name: str) -> TeacherCounts | None:
         return None
 
 
+def timm_edge(name: str) -> int:
+    """Pixels along an edge of the images of a teacher ``timm:NAME``."""
+    import timm
+
+    source = locate(name)
+    assert isinstance(source, TimmNet), name
+    config = timm.get_pretrained_cfg(source.model, allow_unregistered=True)
+    return int(config.input_size[-1]) if config is not None else 224
+
+
 def count_clip(source: Folder | Tag | Checkpoint) -> TeacherCounts:
     """The two towers of an open_clip model: a name, or a folder in its format.
 

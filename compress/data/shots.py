@@ -97,7 +97,7 @@ def _too_few(name: str, got: str, shots: int, counts: Sequence[int]) -> DataErro
     what = f"class {name!r} has too few images for {shots} shot{'' if shots == 1 else 's'}"
     most = min(filter(None, counts), default=0)
     remedy = f"add images or lower --shots (the smallest class has {most} for training)"
-    return DataError(what, got=got, expected=f"at least {shots}", remedy=remedy)
+    return DataError(what, got=got, expected=f"at least {shots} for training", remedy=remedy)
 
 
 def no_image_at_all(source: Source) -> DataError:
@@ -106,9 +106,11 @@ def no_image_at_all(source: Source) -> DataError:
     return DataError(
         "a class has no training image, and none is generated",
         got=line(", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")),
-        expected="an image, or a teacher and a generator that know its name",
-        remedy="add images or remove the folder; or let images be generated from the name, e.g. "
-        "with --teacher ViT-L-14/openai --generator kandinsky-2.2",
+        expected="an image, a name that ImageNet has (for networks trained on it), or a teacher "
+        "and a generator that know the name",
+        remedy="add images or remove the folder; name it as ImageNet does (classes.yaml: "
+        "synonyms); or let images be generated from the name, e.g. with --teacher ViT-L-14/openai "
+        "--generator kandinsky-2.2",
     )
 
 

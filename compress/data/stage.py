@@ -12,7 +12,7 @@ import numpy as np
 
 from compress.data.artifact import DUPLICATES, SHOTS, TEST, DataArtifact
 from compress.data.copies.duplicates import TRAIN, Duplicates
-from compress.data.copies.survey import ALLOW, Survey, images_in_both, look_over, survey
+from compress.data.copies.survey import ALLOW, EXAMPLES, Survey, images_in_both, look_over, survey
 from compress.data.geometry import eval_geometry, shot_geometry
 from compress.data.held_out import readable_hold_out
 from compress.data.images.reading import ImageReader
@@ -137,13 +137,19 @@ def _without_copies(source: Source, looked: Survey, shots: int | Literal["all"])
     before, after = (
         np.bincount(split.labels, minlength=len(source.classes)) for split in (source.train, train)
     )
-    for name, there, rest in zip(source.names, before, after, strict=True):
+    for label, (there, rest) in enumerate(zip(before, after, strict=True)):
         if rest < least <= there:
+            rows = [row for row in looked.left_out if source.train.labels[row] == label]
+            named = sorted(source.train.keys[row] for row in rows)
+            more = ", ..." if len(named) > EXAMPLES else ""
             raise DataError(
-                f"class {name!r} has too few images that are unlike the test images",
-                got=f"{rest} of {there}",
+                f"class {source.names[label]!r} has too few images that are unlike the test images",
+                got=line(
+                    f"{rest} of {there}; nearly the same as a test image: "
+                    f"{', '.join(named[:EXAMPLES])}{more}"
+                ),
                 expected=f"at least {least}",
-                remedy=f"add images, lower --shots, or {ALLOW}",
+                remedy=f"put other images in their place, lower --shots, or {ALLOW}",
             )
     return train
 

@@ -131,7 +131,8 @@ class DataSummary:
                 f"{max(sizes):,} ({large.name})"
             )
         if few := too_few(used.get("test", 0)):
-            lines.append(few)
+            more = "; --set data.test_fraction=0.5 holds half of the images out"
+            lines.append(few + (more if self.measured == "held out" else ""))
         near = sum(group.kind == "near" for group in self.copies)
         counts = {
             "skipped": len(self.skipped),
@@ -143,7 +144,11 @@ class DataSummary:
             "not used beside test images": len(self.not_used),
             "files left out": len(self.left_out),
         }
-        told = [f"{count:,} {what}" for what, count in counts.items() if count]
+        told = [
+            f"{count:,} {what.replace('groups', 'group') if count == 1 else what}"
+            for what, count in counts.items()
+            if count
+        ]
         return [*lines, *([f"{', '.join(told)}; the run's data/{FILE} names them"] if told else [])]
 
 

@@ -132,6 +132,7 @@ def run(
         store.wait_for_clean()
         if damage := folder.damage:
             progress.note(damage)
+        ended = folder.ended
         record: RunRecord = {
             "command": command or " ".join(sys.argv),
             "versions": versions(),
@@ -158,5 +159,7 @@ def run(
             built.stages[stage.name] = artifact
             folder.link(stage.name, artifact.path)
         publish(built)
-        folder.write_record({**record, "end": now(), "made": built.made})
+        if built.made or ended is None:  # a run that makes nothing ended before
+            ended = now()
+        folder.write_record({**record, "end": ended, "made": built.made})
     return built

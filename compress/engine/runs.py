@@ -162,6 +162,14 @@ class RunFolder:
                 return str(error)
         return None
 
+    @property
+    def ended(self) -> str | None:
+        """When it ended, as run.json says; None if it did not, or that cannot be read."""
+        try:
+            return self.record().get("end")
+        except ConfigError:
+            return None
+
     def write_config(self, settings: Settings) -> None:
         """Writes config.yaml."""
         import yaml

@@ -20,7 +20,7 @@ from compress.generate.probing import candidates
 from compress.generate.sources import Sources
 from compress.generate.strategies.table import generates_images, load_strategy, strategy_row
 from compress.generate.tools import TOOLS
-from compress.teacher.checks import require_texts
+from compress.teacher.checks import knows_by_name, require_named, require_texts
 
 
 def missing(run: Settings, online: bool) -> str | None:
@@ -43,16 +43,18 @@ def checks(before: Before) -> Iterator[Check]:
     yield partial(_check_sources, before)
     yield partial(_check_empty, before)
     yield partial(_check_texts, before.settings)
+    yield partial(_check_names, before)
 
 
 def _check_empty(before: Before) -> None:
-    """Refuses classes that no image stands for, neither a person's nor a generated one."""
+    """Refuses classes that nothing stands for: no image, given or made, no known name."""
     source = before.once(listed)
     if source is not None and source.empty:
         offered = candidates(before.settings.generate)
-        if not any(
+        shown = any(
             generates_images(one) and strategy_row(one.strategy).shows_classes for one in offered
-        ):
+        )
+        if not shown and not set(source.empty) <= set(knows_by_name(before.settings, source)):
             raise no_image_at_all(source)
 
 
@@ -61,9 +63,20 @@ def _check_texts(settings: Settings) -> None:
     if settings.generate.probing.candidates:
         remedy = "--set generate.strategy=none"
         require_texts(settings.teacher, "generate.probing.candidates", remedy)
-    elif strategy_row(settings.generate.strategy).asks_teacher:
+        return
+    row = strategy_row(settings.generate.strategy)
+    if row.asks_teacher and not row.asks_names:
         setting = f"generate.strategy={settings.generate.strategy}"
         require_texts(settings.teacher, setting, "--set generate.strategy=none")
+
+
+def _check_names(before: Before) -> None:
+    """Refuses names that no teacher was trained on, where images are made of such names."""
+    settings = before.settings
+    source = before.once(listed)
+    for name in {one.strategy: None for one in candidates(settings.generate)}:
+        if source is not None and strategy_row(name).asks_names:
+            require_named(settings.teacher, source.classes, f"generate.strategy={name}")
 
 
 def _check_sources(before: Before) -> None:

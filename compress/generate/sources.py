@@ -19,6 +19,7 @@ from runtime import Geometry
 
 if TYPE_CHECKING:
     from compress.teacher.clip import ClipTeacher
+    from compress.teacher.teacher import Teacher
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Sources:
         teacher: loads the run's teacher, one with texts, on the first call.
         templates: prompt templates of the run's teacher.
         cache: folder for the generator's embeddings of the shots; None: in memory only.
+        networks: loads the run's teachers, with texts or without, on the first call.
     """
 
     classes: Sequence[ClassInfo]
@@ -42,6 +44,7 @@ class Sources:
     teacher: Callable[[], ClipTeacher]
     templates: Sequence[str] = ()
     cache: Path | None = None
+    networks: Callable[[], Teacher] | None = None
 
     @property
     def geometry(self) -> Geometry:
@@ -75,6 +78,12 @@ def read_sources(ctx: StageContext) -> Sources:
 
         return load_clip(settings.teacher, ctx.host.device, offline=settings.data.offline)
 
+    @cache
+    def networks() -> Teacher:
+        from compress.teacher.loading import load_for
+
+        return load_for(ctx)
+
     return Sources(
         data.classes,
         data.shots.pixels,
@@ -84,4 +93,5 @@ def read_sources(ctx: StageContext) -> Sources:
         teacher,
         settings.teacher.templates,
         ctx.partial,
+        networks,
     )

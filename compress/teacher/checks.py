@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
 from compress.data.checks import listed
-from compress.engine.config import TeacherSettings
+from compress.data.split import ClassInfo, Source
+from compress.engine.config import Settings, TeacherSettings
 from compress.engine.errors import ConfigError
+from compress.engine.packages import installed
 from compress.engine.preflight import Before, Check
 from compress.teacher.loading import SOURCES, each_teacher, require_open_clip
 from compress.teacher.named import known_names
 from compress.teacher.priors import require_origin
 from compress.teacher.prompts import check_templates, prompts_for
 from compress.teacher.sources import TimmNet, has_text, locate
-from compress.teacher.timm_net import label_set
+from compress.teacher.timm_net import has_batch_norms, label_set
 
 
 def checks(before: Before) -> Iterator[Check]:
@@ -49,6 +51,44 @@ def require_texts(settings: TeacherSettings, setting: str, remedy: str) -> None:
             got=f"teacher {name}, which has none",
             remedy=f"{remedy}, or another --teacher",
         )
+
+
+def knows_by_name(settings: Settings, source: Source) -> list[str]:
+    """Classes that need no image: teachers and student were trained on their names.
+
+    The student too, with a frozen trunk: its head starts with the row of its own classifier.
+    """
+    student = settings.distill
+    if student.train != "head" or student.init != "timm" or installed(student.student) is None:
+        return []
+    networks = [locate(one.name) for one in each_teacher(settings.teacher)]
+    subsets = {
+        label_set(one) if isinstance(one, TimmNet) else None
+        for one in (*networks, TimmNet(student.student))
+    }
+    masks = [known_names(subset, source.classes).mask for subset in subsets]
+    return [
+        entry.name for entry, known in zip(source.classes, np.all(masks, 0), strict=True) if known
+    ]
+
+
+def require_named(settings: TeacherSettings, classes: Sequence[ClassInfo], setting: str) -> None:
+    """Raises ConfigError unless a network among the teachers was trained on the classes' names.
+
+    The first that was trained on names is asked, by its batch norms too.
+    """
+    for teacher in each_teacher(settings):
+        network = locate(teacher.name)
+        subset = label_set(network) if isinstance(network, TimmNet) else None
+        if subset is not None and isinstance(network, TimmNet) and has_batch_norms(network):
+            nobody = np.zeros(len(classes), bool)
+            require_origin(teacher.name, classes, known_names(subset, classes), nobody)
+            return
+    raise ConfigError(
+        f"{setting} needs a network that was trained on named classes, with batch norms",
+        got=" and ".join(teacher.name for teacher in each_teacher(settings)),
+        expected="an ImageNet network, e.g. --teacher timm:tf_efficientnet_lite0",
+    )
 
 
 def _require(settings: TeacherSettings) -> None:

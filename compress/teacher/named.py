@@ -73,7 +73,13 @@ class Known:
         ]
         several = [f"{name} ({'; '.join(them)})" for name, them in self.ambiguous.items()]
         choose = f"names of several meanings ({CHOOSE})"
-        told = [("the networks know these names", meant), (choose, several)]
+        told = [
+            (
+                f"names that the networks were trained on, {len(meant)} of {len(self.indices)}",
+                meant,
+            ),
+            (choose, several),
+        ]
         return [f"{what}: {_some(them)}" for what, them in told if them]
 
 

@@ -48,9 +48,10 @@ NOTICES = {
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network's own classifier: its rows ``(C, D)``, float32, and what knows their names."""
+    """A network's own classifier, float32, and what knows the names of its rows."""
 
-    rows: NDArray[np.float32]
+    rows: NDArray[np.float32]  # (C, D)
+    bias: NDArray[np.float32]  # (C,)
     subset: str  # timm's name of the label set, e.g. "imagenet-1k"
 
 
@@ -168,6 +169,23 @@ def label_set(source: TimmNet) -> str | None:
     return subset if _last_layer(model) is not None else None
 
 
+def has_batch_norms(source: TimmNet) -> bool:
+    """Whether a network keeps statistics of what it was trained on; computes nothing."""
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        return bool(batch_norms(timm.create_model(source.model)))
+
+
+def batch_norms(model: nn.Module) -> list[nn.BatchNorm2d]:
+    """The batch norms of a network that keep statistics, in its own order."""
+    from torch import nn
+
+    found = (module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    return [module for module in found if module.running_mean is not None]
+
+
 def repository(source: TimmNet) -> str | None:
     """The hub's repository that a network's weights come from; None for weights on this disk."""
     import timm
@@ -265,7 +283,8 @@ def _classifier(model: Any) -> Classifier | None:
     if subset is None or layer is None:
         return None
     rows = layer.weight.detach().float().flatten(1).numpy().copy()
-    return Classifier(rows, subset)
+    bias = layer.bias.detach().float().numpy().copy() if layer.bias is not None else 0 * rows[:, 0]
+    return Classifier(rows, bias, subset)
 
 
 def _last_layer(model: Any) -> Any | None:

@@ -16,7 +16,9 @@ whether it is good enough.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 from compress.engine.errors import ParityError
 from export.onnx.graph import OUTPUT
 from runtime.bundle import FEATURES, INPUT
+from runtime.host.telemetry import usable_cores
 
 NUDGE = 1e-6  # movement of the inputs for the noise floor, in units of the normalized image
 FLOORS = 3.0
@@ -85,12 +88,17 @@ def cpu_session(model: str | bytes, *, fused: bool = True) -> Any:
 def onnx_outputs(
     path: Path, outputs: Sequence[str] = (OUTPUT,), *, fused: bool = True
 ) -> Callable[[Logits], dict[str, Logits]]:
-    """``images (B, 3, S, S) -> name -> (B, ...)`` by onnxruntime, for any number of images."""
+    """``images (B, 3, S, S) -> name -> (B, ...)`` by onnxruntime, for any number of images.
+
+    Every core has a batch of its own, on one thread: the numbers do not depend on the cores.
+    """
     session = cpu_session(str(path), fused=fused)
 
     def run(images: Logits, batch: int = 16) -> dict[str, Logits]:
         starts = range(0, len(images), batch)
-        parts = [session.run(list(outputs), {INPUT: images[at : at + batch]}) for at in starts]
+        feeds = ({INPUT: images[at : at + batch]} for at in starts)
+        with ThreadPoolExecutor(min(usable_cores(), len(starts)) or 1) as cores:
+            parts = list(cores.map(partial(session.run, list(outputs)), feeds))
         columns = zip(*parts, strict=True)
         whole = [np.concatenate(column).astype(np.float32) for column in columns]
         return dict(zip(outputs, whole, strict=True))

@@ -16,7 +16,7 @@ from runtime.commands.trial import Stranger, require_bounded
 from runtime.errors import BackendError, ImageError, harmless
 from runtime.files.paths import line, name_of
 from runtime.files.strict_json import to_text
-from runtime.preprocess.image_files import images_below
+from runtime.preprocess.image_files import advice, images_below
 
 
 def add_parser(commands: Any) -> None:
@@ -59,8 +59,10 @@ def run(args: argparse.Namespace) -> int:
             guesses = classifier.predict(image, top_k=top_k)
             answer: Any = [asdict(guess) for guess in guesses]
         except (ImageError, BackendError) as error:
-            complain(f"error: {error}")
-            answer = {"error": line(error)}
+            hint = advice(image) if isinstance(error, ImageError) else None
+            reason = f"{error} · {hint}" if hint else str(error)
+            complain(f"error: {reason}")
+            answer = {"error": line(reason)}
             bad += 1
         table[name] = answer
         if args.jsonl:

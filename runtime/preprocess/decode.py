@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from numbers import Number
@@ -138,8 +139,7 @@ def _decoded(stream: IO[bytes], name: str, max_pixels: int) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = Image.MAX_IMAGE_PIXELS or max_pixels  # another library's, if lower
         limit *= 2 if isinstance(error, Image.DecompressionBombError) else 1  # as Pillow takes it
-        expected = f"at most {min(max_pixels, limit):,} pixels"
-        raise ImageError(f"{name} is too large", got=error, expected=expected) from error
+        raise _too_large(name, _pillows_count(error), min(max_pixels, limit)) from error
     except Image.UnidentifiedImageError as error:
         formats = f"one of {', '.join(FORMATS)}"
         raise ImageError(f"{name} is not an image", expected=formats) from error
@@ -243,14 +243,24 @@ def _from_array(array: np.ndarray, max_pixels: int) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
+def _too_large(name: str, got: str, limit: int) -> ImageError:
+    remedy = "shrink it, or raise max_pixels if you trust it"
+    return ImageError(
+        f"{name} is too large", got=got, expected=f"at most {limit:,} pixels", remedy=remedy
+    )
+
+
+def _pillows_count(error: Warning | Exception) -> str:
+    """The pixels that Pillow counted in what it takes for a bomb: "Image size (N pixels) ..."."""
+    count = re.search(r"\((\d+) pixels\)", str(error))
+    return f"{int(count[1]):,} pixels" if count else str(error)
+
+
 def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{name} is empty", got=f"{width} x {height} pixels")
     if width * height > max_pixels:
-        got = f"{width} x {height} = {width * height:,} pixels"
-        remedy = "shrink it, or raise max_pixels if you trust it"
-        limit = f"at most {max_pixels:,}"
-        raise ImageError(f"{name} is too large", got=got, expected=limit, remedy=remedy)
+        raise _too_large(name, f"{width} x {height} = {width * height:,} pixels", max_pixels)
     if max(width, height) > 1000 * min(width, height):  # 1 x N would become N * resize**2 pixels
         got = f"{width} x {height} pixels"
         raise ImageError(f"{name} is too narrow", got=got, expected="sides within 1:1000")

@@ -226,11 +226,23 @@ def images_in_both(pairs: Sequence[str]) -> DataError:
     """The error for equal images in training and test; ``pairs``: "train/a.jpg = test/b.jpg"."""
     more = ", ..." if len(pairs) > EXAMPLES else ""
     count = "1 image" if len(pairs) == 1 else f"{len(pairs)} images"
+    doubted = any(_class_of(one) != _class_of(other) for one, other in map(_sides, pairs))
+    wrong = "; where their classes differ, one of them is wrong" if doubted else ""
     return DataError(
         f"the same image is in training and test, so that accuracy is overstated ({count})",
         got=line(", ".join(pairs[:EXAMPLES]) + more),
-        remedy=f"remove one of each, or {ALLOW}",
+        remedy=f"remove one of each{wrong}, or {ALLOW}",
     )
+
+
+def _sides(pair: str) -> tuple[str, str]:
+    one, _, other = pair.partition(" = ")
+    return one, other
+
+
+def _class_of(place: str) -> str:
+    """The folder of an image "train/<class>/name", or "" for one that lies in none."""
+    return place.rpartition("/")[0].rpartition("/")[2]
 
 
 def _digest(split: Split, index: int, shown: Geometry) -> bytes | None:
@@ -246,9 +258,10 @@ def _note(
     if not left_out:
         return None
     examples = (" ~ ".join(_key(place, splits) for place in group) for group in spanning[:3])
+    what = "1 training image is" if len(left_out) == 1 else f"{len(left_out)} training images are"
     return line(
-        f"{len(left_out)} training images are not used, since test images are nearly the same: "
-        f"{'; '.join(examples)}; {ALLOW} uses them"
+        f"{what} not used, since test images are nearly the same: "
+        f"{'; '.join(examples)}; {ALLOW} uses {'it' if len(left_out) == 1 else 'them'}"
     )
 
 

@@ -11,6 +11,7 @@ What can be read in two ways is an error that names both, or a note.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -269,8 +270,13 @@ def _of_split(
             got=got,
             expected="one folder of images a class, train/ and test/ with those, or a labels.csv",
         )
-    folders = _named(outer, level, base)
-    found.left_out += [path for path in beside if path.is_dir() or takes_part(path, base)]
+    without = _without_classes(outer) if level in INNER else []
+    folders = _named([path for path in outer if path not in without], level, base)
+    lost = [path for path in beside if path.is_symlink() and not os.path.exists(path)]
+    named = {path for path in beside if path.is_dir() or takes_part(path, base)}
+    found.left_out += [*(path for path in beside if path in {*named, *lost}), *without]
+    for path in lost:
+        found.notes.append(line(f"{key_of(path, base)} is a link that leads nowhere"))
     files: dict[str, tuple[Path, ...]] = {}
     for name, places in folders.items():
         listed = [
@@ -287,6 +293,17 @@ def _of_split(
         taken = set(images)
         found.left_out += [path for path in listed if path not in taken]
     return files
+
+
+def _without_classes(outer: Sequence[Path]) -> list[Path]:
+    """Folders of files without an image, beside others whose classes all lie within: no classes.
+
+    In an archive of birds those are attributes/ and parts/ beside images/.
+    """
+    images = {path: leaves(path) for path in outer}
+    if any(path in inside for path, inside in images.items()) or not any(images.values()):
+        return []
+    return [path for path, inside in images.items() if not inside and any(walk(path))]
 
 
 def _named(outer: Sequence[Path], level: str, base: Path) -> dict[str, list[Path]]:

@@ -48,7 +48,8 @@ def class_level(outer: Sequence[Path], root: Path) -> tuple[Level, list[str]]:
     mixed = next((path for path, leaf in pairs if path == leaf), None)
     groups = list(dict.fromkeys(path.name for path in outer))
     if part is None and mixed is None and not repeated and max(map(len, below.values())) > 1:
-        note = f"{NESTED}: the {len(names)} innermost ones are the classes, {_few(groups)} are "
+        around = _few(dict.fromkeys(path.name for path, _ in inner))
+        note = f"{NESTED}: the {len(names)} innermost ones are the classes, {around} are "
         return "leaf", [line(f"{note}groups; {SETTING}=top makes those the classes")]
     if part is None and mixed is None and _all_share(list(below.values())):
         raise _of_either(groups, [leaf.name for _, leaf in inner], root)

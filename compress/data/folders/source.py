@@ -28,6 +28,7 @@ from compress.data.folders.layout import (
     step_into,
 )
 from compress.data.folders.levels import NESTED
+from compress.data.folders.members import looks_cut
 from compress.data.folders.naming import Named, class_infos, name_classes, naming_notes
 from compress.data.folders.split_names import split_kind
 from compress.data.folders.tables.read import find_tables, read_tables
@@ -208,8 +209,12 @@ def _checked(path: Path) -> Path:
     elif is_archive(path):
         return path
     elif path.suffix.lower() in ARCHIVES:
-        what = f"{path} is an archive that is damaged or of a kind that is not read"
+        cut = looks_cut(path)
+        what = f"{path} is an archive that is " + (
+            "cut or damaged" if cut else "of a kind that is not read"
+        )
         remedy = f"unpack it, and give the folder (read are {KINDS})"
+        remedy = f"copy or download it again, or {remedy}" if cut else remedy
     else:
         what = f"{path} is a file"
         remedy = "give the folder around it"
@@ -288,7 +293,9 @@ def _test_notes(
     elif untested:
         notes.append(f"no test image, so no accuracy, of: {', '.join(untested[:8])}")
     if settings.shots and (empty := [name for name in named.empty if name in labels]):
-        notes.append(f"no training image of: {', '.join(empty[:8])}; what is generated stands in")
+        notes.append(
+            f"no training image of: {', '.join(empty[:8])}; its name or generated images stand in"
+        )
     return [line(note) for note in notes]
 
 

@@ -24,6 +24,7 @@ class StrategyRow:
         tool: what it generates images with; None: it generates none.
         needs: what its generator must take.
         asks_teacher: the teacher decides about the images, so it belongs to their identity.
+        asks_names: not by its texts, but as a network that was trained on the classes' names.
         from_prompts: images follow ``generate.prompts``, and have a style if that kind has styles.
         shows_classes: an image shows its class; otherwise its class is a number only.
         purpose: what images that show no class are for, as the report says it.
@@ -33,6 +34,7 @@ class StrategyRow:
     tool: Literal["generator", "decoder", "drawing", "photos"] | None = "generator"
     needs: frozenset[Input] = frozenset()
     asks_teacher: bool = False
+    asks_names: bool = False
     from_prompts: bool = False
     shows_classes: bool = True
     purpose: str = ""
@@ -50,6 +52,12 @@ STRATEGIES: Table[StrategyRow] = Table(
             tool="decoder",
             asks_teacher=True,
             from_prompts=True,
+        ),
+        "deep-inversion": StrategyRow(
+            "compress.generate.inversion.deep_inversion:DeepInversion",
+            tool="decoder",
+            asks_teacher=True,
+            asks_names=True,
         ),
         "dead-leaves": StrategyRow(
             "compress.generate.strategies.dead_leaves:DeadLeavesStrategy",
@@ -91,7 +99,8 @@ def generates_images(settings: GenerateSettings) -> bool:
 
 def trajectory_images(settings: GenerateSettings) -> int:
     """Images of a class that are made one from the other; 1: each for itself."""
-    return settings.inversion.snapshots if strategy_row(settings.strategy).tool == "decoder" else 1
+    row = strategy_row(settings.strategy)
+    return settings.inversion.snapshots if row.tool == "decoder" and not row.asks_names else 1
 
 
 def has_styles(settings: GenerateSettings) -> bool:

@@ -9,7 +9,7 @@ from runtime.backends import BACKENDS
 
 #: unit of a gate -> words for its value
 GATE_WORDS = {
-    "points": lambda value: f"{value:.2f} points",
+    "points": lambda value: f"{value:.2f} points".replace("-", "−"),
     "times": lambda value: f"{value:.2f}×",
     "yes": lambda value: "yes" if value else "no",
 }

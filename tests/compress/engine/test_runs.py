@@ -62,6 +62,20 @@ def test_a_run_folder_keeps_a_record_and_a_log(tmp_path: Path) -> None:
     assert sorted(folder.stages()) == sorted(record["stages"]) == ["data", "distill", "teacher"]
 
 
+def test_a_run_that_makes_nothing_ended_when_it_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(build(Settings(), tmp_path, "a").folder)
+    first = folder.ended
+    monkeypatch.setattr("compress.engine.runner.now", lambda: "later")
+    build(Settings(), tmp_path, "a")
+    assert folder.ended == first and folder.record()["start"] == "later"
+    build(changed(distill={"steps": 5}), tmp_path, "a")
+    assert folder.ended == "later"
+    (folder.path / "run.json").write_text("{")
+    assert folder.ended is None
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -116,3 +116,23 @@ def test_a_class_without_any_image_needs_a_generator(
         told = str(problem)
         assert "tulip (an empty folder)" in told
         assert "add images or remove the folder" in told and "--generator" in told
+
+
+@pytest.mark.parametrize(
+    "name, overrides, allowed",
+    [
+        ("ladybug", {}, True),
+        ("tulip", {}, False),  # no class of ImageNet
+        ("ladybug", {"distill": {"train": "all"}}, False),  # nothing would teach its row
+        ("ladybug", {"teacher": {"others": ("petals",)}}, False),
+    ],
+)
+def test_a_class_without_any_image_is_known_by_its_name(
+    tmp_path: Path, name: str, overrides: dict[str, object], allowed: bool
+) -> None:
+    images = image_folder(tmp_path / "images")
+    (images / "train" / name).mkdir()
+    data = {"data": {"dataset": None, "path": images, "shots": 2}}
+    settings = resolve(world("photos"), data, overrides)
+    problems = found(checks(Before(settings, Store.of(tmp_path / "work"))))
+    assert problems == [] if allowed else name in str(problems[0])

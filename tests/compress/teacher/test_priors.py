@@ -34,7 +34,7 @@ def teacher() -> TimmTeacher:
         name="timm:test_resnet",
         model=timm.create_model("test_resnet", num_classes=0),
         spec=PreprocessSpec(64, 64, "bicubic", (0.5,) * 3, (0.5,) * 3),
-        classifier=Classifier(rows, "imagenet-1k"),
+        classifier=Classifier(rows, np.zeros(1000, np.float32), "imagenet-1k"),
     )
 
 

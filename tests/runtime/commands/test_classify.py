@@ -69,6 +69,16 @@ def test_a_folder_without_an_image_has_no_answer(
     assert capsys.readouterr().err.startswith("error: folder holds no image")
 
 
+@pytest.mark.parametrize("content, why", [("", "it is empty"), ("<html>404", "it is a web page")])
+def test_what_a_bad_file_is_instead_is_told(
+    bundle: Path, folder: Path, content: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "bad.jpg").write_text(content, encoding="utf-8")
+    assert main(["classify", str(bundle), "--json", "bad.jpg", "a.png"]) == 1
+    shown = capsys.readouterr()
+    assert why in shown.err and why in json.loads(shown.out)["bad.jpg"]["error"]
+
+
 def test_a_line_of_json_for_each_image(
     bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,7 +69,10 @@ def test_too_few_images_that_are_unlike_the_test_images(tmp_path: Path) -> None:
     for number in range(5):
         name = f"{number:03d}.jpg"
         saved_again(images / "train" / "rose" / name, images / "test" / "rose" / f"x{name}")
-    with pytest.raises(DataError, match=r"'rose' has too few images that are unlike.*got 1 of 6"):
+    said = (
+        r"'rose' has too few images that are unlike.*got 1 of 6; .*: train/rose/000.jpg, .*, \.\.\."
+    )
+    with pytest.raises(DataError, match=said):
         make(tmp_path, images)
 
 
@@ -257,3 +260,12 @@ def test_a_held_out_class_of_equal_images_without_contrast_is_used(tmp_path: Pat
         file.write_bytes(saved(Image.new("RGB", (64, 48)), "PNG"))
     data, _ = make(tmp_path, tmp_path / "images", shots="all")
     assert sum(key.startswith("dark/") for key in data.shots.keys) == 8
+
+
+def test_equal_images_of_two_classes_have_a_wrong_label() -> None:
+    same = str(survey.images_in_both(["train/ant/a.jpg = test/ant/b.jpg"]))
+    other = str(
+        survey.images_in_both(["train/ant/a.jpg = test/ant/b.jpg", "train/ant/c = test/bee/c"])
+    )
+    assert "remove one of each, or" in same
+    assert "where their classes differ, one of them is wrong" in other

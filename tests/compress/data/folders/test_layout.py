@@ -260,3 +260,34 @@ def test_two_training_folders_are_both_used_and_told(tmp_path: Path) -> None:
     nested(tmp_path, "train/oak", "train/rose", "training/oak", "test/oak", "test/rose")
     read = source(tmp_path)
     assert len(read.train) == 9 and "train/, training/ are both for training" in read.notes
+
+
+def test_folders_without_images_beside_one_around_all_classes_are_no_classes(
+    tmp_path: Path,
+) -> None:
+    """As the archive of CUB-200-2011: images/<class>/, attributes/ and parts/."""
+    nested(tmp_path, "images/001.Laysan_Albatross", "images/002.Mockingbird")
+    for name in ("attributes", "parts"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.txt").write_text("1\n")
+    read = source(tmp_path)
+    assert read.names == ("001.Laysan_Albatross", "002.Mockingbird") and not read.empty
+    assert "images are groups" in read.notes[0]
+    assert (
+        "left out, since they are no images of a class: folders attributes/, parts/" in read.notes
+    )
+
+
+def test_a_folder_without_images_beside_class_folders_is_an_empty_class(tmp_path: Path) -> None:
+    nested(tmp_path, "rose", "iris")
+    (tmp_path / "oak").mkdir()
+    (tmp_path / "oak" / "readme.txt").write_text("soon\n")
+    assert source(tmp_path).empty.keys() == {"oak"}
+
+
+def test_a_class_folder_that_is_a_broken_link_is_told(tmp_path: Path) -> None:
+    nested(tmp_path, "rose", "iris")
+    (tmp_path / "oak").symlink_to(tmp_path / "elsewhere")
+    read = source(tmp_path)
+    assert "oak is a link that leads nowhere" in read.notes
+    assert read.facts is not None and read.facts.left_out == ("oak",)

@@ -121,6 +121,16 @@ def test_single_file_is_refused(tmp_path):
         open_source(settings(tmp_path / "rose.png"))
 
 
+@pytest.mark.parametrize(
+    "content, told",
+    [(b"PK\x03\x04half", "cut or damaged.*download it again"), (b"Rar!", "not read.*unpack it")],
+)
+def test_a_cut_archive_is_told_from_one_that_is_not_read(tmp_path, content, told):
+    (tmp_path / "photos.zip").write_bytes(content)
+    with pytest.raises(DataError, match=told):
+        open_source(settings(tmp_path / "photos.zip"))
+
+
 def test_loose_images_are_refused(tmp_path):
     with pytest.raises(DataError, match="no class folders.*got 3 files"):
         open_source(settings(fill(tmp_path, 3)))
