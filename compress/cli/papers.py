@@ -36,7 +36,7 @@ def reproduce(
     offline: Offline = False,
     set_: Set = None,
     out: Annotated[
-        Path | None, Option(help="The page's file. Default: WORK/papers/PAPER[-TABLE]-SCALE.md")
+        Path | None, Option(help="The page's file. Default: WORK/papers/PAPER-SCALE.md")
     ] = None,
     work_dir: WorkDir = None,
     dry_run: Annotated[bool, Option("--dry-run", help="List the builds and stop")] = False,
