@@ -21,6 +21,9 @@ commands = Typer()
 def reproduce(
     paper: Annotated[str, Argument(help="A paper (compress list methods)")],
     host: HostOptions,
+    table: Annotated[
+        str, Option(help="Another of the paper's tables; --dry-run names them")
+    ] = "main",
     scale: Annotated[
         str, Option(help="mini: the embedded world; full: the paper's data and models")
     ] = "mini",
@@ -38,7 +41,7 @@ def reproduce(
     work_dir: WorkDir = None,
     dry_run: Annotated[bool, Option("--dry-run", help="List the builds and stop")] = False,
 ) -> None:
-    """Reproduce a paper's table with this project's methods, beside the paper's own numbers."""
+    """Reproduce a paper's tables with this project's methods, beside the paper's own numbers."""
     from compress import api
     from compress.papers import reproduce as tables
     from compress.papers.page import page
@@ -46,6 +49,7 @@ def reproduce(
     plan = tables.plan_for(
         paper,
         scale,
+        table=table,
         rows=row or (),
         shots=[shared.parse_shots(text) for text in shots or ()],
         seeds=seeds,
@@ -56,13 +60,11 @@ def reproduce(
         sets=set_ or (),
     )
     if dry_run:
-        for name in plan.rows:
-            echo(name)
-        datasets = ", ".join(plan.datasets)
-        echo(f"{plan.cells} builds: {len(plan.rows)} rows, datasets {datasets}, {plan.seeds} seeds")
+        for line in tables.listed(plan):
+            echo(line)
         return
     work = api.work_folder(work_dir)
-    file = out or work / "papers" / f"{paper}-{scale}.md"
+    file = out or work / "papers" / f"{plan.page_name}.md"
     require_folder(file.absolute().parent)
     file.parent.mkdir(parents=True, exist_ok=True)
     require_target(file)

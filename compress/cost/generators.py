@@ -15,6 +15,7 @@ from compress.cost.published import GeneratorConfigs, decoder_config, generator_
 from compress.engine.config import GenerateSettings
 from compress.generate.generators.guidance import guided_steps
 from compress.generate.strategies.table import has_styles, strategy_row
+from compress.teacher.sources import has_text
 
 PETALS_CHUNK = 32  # rows of a call, as in compress/petals/generator.py
 EXTRA_CALLS = {"PNDMScheduler": 1}  # calls of the UNet beyond ``generate.steps``
@@ -195,7 +196,7 @@ def _inversion(settings: GenerateSettings, teacher: str) -> ImageCost | None:
 def _deep_inversion(settings: GenerateSettings, teacher: str, flops: int) -> ImageCost:
     """Every step shows the image at its own size: the work of convolutions follows its pixels."""
     options = settings.inversion
-    scale = (options.image_size / timm_edge(teacher)) ** 2
+    scale = 1.0 if has_text(teacher) else (options.image_size / timm_edge(teacher)) ** 2
     shown = round(scale * flops)
     return ImageCost(teacher=options.steps * INPUT_GRADIENT * shown, teacher_calls=options.steps)
 

@@ -24,6 +24,7 @@ from compress.teacher.sources import (
     HubRepository,
     Tag,
     TimmNet,
+    TransformersFolder,
     locate,
 )
 
@@ -73,7 +74,7 @@ def count_teacher(name: str) -> TeacherCounts | None:
         ConfigError: no such teacher.
     """
     source = locate(name)
-    if isinstance(source, HubRepository):
+    if isinstance(source, HubRepository | TransformersFolder):
         return None
     try:
         if isinstance(source, TimmNet):

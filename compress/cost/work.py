@@ -196,7 +196,7 @@ def _bulk(settings: Settings, amounts: Amounts, candidate: GenerateSettings, ima
         size,
         2 * size,  # the shards, then the joined arrays beside them
         _arithmetic(candidate),
-        on_cpu=row.tool == "drawing",
+        on_cpu=row.tool in ("drawing", "photos"),
     )
 
 

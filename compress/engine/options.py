@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 DEFAULT_PRESET = "edge"
 PHOTOS = "photos"  # a world, and its recipe
-EMBEDDED_DATASETS = ("petals", "petals8")  # drawn by this package, for the embedded world
+EMBEDDED_DATASETS = (
+    "petals",
+    "petals8",
+    "petals-lt",
+)  # drawn by this package, for the embedded world
 
 
 class BuildOptions(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""Tools: what a strategy generates images with: a generator, a decoder or a drawing."""
+"""Tools: what a strategy has its images from: a generator, a decoder, a drawing or photos."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 from compress.engine.config import GenerateSettings
 from compress.engine.errors import ConfigError
 from compress.engine.stage import StageContext
+from compress.generate import photo_folder
 from compress.generate.artifact import ToolFacts
 from compress.generate.dead_leaves import DeadLeaves
 from compress.generate.generators import table as generators
 from compress.generate.generators.generator import Generator
 from compress.generate.inversion import decoders
 from compress.generate.inversion.decoder import Decoder
+from compress.generate.photo_folder import PhotoFolder
 from compress.generate.strategies.table import strategy_row
 
 
@@ -23,7 +25,7 @@ class ToolKind:
     """One kind of tool: how it is loaded, and what is known before."""
 
     load: Callable[
-        [GenerateSettings, str, bool], Generator | Decoder | DeadLeaves
+        [GenerateSettings, str, bool], Generator | Decoder | DeadLeaves | PhotoFolder
     ]  # on a device, offline
     fingerprint: Callable[[GenerateSettings], dict[str, str]]
     missing: Callable[[GenerateSettings, bool], str | None]  # what has to be placed by hand
@@ -45,6 +47,12 @@ TOOLS = {
         lambda settings: {"drawing": DeadLeaves().fingerprint()},
         lambda settings, online: None,
         set(),
+    ),
+    "photos": ToolKind(
+        lambda settings, device, offline: photo_folder.folder_of(settings),
+        lambda settings: {"photos": photo_folder.folder_of(settings).fingerprint()},
+        photo_folder.missing,
+        {"generator"},
     ),
 }
 

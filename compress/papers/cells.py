@@ -1,6 +1,7 @@
-"""One cell of a table: a build up to its student, and the test images that it gets right.
+"""One cell of a table: a build up to what answers, and the test images that it gets right.
 
-The student is exported and run by the runtime, as on a device.
+A student is exported and run by the runtime, as on a device. Rows of a paper's teacher are the
+teacher's own answers, and GenDD has a second read-out.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from compress.distill.artifact import DistillArtifact
 from compress.engine.config import HostSettings, Settings
 from compress.engine.progress import RichProgress
 from compress.engine.seeds import numpy_rng
+from compress.teacher.artifact import TeacherArtifact
 from runtime import geometry, normalize
 from runtime.backends import load
 
 UNUSED_LIMIT = 1000  # training images that a recipe is chosen on
 Hits = NDArray[np.bool_]
+#: the hits (N,) of each set of images
+Answers = Callable[[Run, Sequence[ImageSet]], list[Hits]]
 
 
 def measure_cell(
@@ -35,10 +39,17 @@ def measure_cell(
     name: str,
     host: HostSettings | None = None,
     measured_on: str = "test",
+    answer: str = "student",
 ) -> Hits:
-    """Builds a student and gives its hits ``(N,)``, or ``(domains, N)``; see ``MEASURES``."""
-    run = run_stages(settings, work, name, until="distill", host=host, progress=RichProgress())
-    return MEASURES[measured_on].hits(run)
+    """Builds what answers and gives its hits ``(N,)``, or ``(domains, N)``; see ``MEASURES``."""
+    row = ANSWERS[answer]
+    run = run_stages(settings, work, name, until=row.until, host=host, progress=RichProgress())
+    device = (host or HostSettings()).device
+
+    def answers(run: Run, sets: Sequence[ImageSet]) -> list[Hits]:
+        return row.of(run, sets, device)
+
+    return MEASURES[measured_on].hits(run, answers)
 
 
 def domain_names(run: Run) -> tuple[str, ...]:
@@ -47,17 +58,21 @@ def domain_names(run: Run) -> tuple[str, ...]:
     return (facts["domain"], *sorted(facts["domains"]))
 
 
-def _domain_hits(run: Run) -> Hits:
+def _test_hits(run: Run, answers: Answers) -> Hits:
+    return answers(run, [DataArtifact(run.stages["data"].path).images(TEST)])[0]
+
+
+def _domain_hits(run: Run, answers: Answers) -> Hits:
     """As many images of each domain as of the smallest, so that every domain weighs the same."""
     data = DataArtifact(run.stages["data"].path)
     tests = (TEST, *(f"{TEST}_{domain}" for domain in domain_names(run)[1:]))
-    hits = _hits(run, [data.images(test) for test in tests])
+    hits = answers(run, [data.images(test) for test in tests])
     size = min(len(part) for part in hits)
     drawn = [numpy_rng(0, "domain part", i).permutation(len(hit)) for i, hit in enumerate(hits)]
     return np.stack([hit[np.sort(d[:size])] for hit, d in zip(hits, drawn, strict=True)])
 
 
-def _unused_hits(run: Run) -> Hits:
+def _unused_hits(run: Run, answers: Answers) -> Hits:
     """On training images that are no shots, class-balanced; the same for a source and a seed."""
     source = open_source(run.settings.data)
     shots = set(DataArtifact(run.stages["data"].path).shots.keys)
@@ -65,21 +80,18 @@ def _unused_hits(run: Run) -> Hits:
     part = rest.subset(stratified_part(rest, source.names, min(UNUSED_LIMIT, len(rest))))
     spec = eval_geometry(run.settings.image)
     pixels = np.stack([geometry(part.image(i), spec) for i in range(len(part))])
-    return _hits(run, [ImageSet(pixels, part.labels, tuple(part.keys))])[0]
+    return answers(run, [ImageSet(pixels, part.labels, tuple(part.keys))])[0]
 
 
 class Measure(NamedTuple):
     """What a cell is measured on: its hits, and the words for it."""
 
-    hits: Callable[[Run], Hits]
+    hits: Callable[[Run, Answers], Hits]
     words: str
 
 
 MEASURES: dict[str, Measure] = {
-    "test": Measure(
-        lambda run: _hits(run, [DataArtifact(run.stages["data"].path).images(TEST)])[0],
-        "on the test split",
-    ),
+    "test": Measure(_test_hits, "on the test split"),
     "domains": Measure(_domain_hits, "on the test sets of all domains"),
     "unused": Measure(
         _unused_hits, "on training images that are no shots, since a recipe is chosen here"
@@ -87,8 +99,9 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def _hits(run: Run, sets: Sequence[ImageSet]) -> list[Hits]:
-    """The images of every set that the run's exported student gets right, ``(N,)`` each."""
+def _student(run: Run, sets: Sequence[ImageSet], device: str) -> list[Hits]:
+    """Of the run's exported student, which the runtime runs on the CPU."""
+    del device
     from export.onnx.convert import save, to_onnx
 
     student = DistillArtifact(run.stages["distill"].path).student()
@@ -102,3 +115,40 @@ def _hits(run: Run, sets: Sequence[ImageSet]) -> list[Hits]:
             parts = [runner.run(pixels[at : at + 64]) for at in range(0, len(pixels), 64)]
             hits.append(np.concatenate(parts).argmax(1) == images.labels)
     return hits
+
+
+def _teacher(run: Run, sets: Sequence[ImageSet], device: str) -> list[Hits]:
+    """Of the run's teacher: its probe, without shots its texts."""
+    from compress.teacher.loading import load_teacher
+
+    heads = TeacherArtifact(run.stages["teacher"].path).heads()
+    teacher = load_teacher(run.settings.teacher, device, offline=run.settings.data.offline)
+    rows = [heads.space(teacher.encode_images(images.pixels)) for images in sets]
+    return [
+        heads.logits(features).argmax(1) == images.labels
+        for features, images in zip(rows, sets, strict=True)
+    ]
+
+
+def _sampling(run: Run, sets: Sequence[ImageSet], device: str) -> list[Hits]:
+    """Of GenDD's denoiser: sampled features through the teacher's head."""
+    from compress.distill.sampled import SampledStudent
+
+    heads = TeacherArtifact(run.stages["teacher"].path).heads()
+    artifact = DistillArtifact(run.stages["distill"].path)
+    sampled = SampledStudent(artifact, run.settings, heads, device)
+    return [sampled.logits(images.pixels).argmax(1) == images.labels for images in sets]
+
+
+class Answer(NamedTuple):
+    """What answers in a cell: the last stage that it needs, and its hits."""
+
+    until: str
+    of: Callable[[Run, Sequence[ImageSet], str], list[Hits]]
+
+
+ANSWERS: dict[str, Answer] = {
+    "student": Answer("distill", _student),
+    "teacher": Answer("teacher", _teacher),
+    "sampling": Answer("distill", _sampling),
+}

@@ -12,11 +12,20 @@ from compress.data.split import ClassInfo
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError
 from compress.engine.preflight import Before, Check
-from compress.teacher.loading import SOURCES, each_teacher, require_open_clip
+from compress.teacher.loading import SOURCES, each_teacher, folder_config, require_open_clip
 from compress.teacher.named import known_names
 from compress.teacher.priors import require_origin
 from compress.teacher.prompts import check_templates, prompts_for
-from compress.teacher.sources import TimmNet, has_text, locate
+from compress.teacher.sources import (
+    Checkpoint,
+    Embedded,
+    Folder,
+    Tag,
+    TeacherSource,
+    TimmNet,
+    has_text,
+    locate,
+)
 from compress.teacher.timm_net import has_batch_norms, label_set
 
 
@@ -55,20 +64,42 @@ def require_texts(settings: TeacherSettings, setting: str, remedy: str) -> None:
 def require_named(settings: TeacherSettings, classes: Sequence[ClassInfo], setting: str) -> None:
     """Raises ConfigError unless a network among the teachers was trained on the classes' names.
 
-    The first that was trained on names is asked, by its batch norms too.
+    The first that was trained on names is asked, by its batch norms too; without one, a CLIP with
+    batch norms by its texts.
     """
-    for teacher in each_teacher(settings):
-        network = locate(teacher.name)
+    sources = [(one.name, locate(one.name)) for one in each_teacher(settings)]
+    for name, network in sources:
         subset = label_set(network) if isinstance(network, TimmNet) else None
         if subset is not None and isinstance(network, TimmNet) and has_batch_norms(network):
             nobody = np.zeros(len(classes), bool)
-            require_origin(teacher.name, classes, known_names(subset, classes), nobody)
+            require_origin(name, classes, known_names(subset, classes), nobody)
             return
+    if any(_clip_has_batch_norms(source) for _, source in sources):
+        return
     raise ConfigError(
         f"{setting} needs a network that was trained on named classes, with batch norms",
-        got=" and ".join(teacher.name for teacher in each_teacher(settings)),
-        expected="an ImageNet network, e.g. --teacher timm:tf_efficientnet_lite0",
+        got=" and ".join(name for name, _ in sources),
+        expected="an ImageNet network, e.g. --teacher timm:tf_efficientnet_lite0, or a CLIP of "
+        "that kind, e.g. RN50/openai",
     )
+
+
+def _clip_has_batch_norms(source: TeacherSource) -> bool:
+    """Whether a CLIP's image tower has batch norms, as far as it is known without loading it."""
+    if isinstance(source, Embedded):
+        return True
+    if isinstance(source, Folder):
+        vision = folder_config(source).get("vision_cfg")
+    elif isinstance(source, Tag | Checkpoint):
+        from open_clip import get_model_config
+
+        vision = (get_model_config(source.model) or {}).get("vision_cfg")
+    else:
+        return False
+    vision = vision if isinstance(vision, dict) else {}
+    if name := vision.get("timm_model_name"):
+        return has_batch_norms(TimmNet(str(name)))
+    return isinstance(vision.get("layers"), list)  # of the stages of a ResNet
 
 
 def _require(settings: TeacherSettings) -> None:

@@ -14,7 +14,7 @@ from compress.engine.errors import ConfigError, MissingExtraError, nearest, requ
 from compress.engine.hub import cached, fingerprint_path, hub, not_available, snapshot_revision
 from compress.engine.stage import StageContext
 from compress.petals import weights as petals
-from compress.teacher import timm_net
+from compress.teacher import timm_net, transformers_clip
 from compress.teacher.clip import ClipTeacher
 from compress.teacher.sources import (
     CONFIG_FILE,
@@ -25,6 +25,7 @@ from compress.teacher.sources import (
     HubRepository,
     Tag,
     TimmNet,
+    TransformersFolder,
     locate,
 )
 from compress.teacher.teacher import Teacher
@@ -250,9 +251,10 @@ def _load_hub(
     source: HubRepository, settings: TeacherSettings, device: str, offline: bool
 ) -> Teacher:
     name = f"hf-hub:{source.name}"
-    with hub(offline):
+    with hub(offline) as online:
         try:
-            loaded = _create(name, settings.name)
+            folder = transformers_clip.fetched(source.name, online)
+            loaded = transformers_clip.load(folder) if folder else _create(name, settings.name)
         except ConfigError:
             raise
         except Exception as error:
@@ -325,6 +327,8 @@ def _embed_dim(name: str) -> int | None:
         return None
     if isinstance(source, Folder):
         config = folder_config(source)
+    elif isinstance(source, TransformersFolder):
+        config = transformers_clip.model_config(source.path)
     else:
         import open_clip
 
@@ -378,6 +382,11 @@ SOURCES: dict[type, SourceKind] = {
     ),
     HubRepository: SourceKind(_load_hub, repository=lambda source: source.name),
     Folder: SourceKind(_load_folder, local=lambda source: source.path, require=require_folder),
+    TransformersFolder: SourceKind(
+        lambda source, *how: wrap(*transformers_clip.load(source.path), *how[:2]),
+        local=lambda source: source.path,
+        require=lambda source: transformers_clip.weights_of(source.path),
+    ),
     Checkpoint: SourceKind(
         _load_checkpoint, local=lambda source: source.path, require=require_checkpoint
     ),

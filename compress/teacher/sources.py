@@ -1,9 +1,9 @@
 """What a teacher's name means. It is one of
 
 ViT-L-14/openai              an open_clip model and tag, downloaded once, then from the cache
-hf-hub:org/repo              a repository on the hub in open_clip's format
+hf-hub:org/repo              a repository on the hub in open_clip's format, or transformers'
 path/to/folder               a folder in open_clip's format: open_clip_config.json +
-                             open_clip_model.safetensors
+                             open_clip_model.safetensors; or a CLIP of transformers
 ViT-L-14/path/to/weights     a checkpoint file for a named architecture: .safetensors, or a
                              pickle (.pt, .bin), which is only ever read with weights_only=True
 timm:NAME, timm:NAME@FILE    an image-only network of timm's: its published weights (of a package of
@@ -19,6 +19,7 @@ from pathlib import Path
 from compress.engine.errors import ConfigError
 from compress.engine.packages import TIMM
 from compress.engine.text import user_path
+from compress.teacher.transformers_clip import is_transformers
 
 EMBEDDED = "petals"
 CONFIG_FILE = "open_clip_config.json"
@@ -52,6 +53,13 @@ class Folder:
 
 
 @dataclass(frozen=True)
+class TransformersFolder:
+    """A local folder with a CLIP in transformers' format."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A local file of weights for an open_clip architecture."""
 
@@ -67,7 +75,7 @@ class TimmNet:
     path: Path | None = None
 
 
-TeacherSource = Embedded | Tag | HubRepository | Folder | Checkpoint | TimmNet
+TeacherSource = Embedded | Tag | HubRepository | Folder | TransformersFolder | Checkpoint | TimmNet
 
 
 def has_text(name: str) -> bool:
@@ -93,7 +101,8 @@ def locate(name: str) -> TeacherSource:
         return TimmNet(model, user_path(file) if separator else None)
     path = user_path(name)
     if path.is_dir():
-        return Folder(path)
+        other = not (path / CONFIG_FILE).is_file() and is_transformers(path)
+        return TransformersFolder(path) if other else Folder(path)
     if path.is_file():
         expected = f"MODEL/FILE, e.g. ViT-L-14/{path}"
         raise ConfigError(

@@ -11,6 +11,8 @@ from pathlib import Path
 from compress.data.class_names import readable_name
 from compress.data.datasets import names
 from compress.data.datasets.domains import IMAGECLEF, PACS, VISDA, VLCS, DomainFolders
+from compress.data.datasets.imagenet import PARTS, ImageNet
+from compress.data.datasets.long_tail import LongTail
 from compress.data.datasets.readers import (
     ClassFolders,
     ImageArrays,
@@ -98,6 +100,32 @@ def _several_domains(reader: DomainFolders, home: str) -> NamedDataset:
     )
 
 
+def _imagenet(part: int = 0) -> NamedDataset:
+    return NamedDataset(
+        f"ImageNet-1k, part {part} of {PARTS}" if part else "ImageNet-1k",
+        1000 // PARTS if part else 1000,
+        None,
+        "non-commercial research, to be agreed to",
+        "https://www.image-net.org/ (ILSVRC 2012)",
+        _below("imagenet", "train/n01440764/*.JPEG ...", "val/n01440764/*.JPEG ..."),
+        ImageNet(part),
+        downloadable=False,
+    )
+
+
+def _cifar100(kind: str, reader: Callable[[ImageArrays], Reader]) -> NamedDataset:
+    splits = ({"train": True}, {"train": False})
+    return NamedDataset(
+        f"CIFAR-100{kind}",
+        100,
+        None,
+        RESEARCH,
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+        _below("cifar-100-python", "train", "test", "meta"),
+        reader(ImageArrays("CIFAR100", names.CIFAR100, splits, "targets")),
+    )
+
+
 CATALOG: dict[str, NamedDataset] = {
     "petals": NamedDataset(
         "petals, the miniature world drawn by this package",
@@ -118,6 +146,17 @@ CATALOG: dict[str, NamedDataset] = {
         "",
         (),
         Petals(ONE_A_GENUS),
+        domains=STYLES,
+        styled=True,
+    ),
+    "petals-lt": NamedDataset(
+        "petals with a long tail: fewer and fewer images of each species",
+        32,
+        "flower",
+        "Apache-2.0",
+        "",
+        (),
+        LongTail(Petals(), 16),
         domains=STYLES,
         styled=True,
     ),
@@ -225,6 +264,10 @@ CATALOG: dict[str, NamedDataset] = {
         ),
         ImageArrays("CIFAR10", names.CIFAR10, ({"train": True}, {"train": False}), "targets"),
     ),
+    "cifar100": _cifar100("", lambda reader: reader),
+    "cifar100-lt": _cifar100(" with a long tail", LongTail),
+    "imagenet": _imagenet(),
+    **{f"imagenet-{part}": _imagenet(part) for part in range(1, PARTS + 1)},
     "pacs": _several_domains(PACS, "https://dali-dl.github.io/project_iccv2017.html"),
     "vlcs": _several_domains(
         VLCS, "https://github.com/facebookresearch/DomainBed (its download script)"
@@ -275,7 +318,11 @@ def open_dataset(settings: DataSettings) -> Source:
         remedy = "pip install 'clip2edge[build]'"
         raise MissingExtraError(f"dataset {name!r} needs {error.name}", remedy=remedy) from error
     category = settings.category or row.category
-    classes = tuple(ClassInfo(text, row.prompt.format(text), category) for text in listing.names)
+    synonyms = listing.synonyms or ((),) * len(listing.names)
+    classes = tuple(
+        ClassInfo(text, row.prompt.format(text), category, words)
+        for text, words in zip(listing.names, synonyms, strict=True)
+    )
     return Source(
         name,
         classes,

@@ -7,6 +7,19 @@ corrected.
 from __future__ import annotations
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR100 = (
+    "apple, aquarium fish, baby, bear, beaver, bed, bee, beetle, bicycle, bottle, bowl, boy, "
+    "bridge, bus, butterfly, camel, can, castle, caterpillar, cattle, chair, chimpanzee, "
+    "clock, cloud, cockroach, couch, crab, crocodile, cup, dinosaur, dolphin, elephant, "
+    "flatfish, forest, fox, girl, hamster, house, kangaroo, keyboard, lamp, lawn mower, "
+    "leopard, lion, lizard, lobster, man, maple tree, motorcycle, mountain, mouse, mushroom, "
+    "oak tree, orange, orchid, otter, palm tree, pear, pickup truck, pine tree, plain, plate, "
+    "poppy, porcupine, possum, rabbit, raccoon, ray, road, rocket, rose, sea, seal, shark, "
+    "shrew, skunk, skyscraper, snail, snake, spider, squirrel, streetcar, sunflower, sweet "
+    "pepper, table, tank, telephone, television, tiger, tractor, train, trout, tulip, turtle, "
+    "wardrobe, whale, willow tree, wolf, woman, worm"
+)
+CIFAR100 = tuple(_CIFAR100.split(", "))
 STL10 = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 SVHN = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 

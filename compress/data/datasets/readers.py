@@ -34,6 +34,7 @@ class Listing:
     notes: tuple[str, ...] = ()
     domain: str | None = None
     others: Mapping[str, Split] = field(default_factory=dict)
+    synonyms: tuple[tuple[str, ...], ...] = ()  # other words for each class; (): none
 
 
 Reader = Callable[[DataSettings, Path, bool], Listing]

@@ -15,7 +15,7 @@ Images of a batch decide about one another, so a batch has always the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -30,30 +30,39 @@ from compress.engine.seeds import derive, numpy_rng
 from compress.generate.inversion.decoder import Decoder
 from compress.generate.jobs import GeneratedBatch, Job
 from compress.generate.strategies.strategy import Strategy
+from compress.teacher.clip import ClipTeacher
 from compress.teacher.ensemble import Ensemble
 from compress.teacher.named import known_names
 from compress.teacher.priors import require_origin
+from compress.teacher.prompts import prompts_for
 from compress.teacher.timm_net import TimmTeacher, batch_norms
 
 SHIFT = 8  # an image is shifted by at most this part of its edge
 
 
 class DeepInversion(Strategy):
-    """The strategy; uses the class names and the first teacher that was trained on names."""
+    """The strategy; uses the class names and the first teacher that was trained on names.
+
+    Without such a one a CLIP with batch norms is asked, by the texts of the classes: a control, as
+    in Wei et al. (CVLM, OpenReview 1aF2D2CPHi), who find that CLIP's statistics remember faces.
+    """
 
     @cached_property
-    def network(self) -> TimmTeacher:
+    def network(self) -> TimmTeacher | ClipTeacher:
         """The teacher whose batch norms are asked.
 
         Raises:
-            ConfigError: no teacher has a classifier and batch norms.
+            ConfigError: no teacher has batch norms and names, or texts.
         """
         assert self.sources.networks is not None  # `read_sources` gives them
         loaded = self.sources.networks()
         members = loaded.members if isinstance(loaded, Ensemble) else (loaded,)
-        for one in members:
-            named = isinstance(one, TimmTeacher) and one.classifier is not None
-            if isinstance(one, TimmTeacher) and named and batch_norms(one.model):
+        with_norms = [one for one in members if batch_norms(one.image_tower)]
+        for one in with_norms:
+            if isinstance(one, TimmTeacher) and one.classifier is not None:
+                return one
+        for one in with_norms:
+            if isinstance(one, ClipTeacher):
                 return one
         raise ConfigError(
             "deep inversion needs a network that was trained on named classes, with batch norms",
@@ -62,23 +71,33 @@ class DeepInversion(Strategy):
         )
 
     @cached_property
-    def head(self) -> nn.Linear:
-        """The network's own classifier ``D -> C``."""
-        classifier = self.network.classifier
+    def logits(self) -> Callable[[Tensor], Tensor]:
+        """Normalized pixels ``(B, 3, S, S)`` -> logits of the network's classes or of the texts."""
+        network = self.network
+        if isinstance(network, ClipTeacher):
+            prompts = prompts_for(self.sources.classes, self.sources.templates)
+            texts = torch.from_numpy(network.class_head(prompts)).to(network.device)
+            scale = network.logit_scale
+            return lambda pixels: scale * network.unit_features(pixels) @ texts.T
+        classifier = network.classifier
         assert classifier is not None  # `network` has one
         head = nn.Linear(*classifier.rows.shape[::-1])
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(classifier.rows))
             head.bias.copy_(torch.from_numpy(classifier.bias))
-        return head.requires_grad_(False).to(self.network.device)
+        head.requires_grad_(False).to(network.device)
+        return lambda pixels: head(network.model(pixels))
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
-        """For each class of the run its row of the classifier; ConfigError for an unknown one."""
-        classifier = self.network.classifier
+        """For each class of the run its place in ``logits``; ConfigError for an unknown one."""
+        network = self.network
         classes = self.sources.classes
+        if isinstance(network, ClipTeacher):
+            return tuple(range(len(classes)))
+        classifier = network.classifier
         known = known_names(classifier.subset if classifier else None, classes)
-        require_origin(self.network.name, classes, known, np.zeros(len(classes), bool))
+        require_origin(network.name, classes, known, np.zeros(len(classes), bool))
         return known.indices
 
     def facts(self) -> dict[str, object]:
@@ -128,9 +147,13 @@ class DeepInversion(Strategy):
         options, network = self.settings.inversion, self.network
         mean = images.new_tensor(network.spec.mean)[:, None, None]
         std = images.new_tensor(network.spec.std)[:, None, None]
-        with inputs_of(batch_norms(network.model)) as seen:
-            pixels = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-            logits = self.head(network.model(pixels))
+        shown = images
+        if isinstance(network, ClipTeacher) and images.shape[-1] != network.spec.size:
+            edges = (network.spec.size, network.spec.size)  # the only size that its tower takes
+            shown = functional.interpolate(images, edges, mode="bilinear", antialias=True)
+        with inputs_of(batch_norms(network.image_tower)) as seen:
+            pixels = ((shown - mean) / std).contiguous(memory_format=torch.channels_last)
+            logits = self.logits(pixels)
         own = options.class_weight * functional.cross_entropy(logits, labels, reduction="none")
         own = own + options.variation_weight * variation(images)
         return own, options.statistics_weight * statistics_loss(seen)

@@ -27,15 +27,17 @@ class StrategyRow:
         asks_names: not by its texts, but as a network that was trained on the classes' names.
         from_prompts: images follow ``generate.prompts``, and have a style if that kind has styles.
         shows_classes: an image shows its class; otherwise its class is a number only.
+        purpose: what images that show no class are for, as the report says it.
     """
 
     strategy: str
-    tool: Literal["generator", "decoder", "drawing"] | None = "generator"
+    tool: Literal["generator", "decoder", "drawing", "photos"] | None = "generator"
     needs: frozenset[Input] = frozenset()
     asks_teacher: bool = False
     asks_names: bool = False
     from_prompts: bool = False
     shows_classes: bool = True
+    purpose: str = ""
 
 
 # generate.strategy -> strategy. To add one: a file with the class and a row here.
@@ -61,6 +63,13 @@ STRATEGIES: Table[StrategyRow] = Table(
             "compress.generate.strategies.dead_leaves:DeadLeavesStrategy",
             tool="drawing",
             shows_classes=False,
+            purpose="They show no class: they are what the ranges of activations come from.",
+        ),
+        "unlabeled": StrategyRow(
+            "compress.generate.strategies.unlabeled:Unlabeled",
+            tool="photos",
+            shows_classes=False,
+            purpose="They are photos without labels: the student learns what its teacher answers.",
         ),
         "none": StrategyRow("compress.generate.strategies.none:NoSynthesis", tool=None),
     },

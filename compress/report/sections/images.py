@@ -24,7 +24,7 @@ def images_sentence(report: Report, shown: int) -> str:
         how += f"(strategy {synthetic.strategy})"
         text = f"{real}, and {synthetic.images:,} synthetic images {how}."
         if not _shows_classes(report):
-            text += " They show no class: they are what the ranges of activations come from."
+            text += f" {STRATEGIES[str(synthetic.strategy)].purpose}"
         elif synthetic.teacher_agreement is not None:
             share = percent(synthetic.teacher_agreement, 0)
             text += f" The teacher assigns {share} of them to their intended class."

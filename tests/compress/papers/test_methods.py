@@ -9,18 +9,24 @@ import pytest
 
 from compress.cli.listing import names
 from compress.data.augment import views_each
+from compress.data.datasets.catalog import CATALOG
 from compress.distill.missing import check_styles, missing_student
-from compress.distill.objectives import OBJECTIVES
+from compress.distill.objectives import OBJECTIVES, require_labels, terms_of
 from compress.distill.schedule import feature_steps_for, steps_for
-from compress.engine.config import preset_names
+from compress.engine.config import Settings, preset_names
 from compress.engine.errors import ConfigError
 from compress.generate.inversion.cutouts import augmentation
 from compress.generate.missing import check as check_generators
 from compress.generate.strategies.table import STRATEGIES
 from compress.papers import methods
-from compress.papers.cells import MEASURES
-from compress.papers.methods import paper
+from compress.papers.cells import ANSWERS, MEASURES
+from compress.papers.methods import AVERAGE, Paper, paper
+from compress.papers.sizes import SIZES
+from compress.teacher.loading import published
+from compress.teacher.sources import Tag, TimmNet, locate
+from compress.teacher.timm_net import require_timm
 
+EVERY = [table for name in methods.names() for table in methods.tables(name)]
 SYSTEMS = {"sasaki": "A", "sidclip": "B", "prompt-diversity": "C", "gendd": "D", "cvlm": "E"}
 
 
@@ -31,26 +37,112 @@ def test_every_published_system_is_there_with_a_preset_of_its_own(name: str) -> 
     assert table.inferred and table.rows and set(table.scales) >= {"mini", "full"}
 
 
-@pytest.mark.parametrize("name", methods.names())
-def test_every_row_resolves_at_every_scale(name: str) -> None:
-    table = paper(name)
+@pytest.fixture
+def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub answers: rows with teachers of timm then have the world of the hub."""
+    monkeypatch.setattr("compress.engine.options.hub_answers", lambda: True)
+
+
+@pytest.mark.parametrize("table", EVERY, ids=lambda table: f"{table.name}-{table.table}")
+def test_every_row_of_every_table_resolves_at_every_scale(table: Paper, reachable: None) -> None:
     for scale in table.scales.values():
-        for row in table.all_rows():
-            settings = table.settings(row, scale, scale.datasets[0], scale.shots[0], 7)
+        shots = next(iter(scale.shots))
+        for row in table.rows_of(scale):
+            settings = table.settings(row, scale, scale.datasets[0], shots, 7)
             assert settings.seed == 7 and settings.data.dataset == scale.datasets[0]
-            assert (
-                settings.generate.strategy in STRATEGIES
-                and settings.distill.objective in OBJECTIVES
-            )
+            assert table.answer(row) in ANSWERS
+            require_known_teacher(settings)
+            if table.answer(row) == "teacher":
+                continue
+            assert settings.generate.strategy in STRATEGIES
+            assert settings.distill.objective in OBJECTIVES
             check_generators(
                 settings.generate
             )  # refuses a generator that does not take what the strategy gives it
             check_styles(settings)
+            require_labels(settings.distill)
+            if table.answer(row) == "sampling":
+                assert "gendd" in terms_of(settings.distill)
             frozen = settings.distill.freeze_batch_norm and settings.distill.init == "random"
             assert not frozen, "statistics of random weights"
             small_clip = {"distill.init"} & set(table.inferred) and settings.distill.init == "clip"
             if settings.distill.init in ("clip", "generic") and not small_clip:
                 assert missing_student(settings.distill, online=True) is None
+
+
+def require_known_teacher(settings: Settings) -> None:
+    """A model that open_clip or timm has, with weights of the tag."""
+    source = locate(settings.teacher.name)
+    if isinstance(source, TimmNet):
+        require_timm(source)
+    elif isinstance(source, Tag):
+        assert published(source)
+
+
+@pytest.mark.parametrize("table", EVERY, ids=lambda table: f"{table.name}-{table.table}")
+def test_every_table_has_known_datasets_and_a_number_for_every_printed_cell(table: Paper) -> None:
+    for scale in table.scales.values():
+        assert set(scale.datasets) <= set(CATALOG)
+        for shots in scale.shots:
+            assert any(table.exists(row, shots) for row in table.rows_of(scale))
+    for dataset, rows in table.printed.items():
+        assert dataset in {*CATALOG, AVERAGE, SIZES}
+        if dataset in (AVERAGE, SIZES):
+            continue
+        assert dataset in table.scales["full"].datasets
+        columns = table.scales["full"].shots
+        for row, figures in rows.items():
+            if isinstance(figures, tuple):
+                assert len(figures) == len(columns), row
+            for at in columns:  # a figure of a cell that is never made would be lost
+                has = table.printed_top1(dataset, row, at) is not None
+                assert not has or row in table.not_made or table.exists(row, at), (row, at)
+
+
+def test_further_tables_lie_over_the_main_one() -> None:
+    main, table = paper("sidclip"), paper("sidclip", "table6")
+    assert list(table.rows) == [
+        "ENB0 + I + D",
+        "a third of the images",
+        "two thirds of the images",
+        "SIDCLIP",
+    ]
+    for scale in ("mini", "full"):
+        for row in table.rows:
+            own = table.overrides(row, table.scales[scale])
+            assert own == main.overrides(row, main.scales[scale])
+    assert table.printed_top1("cars", "two thirds of the images", 2) == 69.36
+    assert table.scales["mini"].shots == (0, 1) and main.scales["mini"].shots == (1,)
+    assert not table.exists("ENB0 + I + D", 0) and table.exists("SIDCLIP", 0)
+    whole = paper("sidclip", "table2")
+    assert whole.printed_top1("food", "SIDCLIP", "all") == 87.47
+    assert whole.printed_top1("food", "TinyViT 11M (Popp et al. 2024)", 4) is None
+    with pytest.raises(ConfigError, match="did you mean 'table6'"):
+        paper("sidclip", "table66")
+
+
+def test_the_papers_missing_rows_exist() -> None:
+    """The audit's list of rows and tables that could not be made."""
+    made = {(table.name, table.table): set(table.all_rows()) for table in EVERY}
+    assert made["sidclip", "main"] >= {"CLIP ViT-L/14", "TinyCLIP", "TinyViT-5M"}
+    assert 0 in paper("sidclip").scales["full"].shots
+    assert {f"table{n}" for n in range(2, 7)} <= set(paper("sidclip").tables)
+    assert "imageclef" in paper("prompt-diversity").scales["full"].datasets
+    assert "CLIP" in made["prompt-diversity", "main"]
+    assert "Contrastive-Prompt (PromptStyler form)" in made["prompt-diversity", "main"]
+    assert {"imagenet", "unlabeled", "cifar", "imbalanced"} <= set(paper("gendd").tables)
+    assert "GenDD, sampled" in made["gendd", "main"]
+    assert {"images", "table6", "sizes"} <= set(paper("cvlm").tables)
+    assert len(paper("cvlm").scales["full"].datasets) == 11
+
+
+@pytest.mark.parametrize(("name", "rounding"), [("sasaki", 0.051), ("cvlm", 0.0051)])
+def test_the_printed_averages_are_the_means_of_the_cells(name: str, rounding: float) -> None:
+    """System A's cells are repaired from damaged text: they give the means that it prints."""
+    table = paper(name)
+    for row, average in table.printed[AVERAGE].items():
+        cells = [table.printed[dataset][row] for dataset in table.scales["full"].datasets]
+        assert sum(cells) / len(cells) == pytest.approx(average, abs=rounding)  # type: ignore[arg-type]
 
 
 def test_the_miniatures_are_offline_and_the_full_scale_is_not() -> None:
@@ -82,14 +174,6 @@ def test_printed_numbers_are_found_by_dataset_row_and_shots() -> None:
     assert paper("sidclip").printed_top1("flowers", "SIDCLIP", 4) == 88.89
     assert paper("sidclip").printed_top1("flowers", "SIDCLIP", 3) is None
     assert paper("sidclip").printed_top1("petals", "SIDCLIP", 1) is None
-
-
-def test_the_printed_averages_of_system_a_are_the_papers() -> None:
-    """The paper prints the mean of every column; the cells, repaired from damaged text, give it."""
-    table = paper("sasaki")
-    columns = {row: [values[row] for values in table.printed.values()] for row in table.rows}
-    means = [round(sum(column) / 6, 1) for column in columns.values()]  # type: ignore[arg-type]
-    assert means == pytest.approx([73.2, 79.8, 76.0, 84.8, 81.3, 84.9, 80.6, 83.6], abs=0.051)
 
 
 def test_system_a_has_the_papers_budget_at_full_scale_in_every_row() -> None:
@@ -134,10 +218,10 @@ def test_a_broken_file_is_refused(
     )
     (tmp_path / "broken.yaml").write_text(head + scales + text)
     monkeypatch.setattr(methods, "PAPERS", tmp_path)
-    methods.paper.cache_clear()
+    methods._read.cache_clear()
     with pytest.raises(ConfigError, match=said):
         methods.paper("broken")
-    methods.paper.cache_clear()
+    methods._read.cache_clear()
 
 
 @pytest.mark.parametrize("scale", ["mini", "full"])
@@ -183,7 +267,7 @@ def test_the_miniatures_of_c_and_e_have_species_that_are_told_apart() -> None:
 
 def test_list_methods_names_every_row_with_its_strategy_and_objective() -> None:
     lines = names("methods")
-    assert len(lines) == sum(len(paper(name).all_rows()) for name in methods.names())
+    assert len(lines) == sum(len(table.all_rows()) for table in EVERY)
     assert any(
         "img2img CP" in line and line.split()[-1] == "cp" and "--preset sasaki" in line
         for line in lines
@@ -191,6 +275,26 @@ def test_list_methods_names_every_row_with_its_strategy_and_objective() -> None:
     assert any("Contrastive-Prompt" in line and "inversion (contrastive)" in line for line in lines)
 
 
-@pytest.mark.parametrize("name", methods.names())
-def test_every_table_is_measured_on_something_that_exists(name: str) -> None:
-    assert paper(name).measured_on in MEASURES
+def test_every_table_is_measured_on_something_that_exists() -> None:
+    assert {table.measured_on for table in EVERY} == {*MEASURES, SIZES}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tables: {more: {rows: {SUP: {}}, signs: [[SUP, nobody]], scales: {mini: {}}}}", "nobody"),
+        ("tables: {more: {rows: {SUP: {}}, scales: {mini: {}}, printed: {food: {X: 1}}}}", "X"),
+        ("tables: {more: {rows: {SUP: {}}}}", "scales"),
+    ],
+)
+def test_a_broken_table_is_refused_by_its_name(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = "system: X\ntitle: t\nwhere: w\npreset: smoke\nrows: {SUP: {}}\n"
+    scales = "scales: {mini: {datasets: [petals], shots: [1], seeds: 1}}\n"
+    (tmp_path / "broken.yaml").write_text(head + scales + text)
+    monkeypatch.setattr(methods, "PAPERS", tmp_path)
+    methods._read.cache_clear()
+    with pytest.raises(ConfigError, match=f"table more.*{said}"):
+        methods.paper("broken", "more")
+    methods._read.cache_clear()

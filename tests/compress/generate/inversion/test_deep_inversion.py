@@ -24,6 +24,8 @@ from compress.generate.inversion.deep_inversion import (
 )
 from compress.generate.jobs import GeneratedBatch, job_at
 from compress.generate.sources import Sources
+from compress.teacher.checks import require_named
+from compress.teacher.clip import ClipTeacher
 from compress.teacher.loading import load_teacher
 from compress.teacher.timm_net import Classifier, TimmTeacher, batch_norms
 from runtime import PreprocessSpec
@@ -52,7 +54,7 @@ def settings(**inversion: Any) -> GenerateSettings:
 
 
 def strategy(
-    teacher: TimmTeacher, names: tuple[str, ...] = NAMES, **inversion: Any
+    teacher: TimmTeacher | ClipTeacher, names: tuple[str, ...] = NAMES, **inversion: Any
 ) -> DeepInversion:
     classes = [ClassInfo(name, name) for name in names]
     nobody: Any = None
@@ -155,3 +157,33 @@ def test_a_network_without_names_or_batch_norms_is_refused(teacher: TimmTeacher)
 def test_batch_norms_are_those_with_statistics() -> None:
     assert len(batch_norms(network().model)) > 3
     assert not batch_norms(nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)))
+
+
+def test_a_clip_with_batch_norms_is_asked_by_its_texts() -> None:
+    """The embedded teacher is one; its images come nearer to the texts of their classes."""
+    teacher = load_teacher(TeacherSettings(name="petals"))
+    assert isinstance(teacher, ClipTeacher)
+    names = ("red pointed flower", "blue round flower")
+    deep = strategy(teacher, names, image_size=32, steps=30, lr=0.1, statistics_weight=1.0)
+    deep.sources.templates = ("a photo of a {}",)
+    assert deep.network is teacher and deep.rows == (0, 1)
+    result = made(deep)
+    first, last = np.mean([record.loss for record in result.records if record.loss], axis=0)
+    assert last < first
+    features = torch.from_numpy(teacher.encode_images(result.images))
+    texts = torch.from_numpy(teacher.class_head([[f"a photo of a {name}"] for name in names]))
+    wanted = [record.class_id for record in result.records]
+    assert (features @ texts.T).argmax(1).tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [("petals", True), ("RN50/openai", True), ("ViT-B-32/openai", False), ("timm:resnet50", True)],
+)
+def test_which_teachers_fit_is_known_before_they_are_loaded(name: str, fits: bool) -> None:
+    classes = [ClassInfo(one, one) for one in NAMES]
+    if fits:
+        require_named(TeacherSettings(name=name), classes, "generate.strategy=deep-inversion")
+        return
+    with pytest.raises(ConfigError, match="with batch norms · got ViT-B-32/openai"):
+        require_named(TeacherSettings(name=name), classes, "generate.strategy=deep-inversion")
