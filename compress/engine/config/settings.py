@@ -144,9 +144,9 @@ class InversionSettings(Section):
     snapshot_target: Literal["same", "own"] = "same"
     cutouts: Some = 8  # [I]; VQGAN-CLIP: 32
     class_weight: NonNegative = 0.0  # beta of the class-consistent term; 1 in CVLM [P3]
-    # of deep inversion alone: gamma of the batch norms' statistics, delta of neighboring pixels [I]
-    statistics_weight: NonNegative = 0.01
-    variation_weight: NonNegative = 0.1
+    # gamma of deep inversion: how much the batch norms' statistics count [I]
+    statistics_weight: NonNegative = 100.0
+    variation_weight: NonNegative = 30.0  # delta of deep inversion: of neighboring pixels [I]
     image_size: Annotated[int, Field(ge=16, le=4096)] = 224  # [I]
     # what is done to cut-outs; "full": as VQGAN-CLIP [C]; "auto": "noise" below 128 pixels [I]
     augment: Literal["auto", "none", "noise", "full"] = "auto"
