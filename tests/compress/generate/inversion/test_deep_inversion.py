@@ -114,10 +114,11 @@ def test_a_batch_moves_together_by_no_more_than_an_eighth() -> None:
 def test_the_network_comes_to_see_the_classes() -> None:
     teacher = load_teacher(TeacherSettings(name="timm:tf_efficientnet_lite0"))
     assert isinstance(teacher, TimmTeacher)
-    deep = strategy(teacher, image_size=64, steps=40, lr=0.05)
+    weights = {"statistics_weight": 1.0, "variation_weight": 1.0}
+    deep = strategy(teacher, image_size=96, steps=40, lr=0.05, **weights)
     assert deep.rows == ROWS
     batch = made(deep)
-    assert batch.images.shape == (4, 64, 64, 3) and batch.conditions.shape == (4, 0)
+    assert batch.images.shape == (4, 96, 96, 3) and batch.conditions.shape == (4, 0)
     assert [record.class_id for record in batch.records] == [0, 1, 0, 1]
     assert all(record.loss and record.loss[1] < 0.7 * record.loss[0] for record in batch.records)
     shown = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float() / 255
@@ -125,7 +126,7 @@ def test_the_network_comes_to_see_the_classes() -> None:
         torch.tensor(part)[:, None, None] for part in (teacher.spec.mean, teacher.spec.std)
     )
     with torch.no_grad():
-        logits = deep.head(teacher.model((shown - mean) / std))
+        logits = deep.logits((shown - mean) / std)
     assert logits[:, list(ROWS)].argmax(1).tolist() == [0, 1, 0, 1]
     assert deep.facts() == {"inverted": "timm:tf_efficientnet_lite0"}
 
