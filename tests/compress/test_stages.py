@@ -91,6 +91,7 @@ VALUES = {
     "data.test_limit": 7,
     "label.real_views": 3,
     "label.teacher_view": "own",
+    "label.weight": "teacher",
     "bench.threads": [2],
     "export.opset": 18,
     "data.test_fraction": 0.3,

@@ -221,7 +221,12 @@ class LabelSettings(Section):
     teacher_view: Literal["student", "own"] = "student"
     # pools that get teacher targets at all
     pools: tuple[Literal["real", "synthetic"], ...] = ("real", "synthetic")
+    # the target of each view is the mean of the teacher's probabilities over an image's views
+    average_targets: bool = False
     agreement_filter: bool = False  # drop synthetic images whose teacher label is not their class
+    # how often a synthetic image is drawn: as often as any other, or by the teacher's probability
+    # of its class; a class keeps its share of the draws
+    weight: Literal["none", "teacher"] = "none"
     batch: Some = 256  # views at a time
 
 
