@@ -46,6 +46,7 @@ VALUES = {
     "data.category": "x",
     "data.style": "night",
     "teacher.precision": "bf16",
+    "teacher.heads": ["lp++"],
     "teacher.probe_anchor": "sum",
     "teacher.templates": ["a {}"],
     "generate.scheduler": "X",

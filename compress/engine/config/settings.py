@@ -93,14 +93,18 @@ class ImageSettings(Section):
 
 
 class TeacherSettings(Section):
-    """The teacher and its linear probe."""
+    """The teacher and the head that it is given from the shots."""
 
     # open_clip "model/tag", a local folder, "timm:NAME[@FILE]", or "petals"
     name: str = "ViT-L-14/openai"
     others: tuple[str, ...] = ()  # further teachers; their probes' probabilities are averaged
     templates: tuple[str, ...] = CLIP_TEMPLATES  # prompts whose text embeddings are averaged
-    probe: bool = True  # fit a linear probe on the shots; False: zero-shot
-    probe_steps: CountOrZero = 200  # [I]
+    probe: bool = True  # fit a head on the shots; False: zero-shot
+    # what is fitted, of a CLIP teacher; of several heads the probabilities are averaged
+    heads: Annotated[
+        tuple[Literal["probe", "tip-adapter", "lp++", "prolip"], ...], Field(min_length=1)
+    ] = ("probe",)
+    probe_steps: CountOrZero = 200  # of any head that is trained [I]
     probe_lr: Positive = 2e-3  # [I]
     probe_views: Some = 32  # augmented views per shot that the probe is fitted on [I]
     # CLAP's pull to the texts: a mean over classes [C], or K times as strong, their sum [S]
