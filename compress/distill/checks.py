@@ -69,7 +69,9 @@ def expected_targets(settings: Settings) -> dict[str, frozenset[TargetName]]:
     }
     conditions = {
         "real": any("image" in row.needs for row in rows),
-        "synthetic": any("image" in row.needs or row.tool == "decoder" for row in rows),
+        "synthetic": any(
+            row.keeps_conditions and ("image" in row.needs or row.tool == "decoder") for row in rows
+        ),
     }
     labeled = settings.label.pools
     targets: dict[str, frozenset[TargetName]] = {}

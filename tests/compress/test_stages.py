@@ -50,6 +50,7 @@ VALUES = {
     "teacher.probe_anchor": "sum",
     "teacher.templates": ["a {}"],
     "generate.scheduler": "X",
+    "generate.shares": {"sidclip": 2.0},
     "generate.guidance_interval": [0.2, 0.8],
     "generate.height": 64,
     "generate.dtype": "bf16",

@@ -177,6 +177,12 @@ class GenerateSettings(Section):
     """Synthetic images."""
 
     strategy: str = "sidclip"  # a row of `compress list strategies`
+    # of strategy mix: how many of the images each strategy makes, in any unit
+    shares: dict[Literal["sidclip", "cls2img", "img2img"], NonNegative] = {
+        "sidclip": 1.0,
+        "cls2img": 1.0,
+        "img2img": 1.0,
+    }
     generator: str = "kandinsky-2.2"  # of `compress list generators`, a local folder or a hub id
     per_class: CountOrZero = 300  # [S: SIDCLIP] 100/200/300
     synth_ratio: NonNegative | None = None  # replaces per_class: x real images of the class

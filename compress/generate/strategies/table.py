@@ -25,6 +25,7 @@ class StrategyRow:
         needs: what its generator must take.
         asks_teacher: the teacher decides about the images, so it belongs to their identity.
         from_prompts: images follow ``generate.prompts``, and have a style if that kind has styles.
+        keeps_conditions: the embedding that an image is decoded from is kept, if there is one.
         shows_classes: an image shows its class; otherwise its class is a number only.
     """
 
@@ -34,6 +35,7 @@ class StrategyRow:
     asks_teacher: bool = False
     from_prompts: bool = False
     shows_classes: bool = True
+    keeps_conditions: bool = True
 
 
 # generate.strategy -> strategy. To add one: a file with the class and a row here.
@@ -53,6 +55,9 @@ STRATEGIES: Table[StrategyRow] = Table(
             "compress.generate.strategies.dead_leaves:DeadLeavesStrategy",
             tool="drawing",
             shows_classes=False,
+        ),
+        "mix": StrategyRow(
+            "compress.generate.strategies.mix:Mix", needs=BOTH, keeps_conditions=False
         ),
         "none": StrategyRow("compress.generate.strategies.none:NoSynthesis", tool=None),
     },
