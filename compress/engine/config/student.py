@@ -64,7 +64,14 @@ class DistillSettings(Section):
     alpha: Fraction = 0.9  # weight of KL; 1 - alpha of CE [I]
     synthetic_ce: bool = False  # CE on synthetic images too; their label is only their prompt
     temperature: Positive = 2.0  # [I]
-    feature_weight: NonNegative = 1.0  # of the feature term of fd and fd_kd [I]
+    # what KL compares: logits, or logits of mean 0 and variance 1 over the classes
+    logits: Literal["raw", "standardized"] = "raw"
+    # of the term of dist and fd_dist, both correlations alike [P3: beta = gamma = 2]
+    dist_weight: NonNegative = 2.0
+    # of the head that learns from labels in the one head that dho ships; null: chosen on views of
+    # the shots, which the label head knows [I]
+    label_share: Fraction | None = 0.5
+    feature_weight: NonNegative = 1.0  # of the feature term of fd, fd_kd and their like [I]
     # distance of features: 1 - cosine, or MSE of normalized ones
     feature_loss: Literal["cosine", "mse_norm"] = "cosine"
     logit_weight: NonNegative = 1.0  # of the zero-shot logit term of ld [I]
@@ -84,6 +91,12 @@ class DistillSettings(Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: off
     # keep the statistics of the first weights (random ones have none): a few shots are no sample
     freeze_batch_norm: bool = False
+    # statistics in training: of all images, or of real and synthetic ones apart; then the real
+    # ones' ship
+    batch_norm: Literal["shared", "domain"] = "shared"
+    # concentration of the shares in which pixels of real and synthetic images are mixed, and their
+    # targets; 0: none
+    mixup: NonNegative = 0.0
     grad_clip: Positive = 1.0  # largest norm of the gradient
     optimizer: Literal["adamw", "sgd"] = "adamw"  # AdamW or SGD with momentum
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
@@ -91,6 +104,13 @@ class DistillSettings(Section):
     beta2_start: Annotated[float, Field(ge=0, lt=1)] | None = None
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 if a measured step is faster
     checkpoint_every: Count = 200  # steps between two checkpoints
+
+    @model_validator(mode="after")
+    def _apart(self) -> DistillSettings:
+        for name, value in (("freeze_batch_norm", self.freeze_batch_norm), ("mixup", self.mixup)):
+            if self.batch_norm == "domain" and value:
+                raise ValueError(f"batch_norm=domain has statistics to part, not with {name}")
+        return self
 
     @model_validator(mode="after")
     def _adams_own(self) -> DistillSettings:
