@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from compress.distill.schedule import stays_frozen
 from compress.engine.errors import ConfigError
 from compress.engine.preflight import Before, Check
 from compress.engine.ranks import started
@@ -42,6 +43,7 @@ def _targets(settings: Settings) -> None:
         pretraining_steps,
         require_labels,
         require_targets,
+        require_trusted_labels,
     )
     from compress.distill.stage import require_images
 
@@ -51,6 +53,7 @@ def _targets(settings: Settings) -> None:
     pools = expected_targets(settings)
     require_images(bool(pools))
     require_targets(settings.distill, frozenset.intersection(*pools.values()))
+    require_trusted_labels(settings.distill, "real" in pools)
 
 
 def expected_targets(settings: Settings) -> dict[str, frozenset[TargetName]]:
@@ -69,7 +72,9 @@ def expected_targets(settings: Settings) -> dict[str, frozenset[TargetName]]:
     }
     conditions = {
         "real": any("image" in row.needs for row in rows),
-        "synthetic": any("image" in row.needs or row.tool == "decoder" for row in rows),
+        "synthetic": any(
+            row.keeps_conditions and ("image" in row.needs or row.tool == "decoder") for row in rows
+        ),
     }
     labeled = settings.label.pools
     targets: dict[str, frozenset[TargetName]] = {}
@@ -90,8 +95,22 @@ def _options(settings: Settings) -> None:
         dim = embed_dim(settings.teacher)
         if dim is not None:
             require_chunks(distill.gendd, dim)
+    if distill.mixup:
+        require_mixes_pixels(distill)
     if distill.meta.mode == "reptile" and distill.meta.inner_lr is not None:
         require_inner_rate(distill.meta.inner_lr)
+
+
+def require_mixes_pixels(distill: DistillSettings) -> None:
+    """Raises ConfigError where mixup has no step to work in."""
+    got = f"distill.mixup={distill.mixup:g}"
+    none = "--set distill.mixup=0"
+    if stays_frozen(distill):
+        what = "mixup mixes pixels, and a frozen trunk's features are computed once"
+        raise ConfigError(what, got=f"{got}, distill.train=head", remedy=none)
+    if distill.meta.mode != "none":
+        what = "a meta step parts images by style, and mixup would mix them"
+        raise ConfigError(what, got=f"{got}, distill.meta.mode={distill.meta.mode}", remedy=none)
 
 
 def _terms(distill: DistillSettings) -> set[str]:
@@ -104,7 +123,8 @@ def require_divisible(settings: Settings, ranks: int) -> None:
     """Raises ConfigError for what several ranks of torchrun cannot train as one would.
 
     Their losses are means over a batch's rows, so equal shares of the rows add up to the same. A
-    meta step's gradient is no such mean, and mixup takes partners from the whole batch.
+    meta step's gradient is no such mean, DIST correlates over the whole batch, mixup takes partners
+    from it, and batch norms of one domain count its rows.
     """
     distill = settings.distill
     one = "build it without torchrun"
@@ -123,6 +143,22 @@ def require_divisible(settings: Settings, ranks: int) -> None:
             "meta steps are not shared by ranks of torchrun",
             got=f"distill.meta.mode={distill.meta.mode} for {ranks} ranks",
             remedy=f"{one}, or --set distill.meta.mode=none",
+        )
+    for setting, value, none in (
+        ("mixup", distill.mixup, "0"),
+        ("batch_norm", distill.batch_norm != "shared" and distill.batch_norm, "shared"),
+    ):
+        if value:
+            raise ConfigError(
+                f"distill.{setting} is not shared by ranks of torchrun",
+                got=f"distill.{setting}={value} for {ranks} ranks",
+                remedy=f"{one}, or --set distill.{setting}={none}",
+            )
+    if "dist" in _terms(distill):
+        raise ConfigError(
+            f"the objective {distill.objective} correlates the images of a whole batch",
+            got=f"{ranks} ranks of torchrun",
+            remedy=f"{one}, or --set distill.objective=kd",
         )
     if distill.gendd.mixup_beta and "gendd" in _terms(distill):
         raise ConfigError(

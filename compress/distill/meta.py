@@ -136,7 +136,7 @@ class MetaStep:
     plain distillation's only if batch norm is frozen or absent.
     """
 
-    model: nn.Module  # ``images -> Outputs``; its ``objective`` gives both losses
+    model: nn.Module  # ``images, real -> Outputs``; its ``objective`` gives both losses
     settings: MetaSettings
     rate: Callable[[int], float]  # step -> learning rate, the inner rate unless ``inner_lr`` is set
 
@@ -163,11 +163,9 @@ class MetaStep:
 
     def _loss(self, values: Mapping[str, Tensor], batch: Batch, rows: Tensor) -> Tensor:
         """The objective under the given weights, over some rows of a batch."""
-        out: Outputs = functional_call(self.model, dict(values), (batch.images,))
-        features = None if out.features is None else out.features[rows]
-        part = Outputs(out.pooled[rows], out.logits[rows], features)
+        out: Outputs = functional_call(self.model, dict(values), (batch.images, batch.real))
         prefix = "objective."
         own = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
         objective = self.model.get_submodule("objective")
-        loss: Tensor = functional_call(objective, own, (part, batch.part(rows)))[0]
+        loss: Tensor = functional_call(objective, own, (out.at(rows), batch.part(rows)))[0]
         return loss

@@ -7,6 +7,10 @@
     ld           A "LD"      CE + λ T² KL(zero-shot logits ‖ z_S)            labels and class texts
     cp           A "CP"      CE + λ (1 − cos(P h, c)), c the condition       labels
     fd_kd        ours        λ (1 − cos) + α T² KL + (1 − α) CE              teacher's probe
+    dist         DIST        CE + β T² (1 − correlations), see ``losses.py`` teacher's probe
+    dho          DHO         α T² KL + (1 − α) CE of a second head           both, ``two_heads.py``
+    fd_dho       ours        λ (1 − cos) + α T² KL + (1 − α) CE of a second  both
+    fd_dist      ours        λ (1 − cos) + CE + β T² (1 − correlations)      teacher's probe
     contraction  from D      CE + λ |P h − x'|² / D, see ``gendd.py``        labels
     gendd        D           denoising loss of x' given h; CE on detached h  labels
 
@@ -36,6 +40,7 @@ from compress.distill.pools import TargetName
 from compress.distill.schedule import has_feature_steps
 from compress.distill.students import Outputs
 from compress.distill.terms import ObjectiveInputs, Term
+from compress.distill.two_heads import LabelHeadTerm
 from compress.engine.config import DistillSettings
 from compress.engine.errors import ConfigError, DataError, lookup
 from compress.engine.plugins import Table
@@ -46,6 +51,8 @@ TERMS: Table[Callable[[ObjectiveInputs], Term]] = Table(
         "labels": terms.LabelTerm,
         "ce": terms.TrustedLabelTerm,
         "kl": terms.ProbeTerm,
+        "dist": terms.CorrelationTerm,
+        "label_head": LabelHeadTerm,
         "zero_shot_kl": terms.ZeroShotTerm,
         "feature": terms.FeatureTerm,
         "condition": terms.ConditionTerm,
@@ -81,6 +88,14 @@ OBJECTIVES: Table[ObjectiveSpec] = Table(
         "cp": ObjectiveSpec(lambda s: {"labels": 1.0, "condition": s.condition_weight}),
         "fd_kd": ObjectiveSpec(
             lambda s: {"feature": s.feature_weight, "kl": s.alpha, "ce": 1 - s.alpha}
+        ),
+        "dist": ObjectiveSpec(lambda s: {"dist": s.dist_weight, "ce": 1.0}, logits_only=True),
+        "fd_dist": ObjectiveSpec(
+            lambda s: {"feature": s.feature_weight, "dist": s.dist_weight, "ce": 1.0}
+        ),
+        "dho": ObjectiveSpec(lambda s: {"kl": s.alpha, "label_head": 1 - s.alpha}),
+        "fd_dho": ObjectiveSpec(
+            lambda s: {"feature": s.feature_weight, "kl": s.alpha, "label_head": 1 - s.alpha}
         ),
         "contraction": ObjectiveSpec(lambda s: {"labels": 1.0, "contraction": s.feature_weight}),
         "gendd": ObjectiveSpec(
@@ -136,6 +151,24 @@ def require_labels(settings: DistillSettings) -> None:
                 expected="0, as in GenDD's unsupervised setting",
                 remedy=f"--set distill.{name}=0",
             )
+
+
+def require_trusted_labels(settings: DistillSettings, real: bool) -> None:
+    """Raises ConfigError for a second head that no image would teach: shipped, it would harm.
+
+    Args:
+        real: whether batches hold real images.
+    """
+    if "label_head" not in terms_of(settings):
+        return
+    got = f"distill.objective={settings.objective} without real images in a batch"
+    if not real and not settings.synthetic_ce:
+        what = "the head that learns from labels has none"
+        remedy = "--set distill.objective=kd, or --set distill.synthetic_ce=true"
+        raise ConfigError(what, got=got, remedy=remedy)
+    if not real and settings.label_share is None:
+        what = "the share of the head that learns from labels is chosen on views of real images"
+        raise ConfigError(what, got=got, remedy="--set distill.label_share=0.5")
 
 
 def pretraining_steps(settings: DistillSettings, steps: int) -> int:

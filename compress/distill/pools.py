@@ -49,6 +49,7 @@ class ViewPool:
     styles: NDArray[np.int64]  # (N,), -1 for an image without one
     seed: int
     renderings: Views
+    weight: NDArray[np.float32] | None = None  # (N,), how often images are drawn; None: alike
 
     def __post_init__(self) -> None:
         self.members = np.flatnonzero(np.repeat(self.keep, self.views))  # flat indices
@@ -79,9 +80,20 @@ class ViewPool:
         order = self._passes.get((phase, number))
         if order is None:
             rng = numpy_rng(self.seed, "order", phase, self.kind, number)
-            order = rng.permutation(self.members)
+            order = rng.permutation(self._weighted(rng))
             self._passes = {**dict(list(self._passes.items())[-3:]), (phase, number): order}
         return order
+
+    def _weighted(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """As many flat indices as members, each as often as its weight says, up to one.
+
+        Systematic sampling: even points on the running sum of the weights, from a random start.
+        """
+        if self.weight is None:
+            return self.members
+        ends = np.cumsum(self.weight[self.members // self.views], dtype=np.float64)
+        points = (np.arange(len(ends)) + rng.random()) * (ends[-1] / len(ends))
+        return self.members[np.minimum(np.searchsorted(ends, points), len(ends) - 1)]
 
     @property
     def styles_in_use(self) -> NDArray[np.int64]:
@@ -93,7 +105,11 @@ class ViewPool:
     ) -> NDArray[np.int64]:
         """``count`` flat indices of images with one of ``styles``, drawn with replacement."""
         members = self.members[np.isin(self.styles_in_use, styles)]
-        return np.asarray(rng.choice(members, count), np.int64)
+        share = None
+        if self.weight is not None:
+            weight = self.weight[members // self.views].astype(np.float64)
+            share = weight / weight.sum()
+        return np.asarray(rng.choice(members, count, p=share), np.int64)
 
     def target(self, name: TargetName, indices: NDArray[np.int64]) -> Tensor | None:
         """Cached targets of flat indices, ``(B, ...)`` float32; None if the pool has none."""
@@ -142,4 +158,5 @@ def read_pools(ctx: StageContext) -> tuple[ViewPool, ViewPool]:
     ids = [-1 if row.style_id is None else row.style_id for row in synthetic.records]
     styles = np.asarray(ids, np.int64)
     views = Views.of(ctx, "synthetic", synthetic.images, label.views("synthetic"))
-    return real, ViewPool("synthetic", labels, cached, label.keep, styles, ctx.seed, views)
+    rest = (label.keep, styles, ctx.seed, views, label.weight)
+    return real, ViewPool("synthetic", labels, cached, *rest)

@@ -19,19 +19,22 @@ from torch.nn import functional
 import runtime
 from compress.data.artifact import DataArtifact
 from compress.distill.artifact import PRECISION, DistillArtifact
-from compress.distill.batches import Batches
+from compress.distill.batches import Batch, Batches
+from compress.distill.domains import apart
 from compress.distill.first_weights import initialize
 from compress.distill.frozen import Space, pooled_features, start_head
 from compress.distill.loop import FitPlan, History, StepResult, autocast_pays, fit
 from compress.distill.meta import MetaStep
 from compress.distill.missing import require_styles
-from compress.distill.objectives import Objective, pretraining_steps
+from compress.distill.mixing import mixed_loss, share_at
+from compress.distill.objectives import Objective, pretraining_steps, require_trusted_labels
 from compress.distill.pools import ViewPool
 from compress.distill.pretraining import Pretraining
 from compress.distill.schedule import feature_steps_for, stays_frozen, steps_for
 from compress.distill.small_clip import SmallClip, read_small_clip
 from compress.distill.students import Outputs, Student, spec_for
 from compress.distill.terms import ObjectiveInputs
+from compress.distill.two_heads import LabelHeadTerm, best_share, fresh_views, merge
 from compress.engine import ranks
 from compress.engine.config import DistillSettings
 from compress.engine.errors import DataError
@@ -46,26 +49,33 @@ from compress.teacher.prompts import prompts_for
 HEADS = (
     "student.head.",
     "student.proj.",
-    *(f"objective.terms.{name}." for name in ("feature", "condition", "contraction")),
+    *(f"objective.terms.{name}." for name in ("feature", "condition", "contraction", "label_head")),
 )
 DENOISER = ("objective.terms.gendd.",)
 
 
 class StudentWithObjective(nn.Module):
-    """The student and the parameters of its objective: ``images -> Outputs``.
+    """The student and the parameters of its objective: ``images, real -> Outputs``.
 
     ``space``: the inputs are features of the trunk in this space, see ``frozen.py``.
+    ``apart``: real and other images pass apart from each other, see ``domains.py``.
     """
 
     def __init__(self, student: Student, objective: Objective) -> None:
         super().__init__()
         self.student = student
         self.objective = objective
-        self.bf16 = self.frozen = False
+        self.bf16 = self.frozen = self.apart = False
         self.pretraining: Pretraining | None = None
         self.space: Space | None = None
 
-    def forward(self, images: Tensor) -> Outputs:
+    def forward(self, images: Tensor, real: Tensor | None = None) -> Outputs:
+        parted = self.apart and self.space is None
+        if parted and real is not None and 0 < int(real.sum()) < len(real):
+            return apart(self._outputs, self.student, images, real)
+        return self._outputs(images)
+
+    def _outputs(self, images: Tensor) -> Outputs:
         detach = self.objective.spec.detach_head or self.frozen
         if self.space is not None:
             inputs = self.space.enter(images) if self.student.proj is None else images
@@ -97,6 +107,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     batches = Batches(ctx, spec.preprocess(image), "distill")
     try:
         require_images(bool(batches.parts))
+        require_trusted_labels(settings, any(pool.kind == "real" for pool, _ in batches.parts))
         steps = steps_for(settings, batches.images)
         phase = feature_steps_for(settings, steps)
         settings = settings.model_copy(update={"feature_steps": phase})
@@ -111,8 +122,17 @@ def run(ctx: StageContext) -> dict[str, Any]:
         head_start = None
         if stays_frozen(settings) and settings.meta.mode == "none":
             model.space, head_start = _features_for_images(ctx, student, batches)
+        label_head = _label_head(objective)
+        if label_head is not None:
+            label_head.start_as(student)
         history = _train(ctx, settings, model.to(ctx.host.device), batches, steps, before)
         model.cpu()
+        label_share = None
+        if label_head is not None:
+            label_share = settings.label_share
+            if label_share is None:
+                label_share = _chosen_share(ctx, model, label_head, batches)
+            merge(student, label_head, label_share)
         if model.space is not None and student.proj is None:
             model.space.leave(student.head)
     finally:
@@ -135,6 +155,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "images_per_step": {pool.kind: count for pool, count in batches.parts},
         "precision": "bf16" if model.bf16 else "fp32",
         **({"head_start": head_start} if head_start else {}),
+        **({"label_share": label_share} if label_share is not None else {}),
         **ranks.facts(batch_norm="synced"),
         "loss_first": history[0]["loss"],
         "loss_last": history[-1]["loss"],
@@ -208,6 +229,8 @@ def objective_inputs(
         rows,
         batches.condition_dim,
         batches.has,
+        student.head,
+        student.logit_scale,
     )
 
 
@@ -236,10 +259,12 @@ def _train(
         before=before,
         before_lr=settings.gendd.pretrain_lr or settings.lr,
     )
+    mixup = settings.mixup
     model.set_phase(settings, 0)
     model.bf16 = model.space is None and _bf16(ctx, model.student, batches)
     meta_from = before + _first_meta_step(settings, steps, batches)
     meta = MetaStep(model, settings.meta, lambda step: plan.lr * plan.rate(step))
+    model.apart = settings.batch_norm == "domain"
 
     def loss_at(step: int) -> StepResult:
         model.set_phase(settings, step - before)
@@ -251,13 +276,15 @@ def _train(
             loss = model.pretraining(model(batch.images).pooled, batch)
             values = {"pretraining": float(loss.detach())}
         else:
-            loss, values = model.objective(model(batch.images), batch, step - before)
+            loss, values = _loss(model, batch, step - before, share_at(mixup, ctx.seed, step))
         return StepResult(loss, values, batch.wait_s, batch.tensors())
 
     @torch.no_grad()
     def forward_at(step: int) -> None:
         model.set_phase(settings, step - before)
-        model(batches.at(step).to(ctx.host.device).images)
+        batch = batches.at(step).to(ctx.host.device)
+        parted = model.apart and bool(batch.real.any())
+        model(batch.images[batch.real] if parted else batch.images)
 
     return fit(
         model,
@@ -269,6 +296,41 @@ def _train(
         seed=ctx.seed,
         progress=ctx.progress,
     )
+
+
+def _loss(
+    model: StudentWithObjective, batch: Batch, step: int, share: float | None
+) -> tuple[Tensor, dict[str, float]]:
+    """The objective of a batch, of mixed images with ``share``; and numbers to log."""
+    if share is None:
+        loss: tuple[Tensor, dict[str, float]]
+        loss = model.objective(model(batch.images, batch.real), batch, step)
+        return loss
+    return mixed_loss(model, lambda out, one: model.objective(out, one, step), batch, share)
+
+
+def _label_head(objective: Objective) -> LabelHeadTerm | None:
+    term = dict(objective.terms.items()).get("label_head")
+    assert term is None or isinstance(term, LabelHeadTerm)
+    return term
+
+
+@torch.no_grad()
+def _chosen_share(
+    ctx: StageContext, model: StudentWithObjective, second: LabelHeadTerm, batches: Batches
+) -> float:
+    """The label head's share that suits fresh views of the shots best; see ``two_heads.py``."""
+    student = model.student.eval()
+    own, other, labels = [], [], []
+    for images, classes in fresh_views(ctx, batches):
+        pooled = student.trunk(images)
+        read = student.project(pooled)
+        if read is None:
+            read = pooled if model.space is None else model.space.enter(pooled)
+        own.append(student.classify(read))
+        other.append(second.logits(read))
+        labels.append(classes)
+    return best_share(torch.cat(own), torch.cat(other), torch.cat(labels))
 
 
 def _first_meta_step(settings: DistillSettings, steps: int, batches: Batches) -> int:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -32,11 +33,25 @@ class Outputs:
     pooled: Tensor  # (B, F) trunk features
     logits: Tensor  # (B, K)
     features: Tensor | None = None  # (B, D) unit rows, projected into the teacher's space
+    below: Tensor | None = None  # (B, F or D), what the classifier reads; None: pooled
 
     def float(self) -> Outputs:
         """The outputs in float32."""
-        features = None if self.features is None else self.features.float()
-        return Outputs(self.pooled.float(), self.logits.float(), features)
+        return self._map(lambda value: value.float())
+
+    def at(self, rows: Tensor) -> Outputs:
+        """Some rows, by their numbers or by a mask ``(B,)``."""
+        return self._map(lambda value: value[rows])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outputs]) -> Outputs:
+        """The rows of several one after the other."""
+        columns = ([getattr(part, entry.name) for part in parts] for entry in fields(cls))
+        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Outputs:
+        values = (getattr(self, entry.name) for entry in fields(self))
+        return Outputs(*(None if value is None else change(value) for value in values))
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,7 @@ class StudentSpec:
     init: str  # where the first weights came from: clip, generic, timm or random
     own_space: bool = False  # the projection does not lead into the teacher's space
     activation: str | None = None  # timm's name, for the whole trunk; None = the architecture's own
+    merged: bool = False  # the head was two: its rows have any length and no scale stands beside it
 
     def preprocess(self, image: ImageSettings) -> runtime.PreprocessSpec:
         """The input as training, calibration, export and the runtime prepare it."""
@@ -70,7 +86,8 @@ class Student(nn.Module):
         dim = spec.embed_dim
         self.proj = nn.Linear(width, dim, bias=False) if dim else None
         self.head = nn.Linear(dim or width, spec.classes, bias=dim is None)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07))) if dim else None
+        cosine = dim and not spec.merged
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07))) if cosine else None
 
     def outputs(
         self, images: Tensor, *, detach_head: bool = False, frozen: bool = False
@@ -91,8 +108,9 @@ class Student(nn.Module):
         with torch.set_grad_enabled(not frozen and torch.is_grad_enabled()):
             features = self.project(pooled)
         below = pooled if features is None else features
-        logits = self.classify(below.detach() if detach_head else below)
-        return Outputs(pooled, logits, None if self.spec.own_space else features)
+        below = below.detach() if detach_head else below
+        own = None if self.spec.own_space else features
+        return Outputs(pooled, self.classify(below), own, below)
 
     def project(self, pooled: Tensor) -> Tensor | None:
         """Unit rows ``(B, D)`` of the projection, or None without one."""
@@ -100,11 +118,7 @@ class Student(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits ``(B, K)`` of pooled features ``(B, F)``, or of projected unit rows ``(B, D)``."""
-        if self.logit_scale is None:
-            out: Tensor = self.head(features)
-            return out
-        scale = self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
-        return scale * F.linear(features, F.normalize(self.head.weight, dim=-1))
+        return classify(features, self.head, self.logit_scale)
 
     def forward(self, images: Tensor) -> Tensor:
         pooled = self.trunk(images)
@@ -120,6 +134,15 @@ class Student(nn.Module):
     def params(self) -> int:
         """Number of trainable values."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def classify(features: Tensor, head: nn.Linear, logit_scale: Tensor | None) -> Tensor:
+    """Logits ``(B, K)`` of a linear head, or with a scale (its logarithm) of a cosine head."""
+    if logit_scale is None:
+        out: Tensor = head(features)
+        return out
+    scale = logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+    return scale * F.linear(features, F.normalize(head.weight, dim=-1))
 
 
 def architectures() -> list[str]:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compress.distill.batches import Batch
-from compress.distill.losses import FEATURE_LOSSES, cosine_loss, kl_distill
+from compress.distill.losses import FEATURE_LOSSES, LOGITS, cosine_loss, dist_loss, kl_distill
 from compress.distill.pools import FeatureRows, TargetName
 from compress.distill.students import Outputs
 from compress.engine.config import DistillSettings
@@ -38,6 +38,8 @@ class ObjectiveInputs:
     rows: tuple[FeatureRows, ...]  # the cached features of every pool in use
     condition_dim: int = 0  # E of the generator's conditions, 0 without any
     has: frozenset[TargetName] = frozenset(("logits", "features"))  # in the cached batches
+    classifier: nn.Linear | None = None  # the student's, for a second one beside it
+    classifier_scale: Tensor | None = None  # the logarithm of its scale, if it is a cosine head
 
 
 class Term(nn.Module, ABC):
@@ -65,22 +67,41 @@ class TrustedLabelTerm(Term):
     """Cross-entropy on real images, and on synthetic ones if ``distill.synthetic_ce``."""
 
     def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
-        rows = batch.real | self.settings.synthetic_ce
-        if not bool(rows.any()):
-            # with rows on other ranks, all have this term and the gradients of its inputs
-            return None if batch.real_weight else out.logits.sum() * 0
-        loss = F.cross_entropy(out.logits[rows], batch.labels[rows])
-        return loss if self.settings.synthetic_ce else loss * batch.real_weight
+        return trusted_cross_entropy(out.logits, batch, self.settings)
+
+
+def trusted_cross_entropy(logits: Tensor, batch: Batch, settings: DistillSettings) -> Tensor | None:
+    """Cross-entropy on the labels of real images, or of all with ``distill.synthetic_ce``."""
+    rows = batch.real | settings.synthetic_ce
+    if not bool(rows.any()):
+        # with rows on other ranks, all have this term and the gradients of its inputs
+        return None if batch.real_weight else logits.sum() * 0
+    loss = F.cross_entropy(logits[rows], batch.labels[rows])
+    return loss if settings.synthetic_ce else loss * batch.real_weight
 
 
 class ProbeTerm(Term):
-    """``T² KL`` to the teacher's probe (its zero-shot head without shots)."""
+    """``T² KL`` to the teacher's probe (its zero-shot head without shots).
+
+    With ``distill.logits=standardized`` of logits at mean 0 and variance 1, see ``losses.py``.
+    """
 
     needs = frozenset({"logits"})
 
     def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
         assert batch.teacher_logits is not None  # Objective has checked ``needs``
-        return kl_distill(out.logits, batch.teacher_logits, self.settings.temperature)
+        seen = LOGITS[self.settings.logits]
+        return kl_distill(seen(out.logits), seen(batch.teacher_logits), self.settings.temperature)
+
+
+class CorrelationTerm(Term):
+    """DIST: correlations of probabilities with the teacher's, over classes and over images."""
+
+    needs = frozenset({"logits"})
+
+    def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
+        assert batch.teacher_logits is not None
+        return dist_loss(out.logits, batch.teacher_logits, self.settings.temperature)
 
 
 class ZeroShotTerm(Term):

@@ -2,7 +2,8 @@
 
 targets.safetensors   per labeled pool, ``real`` and ``synthetic``:
                       <pool>_features (n, V, D) float16, <pool>_logits (n, V, K) float32;
-                      keep (N,) bool, False for synthetic images that the agreement filter left out
+                      keep (N,) bool, False for synthetic images that the agreement filter left out;
+                      weight (N,) float32 of synthetic images with label.weight=teacher
 views.json            the recipe of the views, and per pool its images and views
 """
 
@@ -61,6 +62,11 @@ class LabelArtifact:
         """(N,): False for synthetic images that the agreement filter left out."""
         return self._arrays["keep"].astype(bool)
 
+    @property
+    def weight(self) -> NDArray[np.float32] | None:
+        """(N,): how often a synthetic image is drawn, 1 on average; None: all alike."""
+        return self._arrays.get("weight")
+
     def views(self, kind: PoolKind) -> int:
         """Views per image of a pool."""
         return int(
@@ -73,9 +79,12 @@ class LabelArtifact:
         keep: NDArray[np.bool_],
         recipe: Mapping[str, Any],
         pools: Mapping[PoolKind, Mapping[str, Any]],
+        weight: NDArray[np.float32] | None = None,
     ) -> None:
         """Writes targets and views; ``pools`` holds ``images``, ``views`` and ``asked`` of each."""
         arrays: dict[str, NDArray[Any]] = {"keep": keep}
+        if weight is not None:
+            arrays["weight"] = weight
         for kind, answers in targets.items():
             arrays |= {f"{kind}_features": answers.features, f"{kind}_logits": answers.logits}
         save_file(arrays, self.folder / TARGETS)

@@ -38,5 +38,5 @@ def prototype_heads(
     for head, part in zip(heads.members, parts, strict=True):
         rows = head.centered(unit(part))
         means = np.stack([rows[labels == label].mean(0) for label in range(heads.classes)])
-        members.append(replace(head, probe=unit(means)))
+        members.append(replace(head, probe=unit(means), answers=()))
     return Heads(tuple(members))

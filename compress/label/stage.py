@@ -14,8 +14,8 @@ the real images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ from compress.label.work import LabelWork
 from compress.teacher.artifact import Heads, TeacherArtifact
 
 UNFILTERED = "label.agreement_filter did nothing: label.pools leaves the synthetic images out"
+TINY = 1e-30  # of a probability, before a logarithm or a division
+UNWEIGHTED = "label.weight did nothing: label.pools leaves the synthetic images out"
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -55,10 +57,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
     keep = np.ones(len(synthetic), bool)
     if settings.agreement_filter and "synthetic" in targets:
         keep = agreeing(vote(targets["synthetic"].logits), synthetic)
+    weigh, weight = WEIGHTS[settings.weight], None
+    if weigh is not None and "synthetic" in targets:
+        weight = weigh(vote(targets["synthetic"].logits), synthetic)
+    if settings.average_targets:
+        targets = {kind: averaged(answers) for kind, answers in targets.items()}
     generated, answered = (ctx.inputs[name].facts for name in ("generate", "teacher"))
     counts = {pool.kind: {"images": len(pool.images), "views": pool.views} for pool in pools}
     views = {kind: {**row, "asked": kind in labeled} for kind, row in counts.items()}
-    LabelArtifact(ctx.folder).write(targets, keep, asdict(recipe), views)
+    LabelArtifact(ctx.folder).write(targets, keep, asdict(recipe), views, weight)
     names = [entry.name for entry in DataArtifact(ctx.inputs["data"].path).classes]
     dropped = np.bincount(synthetic[~keep], minlength=len(names))
     return {
@@ -76,6 +83,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "environments": environments(files),
         "notes": [
             *([UNFILTERED] if settings.agreement_filter and "synthetic" not in labeled else []),
+            *([UNWEIGHTED] if weigh is not None and "synthetic" not in labeled else []),
             *(f"labels {note}" for note in notes(files)),
         ],
     }
@@ -96,6 +104,36 @@ def vote(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean class probabilities ``(N, K)`` over the views' logits ``(N, V, K)``."""
     mean: NDArray[np.float32] = softmax(logits, axis=2).mean(axis=1)
     return mean
+
+
+def averaged(answers: PoolTargets) -> PoolTargets:
+    """The answers with the log of the mean probabilities of an image's views as each one's logits.
+
+    The teacher's answers to the views of an image differ by what a crop shows of it. Their mean is
+    the better estimate of what the image is, and costs nothing: all views are labeled anyway. It
+    is also softer, and no longer says which crops show the class well [I].
+    """
+    mean = np.log(np.maximum(vote(answers.logits), TINY))
+    return replace(answers, logits=np.repeat(mean[:, None], answers.logits.shape[1], axis=1))
+
+
+def class_shares(votes: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The teacher's probability of each image's class, divided by the class's mean, ``(N,)``.
+
+    The soft form of ``label.agreement_filter``. Every class keeps its share of the draws: a teacher
+    that is unsure of a class would otherwise take away its images.
+    """
+    own = votes[np.arange(len(classes)), classes].astype(np.float64)
+    own = np.maximum(own, TINY)
+    counts = np.maximum(np.bincount(classes), 1)
+    means = np.bincount(classes, own) / counts if len(own) else counts
+    return np.asarray(own / means[classes], np.float32)
+
+
+#: ``label.weight`` -> how often synthetic images of these votes and classes are drawn; None: alike
+WEIGHTS: dict[
+    str, Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]] | None
+] = {"none": None, "teacher": class_shares}
 
 
 def agreeing(votes: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -76,7 +76,13 @@ def fresh_settings(settings: Settings, facts: Mapping[str, Any]) -> Settings:
     generate |= {"per_class": count if has_images else 0, "synth_ratio": None}
     generate["probing"] = ProbingSettings()
     pool = "synthetic" if has_images else "real"
-    label = {"views": 1, "real_views": count, "agreement_filter": False, "pools": (pool,)}
+    label = {
+        "views": 1,
+        "real_views": count,
+        "agreement_filter": False,
+        "weight": "none",
+        "pools": (pool,),
+    }
     update = {
         "seed": derive(settings.seed, "held out") % SEEDS,
         "generate": settings.generate.model_copy(update=generate),

@@ -1,13 +1,15 @@
 """What the teacher stage leaves, and the only place that knows its file names.
 
 heads.safetensors   probe (K, D) and, if every class has texts or a name that the network knows,
-                    zero_shot (K, D), unit rows; logit_scale (); center (D,) if there is one.
+                    zero_shot (K, D), unit rows; logit_scale (); center (D,) if there is one;
+                    answer_0_rows (K, D), ... with other teacher.heads than a probe, see answers.py.
                     Of several teachers: the same names with the suffixes .0, .1, ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from scipy.special import log_softmax, logsumexp
+
+from compress.teacher.answers import PARTS, Answer, mean_probabilities
 
 HEADS = "heads.safetensors"
 
@@ -30,19 +33,23 @@ class Head:
         logit_scale: multiplies cosines.
         center: float32 (D,), taken from unit features before they get unit length again; None for
             zero.
+        answers: what its logits are, the mean of their probabilities; none: cosines with the probe.
     """
 
     zero_shot: NDArray[np.float32] | None
     probe: NDArray[np.float32]
     logit_scale: float
     center: NDArray[np.float32] | None = None
+    answers: tuple[Answer, ...] = ()
 
     def centered(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unit rows (..., D) in the space of the head's rows."""
         return features if self.center is None else unit(features - self.center)
 
     def logits(self, centered: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The probe's logits (..., K)."""
+        """The head's logits (..., K)."""
+        if self.answers:
+            return mean_probabilities([answer.logits(centered) for answer in self.answers])
         out: NDArray[np.float32] = np.float32(self.logit_scale) * (centered @ self.probe.T)
         return out
 
@@ -95,12 +102,8 @@ class Heads:
         """(N, K) of rows of ``space``; of several teachers the log of their mean probabilities."""
         if len(self.members) == 1:
             return self.members[0].logits(features)
-        each = [
-            log_softmax(head.logits(unit(part)), axis=-1)
-            for head, part in zip(self.members, self._parts(features), strict=True)
-        ]
-        mean: NDArray[np.float32] = logsumexp(each, axis=0) - np.log(np.float32(len(each)))
-        return mean.astype(np.float32)
+        parts = zip(self.members, self._parts(features), strict=True)
+        return mean_probabilities([head.logits(unit(part)) for head, part in parts])
 
     def _parts(self, features: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         return np.split(features, np.cumsum(self.widths)[:-1], axis=-1)
@@ -145,6 +148,9 @@ class TeacherArtifact:
             for name, values in rows.items():
                 arrays[name + suffix] = np.ascontiguousarray(values, np.float32)
             arrays["logit_scale" + suffix] = np.asarray(head.logit_scale, np.float32)
+            for place, answer in enumerate(head.answers):
+                for name, values in answer.arrays().items():
+                    arrays[f"answer_{place}_{name}{suffix}"] = values
         save_file(arrays, self.folder / HEADS)
 
 
@@ -154,4 +160,14 @@ def _head(arrays: Mapping[str, NDArray[Any]], suffix: str) -> Head:
         arrays[f"probe{suffix}"],
         float(arrays[f"logit_scale{suffix}"]),
         arrays.get(f"center{suffix}"),
+        tuple(_answers(arrays, suffix)),
     )
+
+
+def _answers(arrays: Mapping[str, NDArray[Any]], suffix: str) -> Iterator[Answer]:
+    for place in itertools.count():
+        names = {part: f"answer_{place}_{part}{suffix}" for part in PARTS}
+        found = {part: arrays[name] for part, name in names.items() if name in arrays}
+        if not found:
+            return
+        yield Answer.from_arrays(found)

@@ -12,6 +12,7 @@ from compress.data.split import ClassInfo
 from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError
 from compress.engine.preflight import Before, Check
+from compress.teacher.heads.table import PROBE
 from compress.teacher.loading import SOURCES, each_teacher, folder_config, require_open_clip
 from compress.teacher.named import known_names
 from compress.teacher.priors import require_origin
@@ -35,6 +36,7 @@ def checks(before: Before) -> Iterator[Check]:
         if has_text(teacher.name):
             yield require_open_clip
         yield partial(_require, teacher)
+    yield partial(_heads, before.settings.teacher)
     yield partial(_origins, before)
     if any(has_text(teacher.name) for teacher in each_teacher(before.settings.teacher)):
         yield partial(_prompts, before)
@@ -107,6 +109,13 @@ def _require(settings: TeacherSettings) -> None:
     require = SOURCES[type(source)].require
     if require is not None:
         require(source)
+
+
+def _heads(settings: TeacherSettings) -> None:
+    """Refuses heads that start from texts, for a teacher that has none."""
+    if settings.heads != (PROBE,):
+        remedy = "--set 'teacher.heads=[probe]'"
+        require_texts(settings, f"teacher.heads=[{', '.join(settings.heads)}]", remedy)
 
 
 def _origins(before: Before) -> None:

@@ -36,6 +36,9 @@ from compress.data.augment import ViewRecipe, submit_views
 from compress.engine.errors import TrainingError
 from compress.engine.progress import SILENT, Progress
 from compress.engine.stage import StageContext
+from compress.evaluate.metrics import top1
+from compress.teacher.answers import Answer
+from compress.teacher.heads.head import Fitted, Shots
 from compress.teacher.teacher import Teacher
 
 LR_WIDTH = 128  # the width that probe_lr is meant for, see fit_probe
@@ -74,6 +77,29 @@ def probe_features(
             parts.append(teacher.encode_images(block))
             task.advance(len(block))
     return np.concatenate(parts)
+
+
+def fitted_probe(shots: Shots) -> Fitted:
+    """The probe of ``teacher.heads``."""
+    settings, texts = shots.settings, shots.texts
+    pull = ANCHOR * ANCHOR_SCALES[settings.probe_anchor](len(texts))
+    rows = fit_probe(
+        shots.features,
+        shots.labels,
+        texts,
+        shots.scale,
+        steps=settings.probe_steps,
+        lr=settings.probe_lr,
+        anchor=pull * shots.anchored.astype(np.float32),
+        progress=shots.progress,
+    )
+    facts = {
+        "anchor": settings.probe_anchor,
+        "zero_shot_top1_on_views": top1(shots.features @ texts.T, shots.labels),
+        "probe_top1_on_views": top1(shots.features @ rows.T, shots.labels),
+        "cos_probe_text": float((rows * texts).sum(axis=1).mean()),
+    }
+    return Fitted(Answer(np.float32(shots.scale) * rows), rows, facts)
 
 
 def fit_probe(

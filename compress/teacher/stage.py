@@ -9,14 +9,16 @@ import numpy as np
 
 from compress.data.artifact import DataArtifact
 from compress.data.augment import ViewRecipe, sampled, views_each
-from compress.engine.stage import StageContext
+from compress.engine.stage import StageContext, resolve
 from compress.evaluate.metrics import top1
-from compress.teacher.artifact import Head, Heads, TeacherArtifact
+from compress.teacher.artifact import Head, Heads, TeacherArtifact, unit
 from compress.teacher.clip import ClipTeacher
 from compress.teacher.ensemble import Ensemble
+from compress.teacher.heads.head import Fitted, Shots
+from compress.teacher.heads.table import HEADS, PROBE
 from compress.teacher.loading import load_for
 from compress.teacher.priors import prior_of
-from compress.teacher.probe import ANCHOR, ANCHOR_SCALES, fit_probe, probe_features
+from compress.teacher.probe import probe_features
 from compress.teacher.teacher import Teacher
 from compress.teacher.timm_net import notice
 
@@ -71,25 +73,8 @@ def _head_of(
         probe_facts = {"kind": "discriminant", "views": len(seen), "probe_top1_on_views": correct}
         probe_facts["logit_scale"] = prior.scale
     elif fits:
-        pull = ANCHOR * ANCHOR_SCALES[settings.probe_anchor](len(classes))
-        probe = fit_probe(
-            features,
-            labels,
-            prior.start,
-            teacher.logit_scale,
-            steps=settings.probe_steps,
-            lr=settings.probe_lr,
-            anchor=pull * prior.anchored.astype(np.float32),
-            progress=ctx.progress,
-        )
-        head = replace(head, probe=probe)
-        probe_facts = {
-            "views": len(features),
-            "anchor": settings.probe_anchor,
-            "zero_shot_top1_on_views": top1(features @ prior.start.T, labels),
-            "probe_top1_on_views": top1(features @ probe.T, labels),
-            "cos_probe_text": float((probe * prior.start).sum(axis=1).mean()),
-        }
+        known = (features, labels, images, prior.start, prior.anchored, teacher.logit_scale)
+        head, probe_facts = _fitted(head, Shots(*known, settings, ctx.progress))
     kind = "probe" if probe_facts else "zero_shot"
     facts = {**_about(teacher), **prior.facts, "head": kind, "probe": probe_facts}
     used = len(np.unique(images))
@@ -97,6 +82,23 @@ def _head_of(
         told = f"the teacher's head was fitted on {used:,} of {len(shots):,} images"
         facts["notes"] = [*facts.get("notes", ()), f"{told} (label.most_views)"]
     return head, facts
+
+
+def _fitted(head: Head, shots: Shots) -> tuple[Head, dict[str, Any]]:
+    """The head as ``teacher.heads`` has it, and what is recorded of it."""
+    names = shots.settings.heads
+    made: dict[str, Fitted] = {name: resolve(HEADS[name])(shots) for name in names}
+    rows = [one.rows for one in made.values()]
+    probe = rows[0] if len(rows) == 1 else unit(np.mean(rows, axis=0))
+    if names == (PROBE,):
+        return replace(head, probe=probe), {"views": len(shots.features), **made[PROBE].facts}
+    head = replace(head, probe=probe, answers=tuple(one.answer for one in made.values()))
+    return head, {
+        "views": len(shots.features),
+        "heads": {name: dict(one.facts) for name, one in made.items()},
+        "zero_shot_top1_on_views": top1(shots.features @ shots.texts.T, shots.labels),
+        "probe_top1_on_views": top1(head.logits(shots.features), shots.labels),
+    }
 
 
 def _about(teacher: Teacher) -> dict[str, Any]:

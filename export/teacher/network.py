@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from onnx import ModelProto
 from torch import Tensor, nn
 
+from compress.teacher.answers import Answer
 from compress.teacher.artifact import Heads
 from export.onnx.convert import to_onnx
 from runtime.bundle import FEATURES
@@ -39,6 +40,9 @@ class TeacherClassifier(nn.Module):
                 rows["center"] = torch.tensor(head.center)
             for name, value in rows.items():
                 self.register_buffer(f"{name}{index}", value.float())
+        self.answers = nn.ModuleList(
+            nn.ModuleList(AnswerNetwork(one) for one in head.answers) for head in heads.members
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,7 +60,7 @@ class TeacherClassifier(nn.Module):
         parts = torch.split(self.tower(images), self.widths, dim=-1)
         units = [F.normalize(part, dim=-1) for part in parts]
         features = [self._centered(index, unit) for index, unit in enumerate(units)]
-        probes = [self._logits("probe", index, part) for index, part in enumerate(features)]
+        probes = [self._answer(index, part) for index, part in enumerate(features)]
         out = [mean_probabilities(probes)]
         if self._has_zero_shot:
             named = [self._logits("zero_shot", index, part) for index, part in enumerate(features)]
@@ -68,8 +72,33 @@ class TeacherClassifier(nn.Module):
         center = getattr(self, f"center{index}", None)
         return unit if center is None else F.normalize(unit - center, dim=-1)
 
+    def _answer(self, index: int, features: Tensor) -> Tensor:
+        answers = [answer(features) for answer in self.answers[index]]  # type: ignore[union-attr]
+        return mean_probabilities(answers or [self._logits("probe", index, features)])
+
     def _logits(self, name: str, index: int, features: Tensor) -> Tensor:
         return F.linear(features, getattr(self, f"{name}{index}"))
+
+
+class AnswerNetwork(nn.Module):
+    """An ``Answer`` in torch: unit features (B, D) -> logits (B, K)."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.parts = tuple(answer.arrays())
+        for name, value in answer.arrays().items():
+            self.register_buffer(name, torch.tensor(value))
+
+    def forward(self, features: Tensor) -> Tensor:
+        part: dict[str, Tensor] = {name: getattr(self, name) for name in self.parts}
+        seen = features
+        if "matrix" in part:
+            seen = F.normalize(F.linear(features, part["matrix"]), dim=-1)
+        out = F.linear(seen, part["rows"])
+        if "keys" in part:
+            near = torch.exp(part["sharpness"] * (F.linear(features, part["keys"]) - 1))
+            out = out + near @ part["values"]
+        return out
 
 
 def mean_probabilities(logits: Sequence[Tensor]) -> Tensor:

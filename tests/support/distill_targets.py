@@ -56,6 +56,7 @@ def inputs(**settings: Any) -> ObjectiveInputs:
         (FeatureRows(FEATURES, LABELS, 1.0),),
         condition_dim=DIM,
         has=has,  # type: ignore[arg-type]
+        classifier=torch.nn.Linear(WIDTH, CLASSES),
     )
 
 

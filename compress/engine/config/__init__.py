@@ -2,6 +2,7 @@
 
 section    what every group of settings is, and the limits of numbers
 settings   the settings and their defaults, in pipeline order
+student    those of the student's training
 host       how a run is made on this machine, which changes no result
 layers     presets and overrides, merged and validated into `Settings`
 """
@@ -27,16 +28,14 @@ from compress.engine.config.section import Section
 from compress.engine.config.settings import (
     CLIP_TEMPLATES,
     DataSettings,
-    DistillSettings,
-    GenddSettings,
     GenerateSettings,
     ImageSettings,
     InversionSettings,
     LabelSettings,
-    MetaSettings,
     ProbingSettings,
     PromptSettings,
     QuantizeSettings,
     Settings,
     TeacherSettings,
 )
+from compress.engine.config.student import DistillSettings, GenddSettings, MetaSettings

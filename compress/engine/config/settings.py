@@ -30,6 +30,7 @@ from compress.engine.config.section import (
     Threads,
     UserPath,
 )
+from compress.engine.config.student import DistillSettings
 
 CLIP_TEMPLATES = (
     "a photo of a(n) {}[, a type of {category}].",
@@ -92,14 +93,18 @@ class ImageSettings(Section):
 
 
 class TeacherSettings(Section):
-    """The teacher and its linear probe."""
+    """The teacher and the head that it is given from the shots."""
 
     # open_clip "model/tag", a local folder, "timm:NAME[@FILE]", or "petals"
     name: str = "ViT-L-14/openai"
     others: tuple[str, ...] = ()  # further teachers; their probes' probabilities are averaged
     templates: tuple[str, ...] = CLIP_TEMPLATES  # prompts whose text embeddings are averaged
-    probe: bool = True  # fit a linear probe on the shots; False: zero-shot
-    probe_steps: CountOrZero = 200  # [I]
+    probe: bool = True  # fit a head on the shots; False: zero-shot
+    # what is fitted, of a CLIP teacher; of several heads the probabilities are averaged
+    heads: Annotated[
+        tuple[Literal["probe", "tip-adapter", "lp++", "prolip"], ...], Field(min_length=1)
+    ] = ("probe",)
+    probe_steps: CountOrZero = 200  # of any head that is trained [I]
     probe_lr: Positive = 2e-3  # [I]
     probe_views: Some = 32  # augmented views per shot that the probe is fitted on [I]
     # CLAP's pull to the texts: a mean over classes [C], or K times as strong, their sum [S]
@@ -175,6 +180,12 @@ class GenerateSettings(Section):
     """Synthetic images."""
 
     strategy: str = "sidclip"  # a row of `compress list strategies`
+    # of strategy mix: how many of the images each strategy makes, in any unit
+    shares: dict[Literal["sidclip", "cls2img", "img2img"], NonNegative] = {
+        "sidclip": 1.0,
+        "cls2img": 1.0,
+        "img2img": 1.0,
+    }
     generator: str = "kandinsky-2.2"  # of `compress list generators`, a local folder or a hub id
     per_class: CountOrZero = 300  # [S: SIDCLIP] 100/200/300
     synth_ratio: NonNegative | None = None  # replaces per_class: x real images of the class
@@ -223,89 +234,13 @@ class LabelSettings(Section):
     teacher_view: Literal["student", "own"] = "student"
     # pools that get teacher targets at all
     pools: tuple[Literal["real", "synthetic"], ...] = ("real", "synthetic")
+    # the target of each view is the mean of the teacher's probabilities over an image's views
+    average_targets: bool = False
     agreement_filter: bool = False  # drop synthetic images whose teacher label is not their class
+    # how often a synthetic image is drawn: as often as any other, or by the teacher's probability
+    # of its class; a class keeps its share of the draws
+    weight: Literal["none", "teacher"] = "none"
     batch: Some = 256  # views at a time
-
-
-class GenddSettings(Section):
-    """The denoiser of GenDD; used in training only."""
-
-    token_dim: Some = 64  # width of a chunk; divides the width of the target [C]
-    width: Some = 1024  # [C]
-    depth: Annotated[int, Field(ge=1, le=1024)] = 3  # residual blocks [C]
-    diffusion_steps: Annotated[int, Field(ge=2, le=100_000)] = 1000  # [C]
-    repeats: Some = 10  # noise levels per image, chunk and step [C]
-    condition_drop: Fraction = 0.2  # [C]
-    mixup_beta: NonNegative = 0.0  # feature-space mixup; 0: off, 1 for CNN pairs [C]
-    sampling_steps: Annotated[int, Field(ge=2, le=100_000)] = 64  # [C]
-    guidance_scale: NonNegative = 2.0  # [C]
-    samples: Some = 5  # averaged in feature space [C]
-    sample_clip: Positive | None = 10.0  # in standard deviations; None: as in the code [I]
-    # stage 1, before the others and as a share of them: 0.2 on ImageNet, none without labels [C]
-    pretrain_share: Fraction = 0.0
-    pretrain_lr: Positive | None = None  # of stage 1; None: lr, as on ImageNet; CIFAR: 3e-3 [C]
-
-
-class MetaSettings(Section):
-    """Meta-distillation over style groups (CVLM)."""
-
-    # how a step looks ahead over the groups; none: plain distillation
-    mode: Literal["none", "exact", "first_order", "reptile"] = "none"
-    inner_lr: NonNegative | None = None  # alpha; None: the learning rate of the step [I]
-    # largest norm of the inner step's gradient; without, rates of 1e-2 and more can explode [I]
-    inner_clip: Positive = 1.0
-    warmup: Fraction = 0.05  # share of steps with plain distillation [P3: 10 of 200 epochs]
-
-
-class DistillSettings(Section):
-    """The student and its training."""
-
-    student: str = "mobilenetv4_conv_medium"  # a row of `compress list students`, or any timm model
-    activation: str | None = None  # replaces the student's own, e.g. "relu", which int8 fuses
-    init: Literal["clip", "timm", "random", "generic"] = "timm"  # first weights of the trunk
-    # safetensors of a trunk, or the open_clip folder of a small CLIP
-    init_path: UserPath | None = None
-    head: Literal["auto", "cosine", "linear"] = "auto"  # auto: cosine for a small CLIP, else linear
-    train: Literal["all", "head"] = "all"  # head: the trunk is frozen
-    feature_steps: CountOrZero = 0  # the first of `steps`: feature distillation without labels
-    feature_share: Fraction | None = None  # replaces feature_steps: their share of the updates
-    objective: str = "kd"  # a row of `compress list objectives`
-    alpha: Fraction = 0.9  # weight of KL; 1 - alpha of CE [I]
-    synthetic_ce: bool = False  # CE on synthetic images too; their label is only their prompt
-    temperature: Positive = 2.0  # [I]
-    feature_weight: NonNegative = 1.0  # of the feature term of fd and fd_kd [I]
-    # distance of features: 1 - cosine, or MSE of normalized ones
-    feature_loss: Literal["cosine", "mse_norm"] = "cosine"
-    logit_weight: NonNegative = 1.0  # of the zero-shot logit term of ld [I]
-    condition_weight: NonNegative = 1.0  # of the condition term of cp [I]
-    smooth: Fraction = 0.9  # distribution contraction: 0 teacher feature ... 1 class center [C]
-    center: Literal["text", "image_mean", "probe_row"] = "probe_row"  # of the contraction [I]
-    gendd: GenddSettings = GenddSettings()
-    meta: MetaSettings = MetaSettings()
-    steps: Count = 6000  # updates of the weights
-    epochs: Positive | None = None  # replaces steps: passes over the images of the batches
-    batch: Annotated[int, Field(ge=2, le=65_536)] = 128  # views in a step
-    real_fraction: Fraction = 0.5  # of a batch, if there are real and synthetic images
-    lr: Positive = 1e-3  # highest learning rate of the trunk
-    head_lr: Positive = 1e-3  # highest learning rate of the head
-    weight_decay: NonNegative = 0.05  # of matrices and kernels
-    warmup: Fraction = 0.05  # share of the steps in which the rate rises
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: off
-    # keep the statistics of the first weights (random ones have none): a few shots are no sample
-    freeze_batch_norm: bool = False
-    grad_clip: Positive = 1.0  # largest norm of the gradient
-    optimizer: Literal["adamw", "sgd"] = "adamw"  # AdamW or SGD with momentum
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd
-    # Adam's second decay rises from here to 0.999 by a cosine; None: fixed. GenDD: 0.96 [C]
-    beta2_start: Annotated[float, Field(ge=0, lt=1)] | None = None
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 if a measured step is faster
-    checkpoint_every: Count = 200  # steps between two checkpoints
-
-    @model_validator(mode="after")
-    def _adams_own(self) -> DistillSettings:
-        if self.beta2_start is not None and self.optimizer != "adamw":
-            raise ValueError(f"beta2_start is Adam's, and optimizer is {self.optimizer}")
-        return self
 
 
 class QuantizeSettings(Section):

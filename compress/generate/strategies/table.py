@@ -26,6 +26,7 @@ class StrategyRow:
         asks_teacher: the teacher decides about the images, so it belongs to their identity.
         asks_names: not by its texts, but as a network that was trained on the classes' names.
         from_prompts: images follow ``generate.prompts``, and have a style if that kind has styles.
+        keeps_conditions: the embedding that an image is decoded from is kept, if there is one.
         shows_classes: an image shows its class; otherwise its class is a number only.
         purpose: what images that show no class are for, as the report says it.
     """
@@ -38,6 +39,7 @@ class StrategyRow:
     from_prompts: bool = False
     shows_classes: bool = True
     purpose: str = ""
+    keeps_conditions: bool = True
 
 
 # generate.strategy -> strategy. To add one: a file with the class and a row here.
@@ -70,6 +72,9 @@ STRATEGIES: Table[StrategyRow] = Table(
             tool="photos",
             shows_classes=False,
             purpose="They are photos without labels: the student learns what its teacher answers.",
+        ),
+        "mix": StrategyRow(
+            "compress.generate.strategies.mix:Mix", needs=BOTH, keeps_conditions=False
         ),
         "none": StrategyRow("compress.generate.strategies.none:NoSynthesis", tool=None),
     },

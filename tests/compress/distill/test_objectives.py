@@ -12,8 +12,14 @@ import torch.nn.functional as F
 from distill_targets import FEATURES, LABELS, POOLED, STUDENT, TEACHER, TEXTS, batch, inputs, out
 from tiny_models import perturbed
 
-from compress.distill.losses import kl_distill
-from compress.distill.objectives import OBJECTIVES, TERMS, Objective, require_labels
+from compress.distill.losses import dist_loss, kl_distill, standardized
+from compress.distill.objectives import (
+    OBJECTIVES,
+    TERMS,
+    Objective,
+    require_labels,
+    require_trusted_labels,
+)
 from compress.engine.config import DistillSettings, GenddSettings
 from compress.engine.errors import ConfigError, DataError
 
@@ -145,3 +151,44 @@ def test_logit_distillation_weighs_the_zero_shot_term() -> None:
     zero_shot = kl_distill(STUDENT, 20.0 * FEATURES @ TEXTS.T, 2.0)
     expected = float(F.cross_entropy(STUDENT, LABELS) + 0.5 * zero_shot)
     assert value(objective="ld", logit_weight=0.5) == pytest.approx(expected, rel=1e-5)
+
+
+def test_kl_compares_the_logits_that_the_setting_names() -> None:
+    expected = kl_distill(standardized(STUDENT), standardized(TEACHER), 2.0)
+    found = value(alpha=1, logits="standardized")
+    assert found == pytest.approx(float(expected), rel=1e-5) != pytest.approx(value(alpha=1))
+
+
+def test_dist_weighs_its_correlations_beside_cross_entropy_on_real_images() -> None:
+    labels = float(F.cross_entropy(STUDENT[:3], LABELS[:3]))
+    correlations = float(dist_loss(STUDENT, TEACHER, 2.0))
+    assert value(objective="dist") == pytest.approx(labels + 2 * correlations, rel=1e-5)
+    assert Objective(inputs(objective="fd_dist", feature_weight=3.0)).weights == {
+        "feature": 3.0,
+        "dist": 2.0,
+        "ce": 1.0,
+    }
+
+
+def test_two_heads_learn_apart_from_teacher_and_labels() -> None:
+    objective = Objective(inputs(objective="fd_dho", alpha=0.7, feature_weight=3.0))
+    assert objective.weights == {"feature": 3.0, "kl": 0.7, "label_head": pytest.approx(0.3)}
+    for labels in (LABELS, (LABELS + 1) % 5):
+        own = STUDENT.clone().requires_grad_()
+        loss, _ = objective(replace(out(), logits=own), batch(labels=labels))
+        (gradient,) = torch.autograd.grad(loss, own)
+        kl = STUDENT.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(0.7 * kl_distill(kl, TEACHER, 2.0), kl)
+        torch.testing.assert_close(gradient, expected)
+
+
+def test_a_label_head_without_labels_is_refused() -> None:
+    settings = DistillSettings(objective="dho")
+    require_trusted_labels(settings, real=True)
+    require_trusted_labels(DistillSettings(objective="kd"), real=False)
+    with pytest.raises(ConfigError, match="has none .* --set distill.objective=kd"):
+        require_trusted_labels(settings, real=False)
+    both = DistillSettings(objective="dho", synthetic_ce=True)
+    require_trusted_labels(both, real=False)
+    with pytest.raises(ConfigError, match="chosen on views of real images"):
+        require_trusted_labels(both.model_copy(update={"label_share": None}), real=False)

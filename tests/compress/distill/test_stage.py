@@ -22,6 +22,7 @@ from compress.data.artifact import DataArtifact
 from compress.distill import stage
 from compress.distill.artifact import OBJECTIVE, DistillArtifact
 from compress.distill.batches import Batches
+from compress.distill.loop import NORM_BATCHES
 from compress.distill.objectives import OBJECTIVES
 from compress.engine.errors import ConfigError, DataError
 from compress.engine.stage import StageContext
@@ -56,7 +57,7 @@ def test_every_objective_trains_a_student_that_loads_without_it(root: Path, name
     with torch.no_grad():
         assert student(torch.zeros(2, 3, 32, 32)).shape == (2, 5)
     extra = ctx.folder / OBJECTIVE
-    learned = {"fd", "cp", "fd_kd", "contraction", "gendd"}
+    learned = {"fd", "cp", "fd_kd", "fd_dist", "dho", "fd_dho", "contraction", "gendd"}
     assert extra.exists() is (name.removesuffix("_unlabeled") in learned)
 
 
@@ -291,3 +292,77 @@ def test_frozen_batch_norm_keeps_statistics_and_trains_scales() -> None:
         for n, p in student.named_parameters()
         if "bn" in n
     )
+
+
+LEVERS: dict[str, dict[str, Any]] = {
+    "standardized": {"logits": "standardized"},
+    "correlations": {"objective": "fd_dist"},
+    "two heads": {"objective": "fd_dho", "label_share": None},
+    "two cosine heads": {"objective": "dho", "head": "cosine"},
+    "mixup": {"mixup": 0.4},
+    "domains": {"batch_norm": "domain"},
+}
+
+
+@pytest.mark.parametrize("lever", LEVERS)
+def test_a_training_with_a_lever_changes_the_student_and_no_bit_by_a_kill(
+    root: Path, lever: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {**LEVERS[lever], "ema": 0.5}
+    names = {name: f"{name} {lever}" for name in ("whole", "killed", "plain")}
+    whole, killed = (context(root, names[name], **options) for name in ("whole", "killed"))
+    plain = context(root, names["plain"], ema=0.5)
+    facts = stage.run(whole)
+    stage.run(plain)
+    at = Batches.at
+
+    def broken(self: Batches, step: int, **how: bool) -> object:
+        if step == 3:
+            raise KeyboardInterrupt
+        return at(self, step, **how)
+
+    monkeypatch.setattr(Batches, "at", broken)
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(killed)
+    monkeypatch.setattr(Batches, "at", at)
+    assert stage.run(killed) == facts
+    assert state(whole).keys() == state(killed).keys()
+    assert all(torch.equal(value, state(killed)[name]) for name, value in state(whole).items())
+    trunk = [name for name in state(plain) if name.startswith("trunk.conv1")]
+    assert any(not torch.equal(state(whole)[name], state(plain)[name]) for name in trunk)
+    assert ("label_share" in facts) is ("heads" in lever)
+
+
+def test_a_head_of_two_on_a_frozen_trunk_leaves_the_space_that_it_trained_in(root: Path) -> None:
+    """At a rate of nothing both heads stay as they start: the discriminant."""
+    options = {"train": "head", "steps": 1, "lr": 1e-12, "head_lr": 1e-12, "weight_decay": 0.0}
+    one = context(root, "one head", objective="kd", **options)
+    two = context(root, "two heads of a frozen trunk", objective="dho", **options)
+    for ctx in (one, two):
+        assert stage.run(ctx)["head_start"] == "discriminant"
+    for name, value in state(one).items():
+        torch.testing.assert_close(state(two)[name], value, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_the_statistics_of_photos_ship_where_domains_are_apart(root: Path, ema: float) -> None:
+    options = {"lr": 1e-12, "head_lr": 1e-12, "weight_decay": 0.0, "ema": ema, "steps": 2}
+    ctx = context(root, f"photos {ema}", batch_norm="domain", **options)
+    stage.run(ctx)
+    student = DistillArtifact(ctx.folder).student()
+    found = {name: value.clone() for name, value in student.named_buffers() if "running" in name}
+    norms = [m for m in student.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None if ema else 0.1
+    student.train()
+    batches = Batches(ctx, student.spec.preprocess(ctx.settings.image), "distill")
+    with torch.no_grad():
+        for step in range(2, 2 + NORM_BATCHES) if ema else range(2):
+            batch = batches.at(step)
+            assert 0 < int(batch.real.sum()) < len(batch.real)
+            student(batch.images[batch.real])
+    batches.close()
+    for name, value in student.named_buffers():
+        if "running" in name:
+            torch.testing.assert_close(found[name], value, atol=1e-4, rtol=1e-3)

@@ -58,6 +58,7 @@ def refused(tmp_path: Path, **options: Any) -> str:
         ),
         ({"distill": {"objective": "gendd", "gendd": {"sampling_steps": 2000}}}, "2..1000"),
         ({"distill": {"objective": "cp"}, "generate": {"strategy": "cls2img"}}, "no conditions"),
+        ({"distill": {"objective": "cp"}, "generate": {"strategy": "mix"}}, "no conditions"),
         ({"label": {"pools": ["real"]}}, "lacks targets"),
         ({"data": {"shots": 0}, "generate": {"per_class": 0}}, "no images to learn from"),
         ({"data": {"shots": 65}}, "the smallest class has 64"),

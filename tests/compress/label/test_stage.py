@@ -29,7 +29,8 @@ from compress.engine.store import Artifact
 from compress.evaluate.diversity import domain_gap
 from compress.generate.artifact import IMAGES
 from compress.label import work
-from compress.label.stage import agreeing, run, vote
+from compress.label.artifact import LabelArtifact, PoolTargets
+from compress.label.stage import agreeing, averaged, class_shares, run, vote
 from compress.teacher.artifact import Head, Heads, TeacherArtifact
 from compress.teacher.loading import load_teacher
 from compress.teacher.teacher import Teacher
@@ -295,3 +296,40 @@ def test_diversity_and_gap_come_from_the_first_views(
         first["synthetic_features"], np.arange(SYNTHETIC) % CLASSES, first["real_features"], labels
     )
     assert facts["domain_gap"] == pytest.approx(gap) and 0 < gap < 2
+
+
+def test_averaged_targets_are_the_mean_probabilities_of_an_images_views(
+    inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    answers = np.log(np.array([[[0.9, 0.1], [0.3, 0.7]]], np.float32)) + 5
+    found = averaged(PoolTargets(np.zeros((1, 2, 4), np.float16), answers)).logits
+    np.testing.assert_allclose(np.exp(found), [[[0.6, 0.4], [0.6, 0.4]]], rtol=1e-5)
+    plain = run(context(inputs, tmp_path / "plain"))
+    facts = run(context(inputs, tmp_path / "mean", average_targets=True))
+    assert facts == plain, "the vote over views is the same"
+    own, mean = (LabelArtifact(tmp_path / name).targets("synthetic") for name in ("plain", "mean"))
+    assert own is not None and mean is not None
+    np.testing.assert_array_equal(own.features, mean.features)
+    assert mean.logits.shape == own.logits.shape and np.ptp(own.logits, axis=1).max() > 0.01
+    assert np.ptp(mean.logits, axis=1).max() == 0
+    np.testing.assert_allclose(vote(mean.logits), vote(own.logits), atol=1e-6)
+
+
+def test_weights_are_the_teachers_probability_of_the_class_at_an_even_share_of_classes(
+    inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    votes = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.98, 0.02]], np.float32)
+    found = class_shares(votes, np.array([0, 0, 0, 1]))
+    by_hand = np.array([0.9, 0.2, 0.3]) / ((0.9 + 0.2 + 0.3) / 3)
+    np.testing.assert_allclose(found, [*by_hand, 1.0], rtol=1e-5)
+    assert class_shares(votes[:0], np.array([], np.int64)).shape == (0,)
+    run(context(inputs, tmp_path / "none"))
+    assert LabelArtifact(tmp_path / "none").weight is None
+    run(context(inputs, tmp_path / "soft", weight="teacher"))
+    artifact = LabelArtifact(tmp_path / "soft")
+    answers = artifact.targets("synthetic")
+    assert answers is not None and artifact.weight is not None and artifact.keep.all()
+    classes = np.arange(SYNTHETIC) % CLASSES
+    np.testing.assert_allclose(artifact.weight, class_shares(vote(answers.logits), classes))
+    facts = run(context(inputs, tmp_path / "real", weight="teacher", pools=("real",)))
+    assert any("label.weight did nothing" in note for note in facts["notes"])

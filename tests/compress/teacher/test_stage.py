@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("open_clip")
+from scipy.special import softmax
 from tiny_sources import CLASSES, MODEL, save_folder, write_data
 
 from compress.engine.config import (
@@ -19,9 +20,11 @@ from compress.engine.config import (
     Settings,
     TeacherSettings,
 )
+from compress.engine.errors import ConfigError
 from compress.engine.stage import StageContext
 from compress.engine.store import Artifact
 from compress.teacher.artifact import TeacherArtifact
+from compress.teacher.checks import _heads
 from compress.teacher.loading import load_teacher
 from compress.teacher.stage import run
 from compress.teacher.teacher import Teacher
@@ -127,3 +130,28 @@ def test_of_too_many_shots_a_part_is_probed_and_told(tmp_path: Path) -> None:
     facts = run(replace(ctx, settings=ctx.settings.model_copy(update={"label": label})))
     assert facts["probe"]["views"] == CLASSES, "one image of each class"
     assert facts["notes"] == ["the teacher's head was fitted on 3 of 6 images (label.most_views)"]
+
+
+def test_several_heads_answer_with_the_mean_of_their_probabilities(tmp_path: Path) -> None:
+    names = ("probe", "tip-adapter", "lp++", "prolip")
+    ctx = context(tmp_path, 2, heads=names)
+    facts = run(ctx)
+    head = TeacherArtifact(ctx.folder).heads().members[0]
+    assert len(head.answers) == 4 and facts["head"] == "probe"
+    assert list(facts["probe"]["heads"]) == list(names)
+    features = np.eye(24, dtype=np.float32)
+    each = [softmax(answer.logits(features), axis=1) for answer in head.answers]
+    found = softmax(head.logits(features), axis=1)
+    np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(head.probe, axis=1), 1, atol=1e-5)
+    json.dumps(facts)
+
+
+def test_heads_from_texts_are_refused_for_a_teacher_without_texts(tmp_path: Path) -> None:
+    settings = TeacherSettings(name="timm:tf_efficientnet_lite0", heads=("probe", "lp++"))
+    with pytest.raises(
+        ConfigError, match=r"heads=\[probe, lp\+\+\] needs the texts .*heads=\[probe\]"
+    ):
+        _heads(settings)
+    _heads(TeacherSettings(name="timm:tf_efficientnet_lite0"))
+    _heads(TeacherSettings(heads=("prolip",)))

@@ -1,0 +1,1 @@
+"""Heads of a CLIP teacher beside its probe: `teacher.heads`."""
