@@ -46,12 +46,16 @@ class Outputs:
     @classmethod
     def joined(cls, parts: Sequence[Outputs]) -> Outputs:
         """The rows of several one after the other."""
-        columns = ([getattr(part, entry.name) for part in parts] for entry in fields(cls))
-        return cls(*(None if column[0] is None else torch.cat(column) for column in columns))
+        columns = {
+            entry.name: [getattr(part, entry.name) for part in parts] for entry in fields(cls)
+        }
+        given = {name: rows for name, rows in columns.items() if rows[0] is not None}
+        return cls(**{name: torch.cat(rows) for name, rows in given.items()})
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Outputs:
-        values = (getattr(self, entry.name) for entry in fields(self))
-        return Outputs(*(None if value is None else change(value) for value in values))
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        given = {name: value for name, value in values.items() if value is not None}
+        return Outputs(**{name: change(value) for name, value in given.items()})
 
 
 @dataclass(frozen=True)

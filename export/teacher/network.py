@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +74,8 @@ class TeacherClassifier(nn.Module):
         return unit if center is None else F.normalize(unit - center, dim=-1)
 
     def _answer(self, index: int, features: Tensor) -> Tensor:
-        answers = [answer(features) for answer in self.answers[index]]  # type: ignore[union-attr]
+        own: Any = self.answers[index]  # a ModuleList
+        answers = [answer(features) for answer in own]
         return mean_probabilities(answers or [self._logits("probe", index, features)])
 
     def _logits(self, name: str, index: int, features: Tensor) -> Tensor:

@@ -46,7 +46,9 @@ class Mix(Strategy):
 
     def __init__(self, settings: GenerateSettings, sources: Sources) -> None:
         super().__init__(settings, sources)
-        self.shares = {name: share for name, share in settings.shares.items() if share > 0}
+        self.shares: dict[str, float] = {
+            name: share for name, share in settings.shares.items() if share > 0
+        }
         if not self.shares:
             raise ConfigError(
                 "strategy mix has nothing to mix",
@@ -54,7 +56,9 @@ class Mix(Strategy):
                 expected="a share above 0",
                 remedy="--set 'generate.shares={sidclip: 1}'",
             )
-        self.parts = {name: PARTS[name](settings, sources) for name in self.shares}
+        self.parts: dict[str, Strategy] = {
+            name: PARTS[name](settings, sources) for name in self.shares
+        }
         self._turns: list[Turn] = []
 
     def check(self) -> None:
