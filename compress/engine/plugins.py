@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from importlib import metadata, util
@@ -22,6 +23,7 @@ Row = TypeVar("Row")
 GROUP = "clip2edge."  # of an entry point, before the name of a table
 OWN = ("compress", "export", "runtime")  # packages whose rows the version of a stage stands for
 VERSION = "version"  # an attribute that stands for a source nobody can read
+REFERENCE = re.compile(r"[\w.]+:[\w.]+")  # "module:Class"; a sentence may have a colon too
 
 
 class Table(MutableMapping[str, Row]):
@@ -119,7 +121,7 @@ def source_of(row: Any, name: str) -> str | None:
 def _parts(row: Any) -> list[Any]:
     """The modules, functions and classes that a row is made of; "module:Class" is one."""
     if isinstance(row, str):
-        return [row] if ":" in row else []
+        return [row] if REFERENCE.fullmatch(row) else []
     if isinstance(row, type) or inspect.isroutine(row):
         return [row]
     if isinstance(row, Mapping):

@@ -17,7 +17,8 @@ from compress.data.folders.walk import key_of, walk
 from compress.engine.errors import DataError
 from runtime.files.paths import line
 
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+FOREIGN = (".7z", ".rar", ".zst")  # archives that are not read
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", *FOREIGN)
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".txt", ".xml", ".xlsx", ".xls", ".ods", ".parquet")
 NO_TABLES = ("readme", "license", "licence", "requirements", "notes")  # how their names start
 MOST_FILES = 100_000  # that are looked at

@@ -68,15 +68,6 @@ def is_archive(path: Path) -> bool:
         return True
 
 
-def looks_cut(path: Path) -> bool:
-    """Whether a file that is no archive begins like one that is read here."""
-    try:
-        with path.open("rb") as file:
-            return file.read(6).startswith((b"PK", b"\x1f\x8b", b"BZh", b"\xfd7zXZ"))
-    except OSError:
-        return False
-
-
 def is_damage(error: OSError) -> bool:
     """Whether it is about what an archive says: bad data, or a place before its start."""
     return error.errno in (None, errno.EINVAL)

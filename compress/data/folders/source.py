@@ -19,7 +19,7 @@ import numpy as np
 from compress.data.class_names import one_form
 from compress.data.folders.archives import KINDS, is_archive, shown_name, unpack, unpacking_notes
 from compress.data.folders.class_list import FILES, ClassList, read_class_list
-from compress.data.folders.explained import ARCHIVES, explained
+from compress.data.folders.explained import ARCHIVES, FOREIGN, explained
 from compress.data.folders.layout import (
     ClassFiles,
     Found,
@@ -28,7 +28,6 @@ from compress.data.folders.layout import (
     step_into,
 )
 from compress.data.folders.levels import NESTED
-from compress.data.folders.members import looks_cut
 from compress.data.folders.naming import Named, class_infos, name_classes, naming_notes
 from compress.data.folders.split_names import split_kind
 from compress.data.folders.tables.read import find_tables, read_tables
@@ -208,13 +207,12 @@ def _checked(path: Path) -> Path:
         remedy = f"in {path.parent}: {nearest(path.name, beside) if beside else 'no folders'}"
     elif is_archive(path):
         return path
-    elif path.suffix.lower() in ARCHIVES:
-        cut = looks_cut(path)
-        what = f"{path} is an archive that is " + (
-            "cut or damaged" if cut else "of a kind that is not read"
-        )
+    elif path.suffix.lower() in FOREIGN:
+        what = f"{path} is an archive of a kind that is not read"
         remedy = f"unpack it, and give the folder (read are {KINDS})"
-        remedy = f"copy or download it again, or {remedy}" if cut else remedy
+    elif path.suffix.lower() in ARCHIVES:
+        what = f"{path} is an archive that is damaged, cut, or of another kind than its name says"
+        remedy = "copy or download it again, or unpack it, and give the folder"
     else:
         what = f"{path} is a file"
         remedy = "give the folder around it"

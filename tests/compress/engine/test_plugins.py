@@ -81,6 +81,11 @@ def test_functions_classes_and_rows_in_rows_count(package: Path) -> None:
     assert source_of(Row("compress.distill.terms:LabelTerm", module.paint), "mine") is not None
 
 
+def test_a_sentence_with_a_colon_is_no_module() -> None:
+    row = {"strategy": "compress.distill.terms:LabelTerm", "purpose": "They show no class: ranges."}
+    assert source_of(row, "ours") is None
+
+
 def test_rows_of_this_package_are_known_by_their_stage() -> None:
     from compress.generate.strategies.table import STRATEGIES
 
