@@ -250,7 +250,7 @@ def _too_large(name: str, got: str, limit: int) -> ImageError:
     )
 
 
-def _pillows_count(error: Warning | Exception) -> str:
+def _pillows_count(error: Exception) -> str:
     """The pixels that Pillow counted in what it takes for a bomb: "Image size (N pixels) ..."."""
     count = re.search(r"\((\d+) pixels\)", str(error))
     return f"{int(count[1]):,} pixels" if count else str(error)
