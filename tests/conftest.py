@@ -21,6 +21,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order() -> None:
+    """What a test draws does not depend on those before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def smoke_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A work folder that holds the finished run ``smoke``."""

@@ -46,6 +46,7 @@ class Batch:
     wait_s: float = 0.0  # seconds spent waiting for this batch
     # makes the mean over the real rows here its part in the mean of all ranks' such means
     real_weight: float = 1.0
+    shared: bool = False  # other ranks have other rows of it
 
     def tensors(self) -> dict[str, Tensor]:
         """What is saved when training stops on a NaN."""
@@ -168,6 +169,7 @@ class Batches:
             conditions=target("conditions"),
             group=torch.cat([torch.full((len(i),), first) for _, i, first in drawn]),
             real_weight=of * _real_rows(drawn) / real if real else 1.0,
+            shared=of > 1,
         )
 
     def _draw_apart(self, step: int) -> list[Draw]:

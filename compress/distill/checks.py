@@ -122,9 +122,9 @@ def _terms(distill: DistillSettings) -> set[str]:
 def require_divisible(settings: Settings, ranks: int) -> None:
     """Raises ConfigError for what several ranks of torchrun cannot train as one would.
 
-    Their losses are means over a batch's rows, so equal shares of the rows add up to the same. A
-    meta step's gradient is no such mean, DIST correlates over the whole batch, mixup takes partners
-    from it, and batch norms of one domain count its rows.
+    Their losses are means over a batch's rows, so equal shares of the rows add up to the same, and
+    DIST, which correlates over the whole batch, gathers it. A meta step's gradient is no such mean,
+    mixup takes partners from the whole batch, and batch norms of one domain count its rows.
     """
     distill = settings.distill
     one = "build it without torchrun"
@@ -154,12 +154,6 @@ def require_divisible(settings: Settings, ranks: int) -> None:
                 got=f"distill.{setting}={value} for {ranks} ranks",
                 remedy=f"{one}, or --set distill.{setting}={none}",
             )
-    if "dist" in _terms(distill):
-        raise ConfigError(
-            f"the objective {distill.objective} correlates the images of a whole batch",
-            got=f"{ranks} ranks of torchrun",
-            remedy=f"{one}, or --set distill.objective=kd",
-        )
     if distill.gendd.mixup_beta and "gendd" in _terms(distill):
         raise ConfigError(
             f"the objective {distill.objective} with mixup is not shared by ranks of torchrun",

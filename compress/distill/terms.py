@@ -18,6 +18,7 @@ from compress.distill.batches import Batch
 from compress.distill.losses import FEATURE_LOSSES, LOGITS, cosine_loss, dist_loss, kl_distill
 from compress.distill.pools import FeatureRows, TargetName
 from compress.distill.students import Outputs
+from compress.engine import ranks
 from compress.engine.config import DistillSettings
 
 
@@ -101,7 +102,10 @@ class CorrelationTerm(Term):
 
     def forward(self, out: Outputs, batch: Batch) -> Tensor | None:
         assert batch.teacher_logits is not None
-        return dist_loss(out.logits, batch.teacher_logits, self.settings.temperature)
+        ours, theirs = out.logits, batch.teacher_logits
+        if batch.shared:
+            ours, theirs = ranks.trained_whole(ours), ranks.whole(theirs)
+        return dist_loss(ours, theirs, self.settings.temperature)
 
 
 class ZeroShotTerm(Term):

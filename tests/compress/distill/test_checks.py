@@ -18,10 +18,6 @@ from compress.engine.errors import ConfigError
         ({"batch": 2, "meta": {"mode": "exact"}}, "distill.meta.mode=exact"),
         ({"mixup": 0.2}, "distill.mixup=0.2 for 2 ranks .* --set distill.mixup=0"),
         ({"batch_norm": "domain"}, "batch_norm=domain for 2 ranks .* distill.batch_norm=shared"),
-        (
-            {"objective": "fd_dist"},
-            "correlates the images of a whole batch .* distill.objective=kd",
-        ),
         ({"objective": "gendd", "gendd": {"mixup_beta": 1.0}}, "gendd.mixup_beta=1 for 2 ranks"),
         (
             {"objective": "gendd_unlabeled", "smooth": 0.0, "gendd": {"mixup_beta": 1.0}},

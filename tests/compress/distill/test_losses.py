@@ -74,7 +74,7 @@ def test_standardized_logits_are_the_z_scores_over_the_classes() -> None:
 def test_kl_of_standardized_logits_is_blind_to_shift_and_scale() -> None:
     shift, scale = torch.randn(6, 1), torch.rand(6, 1) + 0.5
     moved = scale * TEACHER + shift
-    assert float(kl_distill(standardized(moved), standardized(TEACHER), 2.0)) < 1e-8
+    assert float(kl_distill(standardized(moved), standardized(TEACHER), 2.0)) < 1e-6
     assert float(kl_distill(moved, TEACHER, 2.0)) > 1e-2
     still = torch.full((2, 5), 3.0, requires_grad=True)  # no class above another
     kl_distill(standardized(still), standardized(TEACHER[:2]), 1.0).backward()
