@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,10 +77,12 @@ def build(
             limits = ", ".join(settings.budget.limits)
             echo(f"{'search':10} {', '.join(students(settings))} for {limits}")
             echo(f"{'':10}   what it trains is in no estimate")
+        from compress.cost.lines import headline
         from compress.cost.lines import lines as estimated
 
-        _print_plan(steps)
-        for line in estimated(api.estimate(settings, work_dir=work_dir, steps=steps)):
+        rows = api.estimate(settings, work_dir=work_dir, steps=steps)
+        head = headline(run_name(settings) if name is None else name, rows)
+        for line in (*head, *_plan_lines(steps), *estimated(rows)):
             echo(line)
         return
     shown = QuietProgress() if quiet else RichProgress()
@@ -126,7 +129,10 @@ def explain(
     """Say why a stage would be kept or made again, field by field."""
     from compress import api
 
-    _print_plan([api.explain(options.settings(), stage, work_dir=work_dir)])
+    step = api.explain(options.settings(), stage, work_dir=work_dir)
+    echo(f"{step.stage:10} {step.action:16} {step.key or ''}")
+    for line in step.why:
+        echo(f"{'':10}   {line}")
 
 
 @commands.command(
@@ -165,8 +171,15 @@ def shard(
         echo(str(file))
 
 
-def _print_plan(steps: Iterable[Step]) -> None:
-    for step in steps:
-        echo(f"{step.stage:10} {step.action:16} {step.key or ''}")
-        for line in step.why:
-            echo(f"{'':10}   {line}")
+def _plan_lines(steps: Iterable[Step]) -> Iterator[str]:
+    """What happens to each stage, and why; those that wait for the same one share a line."""
+    for action, group in groupby(steps, key=lambda step: step.action):
+        found = list(group)
+        if action.startswith("behind "):
+            names = ", ".join(step.stage for step in found)
+            yield f"{'then':10} {names}"
+            continue
+        for step in found:
+            first, *more = step.why or ("",)
+            yield f"{step.stage:10} {action:8} {first}".rstrip()
+            yield from (f"{'':19} {line}" for line in more)

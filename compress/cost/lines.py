@@ -8,9 +8,22 @@ from compress.cost.devices import trainers
 from compress.cost.estimate import WITHOUT, DeviceTime, StageEstimate
 from compress.cost.units import duration, flops, size
 
+HOST = "host"  # this machine, among devices
 INDENT = 10  # columns of the first word, as in a plan
 STAGE = 9  # and of the stage's name
 NO_FIGURE = "no network decides their time, which is not in the sum"
+
+
+def headline(name: str, rows: Sequence[StageEstimate]) -> list[str]:
+    """What a plan comes to on this machine, in one line; no line for no row."""
+    if not rows:
+        return []
+    each = " for each class" if any(row.per_class for row in rows) else ""
+    here = [time.seconds for row in rows for time in row.times if time.device == HOST]
+    parts = [size(sum(row.bytes for row in rows)) + each]
+    if here:
+        parts.insert(0, f"about {duration(sum(here))}{each} on this machine")
+    return [f"{name}: {', '.join(parts)}; {', '.join(WITHOUT)} are not counted"]
 
 
 def lines(rows: Sequence[StageEstimate]) -> list[str]:

@@ -25,7 +25,10 @@ def test_the_command_prints_the_estimate_under_the_plan(smoke_work: Path) -> Non
     text = shown.stdout.splitlines()
     first = next(number for number, line in enumerate(text) if line.startswith("estimate"))
     assert text[first].startswith("estimate   distill   24 steps · ")
-    assert "measured here" in text[first] and text[first - 1].startswith(" ")
+    assert "measured here" in text[first]
+    assert text[0].startswith("petals-1shot-s0: about ") and "export, bench, report are" in text[0]
+    assert text[first - 1] == "then       quantize, export, bench, report"
+    assert text[first - 2].startswith("distill    make     ")
     done = CliRunner().invoke(app, [*arguments[:-2], *where])
     assert "estimate" not in done.stdout
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from compress.cost.estimate import DeviceTime, StageEstimate
-from compress.cost.lines import lines
+from compress.cost.lines import headline, lines
 
 
 def test_lines_are_aligned_and_say_what_is_assumed_and_what_is_measured() -> None:
@@ -37,3 +37,15 @@ def test_a_sum_names_all_that_it_runs_on() -> None:
     assert none.endswith(
         "export, bench, report: no network decides their time, which is not in the sum"
     )
+
+
+def test_a_headline_says_what_it_comes_to_on_this_machine() -> None:
+    here = (DeviceTime("h100", "bf16", 1.0, 4e14), DeviceTime("host", "fp32", 90.0, 1e11))
+    row = StageEstimate("distill", "steps", 100, 0, 10**15, 2 * 10**6, 3 * 10**6, False, here)
+    assert headline("a-run", [row, row]) == [
+        "a-run: about 3 min on this machine, 4 MB; export, bench, report are not counted"
+    ]
+    unknown = dataclasses.replace(row, times=(), per_class=True)
+    (each,) = headline("a-run", [unknown])
+    assert each.startswith("a-run: 2 MB for each class; ")
+    assert headline("a-run", []) == []
