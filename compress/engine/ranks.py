@@ -313,26 +313,19 @@ def gathered(values: Tensor) -> Tensor:
 
 def whole(rows: Tensor) -> Tensor:
     """The rows of the whole batch, ``(B, ...)``, of those of each rank, ``(B / ranks, ...)``."""
-    return rows if count() == 1 else _interleaved(list(gathered(rows).unbind()))
-
-
-def _interleaved(parts: list[Tensor]) -> Tensor:
-    import torch
-
-    return torch.stack(parts, 1).flatten(0, 1)
+    return rows if count() == 1 else gathered(rows).transpose(0, 1).flatten(0, 1)
 
 
 def trained_whole(rows: Tensor) -> Tensor:
-    """As ``whole``, for a loss that is no mean over rows: all ranks compute that of the batch.
+    """As ``whole``, for a loss that is no mean over rows: every rank computes that of the batch.
 
-    The gradient reaches this rank's rows, times the number of ranks: their mean, which
-    ``average_gradients`` takes, is then the gradient of the batch's loss.
+    Gradients reach this rank's rows, times the number of ranks, whose mean is taken afterwards.
     """
     if count() == 1:
         return rows
-    every = list(gathered(rows.detach()).unbind())
+    every = gathered(rows.detach())
     every[rank()] = count() * rows - (count() - 1) * rows.detach()
-    return _interleaved(every)
+    return every.transpose(0, 1).flatten(0, 1)
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
