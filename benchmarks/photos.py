@@ -16,7 +16,7 @@ are kept in the work folder: an interrupted one resumes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,7 @@ from compress.api import run_stages, settings_for, work_folder
 from compress.data.artifact import TEST, DataArtifact
 from compress.data.augment import ViewRecipe, render_view
 from compress.distill.artifact import DistillArtifact
+from compress.distill.students import build
 from compress.engine.config import Settings
 from compress.engine.frozen import FrozenNetwork
 from compress.engine.seeds import derive
@@ -99,12 +100,14 @@ class PhotoCells:
         return hits
 
     def baselines(self, settings: Settings, name: str) -> Cell:
-        """Logistic regressions on features of the student's own trunk."""
+        """Logistic regressions on the student's own trunk, its features as they are pooled."""
         stages = run_stages(settings, self.work, name, until="bench").stages
         data = DataArtifact(stages["data"].path)
         student = DistillArtifact(stages["distill"].path).student()
+        plain_student = build(replace(student.spec, power_norm=False))
+        plain_student.load_state_dict(student.state_dict())
         spec = student.spec.preprocess(settings.image)
-        trunk = FrozenNetwork(student.trunk, spec.size)
+        trunk = FrozenNetwork(plain_student.trunk, spec.size)
         recipe = ViewRecipe.from_settings(settings.label, settings.image)
         border = (settings.image.resize - spec.size) // 2
         inner = slice(border, border + spec.size)

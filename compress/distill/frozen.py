@@ -118,7 +118,7 @@ def start_head(
     Returns: "names" or "discriminant".
     """
     head = student.head
-    own = _own_classifier(settings, student, classes, kept)
+    own = own_classifier(settings, student.spec.arch, classes, kept)
     with torch.no_grad():
         if own is not None and own.known.complete:
             weight, bias = own.rows
@@ -148,14 +148,16 @@ class OwnClassifier:
         return self.weight[list(self.known.indices)], self.bias[list(self.known.indices)]
 
 
-def _own_classifier(
-    settings: DistillSettings, student: Student, classes: Sequence[ClassInfo], kept: Path | None
+def own_classifier(
+    settings: DistillSettings, arch: str, classes: Sequence[ClassInfo], kept: Path | None
 ) -> OwnClassifier | None:
-    """That of a packaged network; None for others.
+    """That of a packaged network which knows some of the names; None for others.
 
     A trunk with other weights, from ``init_path`` for instance, has no use for it.
+
+    Args:
+        kept: the folder of converted weights.
     """
-    arch = student.spec.arch
     has_its_weights = settings.init == "timm" and settings.init_path is None
     if not has_its_weights or settings.activation is not None or installed(arch) is None:
         return None

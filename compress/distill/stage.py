@@ -8,6 +8,7 @@ A run has up to four phases in one loop: stage 1 of GenDD, feature distillation 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ from compress.distill.artifact import PRECISION, DistillArtifact
 from compress.distill.batches import Batch, Batches
 from compress.distill.domains import apart
 from compress.distill.first_weights import initialize
-from compress.distill.frozen import Space, pooled_features, start_head
+from compress.distill.frozen import Space, own_classifier, pooled_features, start_head
 from compress.distill.loop import FitPlan, History, StepResult, autocast_pays, fit
 from compress.distill.meta import MetaStep
 from compress.distill.missing import require_styles
@@ -32,7 +33,7 @@ from compress.distill.pools import ViewPool
 from compress.distill.pretraining import Pretraining
 from compress.distill.schedule import feature_steps_for, stays_frozen, steps_for
 from compress.distill.small_clip import SmallClip, read_small_clip
-from compress.distill.students import Outputs, Student, spec_for
+from compress.distill.students import Outputs, Student, StudentSpec, spec_for
 from compress.distill.terms import ObjectiveInputs
 from compress.distill.two_heads import LabelHeadTerm, best_share, fresh_views, merge
 from compress.engine import ranks
@@ -102,6 +103,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     manual_seed(ctx.seed, "student")
     small = _small_clip(ctx)
     spec = spec_for(settings, image, classes, embed_dim, small)
+    if spec.power_norm and _starts_as_names(ctx, spec):
+        spec = replace(spec, power_norm=False)  # those rows read features as they are pooled
     start = heads.probe if heads.zero_shot is None else heads.zero_shot
     student = initialize(settings, spec, torch.from_numpy(start), small, ctx.weights)
     batches = Batches(ctx, spec.preprocess(image), "distill")
@@ -120,7 +123,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
             model.pretraining = Pretraining(inputs)
         model.to(memory_format=torch.channels_last)
         head_start = None
-        if stays_frozen(settings) and settings.meta.mode == "none":
+        if _stays_on_features(settings):
             model.space, head_start = _features_for_images(ctx, student, batches)
         label_head = _label_head(objective)
         if label_head is not None:
@@ -162,6 +165,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
     }
 
 
+def _stays_on_features(settings: DistillSettings) -> bool:
+    """Whether the head trains on the frozen trunk's features, computed once."""
+    return stays_frozen(settings) and settings.meta.mode == "none"
+
+
 def _features_for_images(
     ctx: StageContext, student: Student, batches: Batches
 ) -> tuple[Space, str | None]:
@@ -183,6 +191,15 @@ def _features_for_images(
     classes = DataArtifact(ctx.inputs["data"].path).classes
     started = (student, space, features, labels, image, classes, ctx.weights)
     return space, start_head(ctx.settings.distill, *started)
+
+
+def _starts_as_names(ctx: StageContext, spec: StudentSpec) -> bool:
+    """Whether the first head is rows of the student's own network; see ``start_head``."""
+    if not _stays_on_features(ctx.settings.distill) or spec.embed_dim is not None:
+        return False
+    classes = DataArtifact(ctx.inputs["data"].path).classes
+    own = own_classifier(ctx.settings.distill, spec.arch, classes, ctx.weights)
+    return own is not None and own.known.complete
 
 
 def _named_features(

@@ -23,6 +23,7 @@ from compress.distill.small_clip import SmallClip
 from compress.engine.config import DistillSettings, ImageSettings
 from compress.engine.errors import ConfigError, DownloadError, require_known
 
+ROOT_FLOOR = 1e-3  # the slope of the root at 0 is 1 / sqrt(this)
 MAX_LOGIT_SCALE = 100.0  # CLIP's own limit (Radford et al. 2021, section 2.5)
 
 
@@ -72,12 +73,25 @@ class StudentSpec:
     own_space: bool = False  # the projection does not lead into the teacher's space
     activation: str | None = None  # timm's name, for the whole trunk; None = the architecture's own
     merged: bool = False  # the head was two: its rows have any length and no scale stands beside it
+    power_norm: bool = False  # the pooled features are their signed square roots
 
     def preprocess(self, image: ImageSettings) -> runtime.PreprocessSpec:
         """The input as training, calibration, export and the runtime prepare it."""
         return runtime.PreprocessSpec(
             self.input_size, image.resize, image.interpolation, self.mean, self.std
         )
+
+
+class SignedRoot(nn.Module):
+    """Power normalization: about ``sign(x) sqrt(|x|)``, with a finite slope at 0.
+
+    Of averaged activations a few are large and most are small; their roots weigh more alike, and
+    have more of int8's steps. (Perronnin et al. 2010, of Fisher vectors; Yang et al. 2021, arXiv
+    2101.06395, of a network's features of few shots.)
+    """
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        return pooled / (pooled.abs() + ROOT_FLOOR).sqrt()
 
 
 class Student(nn.Module):
@@ -177,7 +191,23 @@ def build(spec: StudentSpec, *, pretrained: bool = False) -> Student:
             remedy="--set distill.init_path=FILE (safetensors), --set distill.init=random, or try "
             "the offline world: compress build --dataset petals",
         ) from error
+    if spec.power_norm:
+        _take_roots(trunk, spec.arch)
     return Student(spec, trunk, pooled_width(trunk.eval(), spec.arch, spec.input_size))
+
+
+def _take_roots(trunk: nn.Module, arch: str) -> None:
+    """Puts the root where the trunk had its classifier; it has no weights, so no name changes."""
+    last = getattr(trunk, "get_classifier", lambda: None)()
+    places = [name for name, module in trunk.named_modules() if module is last]
+    if not isinstance(last, nn.Identity) or len(places) != 1:
+        raise ConfigError(
+            f"power normalization does not know where the features of {arch} are pooled",
+            got=f"distill.power_norm=true, a classifier of {type(last).__name__}",
+            expected="a network of timm's with one linear classifier",
+            remedy="--set distill.power_norm=false, or another student (compress list students)",
+        )
+    trunk.set_submodule(places[0], SignedRoot())
 
 
 def pooled_width(trunk: nn.Module, arch: str, size: int) -> int:
@@ -211,6 +241,8 @@ def require_takes(settings: DistillSettings, image: ImageSettings) -> nn.Module:
     check_architecture(settings.student)
     with torch.device("meta"):
         trunk: nn.Module = _trunk(settings.student, settings.activation, False).eval()
+        if settings.power_norm:
+            _take_roots(trunk, settings.student)
     with contextlib.suppress(NotImplementedError):
         pooled_width(trunk, settings.student, image.size)
     return trunk
@@ -267,4 +299,5 @@ def spec_for(
         settings.init,
         own_space,
         settings.activation,
+        power_norm=settings.power_norm,
     )

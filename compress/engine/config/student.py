@@ -57,6 +57,8 @@ class DistillSettings(Section):
     # safetensors of a trunk, or the open_clip folder of a small CLIP
     init_path: UserPath | None = None
     head: Literal["auto", "cosine", "linear"] = "auto"  # auto: cosine for a small CLIP, else linear
+    # signed square roots of the pooled features, unless the first head is the network's own rows
+    power_norm: bool = False
     train: Literal["all", "head"] = "all"  # head: the trunk is frozen
     feature_steps: CountOrZero = 0  # the first of `steps`: feature distillation without labels
     feature_share: Fraction | None = None  # replaces feature_steps: their share of the updates

@@ -22,6 +22,7 @@ from compress.data.artifact import DataArtifact
 from compress.distill import stage
 from compress.distill.artifact import OBJECTIVE, DistillArtifact
 from compress.distill.batches import Batches
+from compress.distill.frozen import OwnClassifier
 from compress.distill.loop import NORM_BATCHES
 from compress.distill.objectives import OBJECTIVES
 from compress.engine.errors import ConfigError, DataError
@@ -29,6 +30,7 @@ from compress.engine.stage import StageContext
 from compress.generate.artifact import GenerateArtifact
 from compress.label.artifact import LabelArtifact
 from compress.teacher.artifact import TeacherArtifact
+from compress.teacher.named import Known
 
 GENDD = {"token_dim": 8, "width": 16, "depth": 1, "repeats": 2}
 
@@ -366,3 +368,17 @@ def test_the_statistics_of_photos_ship_where_domains_are_apart(root: Path, ema: 
     for name, value in student.named_buffers():
         if "running" in name:
             torch.testing.assert_close(found[name], value, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("knows_all", [False, True])
+def test_power_norm_gives_way_to_the_rows_of_the_networks_own_classifier(
+    root: Path, knows_all: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indices = (1, 2, 3, 4, 0 if knows_all else -1)
+    own = OwnClassifier(torch.ones(5, 2), torch.ones(5), Known(indices))
+    monkeypatch.setattr(stage, "own_classifier", lambda *given: own)
+    for train in ("head", "all"):
+        ctx = context(root, f"roots {knows_all} {train}", power_norm=True, train=train)
+        stage.run(ctx)
+        student = DistillArtifact(ctx.folder).student()
+        assert student.spec.power_norm is not (knows_all and train == "head")

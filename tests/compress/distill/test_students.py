@@ -9,6 +9,7 @@ import torch
 from distill_targets import new_student
 
 from compress.distill.artifact import DistillArtifact
+from compress.distill.students import SignedRoot
 from compress.engine.errors import ConfigError
 
 
@@ -46,3 +47,25 @@ def test_an_unavailable_activation_is_one_clear_error() -> None:
         new_student("efficientnet_b0", activation="relo")
     with pytest.raises(ConfigError, match="activation of petal_cnn cannot be replaced"):
         new_student("petal_cnn", activation="silu")
+
+
+@pytest.mark.parametrize("arch", ["tf_efficientnet_lite0", "mobilenetv4_conv_small", "vit_tiny"])
+def test_power_norm_takes_signed_roots_of_the_pooled_features(arch: str, tmp_path: Path) -> None:
+    arch = {"vit_tiny": "test_vit"}.get(arch, arch)
+    own, rooted = new_student(arch).eval(), new_student(arch, power_norm=True).eval()
+    rooted.load_state_dict(own.state_dict())
+    images = torch.randn(2, 3, 32, 32) if arch != "test_vit" else torch.randn(2, 3, 160, 160)
+    pooled = own.trunk(images)
+    expected = pooled.sign() * pooled.abs().sqrt()
+    torch.testing.assert_close(rooted.trunk(images), expected, atol=0.02, rtol=0.02)
+    assert torch.equal(rooted(images), rooted.head(rooted.trunk(images)))
+    DistillArtifact(tmp_path).write_student(rooted)
+    assert torch.equal(DistillArtifact(tmp_path).student()(images), rooted(images))
+    slope = torch.zeros(3, requires_grad=True)
+    SignedRoot()(slope).sum().backward()
+    assert slope.grad is not None and slope.grad.isfinite().all()
+
+
+def test_power_norm_of_a_network_without_one_classifier_is_a_clear_error() -> None:
+    with pytest.raises(ConfigError, match="--set distill.power_norm=false"):
+        new_student("deit_tiny_distilled_patch16_224", power_norm=True)

@@ -25,18 +25,23 @@ from runtime.backends.onnxruntime import quantized_kernels
 SIZE, CLASSES = 32, 20
 
 
-def student(embed_dim: int | None) -> Student:
+def student(embed_dim: int | None, power_norm: bool = False) -> Student:
     mean = (0.5,) * 3
     torch.manual_seed(0)
-    made = build(StudentSpec("test_resnet", CLASSES, embed_dim, SIZE, mean, mean, "random"))
+    spec = StudentSpec("test_resnet", CLASSES, embed_dim, SIZE, mean, mean, "random")
+    made = build(replace(spec, power_norm=power_norm))
     out = settled(made, SIZE)
     assert isinstance(out, Student)
     return out
 
 
-@pytest.fixture(scope="module", params=[None, 24], ids=["linear head", "cosine head"])
+@pytest.fixture(
+    scope="module",
+    params=[(None, False), (24, False), (None, True)],
+    ids=["linear head", "cosine head", "power norm"],
+)
 def made(request: pytest.FixtureRequest) -> Student:
-    return student(request.param)
+    return student(*request.param)
 
 
 def test_features_are_what_the_head_reads_of_length_one(made: Student, tmp_path: Path) -> None:
