@@ -21,7 +21,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from compress.data.class_names import one_form, printable
-from compress.data.folders.members import DAMAGED, Member, is_archive, is_damage, members_of
+from compress.data.folders.members import (
+    DAMAGED,
+    Member,
+    damage_of,
+    is_archive,
+    is_damage,
+    members_of,
+)
 from compress.data.folders.walk import digest_of_file
 from compress.engine.disk import require_space
 from compress.engine.errors import DataError
@@ -123,6 +130,10 @@ class _Unpacking:
             raise
         except DAMAGED as error:
             raise self._damaged(error) from error
+        except DataError as refused:
+            if error := damage_of(self.archive, self.limit):
+                raise self._damaged(error) from refused
+            raise
         self._write_links()
         if not self.sizes:
             raise DataError(f"{self.archive} is an archive without files", expected="images")

@@ -89,6 +89,26 @@ def members_of(archive: Path, limit: int) -> Iterator[Iterator[Member]]:
             yield _of_zip(opened)
 
 
+def damage_of(archive: Path, limit: int) -> Exception | None:
+    """What the checksums of a compressed tar say, whose content alone tells little of a cause.
+
+    Args:
+        limit: bytes out of its compression that are read at most.
+    """
+    try:
+        with _opened(archive) as file:
+            left = limit
+            while left > 0 and (block := file.read(min(left, MOST_READ))):
+                left -= len(block)
+    except OSError as error:
+        if not is_damage(error):
+            raise
+        return error
+    except DAMAGED as error:
+        return error
+    return None
+
+
 def _opened(path: Path) -> IO[bytes]:
     """The bytes of a file out of its compression."""
     with path.open("rb") as file:

@@ -42,8 +42,12 @@ def zip_of(folder: Path, path: Path, kind: str) -> Path:
 
 
 def tar_of(folder: Path, path: Path, mode: str = "", kind: str = "pax") -> Path:
+    def at_one_time(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.mtime = 0  # the same bytes on every run
+        return member
+
     with tarfile.open(path, f"w:{mode}", format=FORMATS[kind]) as made:
-        made.add(folder, ".")
+        made.add(folder, ".", filter=at_one_time)
     return path
 
 
@@ -103,6 +107,22 @@ def test_a_changed_byte_anywhere_is_harmless_or_called_damage(tmp_path: Path, ki
         for changed in damages(data, 40)
     ]
     assert sum(refused) > 20
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_content_that_damage_made_odd_is_called_damage(tmp_path: Path, damaged: bool) -> None:
+    path = tmp_path / "a.tar.bz2"
+    with tarfile.open(path, "w:bz2") as made:
+        for _ in range(2):
+            member = tarfile.TarInfo("rose/0.jpg")
+            member.size = 200_000
+            made.addfile(member, io.BytesIO(random.Random(0).randbytes(member.size)))
+    data = bytearray(path.read_bytes())
+    data[10] ^= damaged  # the checksum of the first block
+    path.write_bytes(data)
+    told = "is damaged" if damaged else "holds two files of one name"
+    with pytest.raises(DataError, match=told):
+        unpack(path, tmp_path / "root")
 
 
 @pytest.mark.parametrize("kind", FORMATS)
