@@ -195,6 +195,7 @@ def _reduced(kind: Callable[..., Tensor]) -> Callable[[Given], Tensor]:
 
 #: of the programs that our students become; by the names of the MIL language
 OPERATORS: Mapping[str, Callable[[Given], Tensor]] = {
+    "abs": lambda given: torch.abs(given["x"]),
     "add": lambda given: given["x"] + given["y"],
     "avg_pool": _pool(functional.avg_pool2d, 0.0),
     "batch_norm": _batch_norm,

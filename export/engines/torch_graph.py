@@ -227,6 +227,8 @@ OPERATORS: dict[str, Callable[[Sequence[Value], Attributes], Tensor]] = {
     "ReduceMean": _mean,
     "ReduceL2": _norm,
     "LpNormalization": _unit,
+    "Abs": _unary(torch.abs),
+    "Sqrt": _unary(torch.sqrt),
     "Relu": _unary(functional.relu),
     "Sigmoid": _unary(torch.sigmoid),
     "HardSigmoid": _unary(functional.hardsigmoid),

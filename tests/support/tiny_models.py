@@ -218,7 +218,8 @@ def _make_teacher(folder: Path) -> None:
     )
 
 
-def student(arch: str, size: int, classes: int = 20) -> nn.Module:
+def student(arch: str, size: int, classes: int = 20, power_norm: bool = False) -> nn.Module:
     torch.manual_seed(0)
     embed = 64 if arch == "petal_cnn" else None
-    return build(StudentSpec(arch, classes, embed, size, (0.5,) * 3, (0.5,) * 3, "random")).eval()
+    spec = StudentSpec(arch, classes, embed, size, (0.5,) * 3, (0.5,) * 3, "random")
+    return build(replace(spec, power_norm=power_norm)).eval()

@@ -131,8 +131,8 @@ class _Unpacking:
         except DAMAGED as error:
             raise self._damaged(error) from error
         except DataError as refused:
-            if error := damage_of(self.archive, self.limit):
-                raise self._damaged(error) from refused
+            if damage := damage_of(self.archive, self.limit):
+                raise self._damaged(damage) from refused
             raise
         self._write_links()
         if not self.sizes:

@@ -41,6 +41,7 @@ def described(model: ModelProto) -> ModelProto:
     "arch",
     [
         "petal_cnn",
+        "petal_cnn with roots",
         *(
             pytest.param(name, marks=pytest.mark.slow)
             for name in (
@@ -51,7 +52,8 @@ def described(model: ModelProto) -> ModelProto:
     ],
 )
 def test_a_program_answers_like_its_source(arch: str, tmp_path: Path) -> None:
-    network: nn.Module = settled(student(arch, EDGE, CLASSES), EDGE)
+    name, roots = arch.split()[0], arch.endswith("roots")
+    network: nn.Module = settled(student(name, EDGE, CLASSES, power_norm=roots), EDGE)
     int8 = to_onnx(with_features(convert(quantized(network, EDGE))), EDGE, outputs=OUTPUTS)
     models = {"fp32": to_onnx(featured(network), EDGE, outputs=OUTPUTS), "int8": to_uint8(int8)}
     pixels = np.random.default_rng(0).integers(0, 256, (4, EDGE, EDGE, 3), dtype=np.uint8)
