@@ -12,7 +12,9 @@ from onnx import ModelProto
 from compress.engine.errors import MissingExtraError
 from runtime import PreprocessSpec
 from runtime.backends import Runner
+from runtime.backends.runner import reason
 
+OURS = ("compress", "export", "runtime")  # packages of this project
 Writer = Callable[..., tuple[Path, ...]]
 
 
@@ -39,19 +41,21 @@ class Format:
         ``environment`` is the converter's, for formats that need one.
 
         Raises:
-            MissingExtraError: a package of the conversion is absent.
+            MissingExtraError: a package of the conversion is absent, or installed in part.
             ExportError: the engine's converter refuses the model.
         """
         writer: Writer = import_module(self.module).write
         try:
             where = (environment,) if self.has_environment else ()
             return writer(model, file, base, *where)
-        except ModuleNotFoundError as error:
-            if error.name not in self.needs:
-                raise
-            what = f"{file.name} needs {error.name}"
+        except ImportError as error:
+            if (error.name or "").partition(".")[0] in OURS:
+                raise  # no package is absent: it is a fault of this code
+            absent = error.name in self.needs
+            what = f"{file.name} needs {error.name if absent else f'all of {self.extra}'}"
+            got = None if absent else reason(error)
             remedy = f"pip install 'clip2edge[{self.extra}]'"
-            raise MissingExtraError(what, remedy=remedy) from error
+            raise MissingExtraError(what, got=got, remedy=remedy) from error
 
     def evaluate(self, file: Path, spec: PreprocessSpec) -> Runner:
         """The file in our own evaluator; ExportError for an operator that it lacks."""

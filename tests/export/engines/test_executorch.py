@@ -33,6 +33,20 @@ def test_an_absent_converter_has_a_remedy(bundle: Path, monkeypatch: pytest.Monk
     assert not list(bundle.glob("*.pte"))
 
 
+def test_a_converter_installed_in_part_has_a_remedy(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "executorch"]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "half" / "executorch").mkdir(parents=True)
+    (tmp_path / "half" / "executorch" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "half")
+    with pytest.raises(MissingExtraError, match="needs all of executorch") as caught:
+        export_targets(bundle, ["executorch.int8"])
+    assert "executorch.backends" in str(caught.value)
+    assert caught.value.remedy == "pip install 'clip2edge[executorch]'"
+
+
 def needs_executorch() -> None:
     pytest.importorskip("executorch.exir", reason="needs pip install 'clip2edge[executorch]'")
 
