@@ -84,7 +84,7 @@ STAGES: tuple[Stage, ...] = (
         run="export.stage:run",
         checks="export.checks:checks",
         external="compress.teacher.loading:fingerprint",
-        version=10,
+        version=11,
     ),
     Stage(
         "bench",
