@@ -76,7 +76,7 @@ def teacher_work(settings: Settings, amounts: Amounts) -> Work:
     teacher, classes = settings.teacher, amounts.classes
     most = settings.label.most_views
     images = min(amounts.shots, most)
-    views = views_each(images, teacher.probe_views, most)
+    views = views_each(images, teacher.probe_views, *settings.label.limits)
     calls = flops = width = 0
     known = True
     notes: list[str] = []
@@ -249,7 +249,7 @@ def pool_views(
     """Per pool its name, its images and the views of each, as the label stage counts them."""
     label = settings.label
     balanced = balanced_views(amounts.shots, synthetic, label.views)
-    real = views_each(amounts.shots, label.real_views or balanced, label.most_views)
+    real = views_each(amounts.shots, label.real_views or balanced, *label.limits)
     return (("real", amounts.shots, real), ("synthetic", synthetic, label.views))
 
 

@@ -28,6 +28,7 @@ from compress.engine.config import ImageSettings, LabelSettings
 from compress.engine.seeds import derive, numpy_rng
 from runtime.preprocess import INTERPOLATIONS
 
+MOST_EACH = 64  # views of an image of few; beyond it nothing was gained
 MAX_MAGNITUDE = 30  # torchvision's num_magnitude_bins - 1
 JITTERED: tuple[type[Any], ...] = (
     ImageEnhance.Brightness,
@@ -81,9 +82,16 @@ class ViewRecipe:
         return cls(*crop, *operations, label.noise, label.rotate, label.jitter)
 
 
-def views_each(images: int, views: int, most: int) -> int:
-    """Views of each image: ``views``, or fewer if all images together had more than ``most``."""
-    return max(1, min(views, most // max(1, images)))
+def views_each(images: int, views: int, most: int, least: int = 0) -> int:
+    """Views of each image: ``views``, or as many as keep all together within limits.
+
+    Args:
+        most: views of all images together, at most.
+        least: at least, unless each image had more than ``MOST_EACH``.
+    """
+    images = max(1, images)
+    wanted = max(views, min(MOST_EACH, -(-least // images)))
+    return max(1, min(wanted, most // images))
 
 
 def sampled(labels: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -54,7 +54,7 @@ def bytes_needed(settings: Settings, source: Source | None) -> int:
         ratio = generate.synth_ratio
         synthetic = classes * generate.per_class if ratio is None else round(ratio * shots)
     views = synthetic * settings.label.views
-    each = views_each(shots, settings.label.views, settings.label.most_views)
+    each = views_each(shots, settings.label.views, *settings.label.limits)
     views += max(views, shots * each) if shots else 0
     pixels = 3 * (settings.image.resize**2 * (shots + synthetic) + settings.image.size**2 * tests)
     return pixels + views * (2 * (embed_dim(settings.teacher) or USUAL_SPACE) + 4 * classes)

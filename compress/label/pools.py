@@ -36,7 +36,7 @@ def read_pools(ctx: StageContext) -> tuple[ImagePool, ImagePool]:
     shots = DataArtifact(ctx.inputs["data"].path).shots
     synthetic = GenerateArtifact(ctx.inputs["generate"].path)
     balanced = balanced_views(len(shots), len(synthetic.images), settings.views)
-    real = views_each(len(shots), settings.real_views or balanced, settings.most_views)
+    real = views_each(len(shots), settings.real_views or balanced, *settings.limits)
     return (
         ImagePool("real", shots.pixels, shots.labels, real),
         ImagePool("synthetic", synthetic.images, synthetic.classes, settings.views),

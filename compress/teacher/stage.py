@@ -60,7 +60,7 @@ def _head_of(
             recipe = recipe.at(teacher.spec.size)
         most = ctx.settings.label.most_views
         rows = sampled(shots.labels, most, ctx.seed)
-        views = views_each(len(rows), settings.probe_views, most)
+        views = views_each(len(rows), settings.probe_views, *ctx.settings.label.limits)
         features = probe_features(teacher, shots.pixels, rows, recipe, views, ctx)
         labels = np.repeat(shots.labels[rows], views)
         images = np.repeat(rows, views)

@@ -223,6 +223,7 @@ class LabelSettings(Section):
     real_views: Some | None = None  # per shot; None: so many that real and synthetic are equal
     # of all real images together, for labels and for the probe: of many images each has fewer
     most_views: Count = 40_000
+    least_views: CountOrZero = 0  # likewise: of few images each has more, up to 64
     randaug_num_ops: Annotated[int, Field(ge=0, le=1024)] = 6  # [S] "six augmentations per image"
     randaug_magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # [I]
     crop_scale_min: Share = 0.5  # [I]
@@ -241,6 +242,11 @@ class LabelSettings(Section):
     # of its class; a class keeps its share of the draws
     weight: Literal["none", "teacher"] = "none"
     batch: Some = 256  # views at a time
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The most and the least views of all real images together."""
+        return self.most_views, self.least_views
 
 
 class QuantizeSettings(Section):

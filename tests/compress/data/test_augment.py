@@ -210,6 +210,14 @@ def test_many_images_have_fewer_views_each_and_at_least_one(
     assert views_each(images, views, 40_000) == expected
 
 
+@pytest.mark.parametrize(
+    ("images", "expected"), [(2, 64), (12, 64), (24, 32), (48, 16), (96, 12), (50_000, 1), (0, 64)]
+)
+def test_few_images_have_more_views_each(images: int, expected: int) -> None:
+    assert views_each(images, 12, 40_000, 768) == expected
+    assert views_each(images, 100, 40_000, 768) == views_each(images, 100, 40_000)
+
+
 def test_a_sample_of_many_images_is_even_over_the_classes() -> None:
     labels = np.array([0] * 50 + [1] * 5 + [2] * 45)
     rows = sampled(labels, 30, seed=0)
