@@ -35,7 +35,7 @@ STAGES: tuple[Stage, ...] = (
         external="compress.teacher.loading:fingerprint",
         missing="compress.teacher.loading:missing",
         checks="compress.teacher.checks:checks",
-        version=5,
+        version=6,
     ),
     Stage(
         "generate",

@@ -213,6 +213,7 @@ def label_work(settings: Settings, amounts: Amounts, synthetic: int) -> Work:
     """Every view of the pools once, to every teacher."""
     label, views = settings.label, pool_views(settings, amounts, synthetic)
     total = sum(count * each for kind, count, each in views if kind in label.pools)
+    rendered = sum(count * each for _, count, each in views)  # those of other pools in training
     teachers = [count_teacher(one.name) for one in each_teacher(settings.teacher)]
     found = [one for one in teachers if one is not None]
     known = len(found) == len(teachers)
@@ -228,7 +229,7 @@ def label_work(settings: Settings, amounts: Amounts, synthetic: int) -> Work:
         2 * size,
         settings.teacher.precision,
         notes=(
-            f"and up to {size_words(_views_bytes(settings, total))} of rendered views, a cache",
+            f"and up to {size_words(_views_bytes(settings, rendered))} of rendered views, a cache",
             *(() if known else (UNKNOWN_TEACHER,)),
         ),
     )

@@ -74,7 +74,7 @@ def settings_for(
         world, notes = _world(asked, {} if preset is None else config.preset(preset))
         preset = preset or (PHOTOS if world == PHOTOS else DEFAULT_PRESET)
         shots = overrides.get("data", {}).get("shots", flags["data"].get("shots"))
-        base = [*_layers(world, preset, flags, shots), {"notes": notes}]
+        base = [*_layers(world, preset, flags, shots, overrides), {"notes": notes}]
         _forget_height(base, flags, overrides)
     generate = overrides.get("generate", {})
     if "strategy" in generate and "probing" not in generate:
@@ -146,7 +146,9 @@ def _flags(dataset: str | None, limits: Sequence[str], options: BuildOptions) ->
     return flags
 
 
-def _layers(world: str, preset: str, flags: Mapping[str, Any], shots: object) -> list[Layer]:
+def _layers(
+    world: str, preset: str, flags: Layer, shots: object, overrides: Mapping[str, Any]
+) -> list[Layer]:
     """The layers of a world and a preset.
 
     The photo world generates no images unless asked to; without shots, pictures of no class. With
@@ -161,6 +163,8 @@ def _layers(world: str, preset: str, flags: Mapping[str, Any], shots: object) ->
         if "generate" not in flags:
             drawn: Layer = {"generate": {"strategy": "dead-leaves"}, "label": {"views": 1}}
             labels_alone: Layer = {"distill": {"alpha": 0.0}} if preset == PHOTOS else {}
+            if labels_alone and not {"alpha", "objective"} & overrides.get("distill", {}).keys():
+                labels_alone["label"] = {"pools": ()}  # nobody asks for the answers
             layers.append(drawn if shots == 0 else labels_alone)
     return layers
 

@@ -20,6 +20,7 @@ from compress.report.confidence import calibrated, confidence_part
 from compress.report.images import images_part
 from compress.report.model.report import SCHEMA, parse, student_variant
 from compress.report.sections.headline import headline
+from compress.teacher.artifact import TeacherArtifact
 from export.artifact import ExportArtifact
 from export.bundle.files import PROVENANCE
 from runtime import open_bundle
@@ -82,7 +83,9 @@ def collect(settings: Settings, stages: Mapping[str, Artifact]) -> dict[str, obj
         "paired": accuracy["paired"],
         "changes": accuracy["changes"],
         "domains": _domains(accuracy),
-        "images": images_part(data, LabelArtifact(stages["label"].path)),
+        "images": images_part(
+            data, LabelArtifact(stages["label"].path), TeacherArtifact(stages["teacher"].path)
+        ),
         "latency": latency["rows"],
         "breakdown": latency.get("breakdown"),
         "speedup_vs_teacher": {**speedups.get(f"{shipped}_vs_teacher", unknown), "of": shipped},

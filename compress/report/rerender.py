@@ -25,6 +25,7 @@ from compress.report.merge import merge
 from compress.report.model.report import Report, parse
 from compress.report.page import Material, render_html, render_markdown
 from compress.report.stage import material
+from compress.teacher.artifact import TeacherArtifact
 
 # stages that the page takes pictures and curves from
 PICTURED = ("data", "generate", "distill", "quantize", "bench")
@@ -98,8 +99,9 @@ def completed(plain: Mapping[str, Any], run: Path) -> dict[str, object]:
         if "data" in folders and bench.has_predictions:
             out["changes"] = changed(DataArtifact(folders["data"]), bench.predictions().logits)
     folders = RunFolder(run).stages()
-    if not out.get("images") and "data" in folders and "label" in folders:
-        out["images"] = images_part(DataArtifact(folders["data"]), LabelArtifact(folders["label"]))
+    if not out.get("images") and {"data", "teacher", "label"} <= folders.keys():
+        label, teacher = LabelArtifact(folders["label"]), TeacherArtifact(folders["teacher"])
+        out["images"] = images_part(DataArtifact(folders["data"]), label, teacher)
     return out
 
 

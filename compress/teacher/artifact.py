@@ -4,6 +4,8 @@ heads.safetensors   probe (K, D) and, if every class has texts or a name that th
                     zero_shot (K, D), unit rows; logit_scale (); center (D,) if there is one;
                     answer_0_rows (K, D), ... with other teacher.heads than a probe, see answers.py.
                     Of several teachers: the same names with the suffixes .0, .1, ...
+shots.safetensors   features (N, D) of shots in the space of those rows, means of views; rows (N,)
+                    of the shots. Absent if no head was fitted on shots.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from compress.teacher.answers import PARTS, Answer, mean_probabilities
 
 HEADS = "heads.safetensors"
+SEEN = "shots.safetensors"
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,19 @@ def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """The shots that heads were fitted on.
+
+    Attributes:
+        rows: of all shots, int64 (N,).
+        features: float32 (N, D), unit rows in the space of the heads.
+    """
+
+    rows: NDArray[np.int64]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class TeacherArtifact:
     """The folder of a teacher stage, finished or being written."""
 
@@ -152,6 +168,18 @@ class TeacherArtifact:
                 for name, values in answer.arrays().items():
                     arrays[f"answer_{place}_{name}{suffix}"] = values
         save_file(arrays, self.folder / HEADS)
+
+    def write_seen(self, seen: Seen) -> None:
+        """Writes the features of shots."""
+        half = seen.features.astype(np.float16)
+        save_file({"rows": seen.rows, "features": half}, self.folder / SEEN)
+
+    def seen(self) -> Seen | None:
+        """The features of shots; None without heads that were fitted on some."""
+        if not (self.folder / SEEN).is_file():
+            return None
+        arrays = load_file(self.folder / SEEN)
+        return Seen(arrays["rows"], arrays["features"].astype(np.float32))
 
 
 def _head(arrays: Mapping[str, NDArray[Any]], suffix: str) -> Head:

@@ -11,7 +11,7 @@ from compress.data.artifact import DataArtifact
 from compress.data.augment import ViewRecipe, sampled, views_each
 from compress.engine.stage import StageContext, resolve
 from compress.evaluate.metrics import top1
-from compress.teacher.artifact import Head, Heads, TeacherArtifact, unit
+from compress.teacher.artifact import Head, Heads, Seen, TeacherArtifact, unit
 from compress.teacher.clip import ClipTeacher
 from compress.teacher.ensemble import Ensemble
 from compress.teacher.heads.head import Fitted, Shots
@@ -32,8 +32,14 @@ def run(ctx: StageContext) -> dict[str, Any]:
         if (text := notice(member.license)) is not None:
             ctx.progress.note(f"license of teacher {member.name}: {text}")
     made = [_head_of(ctx, member, data) for member in members]
-    TeacherArtifact(ctx.folder).write_heads(Heads(tuple(head for head, _ in made)))
-    facts = [facts for _, facts in made]
+    artifact = TeacherArtifact(ctx.folder)
+    heads = Heads(tuple(head for head, _, _ in made))
+    artifact.write_heads(heads)
+    seen = [one for _, one, _ in made if one is not None]
+    if len(seen) == len(made):
+        features = np.concatenate([one.features for one in seen], axis=1)
+        artifact.write_seen(Seen(seen[0].rows, heads.space(features)))
+    facts = [facts for _, _, facts in made]
     notes = list(dict.fromkeys(note for row in facts for note in row.pop("notes", ())))
     for note in notes:
         ctx.progress.note(note)
@@ -46,14 +52,15 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 def _head_of(
     ctx: StageContext, teacher: Teacher, data: DataArtifact
-) -> tuple[Head, dict[str, Any]]:
-    """The head of one teacher, and what is recorded of it."""
+) -> tuple[Head, Seen | None, dict[str, Any]]:
+    """The head of one teacher, its features of the shots it was fitted on, what is recorded."""
     settings = ctx.settings.teacher
     shots = data.shots
     classes = data.classes
     fits = bool(settings.probe and settings.probe_steps and len(shots))
     features = np.empty((0, teacher.embed_dim), np.float32)
     labels = images = np.empty(0, np.int64)
+    seen: Seen | None = None
     if fits or (len(shots) and not isinstance(teacher, ClipTeacher)):
         recipe = ViewRecipe.from_settings(ctx.settings.label, ctx.settings.image)
         if ctx.settings.label.teacher_view == "own":
@@ -64,13 +71,13 @@ def _head_of(
         features = probe_features(teacher, shots.pixels, rows, recipe, views, ctx)
         labels = np.repeat(shots.labels[rows], views)
         images = np.repeat(rows, views)
+        seen = Seen(rows, unit(features.reshape(len(rows), views, -1).mean(axis=1)))
     prior = prior_of(teacher, classes, settings.templates, features, labels, images)
     head = Head(prior.zero_shot, prior.start, prior.scale or teacher.logit_scale, prior.center)
     probe_facts: dict[str, Any] = {}
     if prior.scale is not None:
-        seen = head.centered(features)
-        correct = top1(seen @ prior.start.T, labels)
-        probe_facts = {"kind": "discriminant", "views": len(seen), "probe_top1_on_views": correct}
+        correct = top1(head.centered(features) @ prior.start.T, labels)
+        probe_facts = {"kind": "discriminant", "views": len(labels), "probe_top1_on_views": correct}
         probe_facts["logit_scale"] = prior.scale
     elif fits:
         known = (features, labels, images, prior.start, prior.anchored, teacher.logit_scale)
@@ -81,7 +88,7 @@ def _head_of(
     if 0 < used < len(shots):
         told = f"the teacher's head was fitted on {used:,} of {len(shots):,} images"
         facts["notes"] = [*facts.get("notes", ()), f"{told} (label.most_views)"]
-    return head, facts
+    return head, seen, facts
 
 
 def _fitted(head: Head, shots: Shots) -> tuple[Head, dict[str, Any]]:

@@ -228,17 +228,20 @@ def test_the_folder_of_a_run_is_its_config(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options, alpha",
+    "options, alpha, pools",
     [
-        ({"shots": 8}, 0.0),
-        ({"shots": 0}, 0.9),  # no label: the teachers alone
-        ({"shots": 8, "generator": "petals"}, 0.9),
-        ({"shots": 8, "preset": "sidclip"}, 0.9),
-        ({"shots": 8, "overrides": {"distill": {"alpha": 0.5}}}, 0.5),
+        ({"shots": 8}, 0.0, 0),
+        ({"shots": 0}, 0.9, 2),  # no label: the teachers alone
+        ({"shots": 8, "generator": "petals"}, 0.9, 2),
+        ({"shots": 8, "preset": "sidclip"}, 0.9, 2),
+        ({"shots": 8, "overrides": {"distill": {"alpha": 0.5}}}, 0.5, 2),
+        ({"shots": 8, "overrides": {"distill": {"objective": "fd"}}}, 0.0, 2),
+        ({"shots": 8, "overrides": {"label": {"pools": ("real",)}}}, 0.0, 1),
     ],
 )
 def test_labels_teach_where_photos_are_all_there_is(
-    tmp_path: Path, options: dict[str, Any], alpha: float
+    tmp_path: Path, options: dict[str, Any], alpha: float, pools: int
 ) -> None:
-    options = {"data": tmp_path, "offline": True, **options}
-    assert settings_for(**options).distill.alpha == alpha
+    settings = settings_for(**{"data": tmp_path, "offline": True, **options})
+    assert settings.distill.alpha == alpha
+    assert len(settings.label.pools) == pools  # nobody asks a teacher whose answer is not used

@@ -264,6 +264,17 @@ def test_a_pool_that_is_left_out_costs_no_teacher_call(
     )
 
 
+def test_without_a_pool_no_teacher_is_asked(
+    inputs: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.label.work.load_for", None)
+    facts = run(context(inputs, tmp_path / "a", pools=()))
+    assert (facts["teacher_images"], facts["pools"]) == (0, [])
+    artifact = LabelArtifact(tmp_path / "a")
+    assert artifact.targets("real") is None is artifact.targets("synthetic")
+    assert artifact.views("real") == 4 and artifact.keep.all()
+
+
 def test_teacher_images_count_every_view_also_on_resume(
     inputs: dict[str, Artifact], tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from compress.evaluate.embedding import MOST_IMAGES
 from compress.label.artifact import LabelArtifact, PoolTargets
 from compress.report import images
 from compress.report.images import images_part
+from compress.teacher.artifact import Seen, TeacherArtifact
 
 CLASSES = ("iris", "rose", "water_lily")
 
@@ -69,6 +70,22 @@ def test_the_summary_and_the_wrong_label_are_there(data: DataArtifact, tmp_path:
     assert first.key == data.shots.keys[wrong]
     assert (first.label, first.nearest) == (CLASSES[own], CLASSES[(own + 1) % 3])
     assert [far.key for far in seen.outliers] == [first.key]
+
+
+def test_a_teacher_that_labels_nothing_saw_the_shots_all_the_same(
+    data: DataArtifact, tmp_path: Path
+) -> None:
+    """Its head was fitted on them, here on all but two."""
+    label = labeled(data, tmp_path / "label", wrong=4)
+    targets = label.targets("real")
+    assert targets is not None
+    rows = np.arange(len(data.shots) - 2)
+    teacher = TeacherArtifact(tmp_path)
+    teacher.write_seen(Seen(rows, targets.features.mean(axis=1)[rows].astype(np.float32)))
+    part = images_part(data, LabelArtifact(tmp_path), teacher)
+    assert part is not None
+    assert [point["key"] for point in part["map"]] == [data.shots.keys[row] for row in rows]
+    assert part["relabel"][0]["key"] == data.shots.keys[4]
 
 
 def test_right_labels_are_in_no_doubt(data: DataArtifact, tmp_path: Path) -> None:

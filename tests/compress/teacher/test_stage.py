@@ -70,6 +70,9 @@ def test_the_stage_writes_both_heads(tmp_path: Path) -> None:
     )
     assert facts["fingerprint"] == teacher.fingerprint()
     json.dumps(facts)
+    seen = TeacherArtifact(ctx.folder).seen()
+    assert seen is not None and seen.rows.tolist() == list(range(6))
+    np.testing.assert_allclose(np.linalg.norm(seen.features, axis=1), 1, atol=1e-3)
 
 
 def test_the_penalty_of_the_probe_is_a_mean_over_classes_or_as_published_a_sum(
@@ -95,6 +98,7 @@ def test_without_shots_or_probe_the_head_is_zero_shot(
     heads = TeacherArtifact(ctx.folder).heads()
     np.testing.assert_array_equal(heads.probe, heads.zero_shot)
     assert facts["head"] == "zero_shot"
+    assert TeacherArtifact(ctx.folder).seen() is None
 
 
 def test_a_teacher_with_views_of_its_own_is_probed_on_them(
@@ -129,6 +133,8 @@ def test_of_too_many_shots_a_part_is_probed_and_told(tmp_path: Path) -> None:
     label = ctx.settings.label.model_copy(update={"most_views": CLASSES})
     facts = run(replace(ctx, settings=ctx.settings.model_copy(update={"label": label})))
     assert facts["probe"]["views"] == CLASSES, "one image of each class"
+    seen = TeacherArtifact(ctx.folder).seen()
+    assert seen is not None and len(seen.rows) == len(seen.features) == CLASSES
     assert facts["notes"] == ["the teacher's head was fitted on 3 of 6 images (label.most_views)"]
 
 
