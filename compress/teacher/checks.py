@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-import numpy as np
-
 from compress.data.checks import listed
 from compress.data.split import ClassInfo
 from compress.engine.config import TeacherSettings
@@ -36,6 +34,7 @@ def checks(before: Before) -> Iterator[Check]:
         if has_text(teacher.name):
             yield require_open_clip
         yield partial(_require, teacher)
+    yield partial(_once, before.settings.teacher)
     yield partial(_heads, before.settings.teacher)
     yield partial(_origins, before)
     if any(has_text(teacher.name) for teacher in each_teacher(before.settings.teacher)):
@@ -73,8 +72,7 @@ def require_named(settings: TeacherSettings, classes: Sequence[ClassInfo], setti
     for name, network in sources:
         subset = label_set(network) if isinstance(network, TimmNet) else None
         if subset is not None and isinstance(network, TimmNet) and has_batch_norms(network):
-            nobody = np.zeros(len(classes), bool)
-            require_origin(name, classes, known_names(subset, classes), nobody)
+            require_origin(name, classes, known_names(subset, classes), setting=setting)
             return
     if any(_clip_has_batch_norms(source) for _, source in sources):
         return
@@ -111,6 +109,14 @@ def _require(settings: TeacherSettings) -> None:
         require(source)
 
 
+def _once(settings: TeacherSettings) -> None:
+    """Refuses a teacher that is named twice: its average with itself is itself."""
+    names = [one.name for one in each_teacher(settings)]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        what = "the same teacher is named twice"
+        raise ConfigError(what, got=twice, remedy="one --teacher, or another second one")
+
+
 def _heads(settings: TeacherSettings) -> None:
     """Refuses heads that start from texts, for a teacher that has none."""
     if settings.heads != (PROBE,):
@@ -127,7 +133,7 @@ def _origins(before: Before) -> None:
         network = locate(teacher.name)
         if isinstance(network, TimmNet):
             known = known_names(label_set(network), source.classes)
-            require_origin(teacher.name, source.classes, known, np.zeros(len(source.classes), bool))
+            require_origin(teacher.name, source.classes, known)
 
 
 def _prompts(before: Before) -> None:

@@ -29,7 +29,7 @@ from compress.teacher.sources import (
     locate,
 )
 from compress.teacher.teacher import Teacher
-from compress.teacher.timm_net import load_timm
+from compress.teacher.timm_net import is_network, load_timm
 from compress.teacher.weights import first_line, require_finite, require_tensors
 
 if TYPE_CHECKING:
@@ -70,6 +70,19 @@ def load_teacher(
     from compress.teacher.ensemble import Ensemble
 
     return Ensemble.of(members)
+
+
+def stated_licenses(settings: TeacherSettings) -> dict[str, str]:
+    """Per teacher the license that its publisher states, known before anything is loaded."""
+    return {one.name: _stated_license(one.name) for one in each_teacher(settings)}
+
+
+def _stated_license(name: str) -> str:
+    source = locate(name)
+    if isinstance(source, TimmNet):
+        return timm_net.stated_license(source)
+    tag = source.tag if isinstance(source, Tag) else ""
+    return next((text for prefix, text in LICENSES.items() if tag.startswith(prefix)), "unknown")
 
 
 def load_for(ctx: StageContext) -> Teacher:
@@ -162,6 +175,8 @@ def published(source: Tag) -> dict[str, Any]:
 
     if source.model not in list_models():
         remedy = nearest(source.model, [*list_models(), EMBEDDED])
+        if is_network(source.model):
+            remedy = f"a network without texts is said so: --teacher timm:{source.model}"
         raise ConfigError("unknown teacher", got=repr(source.model), remedy=remedy)
     tags = list_pretrained_tags_by_model(source.model)
     require_known(source.tag, tags, f"teacher {source.model} has no such tag")
@@ -242,9 +257,8 @@ def _load_tag(source: Tag, settings: TeacherSettings, device: str, offline: bool
             option = f"--teacher {source.model}/PATH/TO/FILE.safetensors"
             place = f"get it from {where} and say {option} (or a folder with {CONFIG_FILE})"
             raise not_available(f"teacher {settings.name}", error, place=place) from error
-    licenses = (text for prefix, text in LICENSES.items() if source.tag.startswith(prefix))
     revision = snapshot_revision(weights) or record.get("url", "unknown")
-    return wrap(*loaded, settings, device, next(licenses, "unknown"), revision)
+    return wrap(*loaded, settings, device, _stated_license(settings.name), revision)
 
 
 def _load_hub(

@@ -34,12 +34,16 @@ class Known:
         meant: class -> the words of its row.
         ambiguous: class -> the several things that its name means.
         doubtful: classes with a row whose name means other things as well, which it does not know.
+        shared: class -> the one thing that another class's name means, too.
+        label_set: timm's name of the label set, None where no names are known.
     """
 
     indices: tuple[int, ...]
     meant: Mapping[str, str] = field(default_factory=dict)
     ambiguous: Mapping[str, Sequence[str]] = field(default_factory=dict)
     doubtful: frozenset[str] = frozenset()
+    shared: Mapping[str, str] = field(default_factory=dict)
+    label_set: str | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -79,6 +83,7 @@ class Known:
                 meant,
             ),
             (choose, several),
+            ("several names of one thing", [f"{k} ({v})" for k, v in self.shared.items()]),
         ]
         return [f"{what}: {_some(them)}" for what, them in told if them]
 
@@ -92,6 +97,7 @@ def known_names(subset: str | None, classes: Sequence[ClassInfo]) -> Known:
     indices = []
     meant: dict[str, str] = {}
     ambiguous: dict[str, list[str]] = {}
+    shared: dict[str, str] = {}
     doubtful = set()
     for entry, (rows, word) in zip(classes, found, strict=True):
         described = [_description(subset, row) for row in rows]
@@ -101,9 +107,11 @@ def known_names(subset: str | None, classes: Sequence[ClassInfo]) -> Known:
             meant[entry.name] = described[0]
             if len(_words(ALL).get(word, ())) > 1:
                 doubtful.add(entry.name)
+        elif len(rows) == 1:
+            shared[entry.name] = _meaning(subset, rows[0])
         elif rows:
             ambiguous[entry.name] = [_meaning(subset, row) for row in rows]
-    return Known(tuple(indices), meant, ambiguous, frozenset(doubtful))
+    return Known(tuple(indices), meant, ambiguous, frozenset(doubtful), shared, subset)
 
 
 def _indices(subset: str, entry: ClassInfo) -> tuple[list[int], str]:

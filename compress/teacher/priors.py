@@ -96,9 +96,19 @@ def prior_of(
 
 
 def require_origin(
-    teacher: str, classes: Sequence[ClassInfo], known: Known, has_shots: NDArray[np.bool_]
+    teacher: str,
+    classes: Sequence[ClassInfo],
+    known: Known,
+    has_shots: NDArray[np.bool_] | None = None,
+    setting: str | None = None,
 ) -> None:
-    """Raises ConfigError for classes that an image-only teacher has neither shot nor name of."""
+    """Raises ConfigError for classes that an image-only teacher has neither shot nor name of.
+
+    Args:
+        has_shots: (K,); None: no class has any, or they do not count.
+        setting: what needs names even of classes with shots, as a person would write it.
+    """
+    has_shots = np.zeros(len(classes), bool) if has_shots is None else has_shots
     without = [
         entry.name for entry, one in zip(classes, known.mask | has_shots, strict=True) if not one
     ]
@@ -111,10 +121,21 @@ def require_origin(
         if name in without
     ]
     ambiguous = f"; of several meanings: {', '.join(several[:MOST_NAMED])}" if several else ""
+    same = [f"{name} ({what})" for name, what in known.shared.items() if name in without]
+    if same:
+        ambiguous += f"; several names of one thing: {', '.join(same[:MOST_NAMED])}"
     choose = f"; {CHOOSE}" if several else ""
+    unnamed = "" if known.label_set else "; its weights come without a classifier of known names"
+    if setting is not None:
+        raise ConfigError(
+            f"{setting} makes images of the classes whose names {teacher} was trained on",
+            got=", ".join(without[:MOST_NAMED]) + more + ambiguous + unnamed,
+            expected="names from its label set",
+            remedy="other names in classes.yaml, or another generate.strategy" + choose,
+        )
     raise ConfigError(
         f"teacher {teacher} has no texts, and these classes have no shots and no name it knows",
-        got=", ".join(without[:MOST_NAMED]) + more + ambiguous,
+        got=", ".join(without[:MOST_NAMED]) + more + ambiguous + unnamed,
         expected="a shot of every class, or a name from its own label set",
         remedy="--data FOLDER --shots 1 or more, or a CLIP teacher: --teacher MODEL/TAG or PATH"
         + choose,

@@ -98,6 +98,10 @@ def locate(name: str) -> TeacherSource:
         if separator and not file:
             what, expected = "the file of a teacher's weights is not named", "timm:NAME@FILE"
             raise ConfigError(what, got=name, expected=expected)
+        if "://" in file:
+            what, expected = "a teacher's weights are read from this disk", "timm:NAME@FILE"
+            remedy = "download the file, then name it"
+            raise ConfigError(what, got=file, expected=expected, remedy=remedy)
         return TimmNet(model, user_path(file) if separator else None)
     path = user_path(name)
     if path.is_dir():

@@ -16,7 +16,7 @@ from compress.teacher.clip import ClipTeacher
 from compress.teacher.ensemble import Ensemble
 from compress.teacher.heads.head import Fitted, Shots
 from compress.teacher.heads.table import HEADS, PROBE
-from compress.teacher.loading import load_for
+from compress.teacher.loading import load_for, stated_licenses
 from compress.teacher.priors import prior_of
 from compress.teacher.probe import probe_features
 from compress.teacher.teacher import Teacher
@@ -26,11 +26,11 @@ from compress.teacher.timm_net import notice
 def run(ctx: StageContext) -> dict[str, Any]:
     """Writes the heads of every teacher."""
     data = DataArtifact(ctx.inputs["data"].path)
+    for name, license in stated_licenses(ctx.settings.teacher).items():  # before a download
+        if (text := notice(license)) is not None:
+            ctx.progress.note(f"license of teacher {name}: {text}")
     teacher = load_for(ctx)
     members = teacher.members if isinstance(teacher, Ensemble) else (teacher,)
-    for member in members:
-        if (text := notice(member.license)) is not None:
-            ctx.progress.note(f"license of teacher {member.name}: {text}")
     made = [_head_of(ctx, member, data) for member in members]
     artifact = TeacherArtifact(ctx.folder)
     heads = Heads(tuple(head for head, _, _ in made))

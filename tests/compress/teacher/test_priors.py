@@ -14,7 +14,8 @@ from compress.engine.config import TeacherSettings
 from compress.engine.errors import ConfigError
 from compress.teacher.artifact import unit
 from compress.teacher.checks import require_texts
-from compress.teacher.priors import prior_of
+from compress.teacher.named import known_names
+from compress.teacher.priors import prior_of, require_origin
 from compress.teacher.timm_net import Classifier, TimmTeacher
 from runtime import PreprocessSpec
 
@@ -95,6 +96,17 @@ def test_classes_without_shot_or_name_are_listed_with_the_ambiguous_ones(
     assert "crane, windflower" in text and "of several meanings: crane (n02012849 crane, " in text
     assert "chooses one" in text
     assert "--shots 1" in text
+
+
+def test_what_needs_names_does_not_blame_missing_shots() -> None:
+    known = known_names("imagenet-1k", infos("ant", "emmet"))
+    with pytest.raises(ConfigError) as caught:
+        require_origin("timm:x", infos("ant", "emmet"), known, setting="generate.strategy=y")
+    text = str(caught.value)
+    assert text.startswith("generate.strategy=y makes images of the classes whose names timm:x")
+    assert "several names of one thing: ant (n02219486" in text and "shots" not in text
+    with pytest.raises(ConfigError, match="weights come without a classifier of known names"):
+        require_origin("timm:x", infos("ant"), known_names(None, infos("ant")))
 
 
 @pytest.mark.parametrize("others", [(), ("ViT-L-14/openai",)], ids=["alone", "beside a CLIP"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from compress.engine.config import Settings, TeacherSettings
 from compress.engine.errors import ConfigError, DownloadError
 from compress.teacher.loading import embed_dim, fingerprint, load_teacher, missing
 from compress.teacher.sources import TimmNet, has_text, locate
-from compress.teacher.timm_net import TimmTeacher, label_set, notice
+from compress.teacher.timm_net import TimmTeacher, label_set, notice, require_timm, stated_license
 
 NET = "test_efficientnet"
 
@@ -135,6 +136,123 @@ def test_a_file_without_or_with_another_classifier_is_a_teacher_without_names(
         assert teacher.fingerprint() == load(f"timm:{NET}@{weights}").fingerprint()
 
 
+def save(state: Mapping[str, torch.Tensor], file: Path) -> str:
+    """Writes a file of a network's tensors; the teacher's name."""
+    save_file(dict(state), file)
+    return f"timm:{NET}@{file}"
+
+
+def checked(name: str) -> None:
+    """What a build does with a teacher before any work."""
+    source = locate(name)
+    assert isinstance(source, TimmNet)
+    require_timm(source)
+
+
+def refused(name: str) -> str:
+    """The error of a file, the same before any work and when it is loaded."""
+    with pytest.raises(ConfigError) as early:
+        checked(name)
+    with pytest.raises(ConfigError) as late:
+        load(name)
+    assert str(early.value) == str(late.value)
+    return str(late.value)
+
+
+def test_tensors_of_a_deeper_network_are_not_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "deep.safetensors"
+    save_file(timm.create_model("resnet34").state_dict(), file)
+    text = refused(f"timm:resnet18@{file}")
+    assert "not the weights of resnet18 · got deep.safetensors: layer1.2." in text
+    assert "which that network has not" in text and "--teacher timm:NAME@" in text
+
+
+def test_weights_of_integers_are_refused(weights: Path, tmp_path: Path) -> None:
+    state = {k: (10 * v).to(torch.int8) for k, v in torch_file(weights).items() if v.ndim}
+    assert "is int8 · expected floating point" in refused(save(state, tmp_path / "w.safetensors"))
+
+
+@pytest.mark.parametrize("before", ["module.", "model.", "_orig_mod.", "model._orig_mod."])
+def test_what_a_trainer_puts_before_all_names_is_taken_away(
+    weights: Path, tmp_path: Path, before: str
+) -> None:
+    state = {before + name: value for name, value in torch_file(weights).items()}
+    name = save(state, tmp_path / "w.safetensors")
+    checked(name)
+    assert load(name).fingerprint() == load(f"timm:{NET}@{weights}").fingerprint()
+
+
+def test_a_part_of_another_model_is_named(weights: Path, tmp_path: Path) -> None:
+    state = {f"student.{name}": value for name, value in torch_file(weights).items()}
+    text = refused(save(state, tmp_path / "w.safetensors"))
+    assert "no blocks.0.0." in text and "but student.blocks.0.0." in text
+    assert "save that part alone" in text
+
+
+def test_a_headless_tag_takes_a_file_with_a_classifier(tmp_path: Path) -> None:
+    name = "convnextv2_atto"
+    file = tmp_path / "w.safetensors"
+    save_file(timm.create_model(name).state_dict(), file)
+    teacher = load(f"timm:{name}.fcmae@{file}")
+    assert teacher.classifier is not None and teacher.classifier.subset == "imagenet-1k"
+    assert teacher.fingerprint() == load(f"timm:{name}@{file}").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("w.pth", b"", "an empty file"),
+        ("w.safetensors", b"<!DOCTYPE html>", "a web page"),
+        ("w.pth", b"\n <html>", "a web page"),
+        ("w.pth", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        ("w.pth", b"PK\x03\x04 cut", "cut short or damaged"),
+        ("w.safetensors", b"PK\x03\x04 cut", "rename it to .pth"),
+    ],
+)
+def test_files_that_are_no_weights_say_what_they_are(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    text = refused(f"timm:{NET}@{tmp_path / name}")
+    assert words in text and "weights_only set to" not in text
+
+
+def test_a_whole_module_and_a_wrong_suffix_are_told(weights: Path, tmp_path: Path) -> None:
+    torch.save(timm.create_model(NET), tmp_path / "module.pth")
+    text = refused(f"timm:{NET}@{tmp_path / 'module.pth'}")
+    assert "a whole module, which can run code" in text and "state_dict()" in text
+    (tmp_path / "st.pth").write_bytes(weights.read_bytes())
+    assert "rename it to .safetensors" in refused(f"timm:{NET}@{tmp_path / 'st.pth'}")
+    torch.save({"optimizer": {}, "epoch": 3}, tmp_path / "none.pth")
+    assert "got dict of optimizer, epoch" in refused(f"timm:{NET}@{tmp_path / 'none.pth'}")
+    with pytest.raises(ConfigError, match="read from this disk.*download the file"):
+        load(f"timm:{NET}@https://example.org/w.safetensors")
+
+
+def test_averaged_weights_of_a_checkpoint_come_first(weights: Path, tmp_path: Path) -> None:
+    state = torch_file(weights)
+    torch.save({"state_dict_ema": state, "state_dict": {}, "epoch": 1}, tmp_path / "w.pth")
+    assert load(f"timm:{NET}@{tmp_path / 'w.pth'}").fingerprint()
+
+
+def test_names_come_from_the_classifier_in_the_file(weights: Path, tmp_path: Path) -> None:
+    state = torch_file(weights)
+    assert label_set(TimmNet(NET, weights)) == "imagenet-1k"
+    bare = {k: v for k, v in state.items() if not k.startswith("classifier.")}
+    seven = {k: v[:7].clone() if k.startswith("classifier.") else v for k, v in state.items()}
+    for content in (bare, seven):
+        save(content, tmp_path / "w.safetensors")
+        assert label_set(TimmNet(NET, tmp_path / "w.safetensors")) is None
+
+
+def test_a_file_has_the_license_of_a_tag_or_an_unknown_one(weights: Path) -> None:
+    assert load(f"timm:{NET}@{weights}").license == "unknown"
+    small = "vit_small_patch16_dinov3"
+    assert stated_license(TimmNet(f"{small}.lvd1689m", weights)) == "dinov3-license"
+    assert stated_license(TimmNet(small, weights)) == "unknown"
+    assert stated_license(TimmNet(small)) == "dinov3-license"
+
+
 def test_wrong_names_files_and_shapes_are_explained(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown timm network.*resnet18"):
         load("timm:resnet81")
@@ -162,6 +280,9 @@ def test_licenses_that_bind_are_told_and_others_are_not() -> None:
     assert "agree" in (notice("dinov3-license") or "")
     assert "commercial" in (notice("fair-noncommercial-research-license") or "")
     assert notice("apache-2.0") is None and notice("unknown") is None
+    assert notice("Apache-2.0 + unknown + MIT") is None
+    assert notice("apple-ascl") == "apple-ascl: read its terms before use"
+    assert notice("mit + cc-by-nc-4.0") == notice("cc-by-nc-4.0")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

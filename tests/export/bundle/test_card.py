@@ -35,7 +35,10 @@ def test_the_hub_reads_the_front_matter(card: str) -> None:
 
 
 def test_every_license_of_the_teachers_has_a_name_on_the_hub() -> None:
-    assert set(LICENSES.values()) | {"unknown", "Apache-2.0"} <= set(HUB_LICENSES)
+    named = {name.lower() for name in LICENSES.values()}
+    assert named | {"unknown", "apache-2.0"} <= set(HUB_LICENSES)
+    mine = yaml.safe_load(front_matter("Apache-2.0", ["petals"], "x", ["a"]).strip("-\n"))
+    assert mine["license"] == "apache-2.0" and "license_name" not in mine
     other = yaml.safe_load(
         front_matter("cc-of-my-own: yes", ["petals"], "image-classification", ["a"]).strip("-\n")
     )
@@ -58,8 +61,23 @@ def test_every_teacher_is_named_and_what_it_is() -> None:
     assert "ViT-L-14/openai and ViT-B-32/laion2b_s34b_b79k and timm:resnet18 with" in text
     assert len(ModelCard(text).data.to_dict()["base_model"]) == 2
     images = model_card(provenance("timm:resnet18"), ["a", "b"], [])
-    assert "timm:resnet18 (trained on labeled images: no CLIP) with" in images
+    assert "distilled from timm:resnet18 (without texts) with" in images
     assert "clip" not in ModelCard(images).data.to_dict()["tags"]
+
+
+def test_a_student_of_labels_is_not_called_distilled() -> None:
+    labels = provenance("timm:resnet18")
+    labels["stages"]["distill"]["facts"]["terms"] = {"ce": 1.0}
+    text = model_card(labels, ["a", "b"], [])
+    assert "trained on labels, measured beside timm:resnet18" in text
+    assert "knowledge-distillation" not in ModelCard(text).data.to_dict()["tags"]
+
+
+def test_what_the_teachers_license_asks_stands_in_the_card() -> None:
+    bound = provenance("timm:resnet18")
+    bound["stages"]["teacher"]["facts"]["license_notice"] = "no commercial use"
+    assert "License of the teacher's weights.** no commercial use." in model_card(bound, ["a"], [])
+    assert "License of the teacher" not in model_card(provenance(), ["a"], [])
 
 
 def test_pictures_of_no_class_are_not_called_images_of_one() -> None:

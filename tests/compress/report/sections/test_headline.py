@@ -82,6 +82,12 @@ def test_without_test_images_it_still_is_a_sentence() -> None:
     assert tiles(report)[0].value == "not known"
 
 
+def test_a_student_larger_than_its_teacher_is_not_called_smaller() -> None:
+    sizes = {"teacher": 2_750_000, "student_int8": 3_600_000}
+    report = report_with(speedup_vs_teacher={"p50": 4.8, "ci95": [4.7, 4.9]}, size_bytes=sizes)
+    assert "4.8× as fast as its teacher and 1.31× larger." in headline(report)
+
+
 def teacher(*names: str) -> Report:
     """A report with these teachers."""
     none = {"params": None, "top1": None, "zero_shot_top1": None}
