@@ -16,6 +16,7 @@ from compress.engine.stage import StageContext
 from compress.petals import weights as petals
 from compress.teacher import timm_net, transformers_clip
 from compress.teacher.clip import ClipTeacher
+from compress.teacher.licenses import stated_license
 from compress.teacher.sources import (
     CONFIG_FILE,
     EMBEDDED,
@@ -34,15 +35,6 @@ from compress.teacher.weights import first_line, require_finite, require_tensors
 
 if TYPE_CHECKING:
     from torch import nn
-
-# What the authors of the weights state, by the beginning of open_clip's tag; others are "unknown".
-LICENSES = {
-    "openai": "MIT",
-    "laion": "MIT",
-    "datacomp": "MIT",
-    "dfn": "apple-amlr",
-    "webli": "Apache-2.0",
-}
 
 
 def load_teacher(
@@ -70,19 +62,6 @@ def load_teacher(
     from compress.teacher.ensemble import Ensemble
 
     return Ensemble.of(members)
-
-
-def stated_licenses(settings: TeacherSettings) -> dict[str, str]:
-    """Per teacher the license that its publisher states, known before anything is loaded."""
-    return {one.name: _stated_license(one.name) for one in each_teacher(settings)}
-
-
-def _stated_license(name: str) -> str:
-    source = locate(name)
-    if isinstance(source, TimmNet):
-        return timm_net.stated_license(source)
-    tag = source.tag if isinstance(source, Tag) else ""
-    return next((text for prefix, text in LICENSES.items() if tag.startswith(prefix)), "unknown")
 
 
 def load_for(ctx: StageContext) -> Teacher:
@@ -258,7 +237,7 @@ def _load_tag(source: Tag, settings: TeacherSettings, device: str, offline: bool
             place = f"get it from {where} and say {option} (or a folder with {CONFIG_FILE})"
             raise not_available(f"teacher {settings.name}", error, place=place) from error
     revision = snapshot_revision(weights) or record.get("url", "unknown")
-    return wrap(*loaded, settings, device, _stated_license(settings.name), revision)
+    return wrap(*loaded, settings, device, stated_license(settings.name), revision)
 
 
 def _load_hub(

@@ -16,19 +16,19 @@ from compress.teacher.clip import ClipTeacher
 from compress.teacher.ensemble import Ensemble
 from compress.teacher.heads.head import Fitted, Shots
 from compress.teacher.heads.table import HEADS, PROBE
-from compress.teacher.loading import load_for, stated_licenses
+from compress.teacher.licenses import notice, stated_license
+from compress.teacher.loading import each_teacher, load_for
 from compress.teacher.priors import prior_of
 from compress.teacher.probe import probe_features
 from compress.teacher.teacher import Teacher
-from compress.teacher.timm_net import notice
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Writes the heads of every teacher."""
     data = DataArtifact(ctx.inputs["data"].path)
-    for name, license in stated_licenses(ctx.settings.teacher).items():  # before a download
-        if (text := notice(license)) is not None:
-            ctx.progress.note(f"license of teacher {name}: {text}")
+    for one in each_teacher(ctx.settings.teacher):
+        if (text := notice(stated_license(one.name))) is not None:  # before a download
+            ctx.progress.note(f"license of teacher {one.name}: {text}")
     teacher = load_for(ctx)
     members = teacher.members if isinstance(teacher, Ensemble) else (teacher,)
     made = [_head_of(ctx, member, data) for member in members]

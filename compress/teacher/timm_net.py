@@ -21,6 +21,7 @@ from compress.engine.frozen import FrozenNetwork, frozen_network
 from compress.engine.hub import hub, not_available
 from compress.engine.packages import PACKAGES, installed, packaged_weights
 from compress.teacher.artifact import unit
+from compress.teacher.licenses import stated_license
 from compress.teacher.sources import TimmNet
 from compress.teacher.teacher import Teacher
 from compress.teacher.timm_weights import classifier_names, network_with
@@ -33,21 +34,6 @@ if TYPE_CHECKING:
 # Multiplies cosines with rows of a discriminant, for which no network learns a scale. On views of 4
 # or 8 shots a class the right one then gets a probability of 0.9 or 0.8.
 LOGIT_SCALE = 10.0
-
-# what a person has to know before using weights of a license that is neither permissive nor unknown
-NOTICES = {
-    "dinov3-license": "DINOv3 License: agree at ai.meta.com/resources/models-and-libraries/"
-    "dinov3-license; it binds what is derived from the weights",
-    "fair-noncommercial-research-license": "FAIR Noncommercial Research License: no commercial use",
-    "cc-by-nc-4.0": "CC BY-NC 4.0: no commercial use",
-    "apple-amlr": "Apple Machine Learning Research Model license: research only",
-    "seer-license": "SEER license: no commercial use",
-    "nvidia-open-model-license": "NVIDIA Open Model License",
-    "gemma": "Gemma Terms of Use",
-}
-
-
-PERMISSIVE = ("apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc0-1.0")
 
 
 @dataclass(frozen=True)
@@ -111,21 +97,6 @@ class TimmTeacher(Teacher):
         return torch.nn.functional.normalize(pooled.float(), dim=-1)
 
 
-def notice(license: str) -> str | None:
-    """What a license asks of its user, None for a permissive or an unknown one.
-
-    Args:
-        license: as its publisher names it; of several teachers all, joined by " + ".
-    """
-    asked = []
-    for name in license.split(" + "):
-        if name.lower() in NOTICES:
-            asked.append(NOTICES[name.lower()])
-        elif name.lower() not in (*PERMISSIVE, "unknown"):
-            asked.append(f"{name}: read its terms before use")
-    return "; ".join(asked) or None
-
-
 def load_timm(
     source: TimmNet, settings: TeacherSettings, device: str, offline: bool, kept: Path | None = None
 ) -> TimmTeacher:
@@ -155,25 +126,10 @@ def load_timm(
         spec=spec,
         device=device,
         precision=settings.precision,
-        license=stated_license(source),
+        license=stated_license(settings.name),
         revision=revision,
         classifier=classifier,
     )
-
-
-def stated_license(source: TimmNet) -> str:
-    """The license of a network's weights, by timm's record of them.
-
-    "unknown" for a file under a name without a tag: it may hold any weights.
-    """
-    import timm
-
-    if source.path is None and installed(source.model):
-        return PACKAGES[source.model].license
-    if source.path is not None and "." not in source.model:
-        return "unknown"
-    record = timm.get_pretrained_cfg(source.model, allow_unregistered=True)
-    return str(getattr(record, "license", None) or "unknown")
 
 
 def label_set(source: TimmNet) -> str | None:

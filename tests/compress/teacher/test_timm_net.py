@@ -18,7 +18,7 @@ from compress.engine.config import Settings, TeacherSettings
 from compress.engine.errors import ConfigError, DownloadError
 from compress.teacher.loading import embed_dim, fingerprint, load_teacher, missing
 from compress.teacher.sources import TimmNet, has_text, locate
-from compress.teacher.timm_net import TimmTeacher, label_set, notice, require_timm, stated_license
+from compress.teacher.timm_net import TimmTeacher, label_set, require_timm
 
 NET = "test_efficientnet"
 
@@ -245,14 +245,6 @@ def test_names_come_from_the_classifier_in_the_file(weights: Path, tmp_path: Pat
         assert label_set(TimmNet(NET, tmp_path / "w.safetensors")) is None
 
 
-def test_a_file_has_the_license_of_a_tag_or_an_unknown_one(weights: Path) -> None:
-    assert load(f"timm:{NET}@{weights}").license == "unknown"
-    small = "vit_small_patch16_dinov3"
-    assert stated_license(TimmNet(f"{small}.lvd1689m", weights)) == "dinov3-license"
-    assert stated_license(TimmNet(small, weights)) == "unknown"
-    assert stated_license(TimmNet(small)) == "dinov3-license"
-
-
 def test_wrong_names_files_and_shapes_are_explained(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown timm network.*resnet18"):
         load("timm:resnet81")
@@ -274,15 +266,6 @@ def test_the_identity_is_the_content_of_a_file_and_the_name_of_others(weights: P
     one = TeacherSettings(name="timm:resnet18", others=(f"timm:{NET}@{weights}",))
     found = fingerprint(Settings(teacher=one))
     assert found["teacher"] == "timm:resnet18" and len(found["teacher 2"]) == 64
-
-
-def test_licenses_that_bind_are_told_and_others_are_not() -> None:
-    assert "agree" in (notice("dinov3-license") or "")
-    assert "commercial" in (notice("fair-noncommercial-research-license") or "")
-    assert notice("apache-2.0") is None and notice("unknown") is None
-    assert notice("Apache-2.0 + unknown + MIT") is None
-    assert notice("apple-ascl") == "apple-ascl: read its terms before use"
-    assert notice("mit + cc-by-nc-4.0") == notice("cc-by-nc-4.0")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from provenance import provenance
 
-from compress.teacher.loading import LICENSES
+from compress.teacher.licenses import LICENSES
 from export.bundle.card import HUB_LICENSES, front_matter, hub_name, model_card, teacher_card
 from export.bundle.write import MODELS
 from export.onnx.parity import Parity
