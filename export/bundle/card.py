@@ -58,7 +58,7 @@ def model_card(
 # {student_name} for {markdown_text(dataset)} ({len(classes)} classes)
 
 A small classifier {"distilled from" if taught else "trained on labels, measured beside"} \
-{" and ".join(map(markdown_text, teachers))} {"" if clip else "(without texts) "}with {shots} and
+{" and ".join(map(markdown_text, teachers))} {"" if clip else "(without texts) "}with {shots}
 {_generated(stages["generate"]["facts"])}, then quantized to int8
 ({stages["quantize"]["facts"]["mode"]}).
 {student.get("params", 0):,} parameters, input {size} x {size}.{notice_of(teacher)}
@@ -182,9 +182,11 @@ def hub_name(teacher: str) -> str | None:
 def _generated(facts: Mapping[str, Any]) -> str:
     """The synthetic images in words; some strategies draw pictures that show no class."""
     row = STRATEGIES.get(str(facts.get("strategy")))
+    if not (facts.get("images") or facts.get("per_class")):
+        return "and no synthetic image"
     if row is not None and not row.shows_classes:
-        return f"{facts.get('images', 0)} drawn pictures of no class"
-    return f"{facts.get('per_class', 0)} synthetic images per class"
+        return f"and {facts['images']} drawn pictures of no class"
+    return f"and {facts.get('per_class', 0)} synthetic images per class"
 
 
 def _shots(shots: int | str) -> str:

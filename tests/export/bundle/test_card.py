@@ -87,7 +87,9 @@ def test_pictures_of_no_class_are_not_called_images_of_one() -> None:
     }
     text = model_card(drawn, ["a", "b"], [])
     assert "128 drawn pictures of no class" in text and "per class, then" not in text
-    assert "64 synthetic images per class" in model_card(provenance(), ["a", "b"], [])
+    assert "and 64 synthetic images per class" in model_card(provenance(), ["a", "b"], [])
+    drawn["stages"]["generate"]["facts"] = {"strategy": "none", "per_class": 0, "images": 0}
+    assert "and no synthetic image, then quantized" in model_card(drawn, ["a", "b"], [])
 
 
 def teachers_card(name: str) -> str:
