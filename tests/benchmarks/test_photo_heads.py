@@ -1,19 +1,30 @@
-"""Heads of few photos: which photos teach, which are asked, and what the table says."""
+"""Heads of few photos: which photos teach, which are asked, and what the tables say."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.photo_heads import FORMS, accuracy, draws, table
+from benchmarks.photo_heads import COUNTS, FORMS, Photos, accuracy, draws, forms, numbers_of_views
 
 LABELS = np.repeat(np.arange(3), 12)
+PLAIN = FORMS["as pooled"]
 
 
-def features(noise: float) -> np.ndarray:
-    """``(36, 2, 8)`` of three classes around three axes."""
+def rows_of(noise: float) -> np.ndarray:
+    """Centers ``(36, 8)`` of three classes around three axes."""
     rng = np.random.default_rng(0)
-    rows = np.eye(8)[LABELS][:, None] * 3 + noise * rng.random((len(LABELS), 2, 8))
-    return rows.astype(np.float32)
+    return (np.eye(8)[LABELS] * 3 + noise * rng.random((len(LABELS), 8))).astype(np.float32)
+
+
+def photos_of(centers: np.ndarray, seen: np.ndarray) -> Photos:
+    """Photos whose views are rows of another array, moved a little."""
+
+    def views(photo: int, count: int) -> np.ndarray:
+        rng = np.random.default_rng(photo)
+        moved = seen[photo] + 0.1 * rng.random((64, seen.shape[1]))
+        return moved[:count].astype(np.float32)
+
+    return Photos(centers, LABELS, views)
 
 
 def test_a_draw_has_as_many_photos_of_each_class_and_is_never_the_same() -> None:
@@ -24,21 +35,26 @@ def test_a_draw_has_as_many_photos_of_each_class_and_is_never_the_same() -> None
 
 
 def test_only_photos_that_are_no_shots_are_asked() -> None:
-    rows = features(0.5)
+    rows = rows_of(0.5)
     shots = next(draws(LABELS, 4, 1))
-    assert accuracy(rows, LABELS, shots) == 1.0
-    wrong = rows.copy()
+    assert accuracy(photos_of(rows, rows), shots, 3, PLAIN) == 1.0
     others = np.setdiff1d(np.arange(len(LABELS)), shots)
-    wrong[others, 0] = rows[others[::-1], 0]  # classes 0 and 2 change places
-    assert accuracy(wrong, LABELS, shots) < 0.5
     wrong = rows.copy()
-    wrong[others, 1] = 1e3  # their views are not looked at
-    assert accuracy(wrong, LABELS, shots) == 1.0
+    wrong[others] = rows[others[::-1]]  # classes 0 and 2 change places
+    assert accuracy(photos_of(wrong, rows), shots, 3, PLAIN) < 0.5
+    unseen = rows.copy()
+    unseen[others] = 1e3  # their views are not looked at
+    assert accuracy(photos_of(rows, unseen), shots, 3, PLAIN) == 1.0
 
 
-def test_the_table_has_a_row_for_each_number_of_shots_and_gains_with_intervals() -> None:
-    lines = table(features(4.0), LABELS, 4).splitlines()
+def test_the_tables_have_a_row_for_each_number_of_shots_and_gains_with_intervals() -> None:
+    rows = rows_of(4.0)
+    lines = forms(photos_of(rows, rows), 4).splitlines()
     assert lines[0] == f"| shots | {' | '.join(FORMS)} |"
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| 1", "| 2", "| 4", "| 8"]
     assert all(line.count(" ± ") == len(FORMS) - 1 for line in lines[2:])
+    lines = numbers_of_views(photos_of(rows, rows), 4).splitlines()
+    assert lines[0].startswith("| shots | 12 views | 4 views | 24 views")
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| 1", "| 2"]
+    assert all(line.count(" ± ") == len(COUNTS) - 1 for line in lines[2:])
     np.testing.assert_allclose(FORMS["signed root"](np.float32([[4, -9]])), [[2, -3]], atol=1e-3)
