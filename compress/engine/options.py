@@ -160,13 +160,19 @@ def _layers(
     if world == PHOTOS:
         unwanted = layers[0] if "generate" in flags else layers[1]
         unwanted.pop("generate", None)
-        if "generate" not in flags:
-            drawn: Layer = {"generate": {"strategy": "dead-leaves"}, "label": {"views": 1}}
-            labels_alone: Layer = {"distill": {"alpha": 0.0}} if preset == PHOTOS else {}
-            if labels_alone and not {"alpha", "objective"} & overrides.get("distill", {}).keys():
-                labels_alone["label"] = {"pools": ()}  # nobody asks for the answers
-            layers.append(drawn if shots == 0 else labels_alone)
+        if shots == 0 and "generate" not in flags:
+            layers.append({"generate": {"strategy": "dead-leaves"}, "label": {"views": 1}})
+        elif shots != 0 and preset == PHOTOS and not _generates(flags, overrides):
+            layers.append({"distill": {"alpha": 0.0}})
+            if not {"alpha", "objective"} & overrides.get("distill", {}).keys():
+                layers.append({"label": {"pools": ()}})  # nobody asks for the answers
     return layers
+
+
+def _generates(flags: Mapping[str, Any], overrides: Mapping[str, Any]) -> bool:
+    """Whether images are asked for beside the shots: the teachers' answers are all they have."""
+    asked = overrides.get("generate", {})
+    return "generate" in flags or "probing" in asked or asked.get("strategy", "none") != "none"
 
 
 def _forget_height(base: list[Layer], *above: Mapping[str, Any]) -> None:

@@ -79,6 +79,7 @@ def fresh_settings(settings: Settings, facts: Mapping[str, Any]) -> Settings:
     label = {
         "views": 1,
         "real_views": count,
+        "least_views": 0,
         "agreement_filter": False,
         "weight": "none",
         "pools": (pool,),

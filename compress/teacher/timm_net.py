@@ -136,17 +136,12 @@ def label_set(source: TimmNet) -> str | None:
     """timm's name of the label set that a network names, e.g. "imagenet-1k"; None if unknown.
 
     Also None for a network whose classifier has no row for each class, and for a file without.
+
+    Raises: ConfigError: as `require_timm`.
     """
-    import timm
-    import torch
     from timm.data import infer_imagenet_subset
 
-    with torch.device("meta"):
-        if source.path is None:
-            model: Any = timm.create_model(source.model)
-        else:
-            tensors = read_tensors(source.path, "meta")
-            model = network_with(source.model, tensors, source.path.name)
+    model = _on_meta(source)
     if not model.num_classes or not classifier_names(model.pretrained_cfg):
         return None
     subset: str | None = infer_imagenet_subset({"num_classes": model.num_classes})
@@ -154,12 +149,8 @@ def label_set(source: TimmNet) -> str | None:
 
 
 def has_batch_norms(source: TimmNet) -> bool:
-    """Whether a network keeps statistics of what it was trained on; computes nothing."""
-    import timm
-    import torch
-
-    with torch.device("meta"):
-        return bool(batch_norms(timm.create_model(source.model)))
+    """Whether a network keeps statistics of what it was trained on; errors as `require_timm`."""
+    return bool(batch_norms(_on_meta(source)))
 
 
 def batch_norms(model: nn.Module) -> list[nn.BatchNorm2d]:
@@ -202,25 +193,32 @@ def _networks() -> list[str]:
 
 
 def require_timm(source: TimmNet) -> None:
-    """Raises ConfigError for an unknown network, or for a file that is none of its weights.
+    """Raises ConfigError for an unknown network, or for a file that is none of its weights."""
+    require_network(source.model)
+    if source.path is not None:
+        _on_meta(source)
 
-    Of the file names, shapes and types are read: nothing is computed.
+
+def _on_meta(source: TimmNet) -> Any:
+    """The network, of a file as that file has it, in shapes alone: nothing is computed.
+
+    Raises: ConfigError: as `require_timm`.
     """
+    import timm
     import torch
 
     require_network(source.model)
-    if source.path is not None:
-        if not source.path.is_file():
-            is_folder = source.path.is_dir()
-            what = "is a folder" if is_folder else "does not exist"
-            expected = "timm:NAME@FILE, a .safetensors file or a pickle of tensors"
-            remedy = None
-            if not source.path.is_absolute():
-                remedy = f"its path starts here: {Path.cwd()}; say another with --teacher"
-            what = f"the teacher's file {what}"
-            raise ConfigError(what, got=source.path, expected=expected, remedy=remedy)
-        with torch.device("meta"):
-            network_with(source.model, read_tensors(source.path, "meta"), source.path.name)
+    if source.path is not None and not source.path.is_file():
+        what = f"the teacher's file {'is a folder' if source.path.is_dir() else 'does not exist'}"
+        expected = "timm:NAME@FILE, a .safetensors file or a pickle of tensors"
+        remedy = None
+        if not source.path.is_absolute():
+            remedy = f"its path starts here: {Path.cwd()}; say another with --teacher"
+        raise ConfigError(what, got=source.path, expected=expected, remedy=remedy)
+    with torch.device("meta"):
+        if source.path is None:
+            return timm.create_model(source.model)
+        return network_with(source.model, read_tensors(source.path, "meta"), source.path.name)
 
 
 def embed_dim(source: TimmNet) -> int:

@@ -102,13 +102,15 @@ def _pickled(file: Path, device: str) -> object:
 
 def _unreadable(file: Path, error: Exception) -> ConfigError:
     """What a file is that holds no weights, by its first bytes."""
+    what = f"{file} holds no weights that can be read"
+    expected = "a .safetensors file, or a pickle of tensors for weights_only=True"
     remedy = "save model.state_dict() of the network as .safetensors"
     got = first_line(error)
     try:
         with file.open("rb") as stream:
             head = stream.read(HEAD)
-    except OSError:
-        head = b""
+    except OSError as unread:
+        return ConfigError(what, got=first_line(unread), expected=expected)
     size = int.from_bytes(head[:8], "little")
     is_pickle = head[:2] == b"PK" or head[:1] == b"\x80"
     if not head:
@@ -121,12 +123,10 @@ def _unreadable(file: Path, error: Exception) -> ConfigError:
         got, remedy = "a pickle", "rename it to .pth: it is read with weights_only=True"
     elif head[8:9] == b"{" and size < MOST_HEADER and file.suffix != ".safetensors":
         got, remedy = "a safetensors file under another name", "rename it to .safetensors"
-    elif "weights_only" in str(error).lower() or "weights only" in str(error).lower():
+    elif "weights only" in str(error).lower():
         got = "a pickle of more than tensors, e.g. of a whole module, which can run code"
     elif is_pickle:
         got, remedy = "a file that is cut short or damaged", "download it again"
-    expected = "a .safetensors file, or a pickle of tensors for weights_only=True"
-    what = f"{file} holds no weights that can be read"
     return ConfigError(what, got=got, expected=expected, remedy=remedy)
 
 

@@ -14,8 +14,8 @@ from export.onnx.parity import Parity
 
 SHOWN_CLASSES = 40
 
-# Licenses as compress.teacher.loading records them -> the hub's identifiers
-# (huggingface.co/docs/hub/repositories-licenses).
+# The hub's identifiers of licenses (huggingface.co/docs/hub/repositories-licenses); others have a
+# name of their own there.
 HUB_LICENSES = (
     *("mit", "apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0"),
     *("apple-amlr", "gemma", "unknown"),

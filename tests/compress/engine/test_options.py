@@ -237,6 +237,8 @@ def test_the_folder_of_a_run_is_its_config(tmp_path: Path) -> None:
         ({"shots": 8, "overrides": {"distill": {"alpha": 0.5}}}, 0.5, 2),
         ({"shots": 8, "overrides": {"distill": {"objective": "fd"}}}, 0.0, 2),
         ({"shots": 8, "overrides": {"label": {"pools": ("real",)}}}, 0.0, 1),
+        ({"shots": 8, "overrides": {"generate": {"strategy": "dead-leaves"}}}, 0.9, 2),
+        ({"shots": 8, "overrides": {"generate": {"strategy": "none"}}}, 0.0, 0),
     ],
 )
 def test_labels_teach_where_photos_are_all_there_is(

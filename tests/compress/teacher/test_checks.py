@@ -47,3 +47,10 @@ def test_names_need_a_classifier_in_the_file(weights: Path, tmp_path: Path) -> N
     save_file(timm.create_model(NET, num_classes=0).state_dict(), tmp_path / "bare.safetensors")
     text = refused(teacher=[f"timm:{NET}@{tmp_path / 'bare.safetensors'}"])
     assert "weights come without a classifier of known names" in text
+
+
+def test_one_fault_of_a_teacher_is_one_line(tmp_path: Path) -> None:
+    """Names without shots ask the network again: for what it was trained to name."""
+    assert "unknown timm network" in refused(teacher=["timm:resnet81"])
+    missing = refused(teacher=[f"timm:{NET}@{tmp_path / 'none.safetensors'}"])
+    assert missing.startswith("the teacher's file does not exist")
